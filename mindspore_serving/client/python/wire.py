@@ -1,0 +1,51 @@
+"""The bytes around the data of a tensor, in requests and replies.
+
+With | between fields, and sizes as varints:
+
+    PredictRequest    0x0a size ServableSpec | 0x12 size Instance | 0x12 size Instance ...
+    PredictReply      0x0a size ServableSpec | 0x1a size Instance | 0x1a size Instance ...    where all is well
+    Instance          0x0a size Entry | 0x0a size Entry ...                    one entry per input or output
+    Entry             0x0a size name | 0x12 size Tensor
+    Tensor            0x0a size TensorShape | 0x10 data type | 0x1a size data  numbers, little-endian, in C order
+                      0x0a size TensorShape | 0x10 data type | 0x22 size text  str (UTF-8) and bytes, shape [1]
+
+Everything of an entry but the data is its head here. It is the same for all arrays of one name, type and shape.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+SPEC = 0x0A
+INSTANCE_OF_REQUEST = 0x12
+INSTANCE_OF_REPLY = 0x1A
+ENTRY = 0x0A
+NAME = 0x0A
+TENSOR = 0x12
+ARRAY_DATA = 0x1A
+TEXT_DATA = 0x22
+
+
+@lru_cache(1024)
+def head_of_field(tag: int, size: int) -> bytes:
+    """Tag and size of a field; a varint has 7 bits of the number in each byte, the lowest first."""
+    head = bytearray([tag])
+    while size > 0x7F:
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    head.append(size)
+    return bytes(head)
+
+
+def head_of_entry(name: bytes, shape_and_type: bytes, data_tag: int, data_size: int) -> bytes:
+    """All that precedes the data of an entry.
+
+    Args:
+        name: Name of the input or output, UTF-8.
+        shape_and_type: A Tensor without data, serialized.
+        data_tag: ARRAY_DATA or TEXT_DATA.
+        data_size: Bytes of the data.
+    """
+    tensor = shape_and_type + head_of_field(data_tag, data_size)
+    entry = head_of_field(NAME, len(name)) + name + head_of_field(TENSOR, len(tensor) + data_size) + tensor
+    return head_of_field(ENTRY, len(entry) + data_size) + entry

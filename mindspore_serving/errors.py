@@ -1,0 +1,150 @@
+"""Every error a user of Serving can meet, each with its wire code and HTTP status.
+
+The codes are those of `ErrorMsg.error_code` on the gRPC wire; the texts are the caller's, and name what was wrong,
+what was got and what was expected.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar
+
+
+class StatusCode(IntEnum):
+    """Value of `ErrorMsg.error_code` in a reply."""
+
+    SUCCESS = 0
+    FAILED = 1
+    INVALID_INPUTS = 2
+    SYSTEM_ERROR = 3
+    WORKER_UNAVAILABLE = 4
+    SERVABLE_UNAVAILABLE = 5
+
+
+HTTP_STATUS_OF_CODE: dict[StatusCode, int] = {
+    StatusCode.SUCCESS: 200,
+    StatusCode.FAILED: 500,
+    StatusCode.INVALID_INPUTS: 400,
+    StatusCode.SYSTEM_ERROR: 500,
+    StatusCode.WORKER_UNAVAILABLE: 503,
+    StatusCode.SERVABLE_UNAVAILABLE: 503,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why one instance, or a whole request, has no result.
+
+    Attributes:
+        code: Wire code, never SUCCESS.
+        text: What the client reads.
+        http_status: Status of a REST reply in which every instance failed like this; None takes the code's.
+    """
+
+    code: StatusCode
+    text: str
+    http_status: int | None = None
+
+    @property
+    def status(self) -> int:
+        """HTTP status of this failure."""
+        return self.http_status or HTTP_STATUS_OF_CODE[self.code]
+
+
+class ServingError(RuntimeError):
+    """Base of all errors that Serving raises itself."""
+
+    code: ClassVar[StatusCode] = StatusCode.FAILED
+    http_status: ClassVar[int | None] = None
+
+    def failure(self) -> Failure:
+        """This error as the client is told."""
+        return Failure(self.code, str(self) or "Predict failed", self.http_status)
+
+
+class InvalidParameter(ServingError):
+    """A parameter of a public function has the wrong type or value."""
+
+
+class StartUpError(ServingError):
+    """A server or a worker cannot start."""
+
+
+class RegistrationError(ServingError):
+    """A servable_config.py declares something that cannot be served."""
+
+
+class InvalidInput(ServingError):
+    """What the client sent does not fit the method or the model."""
+
+    code = StatusCode.INVALID_INPUTS
+
+
+class MessageTooLarge(InvalidInput):
+    """A body is larger than `max_msg_mb_size`."""
+
+    http_status = 413
+
+
+class UnknownTarget(InvalidInput):
+    """No such servable, version or method is running."""
+
+    http_status = 404
+
+
+class VerbNotAllowed(InvalidInput):
+    """A REST request that is not a POST."""
+
+    http_status = 405
+
+
+class QueueFull(ServingError):
+    """The limit of unanswered requests is reached."""
+
+    http_status = 429
+
+
+class StageError(ServingError):
+    """A stage function or a built-in stage failed."""
+
+    code = StatusCode.SYSTEM_ERROR
+
+
+class ModelError(ServingError):
+    """A model failed while it ran."""
+
+    code = StatusCode.SYSTEM_ERROR
+
+
+class SystemFailure(ServingError):
+    """Serving itself could not bring an instance to an end."""
+
+    code = StatusCode.SYSTEM_ERROR
+
+
+class ServableUnavailable(ServingError):
+    """No worker is left for the servable."""
+
+    code = StatusCode.SERVABLE_UNAVAILABLE
+
+
+class ChannelError(ServingError):
+    """The peer of a channel sent bytes that are no frame, or went away."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRows:
+    """Neighbouring instances that have no result, all for one reason.
+
+    Attributes:
+        failure: The reason.
+        count: Number of instances, at least 1.
+    """
+
+    failure: Failure
+    count: int
+
+    def take(self, start: int, stop: int) -> FailedRows:
+        """Instances start..stop-1 of these."""
+        return self if stop - start == self.count else FailedRows(self.failure, stop - start)

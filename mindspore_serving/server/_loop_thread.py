@@ -1,0 +1,42 @@
+"""The event loop of the main process: one thread for the life of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import uvloop
+
+_T = TypeVar("_T")
+
+
+class LoopThread:
+    """Runs an event loop in a thread of its own.
+
+    The thread is a daemon: it must not keep a script alive that only started a front end. What has to be ended in order
+    is ended by `stop` of the server, which runs at exit at the latest.
+    """
+
+    def __init__(self) -> None:
+        self.loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="serving loop", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    def submit(self, coroutine: Coroutine[Any, Any, _T]) -> Future[_T]:
+        """Start a coroutine on the loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+
+    def run(self, coroutine: Coroutine[Any, Any, _T], timeout_s: float) -> _T:
+        """Run a coroutine on the loop and wait for its result.
+
+        Raises:
+            concurrent.futures.TimeoutError: It took longer than `timeout_s`.
+        """
+        return self.submit(coroutine).result(timeout_s)

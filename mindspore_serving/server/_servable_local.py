@@ -1,0 +1,224 @@
+"""Start configurations: which servable to start, on which devices, and how several of them merge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mindspore_serving.check_type import check_and_as_int_tuple_list, check_bytes, check_int, check_str
+from mindspore_serving.errors import InvalidParameter, StartUpError
+from mindspore_serving.server.device import display_name, supported_device_types
+
+MAX_PARALLEL_WORKERS = 64
+_DEVICE_TYPES = ("ascend", "gpu", "cpu", "none")
+_KEY_LENGTHS = (16, 24, 32)
+_DEC_MODES = ("AES-GCM", "AES-CBC")
+_CONFIG_FILE = "servable_config.py"
+
+
+class ServableStartConfig:
+    """One servable to start with `start_servables`.
+
+    Args:
+        servable_directory: Directory that holds the servable's folder; relative to the start script.
+        servable_name: Name of the servable, and of its folder.
+        device_ids: Devices to load it on, one worker process each. None leaves the placement to the server.
+        version_number: Version to serve; 0 takes the newest.
+        device_type: `Ascend`, `GPU`, `CPU` or None, case ignored; None takes the first that is there.
+        num_parallel_workers: Number of worker processes, at most 64; those beyond the devices run Python stages.
+        dec_key: Key of encrypted models, 16, 24 or 32 bytes.
+        dec_mode: `AES-GCM` or `AES-CBC`.
+
+    Raises:
+        RuntimeError: A parameter has the wrong type or value.
+    """
+
+    def __init__(
+        self,
+        servable_directory: str,
+        servable_name: str,
+        device_ids: int | Sequence[int] | None = None,
+        version_number: int = 0,
+        device_type: str | None = None,
+        num_parallel_workers: int = 0,
+        dec_key: bytes | None = None,
+        dec_mode: str = "AES-GCM",
+    ) -> None:
+        check_str("servable_directory", servable_directory)
+        check_str("servable_name", servable_name)
+        self._servable_directory = servable_directory
+        self._servable_name = servable_name
+        self._device_ids = (
+            () if device_ids is None else check_and_as_int_tuple_list("device_ids", device_ids, 0)
+        )
+        check_int("version_number", version_number, 0)
+        self._version_number = version_number
+        self._device_type = _check_device_type(device_type)
+        positional: object = num_parallel_workers
+        if isinstance(positional, bytes):  # releases without this parameter had the key in its place
+            num_parallel_workers, dec_key = 0, positional
+        check_int("num_parallel_workers", num_parallel_workers, 0, MAX_PARALLEL_WORKERS)
+        self._num_parallel_workers = num_parallel_workers or (0 if self._device_ids else 1)
+        check_dec(dec_key, dec_mode)
+        self._dec_key = dec_key
+        self._dec_mode = dec_mode
+
+    def __repr__(self) -> str:
+        return (
+            f"<ServableStartConfig {self._servable_name} version {self._version_number} "
+            f"devices {self._device_ids} {self._device_type}>"
+        )
+
+    @property
+    def servable_directory(self) -> str:
+        """Directory that holds the servable's folder."""
+        return self._servable_directory
+
+    @property
+    def servable_name(self) -> str:
+        """Servable name."""
+        return self._servable_name
+
+    @property
+    def device_ids(self) -> tuple[int, ...]:
+        """Devices; empty where the server places the workers."""
+        return self._device_ids
+
+    @property
+    def version_number(self) -> int:
+        """Version number, 0 for the newest."""
+        return self._version_number
+
+    @property
+    def device_type(self) -> str:
+        """Device type in lower case, `none` where it was not given."""
+        return self._device_type
+
+    @property
+    def num_parallel_workers(self) -> int:
+        """Number of worker processes that was asked for."""
+        return self._num_parallel_workers
+
+    @property
+    def dec_key(self) -> bytes | None:
+        """Key of encrypted models."""
+        return self._dec_key
+
+    @property
+    def dec_mode(self) -> str:
+        """Mode of encrypted models."""
+        return self._dec_mode
+
+
+def _check_device_type(device_type: str | None) -> str:
+    if device_type is None:
+        return "none"
+    if str(device_type).lower() not in _DEVICE_TYPES:
+        raise InvalidParameter(
+            f"Unsupported device type '{device_type}', only support 'Ascend', 'GPU', 'CPU' and None, case ignored"
+        )
+    return device_type.lower()
+
+
+def check_dec(dec_key: bytes | None, dec_mode: str) -> None:
+    """Check key and mode of encrypted models.
+
+    Raises:
+        InvalidParameter: One of them is none.
+    """
+    if dec_key is not None:
+        check_bytes("dec_key", dec_key)
+        if len(dec_key) not in _KEY_LENGTHS:
+            raise InvalidParameter(f"Parameter 'dec_key' length {len(dec_key)} expected to be 16, 24 or 32")
+    check_str("dec_mode", dec_mode)
+    if dec_mode not in _DEC_MODES:
+        raise InvalidParameter("Parameter 'dec_mode' expected to be 'AES-GCM' or 'AES-CBC'")
+
+
+def newest_version(folder: Path) -> int:
+    """The largest version directory of a servable; 0 if there is none."""
+    versions = [
+        int(child.name)
+        for child in folder.iterdir()
+        if child.is_dir() and child.name.isascii() and child.name.isdigit() and not child.name.startswith("0")
+    ]
+    return max(versions, default=0)
+
+
+def merge_config(configs: Sequence[ServableStartConfig]) -> list[ServableStartConfig]:
+    """Resolve versions, and merge configurations of the same servable and version.
+
+    Args:
+        configs: What the user gave; directories are absolute.
+
+    Returns:
+        One configuration per (servable, version), its version resolved (0 only where there is no version directory),
+        its device ids ascending.
+
+    Raises:
+        StartUpError: A servable does not exist, or configurations contradict each other.
+    """
+    merged: dict[tuple[str, int], ServableStartConfig] = {}
+    directories: dict[str, str] = {}
+    for config in configs:
+        _check_device_supported(config)
+        first = directories.setdefault(config.servable_name, config.servable_directory)
+        if first != config.servable_directory:
+            raise StartUpError(
+                f"The servable directory of servable name {config.servable_name} is different in multiple "
+                f"configurations, servable directory: {first} and {config.servable_directory}"
+            )
+        folder = _check_exists(config)
+        version = config.version_number or newest_version(folder)
+        key = (config.servable_name, version)
+        merged[key] = _united(merged.get(key), config, version)
+    return list(merged.values())
+
+
+def _check_device_supported(config: ServableStartConfig) -> None:
+    supported = supported_device_types()
+    if config.device_type == "none" or config.device_type in supported:
+        return
+    names = [f"'{display_name(device_type)}'" for device_type in supported]
+    shown = f"None or {names[0]}" if len(names) == 1 else f"None, {', '.join(names[:-1])} or {names[-1]}"
+    raise StartUpError(
+        f"The device type '{display_name(config.device_type)}' of servable name {config.servable_name} is "
+        f"inconsistent with current running environment, supported device type: {shown}"
+    )
+
+
+def _check_exists(config: ServableStartConfig) -> Path:
+    folder = Path(config.servable_directory) / config.servable_name
+    where = f"servable directory '{config.servable_directory}', servable name '{config.servable_name}'"
+    if not folder.is_dir():
+        raise StartUpError(f"Check servable config failed, directory '{folder}' not exist, {where}")
+    if not (folder / _CONFIG_FILE).is_file():
+        raise StartUpError(
+            f"Check servable config failed, file '{folder / _CONFIG_FILE}' not exist,  {where}"
+        )
+    return folder
+
+
+def _united(
+    earlier: ServableStartConfig | None, config: ServableStartConfig, version: int
+) -> ServableStartConfig:
+    device_ids = set(config.device_ids)
+    workers = config.num_parallel_workers
+    if earlier is not None:
+        if (earlier.dec_key, earlier.dec_mode) != (config.dec_key, config.dec_mode):
+            raise StartUpError(
+                f"The dec key or dec mode of servable name {config.servable_name} is different in multiple "
+                "configurations."
+            )
+        device_ids |= set(earlier.device_ids)
+        workers = max(workers, earlier.num_parallel_workers)
+    return ServableStartConfig(
+        servable_directory=config.servable_directory,
+        servable_name=config.servable_name,
+        device_ids=tuple(sorted(device_ids)),
+        version_number=version,
+        device_type=None if config.device_type == "none" else config.device_type,
+        num_parallel_workers=workers,
+        dec_key=config.dec_key,
+        dec_mode=config.dec_mode,
+    )

@@ -1,0 +1,343 @@
+"""Start-up and tear-down of the main process: what a start script calls."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from pathlib import Path
+from types import FrameType
+from typing import Any, ParamSpec, TypeVar
+
+from mindspore_serving import log
+from mindspore_serving.check_type import check_bool, check_int, check_str
+from mindspore_serving.errors import InvalidParameter, StartUpError
+from mindspore_serving.server._loop_thread import LoopThread
+from mindspore_serving.server._servable_local import ServableStartConfig, merge_config
+from mindspore_serving.server.device import supported_device_types
+from mindspore_serving.server.frontend.grpc_service import GrpcServer, check_grpc_address
+from mindspore_serving.server.frontend.rest_gateway import RestServer, check_rest_address
+from mindspore_serving.server.frontend.tls import SSLConfig, grpc_credentials, ssl_context
+from mindspore_serving.server.master.dispatcher import Dispatcher
+from mindspore_serving.server.master.supervisor import Supervisor
+from mindspore_serving.server.master.worker_process import WorkerPlan
+
+_MEGABYTE = 1 << 20
+_LARGEST_MESSAGE_MB = 512
+_BIND_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 30.0
+_SIGNAL_POLL_S = 0.1
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_Handler = Callable[[int, FrameType | None], Any] | int | None
+
+
+class Server:
+    """The server of this process: front ends, dispatcher and supervisor, on one event loop."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+        self._thread: LoopThread | None = None
+        self._dispatcher: Dispatcher | None = None
+        self._supervisor: Supervisor | None = None
+        self._grpc: GrpcServer | None = None
+        self._rest: RestServer | None = None
+        self._stop_wanted = threading.Event()
+        self._signal = 0
+        self._earlier_handlers: dict[int, _Handler] = {}
+
+    @property
+    def running(self) -> bool:
+        """Whether anything is started."""
+        return any(part is not None for part in (self._supervisor, self._grpc, self._rest))
+
+    def start_grpc(self, address: str, max_message_bytes: int, ssl_config: SSLConfig | None) -> None:
+        """Start the gRPC front end; errors as `start_grpc_server`."""
+        credentials = grpc_credentials(ssl_config) if ssl_config else None
+        with self._lock:
+            if self._grpc is not None:
+                raise StartUpError("Serving Error: Serving gRPC server is already running")
+            thread, dispatcher = self._begin()
+            server = GrpcServer(dispatcher, address, max_message_bytes, credentials)
+            thread.run(server.start(), _BIND_TIMEOUT_S)
+            self._grpc = server
+        _say(f"Serving: Serving gRPC server start success, listening on {address}")
+
+    def start_rest(
+        self, address: str, max_message_bytes: int, ssl_config: SSLConfig | None, always_ok: bool
+    ) -> None:
+        """Start the REST front end; errors as `start_restful_server`."""
+        tls = ssl_context(ssl_config) if ssl_config else None
+        with self._lock:
+            if self._rest is not None:
+                raise StartUpError("Serving Error: RESTful server is already running")
+            thread, dispatcher = self._begin()
+            server = RestServer(dispatcher, address, max_message_bytes, tls, always_ok)
+            thread.run(server.start(), _BIND_TIMEOUT_S)
+            self._rest = server
+        _say(f"Serving: Serving RESTful server start success, listening on {address}")
+
+    def start_workers(self, plans: Sequence[WorkerPlan]) -> None:
+        """Start all workers, and keep the process alive from then on until `stop`."""
+        with self._lock:
+            if self._supervisor is not None:
+                raise StartUpError("Raise failed: Serving Error: Master gRPC server is already running")
+            thread, dispatcher = self._begin()
+            self._stop_wanted.clear()
+            self._signal = 0
+            self._catch_signals()
+            self._supervisor = Supervisor(dispatcher, Path.cwd(), self._stop_wanted.set)
+            started = thread.submit(self._supervisor.start(plans, _say))
+        self._wait_for_start(started)
+        threading.Thread(target=self._keep_alive, name="serving monitor", daemon=False).start()
+
+    def stop(self) -> None:
+        """End everything that is started; safe to call twice, and from any thread but the loop's."""
+        if os.getpid() != self._pid:  # a forked child has no server of its own
+            return
+        with self._lock:
+            if not self.running or self._thread is None or self._dispatcher is None:
+                return
+            parts = (self._grpc, self._rest, self._supervisor)
+            self._thread.loop.call_soon_threadsafe(self._dispatcher.fail_waiting)
+            for part in parts:
+                if part is not None:
+                    self._end(self._thread.submit(part.stop()), part)
+            self._grpc = self._rest = self._supervisor = self._dispatcher = None
+            self._stop_wanted.set()
+
+    def _begin(self) -> tuple[LoopThread, Dispatcher]:
+        """Loop and dispatcher, made at first use."""
+        if self._thread is None:
+            self._thread = LoopThread()
+            atexit.register(self.stop)
+        if self._dispatcher is None:
+            self._dispatcher = Dispatcher(self._thread.loop)
+        return self._thread, self._dispatcher
+
+    def _end(self, stopping: Future[None], part: object) -> None:
+        try:
+            stopping.result(_STOP_TIMEOUT_S)
+        except FutureTimeout:
+            log.error("%r was not stopped within %s s", part, _STOP_TIMEOUT_S)
+
+    def _wait_for_start(self, started: Future[None]) -> None:
+        """Wait in slices, so that signals are acted on."""
+        while True:
+            try:
+                return started.result(_SIGNAL_POLL_S)
+            except FutureTimeout:
+                if self._signal or self._stop_wanted.is_set():
+                    started.cancel()
+                    raise StartUpError("Fail to start workers because of signal SIGINT or SIGTERM") from None
+
+    def _keep_alive(self) -> None:
+        """Body of the thread that keeps the process alive, and stops the server when that is wanted."""
+        self._stop_wanted.wait()
+        self.stop()
+        if self._signal and threading.main_thread().is_alive():
+            # The user's script is still busy with something: let the signal have its usual effect on it.
+            signal.pthread_kill(threading.main_thread().ident or 0, self._signal)
+
+    def _catch_signals(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            log.warning(
+                "start_servables is not called in the main thread: Ctrl+C and SIGTERM are not handled"
+            )
+            return
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(number)
+            if handler != self._on_signal:
+                self._earlier_handlers[number] = handler
+                signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._supervisor is not None and not self._stop_wanted.is_set():
+            self._signal = number
+            self._stop_wanted.set()
+            return
+        if self._supervisor is not None:  # being stopped already
+            return
+        earlier = self._earlier_handlers.get(number)
+        if callable(earlier):
+            earlier(number, frame)
+        elif earlier == signal.SIG_DFL:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+
+_server = Server()
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _stop_on_exception(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Stop the whole server when a start function raises, as the original does."""
+
+    @functools.wraps(function)
+    def guarded(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            if _server.running:
+                log.error("%s failed, the server is stopped: %s", function.__name__, error)
+            _server.stop()
+            raise
+
+    return guarded
+
+
+@_stop_on_exception
+def start_grpc_server(address: str, max_msg_mb_size: int = 100, ssl_config: SSLConfig | None = None) -> None:
+    """Start the gRPC server, through which clients reach the servables.
+
+    Args:
+        address: `ip:port`, or `unix:path` with a path that is absolute or relative to the working directory.
+        max_msg_mb_size: Largest request and largest reply in MB (2**20 bytes), 1 to 512.
+        ssl_config: TLS; None for plain text.
+
+    Raises:
+        RuntimeError: A parameter is wrong, the address cannot be bound, or the server runs already. The whole server is
+            stopped before this is raised.
+        FileNotFoundError: A certificate or key file is missing.
+    """
+    check_str("address", address)
+    check_int("max_msg_mb_size", max_msg_mb_size, 1, _LARGEST_MESSAGE_MB)
+    if ssl_config is not None and not isinstance(ssl_config, SSLConfig):
+        raise InvalidParameter("The type of ssl_config should be type of SSLConfig")
+    check_grpc_address(address)
+    _server.start_grpc(address, max_msg_mb_size * _MEGABYTE, ssl_config)
+
+
+@_stop_on_exception
+def start_restful_server(
+    address: str,
+    max_msg_mb_size: int = 100,
+    ssl_config: SSLConfig | None = None,
+    *,
+    always_ok: bool = False,
+) -> None:
+    """Start the RESTful server, through which clients reach the servables.
+
+    Args:
+        address: `ip:port`.
+        max_msg_mb_size: Largest request in MB (2**20 bytes), 1 to 512.
+        ssl_config: TLS; None for plain HTTP.
+        always_ok: Reply with HTTP status 200 to every request, as the original does; errors are in the body only.
+
+    Raises:
+        RuntimeError: A parameter is wrong, the address cannot be bound, or the server runs already. The whole server is
+            stopped before this is raised.
+    """
+    check_str("address", address)
+    check_int("max_msg_mb_size", max_msg_mb_size, 1, _LARGEST_MESSAGE_MB)
+    if ssl_config is not None and not isinstance(ssl_config, SSLConfig):
+        raise InvalidParameter("The type of ssl_config should be class of SSLConfig")
+    check_bool("always_ok", always_ok)
+    check_rest_address(address)
+    _server.start_rest(address, max_msg_mb_size * _MEGABYTE, ssl_config, always_ok)
+
+
+@_stop_on_exception
+def start_servables(
+    servable_configs: ServableStartConfig | Sequence[ServableStartConfig], enable_lite: bool = False
+) -> None:
+    """Start servables, each in worker processes of its own, and return when all of them are ready.
+
+    From then on the process stays alive, also when the script has come to its end, until Ctrl+C, SIGTERM or `stop`.
+
+    Args:
+        servable_configs: One configuration or several. Those of the same servable and version are merged.
+        enable_lite: Run models with MindSpore Lite.
+
+    Raises:
+        RuntimeError: A parameter is wrong, or a worker failed to start; the text is the reason that it gave. The whole
+            server is stopped before this is raised.
+    """
+    check_bool("enable_lite", enable_lite)
+    configs = _check_configs(servable_configs)
+    if enable_lite:
+        raise StartUpError("MindSpore Lite is not supported, start without enable_lite to use MindSpore")
+    plans = [plan for config in merge_config(configs) for plan in _plans_of(config)]
+    _server.start_workers(plans)
+
+
+def stop() -> None:
+    """Stop all servers and worker processes.
+
+    Waiting requests are answered with an error. Harmless if nothing runs; the server may be started again afterwards.
+    """
+    _server.stop()
+
+
+def _check_configs(servable_configs: Any) -> list[ServableStartConfig]:
+    if isinstance(servable_configs, ServableStartConfig):
+        servable_configs = [servable_configs]
+    if not isinstance(servable_configs, (list, tuple)):
+        raise InvalidParameter(
+            "Parameter 'servable_configs' should be ServableStartConfig, list or tuple of ServableStartConfig, but "
+            f"actually {type(servable_configs)}"
+        )
+    for config in servable_configs:
+        if not isinstance(config, ServableStartConfig):
+            raise InvalidParameter(
+                f"The item of parameter 'servable_configs' should be ServableStartConfig, but actually {type(config)}"
+            )
+    if not servable_configs:
+        raise InvalidParameter("Parameter 'servable_configs' should hold at least one ServableStartConfig")
+    return [_absolute(config) for config in servable_configs]
+
+
+def _absolute(config: ServableStartConfig) -> ServableStartConfig:
+    """The configuration with its directory resolved against the folder of the start script."""
+    script_folder = Path(os.path.realpath(sys.argv[0])).parent
+    return ServableStartConfig(
+        servable_directory=os.path.realpath(script_folder / config.servable_directory),
+        servable_name=config.servable_name,
+        device_ids=config.device_ids or None,
+        version_number=config.version_number,
+        device_type=None if config.device_type == "none" else config.device_type,
+        num_parallel_workers=config.num_parallel_workers,
+        dec_key=config.dec_key,
+        dec_mode=config.dec_mode,
+    )
+
+
+def _plans_of(config: ServableStartConfig) -> list[WorkerPlan]:
+    """The workers that a merged configuration asks for."""
+    if config.dec_key is not None:
+        raise StartUpError(f"Encrypted models are not supported, servable name: {config.servable_name}")
+    device_type = supported_device_types()[0] if config.device_type == "none" else config.device_type
+    numbers: Sequence[int] = config.device_ids
+    if not numbers:
+        numbers = range(config.num_parallel_workers)
+        if config.device_type == "none" and "cpu" in supported_device_types():
+            device_type = "cpu"
+    elif config.num_parallel_workers > len(numbers):
+        log.warning(
+            "Servable %s: %s workers are started, one per device; worker processes beyond the devices are not "
+            "supported",
+            config.servable_name,
+            len(numbers),
+        )
+    return [
+        WorkerPlan(
+            servable_directory=config.servable_directory,
+            servable_name=config.servable_name,
+            version=config.version_number or 1,
+            device_type=device_type,
+            device_id=number,
+            has_device=bool(config.device_ids),
+        )
+        for number in numbers
+    ]

@@ -1,0 +1,1 @@
+"""The channel between the main process and its workers: messages, frames and shared memory."""

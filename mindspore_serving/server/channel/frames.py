@@ -1,0 +1,347 @@
+r"""Bytes of the channel: how messages become frames, and frames messages.
+
+A frame is `length u32 | kind u8 | 3 zero bytes | body`; `length` counts the body. All numbers are little-endian, and
+every tensor starts at a multiple of 8 bytes from the body's start. The body of a control message is a JSON object of
+its fields. Batches and results are the hot path:
+
+    body    batch_id u32 | slot u16 | groups u16 | start u32 | flags u16 | method_len u16 | method, padded to 8
+            then each group
+    group   count u32 | layout_len u32 | kind u8 | 7 zero bytes | shared_offset u64 | layout, padded to 8
+            then each column: text: k lengths u32, padded to 8; then the data, padded to 8, unless it is shared
+    layout  JSON: [[name, dtype, [dims]], ...] for rows, [code, text, http_status] for failed rows
+
+Layouts repeat from batch to batch, so both sides keep the last ones they met, and a frame of a known layout costs two
+struct calls and one join. Data above `INLINE_LIMIT` bytes goes to the slot's region of shared memory instead, from
+`shared_offset` on, each column at a multiple of 64 bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import orjson
+
+from mindspore_serving.errors import ChannelError, FailedRows, Failure, StatusCode
+from mindspore_serving.server.channel.memory import SharedMemory
+from mindspore_serving.server.channel.messages import (
+    Batch,
+    Exiting,
+    Group,
+    Message,
+    Register,
+    Result,
+    StartFailed,
+    Stop,
+)
+from mindspore_serving.signature import MethodSignature
+from mindspore_serving.tensor import (
+    NUMPY_OF,
+    Array,
+    ColumnData,
+    DataType,
+    Rows,
+    Specs,
+    TensorSpec,
+    runs_of_equal,
+)
+
+INLINE_LIMIT = 64 << 10
+"""Bytes of a group's data up to which it travels in the frame."""
+LARGEST_FRAME = 1 << 30
+"""Bytes of a body that a reader accepts."""
+
+_FRAME = struct.Struct("<IB3x")
+_BODY = struct.Struct("<IHHIHH")
+_GROUP = struct.Struct("<IIB7xQ")
+_FINAL = 1
+_ROWS, _SHARED_ROWS, _FAILED = 0, 1, 2
+_KINDS: dict[type, int] = {Register: 1, StartFailed: 2, Exiting: 3, Stop: 4, Batch: 5, Result: 6}
+_PADDING = bytes(64)
+
+Buffer = bytes | bytearray | memoryview
+
+
+def frame_of(message: Message, memory: SharedMemory | None = None) -> bytes:
+    """One message as bytes to write.
+
+    Args:
+        message: What to send.
+        memory: Shared memory of the worker, where large data goes; None sends everything in the frame.
+
+    Returns:
+        The whole frame, or for very large inline data still one byte string.
+    """
+    if isinstance(message, Batch):
+        region = SharedMemory.request_region(message.slot)
+        parts = _hot_body(message, 0, 0, message.method.encode(), memory, region)
+    elif isinstance(message, Result):
+        region = SharedMemory.reply_region(message.slot)
+        parts = _hot_body(message, message.start, _FINAL if message.final else 0, b"", memory, region)
+    else:
+        parts = [orjson.dumps(dataclasses.asdict(message))]
+    body_length = sum(part.nbytes if isinstance(part, np.ndarray) else len(part) for part in parts)
+    return b"".join([_FRAME.pack(body_length, _KINDS[type(message)]), *parts])
+
+
+def _pad(length: int, to: int = 8) -> bytes:
+    return _PADDING[: -length % to]
+
+
+def _hot_body(
+    message: Batch | Result,
+    start: int,
+    flags: int,
+    method: bytes,
+    memory: SharedMemory | None,
+    region: int,
+) -> list[Any]:
+    groups = list(_joinable(message.groups))
+    head = _BODY.pack(message.batch_id, message.slot, len(groups), start, flags, len(method))
+    parts: list[Any] = [head, method, _pad(len(method))]
+    offset = 0
+    for group in groups:
+        if isinstance(group[0], FailedRows):
+            _append_failed(parts, group[0])
+        else:
+            offset = _append_rows(parts, group, memory, region, offset)  # type: ignore[arg-type]
+    return parts
+
+
+def _joinable(groups: Sequence[Group]) -> Iterator[Sequence[Group]]:
+    """Neighbours that can travel as one group."""
+    if len(groups) == 1:
+        yield groups
+        return
+    keys = [object() if isinstance(group, FailedRows) else group.specs for group in groups]
+    for start, stop in runs_of_equal(keys):
+        yield groups[start:stop]
+
+
+def _append_failed(parts: list[Any], group: FailedRows) -> None:
+    failure = group.failure
+    layout = orjson.dumps([failure.code, failure.text, failure.http_status])
+    parts += [_GROUP.pack(group.count, len(layout), _FAILED, 0), layout, _pad(len(layout))]
+
+
+def _append_rows(
+    parts: list[Any], blocks: Sequence[Rows], memory: SharedMemory | None, region: int, offset: int
+) -> int:
+    """Append one group made of blocks with equal specs; returns the next free offset in the region."""
+    specs = blocks[0].specs
+    layout = _layout_of(specs)
+    count = sum(block.count for block in blocks)
+    shared = memory is not None and sum(block.byte_size for block in blocks) > INLINE_LIMIT
+    kind = _SHARED_ROWS if shared else _ROWS
+    parts += [_GROUP.pack(count, len(layout), kind, offset), layout, _pad(len(layout))]
+    for i, spec in enumerate(specs):
+        columns = [block.columns[i] for block in blocks]
+        if spec.dtype.is_text:
+            lengths = np.array([len(value) for column in columns for value in column], "<u4").tobytes()
+            parts += [lengths, _pad(len(lengths))]
+        if memory is not None and shared:
+            offset = _write_shared(memory, region, offset, columns)
+        else:
+            _append_inline(parts, columns)
+    return offset
+
+
+def _append_inline(parts: list[Any], columns: Sequence[ColumnData]) -> None:
+    length = 0
+    for column in columns:
+        if isinstance(column, list):
+            parts += column
+            length += sum(map(len, column))
+        else:
+            parts.append(column.tobytes())
+            length += column.nbytes
+    parts.append(_pad(length))
+
+
+def _write_shared(memory: SharedMemory, region: int, offset: int, columns: Sequence[ColumnData]) -> int:
+    """Write one column's blocks back to back; returns the offset after them, a multiple of 64."""
+    size = sum(sum(map(len, column)) if isinstance(column, list) else column.nbytes for column in columns)
+    target = memory.view(region, offset, size)
+    at = 0
+    for column in columns:
+        if isinstance(column, list):
+            data = b"".join(column)
+            target[at : at + len(data)] = np.frombuffer(data, np.uint8)
+            at += len(data)
+        else:
+            rows = target[at : at + column.nbytes].view(column.dtype).reshape(column.shape)
+            np.copyto(rows, column)
+            at += column.nbytes
+    return offset + size + (-size % 64)
+
+
+@lru_cache(maxsize=1024)
+def _layout_of(specs: Specs) -> bytes:
+    return orjson.dumps([list(spec) for spec in specs])
+
+
+@lru_cache(maxsize=1024)
+def _specs_of(layout: bytes) -> Specs:
+    return tuple(TensorSpec(name, DataType(dtype), tuple(dims)) for name, dtype, dims in orjson.loads(layout))
+
+
+class FrameSplitter:
+    """Cuts a byte stream into frames; keeps what is not complete yet."""
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+        self._wanted = _FRAME.size
+
+    def feed(self, data: Buffer) -> Iterator[tuple[int, memoryview]]:
+        """Take the next bytes of the stream.
+
+        Yields:
+            Kind and body of each frame that is complete now. A body stays valid as long as it is referenced.
+
+        Raises:
+            ChannelError: The bytes cannot be a frame: the kind is unknown, or the length above `LARGEST_FRAME`.
+        """
+        if self._pending:
+            self._pending += data
+            if len(self._pending) < self._wanted:
+                return
+            data, self._pending = self._pending, bytearray()
+        view = memoryview(data)
+        at, size = 0, len(view)
+        while size - at >= _FRAME.size:
+            length, kind = _FRAME.unpack_from(view, at)
+            if length > LARGEST_FRAME or not 1 <= kind <= len(_KINDS):
+                raise ChannelError(f"Channel got a frame of kind {kind} and {length} bytes, which is none")
+            end = at + _FRAME.size + length
+            if end > size:
+                break
+            yield kind, view[at + _FRAME.size : end]
+            at = end
+        else:
+            length = 0
+        self._pending = bytearray(view[at:])
+        self._wanted = _FRAME.size + length if len(self._pending) >= _FRAME.size else _FRAME.size
+
+
+def message_of(
+    kind: int, body: memoryview, memory: SharedMemory | None = None, *, own: bool = False
+) -> Message:
+    """Decode one frame.
+
+    Args:
+        kind: As `FrameSplitter.feed` gave it.
+        body: Likewise.
+        memory: Shared memory of the worker; None where there is none.
+        own: Copy data out of shared memory, for a receiver that outlives the slot. Data that travelled inline is
+            writable only if the body is.
+
+    Returns:
+        The message; array columns view the body or the shared memory.
+
+    Raises:
+        ChannelError: The body is not what its kind promises.
+    """
+    try:
+        if kind == _KINDS[Batch]:
+            return _read_batch(body, memory, own)
+        if kind == _KINDS[Result]:
+            return _read_result(body, memory, own)
+        return _read_control(kind, orjson.loads(body))
+    except (ValueError, TypeError, KeyError, IndexError, struct.error, OSError) as cause:
+        raise ChannelError(f"Channel got a frame of kind {kind} that cannot be read: {cause}") from cause
+
+
+def _read_control(kind: int, fields: dict[str, Any]) -> Message:
+    if kind == _KINDS[Register]:
+        fields["methods"] = tuple(
+            MethodSignature(**{**method, "input_names": tuple(method["input_names"])})
+            for method in fields["methods"]
+        )
+        return Register(**fields)
+    if kind == _KINDS[StartFailed]:
+        return StartFailed(**fields)
+    return Exiting() if kind == _KINDS[Exiting] else Stop()
+
+
+def _read_batch(body: memoryview, memory: SharedMemory | None, own: bool) -> Batch:
+    batch_id, slot, count, _, _, method_length = _BODY.unpack_from(body)
+    at = _BODY.size + method_length
+    method = str(body[_BODY.size : at], "utf-8")
+    reader = _GroupReader(body, at + (-at % 8), memory, SharedMemory.request_region(slot), own)
+    return Batch(batch_id, slot, method, tuple(_rows_only(reader.read()) for _ in range(count)))
+
+
+def _rows_only(group: Group) -> Rows:
+    if isinstance(group, FailedRows):
+        raise ValueError("a batch cannot hold failed instances")
+    return group
+
+
+def _read_result(body: memoryview, memory: SharedMemory | None, own: bool) -> Result:
+    batch_id, slot, count, start, flags, _ = _BODY.unpack_from(body)
+    reader = _GroupReader(body, _BODY.size, memory, SharedMemory.reply_region(slot), own)
+    groups = tuple(reader.read() for _ in range(count))
+    return Result(batch_id, slot, start, groups, bool(flags & _FINAL))
+
+
+class _GroupReader:
+    """Reads the groups of one body one after the other."""
+
+    def __init__(
+        self, body: memoryview, at: int, memory: SharedMemory | None, region: int, own: bool
+    ) -> None:
+        self._body = body
+        self._at = at
+        self._memory = memory
+        self._region = region
+        self._own = own
+
+    def read(self) -> Group:
+        count, layout_length, kind, offset = _GROUP.unpack_from(self._body, self._at)
+        self._at += _GROUP.size
+        layout = bytes(self._skip(layout_length))
+        if kind == _FAILED:
+            code, text, http_status = orjson.loads(layout)
+            return FailedRows(Failure(StatusCode(code), text, http_status), count)
+        specs = _specs_of(layout)
+        columns = []
+        for spec in specs:
+            column, offset = self._column(spec, count, kind == _SHARED_ROWS, offset)
+            columns.append(column)
+        return Rows(specs, tuple(columns), count)
+
+    def _skip(self, length: int) -> memoryview:
+        view = self._body[self._at : self._at + length]
+        if len(view) != length:
+            raise ValueError(f"{length} bytes expected, {len(view)} left")
+        self._at += length + (-length % 8)
+        return view
+
+    def _column(self, spec: TensorSpec, count: int, shared: bool, offset: int) -> tuple[ColumnData, int]:
+        if spec.dtype.is_text:
+            lengths = np.frombuffer(self._skip(4 * count), "<u4").tolist()
+            data, offset = self._data(sum(lengths), shared, offset)
+            return _cut(memoryview(data), lengths), offset  # type: ignore[arg-type]  # arrays are buffers
+        size = count * spec.byte_size
+        data, offset = self._data(size, shared, offset)
+        array: Array = np.frombuffer(data, NUMPY_OF[spec.dtype]).reshape((count, *spec.shape))
+        return (array.copy() if shared and self._own else array), offset
+
+    def _data(self, size: int, shared: bool, offset: int) -> tuple[memoryview | Array, int]:
+        if not shared:
+            return self._skip(size), offset
+        if self._memory is None:
+            raise ValueError("the data is in shared memory, and there is none")
+        return self._memory.view(self._region, offset, size), offset + size + (-size % 64)
+
+
+def _cut(data: memoryview, lengths: Sequence[int]) -> list[bytes]:
+    values, at = [], 0
+    for length in lengths:
+        values.append(bytes(data[at : at + length]))
+        at += length
+    return values

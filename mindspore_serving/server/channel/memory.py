@@ -1,0 +1,90 @@
+"""Shared memory of one worker: where large tensors cross the process line without passing through the socket.
+
+One anonymous file (memfd) per worker, created by the main process and inherited by the worker. It has no name, so it
+vanishes with the last of the two processes, however they end. It is cut into regions, two for each slot of the copy: a
+request region that main writes and the worker reads, and a reply region for the other way. A region belongs to the
+batch that holds the slot, which makes an allocator needless; it is sparse, so only pages that were used take memory.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+import numpy as np
+
+from mindspore_serving.tensor import Array
+
+REGION_SPAN = 1 << 36
+"""Bytes of address space per region, far above the largest batch."""
+_SMALLEST_MAPPING = 1 << 20
+_KEEP = 64 << 20
+"""A region that grew beyond this many bytes gives its pages back after use."""
+
+
+class SharedMemory:
+    """The regions of one worker, as seen from one side.
+
+    Args:
+        fd: File descriptor of the memfd; owned by this object.
+        slots: Number of slots, each with a request and a reply region.
+    """
+
+    def __init__(self, fd: int, slots: int) -> None:
+        self.fd = fd
+        self._mappings: list[mmap.mmap | None] = [None] * (2 * slots)
+
+    @classmethod
+    def create(cls, slots: int) -> SharedMemory:
+        """Make the memory of a new worker.
+
+        Raises:
+            OSError: The system refuses an anonymous file of this size.
+        """
+        fd = os.memfd_create("mindspore_serving", os.MFD_CLOEXEC)
+        try:
+            os.ftruncate(fd, 2 * slots * REGION_SPAN)
+        except OSError:
+            os.close(fd)
+            raise
+        return cls(fd, slots)
+
+    @staticmethod
+    def request_region(slot: int) -> int:
+        """Region that carries the instances of the batch in `slot`."""
+        return 2 * slot
+
+    @staticmethod
+    def reply_region(slot: int) -> int:
+        """Region that carries the results of the batch in `slot`."""
+        return 2 * slot + 1
+
+    def view(self, region: int, offset: int, size: int) -> Array:
+        """Writable uint8 array over bytes offset..offset+size-1 of a region.
+
+        Raises:
+            OSError: The region cannot be mapped, or the bytes lie outside it.
+        """
+        if offset < 0 or size < 0 or offset + size > REGION_SPAN:
+            raise OSError(f"bytes {offset} to {offset + size} lie outside a region of {REGION_SPAN} bytes")
+        mapping = self._mappings[region]
+        if mapping is None or len(mapping) < offset + size:
+            length = max(_SMALLEST_MAPPING, 1 << (offset + size - 1).bit_length())
+            mapping = mmap.mmap(self.fd, length, offset=region * REGION_SPAN)
+            self._mappings[region] = mapping
+        return np.frombuffer(mapping, np.uint8, size, offset)
+
+    def release(self, slot: int) -> None:
+        """Give the pages of a slot's regions back where a large batch had used them."""
+        for region in (self.request_region(slot), self.reply_region(slot)):
+            mapping = self._mappings[region]
+            if mapping is not None and len(mapping) > _KEEP:
+                mapping.madvise(mmap.MADV_REMOVE)
+                self._mappings[region] = None
+
+    def close(self) -> None:
+        """Drop this side's handle; safe to call twice."""
+        self._mappings = [None] * len(self._mappings)
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1

@@ -1,0 +1,99 @@
+"""Which devices models can run on, found out without importing MindSpore.
+
+The main process asks here before it starts workers, so nothing in this module may load a backend.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from mindspore_serving.errors import InvalidParameter
+
+BACKENDS = ("mindspore", "stub")
+"""Names that the environment variable SERVING_BACKEND may have, the default first."""
+
+DEVICE_TYPES = ("ascend", "gpu", "cpu")
+"""All device types in order of preference, as start configurations store them."""
+
+_DISPLAY_NAMES = {"ascend": "Ascend", "gpu": "Gpu", "cpu": "Cpu"}
+_DEVICE_FILES = {"ascend": "davinci[0-9]*", "gpu": "nvidia[0-9]*"}
+_STUB_SWITCHES = {"gpu": "SERVING_ENABLE_GPU_DEVICE", "cpu": "SERVING_ENABLE_CPU_DEVICE"}
+
+
+def backend_name(environment: Mapping[str, str] = os.environ) -> str:
+    """The backend that runs models, from the environment variable SERVING_BACKEND.
+
+    Args:
+        environment: Name to value.
+
+    Returns:
+        One of `BACKENDS`; `mindspore` where the variable is not set or empty.
+
+    Raises:
+        InvalidParameter: There is no such backend.
+    """
+    name = environment.get("SERVING_BACKEND") or BACKENDS[0]
+    if name not in BACKENDS:
+        raise InvalidParameter(
+            f"Environment variable SERVING_BACKEND can only be {' or '.join(map(repr, BACKENDS))}, but got {name!r}"
+        )
+    return name
+
+
+def display_name(device_type: str) -> str:
+    """A device type as messages spell it: `Ascend`, `Gpu` or `Cpu`.
+
+    Args:
+        device_type: One of `DEVICE_TYPES`.
+    """
+    return _DISPLAY_NAMES[device_type]
+
+
+def supported_device_types(
+    environment: Mapping[str, str] = os.environ,
+    device_folder: Path = Path("/dev"),
+    mindspore_folder: Path | None = None,
+) -> tuple[str, ...]:
+    """Device types on which models can run here, in order of preference.
+
+    The stub backend always has Ascend, and GPU or CPU where SERVING_ENABLE_GPU_DEVICE or SERVING_ENABLE_CPU_DEVICE
+    is "1". MindSpore always has CPU; it has Ascend and GPU where its package brings the plugin for it and the
+    device files of the hardware exist.
+
+    Args:
+        environment: Name to value.
+        device_folder: Folder of the device files.
+        mindspore_folder: Folder of the MindSpore package; None looks for the installed one.
+
+    Raises:
+        InvalidParameter: SERVING_BACKEND names no backend.
+    """
+    if backend_name(environment) == "stub":
+        return tuple(
+            device_type
+            for device_type in DEVICE_TYPES
+            if device_type == "ascend" or environment.get(_STUB_SWITCHES[device_type]) == "1"
+        )
+    folder = mindspore_folder or find_mindspore()
+    return tuple(
+        device_type
+        for device_type in DEVICE_TYPES
+        if device_type == "cpu" or (folder and _is_usable(device_type, folder, device_folder))
+    )
+
+
+def find_mindspore() -> Path | None:
+    """Folder of the installed MindSpore package, without importing it; None where it is not installed."""
+    spec = importlib.util.find_spec("mindspore")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(spec.submodule_search_locations[0])
+
+
+def _is_usable(device_type: str, mindspore_folder: Path, device_folder: Path) -> bool:
+    plugins = mindspore_folder / "lib" / "plugin"
+    has_plugin = any(plugins.glob(f"libmindspore_{device_type}.so*"))
+    return has_plugin and any(device_folder.glob(_DEVICE_FILES[device_type]))

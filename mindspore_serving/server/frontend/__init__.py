@@ -1,0 +1,1 @@
+"""The interfaces to clients: gRPC and REST, each thin over the dispatcher."""

@@ -1,0 +1,38 @@
+"""Addresses that servers listen on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mindspore_serving.errors import StartUpError
+
+
+class SocketAddress(NamedTuple):
+    """A TCP address: host without the brackets of IPv6, and a port from 1 to 65535."""
+
+    host: str
+    port: int
+
+
+def parse_socket_address(address: str, tag: str) -> SocketAddress:
+    """Split `ip:port`; the port is what follows the last colon.
+
+    Args:
+        address: What the user gave.
+        tag: How error texts call the server, `Serving gRPC` or `RESTful server`.
+
+    Raises:
+        StartUpError: A part is missing, the port is not a number or out of range.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon:
+        raise StartUpError(f"Serving Error: The format of the {tag} address '{address}' is illegal")
+    if not host or not port:
+        raise StartUpError(f"Serving Error: Missing ip or port of the {tag} address '{address}'")
+    if not (port.isascii() and port.isdigit()):
+        raise StartUpError(f"Serving Error: The type of {tag} address '{address}' port is not a number")
+    if not 1 <= int(port) <= 65535:
+        raise StartUpError(
+            f"Serving Error: The port of the {tag} address '{address}' is out of legal range [1 ~ 65535]"
+        )
+    return SocketAddress(host.removeprefix("[").removesuffix("]"), int(port))

@@ -1,0 +1,149 @@
+"""The gRPC interface: service `mindspore.serving.proto.MSService` on grpc.aio.
+
+A generic handler takes the raw bytes of a request, so that instances can be read by column (`wire_layout`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from mindspore_serving import log
+from mindspore_serving.errors import ServingError, StartUpError, SystemFailure
+from mindspore_serving.server.frontend.address import parse_socket_address
+from mindspore_serving.server.frontend.predict_codec import (
+    DecodeError,
+    PredictCall,
+    encode_failure,
+    encode_reply,
+)
+from mindspore_serving.server.frontend.wire_layout import LayoutMemory
+from mindspore_serving.server.master.dispatcher import Dispatcher
+
+PREDICT_METHOD = "/mindspore.serving.proto.MSService/Predict"
+_TAG = "Serving gRPC"
+_UNIX_PREFIX = "unix:"
+_STOP_GRACE_S = 1.0
+
+
+def check_grpc_address(address: str) -> None:
+    """Check an address of the form `ip:port` or `unix:path`.
+
+    Raises:
+        StartUpError: It has neither form.
+    """
+    if not address.startswith(_UNIX_PREFIX):
+        parse_socket_address(address, _TAG)
+    elif address == _UNIX_PREFIX:
+        raise StartUpError("Serving Error: Empty grpc server unix domain socket address")
+
+
+class PredictHandler(grpc.GenericRpcHandler):
+    """Answers Predict calls.
+
+    Args:
+        dispatcher: Where instances go.
+    """
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._layouts = LayoutMemory()
+        self._predict: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(self.predict)
+
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """The handler of a call; None, hence UNIMPLEMENTED, for anything but Predict."""
+        return self._predict if handler_call_details.method == PREDICT_METHOD else None
+
+    async def predict(self, message: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        """Answer one call.
+
+        Args:
+            message: Serialised PredictRequest.
+            context: Of the call.
+
+        Returns:
+            Serialised PredictReply; errors of Serving are in its `error_msg`.
+        """
+        try:
+            call = PredictCall(message)
+        except DecodeError:
+            await context.abort(grpc.StatusCode.INTERNAL, "Unable to parse request")
+        try:
+            route = self._dispatcher.resolve(call.name, call.method, call.version)
+            blocks = call.read_instances(route.method, self._layouts)
+            return encode_reply(call.spec_bytes, await self._dispatcher.submit(route, blocks))
+        except ServingError as error:
+            return encode_failure(call.spec_bytes, error.failure())
+        except DecodeError:
+            await context.abort(grpc.StatusCode.INTERNAL, "Unable to parse request")
+        except Exception as error:  # whatever goes wrong here, the client gets an answer
+            log.error("Predict call failed: %r", error, exc_info=True)
+            return encode_failure(call.spec_bytes, SystemFailure(f"Predict failed: {error!r}").failure())
+
+
+class GrpcServer:
+    """One listening gRPC server.
+
+    Args:
+        dispatcher: Where instances go.
+        address: `ip:port`, or `unix:path`.
+        max_message_bytes: Largest request and largest reply.
+        credentials: TLS; None for plain text.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        address: str,
+        max_message_bytes: int,
+        credentials: grpc.ServerCredentials | None,
+    ) -> None:
+        self.address = address
+        self._credentials = credentials
+        self._handler = PredictHandler(dispatcher)
+        self._options = [
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", max_message_bytes),
+            ("grpc.max_send_message_length", max_message_bytes),
+        ]
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            StartUpError: The address cannot be bound, or key and certificate do not fit together.
+        """
+        server = grpc.aio.server(options=self._options)
+        server.add_generic_rpc_handlers((self._handler,))
+        try:
+            if self._credentials is None:
+                port = server.add_insecure_port(self.address)
+            else:
+                port = server.add_secure_port(self.address, self._credentials)
+        except RuntimeError as cause:
+            raise _not_created(self.address) from cause
+        if port == 0:
+            raise _not_created(self.address)
+        await server.start()
+        self._server = server
+
+    async def stop(self) -> None:
+        """Refuse new calls, let those under way finish shortly, and close. Safe to call twice."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        await server.stop(_STOP_GRACE_S)
+        if self.address.startswith(_UNIX_PREFIX):
+            Path(self.address.removeprefix(_UNIX_PREFIX)).unlink(missing_ok=True)
+
+
+def _not_created(address: str) -> StartUpError:
+    return StartUpError(
+        f"Serving Error: Serving gRPC server start failed, create server failed, address {address}"
+    )

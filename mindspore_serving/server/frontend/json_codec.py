@@ -1,0 +1,189 @@
+"""REST bodies to columns of instances, and outcomes to REST bodies."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import orjson
+
+from mindspore_serving.errors import FailedRows, Failure, InvalidInput
+from mindspore_serving.server.frontend.json_values import JsonColumn, read_column, read_value
+from mindspore_serving.server.master.request import Reply
+from mindspore_serving.signature import MethodSignature
+from mindspore_serving.tensor import (
+    ColumnData,
+    DataType,
+    Rows,
+    TensorSpec,
+    runs_of_equal,
+)
+
+_SMALL_ARRAY = 64
+"""Elements of one instance's output up to which Python lists serialise faster than arrays."""
+_DUMP_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY
+
+
+def parse_body(body: bytes) -> Any:
+    """The JSON document of a request.
+
+    Raises:
+        InvalidInput: The body is empty or no JSON.
+    """
+    if not body:
+        raise InvalidInput("http message invalid")
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as cause:
+        raise InvalidInput(f"Illegal JSON format.{cause}") from cause
+
+
+def read_instances(document: Any) -> list[Rows]:
+    """All instances of a request, with every key that they have.
+
+    Args:
+        document: The parsed body.
+
+    Returns:
+        The instances in order, neighbours that agree in names, dtypes and shapes in one block.
+
+    Raises:
+        InvalidInput: The document does not hold instances, or a value is no tensor; the text says why.
+    """
+    try:
+        instances = _instances_of(document)
+        first = instances[0].keys()
+        if all(instance.keys() == first for instance in instances):
+            columns = {name: read_column([instance[name] for instance in instances]) for name in first}
+            if None not in columns.values():
+                return [_block_of_columns(columns, len(instances))]  # type: ignore[arg-type]
+        return _blocks_by_instance(instances)
+    except InvalidInput as cause:
+        raise InvalidInput(f"Parser request failed, {cause}") from cause
+
+
+def select_inputs(blocks: Sequence[Rows], servable: str, method: MethodSignature) -> list[Rows]:
+    """Keep the method's inputs, in the method's order.
+
+    Raises:
+        InvalidInput: An instance lacks an input, or holds text of an impossible shape.
+    """
+    return [_select(block, servable, method) for block in blocks]
+
+
+def _select(block: Rows, servable: str, method: MethodSignature) -> Rows:
+    places = {spec.name: i for i, spec in enumerate(block.specs)}
+    for name in method.input_names:
+        if name not in places:
+            raise InvalidInput(
+                f"Cannot find input {name} in instance input , servable {servable}, method {method.name}"
+            )
+        spec = block.specs[places[name]]
+        if spec.dtype.is_text and spec.shape not in ((), (1,)):
+            raise InvalidInput(
+                f"Instances input {name} check failed, detail: Instance tensor check failed: bytes or string "
+                f"type input  shape can only be (1,) or empty, but given shape is {list(spec.shape)}"
+            )
+    chosen = [places[name] for name in method.input_names]
+    return Rows(tuple(block.specs[i] for i in chosen), tuple(block.columns[i] for i in chosen), block.count)
+
+
+def _instances_of(document: Any) -> list[dict[str, Any]]:
+    if not isinstance(document, dict) or "instances" not in document:
+        raise InvalidInput("key 'instances' expects to exist once, but actually 0 times")
+    instances = document["instances"]
+    if isinstance(instances, dict):
+        if not instances:
+            raise InvalidInput("json object, value is empty")
+        instances = [instances]
+    elif not isinstance(instances, list):
+        raise InvalidInput("instances no key mode is not supported")
+    elif not instances:
+        raise InvalidInput("instances value is array type, but no value")
+    elif not isinstance(instances[0], dict):
+        raise InvalidInput("instances no key mode is not supported")
+    for instance in instances:
+        if not isinstance(instance, dict):
+            raise InvalidInput("json array, instance is not object type")
+        if not instance:
+            raise InvalidInput("json array, instance is object type, but no value")
+        if "" in instance:
+            raise InvalidInput("string key is empty")
+    return instances
+
+
+def _block_of_columns(columns: dict[str, JsonColumn], count: int) -> Rows:
+    specs = tuple(TensorSpec(name, column.dtype, column.shape) for name, column in columns.items())
+    return Rows(specs, tuple(column.data for column in columns.values()), count)
+
+
+def _blocks_by_instance(instances: Sequence[dict[str, Any]]) -> list[Rows]:
+    specs, values = [], []
+    for instance in instances:
+        tensors = {name: read_value(value) for name, value in sorted(instance.items())}
+        specs.append(tuple(TensorSpec(name, t.dtype, t.shape) for name, t in tensors.items()))
+        values.append([tensor.data for tensor in tensors.values()])
+    blocks = []
+    for start, stop in runs_of_equal(specs):
+        run = values[start:stop]
+        columns = tuple(_stack([row[i] for row in run]) for i in range(len(specs[start])))
+        blocks.append(Rows(specs[start], columns, stop - start))
+    return blocks
+
+
+def _stack(values: list[Any]) -> ColumnData:
+    return values if isinstance(values[0], bytes) else np.stack(values)
+
+
+def encode_failure(failure: Failure) -> bytes:
+    """Body for a request that failed as a whole, or whose instances all failed alike."""
+    return orjson.dumps({"error_msg": _printable(failure.text)})
+
+
+def encode_reply(groups: Reply) -> tuple[int, bytes]:
+    """HTTP status and body for the outcome of every instance.
+
+    Args:
+        groups: Results and failures in request order.
+    """
+    failures = [group.failure for group in groups if isinstance(group, FailedRows)]
+    if len(failures) == len(groups) and len({(failure.code, failure.text) for failure in failures}) == 1:
+        return failures[0].status, encode_failure(failures[0])
+    instances: list[dict[str, Any]] = []
+    for group in groups:
+        if isinstance(group, FailedRows):
+            instances += [{"error_msg": _printable(group.failure.text)}] * group.count
+        else:
+            instances += _objects_of(group)
+    status = failures[0].status if len(failures) == len(groups) else 200
+    return status, orjson.dumps({"instances": instances}, option=_DUMP_OPTIONS)
+
+
+def _printable(text: str) -> str:
+    return text.encode(errors="replace").decode() or "Predict failed"
+
+
+def _objects_of(rows: Rows) -> list[dict[str, Any]]:
+    names = [spec.name for spec in rows.specs]
+    columns = [_json_values(spec, column) for spec, column in zip(rows.specs, rows.columns, strict=True)]
+    if not names:
+        return [{} for _ in range(rows.count)]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _json_values(spec: TensorSpec, column: ColumnData) -> Sequence[Any]:
+    """What orjson writes for each instance's value."""
+    if isinstance(column, list):
+        values = [_json_text(spec.dtype, value) for value in column]
+        return [[value] for value in values] if spec.shape else values
+    if spec.dtype in (DataType.FLOAT16, DataType.FLOAT32):
+        column = column.astype(np.float64)
+    if column.size // max(1, len(column)) <= _SMALL_ARRAY:
+        return cast("list[Any]", column.tolist())
+    return list(np.ascontiguousarray(column))
+
+
+def _json_text(dtype: DataType, value: bytes) -> str | dict[str, str]:
+    return value.decode() if dtype is DataType.STRING else {"b64": base64.b64encode(value).decode()}

@@ -1,0 +1,252 @@
+"""`PredictRequest` bytes to columns of instances, and outcomes to `PredictReply` bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from mindspore_serving.errors import FailedRows, Failure, InvalidInput
+from mindspore_serving.proto import ms_service_pb2
+from mindspore_serving.server.frontend.wire_layout import LayoutMemory, read_varint, reply_layout
+from mindspore_serving.server.master.request import Reply
+from mindspore_serving.signature import MethodSignature
+from mindspore_serving.tensor import (
+    NUMPY_OF,
+    DataType,
+    Rows,
+    Specs,
+    TensorSpec,
+    check_shape_and_size,
+    runs_of_equal,
+)
+
+_SPEC_TAG = 0x0A
+
+
+class PredictCall:
+    """One serialised request, its target read and its instances not yet.
+
+    Attributes:
+        name: Servable name.
+        method: Method name.
+        version: Version number, 0 for the newest.
+    """
+
+    __slots__ = ("_at", "_message", "method", "name", "version")
+
+    def __init__(self, message: bytes) -> None:
+        """Read the target.
+
+        Raises:
+            DecodeError: The bytes are no PredictRequest.
+        """
+        self._message = message
+        self._at = _end_of_spec(message)
+        if self._at:
+            self.name, self.method, self.version = _target_of(message[: self._at])
+        else:
+            spec = ms_service_pb2.PredictRequest.FromString(message).servable_spec
+            self.name, self.method, self.version = spec.name, spec.method_name, spec.version_number
+
+    @property
+    def spec_bytes(self) -> bytes:
+        """The serialised target, as the reply echoes it."""
+        if self._at:
+            return self._message[: self._at]
+        spec = ms_service_pb2.ServableSpec(
+            name=self.name, method_name=self.method, version_number=self.version
+        )
+        return ms_service_pb2.PredictReply(servable_spec=spec).SerializeToString()
+
+    def read_instances(self, method: MethodSignature, layouts: LayoutMemory) -> list[Rows]:
+        """Read and check the instances.
+
+        Args:
+            method: Names the inputs; others are ignored.
+            layouts: What earlier messages looked like.
+
+        Returns:
+            The instances in order, neighbours with equal specs in one block.
+
+        Raises:
+            DecodeError: The bytes are no PredictRequest.
+            InvalidInput: There is no instance, or one lacks an input or holds a tensor that is none.
+        """
+        if self._at:
+            rows = layouts.read(self._message, self._at, method.input_names)
+            if rows is not None:
+                return [rows]
+        request = ms_service_pb2.PredictRequest.FromString(self._message)
+        instances = [*request.instances, *request.instances_of_first_generation]
+        if not instances:
+            raise InvalidInput(
+                f"Instances count of request cannot be 0, servable: {self.name}, method: {self.method}"
+            )
+        blocks = self._blocks_of(instances, method)
+        if self._at and len(blocks) == 1:
+            layouts.learn(self._message, self._at, blocks[0])
+        return blocks
+
+    def _blocks_of(self, instances: Sequence[Any], method: MethodSignature) -> list[Rows]:
+        specs, values = [], []
+        for instance in instances:
+            instance_specs, instance_values = self._read_instance(instance.items, method)
+            specs.append(instance_specs)
+            values.append(instance_values)
+        return [_block_of(specs[start], values[start:stop]) for start, stop in runs_of_equal(specs)]
+
+    def _read_instance(self, items: Any, method: MethodSignature) -> tuple[Specs, list[bytes]]:
+        specs, values = [], []
+        for name in method.input_names:
+            if name not in items:
+                raise InvalidInput(
+                    f"Cannot find input {name} in instance input , servable {self.name}, method {self.method}"
+                )
+            try:
+                dtype, shape, value = _read_tensor(items[name])
+            except InvalidInput as cause:
+                raise InvalidInput(f"Instances input {name} check failed, detail: {cause}") from cause
+            specs.append(TensorSpec(name, dtype, shape))
+            values.append(value)
+        return tuple(specs), values
+
+
+def _end_of_spec(message: bytes) -> int:
+    """Where the leading target ends; 0 if the message does not start with exactly one."""
+    try:
+        if message[0] != _SPEC_TAG:
+            return 0
+        length, start = read_varint(message, 1)
+        end = start + length
+        # A second target later in the message would replace the first one; instances come next in all clients.
+        return end if end < len(message) and message[end] != _SPEC_TAG else 0
+    except (IndexError, ValueError):
+        return 0
+
+
+@lru_cache(maxsize=1024)
+def _target_of(spec: bytes) -> tuple[str, str, int]:
+    target = ms_service_pb2.PredictRequest.FromString(spec).servable_spec
+    return target.name, target.method_name, target.version_number
+
+
+def _read_tensor(tensor: Any) -> tuple[DataType, tuple[int, ...], bytes]:
+    """Data type, shape and data of a tensor on the wire, checked."""
+    number = tensor.dtype
+    if not DataType.BOOL <= number <= DataType.BYTES:
+        raise InvalidInput("Tensor check failed: input data type proto::MS_UNKNOWN invalid")
+    dtype = DataType(number)
+    shape = tuple(tensor.shape.dims)
+    if not dtype.is_text:
+        data = tensor.data
+        check_shape_and_size(shape, dtype, len(data))
+        return dtype, shape, data
+    if len(tensor.bytes_val) != 1:
+        raise InvalidInput(
+            "Instance tensor check failed: bytes or string type shape batch size can only be 1"
+        )
+    if shape not in ((), (1,)):
+        raise InvalidInput(
+            "Instance tensor check failed: bytes or string type input  shape can only be (1,) or empty, "
+            f"but given shape is {list(shape)}"
+        )
+    value = tensor.bytes_val[0]
+    if dtype is DataType.STRING:
+        check_text(value)
+    return dtype, shape, value
+
+
+def check_text(value: bytes) -> None:
+    """Check that a STRING value is UTF-8.
+
+    Raises:
+        InvalidInput: It is not; the text says where.
+    """
+    try:
+        value.decode()
+    except UnicodeDecodeError as cause:
+        raise InvalidInput(f"Tensor check failed: input string is not valid UTF-8: {cause}") from cause
+
+
+def _block_of(specs: Specs, values: Sequence[Sequence[bytes]]) -> Rows:
+    """Instances with equal specs as columns."""
+    columns: list[Any] = []
+    for i, spec in enumerate(specs):
+        column = [instance[i] for instance in values]
+        if spec.dtype.is_text:
+            columns.append(column)
+        else:
+            data = column[0] if len(column) == 1 else b"".join(column)
+            columns.append(np.frombuffer(data, NUMPY_OF[spec.dtype]).reshape(len(column), *spec.shape))
+    return Rows(specs, tuple(columns), len(values))
+
+
+def encode_failure(spec: bytes, failure: Failure) -> bytes:
+    """Reply to a request that failed as a whole.
+
+    Args:
+        spec: Serialised target to echo.
+        failure: The reason.
+    """
+    reply = ms_service_pb2.PredictReply()
+    _add_error(reply, failure)
+    return spec + bytes(reply.SerializeToString())
+
+
+def encode_reply(spec: bytes, groups: Reply) -> bytes:
+    """Reply with the outcome of every instance.
+
+    Args:
+        spec: Serialised target to echo.
+        groups: Results and failures in request order.
+    """
+    if len(groups) == 1 and isinstance(groups[0], Rows):
+        layout = reply_layout(groups[0].specs)
+        if layout is not None:
+            return b"".join([spec, *layout.write(groups[0])])
+    failures = [group.failure for group in groups if isinstance(group, FailedRows)]
+    if len(failures) == len(groups) and _alike(failures):
+        return encode_failure(spec, failures[0])
+    return spec + _encode_by_instance(groups, with_errors=bool(failures))
+
+
+def _alike(failures: Sequence[Failure]) -> bool:
+    first = failures[0]
+    return all(failure.code == first.code and failure.text == first.text for failure in failures)
+
+
+def _encode_by_instance(groups: Reply, with_errors: bool) -> bytes:
+    reply = ms_service_pb2.PredictReply()
+    for group in groups:
+        for i in range(group.count):
+            instance = reply.instances.add()
+            if isinstance(group, FailedRows):
+                _add_error(reply, group.failure)
+                continue
+            for spec, column in zip(group.specs, group.columns, strict=True):
+                _write_tensor(instance.items[spec.name], spec, column[i])
+            if with_errors:
+                reply.error_msg.add()
+    return bytes(reply.SerializeToString())
+
+
+def _add_error(reply: Any, failure: Failure) -> None:
+    error = reply.error_msg.add()
+    error.error_code = failure.code
+    error.error_msg = (failure.text or "Predict failed").encode(errors="replace")
+
+
+def _write_tensor(tensor: Any, spec: TensorSpec, value: Any) -> None:
+    tensor.dtype = spec.dtype
+    tensor.shape.dims.extend(spec.shape)
+    if spec.dtype.is_text:
+        tensor.bytes_val.append(value)
+    else:
+        tensor.data = value.tobytes()
+
+
+__all__ = ["DecodeError", "PredictCall", "encode_failure", "encode_reply"]

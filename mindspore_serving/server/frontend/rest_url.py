@@ -1,0 +1,63 @@
+"""The URL grammar of REST: /model/{servable}[/version/{n}]:{method}, with model and version in either order."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from mindspore_serving.errors import InvalidInput
+
+_LARGEST_VERSION = 0xFFFFFFFF
+
+
+class Target(NamedTuple):
+    """What a URL asks for: servable name, method name, and version number with 0 for the newest."""
+
+    name: str
+    method: str
+    version: int
+
+
+def parse_target(path: str) -> Target:
+    """Read the path of a URL.
+
+    Args:
+        path: The raw path, without query string, percent-encoded.
+
+    Raises:
+        InvalidInput: The path does not fit the grammar; the text says which part.
+    """
+    head, colon, method = path.partition(":")
+    segments = [unquote(segment) for segment in head.split("/") if segment]
+    values = _values_of(segments)
+    if not values.get("model"):
+        raise InvalidInput("please check url, the keyword:[model] must contain.")
+    version = _version_of(values["version"]) if "version" in values else 0
+    if not colon or not method:
+        raise InvalidInput("please check url, the keyword:[service method] must contain.")
+    return Target(values["model"], unquote(method), version)
+
+
+def _values_of(segments: list[str]) -> dict[str, str]:
+    """Keyword to value, for the keywords `model` and `version` in either order."""
+    values: dict[str, str] = {}
+    for at in range(0, len(segments), 2):
+        keyword = segments[at]
+        value = segments[at + 1] if at + 1 < len(segments) else ""
+        if keyword.startswith("version") and keyword != "version":
+            _version_of("")
+        if keyword not in ("model", "version") or keyword in values:
+            raise InvalidInput("please check url, the keyword:[model] must contain.")
+        values[keyword] = value
+    return values
+
+
+def _version_of(text: str) -> int:
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()):
+        raise InvalidInput(
+            f"please check url, the keyword:[version] value invalid, request version number {text}"
+        )
+    if len(text) > 10 or not 0 <= int(text) < _LARGEST_VERSION:
+        raise InvalidInput(f"please check url, version number range failed, request version number {text}")
+    return int(text)

@@ -1,0 +1,172 @@
+"""A servable loaded in one worker, as the main process sees it: its slots and the batches under way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from mindspore_serving.errors import ChannelError
+from mindspore_serving.server.channel.memory import SharedMemory
+from mindspore_serving.server.channel.messages import Batch, Result
+from mindspore_serving.server.master.request import Group, Piece
+from mindspore_serving.signature import MethodSignature
+from mindspore_serving.tensor import Rows
+
+MAX_SLOTS = 2
+"""Batches under way per copy: one that runs, and one that is there when it ends."""
+
+
+class CopyStatus(Enum):
+    """Life of a copy in dispatch."""
+
+    READY = "ready"
+    LOST = "lost"
+
+
+@dataclass(slots=True)
+class Flight:
+    """One batch under way.
+
+    Attributes:
+        method: Method name.
+        pieces: Its instances in order.
+        count: Number of instances.
+        answered: (start, stop) of the instances that have an outcome, in order of arrival.
+    """
+
+    method: str
+    pieces: Sequence[Piece]
+    count: int
+    answered: list[tuple[int, int]] = field(default_factory=list)
+
+    def settle(self, start: int, group: Group) -> None:
+        """Hand the outcome of neighbouring instances to the requests that own them."""
+        stop = start + group.count
+        begin = 0
+        for piece in self.pieces:
+            end = begin + piece.rows.count
+            if begin < stop and start < end:
+                low, high = max(start, begin), min(stop, end)
+                part = piece.part(low - begin, high - begin) if high - low < end - begin else piece
+                part.settle(group.take(low - start, high - start))
+            begin = end
+        self.answered.append((start, stop))
+
+    def unanswered(self) -> list[Piece]:
+        """Instances without an outcome, each as a piece of its own that has tried once more."""
+        done = {i for start, stop in self.answered for i in range(start, stop)}
+        rest: list[Piece] = []
+        begin = 0
+        for piece in self.pieces:
+            for i in range(piece.rows.count):
+                if begin + i not in done and not piece.request.ended:
+                    single = piece.part(i, i + 1)
+                    rest.append(Piece(single.request, single.start, single.rows, piece.attempts + 1))
+            begin += piece.rows.count
+        return rest
+
+
+class ServableCopy:
+    """Sends batches to one worker and takes its results.
+
+    Args:
+        label: Servable, version and device, for logs.
+        methods: What the worker registered.
+        send: Writes a message to the worker; returns at once.
+        memory: Shared memory of the worker, whose slots are given back after use; None where there is none.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        methods: Sequence[MethodSignature],
+        send: Callable[[Batch], None],
+        memory: SharedMemory | None = None,
+    ) -> None:
+        self.label = label
+        self.methods = {method.name: method for method in methods}
+        self.status = CopyStatus.READY
+        self.answered_without_error = False
+        self.last_served = 0
+        self._send = send
+        self._memory = memory
+        self._free = list(range(MAX_SLOTS))
+        self._flights: dict[int, Flight] = {}
+        self._next_id = 0
+
+    def __repr__(self) -> str:
+        slots = f"{self.free_slots}/{MAX_SLOTS} slots free"
+        return f"<ServableCopy {self.label} {self.status.name} {slots}>"
+
+    @property
+    def free_slots(self) -> int:
+        """How many more batches the copy takes now."""
+        return len(self._free)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no batch is under way."""
+        return not self._flights
+
+    def offers(self, method: str) -> bool:
+        """Whether the worker registered this method."""
+        return method in self.methods
+
+    def send(self, method: str, pieces: Sequence[Piece], now_serving: int) -> None:
+        """Put a batch under way.
+
+        Args:
+            method: Method name.
+            pieces: Its instances.
+            now_serving: Value for `last_served`.
+
+        Raises:
+            OSError: Shared memory cannot be had for the instances; the slot stays free.
+        """
+        batch = Batch(self._next_id, self._free[-1], method, tuple(piece.rows for piece in pieces))
+        self._send(batch)
+        self._free.pop()
+        self._flights[batch.batch_id] = Flight(method, pieces, batch.count)
+        self._next_id = (self._next_id + 1) & 0xFFFFFFFF
+        self.last_served = now_serving
+
+    def take(self, result: Result) -> bool:
+        """Hand results to their requests.
+
+        Returns:
+            Whether a slot became free.
+
+        Raises:
+            ChannelError: The worker answers what it was not asked, or not all that it was asked.
+        """
+        flight = self._flights.get(result.batch_id)
+        if flight is None:
+            raise ChannelError(f"{self.label} answered batch {result.batch_id}, which is not under way")
+        at = result.start
+        for group in result.groups:
+            self.answered_without_error |= isinstance(group, Rows)
+            if at + group.count > flight.count:
+                raise ChannelError(f"{self.label} answered {at + group.count} of {flight.count} instances")
+            flight.settle(at, group)
+            at += group.count
+        if not result.final:
+            return False
+        answered = sum(stop - start for start, stop in flight.answered)
+        if answered != flight.count:
+            raise ChannelError(f"{self.label} answered {answered} of {flight.count} instances")
+        del self._flights[result.batch_id]
+        if self._memory is not None:
+            self._memory.release(result.slot)
+        self._free.append(result.slot)
+        return True
+
+    def lose(self) -> dict[str, list[Piece]]:
+        """Mark the worker as gone; returns by method what it had not answered."""
+        self.status = CopyStatus.LOST
+        self._free = []
+        flights, self._flights = self._flights, {}
+        rest: dict[str, list[Piece]] = {}
+        for flight in flights.values():
+            rest.setdefault(flight.method, []).extend(flight.unanswered())
+        return rest

@@ -1,0 +1,117 @@
+"""Admission: from a request's target to the running servable that answers it.
+
+The front ends know this class and no other of the main process. Everything here runs on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mindspore_serving.errors import QueueFull, ServableUnavailable, UnknownTarget
+from mindspore_serving.server.master.context import max_enqueued_requests
+from mindspore_serving.server.master.request import Reply, Request
+from mindspore_serving.server.master.servable import RunningServable, request_spec
+from mindspore_serving.signature import MethodSignature
+from mindspore_serving.tensor import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a request goes.
+
+    Attributes:
+        servable: A running version with at least one copy.
+        method: What it asks for.
+    """
+
+    servable: RunningServable
+    method: MethodSignature
+
+
+class Dispatcher:
+    """The running servables of this server, and the number of requests that they owe an answer.
+
+    Args:
+        loop: The event loop on which all methods are called.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._servables: dict[str, dict[int, RunningServable]] = {}
+        self._unanswered = 0
+
+    def __repr__(self) -> str:
+        running = [servable for versions in self._servables.values() for servable in versions.values()]
+        return f"<Dispatcher {self._unanswered} unanswered, {running}>"
+
+    def servable(self, name: str, version: int) -> RunningServable:
+        """The entry of a servable version, made at first use."""
+        versions = self._servables.setdefault(name, {})
+        if version not in versions:
+            versions[version] = RunningServable(name, version, self._loop)
+        return versions[version]
+
+    def resolve(self, name: str, method: str, version: int) -> Route:
+        """Find who answers a request.
+
+        Args:
+            name: Servable name.
+            method: Method name.
+            version: Version number; 0 takes the highest one that runs.
+
+        Raises:
+            UnknownTarget: No such servable, version or method.
+            ServableUnavailable: The servable was started, but no worker of it is left.
+        """
+        servable = self._find(name, method, version)
+        signature = servable.method(method)
+        if signature is None:
+            raise UnknownTarget(f"Request {request_spec(name, method, version)}, method is not available")
+        return Route(servable, signature)
+
+    def submit(self, route: Route, blocks: Sequence[Rows]) -> asyncio.Future[Reply]:
+        """Queue the instances of one request.
+
+        Args:
+            route: From `resolve`.
+            blocks: The instances, at least one; the specs of each block are the method's inputs in order.
+
+        Returns:
+            A future of the outcome of every instance. Cancelling it abandons the request.
+
+        Raises:
+            QueueFull: Too many requests are unanswered.
+        """
+        limit = max_enqueued_requests()
+        if self._unanswered >= limit:
+            raise QueueFull(f"Serving Error: enqueued requests count exceeds the limit {limit}")
+        future: asyncio.Future[Reply] = self._loop.create_future()
+        self._unanswered += 1
+        route.servable.submit(route.method.name, Request(blocks, future, self._request_ended))
+        return future
+
+    def fail_waiting(self) -> None:
+        """Answer every waiting request with "not available"; used when the server stops."""
+        for versions in self._servables.values():
+            for servable in versions.values():
+                for copy in list(servable.copies):
+                    servable.remove_copy(copy)
+                servable.fail_waiting()
+
+    def _find(self, name: str, method: str, version: int) -> RunningServable:
+        versions = self._servables.get(name, {})
+        if version:
+            found = versions.get(version)
+            candidates = [found] if found else []
+        else:
+            candidates = [versions[number] for number in sorted(versions, reverse=True)]
+        for servable in candidates:
+            if servable.available:
+                return servable
+        text = f"Request {request_spec(name, method, version)}, servable is not available"
+        raise ServableUnavailable(text) if candidates else UnknownTarget(text)
+
+    def _request_ended(self, _: Request) -> None:
+        self._unanswered -= 1

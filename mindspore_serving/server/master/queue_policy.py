@@ -1,0 +1,177 @@
+"""Which instances form the next batch, and for whom: the one place where that is decided.
+
+`next_batch` is a synchronous function over plain state. It has no clock, no I/O and no lock, and changes only the queue
+it takes from. The rules:
+
+* Work-conserving: what waits is sent as soon as some copy has a free slot. Nobody waits for a batch to fill.
+* The copy with most free slots is next; among equals the one that was served longest ago.
+* Methods take turns, so that a busy one cannot starve another.
+* Several idle copies share what waits, in lots that are worth a batch of the model (`MethodSignature.fill`).
+* An instance whose worker was lost goes alone the next time: if it is what kills workers, it takes nobody with it.
+* A request whose client is gone is dropped here, before it costs work.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from mindspore_serving.server.master.request import Piece
+from mindspore_serving.signature import MethodSignature
+
+LARGEST_BATCH_BYTES = 256 << 20
+"""A batch takes no further instance once it holds this many bytes."""
+
+
+class CopyState(Protocol):
+    """What the policy looks at in a copy of a servable."""
+
+    @property
+    def free_slots(self) -> int:
+        """How many more batches the copy takes now."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether no batch is under way."""
+
+    @property
+    def last_served(self) -> int:
+        """Rises with every batch that any copy gets; the copy's value at its last one."""
+
+    def offers(self, method: str) -> bool:
+        """Whether the copy runs this method."""
+
+
+class MethodQueue:
+    """Instances of one method that wait, first come first served.
+
+    Args:
+        signature: The method.
+    """
+
+    def __init__(self, signature: MethodSignature) -> None:
+        self.signature = signature
+        self.pieces: deque[Piece] = deque()
+        self.waiting = 0
+
+    def __repr__(self) -> str:
+        return f"<MethodQueue {self.signature.name}: {self.waiting} waiting>"
+
+    def put(self, pieces: Iterable[Piece]) -> None:
+        """Append instances at the tail."""
+        for piece in pieces:
+            self.pieces.append(piece)
+            self.waiting += piece.rows.count
+
+    def take(self, most: int) -> list[Piece]:
+        """Remove up to `most` instances from the head; those of ended requests are removed and not returned."""
+        taken: list[Piece] = []
+        size = 0
+        while self.pieces and most > 0 and size < LARGEST_BATCH_BYTES:
+            piece = self.pieces[0]
+            if piece.request.ended:
+                self._remove_head()
+                continue
+            if piece.attempts:
+                if not taken:
+                    taken.append(self._split_head(1))
+                break
+            part = self._split_head(_rows_within(piece, most, LARGEST_BATCH_BYTES - size))
+            most -= part.rows.count
+            size += part.rows.byte_size
+            taken.append(part)
+        return taken
+
+    def clear(self) -> list[Piece]:
+        """Remove and return everything."""
+        pieces = list(self.pieces)
+        self.pieces.clear()
+        self.waiting = 0
+        return pieces
+
+    def _remove_head(self) -> Piece:
+        piece = self.pieces.popleft()
+        self.waiting -= piece.rows.count
+        return piece
+
+    def _split_head(self, count: int) -> Piece:
+        """Remove `count` instances of the head piece."""
+        piece = self._remove_head()
+        if count >= piece.rows.count:
+            return piece
+        rest = piece.part(count, piece.rows.count)
+        self.pieces.appendleft(rest)
+        self.waiting += rest.rows.count
+        return piece.part(0, count)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One batch to send.
+
+    Attributes:
+        queue: Where the instances waited.
+        copy_index: Position of the chosen copy in the sequence given to `next_batch`.
+        pieces: The instances, at least one.
+    """
+
+    queue: MethodQueue
+    copy_index: int
+    pieces: list[Piece]
+
+
+def next_batch(
+    queues: Sequence[MethodQueue], turn: int, copies: Sequence[CopyState]
+) -> tuple[Assignment | None, int]:
+    """Decide on the next batch.
+
+    Args:
+        queues: One per method of the servable.
+        turn: Index of the queue whose turn it is; any non-negative number.
+        copies: Copies of the servable that are ready.
+
+    Returns:
+        What to send, None if nothing waits or no copy has a slot for it; and whose turn it is after that.
+    """
+    for step in range(len(queues)):
+        at = (turn + step) % len(queues)
+        queue = queues[at]
+        if not queue.waiting:
+            continue
+        offering = [i for i, copy in enumerate(copies) if copy.offers(queue.signature.name)]
+        free = [i for i in offering if copies[i].free_slots > 0]
+        if not free:
+            continue
+        idle = sum(copies[i].idle for i in offering)
+        pieces = queue.take(batch_size(queue.signature, queue.waiting, idle))
+        if pieces:
+            chosen = min(free, key=lambda i: (-copies[i].free_slots, copies[i].last_served))
+            return Assignment(queue, chosen, pieces), at + 1
+    return None, turn
+
+
+def batch_size(signature: MethodSignature, waiting: int, idle_copies: int) -> int:
+    """How many of `waiting` instances the next batch takes.
+
+    Args:
+        signature: Limit of a batch, and the size that is worth filling.
+        waiting: Instances of the method that wait.
+        idle_copies: Copies that have nothing to do, and could share the work.
+
+    Returns:
+        At least 1, at most the limit.
+    """
+    share = -(-waiting // max(1, idle_copies))
+    lots = -(-share // signature.fill)
+    return max(1, min(lots * signature.fill, signature.batch_limit))
+
+
+def _rows_within(piece: Piece, most: int, byte_budget: int) -> int:
+    """How many instances of a piece fit into a count and a byte budget, at least 1."""
+    count = min(most, piece.rows.count)
+    size = piece.rows.byte_size
+    if size <= byte_budget:
+        return count
+    return max(1, min(count, byte_budget * piece.rows.count // size))

@@ -1,0 +1,104 @@
+"""A request on its way through the main process, and the pieces of it that wait for a batch.
+
+The request owns its future: whoever finishes the last of its instances completes it, so no table from ids to futures
+exists. A client that goes away marks its request as abandoned; pieces that still wait are dropped when a batch is
+taken, and results that still arrive are dropped here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from mindspore_serving.errors import FailedRows
+from mindspore_serving.tensor import Rows
+
+Group: TypeAlias = "Rows | FailedRows"
+Reply: TypeAlias = "list[Group]"
+"""Outcome of every instance of a request, in request order."""
+
+
+class Request:
+    """Instances of one client call, and their outcomes as they come in.
+
+    Args:
+        blocks: The instances in order; neighbours with equal specs form one block.
+        future: Completed with the `Reply` once every instance has an outcome.
+        on_end: Called once when the request is answered or abandoned.
+    """
+
+    __slots__ = ("_future", "_on_end", "_outcomes", "_pending", "blocks", "count")
+
+    def __init__(
+        self, blocks: Sequence[Rows], future: asyncio.Future[Reply], on_end: Callable[[Request], None]
+    ) -> None:
+        self.blocks = blocks
+        self.count = sum(block.count for block in blocks)
+        self._future = future
+        self._on_end = on_end
+        self._pending = self.count
+        self._outcomes: list[tuple[int, Group]] = []
+        future.add_done_callback(self._ended)
+
+    def __repr__(self) -> str:
+        state = "ABANDONED" if self._future.cancelled() else f"{self.count - self._pending}/{self.count} done"
+        return f"<Request {state}>"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the client is answered or gone, so that nothing more needs to be done for it."""
+        return self._future.done()
+
+    def settle(self, start: int, group: Group) -> None:
+        """Take the outcome of the instances from index `start` on."""
+        if self._future.done():
+            return
+        self._outcomes.append((start, group))
+        self._pending -= group.count
+        if self._pending == 0:
+            if len(self._outcomes) > 1:
+                self._outcomes.sort(key=lambda outcome: outcome[0])
+            self._future.set_result([outcome for _, outcome in self._outcomes])
+
+    def _ended(self, _: asyncio.Future[Reply]) -> None:
+        self._on_end(self)
+
+
+class Piece:
+    """Neighbouring instances of one request that wait for a batch together.
+
+    Attributes:
+        request: Whose they are.
+        start: Index of the first of them in the request.
+        rows: The instances.
+        attempts: How many workers were lost while they held these instances.
+    """
+
+    __slots__ = ("attempts", "request", "rows", "start")
+
+    def __init__(self, request: Request, start: int, rows: Rows, attempts: int = 0) -> None:
+        self.request = request
+        self.start = start
+        self.rows = rows
+        self.attempts = attempts
+
+    def __repr__(self) -> str:
+        return f"<Piece {self.start}:{self.start + self.rows.count} of {self.request!r}>"
+
+    def part(self, start: int, stop: int) -> Piece:
+        """Instances start..stop-1 of this piece."""
+        return Piece(self.request, self.start + start, self.rows.take(start, stop), self.attempts)
+
+    def settle(self, group: Group) -> None:
+        """Take the outcome of all instances of this piece."""
+        self.request.settle(self.start, group)
+
+
+def pieces_of(request: Request) -> list[Piece]:
+    """All instances of a new request, one piece per block."""
+    pieces, start = [], 0
+    for block in request.blocks:
+        pieces.append(Piece(request, start, block))
+        start += block.count
+    return pieces

@@ -1,0 +1,146 @@
+"""One running version of a servable: its methods, its copies, and the pump that moves instances from one to the other.
+
+Everything here runs on the event loop and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from mindspore_serving import log
+from mindspore_serving.errors import FailedRows, Failure, ServableUnavailable, StatusCode, SystemFailure
+from mindspore_serving.server.channel.messages import Result
+from mindspore_serving.server.master.copy import ServableCopy
+from mindspore_serving.server.master.queue_policy import Assignment, MethodQueue, next_batch
+from mindspore_serving.server.master.request import Piece, Request, pieces_of
+from mindspore_serving.signature import MethodSignature
+
+MAX_ATTEMPTS = 2
+"""Workers that may be lost with an instance before it is given up."""
+
+
+def request_spec(name: str, method: str, version: int) -> str:
+    """How a request's target reads in error texts."""
+    spec = f"servable({name}) method({method}) "
+    return f"{spec} version({version}) " if version else spec
+
+
+class RunningServable:
+    """Dispatches the instances of one (servable, version).
+
+    Args:
+        name: Servable name.
+        version: Version that runs.
+        loop: The event loop on which all methods are called.
+    """
+
+    def __init__(self, name: str, version: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.name = name
+        self.version = version
+        self.copies: list[ServableCopy] = []
+        self._loop = loop
+        self._queues: dict[str, MethodQueue] = {}
+        self._queue_list: list[MethodQueue] = []
+        self._turn = 0
+        self._batches = 0
+        self._pump_scheduled = False
+
+    def __repr__(self) -> str:
+        return f"<RunningServable {self.name}:{self.version} {self.copies} {self._queue_list}>"
+
+    @property
+    def available(self) -> bool:
+        """Whether a copy is there to serve."""
+        return bool(self.copies)
+
+    def method(self, name: str) -> MethodSignature | None:
+        """The method of that name, if any worker registered it."""
+        queue = self._queues.get(name)
+        return queue.signature if queue else None
+
+    def add_copy(self, copy: ServableCopy) -> None:
+        """Let a ready copy take work."""
+        for signature in copy.methods.values():
+            if signature.name not in self._queues:
+                queue = MethodQueue(signature)
+                self._queues[signature.name] = queue
+                self._queue_list.append(queue)
+        self.copies.append(copy)
+        self._schedule_pump()
+
+    def submit(self, method: str, request: Request) -> None:
+        """Queue all instances of a request.
+
+        Batches are formed at the end of this turn of the event loop, so that requests which arrive together travel
+        together.
+        """
+        self._queues[method].put(pieces_of(request))
+        self._schedule_pump()
+
+    def take_result(self, copy: ServableCopy, result: Result) -> None:
+        """Hand results to their requests, and use the slot that became free.
+
+        Raises:
+            ChannelError: The worker broke the protocol.
+        """
+        if copy.take(result):
+            self._schedule_pump()
+
+    def remove_copy(self, copy: ServableCopy) -> None:
+        """Take a lost copy out; what it had not answered goes to other copies, or is answered here."""
+        if copy not in self.copies:
+            return
+        self.copies.remove(copy)
+        for method, pieces in copy.lose().items():
+            retried = [piece for piece in pieces if piece.attempts < MAX_ATTEMPTS]
+            for piece in pieces:
+                if piece.attempts >= MAX_ATTEMPTS:
+                    self._give_up(method, piece)
+            log.warning("%s was lost; %s of its instances wait for another copy", copy.label, len(retried))
+            self._queues[method].put(retried)
+        if self.copies:
+            self._schedule_pump()
+        else:
+            self.fail_waiting()
+
+    def fail_waiting(self) -> None:
+        """Answer everything that waits with "not available"."""
+        for queue in self._queue_list:
+            spec = request_spec(self.name, queue.signature.name, self.version)
+            failure = ServableUnavailable(f"Request {spec}, servable is not available").failure()
+            _fail_all(queue.clear(), failure)
+
+    def _give_up(self, method: str, piece: Piece) -> None:
+        spec = request_spec(self.name, method, self.version)
+        text = f"Request {spec}, {piece.attempts} workers were lost while they served this instance"
+        log.error("%s", text)
+        _fail_all([piece], SystemFailure(text).failure())
+
+    def _schedule_pump(self) -> None:
+        if not self._pump_scheduled:
+            self._pump_scheduled = True
+            self._loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._pump_scheduled = False
+        while True:
+            assignment, self._turn = next_batch(self._queue_list, self._turn, self.copies)
+            if assignment is None:
+                return
+            self._send(assignment)
+
+    def _send(self, assignment: Assignment) -> None:
+        self._batches += 1
+        copy = self.copies[assignment.copy_index]
+        try:
+            copy.send(assignment.queue.signature.name, assignment.pieces, self._batches)
+        except OSError as cause:
+            log.error("Cannot pass instances to %s: %s", copy.label, cause)
+            failure = Failure(StatusCode.FAILED, f"No memory for the instances of this request: {cause}", 503)
+            _fail_all(assignment.pieces, failure)
+
+
+def _fail_all(pieces: Sequence[Piece], failure: Failure) -> None:
+    for piece in pieces:
+        piece.settle(FailedRows(failure, piece.rows.count))

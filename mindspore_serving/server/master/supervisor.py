@@ -1,0 +1,358 @@
+"""Owner of the worker processes: starts them, watches them, starts them again, ends them.
+
+Everything here runs on the event loop. A worker's life:
+
+    STARTING -> READY       it registered
+    STARTING -> FAILED      it reported why it cannot start, or died
+    READY -> EXITED         it said that it ends (a signal, or Stop)
+    READY -> DEAD           it ended without a word
+    DEAD -> STARTING        it had answered something without error since its start: started again after a second
+    DEAD -> FAILED          it had not: starting it again would not help
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Sequence
+from enum import Enum
+from pathlib import Path
+
+from mindspore_serving import log
+from mindspore_serving.errors import ChannelError, StartUpError
+from mindspore_serving.server.channel.messages import Exiting, Message, Register, Result, StartFailed, Stop
+from mindspore_serving.server.master.copy import ServableCopy
+from mindspore_serving.server.master.dispatcher import Dispatcher
+from mindspore_serving.server.master.worker_link import ChannelServer, WorkerLink
+from mindspore_serving.server.master.worker_process import WorkerPlan, WorkerProcess
+
+RESTART_DELAY_S = 1.0
+START_TIMEOUT_S = 1800.0
+STOP_GRACE_S = 5.0
+_START_POLL_S = 0.05
+_WATCH_POLL_S = 1.0
+_REAP_POLL_S = 0.02
+_PROGRESS_EVERY_S = 15.0
+
+
+class WorkerStatus(Enum):
+    """Where a worker is in its life."""
+
+    STARTING = "starting"
+    READY = "ready"
+    EXITED = "exited"
+    DEAD = "dead"
+    FAILED = "failed"
+
+
+_ALLOWED = {
+    (WorkerStatus.STARTING, WorkerStatus.READY),
+    (WorkerStatus.STARTING, WorkerStatus.FAILED),
+    (WorkerStatus.READY, WorkerStatus.EXITED),
+    (WorkerStatus.READY, WorkerStatus.DEAD),
+    (WorkerStatus.DEAD, WorkerStatus.STARTING),
+    (WorkerStatus.DEAD, WorkerStatus.FAILED),
+}
+
+
+class SupervisedWorker:
+    """One worker through all its starts.
+
+    Args:
+        plan: What it loads.
+        number: Under which it registers.
+    """
+
+    def __init__(self, plan: WorkerPlan, number: int) -> None:
+        self.plan = plan
+        self.number = number
+        self.status = WorkerStatus.STARTING
+        self.process: WorkerProcess | None = None
+        self.link: WorkerLink | None = None
+        self.copy: ServableCopy | None = None
+        self.failure = ""
+        self.served = False
+        self.changed = asyncio.Event()
+        self.started_at = time.monotonic()
+
+    def __repr__(self) -> str:
+        return f"<SupervisedWorker {self.number} {self.plan.label} {self.status.name}>"
+
+    def move(self, status: WorkerStatus) -> None:
+        """Change the status.
+
+        Raises:
+            ChannelError: The move is not allowed.
+        """
+        if (self.status, status) not in _ALLOWED:
+            raise ChannelError(f"{self!r} cannot become {status.name}")
+        self.status = status
+        self.changed.set()
+
+    def give_up(self) -> None:
+        """Mark a worker that did not become ready as failed."""
+        if self.status is WorkerStatus.STARTING:
+            self.move(WorkerStatus.FAILED)
+
+
+class Supervisor:
+    """All workers of this server.
+
+    Args:
+        dispatcher: Where copies that are ready serve.
+        directory: Working directory of the main process.
+        on_all_gone: Called once when no worker is left that serves, starts or will be started again.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, directory: Path, on_all_gone: Callable[[], None]) -> None:
+        self._dispatcher = dispatcher
+        self._directory = directory
+        self._on_all_gone = on_all_gone
+        self._workers: list[SupervisedWorker] = []
+        self._channel = ChannelServer(directory, lambda: WorkerLink(self))
+        self._watchers: list[asyncio.Task[None]] = []
+        self._stopping = False
+
+    def __repr__(self) -> str:
+        return f"<Supervisor {self._workers}>"
+
+    async def start(self, plans: Sequence[WorkerPlan], say: Callable[[str], None]) -> None:
+        """Start all workers at the same time; returns when each is ready.
+
+        Args:
+            plans: One per worker.
+            say: Takes a line of progress.
+
+        Raises:
+            StartUpError: A worker failed to start; the text is the reason that it gave. All are ended then.
+        """
+        await self._channel.start()
+        say(f"Serving: Master server start success, listening on {self._channel.address}")
+        self._workers = [SupervisedWorker(plan, number) for number, plan in enumerate(plans)]
+        for worker in self._workers:
+            self._spawn(worker, append_log=False)
+        try:
+            await asyncio.wait_for(self._all_ready(say), START_TIMEOUT_S)
+        except asyncio.TimeoutError as cause:
+            late = [worker.plan.label for worker in self._workers if worker.status is WorkerStatus.STARTING]
+            raise StartUpError(
+                f"Fail to start workers: {', '.join(late)} not ready after {START_TIMEOUT_S:.0f} s"
+            ) from cause
+        self._watchers = [asyncio.create_task(self._watch(worker)) for worker in self._workers]
+
+    async def stop(self) -> None:
+        """End all workers; safe to call twice."""
+        self._stopping = True
+        for watcher in self._watchers:
+            watcher.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
+        self._watchers = []
+        await asyncio.gather(*(self._end(worker) for worker in self._workers))
+        await self._channel.stop()
+
+    def on_message(self, link: WorkerLink, message: Message) -> None:
+        """Act on a message of a worker.
+
+        Raises:
+            ChannelError: The message does not fit what is known of the worker.
+        """
+        if isinstance(message, Result):
+            worker = self._worker_of(link.worker)
+            if worker.copy is not None:
+                copy = worker.copy
+                servable = self._dispatcher.servable(worker.plan.servable_name, worker.plan.version)
+                servable.take_result(copy, message)
+        elif isinstance(message, Register):
+            self._register(link, message)
+        elif isinstance(message, StartFailed):
+            worker = self._worker_of(message.worker)
+            worker.failure = message.reason
+            worker.changed.set()
+        elif isinstance(message, Exiting):
+            worker = self._worker_of(link.worker)
+            worker.move(WorkerStatus.EXITED)
+            self._take_out(worker)
+        else:
+            raise ChannelError(f"a worker does not send {type(message).__name__}")
+
+    def on_lost(self, link: WorkerLink) -> None:
+        """Take the copy of a worker out at once; its watcher does the rest."""
+        if link.worker is not None:
+            worker = self._workers[link.worker]
+            if worker.link is link:
+                worker.link = None
+                self._take_out(worker)
+                worker.changed.set()
+
+    def _worker_of(self, number: int | None) -> SupervisedWorker:
+        if number is None or not 0 <= number < len(self._workers):
+            raise ChannelError(f"there is no worker {number}")
+        return self._workers[number]
+
+    def _spawn(self, worker: SupervisedWorker, *, append_log: bool) -> None:
+        worker.started_at = time.monotonic()
+        worker.failure = ""
+        worker.changed.clear()
+        worker.process = WorkerProcess(
+            worker.plan, worker.number, self._channel.address, self._directory, append_log=append_log
+        )
+
+    def _register(self, link: WorkerLink, message: Register) -> None:
+        worker = self._worker_of(message.worker)
+        if worker.process is None or worker.process.pid != message.pid:
+            raise ChannelError(f"process {message.pid} is not worker {message.worker}")
+        worker.move(WorkerStatus.READY)
+        link.worker = message.worker
+        link.memory = worker.process.memory
+        worker.link = link
+        worker.copy = ServableCopy(worker.plan.label, message.methods, link.send, link.memory)
+        self._dispatcher.servable(worker.plan.servable_name, worker.plan.version).add_copy(worker.copy)
+        log.info(
+            "Register success: worker address: %s, servable: {name:%s, version:%s, method:%s}",
+            f"pid {message.pid}",
+            worker.plan.servable_name,
+            worker.plan.version,
+            [method.name for method in message.methods],
+        )
+
+    def _take_out(self, worker: SupervisedWorker) -> None:
+        copy, worker.copy = worker.copy, None
+        if copy is not None:
+            worker.served = copy.answered_without_error
+            self._dispatcher.servable(worker.plan.servable_name, worker.plan.version).remove_copy(copy)
+
+    async def _all_ready(self, say: Callable[[str], None]) -> None:
+        """Wait until every worker is ready; say so of each, and who is awaited where it takes long."""
+        ready = 0
+        tasks = {asyncio.create_task(self._until_started(worker)): worker for worker in self._workers}
+        pending: set[asyncio.Task[None]] = set(tasks)
+        try:
+            while pending:
+                done, pending = await asyncio.wait(
+                    pending, timeout=_PROGRESS_EVERY_S, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done:
+                    waiting = [tasks[task].plan.label for task in pending]
+                    say(f"Serving: waiting for {len(waiting)} workers, the first is {waiting[0]}")
+                for task in done:
+                    task.result()
+                    ready += 1
+                    say(_ready_line(tasks[task], ready, len(tasks)))
+        finally:
+            for task in pending:
+                task.cancel()
+
+    async def _until_started(self, worker: SupervisedWorker) -> None:
+        """Return once the worker is ready.
+
+        Raises:
+            StartUpError: It failed, or died.
+        """
+        process = worker.process
+        assert process is not None
+        while worker.status is WorkerStatus.STARTING:
+            if worker.failure:
+                worker.move(WorkerStatus.FAILED)
+                raise StartUpError(f"Fail to start workers: {worker.plan.failure(worker.failure)}")
+            status = process.exit_status()
+            if status is not None and not worker.changed.is_set():
+                # What it wrote last may still be on its way through the socket.
+                await asyncio.sleep(_START_POLL_S)
+                if not worker.changed.is_set():
+                    worker.move(WorkerStatus.FAILED)
+                    raise StartUpError(
+                        f"Fail to start workers because of death of one worker, {worker.plan.label}, "
+                        f"{_ended_by(status)}, last lines of {process.log_path}:\n{process.last_log_lines()}"
+                    )
+            await _wait(worker.changed, _START_POLL_S)
+
+    async def _watch(self, worker: SupervisedWorker) -> None:
+        """Follow one worker until it is not started again."""
+        while worker.status is WorkerStatus.READY or await self._revive(worker):
+            worker.changed.clear()
+            await self._until_ended(worker)
+        if not any(
+            w.status in (WorkerStatus.STARTING, WorkerStatus.READY, WorkerStatus.DEAD) for w in self._workers
+        ):
+            log.warning("Serving server begin to exit: all worker processes that occupy devices have exited")
+            self._on_all_gone()
+
+    async def _until_ended(self, worker: SupervisedWorker) -> None:
+        """Return once the process is gone; a worker that closed its channel but lives is killed."""
+        process = worker.process
+        assert process is not None
+        while worker.link is not None and process.exit_status() is None:
+            await _wait(worker.changed, _WATCH_POLL_S)
+            worker.changed.clear()
+        await self._reap(process)
+        self._take_out(worker)
+        process.release()
+        log.warning("Worker of %s %s", worker.plan.label, _ended_by(process.exit_status()))
+        if worker.status is WorkerStatus.READY:
+            worker.move(WorkerStatus.DEAD)
+
+    async def _revive(self, worker: SupervisedWorker) -> bool:
+        """Start a dead worker again where that makes sense; returns whether it is ready."""
+        if worker.status is not WorkerStatus.DEAD:
+            return False
+        if not worker.served:
+            log.error("%s died before it served anything; it is not started again", worker.plan.label)
+            worker.move(WorkerStatus.FAILED)
+            return False
+        await asyncio.sleep(RESTART_DELAY_S)
+        worker.move(WorkerStatus.STARTING)
+        worker.served = False
+        try:
+            self._spawn(worker, append_log=True)
+            await asyncio.wait_for(self._until_started(worker), START_TIMEOUT_S)
+        except (StartUpError, asyncio.TimeoutError) as error:
+            log.error("%s cannot be started again: %s", worker.plan.label, error)
+            worker.give_up()
+            return False
+        log.warning("%s was started again", worker.plan.label)
+        return True
+
+    async def _end(self, worker: SupervisedWorker) -> None:
+        process = worker.process
+        if process is None:
+            return
+        if worker.link is not None:
+            worker.link.send(Stop())
+        else:
+            process.signal(signal.SIGTERM)
+        await self._reap(process)
+        process.release()
+        if worker.link is not None:
+            worker.link.close()
+
+    async def _reap(self, process: WorkerProcess) -> None:
+        """Wait for the end of a process, and bring it about after the grace time."""
+        deadline = time.monotonic() + STOP_GRACE_S
+        while process.exit_status() is None:
+            if time.monotonic() > deadline:
+                process.kill()
+            await asyncio.sleep(_REAP_POLL_S)
+        process.kill_descendants()
+
+
+async def _wait(event: asyncio.Event, timeout_s: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), timeout_s)
+    except asyncio.TimeoutError:
+        return
+
+
+def _ready_line(worker: SupervisedWorker, ready: int, total: int) -> str:
+    plan = worker.plan
+    seconds = time.monotonic() - worker.started_at
+    return (
+        f"Serving: Worker ready, servable: {plan.servable_name}, version: {plan.version}, {plan.place} "
+        f"({plan.device_type}), {seconds:.2f} s, {ready} of {total}"
+    )
+
+
+def _ended_by(status: int | None) -> str:
+    if status is None:
+        return "lives"
+    return f"was ended by signal {-status}" if status < 0 else f"ended with exit code {status}"

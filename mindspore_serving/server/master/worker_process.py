@@ -1,0 +1,170 @@
+"""One worker process as its owner sees it: how it is started, and how it is ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from mindspore_serving import log
+from mindspore_serving.errors import StartUpError
+from mindspore_serving.server.channel.memory import SharedMemory
+from mindspore_serving.server.master.copy import MAX_SLOTS
+
+LOG_DIRECTORY = "serving_logs"
+_SCRIPT = Path(__file__).resolve().parents[1] / "worker" / "start_worker.py"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPlan:
+    """What a worker is to load, and where.
+
+    Attributes:
+        servable_directory: Directory that holds the servable's folder.
+        servable_name: Servable name.
+        version: Version number, at least 1.
+        device_type: `ascend`, `gpu` or `cpu`.
+        device_id: Number of the device; for a worker that was not given a device, its number among those.
+        has_device: Whether the user named the device.
+    """
+
+    servable_directory: str
+    servable_name: str
+    version: int
+    device_type: str
+    device_id: int
+    has_device: bool
+
+    @property
+    def place(self) -> str:
+        """`device0`, or `extra0` for a worker without a device of its own."""
+        return f"{'device' if self.has_device else 'extra'}{self.device_id}"
+
+    @property
+    def label(self) -> str:
+        """How logs call the worker."""
+        return f"servable {self.servable_name} version {self.version} {self.place}"
+
+    @property
+    def log_file(self) -> str:
+        """File name of its log."""
+        return f"log_{self.servable_name}_{self.place}_version{self.version}.log"
+
+    def failure(self, reason: str) -> str:
+        """How a failed start of this worker reads."""
+        if self.has_device:
+            return f"{{servable name:{self.servable_name}, device id:{self.device_id}, <{reason}>}}"
+        return (
+            f"{{servable:{self.servable_name}, version:{self.version}, extra:{self.device_id}, <{reason}>}}"
+        )
+
+
+class WorkerProcess:
+    """A started worker.
+
+    Args:
+        plan: What it loads.
+        number: Its number, under which it registers.
+        master_address: `unix:path` of the channel.
+        directory: Working directory of the main process when it started.
+        append_log: Keep what is in the log; for restarts.
+
+    Raises:
+        StartUpError: The log cannot be written, or the process cannot be started.
+    """
+
+    def __init__(
+        self, plan: WorkerPlan, number: int, master_address: str, directory: Path, *, append_log: bool
+    ) -> None:
+        self.plan = plan
+        self.number = number
+        self.log_path = directory / LOG_DIRECTORY / plan.log_file
+        self.memory = _shared_memory()
+        arguments = [
+            f"--servable_directory={plan.servable_directory}",
+            f"--servable_name={plan.servable_name}",
+            f"--version_number={plan.version}",
+            f"--device_type={plan.device_type}",
+            f"--device_id={plan.device_id}",
+            f"--master_address={master_address}",
+            f"--worker={number}",
+            f"--parent={os.getpid()}",
+            f"--slots={MAX_SLOTS}",
+        ]
+        if self.memory is not None:
+            arguments.append(f"--memory_fd={self.memory.fd}")
+        try:
+            self._process = self._start(arguments, directory, append_log)
+        except OSError as cause:
+            self.release()
+            raise StartUpError(f"Start worker failed: {cause}") from cause
+
+    def __repr__(self) -> str:
+        return f"<WorkerProcess {self.number} {self.plan.label} pid {self.pid}>"
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    def exit_status(self) -> int | None:
+        """Exit code, negative for a signal; None while the process lives."""
+        return self._process.poll()
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the worker."""
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End the worker at once."""
+        self._process.kill()
+
+    def kill_descendants(self) -> None:
+        """End what the worker started and left; they are in the process group that it led."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def last_log_lines(self, count: int = 8) -> str:
+        """The end of its log, for error texts."""
+        try:
+            with self.log_path.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - (8 << 10)))
+                lines = file.read().decode(errors="replace").splitlines()
+        except OSError as error:
+            return f"(log not readable: {error})"
+        return "\n".join(lines[-count:])
+
+    def release(self) -> None:
+        """Give back what main holds for the worker; safe to call twice."""
+        if self.memory is not None:
+            self.memory.close()
+
+    def _start(self, arguments: list[str], directory: Path, append_log: bool) -> subprocess.Popen[bytes]:
+        self.log_path.parent.mkdir(exist_ok=True)
+        environment = dict(os.environ, PYTHONUNBUFFERED="1")
+        if self.plan.has_device:
+            environment["SERVING_DEVICE_ID"] = str(self.plan.device_id)
+        with self.log_path.open("ab" if append_log else "wb") as output:
+            return subprocess.Popen(
+                [sys.executable, str(_SCRIPT), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=directory,
+                env=environment,
+                # A session of its own: Ctrl+C at the terminal reaches main alone, which then ends its workers in order.
+                start_new_session=True,
+                pass_fds=(self.memory.fd,) if self.memory is not None else (),
+            )
+
+
+def _shared_memory() -> SharedMemory | None:
+    try:
+        return SharedMemory.create(MAX_SLOTS)
+    except OSError as error:
+        log.warning("No shared memory (%s): large tensors pass through the socket, which is slower", error)
+        return None

@@ -1,0 +1,191 @@
+"""What a servable_config.py declares, as data: models, methods and their stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple
+
+from mindspore_serving.errors import RegistrationError
+from mindspore_serving.server.register.context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDeclaration:
+    """One declared model.
+
+    Attributes:
+        key: File names joined with `;`.
+        files: File names in the version directory, one per subgraph.
+        model_format: `mindir`, `mindir_lite` or `om`.
+        with_batch_dim: Whether the first dimension of inputs and outputs is the batch.
+        without_batch_dim_inputs: Inputs without a batch dimension although `with_batch_dim` is set.
+        context: Threads and device options.
+        config_file: Configuration for the backend, absolute; None for none.
+        max_batch_size: Largest batch for a file with a dynamic first dimension.
+    """
+
+    key: str
+    files: tuple[str, ...]
+    model_format: str
+    with_batch_dim: bool
+    without_batch_dim_inputs: tuple[int, ...]
+    context: Context
+    config_file: str | None
+    max_batch_size: int
+
+
+class StageKind(Enum):
+    """What runs a stage."""
+
+    FUNCTION = "function"
+    MODEL = "model"
+    BUILT_IN = "built-in"
+
+
+class ValueRef(NamedTuple):
+    """Where a value comes from: output `output` of stage `stage`; stage 0 stands for the method's inputs."""
+
+    stage: int
+    output: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageDefinition:
+    """One step of a method.
+
+    Attributes:
+        index: Position in the method, from 1 on.
+        kind: What runs it.
+        target: Printed name of the function, key of the model, or name of the built-in.
+        function: The function, for stages of kind FUNCTION.
+        inputs: Where its inputs come from.
+        outputs_count: Number of outputs.
+        takes_batch: Whether the function is called with a tuple of instances.
+        batch_size: Most instances of one call; 0 leaves it to the models of the method.
+        tag: How error texts call the stage.
+    """
+
+    index: int
+    kind: StageKind
+    target: str
+    function: Callable[..., Any] | None
+    inputs: tuple[ValueRef, ...]
+    outputs_count: int
+    takes_batch: bool
+    batch_size: int
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class MethodDefinition:
+    """One registered method.
+
+    Attributes:
+        name: Name that clients use.
+        input_names: Parameter names.
+        output_names: Names in the reply.
+        stages: In the order in which they were added.
+        outputs: Where each output comes from.
+    """
+
+    name: str
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    stages: tuple[StageDefinition, ...]
+    outputs: tuple[ValueRef, ...]
+
+    @property
+    def only_model_stages(self) -> bool:
+        """Whether every stage is a model, and there is one."""
+        return bool(self.stages) and all(stage.kind is StageKind.MODEL for stage in self.stages)
+
+
+@dataclass(slots=True)
+class MethodTrace:
+    """A method while its function is traced."""
+
+    name: str
+    input_names: tuple[str, ...]
+    stages: list[StageDefinition] = field(default_factory=list)
+
+
+class ServableDefinition:
+    """Everything one servable_config.py declares.
+
+    Args:
+        name: Servable name.
+        directory: Directory of its servable_config.py.
+    """
+
+    def __init__(self, name: str, directory: str) -> None:
+        self.name = name
+        self.directory = directory
+        self.models: dict[str, ModelDeclaration] = {}
+        self.methods: dict[str, MethodDefinition] = {}
+        self.trace: MethodTrace | None = None
+        self._function_batching: dict[Callable[..., Any], bool] = {}
+        self._model_arity: dict[str, tuple[int, int]] = {}
+
+    def __repr__(self) -> str:
+        return f"<ServableDefinition {self.name}: models {list(self.models)}, methods {list(self.methods)}>"
+
+    def add_model(self, model: ModelDeclaration) -> None:
+        """Add a declared model.
+
+        Raises:
+            RegistrationError: The model, or one of its files, is declared already.
+        """
+        if model.key in self.models:
+            raise RegistrationError(
+                f"Raise failed: Declare model [{model.key}] failed, the same model has already been declared"
+            )
+        used = {file for other in self.models.values() for file in other.files}
+        for file in model.files:
+            if file in used:
+                raise RegistrationError(
+                    f"Raise failed: Declare model [{model.key}] failed, model file '{file}' has already been used"
+                )
+        self.models[model.key] = model
+
+    def add_method(self, method: MethodDefinition) -> None:
+        """Add a traced method.
+
+        Raises:
+            RegistrationError: The name is taken.
+        """
+        if method.name in self.methods:
+            raise RegistrationError(f"Raise failed: Method {method.name} has been registered more than once.")
+        self.methods[method.name] = method
+
+    def check_function_stage(self, function: Callable[..., Any], takes_batch: bool) -> None:
+        """Check that a function is used with `batch_size` everywhere or nowhere.
+
+        Raises:
+            RegistrationError: It is not.
+        """
+        if self._function_batching.setdefault(function, takes_batch) != takes_batch:
+            raise RegistrationError(
+                f"Failed to add stage function {self.name}.{function.__name__}: parameter 'batch_size' in multiple "
+                "'add_stage' should be enabled or disabled consistently"
+            )
+
+    def check_model_stage(self, key: str, inputs_count: int, outputs_count: int) -> None:
+        """Check that a model has the same number of inputs and outputs wherever it is used.
+
+        Raises:
+            RegistrationError: It has not.
+        """
+        inputs, outputs = self._model_arity.setdefault(key, (inputs_count, outputs_count))
+        for what, now, before in (("inputs", inputs_count, inputs), ("outputs", outputs_count, outputs)):
+            if now != before:
+                raise RegistrationError(
+                    f"Raise failed: RegisterInputOutputInfo failed, {what} count {now} not match old count "
+                    f"{before}, model: {key}"
+                )
+
+    @property
+    def model_arity(self) -> dict[str, tuple[int, int]]:
+        """Inputs and outputs count of each model that is a stage."""
+        return dict(self._model_arity)

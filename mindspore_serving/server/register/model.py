@@ -1,0 +1,189 @@
+"""Models: how they are declared, and the handle to call them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from mindspore_serving import log
+from mindspore_serving.check_type import (
+    check_and_as_int_tuple_list,
+    check_and_as_str_tuple_list,
+    check_bool,
+    check_int,
+    check_str,
+)
+from mindspore_serving.errors import InvalidParameter, ModelError
+from mindspore_serving.server.register.context import AclOptions, Context, GpuOptions
+from mindspore_serving.server.register.definition import ModelDeclaration
+from mindspore_serving.server.register.registry import current, current_or_none
+
+DEFAULT_MAX_BATCH_SIZE = 64
+
+_FORMATS = {"om": "om", "mindir": "mindir", "mindir_opt": "mindir_lite", "mindir_lite": "mindir_lite"}
+
+Instances: TypeAlias = Sequence[Sequence[Any]]
+Runtime: TypeAlias = Callable[[str, Instances, int], list[tuple[Any, ...]]]
+"""Runs instances on a model: (model key, instances, subgraph) to the outputs of each instance."""
+
+_runtime: Runtime | None = None
+
+
+def set_runtime(runtime: Runtime | None) -> None:
+    """Connect `Model.call` to the loaded models of this process."""
+    global _runtime
+    _runtime = runtime
+
+
+class Model:
+    """Handle of a declared model: a stage of `add_stage`, or callable from Python stage functions.
+
+    Args:
+        model_key: File names of the model joined with `;`.
+    """
+
+    def __init__(self, model_key: str) -> None:
+        self.model_key = model_key
+
+    def __repr__(self) -> str:
+        return f"<Model {self.model_key}>"
+
+    def call(self, *args: Any, subgraph: int = 0) -> Any:
+        """Run the model from within a stage function while requests are served.
+
+        Args:
+            args: The inputs of one instance; or exactly one list or tuple of instances, each a list or tuple of inputs.
+                Inputs are what stage functions return.
+            subgraph: Which file of the model, from 0 on.
+
+        Returns:
+            For one instance, its output, or a tuple of its outputs. For several, a tuple of tuples of outputs.
+
+        Raises:
+            RuntimeError: The inputs do not fit the model, or the model failed; the text says why. If one of several
+                instances fails, the call fails.
+        """
+        label = f"Model({self.model_key}, subgraph={subgraph}).call()"
+        plain = f"Model({self.model_key}).call()" if subgraph == 0 else label
+        single = not (len(args) == 1 and isinstance(args[0], (list, tuple)))
+        instances = [args] if single else _check_instances(args[0], plain)
+        if single and not args:
+            shown = plain if subgraph == 0 else f"Model({self.model_key} ,subgraph={subgraph}).call()"
+            raise ModelError(
+                f"{shown} failed: no inputs provided, the inputs can be call(x1, x2) for single instance or "
+                "call([[x1, x2], [x1, x2]]) for multi instances."
+            )
+        definition = current_or_none()
+        if definition is None or self.model_key not in definition.models or _runtime is None:
+            raise ModelError(
+                f"{plain} failed: the model is not declared, ensure that interface 'declare_model' can take effect "
+                "when importing servable_config.py by the serving server"
+            )
+        files = definition.models[self.model_key].files
+        if type(subgraph) is not int or not 0 <= subgraph < len(files):
+            raise ModelError(
+                f"{label} failed: The model does not have subgraph of index {subgraph}, the subgraph count of the "
+                f"model is {len(files)}"
+            )
+        try:
+            outputs = _runtime(self.model_key, instances, subgraph)
+        except RuntimeError as cause:
+            raise ModelError(f"{plain} failed: {cause}") from cause
+        if not single:
+            return tuple(outputs)
+        return outputs[0][0] if len(outputs[0]) == 1 else outputs[0]
+
+
+def _check_instances(instances: Instances, label: str) -> Instances:
+    if not instances:
+        raise ModelError(f"{label} failed: Input instances count is 0")
+    if any(not isinstance(instance, (list, tuple)) for instance in instances):
+        raise ModelError(
+            f"{label} failed: inputs format invalid, the inputs can be call(x1, x2) for single instance or  "
+            "call([[x1, x2], [x1, x2]]) for multi instances."
+        )
+    return instances
+
+
+def declare_model(
+    model_file: str | Sequence[str],
+    model_format: str,
+    with_batch_dim: bool = True,
+    options: AclOptions | GpuOptions | None = None,
+    without_batch_dim_inputs: int | Sequence[int] | None = None,
+    context: Context | None = None,
+    config_file: str | None = None,
+    *,
+    max_batch_size: int = DEFAULT_MAX_BATCH_SIZE,
+) -> Model:
+    """Declare a model of the servable.
+
+    Args:
+        model_file: File name in the version directory, or several, one per subgraph.
+        model_format: `MindIR`, `MindIR_Lite` (also `MindIR_Opt`) or `OM`, case ignored.
+        with_batch_dim: Whether the first dimension of the model's inputs and outputs is the batch; an instance then has
+            the shape without it.
+        options: Device options of older releases; ignored where `context` is given.
+        without_batch_dim_inputs: Indices of inputs that have no batch dimension although `with_batch_dim` is set. All
+            instances of a batch share such a value.
+        context: Threads and device options.
+        config_file: Configuration file of the backend, relative to the directory of servable_config.py.
+        max_batch_size: Largest batch for a file whose first dimension is dynamic. No effect on other files.
+
+    Returns:
+        Handle of the model.
+
+    Raises:
+        RuntimeError: A parameter is wrong, or the model is declared already.
+    """
+    files = check_and_as_str_tuple_list("model_file", model_file)
+    check_str("model_format", model_format)
+    if model_format.lower() not in _FORMATS:
+        raise InvalidParameter(
+            f"model format can only be OM, MindIR or MindIR_Lite, case ignored, but given {model_format}"
+        )
+    check_bool("with_batch_dim", with_batch_dim)
+    check_int("max_batch_size", max_batch_size, 1)
+    definition = current()
+    model = ModelDeclaration(
+        key=";".join(files),
+        files=files,
+        model_format=_FORMATS[model_format.lower()],
+        with_batch_dim=with_batch_dim,
+        without_batch_dim_inputs=_check_without_batch_dim(without_batch_dim_inputs),
+        context=_context_of(context, options),
+        config_file=_config_path(config_file, definition.directory),
+        max_batch_size=max_batch_size,
+    )
+    definition.add_model(model)
+    log.info("Declare model %s", model)
+    return Model(model.key)
+
+
+def _check_without_batch_dim(indices: int | Sequence[int] | None) -> tuple[int, ...]:
+    # 0 is the index of an input; other false values mean that there is none.
+    if not indices and (indices != 0 or isinstance(indices, bool)):
+        return ()
+    return check_and_as_int_tuple_list("without_batch_dim_inputs", indices, 0)
+
+
+def _context_of(context: Context | None, options: AclOptions | GpuOptions | None) -> Context:
+    if context is not None:
+        if not isinstance(context, Context):
+            raise InvalidParameter(f"Parameter 'context' should be Context, but gotten {type(context)}")
+        return context
+    if options is None:
+        return Context()
+    if not isinstance(options, (AclOptions, GpuOptions)):
+        raise InvalidParameter(
+            f"Parameter 'options' should be None, GpuOptions or AclOptions, but gotten {type(options)}"
+        )
+    return options.context
+
+
+def _config_path(config_file: str | None, directory: str) -> str | None:
+    if config_file is None:
+        return None
+    check_str("config_file", config_file)
+    return str(Path(directory) / config_file)

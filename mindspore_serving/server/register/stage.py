@@ -1,0 +1,161 @@
+"""Stages: the placeholders that stand for data while a method is traced, and `add_stage`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from mindspore_serving.check_type import check_int, check_str
+from mindspore_serving.errors import RegistrationError
+from mindspore_serving.server.register.built_in import BUILT_IN_STAGES
+from mindspore_serving.server.register.definition import (
+    MethodTrace,
+    ServableDefinition,
+    StageDefinition,
+    StageKind,
+    ValueRef,
+)
+from mindspore_serving.server.register.model import Model
+from mindspore_serving.server.register.registry import current
+
+
+class _TensorDef:
+    """Placeholder for one value of a method while it is traced.
+
+    Args:
+        tag: Index of the stage that makes the value, 0 for the inputs of the method.
+        tensor_index: Which output of that stage.
+    """
+
+    def __init__(self, tag: int, tensor_index: int) -> None:
+        self.tag = tag
+        self.tensor_index = tensor_index
+
+    @property
+    def ref(self) -> ValueRef:
+        """The value as data."""
+        return ValueRef(self.tag, self.tensor_index)
+
+
+def placeholders(stage: int, count: int) -> tuple[_TensorDef, ...]:
+    """Stand-ins for the outputs of a stage."""
+    return tuple(_TensorDef(stage, i) for i in range(count))
+
+
+def refs_of(values: Any, what: str) -> tuple[ValueRef, ...]:
+    """The placeholders of a sequence as data.
+
+    Raises:
+        RegistrationError: One of the values is no placeholder.
+    """
+    if any(not isinstance(value, _TensorDef) for value in values):
+        raise RegistrationError(
+            f"{what} is a placeholder for data and must come from the method inputs or the outputs of add_stage"
+        )
+    return tuple(value.ref for value in values)
+
+
+def add_stage(
+    stage: Callable[..., Any] | Model | str,
+    *args: Any,
+    outputs_count: int,
+    batch_size: int | None = None,
+    tag: str | None = None,
+) -> Any:
+    """Add a step to the method that is being registered.
+
+    Args:
+        stage: A Python function, a `Model`, or the name of a built-in stage.
+        args: Its inputs: inputs of the method, or outputs of earlier stages.
+        outputs_count: Number of its outputs, at least 1.
+        batch_size: None: the function is called with the inputs of one instance. Otherwise it is called with a tuple of
+            up to `batch_size` instances, each a tuple of inputs, and returns or yields the outputs of each; 0 takes the
+            batch size of the method's models.
+        tag: How error texts call the stage; by default the name of the function or model.
+
+    Returns:
+        One placeholder for each output: a single one, or a tuple if `outputs_count` is above 1.
+
+    Raises:
+        RuntimeError: A parameter is wrong; the text names it and the method.
+    """
+    definition = current()
+    trace = definition.trace
+    if trace is None:
+        raise RegistrationError(
+            "'add_stage' can only be called in a function that is decorated with 'register_method'"
+        )
+    if tag is not None:
+        check_str("tag", tag)
+    check_int("outputs_count", outputs_count, 1)
+    if batch_size is not None:
+        check_int("batch_size", batch_size, 0)
+    inputs = refs_of(args, "Each value of parameter *args")
+    kind, target, function = _resolve(stage, definition, trace)
+    if kind is StageKind.MODEL:
+        definition.check_model_stage(target, len(inputs), outputs_count)
+    elif function is not None:
+        _check_arity(function, len(inputs), batch_size is not None)
+        definition.check_function_stage(function, batch_size is not None)
+    elif kind is StageKind.BUILT_IN:
+        BUILT_IN_STAGES[target].check_counts(len(inputs), outputs_count)
+    default_tag = f"Model '{target}'" if kind is StageKind.MODEL else f"Function '{target}'"
+    trace.stages.append(
+        StageDefinition(
+            index=len(trace.stages) + 1,
+            kind=kind,
+            target=target,
+            function=function,
+            inputs=inputs,
+            outputs_count=outputs_count,
+            takes_batch=batch_size is not None and kind is StageKind.FUNCTION,
+            batch_size=batch_size or 0,
+            tag=tag or default_tag,
+        )
+    )
+    outputs = placeholders(len(trace.stages), outputs_count)
+    return outputs[0] if outputs_count == 1 else outputs
+
+
+def _resolve(
+    stage: object, definition: ServableDefinition, trace: MethodTrace
+) -> tuple[StageKind, str, Callable[..., Any] | None]:
+    """Kind, printed name and function of what was given as a stage."""
+    if isinstance(stage, Model):
+        if stage.model_key not in definition.models:
+            raise RegistrationError(
+                f"Check failed in method '{trace.name}', the parameter 'stage' of add_stage must be function or Model "
+                "returned by declare_model, and ensure that interface 'declare_model' can take effect when importing "
+                "servable_config.py by the serving server"
+            )
+        return StageKind.MODEL, stage.model_key, None
+    if isinstance(stage, str):
+        if stage not in BUILT_IN_STAGES:
+            raise RegistrationError(f"Function '{stage}' is not defined")
+        return StageKind.BUILT_IN, stage, None
+    if inspect.isfunction(stage):
+        return StageKind.FUNCTION, f"{definition.name}.{stage.__name__}", stage
+    raise RegistrationError(
+        f"Check failed in method '{trace.name}', the parameter 'stage' of add_stage must be function or Model "
+        f"returned by declare_model, now is {type(stage)}"
+    )
+
+
+def _check_arity(function: Callable[..., Any], inputs_count: int, takes_batch: bool) -> None:
+    """Check that a function takes as many inputs as it is given.
+
+    Raises:
+        RegistrationError: It does not.
+    """
+    expected = 1 if takes_batch else inputs_count
+    parameters = inspect.signature(function).parameters.values()
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        return
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    required = sum(parameter.default is parameter.empty for parameter in positional)
+    if not required <= expected <= len(positional):
+        raise RegistrationError(
+            f"function {function.__name__} input args count {len(positional)} not match the count {expected} "
+            "registered in method"
+        )

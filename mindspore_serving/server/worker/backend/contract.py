@@ -1,0 +1,90 @@
+"""What a backend offers: it loads one model file as a graph, and runs arrays through it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from mindspore_serving.signature import GraphSignature
+from mindspore_serving.tensor import Array
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """One model file to load, and how.
+
+    Attributes:
+        path: The file.
+        with_batch_dim: Whether the first dimension of inputs and outputs is the batch.
+        without_batch_dim_inputs: Indices of inputs that have no batch dimension although `with_batch_dim` is set.
+        max_batch_size: Most rows of one `predict`, where the first dimension is dynamic.
+        device_type: `ascend`, `gpu` or `cpu`.
+        device_id: Number of the device.
+        context: Options for this device type by name.
+        thread_num: Threads that compute; -1 leaves it to the backend.
+        thread_affinity_core_list: CPU cores for these threads; empty means any.
+        enable_parallel: 1 or 0 for operators side by side or not; -1 leaves it to the backend.
+        dec_key: Key of an encrypted file; None for a plain one.
+        dec_mode: `AES-GCM` or `AES-CBC`.
+    """
+
+    path: Path
+    with_batch_dim: bool
+    without_batch_dim_inputs: tuple[int, ...]
+    max_batch_size: int
+    device_type: str
+    device_id: int
+    context: Mapping[str, str] = field(default_factory=dict)
+    thread_num: int = -1
+    thread_affinity_core_list: tuple[int, ...] = ()
+    enable_parallel: int = -1
+    dec_key: bytes | None = field(default=None, repr=False)
+    dec_mode: str = "AES-GCM"
+
+
+class LoadedGraph(Protocol):
+    """A model file that is ready to run."""
+
+    @property
+    def signature(self) -> GraphSignature:
+        """Inputs and outputs with their full shapes; -1 stands only for a dynamic first dimension."""
+        ...
+
+    @property
+    def dynamic_batch(self) -> bool:
+        """Whether the batch is dynamic: any number of rows from 1 to `max_batch_size`."""
+        ...
+
+    def predict(self, arrays: Sequence[Array]) -> list[Array]:
+        """Run the model once. Any thread may call; calls run one after the other.
+
+        Args:
+            arrays: One per input, with the signature's dtype and shape.
+
+        Returns:
+            One C-contiguous array per output. They stay as they are, whatever is run later and whatever becomes of
+            `arrays`, and the caller may change them.
+
+        Raises:
+            InvalidInput: An array does not fit the signature; nothing was run.
+            ModelError: The model failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Unload the model; safe to call twice. `predict` raises ModelError from then on."""
+        ...
+
+
+class Backend(Protocol):
+    """Loads model files."""
+
+    def load(self, request: LoadRequest) -> LoadedGraph:
+        """Load a file and run it once, so that the first `predict` is as quick as any.
+
+        Raises:
+            StartUpError: The file cannot be loaded or served; the text says why.
+        """
+        ...

@@ -1,0 +1,81 @@
+"""The worker's end of the channel: a blocking socket that the main thread polls."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from collections.abc import Iterator
+
+from mindspore_serving.errors import ChannelError
+from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
+from mindspore_serving.server.channel.memory import SharedMemory
+from mindspore_serving.server.channel.messages import Message
+
+_READ_SIZE = 256 << 10
+_CONNECT_TIMEOUT_S = 10.0
+_SEND_TIMEOUT_S = 60.0
+
+
+class Connection:
+    """Messages from and to the main process.
+
+    Args:
+        address: `unix:path` of the main process.
+        memory: Shared memory of this worker; None where there is none.
+
+    Raises:
+        OSError: The main process cannot be reached.
+    """
+
+    def __init__(self, address: str, memory: SharedMemory | None) -> None:
+        self.own_instances = False
+        self._memory = memory
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(_CONNECT_TIMEOUT_S)
+        self._socket.connect(address.removeprefix("unix:"))
+        self._socket.settimeout(_SEND_TIMEOUT_S)
+        self._splitter = FrameSplitter()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
+        self._poll.register(self._wake, select.POLLIN)
+
+    def send(self, message: Message) -> None:
+        """Write one message.
+
+        Raises:
+            OSError: The main process is gone, or has not read for a minute.
+        """
+        self._socket.sendall(frame_of(message, self._memory))
+
+    def wake(self) -> None:
+        """Make a `receive` that waits return; may be called from any thread and from signal handlers."""
+        os.eventfd_write(self._wake, 1)
+
+    def receive(self, timeout_s: float) -> Iterator[Message]:
+        """Wait for messages, for `wake`, or for the time to pass.
+
+        Args:
+            timeout_s: 0 looks without waiting.
+
+        Yields:
+            Each message that has arrived. Arrays in it are writable.
+
+        Raises:
+            ChannelError: The main process is gone, or sends what is no message.
+        """
+        for fd, _ in self._poll.poll(timeout_s * 1000):
+            if fd == self._wake:
+                os.eventfd_read(self._wake)
+                continue
+            data = self._socket.recv(_READ_SIZE)
+            if not data:
+                raise ChannelError("The main process has closed the channel")
+            for kind, body in self._splitter.feed(data):
+                writable = memoryview(bytearray(body))
+                yield message_of(kind, writable, self._memory, own=self.own_instances)
+
+    def close(self) -> None:
+        """Close the socket; safe to call twice."""
+        self._socket.close()

@@ -1,0 +1,451 @@
+"""Moves the instances of batches through the stages of their methods.
+
+A batch becomes chunks: rows that are at the same stage and move on together. A chunk waits at a stage, is joined there
+with others of the same stage (or, at a model, of any method), runs, and its rows go to the next stage; rows that failed
+leave with their error. When all rows of a batch have left, its last result is sent.
+
+The engine runs on the worker's main thread: functions of users need not be thread-safe. Only `run_model_step` may be
+called from one other thread as well, so that a model runs while the next instances are prepared; finished chunks come
+back through `collect`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mindspore_serving import log
+from mindspore_serving.errors import FailedRows, Failure, ServingError, StatusCode
+from mindspore_serving.server.channel.messages import Batch, Group, Result
+from mindspore_serving.server.register.built_in import BUILT_IN_STAGES
+from mindspore_serving.server.register.definition import (
+    MethodDefinition,
+    StageDefinition,
+    StageKind,
+    ValueRef,
+)
+from mindspore_serving.server.worker.model_runner import ModelRunner
+from mindspore_serving.server.worker.stage_functions import FunctionStage, StageResult, stage_failure
+from mindspore_serving.server.worker.values import Values, as_rows, join_values
+from mindspore_serving.tensor import runs_of_equal
+
+_SLICED = 64
+"""Most rows of one step of a function that takes one instance; a time slice ends the step earlier if they are slow."""
+PARTIAL_REPLY_S = 0.005
+"""A batch that takes longer than this sends what is done already, so that nobody waits for slow batch-mates."""
+
+
+class Flight:
+    """One batch on its way through the stages.
+
+    Args:
+        batch: As it arrived.
+        now: Monotonic time of its arrival in seconds.
+    """
+
+    def __init__(self, batch: Batch, now: float) -> None:
+        self.batch_id = batch.batch_id
+        self.slot = batch.slot
+        self.method = batch.method
+        self.arrived = now
+        self.sent = now
+        self.pending = batch.count
+        self.outcomes: list[tuple[int, Group]] = []
+
+    def add(self, start: int, group: Group) -> None:
+        """Take the outcome of neighbouring rows."""
+        self.outcomes.append((start, group))
+        self.pending -= group.count
+
+    def results(self) -> list[Result]:
+        """What is done and not sent yet; the last one is final if nothing is pending."""
+        self.outcomes.sort(key=lambda outcome: outcome[0])
+        results: list[Result] = []
+        start, groups, stop = 0, list[Group](), -1
+        for at, group in self.outcomes:
+            if at != stop and groups:
+                results.append(self._result(start, groups))
+                groups = []
+            if not groups:
+                start = at
+            groups.append(group)
+            stop = at + group.count
+        self.outcomes = []
+        last = self._result(start, groups, final=self.pending == 0)
+        return [*results, last]
+
+    def _result(self, start: int, groups: Sequence[Group], *, final: bool = False) -> Result:
+        return Result(self.batch_id, self.slot, start, tuple(groups), final)
+
+
+class Chunk:
+    """Rows of one batch that move through the stages together.
+
+    Args:
+        flight: The batch.
+        start: Index in the batch of the first row.
+        count: Number of rows.
+        values: What is known of them: inputs of the method, and outputs of stages.
+    """
+
+    __slots__ = ("count", "flight", "start", "values")
+
+    def __init__(self, flight: Flight, start: int, count: int, values: dict[ValueRef, Values]) -> None:
+        self.flight = flight
+        self.start = start
+        self.count = count
+        self.values = values
+
+    def part(self, start: int, stop: int) -> Chunk:
+        """Rows start..stop-1 of this chunk."""
+        if stop - start == self.count:
+            return self
+        values = {ref: value.take(start, stop) for ref, value in self.values.items()}
+        return Chunk(self.flight, self.start + start, stop - start, values)
+
+
+class ChunkQueue:
+    """Chunks that wait at one place, in order. Safe to use from two threads."""
+
+    def __init__(self) -> None:
+        self._chunks: deque[tuple[StageRunner, Chunk]] = deque()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+    def put(self, stage: StageRunner, chunk: Chunk) -> None:
+        """Append at the tail."""
+        with self._lock:
+            self._chunks.append((stage, chunk))
+
+    def put_back(self, stage: StageRunner, chunk: Chunk) -> None:
+        """Put at the head what was taken and not done."""
+        with self._lock:
+            self._chunks.appendleft((stage, chunk))
+
+    def take(self, most: int) -> list[tuple[StageRunner, Chunk]]:
+        """Remove up to `most` rows from the head."""
+        taken: list[tuple[StageRunner, Chunk]] = []
+        with self._lock:
+            while self._chunks and most > 0:
+                stage, chunk = self._chunks.popleft()
+                if chunk.count > most:
+                    self._chunks.appendleft((stage, chunk.part(most, chunk.count)))
+                    chunk = chunk.part(0, most)
+                taken.append((stage, chunk))
+                most -= chunk.count
+        return taken
+
+
+class StageRunner:
+    """One stage of one method, ready to run.
+
+    Args:
+        method: The method.
+        stage: The stage.
+        batch_size: Most rows of one step.
+    """
+
+    def __init__(self, method: MethodRunner, stage: StageDefinition, batch_size: int) -> None:
+        self.method = method
+        self.stage = stage
+        self.batch_size = batch_size
+        self.queue = ChunkQueue()
+        self.function: FunctionStage | None = None
+        if stage.kind is StageKind.FUNCTION:
+            self.function = FunctionStage(stage, method.definition.name)
+
+    def run(self, inputs: Sequence[Sequence[Any]], count: int) -> list[StageResult]:
+        """Outcomes of the first instances, at least of one; function and built-in stages only."""
+        if self.function is not None:
+            return self.function.run(inputs, count)
+        built_in = BUILT_IN_STAGES[self.stage.target]
+        return [self._run_built_in(built_in.function, instance) for instance in zip(*inputs, strict=True)]
+
+    def _run_built_in(self, function: Callable[..., object], instance: tuple[object, ...]) -> StageResult:
+        try:
+            returned = function(*instance)
+        except ServingError as error:
+            return stage_failure(self.stage, self.method.definition.name, error)
+        return returned if isinstance(returned, tuple) else (returned,)
+
+
+class MethodRunner:
+    """One method and its stages, ready to run.
+
+    Args:
+        definition: The method.
+        model_batch_sizes: Batch size of each model of the servable, by key.
+    """
+
+    def __init__(self, definition: MethodDefinition, model_batch_sizes: Mapping[str, int]) -> None:
+        self.definition = definition
+        self.stages = [
+            StageRunner(self, stage, _stage_batch_size(definition, stage, model_batch_sizes))
+            for stage in definition.stages
+        ]
+
+    def chunks_of(self, batch: Batch, flight: Flight) -> list[Chunk]:
+        """The rows of a batch, one chunk per group."""
+        chunks, start = [], 0
+        for group in batch.groups:
+            values = {
+                ValueRef(0, i): Values(group.count, spec, column)
+                for i, (spec, column) in enumerate(zip(group.specs, group.columns, strict=True))
+            }
+            chunks.append(Chunk(flight, start, group.count, values))
+            start += group.count
+        return chunks
+
+
+def _stage_batch_size(
+    method: MethodDefinition, stage: StageDefinition, model_batch_sizes: Mapping[str, int]
+) -> int:
+    """Most rows of one step of a stage: the batch of its model; for functions what was asked for, or the models'."""
+    if stage.kind is StageKind.MODEL:
+        return model_batch_sizes[stage.target]
+    if stage.batch_size >= 1:
+        return stage.batch_size
+    sizes = [model_batch_sizes[s.target] for s in method.stages if s.kind is StageKind.MODEL]
+    if not sizes:
+        return 1
+    return min(sizes) if all(ref.stage == 0 for ref in stage.inputs) else max(sizes)
+
+
+@dataclass(slots=True)
+class _Finished:
+    """Chunk that a model has run, or why some of its rows failed; on its way back to the main thread."""
+
+    stage: StageRunner
+    chunk: Chunk
+    outcomes: list[tuple[int, int, list[Values] | Failure]]
+
+
+class Engine:
+    """All methods of the servable of this process, and what is under way in them.
+
+    Args:
+        methods: The methods.
+        runners: Graphs of each model, by key.
+        send: Takes each result.
+    """
+
+    def __init__(
+        self,
+        methods: Sequence[MethodDefinition],
+        runners: Mapping[str, Sequence[ModelRunner]],
+        send: Callable[[Result], None],
+    ) -> None:
+        batch_sizes = {key: graphs[0].batch_size for key, graphs in runners.items()}
+        self._methods = {method.name: MethodRunner(method, batch_sizes) for method in methods}
+        self._method_list = list(self._methods.values())
+        self._runners = runners
+        self._batch_sizes = batch_sizes
+        self._model_queues: dict[str, ChunkQueue] = {key: ChunkQueue() for key in runners}
+        self._model_turn = 0
+        self._turn = 0
+        self._finished: deque[_Finished] = deque()
+        self._send = send
+        self._flights: dict[int, Flight] = {}
+
+    def add(self, batch: Batch) -> None:
+        """Take a new batch."""
+        flight = Flight(batch, time.monotonic())
+        self._flights[batch.batch_id] = flight
+        method = self._methods.get(batch.method)
+        if method is None:
+            text = f"Method {batch.method} is not registered in this worker"
+            flight.add(0, FailedRows(Failure(StatusCode.INVALID_INPUTS, text), batch.count))
+            self._report(flight)
+            return
+        for chunk in method.chunks_of(batch, flight):
+            self._enter(method, 1, chunk)
+
+    @property
+    def has_model_work(self) -> bool:
+        """Whether a chunk waits for a model."""
+        return any(self._model_queues.values())
+
+    def run_function_step(self) -> bool:
+        """Run one step of the next method that has work for a function: its latest stage with waiting rows.
+
+        Returns:
+            Whether there was anything to do.
+        """
+        for step in range(len(self._method_list)):
+            at = (self._turn + step) % len(self._method_list)
+            for stage in reversed(self._method_list[at].stages):
+                if stage.queue:
+                    self._turn = at + 1
+                    self._run_functions(stage)
+                    return True
+        return False
+
+    def run_model_step(self) -> bool:
+        """Run one batch of the next model that has work. May be called from one thread beside the main one.
+
+        Returns:
+            Whether there was anything to do; the chunks wait in `collect` then.
+        """
+        queues = list(self._model_queues.items())
+        for step in range(len(queues)):
+            at = (self._model_turn + step) % len(queues)
+            key, queue = queues[at]
+            taken = queue.take(self._batch_sizes[key])
+            if taken:
+                self._model_turn = at + 1
+                self._run_model(self._runners[key][0], taken)
+                return True
+        return False
+
+    def collect(self) -> bool:
+        """Move chunks that models have finished to their next stage; main thread only.
+
+        Returns:
+            Whether there were any.
+        """
+        found = bool(self._finished)
+        while self._finished:
+            finished = self._finished.popleft()
+            self._advance(finished)
+        return found
+
+    def _run_functions(self, stage: StageRunner) -> None:
+        """Run rows on a function; what did not fit into a time slice goes back to the head of the queue."""
+        chunks = [
+            chunk for _, chunk in stage.queue.take(stage.batch_size if stage.stage.takes_batch else _SLICED)
+        ]
+        # Each chunk's own objects: a function that changes its input in place is seen by the stages after it.
+        inputs = [
+            [value for chunk in chunks for value in chunk.values[ref].objects()] for ref in stage.stage.inputs
+        ]
+        results = stage.run(inputs, sum(chunk.count for chunk in chunks))
+        outcomes = _columns_of(results, stage.stage.outputs_count)
+        begin = 0
+        undone: list[Chunk] = []
+        for chunk in chunks:
+            done = min(max(len(results) - begin, 0), chunk.count)
+            if done < chunk.count:
+                undone.append(chunk.part(done, chunk.count))
+            if done:
+                cut = _cut(outcomes, begin, begin + done)
+                self._advance(_Finished(stage, chunk.part(0, done), cut))
+            begin += chunk.count
+        for chunk in reversed(undone):
+            stage.queue.put_back(stage, chunk)
+
+    def _run_model(self, runner: ModelRunner, taken: Sequence[tuple[StageRunner, Chunk]]) -> None:
+        """Run chunks of any methods as one batch."""
+        inputs = [
+            join_values([chunk.values[stage.stage.inputs[i]] for stage, chunk in taken])
+            for i in range(len(runner.inputs))
+        ]
+        total = sum(chunk.count for _, chunk in taken)
+        specs = runner.graph.signature.outputs
+        outcomes: list[tuple[int, int, list[Values] | Failure]] = []
+        for start, stop, result in runner.run(inputs, total):
+            if isinstance(result, ServingError):
+                outcomes.append((start, stop, result.failure()))
+            else:
+                values = [
+                    Values(stop - start, spec._replace(shape=column.shape[1:]), column)
+                    for spec, column in zip(specs, result, strict=True)
+                ]
+                outcomes.append((start, stop, values))
+        begin = 0
+        for stage, chunk in taken:
+            end = begin + chunk.count
+            self._finished.append(_Finished(stage, chunk, _cut(outcomes, begin, end)))
+            begin = end
+
+    def _advance(self, finished: _Finished) -> None:
+        """Send the rows of a chunk to their next stage, and those that failed out."""
+        stage, chunk = finished.stage, finished.chunk
+        for start, stop, outcome in finished.outcomes:
+            part = chunk.part(start, stop)
+            if isinstance(outcome, Failure):
+                self._leave(part, [FailedRows(outcome, stop - start)])
+                continue
+            for i, value in enumerate(outcome):
+                part.values[ValueRef(stage.stage.index, i)] = value
+            self._enter(stage.method, stage.stage.index + 1, part)
+
+    def _enter(self, method: MethodRunner, stage_index: int, chunk: Chunk) -> None:
+        """Queue a chunk at a stage, or finish it after the last one."""
+        if stage_index > len(method.stages):
+            self._finish(method.definition, chunk)
+            return
+        stage = method.stages[stage_index - 1]
+        queue = (
+            stage.queue if stage.stage.kind is not StageKind.MODEL else self._model_queues[stage.stage.target]
+        )
+        queue.put(stage, chunk)
+
+    def _finish(self, method: MethodDefinition, chunk: Chunk) -> None:
+        values = [chunk.values[ref] for ref in method.outputs]
+        try:
+            groups: Sequence[Group] = as_rows(method.output_names, values, chunk.count)
+        except ServingError as error:
+            groups = [FailedRows(error.failure(), chunk.count)]
+        self._leave(chunk, groups)
+
+    def _leave(self, chunk: Chunk, groups: Sequence[Group]) -> None:
+        """Record outcomes of a chunk's rows, and tell main when it is time."""
+        flight, start = chunk.flight, chunk.start
+        for group in groups:
+            flight.add(start, group)
+            start += group.count
+        if flight.pending == 0 or time.monotonic() - flight.sent > PARTIAL_REPLY_S:
+            self._report(flight)
+
+    def _report(self, flight: Flight) -> None:
+        for result in flight.results():
+            self._send(result)
+        flight.sent = time.monotonic()
+        if flight.pending == 0:
+            del self._flights[flight.batch_id]
+            log.info(
+                "Method %s WorkerRequestHandle Time Cost # %.3f ms",
+                flight.method,
+                (flight.sent - flight.arrived) * 1000,
+            )
+
+
+def _columns_of(
+    results: Sequence[StageResult], outputs_count: int
+) -> list[tuple[int, int, list[Values] | Failure]]:
+    """Outcomes per instance as runs: neighbours that succeeded, or failed alike, together."""
+    keys = [result if isinstance(result, Failure) else None for result in results]
+    runs: list[tuple[int, int, list[Values] | Failure]] = []
+    for start, stop in runs_of_equal(keys):
+        failure = keys[start]
+        if failure is not None:
+            runs.append((start, stop, failure))
+            continue
+        columns = [
+            Values(stop - start, objects=[results[row][i] for row in range(start, stop)])  # type: ignore[index]
+            for i in range(outputs_count)
+        ]
+        runs.append((start, stop, columns))
+    return runs
+
+
+def _cut(
+    outcomes: Sequence[tuple[int, int, list[Values] | Failure]], begin: int, end: int
+) -> list[tuple[int, int, list[Values] | Failure]]:
+    """Outcomes of rows begin..end-1, counted from `begin`."""
+    cut: list[tuple[int, int, list[Values] | Failure]] = []
+    for start, stop, outcome in outcomes:
+        low, high = max(start, begin), min(stop, end)
+        if low >= high:
+            continue
+        part = (
+            outcome if isinstance(outcome, Failure) else [v.take(low - start, high - start) for v in outcome]
+        )
+        cut.append((low - begin, high - begin, part))
+    return cut

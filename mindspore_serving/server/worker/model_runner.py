@@ -1,0 +1,231 @@
+"""Instances onto a loaded graph: checks, batches, padding.
+
+A graph takes arrays of the shapes that its file declares. Instances come as columns. This module bridges the two, for
+any backend: it checks what an instance brings, cuts k instances into batches, pads where the graph's batch is fixed,
+and gives outputs back per instance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from mindspore_serving.errors import InvalidInput, ServingError, StartUpError
+from mindspore_serving.server.worker.backend.contract import LoadedGraph
+from mindspore_serving.server.worker.values import Values, as_rows
+from mindspore_serving.tensor import NUMPY_OF, Array, ColumnData, Rows, TensorSpec
+
+Outcome = tuple[int, int, "list[Array] | ServingError"]
+"""(start, stop) of neighbouring instances, and their outputs as columns, or why they have none."""
+
+
+class ModelRunner:
+    """Runs instances on one graph.
+
+    Args:
+        graph: A loaded graph.
+        with_batch_dim: Whether its first dimension is the batch.
+        without_batch_dim_inputs: Inputs that have no batch dimension although `with_batch_dim` is set.
+        max_batch_size: Largest batch, where the first dimension is dynamic.
+
+    Raises:
+        StartUpError: The shapes of the graph do not fit these parameters.
+    """
+
+    def __init__(
+        self,
+        graph: LoadedGraph,
+        with_batch_dim: bool,
+        without_batch_dim_inputs: Sequence[int],
+        max_batch_size: int,
+    ) -> None:
+        self.graph = graph
+        self.dynamic = with_batch_dim and graph.dynamic_batch
+        self._with_batch_dim = with_batch_dim
+        self._shared_inputs = frozenset(without_batch_dim_inputs) if with_batch_dim else frozenset()
+        self._max_batch_size = max_batch_size
+        self.batch_size = self._find_batch_size()
+        self.inputs = tuple(self._per_instance(i, spec) for i, spec in enumerate(graph.signature.inputs))
+        self._input_bytes = [spec.byte_size for spec in self.inputs]
+
+    def __repr__(self) -> str:
+        return f"<ModelRunner batch {self.batch_size}, inputs {self.inputs}>"
+
+    @property
+    def outputs_count(self) -> int:
+        """Number of outputs."""
+        return len(self.graph.signature.outputs)
+
+    def run(self, values: Sequence[Values], count: int) -> list[Outcome]:
+        """Run k instances.
+
+        Args:
+            values: One per input of the graph.
+            count: k.
+
+        Returns:
+            Outcomes in order that cover all instances.
+        """
+        outcomes: list[Outcome] = []
+        good: list[tuple[int, list[Array]]] = []
+        start = 0
+        try:
+            blocks = as_rows([spec.name for spec in self.inputs], values, count)
+        except ServingError as error:
+            return [(0, count, error)]
+        for block in blocks:
+            try:
+                good.append((start, self._fit(block)))
+            except InvalidInput as error:
+                outcomes.append((start, start + block.count, error))
+            start += block.count
+        for begin, columns in self._joined(good):
+            outcomes += [
+                (begin + low, begin + high, result) for low, high, result in self._run_batches(columns)
+            ]
+        return sorted(outcomes, key=lambda outcome: outcome[0])
+
+    def call(self, instances: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+        """Run instances given as Python values, for `Model.call`.
+
+        Raises:
+            ServingError: An instance does not fit, or the graph failed; nothing is returned then.
+        """
+        for i, instance in enumerate(instances):
+            if len(instance) != len(self.inputs):
+                raise InvalidInput(
+                    f"The inputs count {len(instance)} of instance {i} is not equal to the inputs count "
+                    f"{len(self.inputs)} of the model"
+                )
+        count = len(instances)
+        values = [Values(count, objects=list(column)) for column in zip(*instances, strict=True)]
+        results: list[tuple[Any, ...]] = []
+        for _, _, outputs in self.run(values, count):
+            if isinstance(outputs, ServingError):
+                raise outputs
+            results += zip(*outputs, strict=True)
+        return results
+
+    def _joined(self, good: list[tuple[int, list[Array]]]) -> Iterator[tuple[int, list[Array]]]:
+        """Blocks that follow each other without a gap as one; a gap is an instance that did not fit."""
+        at = 0
+        while at < len(good):
+            start, columns = good[at]
+            parts = [columns]
+            stop = start + len(columns[0])
+            at += 1
+            while at < len(good) and good[at][0] == stop:
+                parts.append(good[at][1])
+                stop += len(good[at][1][0])
+                at += 1
+            yield start, columns if len(parts) == 1 else [np.concatenate(c) for c in zip(*parts, strict=True)]
+
+    def _fit(self, block: Rows) -> list[Array]:
+        """Check instances with equal specs; returns columns of the graph's per-instance shapes.
+
+        Only dtype and size count, as in the original: a shape of the same size is taken for the graph's.
+        """
+        columns = []
+        for i, (spec, wanted, size) in enumerate(
+            zip(block.specs, self.inputs, self._input_bytes, strict=True)
+        ):
+            if spec.byte_size != size or spec.dtype.is_text:
+                raise InvalidInput(
+                    f"Given model input {i} size {spec.byte_size} not match the size {size} defined in model"
+                )
+            if spec.dtype is not wanted.dtype:
+                raise InvalidInput(
+                    f"Given model input {i} data type {spec.dtype.label} not match the data type "
+                    f"{wanted.dtype.label} defined in model"
+                )
+            columns.append(_reshaped(block.columns[i], block.count, wanted))
+        return columns
+
+    def _run_batches(self, columns: list[Array]) -> Iterator[Outcome]:
+        for start, stop in self._batches(columns):
+            part = [column[start:stop] for column in columns]
+            try:
+                yield start, stop, self._run_batch(part, stop - start)
+            except ServingError as error:
+                yield start, stop, error
+
+    def _batches(self, columns: list[Array]) -> Iterator[tuple[int, int]]:
+        """(start, stop) of each batch; instances of a batch agree in the inputs without batch dimension."""
+        count = len(columns[0]) if columns else 1
+        start = 0
+        while start < count:
+            stop = min(start + self.batch_size, count)
+            for i in self._shared_inputs:
+                flat = columns[i][start:stop].reshape(stop - start, -1)
+                different = np.flatnonzero((flat != flat[0]).any(axis=1))
+                stop = start + int(different[0]) if len(different) else stop
+            yield start, stop
+            start = stop
+
+    def _run_batch(self, columns: list[Array], count: int) -> list[Array]:
+        """Run one batch of at most `batch_size` instances."""
+        if not self._with_batch_dim:
+            outputs = self.graph.predict([np.ascontiguousarray(column[0]) for column in columns])
+            return [output[np.newaxis] for output in outputs]
+        arrays = [
+            np.ascontiguousarray(column[0]) if i in self._shared_inputs else self._batch(column, count)
+            for i, column in enumerate(columns)
+        ]
+        return [output[:count] for output in self.graph.predict(arrays)]
+
+    def _batch(self, column: Array, count: int) -> Array:
+        if self.dynamic or count == self.batch_size:
+            return np.ascontiguousarray(column)
+        padded = np.empty((self.batch_size, *column.shape[1:]), column.dtype)
+        padded[:count] = column
+        padded[count:] = column[0]
+        return padded
+
+    def _per_instance(self, index: int, spec: TensorSpec) -> TensorSpec:
+        if not self._with_batch_dim or index in self._shared_inputs:
+            return spec
+        return TensorSpec(spec.name, spec.dtype, spec.shape[1:])
+
+    def _find_batch_size(self) -> int:
+        """The first dimension on which inputs and outputs agree; 1 where there is no batch dimension."""
+        signature = self.graph.signature
+        if not self._with_batch_dim:
+            for i, spec in enumerate(signature.inputs):
+                if -1 in spec.shape:
+                    raise StartUpError(
+                        f"The shape of model input {i} is invalid, shape: {list(spec.shape)}: a dynamic "
+                        "dimension needs with_batch_dim"
+                    )
+            return 1
+        batch = 0
+        batched = [(i, spec) for i, spec in enumerate(signature.inputs) if i not in self._shared_inputs]
+        for what, specs in (("input", batched), ("output", list(enumerate(signature.outputs)))):
+            for i, spec in specs:
+                batch = self._agreed(batch, what, i, spec)
+        return self._max_batch_size if batch == -1 else batch or 1
+
+    def _agreed(self, batch: int, what: str, index: int, spec: TensorSpec) -> int:
+        if not spec.shape:
+            raise StartUpError(
+                f"The shape of model {what} {index} cannot be empty, when with_batch_dim is true and "
+                f"without_batch_dim_inputs is {sorted(self._shared_inputs)}"
+            )
+        first = spec.shape[0]
+        if 0 in spec.shape:
+            raise StartUpError(f"The shape of model {what} {index} is invalid, shape: {list(spec.shape)}")
+        if batch not in (0, first):
+            raise StartUpError(
+                f"The shape {list(spec.shape)} of model {what} {index} does not match current batch size {batch}"
+            )
+        return first
+
+
+def _reshaped(column: ColumnData, count: int, wanted: TensorSpec) -> Array:
+    array = np.asarray(column)
+    if array.shape[1:] == wanted.shape and array.dtype == NUMPY_OF[wanted.dtype]:
+        return array
+    assert prod(array.shape[1:]) == prod(wanted.shape)
+    return array.reshape(count, *wanted.shape)

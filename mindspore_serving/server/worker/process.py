@@ -1,0 +1,165 @@
+"""Life of a worker process: connect, load, register, serve, end."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from types import FrameType
+
+import setproctitle
+
+from mindspore_serving import log
+from mindspore_serving.errors import ChannelError, ServingError
+from mindspore_serving.server.channel.memory import SharedMemory
+from mindspore_serving.server.channel.messages import Batch, Exiting, Register, StartFailed, Stop
+from mindspore_serving.server.device import backend_name
+from mindspore_serving.server.register.definition import StageKind
+from mindspore_serving.server.register.model import Instances, Runtime, set_runtime
+from mindspore_serving.server.worker.backend import create_backend
+from mindspore_serving.server.worker.connection import Connection
+from mindspore_serving.server.worker.engine import Engine
+from mindspore_serving.server.worker.servable_loader import LoadedServable, ServablePlace, load_servable
+
+EXIT_OK = 0
+EXIT_START_FAILED = 3
+"""The servable cannot be loaded: starting again would not help."""
+EXIT_CHANNEL_LOST = 4
+_PARENT_POLL_S = 0.1
+_IDLE_POLL_S = 1.0
+
+
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line that the main process gave this worker."""
+    parser = argparse.ArgumentParser(
+        prog="start_worker.py", description="Started by the main process, not by hand."
+    )
+    parser.add_argument(
+        "--servable_directory", required=True, help="directory that holds the servable's folder"
+    )
+    parser.add_argument("--servable_name", required=True, help="name of the servable")
+    parser.add_argument("--version_number", type=int, required=True, help="version to serve")
+    parser.add_argument("--device_type", required=True, help="ascend, gpu or cpu")
+    parser.add_argument("--device_id", type=int, required=True, help="number of the device")
+    parser.add_argument("--master_address", required=True, help="unix:path of the main process")
+    parser.add_argument("--worker", type=int, required=True, help="number of this worker")
+    parser.add_argument("--parent", type=int, required=True, help="process id of the main process")
+    parser.add_argument("--slots", type=int, required=True, help="batches under way at a time")
+    parser.add_argument("--memory_fd", type=int, default=-1, help="descriptor of the shared memory")
+    return parser.parse_args(arguments)
+
+
+class Worker:
+    """One worker process.
+
+    Args:
+        arguments: The parsed command line.
+    """
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._number: int = arguments.worker
+        self._parent: int = arguments.parent
+        self._place = ServablePlace(
+            directory=arguments.servable_directory,
+            name=arguments.servable_name,
+            version=arguments.version_number,
+            device_type=arguments.device_type,
+            device_id=arguments.device_id,
+        )
+        memory = SharedMemory(arguments.memory_fd, arguments.slots) if arguments.memory_fd >= 0 else None
+        self._connection = Connection(arguments.master_address, memory)
+        self._stopping = False
+        self._model_work = threading.Condition()
+
+    def run(self) -> int:
+        """Serve until told to stop; returns the exit code."""
+        signal.signal(signal.SIGINT, self._on_signal)
+        signal.signal(signal.SIGTERM, self._on_signal)
+        threading.Thread(target=self._watch_parent, name="parent watch", daemon=True).start()
+        try:
+            servable = load_servable(self._place, create_backend(backend_name()))
+        except ServingError as error:
+            log.error("Cannot load servable %s: %s", self._place.name, error, exc_info=True)
+            self._connection.send(StartFailed(self._number, str(error)))
+            return EXIT_START_FAILED
+        try:
+            return self._serve(servable)
+        except (ChannelError, OSError) as error:
+            log.error("Channel to the main process is lost: %s", error)
+            return EXIT_CHANNEL_LOST
+        finally:
+            self._connection.close()
+
+    def _serve(self, servable: LoadedServable) -> int:
+        place = self._place
+        engine = Engine(list(servable.definition.methods.values()), servable.runners, self._connection.send)
+        set_runtime(_runtime_of(servable))
+        kinds = {stage.kind for method in servable.definition.methods.values() for stage in method.stages}
+        self._connection.own_instances = kinds != {StageKind.MODEL}
+        separate = self._connection.own_instances and StageKind.MODEL in kinds
+        if separate:
+            threading.Thread(target=self._run_models, args=(engine,), name="models", daemon=True).start()
+        self._connection.send(Register(self._number, os.getpid(), servable.methods, bool(servable.runners)))
+        print(
+            f"Serving: Start servable success, servable directory: '{place.directory}', servable name: "
+            f"'{place.name}', version number: {place.version}",
+            flush=True,
+        )
+        self._loop(engine, separate)
+        self._connection.send(Exiting())
+        return EXIT_OK
+
+    def _loop(self, engine: Engine, separate: bool) -> None:
+        """Take batches and run them, until told to stop."""
+        busy = False
+        while not self._stopping:
+            for message in self._connection.receive(0 if busy else _IDLE_POLL_S):
+                if isinstance(message, Batch):
+                    engine.add(message)
+                elif isinstance(message, Stop):
+                    return
+            busy = engine.collect()
+            busy |= engine.run_function_step()
+            if not separate:
+                busy |= engine.run_model_step()
+            elif engine.has_model_work:
+                with self._model_work:
+                    self._model_work.notify()
+
+    def _run_models(self, engine: Engine) -> None:
+        """Body of the thread that runs models while the main thread runs functions."""
+        while True:
+            if engine.run_model_step():
+                self._connection.wake()
+                continue
+            with self._model_work:
+                self._model_work.wait_for(lambda: engine.has_model_work)
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        self._stopping = True
+        self._connection.wake()
+
+    def _watch_parent(self) -> None:
+        """End this process, and its children, when the main process is gone however it ended."""
+        while os.getppid() == self._parent:
+            time.sleep(_PARENT_POLL_S)
+        # The worker leads a process group of its own; what user code started is in it.
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def _runtime_of(servable: LoadedServable) -> Runtime:
+    def run(key: str, instances: Instances, subgraph: int) -> list[tuple[object, ...]]:
+        return servable.runners[key][subgraph].call(instances)
+
+    return run
+
+
+def main() -> int:
+    """Run a worker with the arguments of this process; returns the exit code."""
+    arguments = parse_arguments(sys.argv[1:])
+    setproctitle.setproctitle(" ".join(["start_worker.py", *sys.argv[1:]]))
+    return Worker(arguments).run()

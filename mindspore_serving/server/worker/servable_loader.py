@@ -1,0 +1,204 @@
+"""From a servable directory to a servable that can run: import of servable_config.py, and loading of its models."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mindspore_serving import log
+from mindspore_serving.errors import ServingError, StartUpError
+from mindspore_serving.server.register.definition import (
+    MethodDefinition,
+    ModelDeclaration,
+    ServableDefinition,
+    StageKind,
+)
+from mindspore_serving.server.register.registry import open_definition
+from mindspore_serving.server.worker.backend.contract import Backend, LoadRequest
+from mindspore_serving.server.worker.model_runner import ModelRunner
+from mindspore_serving.signature import MethodSignature
+
+MESSAGE_LIMIT = 64
+"""Most instances of one message to a worker where no stage asks for more."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServablePlace:
+    """Which servable to load, and on what device.
+
+    Attributes:
+        directory: Directory that holds the servable's folder.
+        name: Servable name, and name of its folder.
+        version: Version number, at least 1.
+        device_type: `ascend`, `gpu` or `cpu`.
+        device_id: Number of the device.
+    """
+
+    directory: str
+    name: str
+    version: int
+    device_type: str
+    device_id: int
+
+    @property
+    def folder(self) -> Path:
+        """Folder with servable_config.py."""
+        return Path(self.directory) / self.name
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedServable:
+    """A servable with its models in memory.
+
+    Attributes:
+        definition: What its servable_config.py declares.
+        runners: Graphs of each model by key, one per file.
+        methods: What clients may call.
+    """
+
+    definition: ServableDefinition
+    runners: Mapping[str, Sequence[ModelRunner]]
+    methods: tuple[MethodSignature, ...]
+
+    def close(self) -> None:
+        """Unload the models."""
+        for graphs in self.runners.values():
+            for runner in graphs:
+                runner.graph.close()
+
+
+def import_servable_config(place: ServablePlace) -> ServableDefinition:
+    """Import servable_config.py by its location, as module `{servable}.servable_config`.
+
+    Neighbouring modules can be imported as `.helper` and as `{servable}.helper`.
+
+    Raises:
+        StartUpError: The file raises, or registers nothing.
+    """
+    if place.directory not in sys.path:
+        sys.path.append(place.directory)
+    package = sys.modules.get(place.name) or types.ModuleType(place.name)
+    package.__path__ = [*getattr(package, "__path__", []), str(place.folder)]
+    sys.modules[place.name] = package
+    definition = open_definition(place.name, str(place.folder))
+    module_name = f"{place.name}.servable_config"
+    spec = importlib.util.spec_from_file_location(module_name, place.folder / "servable_config.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as cause:  # the user's file may raise anything, or call sys.exit
+        text = str(cause) or repr(cause)
+        raise StartUpError(f"import {module_name} failed, {text}") from cause
+    if not definition.methods:
+        if definition.models:
+            raise StartUpError("Raise failed: There is no method registered for servable")
+        raise StartUpError(f"Raise failed: Servable '{place.name}' has not been registered")
+    return definition
+
+
+def load_servable(place: ServablePlace, backend: Backend) -> LoadedServable:
+    """Import and load a servable.
+
+    Raises:
+        StartUpError: Something cannot be imported or loaded, or does not fit together.
+    """
+    definition = import_servable_config(place)
+    version_folder = _version_folder(place) if definition.models else place.folder
+    runners = {
+        key: _load_model(place, version_folder, model, backend) for key, model in definition.models.items()
+    }
+    for key, (inputs, outputs) in definition.model_arity.items():
+        _check_arity(key, runners[key][0], inputs, outputs)
+    methods = tuple(_signature_of(method, runners) for method in definition.methods.values())
+    return LoadedServable(definition, runners, methods)
+
+
+def _version_folder(place: ServablePlace) -> Path:
+    folder = place.folder / str(place.version)
+    if folder.is_dir():
+        return folder
+    if not any(_is_version(child) for child in place.folder.iterdir()):
+        raise StartUpError(
+            "There is no valid version directory of models while there are models declared in servable_config.py, "
+            f"servable directory: {place.directory}, servable name: {place.name}"
+        )
+    raise StartUpError(
+        "Raise failed: Start servable failed: There is no specified version directory of models, specified version "
+        f"number: {place.version}, servable directory: '{place.directory}', servable name: '{place.name}'"
+    )
+
+
+def _is_version(child: Path) -> bool:
+    return child.is_dir() and child.name.isdigit() and child.name == str(int(child.name)) != "0"
+
+
+def _load_model(
+    place: ServablePlace, folder: Path, model: ModelDeclaration, backend: Backend
+) -> list[ModelRunner]:
+    runners: list[ModelRunner] = []
+    for i, file in enumerate(model.files):
+        try:
+            runners.append(_load_graph(place, folder / file, model, backend))
+        except ServingError as cause:
+            raise StartUpError(
+                f"Raise failed: Load model failed, servable directory: '{place.directory}', servable name: "
+                f"'{place.name}', model file: '{list(model.files)}', version number {place.version},model context: "
+                f"{model.context}, load error details: {cause}"
+            ) from cause
+        if runners[i].batch_size != runners[0].batch_size:
+            raise StartUpError(
+                f"Raise failed: Expect batch size to be same, last batch size: {runners[0].batch_size}, subgraph {i} "
+                f"batch size: {runners[i].batch_size}"
+            )
+    return runners
+
+
+def _load_graph(place: ServablePlace, path: Path, model: ModelDeclaration, backend: Backend) -> ModelRunner:
+    settings = model.context.model_context
+    request = LoadRequest(
+        path=path,
+        with_batch_dim=model.with_batch_dim,
+        without_batch_dim_inputs=model.without_batch_dim_inputs,
+        max_batch_size=model.max_batch_size,
+        device_type=place.device_type,
+        device_id=place.device_id,
+        context=model.context.device_info(place.device_type),
+        thread_num=settings.thread_num,
+        thread_affinity_core_list=tuple(settings.thread_affinity_core_list),
+        enable_parallel=settings.enable_parallel,
+    )
+    graph = backend.load(request)
+    log.info("Loaded model %s: %s", path, graph.signature)
+    return ModelRunner(graph, model.with_batch_dim, model.without_batch_dim_inputs, model.max_batch_size)
+
+
+def _check_arity(key: str, runner: ModelRunner, inputs: int, outputs: int) -> None:
+    for what, registered, defined in (
+        ("inputs", inputs, len(runner.inputs)),
+        ("outputs", outputs, runner.outputs_count),
+    ):
+        if registered != defined:
+            raise StartUpError(
+                f"Raise failed: The {what} count {registered} in register_method not equal to the count {defined} "
+                f"defined in model, model info: {key}, subgraph: 0"
+            )
+
+
+def _signature_of(method: MethodDefinition, runners: Mapping[str, Sequence[ModelRunner]]) -> MethodSignature:
+    stages = [runners[stage.target][0] for stage in method.stages if stage.kind is StageKind.MODEL]
+    sizes = [runner.batch_size for runner in stages]
+    fixed = [runner.batch_size for runner in stages if not runner.dynamic]
+    asked = [stage.batch_size for stage in method.stages]
+    return MethodSignature(
+        name=method.name,
+        input_names=method.input_names,
+        batch_limit=max([MESSAGE_LIMIT, *sizes, *asked]),
+        fill=max([1, *fixed]),
+        only_model_stages=method.only_model_stages,
+    )

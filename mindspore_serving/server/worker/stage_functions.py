@@ -1,0 +1,137 @@
+"""Calls of Python stage functions, so that the error of one instance stays its own.
+
+A function that takes one instance is called per instance. A function that takes a batch is called with a tuple of
+instances; if its iterator raises at item k, instance k has failed, and the function is called again with those after k,
+as in the original (a generator then starts anew).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+from mindspore_serving.errors import Failure, StageError, StatusCode
+from mindspore_serving.server.register.definition import StageDefinition
+from mindspore_serving.tensor import DATA_TYPE_OF, as_array, encode_value
+
+StageResult: TypeAlias = "tuple[Any, ...] | Failure"
+"""Outputs of one instance, or why it has none."""
+
+TIME_SLICE_S = 0.005
+"""After this long, calls per instance make room for other work of the process."""
+
+
+class FunctionStage:
+    """One stage that is a Python function.
+
+    Args:
+        stage: Its definition; its `function` is set.
+        method: Name of the method, for error texts.
+    """
+
+    def __init__(self, stage: StageDefinition, method: str) -> None:
+        assert stage.function is not None
+        self._stage = stage
+        self._function: Callable[..., Any] = stage.function
+        self._method = method
+        self._outputs_count = stage.outputs_count
+
+    def run(self, inputs: Sequence[Sequence[Any]], count: int) -> list[StageResult]:
+        """Run k instances, or as many as fit into a time slice.
+
+        Args:
+            inputs: Per input, the values of the k instances.
+            count: k, at least 1.
+
+        Returns:
+            Outcomes of the first instances, at least of one.
+        """
+        instances = list(zip(*inputs, strict=True)) if inputs else [()] * count
+        if self._stage.takes_batch:
+            return self._run_batch(instances)
+        deadline = time.monotonic() + TIME_SLICE_S
+        results: list[StageResult] = []
+        for instance in instances:
+            try:
+                results.append(self._outputs(self._function(*instance)))
+            except Exception as error:  # the user's code may raise anything; it is this instance's error
+                results.append(self._failure(error))
+            if time.monotonic() > deadline:
+                break
+        return results
+
+    def _run_batch(self, instances: Sequence[tuple[Any, ...]]) -> list[StageResult]:
+        results: list[StageResult] = []
+        while len(results) < len(instances):
+            rest = tuple(instances[len(results) :])
+            try:
+                items: Iterator[Any] = iter(self._function(rest))
+            except Exception as error:  # the user's code may raise anything; the call has no result at all
+                return results + [self._failure(error)] * len(rest)
+            results += self._collect(items, len(rest))
+        return results
+
+    def _collect(self, items: Iterator[Any], wanted: int) -> list[StageResult]:
+        """Outcomes up to the first instance at which the iterator raises, that one included."""
+        results: list[StageResult] = []
+        while len(results) < wanted:
+            try:
+                item = next(items)
+            except StopIteration:
+                return [self._too_few(len(results), wanted)] * wanted
+            except Exception as error:  # the user's code may raise anything; it is this instance's error
+                return [*results, self._failure(error)]
+            try:
+                results.append(self._outputs(item))
+            except StageError as error:
+                results.append(self._failure(error))
+        return results
+
+    def _too_few(self, got: int, wanted: int) -> Failure:
+        return self._failure(
+            StageError(
+                f"The number {got} of instances returned by function '{self._stage.target}' is not equal to the number "
+                f"{wanted} of instances provided to this function."
+            )
+        )
+
+    def _outputs(self, returned: Any) -> tuple[Any, ...]:
+        """The outputs of one instance, each a value that can be a tensor."""
+        outputs = tuple(returned) if isinstance(returned, (tuple, list)) else (returned,)
+        if len(outputs) != self._outputs_count:
+            raise StageError(
+                f"The outputs number {len(outputs)} of one instance returned by function '{self._stage.target}' is not "
+                f"equal to the outputs number {self._outputs_count}  registered in method {self._method}"
+            )
+        return tuple(map(_servable, outputs))
+
+    def _failure(self, error: Exception) -> Failure:
+        return stage_failure(self._stage, self._method, error)
+
+
+def stage_failure(stage: StageDefinition, method: str, error: Exception) -> Failure:
+    """What a client reads about an error in a stage."""
+    return Failure(
+        StatusCode.SYSTEM_ERROR,
+        f"Call {stage.tag} Failed, method: '{method}', stage index(begin with 1): {stage.index}, error msg: {error}",
+    )
+
+
+def _servable(value: Any) -> Any:
+    """The value itself where it can be sent, or as an array.
+
+    Raises:
+        StageError: It cannot be sent.
+    """
+    array_dtype = getattr(value, "dtype", None)
+    if array_dtype in DATA_TYPE_OF and getattr(getattr(value, "flags", None), "c_contiguous", False):
+        return value
+    try:
+        if isinstance(value, (str, bytes)):
+            encode_value(value)
+            return value
+        array = as_array(value)
+    except StageError as cause:
+        raise StageError(f"Push py task result cause exception: {cause}") from cause
+    return value if isinstance(value, (bool, int, float)) else array

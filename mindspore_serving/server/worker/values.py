@@ -1,0 +1,148 @@
+"""One value of many instances inside a worker, as a column for models or as objects for Python functions.
+
+A value starts as one of the two and becomes the other when a stage needs it. Objects that a Python function returned
+are handed to later Python functions as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mindspore_serving.tensor import (
+    ColumnData,
+    Rows,
+    TensorSpec,
+    encode_value,
+    join_columns,
+    python_values,
+    runs_of_equal,
+)
+
+
+class Values:
+    """One value of k instances.
+
+    Args:
+        count: k.
+        spec: Dtype and shape, if all instances agree and `column` is given; the name is not used.
+        column: The values as a column.
+        objects: The values as Python objects; one of `column` and `objects` must be given.
+    """
+
+    __slots__ = ("_objects", "column", "count", "spec")
+
+    def __init__(
+        self,
+        count: int,
+        spec: TensorSpec | None = None,
+        column: ColumnData | None = None,
+        objects: list[Any] | None = None,
+    ) -> None:
+        self.count = count
+        self.spec = spec
+        self.column = column
+        self._objects = objects
+
+    def __repr__(self) -> str:
+        return f"<Values of {self.count} instances, {self.spec or 'objects'}>"
+
+    def objects(self) -> list[Any]:
+        """The values as stage functions see them, the very same objects at every call."""
+        if self._objects is None:
+            assert self.spec is not None and self.column is not None
+            self._objects = python_values(self.spec, self.column)
+        return self._objects
+
+    def take(self, start: int, stop: int) -> Values:
+        """Values of instances start..stop-1."""
+        if start == 0 and stop == self.count:
+            return self
+        column = None if self.column is None else self.column[start:stop]
+        objects = None if self._objects is None else self._objects[start:stop]
+        return Values(stop - start, self.spec, column, objects)
+
+
+def join_values(parts: Sequence[Values]) -> Values:
+    """One value out of several, in order."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    count = sum(part.count for part in parts)
+    columns = [part.column for part in parts if part.column is not None]
+    if len(columns) == len(parts) and all(part.spec == first.spec for part in parts):
+        untouched = all(part._objects is None for part in parts)
+        objects = None if untouched else [value for part in parts for value in part.objects()]
+        return Values(count, first.spec, join_columns(columns), objects)
+    return Values(count, objects=[value for part in parts for value in part.objects()])
+
+
+def as_rows(names: Sequence[str], values: Sequence[Values], count: int) -> list[Rows]:
+    """Values of the same instances as blocks of columns.
+
+    Args:
+        names: Name of each value.
+        values: The values, each of `count` instances.
+        count: Number of instances.
+
+    Returns:
+        Blocks in order; neighbours that agree in dtypes and shapes share one.
+
+    Raises:
+        StageError: A Python object cannot be a tensor.
+    """
+    if all(value.column is not None for value in values):
+        specs = tuple(_named(name, value.spec) for name, value in zip(names, values, strict=True))
+        return [Rows(specs, tuple(value.column for value in values), count)]  # type: ignore[misc]
+    columns = [_runs_of(name, value) for name, value in zip(names, values, strict=True)]
+    if all(len(runs) == 1 for runs in columns):
+        return [Rows(tuple(runs[0][0] for runs in columns), tuple(runs[0][1] for runs in columns), count)]
+    return _split_at_runs(columns, count)
+
+
+def _named(name: str, spec: TensorSpec | None) -> TensorSpec:
+    assert spec is not None
+    return spec if spec.name == name else TensorSpec(name, spec.dtype, spec.shape)
+
+
+def _runs_of(name: str, value: Values) -> list[tuple[TensorSpec, ColumnData]]:
+    """One value as runs of neighbours that agree in dtype and shape."""
+    if value.column is not None:
+        return [(_named(name, value.spec), value.column)]
+    encoded = [encode_value(item) for item in value.objects()]
+    specs = [TensorSpec(name, dtype, shape) for dtype, shape, _ in encoded]
+    runs = []
+    for start, stop in runs_of_equal(specs):
+        data: list[Any] = [item[2] for item in encoded[start:stop]]
+        runs.append((specs[start], data if specs[start].dtype.is_text else np.stack(data)))
+    return runs
+
+
+def _split_at_runs(columns: Sequence[Sequence[tuple[TensorSpec, ColumnData]]], count: int) -> list[Rows]:
+    """Blocks that end wherever one of the columns changes its dtype or shape."""
+    ends = {count}
+    for runs in columns:
+        at = 0
+        for _, data in runs:
+            at += len(data)
+            ends.add(at)
+    blocks, start = [], 0
+    for stop in sorted(ends):
+        cells = [_cell(runs, start, stop) for runs in columns]
+        blocks.append(Rows(tuple(spec for spec, _ in cells), tuple(data for _, data in cells), stop - start))
+        start = stop
+    return blocks
+
+
+def _cell(
+    runs: Sequence[tuple[TensorSpec, ColumnData]], start: int, stop: int
+) -> tuple[TensorSpec, ColumnData]:
+    """Rows start..stop-1 of a column; they lie within one run."""
+    at = 0
+    for spec, data in runs:
+        if start < at + len(data):
+            return spec, data[start - at : stop - at]
+        at += len(data)
+    raise IndexError(f"rows {start} to {stop} lie outside a column of {at}")

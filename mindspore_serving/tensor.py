@@ -1,0 +1,240 @@
+"""Tensors as Serving moves them: data types, instances as columns, and Python values.
+
+Instances of one request that agree in every input's dtype and shape travel together as `Rows`: one buffer per input
+that holds k rows, instead of k dictionaries. Text and bytes have no fixed size and travel as lists of byte strings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from math import prod
+from typing import Any, NamedTuple, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from mindspore_serving.errors import InvalidInput, StageError
+
+Array: TypeAlias = npt.NDArray[Any]
+ColumnData: TypeAlias = "Array | list[bytes]"
+
+
+class DataType(IntEnum):
+    """Data types, numbered as `DataType` on the gRPC wire."""
+
+    UNKNOWN = 0
+    BOOL = 1
+    INT8 = 2
+    UINT8 = 3
+    INT16 = 4
+    UINT16 = 5
+    INT32 = 6
+    UINT32 = 7
+    INT64 = 8
+    UINT64 = 9
+    FLOAT16 = 10
+    FLOAT32 = 11
+    FLOAT64 = 12
+    STRING = 13
+    BYTES = 14
+
+    @property
+    def label(self) -> str:
+        """Name in messages, for example `kMSI_Float32`."""
+        return f"kMSI_{self.name.capitalize()}"
+
+    @property
+    def is_text(self) -> bool:
+        """Whether values are byte strings (STRING, BYTES) and not arrays."""
+        return self >= DataType.STRING
+
+
+NUMPY_OF: dict[DataType, np.dtype[Any]] = {
+    DataType.BOOL: np.dtype(np.bool_),
+    DataType.INT8: np.dtype(np.int8),
+    DataType.UINT8: np.dtype(np.uint8),
+    DataType.INT16: np.dtype("<i2"),
+    DataType.UINT16: np.dtype("<u2"),
+    DataType.INT32: np.dtype("<i4"),
+    DataType.UINT32: np.dtype("<u4"),
+    DataType.INT64: np.dtype("<i8"),
+    DataType.UINT64: np.dtype("<u8"),
+    DataType.FLOAT16: np.dtype("<f2"),
+    DataType.FLOAT32: np.dtype("<f4"),
+    DataType.FLOAT64: np.dtype("<f8"),
+}
+DATA_TYPE_OF: dict[np.dtype[Any], DataType] = {dtype: kind for kind, dtype in NUMPY_OF.items()}
+ITEM_SIZE: dict[DataType, int] = {kind: dtype.itemsize for kind, dtype in NUMPY_OF.items()}
+
+
+class TensorSpec(NamedTuple):
+    """What one input or output of one instance looks like: name, data type and shape."""
+
+    name: str
+    dtype: DataType
+    shape: tuple[int, ...]
+
+    @property
+    def byte_size(self) -> int:
+        """Bytes of one instance's value; 0 for text and bytes, whose size varies."""
+        return 0 if self.dtype.is_text else prod(self.shape) * ITEM_SIZE[self.dtype]
+
+
+Specs: TypeAlias = tuple[TensorSpec, ...]
+
+
+@dataclass(slots=True)
+class Rows:
+    """k instances that agree in the dtype and shape of every tensor, one column per tensor.
+
+    Attributes:
+        specs: Name, dtype and shape of each column, for one instance.
+        columns: One per spec: an array of shape [k, *spec.shape], or k byte strings (UTF-8 for STRING).
+        count: k, at least 1. Kept beside the columns because a method may have no tensor at all.
+    """
+
+    specs: Specs
+    columns: tuple[ColumnData, ...]
+    count: int
+
+    def take(self, start: int, stop: int) -> Rows:
+        """Rows start..stop-1, without a copy of array data."""
+        if start == 0 and stop == self.count:
+            return self
+        return Rows(self.specs, tuple(column[start:stop] for column in self.columns), stop - start)
+
+    @property
+    def byte_size(self) -> int:
+        """Bytes of all columns."""
+        return sum(column_byte_size(column) for column in self.columns)
+
+
+def column_byte_size(column: ColumnData) -> int:
+    """Bytes of the values of one column."""
+    return sum(map(len, column)) if isinstance(column, list) else column.nbytes
+
+
+def join_columns(parts: Sequence[ColumnData]) -> ColumnData:
+    """One column out of several of the same dtype and row shape, in order."""
+    if len(parts) == 1:
+        return parts[0]
+    if isinstance(parts[0], list):
+        return [value for part in parts for value in part]
+    return np.concatenate(cast("list[Array]", parts))
+
+
+def join_rows(parts: Sequence[Rows]) -> Rows:
+    """One block out of several with equal specs, in order."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    columns = tuple(join_columns([part.columns[i] for part in parts]) for i in range(len(first.specs)))
+    return Rows(first.specs, columns, sum(part.count for part in parts))
+
+
+def runs_of_equal(keys: Sequence[Any]) -> Iterator[tuple[int, int]]:
+    """(start, stop) of each longest run of equal neighbours in `keys`."""
+    start = 0
+    for i in range(1, len(keys) + 1):
+        if i == len(keys) or keys[i] != keys[start]:
+            yield start, i
+            start = i
+
+
+def encode_value(value: object) -> tuple[DataType, tuple[int, ...], Array | bytes]:
+    """One Python value, as stage functions return it, as a tensor.
+
+    Args:
+        value: A NumPy array or scalar, bool, int, float, str, bytes, an object with `asnumpy()`, or a torch tensor.
+
+    Returns:
+        Data type, shape and data; the data of text and bytes is a byte string and its shape is ().
+
+    Raises:
+        StageError: The value is none of these; the text names its type.
+    """
+    if type(value) is np.ndarray:
+        kind = DATA_TYPE_OF.get(value.dtype)
+        if kind is not None:
+            return kind, value.shape, value
+    if isinstance(value, str):
+        return DataType.STRING, (), _utf8(value)
+    if isinstance(value, bytes):
+        return DataType.BYTES, (), value
+    array = as_array(value)
+    return DATA_TYPE_OF[array.dtype], array.shape, array
+
+
+def as_array(value: object) -> Array:
+    """A Python value as a C-contiguous, little-endian array of a servable dtype.
+
+    Args:
+        value: A NumPy array or scalar, bool, int, float, an object with `asnumpy()`, or a torch tensor.
+
+    Returns:
+        An array; the very same object where it already was one that can be sent.
+
+    Raises:
+        StageError: The value cannot be a tensor; the text names its type.
+    """
+    original = value
+    if callable(getattr(value, "asnumpy", None)):
+        value = value.asnumpy()  # type: ignore[attr-defined]
+    elif callable(getattr(value, "detach", None)):
+        value = value.detach().cpu().numpy()  # type: ignore[attr-defined]
+    if value is None or isinstance(value, (dict, set, str, bytes)):
+        raise StageError(f"Get illegal result data with type {type(original)}")
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, OverflowError) as cause:
+        raise StageError(f"Get illegal result data with type {type(original)}") from cause
+    array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    if array.dtype not in DATA_TYPE_OF:
+        raise StageError(f"Get illegal result data with type {type(original)}, dtype {array.dtype}")
+    # ascontiguousarray would turn shape () into (1,).
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as cause:
+        raise StageError(f"Get illegal result data, str is not valid Unicode text: {cause}") from cause
+
+
+def python_values(spec: TensorSpec, column: ColumnData) -> list[Any]:
+    """The values of a column as stage functions see them, one per row.
+
+    Returns:
+        Arrays of spec.shape that are writable when the column is (shape () gives 0-d arrays), `str` for STRING,
+        and for BYTES 1-D uint8 arrays of the bytes.
+    """
+    if isinstance(column, list):
+        if spec.dtype is DataType.STRING:
+            return [value.decode() for value in column]
+        return [np.frombuffer(bytearray(value), np.uint8) for value in column]
+    if spec.shape:
+        return list(column)
+    return [column[i : i + 1].reshape(()) for i in range(len(column))]
+
+
+def check_shape_and_size(dims: Sequence[int], dtype: DataType, byte_size: int) -> None:
+    """Check a numeric tensor that came over the wire.
+
+    Args:
+        dims: Dimensions as the client sent them.
+        dtype: A numeric data type.
+        byte_size: Length of the data.
+
+    Raises:
+        InvalidInput: A dimension is negative or follows a 0, or shape x item size is not the data's length.
+    """
+    elements = 1
+    for dim in dims:
+        if dim < 0 or elements == 0:
+            raise InvalidInput(f"Tensor check failed: input  shape {list(dims)} invalid")
+        elements *= dim
+    if elements * ITEM_SIZE[dtype] != byte_size:
+        raise InvalidInput(f"Tensor check failed: input data size {byte_size} invalid")

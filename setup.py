@@ -1,0 +1,84 @@
+"""What the package is made of; build requirements and the settings of the tools are in pyproject.toml."""
+
+import runpy
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+README = ROOT / "README.md"
+
+
+class BuildWithProto(build_py):
+    """Adds the modules generated from proto/ to the package."""
+
+    def run(self) -> None:
+        """Copy the package, then write fresh modules over any that were generated in the source tree.
+
+        Those in the tree may come from a newer protoc, and would then refuse the oldest protobuf admitted below.
+        """
+        super().run()
+        generator = runpy.run_path(str(ROOT / "proto" / "generate.py"))
+        if self.editable_mode:
+            generator["generate_in_place"](force=True)
+        else:
+            generator["generate"](Path(self.build_lib))
+
+
+setup(
+    name="mindspore_serving",
+    version=runpy.run_path(str(ROOT / "mindspore_serving" / "__init__.py"))["__version__"],
+    description="Serve MindSpore models over gRPC and REST",
+    long_description=README.read_text(encoding="utf-8") if README.is_file() else "",
+    long_description_content_type="text/markdown",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Framework :: AsyncIO",
+        "Intended Audience :: Developers",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+    python_requires=">=3.10,<3.13",
+    packages=find_packages(include=["mindspore_serving", "mindspore_serving.*"]),
+    package_data={"mindspore_serving": ["py.typed"]},
+    cmdclass={"build_py": BuildWithProto},
+    install_requires=[
+        "aiohttp>=3.10,<4",
+        # Not older than the grpcio-tools of pyproject.toml: generated stubs refuse an older grpcio.
+        "grpcio>=1.74.0,<2",
+        "numpy>=1.26",
+        "orjson>=3.10",
+        # Generated messages load with the protobuf they were generated for, and up to the end of the next major.
+        "protobuf>=6.31.1,<8",
+        "setproctitle>=1.3.3",
+        "uvloop>=0.21",
+    ],
+    extras_require={
+        # MindSpore is compiled for the C interface of NumPy 1.
+        "mindspore": ["mindspore>=2.10.0,<2.11", "numpy<2"],
+        "test": [
+            "cryptography>=42",
+            "pillow>=10",
+            "pytest>=8.2",
+            "pytest-timeout>=2.3",
+            "scikit-learn>=1.4",
+            "tqdm>=4.66",
+        ],
+        # Linters and stubs are pinned: a new release of one must not fail the check of an unchanged tree.
+        "dev": [
+            "build>=1.2",
+            "grpcio-tools>=1.74.0",
+            "mypy==2.4.1",
+            "pre-commit>=4",
+            "ruff==0.17.5",
+            "types-grpcio==1.85.0.20261028",
+            "types-protobuf==7.35.1.20260906",
+        ],
+    },
+)
