@@ -69,10 +69,20 @@ def listen() -> Iterator[Callable[..., FakeServer]]:
     """Starts fake servers, and stops them after the test."""
     running: list[grpc.Server] = []
 
-    def start(address: str = "127.0.0.1:0", credentials: grpc.ServerCredentials | None = None) -> FakeServer:
+    def start(
+        address: str = "127.0.0.1:0",
+        credentials: grpc.ServerCredentials | None = None,
+        raw_reply: bytes | None = None,
+    ) -> FakeServer:
         grpc_server = grpc.server(futures.ThreadPoolExecutor(4))
         fake = FakeServer()
-        ms_service_pb2_grpc.add_MSServiceServicer_to_server(fake, grpc_server)
+        if raw_reply is None:
+            ms_service_pb2_grpc.add_MSServiceServicer_to_server(fake, grpc_server)
+        else:
+            predict = grpc.unary_unary_rpc_method_handler(lambda request, context: raw_reply)
+            grpc_server.add_registered_method_handlers(
+                "mindspore.serving.proto.MSService", {"Predict": predict}
+            )
         if credentials:
             port = grpc_server.add_secure_port(address, credentials)
         else:
@@ -329,6 +339,107 @@ def test_damaged_tensor_is_an_error(server: FakeServer, tensor: ms_service_pb2.T
 def test_texts_of_a_reply(server: FakeServer, tensor: ms_service_pb2.Tensor, expected: Any) -> None:
     server.reply(instances=[instance_with(y=tensor)])
     assert infer_blocking(server.address, {"x": 1}) == [{"y": expected}]
+
+
+# --- The bytes of requests and replies -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 1, 31, 32, 127, 128, 4096, 5000, 1 << 19])
+@pytest.mark.parametrize("name", ["x", "é" * 70])
+def test_request_bytes_are_those_of_the_generated_classes(size: int, name: str) -> None:
+    array = np.arange(size, dtype=np.float32)
+    instances = [{name: array}, {name: array.reshape(-1, 1)}, {name: "t" * size}, {name: array[::2]}, {}]
+    expected = ms_service_pb2.PredictRequest()
+    expected.servable_spec.name, expected.servable_spec.method_name = "add", "add_common"
+    expected.servable_spec.version_number = 3
+    for tensor in (
+        wire("MS_FLOAT32", [size], data=array.tobytes()),
+        wire("MS_FLOAT32", [size, 1], data=array.tobytes()),
+        wire("MS_STRING", [1], bytes_val=[b"t" * size]),
+        wire("MS_FLOAT32", [(size + 1) // 2], data=array[::2].tobytes()),
+    ):
+        expected.instances.add().items[name].CopyFrom(tensor)
+    expected.instances.add()
+    assert encode_request("add", "add_common", 3, instances) == expected.SerializeToString()
+
+
+def reply_of(*instances: dict[str, ms_service_pb2.Tensor], **fields: Any) -> bytes:
+    """A reply as the generated classes serialize it."""
+    fields = {"servable_spec": ms_service_pb2.ServableSpec(name="add"), **fields}
+    return ms_service_pb2.PredictReply(
+        instances=[instance_with(**items) for items in instances], **fields
+    ).SerializeToString()
+
+
+def pair(x: int, y: float) -> dict[str, ms_service_pb2.Tensor]:
+    """An instance of two small arrays."""
+    return {
+        "x": wire("MS_INT16", [2], data=np.int16([x, -x]).tobytes()),
+        "y": wire("MS_FLOAT64", [], data=np.float64(y).tobytes()),
+    }
+
+
+LIKE_PAIRS = reply_of(pair(1, 0.5), pair(2, 1.5))
+UNLIKE_PAIRS = {
+    "more instances": reply_of(*[pair(i, i) for i in range(40)]),
+    "one instance": reply_of(pair(7, 7.0)),
+    "no instance": reply_of(),
+    "same again": LIKE_PAIRS,
+    "other order": reply_of(pair(1, 2), dict(reversed(pair(3, 4).items()))),
+    "other shape in between": reply_of(
+        pair(1, 2), pair(3, 4) | {"x": wire("MS_INT16", [1, 2], data=b"abcd")}, pair(5, 6)
+    ),
+    "other type": reply_of(pair(1, 2), pair(3, 4) | {"x": wire("MS_UINT16", [2], data=b"abcd")}),
+    "other name": reply_of(pair(1, 2), {"z": pair(1, 2)["x"]}),
+    "text in between": reply_of(pair(1, 2), pair(3, 4) | {"y": wire("MS_STRING", [1], bytes_val=[b"t"])}),
+    "more outputs": reply_of(pair(1, 2) | {"z": wire("MS_INT8", [0], data=b"")}),
+    "fewer outputs": reply_of(pair(1, 2), {"x": pair(1, 2)["x"]}),
+    "empty instance": reply_of(pair(1, 2), {}, pair(3, 4)),
+    "scalar without shape": reply_of({"y": ms_service_pb2.Tensor(dtype="MS_INT8", data=b"1")}),
+    "no data at all": reply_of({"y": ms_service_pb2.Tensor(dtype="MS_INT8", shape={"dims": [0]})}),
+    "other servable": reply_of(pair(1, 2), servable_spec=ms_service_pb2.ServableSpec(name="sub")),
+    "no servable": reply_of(pair(1, 2), servable_spec=None),
+    "request error": reply_of(error_msg=[error_msg(2, "wrong")]),
+    "partial error": reply_of(pair(1, 2), {}, error_msg=[error_msg(0, ""), error_msg(3, "failed")]),
+}
+
+
+@pytest.mark.parametrize("second", UNLIKE_PAIRS.values(), ids=UNLIKE_PAIRS)
+@pytest.mark.parametrize("first", UNLIKE_PAIRS.values(), ids=UNLIKE_PAIRS)
+def test_reader_reads_each_reply_as_if_it_were_the_first(first: bytes, second: bytes) -> None:
+    reader = ReplyReader()
+    reader.read(first)
+    np.testing.assert_equal(reader.read(second), ReplyReader().read(second))
+    np.testing.assert_equal(reader.read(second), ReplyReader().read(second))
+
+
+@pytest.mark.parametrize("end", range(len(LIKE_PAIRS)))
+def test_reader_never_takes_a_cut_reply_for_a_whole_one(end: int) -> None:
+    reader = ReplyReader()
+    whole = reader.read(LIKE_PAIRS)
+    np.testing.assert_equal(reader.read(LIKE_PAIRS), whole)
+    try:
+        got = reader.read(LIKE_PAIRS[:end])
+    except ServingError as error:
+        assert str(error).startswith("The reply cannot be read: ")
+    else:
+        # A protobuf message may end after any of its fields.
+        np.testing.assert_equal(got, whole[: len(got)])
+        assert len(got) < 2
+
+
+def test_reader_gives_aligned_arrays_of_their_own() -> None:
+    reader = ReplyReader()
+    for _ in range(2):
+        for instance in reader.read(LIKE_PAIRS):
+            assert isinstance(instance, dict)
+            assert all(array.flags.aligned and not array.flags.writeable for array in instance.values())
+
+
+@each_way
+def test_undecodable_reply_is_an_error(listen: Callable[..., FakeServer], infer: Any) -> None:
+    with pytest.raises(ServingError, match="The reply cannot be read: "):
+        infer(listen(raw_reply=b"\xff\xff").address, {"x": 1})
 
 
 # --- Failures of gRPC ------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ class AsyncClientResult:
             What `AsyncClient.infer` returns; a failure of gRPC is `{"error": text}` too, and no exception.
 
         Raises:
-            ServingError: The reply contradicts itself.
+            ServingError: The reply cannot be read, or contradicts itself.
         """
         try:
             # To await the call itself would raise CancelledError also when the channel, not this task, was ended.
@@ -105,7 +105,7 @@ class AsyncClient(MethodTarget):
 
         Raises:
             InvalidParameter: An instance is not a dict, or a value cannot be sent.
-            ServingError: The client is closed, or the reply contradicts itself.
+            ServingError: The client is closed, or the reply cannot be read or contradicts itself.
         """
         return await self.infer_async(instances, timeout=timeout).result()
 

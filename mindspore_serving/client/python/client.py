@@ -33,7 +33,7 @@ class ClientGrpcAsyncResult:
             What `Client.infer` returns; a failure of gRPC is `{"error": text}` too, and no exception.
 
         Raises:
-            ServingError: The reply contradicts itself.
+            ServingError: The reply cannot be read, or contradicts itself.
         """
         code = self._call.code()
         if code is not grpc.StatusCode.OK:
@@ -122,7 +122,7 @@ class Client(MethodTarget):
         else:
             self.channel = grpc.secure_channel(address, self._credentials, CHANNEL_OPTIONS)
         self.stub = ms_service_pb2_grpc.MSServiceStub(self.channel)
-        self._predict = self.channel.unary_unary(PREDICT_PATH)
+        self._predict: Any = self.channel.unary_unary(PREDICT_PATH)
 
     def infer(self, instances: Instances, *, timeout: float | None = None) -> InferResult:
         """Send instances and wait for their results.
@@ -140,12 +140,11 @@ class Client(MethodTarget):
             Where the whole request failed, one `{"error": text}` instead of the list; so for a single instance that
             failed, and for a failure of gRPC, whose text is `Grpc Error, {(number, name)}, {details}`.
 
-            Values are NumPy arrays, which are read-only views of the reply (`array.copy()` can be written to), or
-            str, or bytes.
+            A value is a read-only NumPy array (`array.copy()` can be written to), a str, or bytes.
 
         Raises:
             InvalidParameter: An instance is not a dict, or a value is none of the above.
-            ServingError: The client is closed, or the reply contradicts itself.
+            ServingError: The client is closed, or the reply cannot be read or contradicts itself.
         """
         request = self._encode(instances)
         try:

@@ -8,6 +8,9 @@ every other reply goes the long way, through the generated classes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
+from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
 import grpc
@@ -17,6 +20,7 @@ from google.protobuf.message import DecodeError
 from mindspore_serving.client.python import wire
 from mindspore_serving.errors import ServingError
 from mindspore_serving.proto import ms_service_pb2
+from mindspore_serving.tensor import NUMPY_OF, DataType
 
 InferResult: TypeAlias = "list[dict[str, Any]] | dict[str, str]"
 
@@ -86,7 +90,7 @@ def _read_alike(data: bytes, layout: _ReplyLayout) -> list[dict[str, Any]] | Non
     instances = []
     position = len(layout.head)
     while position < len(data):
-        instance = {}
+        instance: dict[str, Any] = {}
         for head, name, shape, dtype, byte_size in layout.tensors:
             if not data.startswith(head, position):
                 return None
@@ -117,7 +121,7 @@ def _layout_of_reply(reply: ms_service_pb2.PredictReply, data: bytes) -> _ReplyL
 
 
 def _layout_of_tensor(name: str, tensor: ms_service_pb2.Tensor) -> _TensorLayout | None:
-    kind, shape, dtype, byte_size = _meaning(tensor.dtype, tensor.shape.SerializeToString())
+    _, shape, dtype, byte_size = _meaning(tensor.dtype, tensor.shape.SerializeToString())
     if dtype is None:
         return None
     bare = ms_service_pb2.Tensor(dtype=tensor.dtype, shape=tensor.shape if tensor.HasField("shape") else None)

@@ -21,6 +21,9 @@ from mindspore_serving.tensor import DATA_TYPE_OF, Array, DataType
 Instance: TypeAlias = Mapping[str, Any]
 Instances: TypeAlias = "Instance | Sequence[Instance]"
 
+# One entry of an instance: its head, its data, and the bytes of the data.
+_Entry: TypeAlias = "tuple[bytes, bytes | memoryview, int]"
+
 # A larger array goes from its own memory into the request; for a smaller one the copy in between is the faster way.
 _SMALL_ARRAY_BYTES = 16 * 1024
 
@@ -38,7 +41,7 @@ def encode_request(servable_name: str, method_name: str, version_number: int, in
         InvalidParameter: An instance is not a dict, a key is not a str or a value cannot be a tensor.
     """
     spec = _serialized_spec(servable_name, method_name, version_number)
-    parts: list[bytes | Array] = [wire.head_of_field(wire.SPEC, len(spec)), spec]
+    parts: list[bytes | memoryview] = [wire.head_of_field(wire.SPEC, len(spec)), spec]
     for instance in instances if isinstance(instances, (list, tuple)) else (instances,):
         if not isinstance(instance, dict):
             raise InvalidParameter("instance should be a map")
@@ -51,14 +54,6 @@ def encode_request(servable_name: str, method_name: str, version_number: int, in
             size += len(head) + data_size
         parts[place_of_head] = wire.head_of_field(wire.INSTANCE_OF_REQUEST, size)
     return b"".join(parts)
-
-
-class _Entry(NamedTuple):
-    """One entry of an instance: its head, its data, and the bytes of the data."""
-
-    head: bytes
-    data: bytes | Array
-    data_size: int
 
 
 def _encode_value(name: str, value: object) -> _Entry:
@@ -76,17 +71,17 @@ def _encode_value(name: str, value: object) -> _Entry:
 
 
 def _encode_array(name: str, array: Array) -> _Entry:
-    head, size = _head_and_size(name, array.dtype, array.shape)
-    if array.dtype not in DATA_TYPE_OF:
-        array = array.astype(array.dtype.newbyteorder("<"))
+    head, size, swapped_dtype = _form(name, array.dtype, array.shape)
+    if swapped_dtype is not None:
+        array = array.astype(swapped_dtype)
     if size <= _SMALL_ARRAY_BYTES or not array.flags.c_contiguous:
-        return _Entry(head, array.tobytes(), size)
-    return _Entry(head, array, size)
+        return head, array.tobytes(), size
+    return head, array.data, size
 
 
 def _encode_text(name: str, kind: DataType, value: bytes) -> _Entry:
     head = wire.head_of_entry(_name(name), _shape_and_type(kind, (1,)), wire.TEXT_DATA, len(value))
-    return _Entry(head, value, len(value))
+    return head, value, len(value)
 
 
 def _array_of_scalar(value: bool | int | float) -> Array:
@@ -106,14 +101,29 @@ def _serialized_spec(name: str, method_name: str, version_number: int) -> bytes:
     return spec.SerializeToString()
 
 
+class _ArrayForm(NamedTuple):
+    """What is the same for all arrays of one name, type and shape.
+
+    Attributes:
+        head: Head of the entry.
+        size: Bytes of the data.
+        swapped_dtype: Type to convert to first, where the array's is big-endian.
+    """
+
+    head: bytes
+    size: int
+    swapped_dtype: np.dtype[Any] | None
+
+
 @lru_cache(1024)
-def _head_and_size(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[bytes, int]:
-    """Head of the entry of an array, and the bytes of its data."""
-    kind = DATA_TYPE_OF.get(dtype.newbyteorder("<"))
+def _form(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> _ArrayForm:
+    little_endian = dtype.newbyteorder("<")
+    kind = DATA_TYPE_OF.get(little_endian)
     if kind is None:
         raise InvalidParameter(f"Unknown data type {dtype}")
     size = prod(shape) * dtype.itemsize
-    return wire.head_of_entry(_name(name), _shape_and_type(kind, shape), wire.ARRAY_DATA, size), size
+    head = wire.head_of_entry(_name(name), _shape_and_type(kind, shape), wire.ARRAY_DATA, size)
+    return _ArrayForm(head, size, None if dtype == little_endian else little_endian)
 
 
 def _shape_and_type(kind: DataType, shape: tuple[int, ...]) -> bytes:

@@ -5,8 +5,8 @@ crash the process. And with every compilation and every run it puts a handler of
 SIGINT, which it does not take back, and Python does not notice. The one that was there is put back here, below Python,
 because `signal.signal` may only be called in the main thread and models may run in another.
 
-While a graph runs, MindSpore's handler is in place: it turns SIGINT into SIGTERM for its own process. A process that runs
-models must therefore handle SIGTERM like SIGINT.
+While a graph runs, MindSpore's handler is in place, and turns SIGINT into SIGTERM for its own process. A process that
+runs models must therefore handle SIGTERM like SIGINT.
 """
 
 from __future__ import annotations

@@ -183,7 +183,7 @@ def _spec(what: str, name: str, tensor: Any, schema: Any) -> TensorSpec:
     first_may_vary = shape[1:] if shape[:1] == (-1,) else shape
     if any(dim <= 0 for dim in first_may_vary):
         raise StartUpError(
-            f"The shape of {what} is invalid, shape: {list(shape)}, expected dimensions above 0, and -1 only as the first"
+            f"The shape of {what} is invalid, shape: {list(shape)}, expected dimensions above 0, or -1 as the first"
         )
     return TensorSpec(name, dtype, shape)
 

@@ -3,8 +3,8 @@
 The file name alone says what a "model" does; what is in the file does not matter:
 
 - `tensor_add*` adds its inputs, `tensor_sub*` subtracts all later inputs from the first;
-- `tensor_add_{I}_{O}.mindir` has I inputs and O outputs, where output k is the first output plus k; other names have two
-  inputs and one output. All are float32 of shape [2, 2];
+- `tensor_add_{I}_{O}.mindir` has I inputs and O outputs, where output k is the first output plus k; other names have
+  two inputs and one output. All are float32 of shape [2, 2];
 - a name that goes on with `@ms_{device type}` or `@lite_{device type}_{device type}` loads only where the device types
   that it is loaded for are these: with `ms` the worker's alone, with `lite` the worker's and CPU.
 """

@@ -1,0 +1,62 @@
+"""Models for the tests with MindSpore, exported once a session."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mindspore_serving.server.worker.backend import create_backend
+from mindspore_serving.server.worker.backend.contract import LoadedGraph, LoadRequest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if importlib.util.find_spec("mindspore") is not None:
+        return
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason="MindSpore is not installed"))
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the models of export_models.py. A process of its own exports: compiling takes over its signals."""
+    folder = tmp_path_factory.mktemp("models")
+    script = Path(__file__).with_name("export_models.py")
+    # As in a worker; without it LeNet's scores come from other, slower kernels.
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    done = subprocess.run(
+        [sys.executable, str(script), str(folder)], env=environment, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def load(models: Path) -> Iterator[Callable[..., LoadedGraph]]:
+    """Loads a model by name, with the fields of a LoadRequest as keywords, and closes it after the test."""
+    backend = create_backend("mindspore")
+    graphs: list[LoadedGraph] = []
+
+    def load_one(name: str, **fields: Any) -> LoadedGraph:
+        request = {
+            "path": models / f"{name}.mindir",
+            "with_batch_dim": True,
+            "without_batch_dim_inputs": (),
+            "max_batch_size": 64,
+            "device_type": "cpu",
+            "device_id": 0,
+        }
+        graphs.append(backend.load(LoadRequest(**(request | fields))))
+        return graphs[-1]
+
+    yield load_one
+    for graph in graphs:
+        graph.close()

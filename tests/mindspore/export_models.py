@@ -1,0 +1,148 @@
+"""Exports the models of these tests. Run as a script, because exporting compiles graphs: export_models.py FOLDER."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import Parameter, Tensor, nn, ops
+
+DTYPES = "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split()
+
+
+class Add(nn.Cell):
+    def construct(self, x, y):
+        return x + y
+
+
+class Twice(nn.Cell):
+    """The same twice: once as it came in, once computed."""
+
+    def construct(self, x):
+        return x, ops.concat((x, x), -1)
+
+
+class Nested(nn.Cell):
+    def construct(self, x):
+        return x + 1, (x * 2, [x * 3, x > 0])
+
+
+class Shapes(nn.Cell):
+    """Outputs of 2, 1 and 0 dimensions from inputs of 2, 2 and 0 dimensions."""
+
+    def construct(self, x, weights, factor):
+        product = ops.matmul(x, weights) * factor
+        return product, product.sum(-1), product.sum()
+
+
+class Scaled(nn.Cell):
+    """A batch, and two inputs without a batch dimension."""
+
+    def construct(self, x, scale, shift):
+        return x * scale + shift
+
+
+class Constant(nn.Cell):
+    def __init__(self):
+        super().__init__()
+        self.weights = Parameter(Tensor(np.full((2, 2), 7, np.float32)))
+        self.table = Tensor(np.arange(3, dtype=np.float32))
+
+    def construct(self, x):
+        return x + 1, self.weights, self.table
+
+
+class Lookup(nn.Cell):
+    """Fails for an index outside of its table."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = Tensor(np.arange(8, dtype=np.float32).reshape(4, 2))
+
+    def construct(self, index):
+        return ops.gather(self.table, index, 0)
+
+
+class Counter(nn.Cell):
+    """Gives something else at every run."""
+
+    def __init__(self):
+        super().__init__()
+        self.runs = Parameter(Tensor(np.zeros((1,), np.float32)), name="runs")
+
+    def construct(self, x):
+        return x + ops.assign_add(self.runs, Tensor([1.0], ms.float32))
+
+
+class Flatten(nn.Cell):
+    """An output whose first dimension is not the batch."""
+
+    def construct(self, x):
+        return x.reshape((-1,))
+
+
+class LeNet5(nn.Cell):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.SequentialCell(
+            nn.Conv2d(1, 6, 5, pad_mode="valid"),
+            nn.ReLU(),
+            nn.MaxPool2d(2, 2),
+            nn.Conv2d(6, 16, 5, pad_mode="valid"),
+            nn.ReLU(),
+            nn.MaxPool2d(2, 2),
+            nn.Flatten(),
+            nn.Dense(16 * 5 * 5, 120),
+            nn.ReLU(),
+            nn.Dense(120, 84),
+            nn.ReLU(),
+            nn.Dense(84, 10),
+        )
+
+    def construct(self, x):
+        return self.body(x)
+
+
+def ones(*shape, dtype=np.float32):
+    return Tensor(np.ones(shape, dtype))
+
+
+def dynamic(*shape, dtype=ms.float32):
+    return Tensor(shape=list(shape), dtype=dtype)
+
+
+def export_all(folder):
+    def export(name, net, *inputs, **options):
+        ms.export(net, *inputs, file_name=str(folder / name), file_format="MINDIR", **options)
+
+    export("add", Add(), ones(2, 2), ones(2, 2))
+    export("add_dynamic", Add(), dynamic(None, 2), dynamic(None, 2))
+    for name in DTYPES:
+        export(f"twice_{name}", Twice(), ones(2, 2, dtype=name))
+    export("twice_dynamic", Twice(), dynamic(None, 2))
+    export("bfloat16", Add(), Tensor(np.ones((2, 2)), ms.bfloat16), Tensor(np.ones((2, 2)), ms.bfloat16))
+    export("nested", Nested(), ones(2, 2))
+    export("shapes", Shapes(), ones(2, 3), ones(3, 4), Tensor(np.float32(2)))
+    export("scaled_dynamic", Scaled(), dynamic(None, 2), ones(2), Tensor(np.float32(1)))
+    export("all_dynamic", Scaled(), dynamic(None, 2), dynamic(None, 2), Tensor(np.float32(1)))
+    export("constant", Constant(), ones(2, 2))
+    export("lookup", Lookup(), ones(2, dtype=np.int32))
+    export("counter_dynamic", Counter(), dynamic(None, 2))
+    export("flatten_dynamic", Flatten(), dynamic(None, 2))
+    export("second_dimension_dynamic", Add(), dynamic(2, None), dynamic(2, None))
+    export("rank_dynamic", Add(), Tensor(shape=None, dtype=ms.float32), Tensor(shape=None, dtype=ms.float32))
+    export("encrypted", Add(), ones(2, 2), ones(2, 2), enc_key=b"0123456789ABCDEF", enc_mode="AES-GCM")
+    ms.set_seed(1)
+    lenet = LeNet5().set_train(False)
+    images = np.random.default_rng(1).random((32, 1, 32, 32), np.float32)
+    export("lenet_dynamic", lenet, dynamic(None, 1, 32, 32))
+    export("lenet_batch_32", lenet, Tensor(images))
+    np.savez(folder / "lenet.npz", images=images, scores=lenet(Tensor(images)).asnumpy())
+
+
+if __name__ == "__main__":
+    ms.set_context(mode=ms.GRAPH_MODE)
+    ms.set_device("CPU")
+    export_all(Path(sys.argv[1]))
