@@ -1,9 +1,23 @@
-"""Start servables and the servers through which clients reach them."""
+"""Start servables and the servers through which clients reach them.
 
-from mindspore_serving.server import master, register
-from mindspore_serving.server._servable_local import ServableStartConfig
-from mindspore_serving.server._server import start_grpc_server, start_restful_server, start_servables, stop
-from mindspore_serving.server.frontend.tls import SSLConfig
+Names are imported at first use: a worker process, which needs `register` only, does not load the front ends.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mindspore_serving.server import master, register
+    from mindspore_serving.server._servable_local import ServableStartConfig
+    from mindspore_serving.server._server import (
+        start_grpc_server,
+        start_restful_server,
+        start_servables,
+        stop,
+    )
+    from mindspore_serving.server.frontend.tls import SSLConfig
 
 __all__ = [
     "SSLConfig",
@@ -15,3 +29,25 @@ __all__ = [
     "start_servables",
     "stop",
 ]
+
+_SUBMODULES = ("master", "register")
+_HOME = {
+    "SSLConfig": "frontend.tls",
+    "ServableStartConfig": "_servable_local",
+    "start_grpc_server": "_server",
+    "start_restful_server": "_server",
+    "start_servables": "_server",
+    "stop": "_server",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -33,7 +33,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # As in a worker; without it LeNet's scores come from other, slower kernels.
     environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
     done = subprocess.run(
-        [sys.executable, str(script), str(folder)], env=environment, capture_output=True, text=True, timeout=100
+        [sys.executable, str(script), str(folder)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
     )
     assert done.returncode == 0, done.stderr
     return folder

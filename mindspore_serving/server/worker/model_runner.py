@@ -168,10 +168,10 @@ class ModelRunner:
     def _run_batch(self, columns: list[Array], count: int) -> list[Array]:
         """Run one batch of at most `batch_size` instances."""
         if not self._with_batch_dim:
-            outputs = self.graph.predict([np.ascontiguousarray(column[0]) for column in columns])
+            outputs = self.graph.predict([_first_row(column) for column in columns])
             return [output[np.newaxis] for output in outputs]
         arrays = [
-            np.ascontiguousarray(column[0]) if i in self._shared_inputs else self._batch(column, count)
+            _first_row(column) if i in self._shared_inputs else self._batch(column, count)
             for i, column in enumerate(columns)
         ]
         return [output[:count] for output in self.graph.predict(arrays)]
@@ -221,6 +221,11 @@ class ModelRunner:
                 f"The shape {list(spec.shape)} of model {what} {index} does not match current batch size {batch}"
             )
         return first
+
+
+def _first_row(column: Array) -> Array:
+    """The first instance's value, contiguous, also where it is 0-d."""
+    return np.require(column[:1].reshape(column.shape[1:]), requirements="C")
 
 
 def _reshaped(column: ColumnData, count: int, wanted: TensorSpec) -> Array:

@@ -106,6 +106,7 @@ class MindSporeGraph:
         with TURN:
             outputs = self._run_or_repair(arrays)
             for index, output in enumerate(outputs):
+                # MindSpore gives an input, or a constant of the graph, out as it is, without a copy.
                 if self._constant_outputs[index] or any(np.may_share_memory(output, a) for a in arrays):
                     outputs[index] = output.copy()
         if rows:
@@ -125,8 +126,12 @@ class MindSporeGraph:
         expected = [by_cell(arrays) for arrays in samples]
         for rows, outputs in zip(self._sample_rows(), expected, strict=True):
             self._check_outputs(outputs, rows)
-        # An attempt that failed may have left the first cell unusable.
-        run = self._quick_run(cell, samples, expected) or _CellRun(self._mindspore, self._new_cell())
+        run: _Run | None = self._quick_run(cell, samples, expected)
+        if run is None:
+            # The attempt may have left the cell unusable. It goes before the next one comes: when any cell goes,
+            # MindSpore numbers its compiled graphs anew, and the others compile again at their next run.
+            del cell, by_cell
+            run = _CellRun(self._mindspore, self._new_cell())
         first, second = run(samples[-1]), run(samples[-1])
         self._constant_outputs = [np.shares_memory(one, two) for one, two in zip(first, second, strict=True)]
         return run
@@ -156,7 +161,7 @@ class MindSporeGraph:
     def _quick_run(
         self, cell: Any, samples: Sequence[Sequence[Array]], expected: Sequence[Sequence[Array]]
     ) -> _Run | None:
-        """The graph executor below the cell: a third of the time for a small model, but not a public interface.
+        """The graph executor below the cell: half the time for a small model, but not a public interface.
 
         Returns:
             None where it is not there, or does not give what the cell gives.
@@ -164,12 +169,12 @@ class MindSporeGraph:
         try:
             run = _ExecutorRun(self._mindspore, cell)
             for arrays, outputs in zip(samples, expected, strict=True):
-                problem = _difference(run(arrays), outputs)
+                # A model that is random or counts its runs does not even agree with itself.
+                repeatable = not _difference(_CellRun(self._mindspore, cell)(arrays), outputs)
+                problem = _difference(run(arrays), outputs, repeatable)
                 if problem:
                     raise ValueError(problem)
-        except (
-            Exception
-        ) as cause:  # whatever is wrong with an interface that is not public, the cell does the work
+        except Exception as cause:  # an interface that is not public may fail in any way
             log.warning("Model %s runs by its GraphCell, which is slower: %s", self._path, _reason(cause))
             return None
         return run
@@ -283,15 +288,15 @@ def _arrays_of(result: Any) -> Iterator[Array]:
         yield result.asnumpy()
 
 
-def _difference(outputs: Sequence[Array], expected: Sequence[Array]) -> str:
+def _difference(outputs: Sequence[Array], expected: Sequence[Array], by_value: bool = True) -> str:
     """What two results differ in; empty where they agree, but for rounding."""
     if len(outputs) != len(expected):
         return f"{len(outputs)} outputs instead of {len(expected)}"
     for index, (output, other) in enumerate(zip(outputs, expected, strict=True)):
         if (output.dtype, output.shape) != (other.dtype, other.shape):
             return f"output {index} is {output.dtype} {output.shape} instead of {other.dtype} {other.shape}"
-        if not np.allclose(output, other, rtol=1e-3, atol=1e-5, equal_nan=True):
-            return f"the values of output {index} differ from run to run"
+        if by_value and not np.allclose(output, other, rtol=1e-3, atol=1e-5, equal_nan=True):
+            return f"output {index} has other values"
     return ""
 
 

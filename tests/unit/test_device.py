@@ -1,0 +1,80 @@
+"""Which devices there are."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mindspore_serving.errors import InvalidParameter
+from mindspore_serving.server.device import DEVICE_TYPES, backend_name, display_name, supported_device_types
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, ("ascend",)),
+        ({"SERVING_ENABLE_CPU_DEVICE": "1"}, ("ascend", "cpu")),
+        ({"SERVING_ENABLE_GPU_DEVICE": "1"}, ("ascend", "gpu")),
+        ({"SERVING_ENABLE_CPU_DEVICE": "1", "SERVING_ENABLE_GPU_DEVICE": "1"}, ("ascend", "gpu", "cpu")),
+        ({"SERVING_ENABLE_CPU_DEVICE": "0", "SERVING_ENABLE_GPU_DEVICE": "true"}, ("ascend",)),
+    ],
+)
+def test_devices_of_the_stub(environment: dict[str, str], expected: tuple[str, ...]) -> None:
+    assert supported_device_types({"SERVING_BACKEND": "stub", **environment}) == expected
+
+
+@pytest.mark.parametrize(
+    ("plugins", "files", "expected"),
+    [
+        ([], [], ("cpu",)),
+        (["libmindspore_gpu.so.11.6", "libmindspore_ascend.so.2"], [], ("cpu",)),
+        ([], ["nvidia0", "davinci0"], ("cpu",)),
+        (["libmindspore_gpu.so.11.6"], ["nvidia0"], ("gpu", "cpu")),
+        (["libmindspore_gpu.so.11.6"], ["nvidiactl", "nvidia-uvm"], ("cpu",)),
+        (["libmindspore_gpu.so.11.6"], ["davinci3"], ("cpu",)),
+        (["libmindspore_ascend.so.2"], ["davinci3"], ("ascend", "cpu")),
+        (["libmindspore_ascend.so.2"], ["davinci_manager"], ("cpu",)),
+        (["libmindspore_gpu.so", "libmindspore_ascend.so.2"], ["nvidia1", "davinci0"], DEVICE_TYPES),
+    ],
+)
+def test_devices_of_mindspore(
+    tmp_path: Path, plugins: list[str], files: list[str], expected: tuple[str, ...]
+) -> None:
+    plugin_folder, device_folder = tmp_path / "lib" / "plugin", tmp_path / "dev"
+    plugin_folder.mkdir(parents=True)
+    device_folder.mkdir()
+    for path in [plugin_folder / name for name in plugins] + [device_folder / name for name in files]:
+        path.touch()
+    assert supported_device_types({}, device_folder, tmp_path) == expected
+
+
+def test_looking_for_devices_does_not_import_mindspore() -> None:
+    code = (
+        "import sys\n"
+        "from mindspore_serving.server.device import supported_device_types\n"
+        "assert 'cpu' in supported_device_types({})\n"
+        "assert 'mindspore' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=Path(__file__).parents[2])
+
+
+def test_display_names() -> None:
+    assert [display_name(device_type) for device_type in DEVICE_TYPES] == ["Ascend", "Gpu", "Cpu"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [({}, "mindspore"), ({"SERVING_BACKEND": ""}, "mindspore"), ({"SERVING_BACKEND": "stub"}, "stub")],
+)
+def test_backend_name(environment: dict[str, str], expected: str) -> None:
+    assert backend_name(environment) == expected
+
+
+def test_unknown_backend() -> None:
+    with pytest.raises(
+        InvalidParameter, match="SERVING_BACKEND can only be 'mindspore' or 'stub', but got 'Stub'"
+    ):
+        supported_device_types({"SERVING_BACKEND": "Stub"})

@@ -1,0 +1,297 @@
+"""Requests through the dispatcher to copies and back, with copies that answer, fail and get lost."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+
+from mindspore_serving.errors import (
+    ChannelError,
+    FailedRows,
+    Failure,
+    QueueFull,
+    ServableUnavailable,
+    StatusCode,
+    UnknownTarget,
+)
+from mindspore_serving.server.channel.messages import Batch, Group, Result
+from mindspore_serving.server.master import context
+from mindspore_serving.server.master.copy import MAX_SLOTS, ServableCopy
+from mindspore_serving.server.master.dispatcher import Dispatcher
+from mindspore_serving.signature import MethodSignature
+from tests.unit.rows import numbered, numbers_in
+
+METHOD = MethodSignature("m", ("x",), 8)
+
+
+class Worker:
+    """A copy whose worker is the test: it sees the batches, and answers when told."""
+
+    def __init__(self, dispatcher: Dispatcher, name: str = "s", version: int = 1) -> None:
+        self.batches: list[Batch] = []
+        self.servable = dispatcher.servable(name, version)
+        self.copy = ServableCopy(f"{name}:{version}", [METHOD], self.batches.append)
+        self.servable.add_copy(self.copy)
+
+    def answer(
+        self, batch: Batch, start: int = 0, groups: tuple[Group, ...] = (), final: bool = True
+    ) -> None:
+        """Give instances back as they came, or as `groups`."""
+        self.servable.take_result(
+            self.copy, Result(batch.batch_id, batch.slot, start, groups or batch.groups, final)
+        )
+
+    def die(self) -> None:
+        self.servable.remove_copy(self.copy)
+
+
+@pytest.fixture
+def dispatcher() -> Iterator[Dispatcher]:
+    loop = asyncio.new_event_loop()
+    yield Dispatcher(loop)
+    loop.close()
+
+
+def run(dispatcher: Dispatcher, test: Callable[[], Awaitable[None]]) -> None:
+    dispatcher._loop.run_until_complete(asyncio.wait_for(test(), 10))
+
+
+def submit(dispatcher: Dispatcher, count: int, start: int = 0) -> asyncio.Future:
+    return dispatcher.submit(dispatcher.resolve("s", "m", 0), [numbered(count, start)])
+
+
+async def turn() -> None:
+    """Let the loop form batches."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+def test_order_is_kept_when_batches_return_in_another(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        future = submit(dispatcher, 12)
+        await turn()
+        first, second = worker.batches
+        worker.answer(second)
+        worker.answer(first)
+        assert numbers_in(await future) == list(range(12))
+
+    run(dispatcher, test)
+
+
+def test_requests_that_arrive_together_travel_together(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        futures = [submit(dispatcher, 2, 10 * i) for i in range(3)]
+        await turn()
+        (batch,) = worker.batches
+        worker.answer(batch)
+        assert [numbers_in(await future) for future in futures] == [[0, 1], [10, 11], [20, 21]]
+
+    run(dispatcher, test)
+
+
+def test_no_more_batches_than_slots(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        future = submit(dispatcher, 8 * (MAX_SLOTS + 2))
+        await turn()
+        assert len(worker.batches) == MAX_SLOTS
+        assert worker.copy.free_slots == 0
+        for i in range(MAX_SLOTS + 2):
+            worker.answer(worker.batches[i])
+            await turn()
+        assert numbers_in(await future) == list(range(8 * (MAX_SLOTS + 2)))
+        assert worker.copy.free_slots == MAX_SLOTS
+
+    run(dispatcher, test)
+
+
+def test_a_cancelled_request_harms_no_batch_mate(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        futures = [submit(dispatcher, 1, i) for i in range(4)]
+        await turn()
+        futures[1].cancel()
+        worker.answer(worker.batches[0])
+        assert [numbers_in(await futures[i]) for i in (0, 2, 3)] == [[0], [2], [3]]
+        await turn()
+        assert "<Dispatcher 0 unanswered" in repr(dispatcher)
+
+    run(dispatcher, test)
+
+
+def test_partial_results_settle_their_own_requests(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        quick, slow = submit(dispatcher, 1, 0), submit(dispatcher, 1, 1)
+        await turn()
+        (batch,) = worker.batches
+        worker.answer(batch, groups=(numbered(1),), final=False)
+        assert numbers_in(await quick) == [0]
+        assert not slow.done()
+        worker.answer(batch, start=1, groups=(numbered(1, 1),))
+        assert numbers_in(await slow) == [1]
+
+    run(dispatcher, test)
+
+
+def test_instances_of_a_lost_copy_go_to_another_one_by_one(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        first = Worker(dispatcher)
+        future = submit(dispatcher, 3)
+        await turn()
+        second = Worker(dispatcher)
+        first.answer(first.batches[0], start=1, groups=(numbered(1, 1),), final=False)
+        first.die()
+        for _ in range(2):
+            await turn()
+            while second.batches:
+                batch = second.batches.pop(0)
+                assert batch.count == 1
+                second.answer(batch)
+        assert numbers_in(await future) == [0, 1, 2]
+
+    run(dispatcher, test)
+
+
+def test_an_instance_that_lost_two_workers_is_given_up_and_its_mates_are_not(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        workers = [Worker(dispatcher)]
+        future = submit(dispatcher, 2)
+        await turn()
+        workers.append(Worker(dispatcher))
+        workers[0].die()
+        await turn()
+        batches = workers[1].batches
+        assert [numbers_in(batch.groups) for batch in batches] == [[0], [1]]
+        workers[1].answer(batches[1])
+        workers.append(Worker(dispatcher))
+        workers[1].die()
+        failed, good = await future
+        assert isinstance(failed, FailedRows)
+        assert failed.failure.code is StatusCode.SYSTEM_ERROR
+        assert "2 workers were lost while they served this instance" in failed.failure.text
+        assert numbers_in([good]) == [1]
+
+    run(dispatcher, test)
+
+
+def test_without_a_copy_what_waits_is_answered(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        future = submit(dispatcher, 1)
+        await turn()
+        worker.die()
+        (group,) = await future
+        assert group == FailedRows(
+            Failure(
+                StatusCode.SERVABLE_UNAVAILABLE,
+                "Request servable(s) method(m)  version(1) , servable is not available",
+            ),
+            1,
+        )
+        with pytest.raises(ServableUnavailable):
+            dispatcher.resolve("s", "m", 0)
+
+    run(dispatcher, test)
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        (("nosuch", "m", 0), "Request servable(nosuch) method(m) , servable is not available"),
+        (("s", "nosuch", 0), "Request servable(s) method(nosuch) , method is not available"),
+        (("s", "m", 7), "Request servable(s) method(m)  version(7) , servable is not available"),
+    ],
+)
+def test_unknown_targets(dispatcher: Dispatcher, target: tuple[str, str, int], text: str) -> None:
+    Worker(dispatcher)
+    with pytest.raises(UnknownTarget) as caught:
+        dispatcher.resolve(*target)
+    assert str(caught.value) == text
+    assert caught.value.failure().status == 404
+
+
+def test_version_zero_is_the_highest_that_runs(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        Worker(dispatcher, version=1)
+        newer = Worker(dispatcher, version=12)
+        assert dispatcher.resolve("s", "m", 0).servable.version == 12
+        newer.die()
+        assert dispatcher.resolve("s", "m", 0).servable.version == 1
+
+    run(dispatcher, test)
+
+
+def test_the_limit_of_unanswered_requests(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        context.set_max_enqueued_requests(2)
+        try:
+            futures = [submit(dispatcher, 1) for _ in range(2)]
+            with pytest.raises(QueueFull, match="Serving Error: enqueued requests count exceeds the limit 2"):
+                submit(dispatcher, 1)
+            await turn()
+            worker.answer(worker.batches[0])
+            await asyncio.gather(*futures)
+            submit(dispatcher, 1)
+        finally:
+            context.set_max_enqueued_requests(context.DEFAULT_MAX_ENQUEUED_REQUESTS)
+
+    run(dispatcher, test)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        Result(99, 0, 0, (numbered(1),), True),
+        Result(0, 0, 0, (numbered(2),), True),
+        Result(0, 0, 5, (numbered(1),), True),
+        Result(0, 0, 0, (), True),
+    ],
+    ids=["not asked", "too many", "beyond", "not all"],
+)
+def test_a_worker_that_breaks_the_protocol_is_found_out(dispatcher: Dispatcher, result: Result) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        submit(dispatcher, 1)
+        await turn()
+        with pytest.raises(ChannelError):
+            worker.servable.take_result(worker.copy, result)
+
+    run(dispatcher, test)
+
+
+def test_no_memory_for_a_batch_fails_its_instances_only(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        send = worker.copy._send
+        worker.copy._send = _raise_os_error
+        (group,) = await submit(dispatcher, 2)
+        assert isinstance(group, FailedRows)
+        assert "No memory for the instances of this request" in group.failure.text
+        worker.copy._send = send
+        future = submit(dispatcher, 1)
+        await turn()
+        worker.answer(worker.batches[0])
+        assert numbers_in(await future) == [0]
+
+    run(dispatcher, test)
+
+
+def _raise_os_error(_: Batch) -> None:
+    raise OSError("full")
+
+
+def test_the_state_shows_in_the_repr(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        submit(dispatcher, 12)
+        assert "12 waiting" in repr(dispatcher)
+        await turn()
+        assert f"<ServableCopy s:1 READY 0/{MAX_SLOTS} slots free>" in repr(worker.servable)
+        worker.die()
+        assert "LOST" in repr(worker.copy)
+
+    run(dispatcher, test)

@@ -1,0 +1,182 @@
+"""Messages to frames and back, whole, in pieces, through shared memory, and damaged."""
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from mindspore_serving.errors import ChannelError, FailedRows, Failure, StatusCode
+from mindspore_serving.server.channel.frames import INLINE_LIMIT, FrameSplitter, frame_of, message_of
+from mindspore_serving.server.channel.memory import SharedMemory
+from mindspore_serving.server.channel.messages import (
+    Batch,
+    Exiting,
+    Message,
+    Register,
+    Result,
+    StartFailed,
+    Stop,
+)
+from mindspore_serving.signature import MethodSignature
+from mindspore_serving.tensor import NUMPY_OF, DataType, Rows, TensorSpec
+from tests.unit.rows import numbered, numbers_in, rows_of, texts
+
+CONTROL = [
+    Register(3, 4711, (MethodSignature("m", ("x", "y"), 64, 32, True), MethodSignature("e", (), 1)), True),
+    StartFailed(0, "no such file 'ü'"),
+    Exiting(),
+    Stop(),
+]
+
+
+@pytest.fixture
+def memory() -> Iterator[SharedMemory]:
+    memory = SharedMemory.create(2)
+    yield memory
+    memory.close()
+
+
+def decoded(frame: bytes, memory: SharedMemory | None = None, *, own: bool = False) -> Message:
+    frames = list(FrameSplitter().feed(frame))
+    assert len(frames) == 1
+    return message_of(*frames[0], memory, own=own)
+
+
+def assert_equal_rows(got: Rows, expected: Rows) -> None:
+    assert got.specs == expected.specs
+    assert got.count == expected.count
+    for one, other in zip(got.columns, expected.columns, strict=True):
+        if isinstance(other, list):
+            assert one == other
+        else:
+            assert one.dtype == other.dtype
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("message", CONTROL, ids=lambda message: type(message).__name__)
+def test_control_messages(message: Message) -> None:
+    assert decoded(frame_of(message)) == message
+
+
+@pytest.mark.parametrize("dtype", list(NUMPY_OF), ids=lambda dtype: dtype.name)
+@pytest.mark.parametrize("shape", [(), (3,), (2, 0), (2, 3)])
+def test_every_data_type(dtype: DataType, shape: tuple[int, ...]) -> None:
+    column = np.arange(5 * int(np.prod(shape))).reshape(5, *shape).astype(NUMPY_OF[dtype])
+    rows = Rows((TensorSpec("x", dtype, shape),), (column,), 5)
+    batch = decoded(frame_of(Batch(7, 1, "m", (rows,))))
+    assert isinstance(batch, Batch)
+    assert (batch.batch_id, batch.slot, batch.method, batch.count) == (7, 1, "m", 5)
+    assert_equal_rows(batch.groups[0], rows)
+
+
+def test_text_and_bytes() -> None:
+    rows = texts(["", "hé", "x" * 1000])
+    batch = decoded(frame_of(Batch(0, 0, "m", (rows,))))
+    assert isinstance(batch, Batch)
+    assert_equal_rows(batch.groups[0], rows)
+
+
+def test_a_method_without_inputs() -> None:
+    batch = decoded(frame_of(Batch(0, 0, "m", (Rows((), (), 4),))))
+    assert isinstance(batch, Batch)
+    assert batch.count == 4
+
+
+def test_neighbours_with_equal_specs_arrive_as_one_group() -> None:
+    groups = (numbered(2), numbered(3, 10), rows_of(x=np.zeros((1, 2), np.float32)), numbered(1, 20))
+    batch = decoded(frame_of(Batch(0, 0, "m", groups)))
+    assert isinstance(batch, Batch)
+    assert [group.count for group in batch.groups] == [5, 1, 1]
+    assert numbers_in(batch.groups[:1]) == [0, 1, 10, 11, 12]
+
+
+def test_results_with_failures() -> None:
+    failed = FailedRows(Failure(StatusCode.SYSTEM_ERROR, "boom ü", 500), 2)
+    result = decoded(frame_of(Result(9, 1, 4, (numbered(1), failed, numbered(2)), True)))
+    assert isinstance(result, Result)
+    assert (result.batch_id, result.slot, result.start, result.final) == (9, 1, 4, True)
+    assert result.groups[1] == failed
+    assert [group.count for group in result.groups] == [1, 2, 2]
+
+
+def test_large_data_crosses_in_shared_memory(memory: SharedMemory) -> None:
+    rows = rows_of(
+        x=np.arange(3 * INLINE_LIMIT, dtype=np.uint8).reshape(3, -1), y=np.arange(3, dtype=np.float64)
+    )
+    frame = frame_of(Batch(0, 1, "m", (rows.take(0, 1), rows.take(1, 3))), memory)
+    assert len(frame) < 1000
+    batch = decoded(frame, memory)
+    assert isinstance(batch, Batch)
+    assert_equal_rows(batch.groups[0], rows)
+
+
+def test_a_receiver_may_own_what_came_through_shared_memory(memory: SharedMemory) -> None:
+    rows = rows_of(x=np.ones((2, INLINE_LIMIT), np.uint8))
+    frame = frame_of(Result(0, 0, 0, (rows,), True), memory)
+    result = decoded(frame, memory, own=True)
+    frame_of(Result(0, 0, 0, (rows_of(x=np.zeros((2, INLINE_LIMIT), np.uint8)),), True), memory)
+    assert isinstance(result, Result)
+    assert_equal_rows(result.groups[0], rows)
+
+
+def test_slots_do_not_share_memory(memory: SharedMemory) -> None:
+    blocks = [rows_of(x=np.full((2, INLINE_LIMIT), value, np.uint8)) for value in (1, 2)]
+    frames = [frame_of(Batch(slot, slot, "m", (rows,)), memory) for slot, rows in enumerate(blocks)]
+    for frame, rows in zip(frames, blocks, strict=True):
+        batch = decoded(frame, memory)
+        assert isinstance(batch, Batch)
+        assert_equal_rows(batch.groups[0], rows)
+
+
+@pytest.mark.parametrize("step", [1, 3, 7, 64, 1000])
+def test_a_stream_may_come_in_pieces_of_any_size(step: int) -> None:
+    messages = [Batch(i, 0, "m", (numbered(i + 1),)) for i in range(5)]
+    stream = b"".join(frame_of(message) for message in messages)
+    splitter = FrameSplitter()
+    got = [
+        message_of(kind, body)
+        for at in range(0, len(stream), step)
+        for kind, body in splitter.feed(stream[at : at + step])
+    ]
+    assert [message.count for message in got if isinstance(message, Batch)] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    "head", [b"\xff\xff\xff\xff\x05\0\0\0", b"\x08\0\0\0\x63\0\0\0", b"GET / HTTP/1.1\r\n"]
+)
+def test_bytes_that_are_no_frame_are_refused(head: bytes) -> None:
+    with pytest.raises(ChannelError, match="which is none"):
+        list(FrameSplitter().feed(head))
+
+
+def test_a_damaged_body_is_a_channel_error_and_nothing_else() -> None:
+    source = random.Random(5)
+    frame = frame_of(Batch(1, 0, "method", (numbered(4), texts(["a", "bc"]))))
+    for _ in range(3000):
+        body = bytearray(frame[8:])
+        for _ in range(source.randint(1, 4)):
+            body[source.randrange(len(body))] = source.randrange(256)
+        body = body[: source.randint(0, len(body))]
+        try:
+            message_of(5, memoryview(body))
+        except ChannelError:
+            continue
+
+
+def test_shared_data_without_shared_memory_is_refused(memory: SharedMemory) -> None:
+    frame = frame_of(Batch(0, 0, "m", (rows_of(x=np.ones((2, INLINE_LIMIT), np.uint8)),)), memory)
+    with pytest.raises(ChannelError, match="there is none"):
+        decoded(frame)
+
+
+def test_a_region_gives_large_pages_back(memory: SharedMemory) -> None:
+    memory.view(0, 0, 100 << 20)[:] = 1
+    memory.release(0)
+    assert not memory.view(0, 0, 100 << 20).any()
+
+
+@pytest.mark.parametrize(("offset", "size"), [(-1, 8), (0, 1 << 40), (1 << 36, 1)])
+def test_a_view_outside_a_region_is_refused(memory: SharedMemory, offset: int, size: int) -> None:
+    with pytest.raises(OSError, match="outside"):
+        memory.view(0, offset, size)

@@ -1,0 +1,114 @@
+"""A module imports only from below: the direction in which data flows, held by reading the imports."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "mindspore_serving"
+
+# Lowest first. Modules of one entry may import each other; of two entries on one level, neither imports the other.
+LAYERS: list[dict[str, list[str]]] = [
+    {"ground": ["", "errors", "log", "check_type", "proto"]},
+    {"data": ["tensor", "signature"]},
+    {
+        "client": ["client"],
+        "config": ["server", "server.device", "server._servable_local", "server.common"],
+    },
+    {"register": ["server.register"], "channel": ["server.channel"]},
+    {"master": ["server.master"], "worker": ["server.worker"]},
+    {"frontend": ["server.frontend"]},
+    {"start-up": ["server._server", "server._loop_thread"]},
+]
+# `server/__init__.py` offers the public names: it refers upwards, lazily, and is a mere folder to everybody else.
+FACADE = "server"
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        if "_pb2" not in name:
+            found[name] = path
+    return found
+
+
+def place_of(module: str) -> tuple[int, str]:
+    """Level and entry of a module, by the longest prefix that a layer names."""
+    best: tuple[int, int, str] | None = None
+    for level, entries in enumerate(LAYERS):
+        for entry, prefixes in entries.items():
+            for prefix in prefixes:
+                exact = module == prefix
+                below = bool(prefix) and prefix != FACADE and module.startswith(prefix + ".")
+                if (exact or below) and (best is None or len(prefix) > best[0]):
+                    best = (len(prefix), level, entry)
+    assert best is not None, f"{module or 'mindspore_serving'} belongs to no layer: add it to LAYERS"
+    return best[1], best[2]
+
+
+def imports_of(path: Path, known: set[str]) -> set[str]:
+    """Modules of the package that a file imports, wherever the import stands."""
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            source = node.module or ""
+            for alias in node.names:
+                inner = f"{source}.{alias.name}"
+                imported.add(inner if inner.removeprefix("mindspore_serving.") in known else source)
+    prefix = "mindspore_serving"
+    return {name.removeprefix(prefix).removeprefix(".") for name in imported if name.split(".")[0] == prefix}
+
+
+def complaint(module: str, imported: str) -> str | None:
+    (level, entry), (other_level, other_entry) = place_of(module), place_of(imported)
+    if other_level > level:
+        return f"{module} ({entry}) imports {imported} ({other_entry}), which is above it"
+    if other_level == level and other_entry != entry:
+        return f"{module} ({entry}) imports {imported} ({other_entry}), which is beside it"
+    return None
+
+
+def test_modules_import_only_from_below() -> None:
+    known = modules()
+    complaints = [
+        text
+        for module, path in known.items()
+        if module != FACADE
+        for imported in imports_of(path, set(known))
+        if (text := complaint(module, imported))
+    ]
+    assert len(known) > 40
+    assert complaints == []
+
+
+@pytest.mark.parametrize(
+    ("module", "imported"),
+    [
+        ("server.master.servable", "server.worker.engine"),
+        ("server.worker.engine", "server.master.servable"),
+        ("server.channel.frames", "server.register.model"),
+        ("tensor", "server.channel.frames"),
+        ("server.master.dispatcher", "server.frontend.grpc_service"),
+        ("client.python.client", "server.frontend.tls"),
+    ],
+)
+def test_the_check_finds_a_wrong_import(module: str, imported: str) -> None:
+    assert complaint(module, imported) is not None
+
+
+def test_the_main_process_does_not_import_mindspore() -> None:
+    for module, path in modules().items():
+        if place_of(module)[1] == "worker":
+            continue
+        imported = {
+            alias.name.split(".")[0]
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
+        assert "mindspore" not in imported, module

@@ -1,0 +1,161 @@
+"""Which instances form the next batch, and for which copy."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from mindspore_serving.server.master import queue_policy
+from mindspore_serving.server.master.queue_policy import MethodQueue, batch_size, next_batch
+from mindspore_serving.server.master.request import Piece, Request, pieces_of
+from mindspore_serving.signature import MethodSignature
+from tests.unit.rows import numbered, numbers_in
+
+
+@dataclass
+class FakeCopy:
+    """What the policy sees of a copy."""
+
+    free_slots: int = 2
+    idle: bool = True
+    last_served: int = 0
+    methods: tuple[str, ...] = ("m", "n")
+
+    def offers(self, method: str) -> bool:
+        return method in self.methods
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture
+def request_of(loop):
+    def make(count: int, start: int = 0) -> Request:
+        return Request([numbered(count, start)], loop.create_future(), lambda _: None)
+
+    return make
+
+
+def queue_of(*requests: Request, name: str = "m", limit: int = 8, fill: int = 1) -> MethodQueue:
+    queue = MethodQueue(MethodSignature(name, ("x",), limit, fill))
+    for request in requests:
+        queue.put(pieces_of(request))
+    return queue
+
+
+def numbers(pieces: list[Piece]) -> list[float]:
+    return numbers_in([piece.rows for piece in pieces])
+
+
+def test_small_requests_are_combined_in_order(request_of) -> None:
+    queue = queue_of(request_of(2, 0), request_of(3, 10), request_of(1, 20))
+    assignment, _ = next_batch([queue], 0, [FakeCopy()])
+    assert assignment is not None
+    assert numbers(assignment.pieces) == [0, 1, 10, 11, 12, 20]
+    assert queue.waiting == 0
+
+
+def test_a_large_request_is_split_and_its_rest_stays_first(request_of) -> None:
+    queue = queue_of(request_of(11), request_of(1, 50))
+    first, _ = next_batch([queue], 0, [FakeCopy()])
+    second, _ = next_batch([queue], 0, [FakeCopy()])
+    assert first is not None and second is not None
+    assert numbers(first.pieces) == list(range(8))
+    assert numbers(second.pieces) == [8, 9, 10, 50]
+    assert [piece.start for piece in second.pieces] == [8, 0]
+
+
+def test_nothing_is_sent_without_a_free_slot_or_without_instances(request_of) -> None:
+    queue = queue_of(request_of(3))
+    assert next_batch([queue], 0, [FakeCopy(free_slots=0)]) == (None, 0)
+    assert next_batch([queue], 0, []) == (None, 0)
+    assert next_batch([queue_of()], 0, [FakeCopy()]) == (None, 0)
+    assert queue.waiting == 3
+
+
+@pytest.mark.parametrize(
+    ("copies", "chosen"),
+    [
+        ([FakeCopy(free_slots=1), FakeCopy(free_slots=2)], 1),
+        ([FakeCopy(last_served=5), FakeCopy(last_served=4)], 1),
+        ([FakeCopy(free_slots=2, methods=("n",)), FakeCopy(free_slots=1)], 1),
+    ],
+    ids=["most free slots", "served longest ago", "offers the method"],
+)
+def test_choice_of_the_copy(request_of, copies: list[FakeCopy], chosen: int) -> None:
+    assignment, _ = next_batch([queue_of(request_of(1))], 0, copies)
+    assert assignment is not None
+    assert assignment.copy_index == chosen
+
+
+def test_methods_take_turns(request_of) -> None:
+    queues = [queue_of(request_of(20), name="m"), queue_of(request_of(20), name="n")]
+    served, turn = [], 0
+    for _ in range(4):
+        assignment, turn = next_batch(queues, turn, [FakeCopy()])
+        assert assignment is not None
+        served.append(assignment.queue.signature.name)
+    assert served == ["m", "n", "m", "n"]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "idle_copies", "limit", "fill", "expected"),
+    [
+        (1, 0, 8, 1, 1),
+        (20, 0, 8, 1, 8),
+        (20, 2, 64, 1, 10),
+        (21, 2, 64, 1, 11),
+        (20, 2, 64, 32, 32),
+        (100, 2, 64, 32, 64),
+        (3, 8, 64, 1, 1),
+    ],
+)
+def test_batch_size(waiting: int, idle_copies: int, limit: int, fill: int, expected: int) -> None:
+    assert batch_size(MethodSignature("m", ("x",), limit, fill), waiting, idle_copies) == expected
+
+
+def test_instances_of_a_gone_client_are_dropped(request_of) -> None:
+    gone = request_of(3)
+    queue = queue_of(gone, request_of(2, 10))
+    gone._future.cancel()
+    assignment, _ = next_batch([queue], 0, [FakeCopy()])
+    assert assignment is not None
+    assert numbers(assignment.pieces) == [10, 11]
+    assert queue.waiting == 0
+
+
+def test_only_instances_of_gone_clients_make_no_batch(request_of) -> None:
+    gone = request_of(3)
+    queue = queue_of(gone)
+    gone._future.cancel()
+    assert next_batch([queue], 0, [FakeCopy()])[0] is None
+    assert queue.waiting == 0
+
+
+def test_an_instance_that_lost_its_worker_goes_alone(request_of) -> None:
+    queue = queue_of(request_of(2, 0))
+    unlucky = request_of(2, 10)
+    queue.put([Piece(unlucky, 0, unlucky.blocks[0], attempts=1)])
+    queue.put(pieces_of(request_of(2, 20)))
+    batches = []
+    while queue.waiting:
+        assignment, _ = next_batch([queue], 0, [FakeCopy()])
+        assert assignment is not None
+        batches.append(numbers(assignment.pieces))
+    assert batches == [[0, 1], [10], [11], [20, 21]]
+
+
+def test_a_batch_ends_at_its_byte_limit(request_of, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_policy, "LARGEST_BATCH_BYTES", 12)
+    queue = queue_of(request_of(8))
+    sizes = []
+    while queue.waiting:
+        assignment, _ = next_batch([queue], 0, [FakeCopy()])
+        assert assignment is not None
+        sizes.append(len(numbers(assignment.pieces)))
+    assert sizes == [3, 3, 2]
