@@ -55,7 +55,11 @@ class ServableStartConfig:
         self._version_number = version_number
         self._device_type = _check_device_type(device_type)
         positional: object = num_parallel_workers
-        if isinstance(positional, bytes):  # releases without this parameter had the key in its place
+        if isinstance(
+            positional, bytes
+        ):  # releases without this parameter had key and mode from this place on
+            mode: object = dec_key
+            dec_mode = mode if isinstance(mode, str) else dec_mode
             num_parallel_workers, dec_key = 0, positional
         check_int("num_parallel_workers", num_parallel_workers, 0, MAX_PARALLEL_WORKERS)
         self._num_parallel_workers = num_parallel_workers or (0 if self._device_ids else 1)

@@ -21,7 +21,7 @@ import dataclasses
 import struct
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -138,9 +138,9 @@ def _append_rows(
     shared = memory is not None and sum(block.byte_size for block in blocks) > INLINE_LIMIT
     kind = _SHARED_ROWS if shared else _ROWS
     parts += [_GROUP.pack(count, len(layout), kind, offset), layout, _pad(len(layout))]
-    for i, spec in enumerate(specs):
+    for i in range(len(specs)):
         columns = [block.columns[i] for block in blocks]
-        if spec.dtype.is_text:
+        if isinstance(columns[0], list):
             lengths = np.array([len(value) for column in columns for value in column], "<u4").tobytes()
             parts += [lengths, _pad(len(lengths))]
         if memory is not None and shared:
@@ -184,9 +184,21 @@ def _layout_of(specs: Specs) -> bytes:
     return orjson.dumps([list(spec) for spec in specs])
 
 
+class _ColumnPlan(NamedTuple):
+    """How one column is read: NumPy type (None for text), shape and bytes of one instance's value."""
+
+    dtype: np.dtype[Any] | None
+    shape: tuple[int, ...]
+    row_bytes: int
+
+
 @lru_cache(maxsize=1024)
-def _specs_of(layout: bytes) -> Specs:
-    return tuple(TensorSpec(name, DataType(dtype), tuple(dims)) for name, dtype, dims in orjson.loads(layout))
+def _plans_of(layout: bytes) -> tuple[Specs, tuple[_ColumnPlan, ...]]:
+    specs = tuple(
+        TensorSpec(name, DataType(dtype), tuple(dims)) for name, dtype, dims in orjson.loads(layout)
+    )
+    plans = tuple(_ColumnPlan(NUMPY_OF.get(spec.dtype), spec.shape, spec.byte_size) for spec in specs)
+    return specs, plans
 
 
 class FrameSplitter:
@@ -307,10 +319,10 @@ class _GroupReader:
         if kind == _FAILED:
             code, text, http_status = orjson.loads(layout)
             return FailedRows(Failure(StatusCode(code), text, http_status), count)
-        specs = _specs_of(layout)
-        columns = []
-        for spec in specs:
-            column, offset = self._column(spec, count, kind == _SHARED_ROWS, offset)
+        specs, plans = _plans_of(layout)
+        columns: list[ColumnData] = []
+        for plan in plans:
+            column, offset = self._column(plan, count, kind == _SHARED_ROWS, offset)
             columns.append(column)
         return Rows(specs, tuple(columns), count)
 
@@ -321,14 +333,15 @@ class _GroupReader:
         self._at += length + (-length % 8)
         return view
 
-    def _column(self, spec: TensorSpec, count: int, shared: bool, offset: int) -> tuple[ColumnData, int]:
-        if spec.dtype.is_text:
+    def _column(self, plan: _ColumnPlan, count: int, shared: bool, offset: int) -> tuple[ColumnData, int]:
+        if plan.dtype is None:
             lengths = np.frombuffer(self._skip(4 * count), "<u4").tolist()
             data, offset = self._data(sum(lengths), shared, offset)
             return _cut(memoryview(data), lengths), offset  # type: ignore[arg-type]  # arrays are buffers
-        size = count * spec.byte_size
-        data, offset = self._data(size, shared, offset)
-        array: Array = np.frombuffer(data, NUMPY_OF[spec.dtype]).reshape((count, *spec.shape))
+        data, offset = self._data(count * plan.row_bytes, shared, offset)
+        array: Array = np.frombuffer(data, plan.dtype)
+        if plan.shape:
+            array = array.reshape(count, *plan.shape)
         return (array.copy() if shared and self._own else array), offset
 
     def _data(self, size: int, shared: bool, offset: int) -> tuple[memoryview | Array, int]:

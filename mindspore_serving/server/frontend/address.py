@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from mindspore_serving.errors import StartUpError
@@ -29,7 +30,7 @@ def parse_socket_address(address: str, tag: str) -> SocketAddress:
         raise StartUpError(f"Serving Error: The format of the {tag} address '{address}' is illegal")
     if not host or not port:
         raise StartUpError(f"Serving Error: Missing ip or port of the {tag} address '{address}'")
-    if not (port.isascii() and port.isdigit()):
+    if not re.fullmatch(r"-?[0-9]+", port):
         raise StartUpError(f"Serving Error: The type of {tag} address '{address}' port is not a number")
     if not 1 <= int(port) <= 65535:
         raise StartUpError(

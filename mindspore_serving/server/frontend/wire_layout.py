@@ -16,6 +16,8 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -80,6 +82,16 @@ def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
             raise ValueError(f"field type {tag & 7}")
 
 
+class DataPlace(NamedTuple):
+    """Where one input's data lies in a serialised instance, and what it is."""
+
+    start: int
+    stop: int
+    dtype: np.dtype[Any]
+    elements: int
+    shape: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class RequestLayout:
     """Where the tensors lie in each serialised instance of a request.
@@ -88,13 +100,13 @@ class RequestLayout:
         stride: Bytes from one instance to the next, tag and length included.
         fixed: (start, stop, bytes) of all that is not tensor data, relative to the instance.
         specs: Name, dtype and shape of the method's inputs.
-        starts: Position of each input's data, relative to the instance.
+        places: Where each input's data lies.
     """
 
     stride: int
     fixed: tuple[tuple[int, int, bytes], ...]
     specs: Specs
-    starts: tuple[int, ...]
+    places: tuple[DataPlace, ...]
 
     def read(self, message: bytes, at: int) -> Rows | None:
         """The instances of a message from position `at` to its end; None if they are of another layout."""
@@ -114,15 +126,12 @@ class RequestLayout:
         return Rows(self.specs, tuple(self._columns(table)), count)
 
     def _single(self, message: bytes, at: int) -> Iterator[Array]:
-        for spec, start in zip(self.specs, self.starts, strict=True):
-            dtype = NUMPY_OF[spec.dtype]
-            flat = np.frombuffer(message, dtype, spec.byte_size // dtype.itemsize, at + start)
-            yield flat.reshape((1, *spec.shape))
+        for start, _, dtype, elements, shape in self.places:
+            yield np.frombuffer(message, dtype, elements, at + start).reshape(1, *shape)
 
     def _columns(self, table: Array) -> Iterator[Array]:
-        for spec, start in zip(self.specs, self.starts, strict=True):
-            column = table[:, start : start + spec.byte_size].view(NUMPY_OF[spec.dtype])
-            yield column.reshape((len(table), *spec.shape))
+        for start, stop, dtype, _, shape in self.places:
+            yield table[:, start:stop].view(dtype).reshape(len(table), *shape)
 
 
 class LayoutMemory:
@@ -187,7 +196,11 @@ def _layout_of_instance(message: bytes, at: int, specs: Specs) -> RequestLayout 
         fixed.append((end, start, message[at + end : at + start]))
         end = start + spec.byte_size
     fixed.append((end, stride, message[at + end : at + stride]))
-    return RequestLayout(stride, tuple(fixed), specs, tuple(starts))
+    data = [
+        DataPlace(start, start + spec.byte_size, NUMPY_OF[spec.dtype], prod(spec.shape), spec.shape)
+        for start, spec in zip(starts, specs, strict=True)
+    ]
+    return RequestLayout(stride, tuple(fixed), specs, tuple(data))
 
 
 def _data_places(message: bytes, at: int, stride: int) -> Iterator[tuple[str, tuple[int, int]]]:

@@ -102,16 +102,12 @@ class Dispatcher:
 
     def _find(self, name: str, method: str, version: int) -> RunningServable:
         versions = self._servables.get(name, {})
-        if version:
-            found = versions.get(version)
-            candidates = [found] if found else []
-        else:
-            candidates = [versions[number] for number in sorted(versions, reverse=True)]
-        for servable in candidates:
-            if servable.available:
-                return servable
+        number = version or max((n for n, servable in versions.items() if servable.copies), default=0)
+        found = versions.get(number)
+        if found is not None and found.copies:
+            return found
         text = f"Request {request_spec(name, method, version)}, servable is not available"
-        raise ServableUnavailable(text) if candidates else UnknownTarget(text)
+        raise ServableUnavailable(text) if found or (versions and not version) else UnknownTarget(text)
 
     def _request_ended(self, _: Request) -> None:
         self._unanswered -= 1

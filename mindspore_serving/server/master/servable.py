@@ -49,11 +49,6 @@ class RunningServable:
     def __repr__(self) -> str:
         return f"<RunningServable {self.name}:{self.version} {self.copies} {self._queue_list}>"
 
-    @property
-    def available(self) -> bool:
-        """Whether a copy is there to serve."""
-        return bool(self.copies)
-
     def method(self, name: str) -> MethodSignature | None:
         """The method of that name, if any worker registered it."""
         queue = self._queues.get(name)

@@ -102,7 +102,15 @@ class MethodDefinition:
         return bool(self.stages) and all(stage.kind is StageKind.MODEL for stage in self.stages)
 
 
-@dataclass(slots=True)
+class FunctionUse(NamedTuple):
+    """How a function is used as a stage."""
+
+    takes_batch: bool
+    inputs_count: int
+    outputs_count: int
+
+
+@dataclass(slots=True, eq=False)
 class MethodTrace:
     """A method while its function is traced."""
 
@@ -125,7 +133,7 @@ class ServableDefinition:
         self.models: dict[str, ModelDeclaration] = {}
         self.methods: dict[str, MethodDefinition] = {}
         self.trace: MethodTrace | None = None
-        self._function_batching: dict[Callable[..., Any], bool] = {}
+        self._function_use: dict[Callable[..., Any], FunctionUse] = {}
         self._model_arity: dict[str, tuple[int, int]] = {}
 
     def __repr__(self) -> str:
@@ -159,17 +167,28 @@ class ServableDefinition:
             raise RegistrationError(f"Raise failed: Method {method.name} has been registered more than once.")
         self.methods[method.name] = method
 
-    def check_function_stage(self, function: Callable[..., Any], takes_batch: bool) -> None:
-        """Check that a function is used with `batch_size` everywhere or nowhere.
+    def check_function_stage(self, method: str, function: Callable[..., Any], use: FunctionUse) -> None:
+        """Check that a function is used in the same way wherever it is a stage.
 
         Raises:
             RegistrationError: It is not.
         """
-        if self._function_batching.setdefault(function, takes_batch) != takes_batch:
+        name = f"{self.name}.{function.__name__}"
+        earlier = self._function_use.setdefault(function, use)
+        if use.takes_batch != earlier.takes_batch:
             raise RegistrationError(
-                f"Failed to add stage function {self.name}.{function.__name__}: parameter 'batch_size' in multiple "
-                "'add_stage' should be enabled or disabled consistently"
+                f"Failed to add stage function {name}: parameter 'batch_size' in multiple 'add_stage' should be "
+                "enabled or disabled consistently"
             )
+        for what, now, before in (
+            ("inputs", use.inputs_count, earlier.inputs_count),
+            ("outputs", use.outputs_count, earlier.outputs_count),
+        ):
+            if now != before:
+                raise RegistrationError(
+                    f"Stage function '{name}' {what} count {now} not match last registered count {before}, method "
+                    f"name '{method}'"
+                )
 
     def check_model_stage(self, key: str, inputs_count: int, outputs_count: int) -> None:
         """Check that a model has the same number of inputs and outputs wherever it is used.

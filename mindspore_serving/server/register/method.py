@@ -48,11 +48,11 @@ def _trace(function: Callable[..., Any], output_names: tuple[str, ...]) -> Metho
     input_names = _input_names(function)
     definition.trace = trace = MethodTrace(function.__name__, input_names)
     try:
-        returned = function(*placeholders(0, len(input_names)))
+        returned = function(*placeholders(trace, 0, len(input_names)))
     finally:
         definition.trace = None
     values = tuple(returned) if isinstance(returned, (tuple, list)) else (returned,)
-    outputs = refs_of(values, "Each value returned")
+    outputs = refs_of(trace, values, "Each value returned")
     if len(outputs) != len(output_names):
         raise RegistrationError(
             f"Method return output size {len(outputs)} not match registered {len(output_names)}"

@@ -10,6 +10,7 @@ from mindspore_serving.check_type import check_int, check_str
 from mindspore_serving.errors import RegistrationError
 from mindspore_serving.server.register.built_in import BUILT_IN_STAGES
 from mindspore_serving.server.register.definition import (
+    FunctionUse,
     MethodTrace,
     ServableDefinition,
     StageDefinition,
@@ -24,11 +25,13 @@ class _TensorDef:
     """Placeholder for one value of a method while it is traced.
 
     Args:
+        trace: The method.
         tag: Index of the stage that makes the value, 0 for the inputs of the method.
         tensor_index: Which output of that stage.
     """
 
-    def __init__(self, tag: int, tensor_index: int) -> None:
+    def __init__(self, trace: MethodTrace, tag: int, tensor_index: int) -> None:
+        self.trace = trace
         self.tag = tag
         self.tensor_index = tensor_index
 
@@ -38,18 +41,18 @@ class _TensorDef:
         return ValueRef(self.tag, self.tensor_index)
 
 
-def placeholders(stage: int, count: int) -> tuple[_TensorDef, ...]:
+def placeholders(trace: MethodTrace, stage: int, count: int) -> tuple[_TensorDef, ...]:
     """Stand-ins for the outputs of a stage."""
-    return tuple(_TensorDef(stage, i) for i in range(count))
+    return tuple(_TensorDef(trace, stage, i) for i in range(count))
 
 
-def refs_of(values: Any, what: str) -> tuple[ValueRef, ...]:
+def refs_of(trace: MethodTrace, values: Any, what: str) -> tuple[ValueRef, ...]:
     """The placeholders of a sequence as data.
 
     Raises:
-        RegistrationError: One of the values is no placeholder.
+        RegistrationError: One of the values is no placeholder, or one of another method.
     """
-    if any(not isinstance(value, _TensorDef) for value in values):
+    if any(not isinstance(value, _TensorDef) or value.trace is not trace for value in values):
         raise RegistrationError(
             f"{what} is a placeholder for data and must come from the method inputs or the outputs of add_stage"
         )
@@ -91,13 +94,15 @@ def add_stage(
     check_int("outputs_count", outputs_count, 1)
     if batch_size is not None:
         check_int("batch_size", batch_size, 0)
-    inputs = refs_of(args, "Each value of parameter *args")
+    inputs = refs_of(trace, args, "Each value of parameter *args")
     kind, target, function = _resolve(stage, definition, trace)
     if kind is StageKind.MODEL:
         definition.check_model_stage(target, len(inputs), outputs_count)
     elif function is not None:
         _check_arity(function, len(inputs), batch_size is not None)
-        definition.check_function_stage(function, batch_size is not None)
+        definition.check_function_stage(
+            trace.name, function, FunctionUse(batch_size is not None, len(inputs), outputs_count)
+        )
     elif kind is StageKind.BUILT_IN:
         BUILT_IN_STAGES[target].check_counts(len(inputs), outputs_count)
     default_tag = f"Model '{target}'" if kind is StageKind.MODEL else f"Function '{target}'"
@@ -114,7 +119,7 @@ def add_stage(
             tag=tag or default_tag,
         )
     )
-    outputs = placeholders(len(trace.stages), outputs_count)
+    outputs = placeholders(trace, len(trace.stages), outputs_count)
     return outputs[0] if outputs_count == 1 else outputs
 
 

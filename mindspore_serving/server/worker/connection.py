@@ -34,7 +34,9 @@ class Connection:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(_CONNECT_TIMEOUT_S)
         self._socket.connect(address.removeprefix("unix:"))
-        self._socket.settimeout(_SEND_TIMEOUT_S)
+        # Without a timeout of its own: Python would poll before each call, and `receive` polls already.
+        self._socket.setblocking(False)
+        self._buffer = memoryview(bytearray(_READ_SIZE))
         self._splitter = FrameSplitter()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poll = select.poll()
@@ -47,7 +49,13 @@ class Connection:
         Raises:
             OSError: The main process is gone, or has not read for a minute.
         """
-        self._socket.sendall(frame_of(message, self._memory))
+        rest = memoryview(frame_of(message, self._memory))
+        while rest:
+            try:
+                rest = rest[self._socket.send(rest) :]
+            except BlockingIOError:
+                if not select.select([], [self._socket], [], _SEND_TIMEOUT_S)[1]:
+                    raise TimeoutError(f"the main process has not read for {_SEND_TIMEOUT_S:.0f} s") from None
 
     def wake(self) -> None:
         """Make a `receive` that waits return; may be called from any thread and from signal handlers."""
@@ -69,10 +77,10 @@ class Connection:
             if fd == self._wake:
                 os.eventfd_read(self._wake)
                 continue
-            data = self._socket.recv(_READ_SIZE)
-            if not data:
+            size = self._socket.recv_into(self._buffer)
+            if not size:
                 raise ChannelError("The main process has closed the channel")
-            for kind, body in self._splitter.feed(data):
+            for kind, body in self._splitter.feed(self._buffer[:size]):
                 writable = memoryview(bytearray(body))
                 yield message_of(kind, writable, self._memory, own=self.own_instances)
 

@@ -267,6 +267,13 @@ class Engine:
             self._enter(method, 1, chunk)
 
     @property
+    def has_function_work(self) -> bool:
+        """Whether a chunk waits for a function or built-in, or comes back from a model."""
+        return bool(self._finished) or any(
+            stage.queue for method in self._method_list for stage in method.stages
+        )
+
+    @property
     def has_model_work(self) -> bool:
         """Whether a chunk waits for a model."""
         return any(self._model_queues.values())
@@ -420,7 +427,7 @@ def _columns_of(
     results: Sequence[StageResult], outputs_count: int
 ) -> list[tuple[int, int, list[Values] | Failure]]:
     """Outcomes per instance as runs: neighbours that succeeded, or failed alike, together."""
-    keys = [result if isinstance(result, Failure) else None for result in results]
+    keys = [result if type(result) is Failure else None for result in results]
     runs: list[tuple[int, int, list[Values] | Failure]] = []
     for start, stop in runs_of_equal(keys):
         failure = keys[start]

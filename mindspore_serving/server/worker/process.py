@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -103,6 +104,8 @@ class Worker:
         separate = self._connection.own_instances and StageKind.MODEL in kinds
         if separate:
             threading.Thread(target=self._run_models, args=(engine,), name="models", daemon=True).start()
+        gc.collect()
+        gc.freeze()  # what is loaded by now stays, and need not be looked at by later collections
         self._connection.send(Register(self._number, os.getpid(), servable.methods, bool(servable.runners)))
         print(
             f"Serving: Start servable success, servable directory: '{place.directory}', servable name: "
@@ -122,10 +125,13 @@ class Worker:
                     engine.add(message)
                 elif isinstance(message, Stop):
                     return
-            busy = engine.collect()
-            busy |= engine.run_function_step()
+            engine.collect()
+            engine.run_function_step()
+            busy = engine.has_function_work
             if not separate:
-                busy |= engine.run_model_step()
+                engine.run_model_step()
+                engine.collect()
+                busy = busy or engine.has_model_work
             elif engine.has_model_work:
                 with self._model_work:
                     self._model_work.notify()

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from mindspore_serving.errors import Failure, StageError, StatusCode
 from mindspore_serving.server.register.definition import StageDefinition
 from mindspore_serving.tensor import DATA_TYPE_OF, as_array, encode_value
@@ -104,7 +106,7 @@ class FunctionStage:
                 f"The outputs number {len(outputs)} of one instance returned by function '{self._stage.target}' is not "
                 f"equal to the outputs number {self._outputs_count}  registered in method {self._method}"
             )
-        return tuple(map(_servable, outputs))
+        return (_servable(outputs[0]),) if len(outputs) == 1 else tuple(map(_servable, outputs))
 
     def _failure(self, error: Exception) -> Failure:
         return stage_failure(self._stage, self._method, error)
@@ -124,8 +126,7 @@ def _servable(value: Any) -> Any:
     Raises:
         StageError: It cannot be sent.
     """
-    array_dtype = getattr(value, "dtype", None)
-    if array_dtype in DATA_TYPE_OF and getattr(getattr(value, "flags", None), "c_contiguous", False):
+    if type(value) is np.ndarray and value.dtype in DATA_TYPE_OF and value.flags.c_contiguous:
         return value
     try:
         if isinstance(value, (str, bytes)):
