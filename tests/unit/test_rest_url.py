@@ -74,7 +74,9 @@ def test_a_wrong_url_is_refused_with_the_reason(path: str, text: str) -> None:
     assert str(refused.value) == text
 
 
-@pytest.mark.parametrize("path", ["", "//", "/model//add:m", "/%", "/model/%zz:m", "/model/%ff%fe:m", ":" * 1000])
+@pytest.mark.parametrize(
+    "path", ["", "//", "/model//add:m", "/%", "/model/%zz:m", "/model/%ff%fe:m", ":" * 1000]
+)
 def test_an_odd_url_is_read_or_refused_but_raises_nothing_else(path: str) -> None:
     try:
         parse_target(path)
