@@ -18,13 +18,15 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 20.0
 
+_READY = "both front ends listen"
+
 _SCRIPT = """\
 from mindspore_serving import server
 
 server.start_servables([{configs}])
 server.start_grpc_server({grpc!r}{grpc_options})
 server.start_restful_server({rest!r}{rest_options})
-print("started", flush=True)
+print("{ready}", flush=True)
 """
 
 
@@ -189,13 +191,14 @@ def serving(
             grpc=grpc,
             rest=rest,
             grpc_options=f", {grpc_options}" if grpc_options else "",
+            ready=_READY,
             rest_options=f", {rest_options}" if rest_options else "",
         )
     )
     process = _start(script, (), {"SERVING_BACKEND": backend, **(environment or {})})
     running = RunningServer(process, folder, grpc=grpc, rest=rest)
     try:
-        running.wait_for_line("started")
+        running.wait_for_line(_READY)
         yield running
     finally:
         _end(running)

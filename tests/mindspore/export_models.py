@@ -18,6 +18,11 @@ class Add(nn.Cell):
         return x + y
 
 
+class Subtract(nn.Cell):
+    def construct(self, x, y):
+        return x - y
+
+
 class Twice(nn.Cell):
     """The same twice: once as it came in, once computed."""
 
@@ -120,6 +125,7 @@ def export_all(folder):
 
     export("add", Add(), ones(2, 2), ones(2, 2))
     export("add_dynamic", Add(), dynamic(None, 2), dynamic(None, 2))
+    export("subtract_dynamic", Subtract(), dynamic(None, 2), dynamic(None, 2))
     for name in DTYPES:
         export(f"twice_{name}", Twice(), ones(2, 2, dtype=name))
     export("twice_dynamic", Twice(), dynamic(None, 2))
