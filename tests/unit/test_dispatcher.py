@@ -235,6 +235,7 @@ def test_the_limit_of_unanswered_requests(dispatcher: Dispatcher) -> None:
             await turn()
             worker.answer(worker.batches[0])
             await asyncio.gather(*futures)
+            await turn()
             submit(dispatcher, 1)
         finally:
             context.set_max_enqueued_requests(context.DEFAULT_MAX_ENQUEUED_REQUESTS)

@@ -95,6 +95,8 @@ class WorkerProcess:
             f"--parent={os.getpid()}",
             f"--slots={MAX_SLOTS}",
         ]
+        if not plan.has_device:
+            arguments.append("--device_ids_empty")
         if self.memory is not None:
             arguments.append(f"--memory_fd={self.memory.fd}")
         try:

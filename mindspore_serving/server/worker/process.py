@@ -46,6 +46,9 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--version_number", type=int, required=True, help="version to serve")
     parser.add_argument("--device_type", required=True, help="ascend, gpu or cpu")
     parser.add_argument("--device_id", type=int, required=True, help="number of the device")
+    parser.add_argument(
+        "--device_ids_empty", action="store_true", help="the device was not named by the user"
+    )
     parser.add_argument("--master_address", required=True, help="unix:path of the main process")
     parser.add_argument("--worker", type=int, required=True, help="number of this worker")
     parser.add_argument("--parent", type=int, required=True, help="process id of the main process")
@@ -70,6 +73,7 @@ class Worker:
             version=arguments.version_number,
             device_type=arguments.device_type,
             device_id=arguments.device_id,
+            has_device=not arguments.device_ids_empty,
         )
         memory = SharedMemory(arguments.memory_fd, arguments.slots) if arguments.memory_fd >= 0 else None
         self._connection = Connection(arguments.master_address, memory)

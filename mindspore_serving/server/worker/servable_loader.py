@@ -36,6 +36,7 @@ class ServablePlace:
         version: Version number, at least 1.
         device_type: `ascend`, `gpu` or `cpu`.
         device_id: Number of the device.
+        has_device: Whether the start configuration named the device.
     """
 
     directory: str
@@ -43,6 +44,7 @@ class ServablePlace:
     version: int
     device_type: str
     device_id: int
+    has_device: bool
 
     @property
     def folder(self) -> Path:
@@ -109,6 +111,12 @@ def load_servable(place: ServablePlace, backend: Backend) -> LoadedServable:
         StartUpError: Something cannot be imported or loaded, or does not fit together.
     """
     definition = import_servable_config(place)
+    if definition.models and not place.has_device and place.device_type != "cpu":
+        raise StartUpError(
+            f"Servable '{place.name}' has models declared by declare_model, but parameter 'device_ids' of "
+            "ServableStartConfig is not set in Serving startup script when the MindSpore or Lite inference package not "
+            "support CPU"
+        )
     version_folder = _version_folder(place) if definition.models else place.folder
     runners = {
         key: _load_model(place, version_folder, model, backend) for key, model in definition.models.items()
