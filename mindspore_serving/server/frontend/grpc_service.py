@@ -27,6 +27,8 @@ PREDICT_METHOD = "/mindspore.serving.proto.MSService/Predict"
 _TAG = "Serving gRPC"
 _UNIX_PREFIX = "unix:"
 _STOP_GRACE_S = 1.0
+_MAX_PENDING = 1 << 16
+"""Calls that gRPC holds until the event loop takes them; by default it would drop some from 1000 on."""
 
 
 def check_grpc_address(address: str) -> None:
@@ -108,6 +110,8 @@ class GrpcServer:
         self._handler = PredictHandler(dispatcher)
         self._options = [
             ("grpc.so_reuseport", 0),
+            ("grpc.server.max_pending_requests", _MAX_PENDING),
+            ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING),
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_send_message_length", max_message_bytes),
         ]

@@ -125,6 +125,34 @@ class RestHandler:
         return web.Response(body=body, status=status, headers=headers, content_type=_CONTENT_TYPE)
 
 
+class _HttpConnection(web.RequestHandler):
+    """A connection on which bytes that are no HTTP request get an error like any other, and one line in the log."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        log.warning("Bad HTTP request from %s: %s", request.remote, type(exc).__name__)
+        if request.writer.output_size > 0:
+            raise ConnectionError("a reply was begun already")
+        failure = InvalidInput(f"http message invalid, {type(exc).__name__}").failure()
+        response = web.Response(body=encode_failure(failure), status=status, content_type=_CONTENT_TYPE)
+        response.force_close()
+        return response
+
+
+class _HttpServer(web.Server):
+    """Makes a `_HttpConnection` of each connection."""
+
+    def __call__(self) -> web.RequestHandler:
+        return _HttpConnection(self, loop=self._loop, **self._kwargs)
+
+
 class RestServer:
     """One listening REST server.
 
@@ -156,7 +184,7 @@ class RestServer:
             StartUpError: The address cannot be bound.
         """
         host, port = parse_socket_address(self.address, _TAG)
-        server = web.Server(
+        server = _HttpServer(
             self._handler, handler_cancellation=True, keepalive_timeout=_KEEP_ALIVE_S, access_log=None
         )
         runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_STOP_GRACE_S)

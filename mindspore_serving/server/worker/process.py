@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 
 import setproctitle
@@ -32,6 +34,7 @@ EXIT_START_FAILED = 3
 EXIT_CHANNEL_LOST = 4
 _PARENT_POLL_S = 0.1
 _IDLE_POLL_S = 1.0
+_PARENT_GONE_S = 1.0
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -67,6 +70,7 @@ class Worker:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._number: int = arguments.worker
         self._parent: int = arguments.parent
+        self._master_address: str = arguments.master_address
         self._place = ServablePlace(
             directory=arguments.servable_directory,
             name=arguments.servable_name,
@@ -84,7 +88,8 @@ class Worker:
         """Serve until told to stop; returns the exit code."""
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGTERM, self._on_signal)
-        threading.Thread(target=self._watch_parent, name="parent watch", daemon=True).start()
+        watch = threading.Thread(target=self._watch_parent, name="parent watch", daemon=True)
+        watch.start()
         try:
             servable = load_servable(self._place, create_backend(backend_name()))
         except ServingError as error:
@@ -95,6 +100,7 @@ class Worker:
             return self._serve(servable)
         except (ChannelError, OSError) as error:
             log.error("Channel to the main process is lost: %s", error)
+            watch.join(_PARENT_GONE_S)  # if main is gone altogether, this ends the process
             return EXIT_CHANNEL_LOST
         finally:
             self._connection.close()
@@ -154,9 +160,13 @@ class Worker:
         self._connection.wake()
 
     def _watch_parent(self) -> None:
-        """End this process, and its children, when the main process is gone however it ended."""
+        """When the main process is gone, however it ended, end this process and its children, and remove its socket."""
         while os.getppid() == self._parent:
             time.sleep(_PARENT_POLL_S)
+        address = Path(self._master_address.removeprefix("unix:"))
+        with contextlib.suppress(OSError):  # other workers do the same
+            address.unlink(missing_ok=True)
+            address.parent.rmdir()
         # The worker leads a process group of its own; what user code started is in it.
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
