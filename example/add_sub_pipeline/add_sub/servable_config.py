@@ -23,8 +23,7 @@ def increase_all(instances):
 def add_sub_only_model(x1, x2, x3):
     """x1 + x2 - x3."""
     y = register.add_stage(add_model, x1, x2, outputs_count=1)
-    y = register.add_stage(sub_model, y, x3, outputs_count=1)
-    return y
+    return register.add_stage(sub_model, y, x3, outputs_count=1)
 
 
 @register.register_method(output_names=["y"])
@@ -33,5 +32,4 @@ def add_sub_complex(x1, x2, x3):
     y = register.add_stage(add_model, x1, x2, outputs_count=1)
     y = register.add_stage(increase, y, outputs_count=1)
     y = register.add_stage(sub_model, y, x3, outputs_count=1)
-    y = register.add_stage(increase_all, y, outputs_count=1, batch_size=16)
-    return y
+    return register.add_stage(increase_all, y, outputs_count=1, batch_size=16)

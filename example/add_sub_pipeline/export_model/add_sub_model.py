@@ -1,6 +1,5 @@
 """Export a network that adds and one that subtracts to ../add_sub/1, both for any number of 2x2 matrices."""
 
-import tempfile
 from pathlib import Path
 
 import mindspore as ms
@@ -20,13 +19,14 @@ class Sub(nn.Cell):
 
 
 def export(network, inputs, model_file):
-    """Write a MindIR file, and only a complete one: MindSpore cannot overwrite, and its files are for reading only."""
+    """Write a MindIR file under its name once it is complete. MindSpore makes files that cannot be overwritten."""
+    unfinished = model_file.with_name("unfinished.mindir")
     model_file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=model_file.parent, prefix=".export-") as folder:
-        ms.export(network, *inputs, file_name=f"{folder}/{model_file.stem}", file_format="MINDIR")
-        exported = Path(folder, model_file.name)
-        exported.chmod(0o644)
-        exported.replace(model_file)
+    unfinished.unlink(missing_ok=True)
+    ms.export(network, *inputs, file_name=str(unfinished), file_format="MINDIR")
+    unfinished.chmod(0o644)
+    unfinished.replace(model_file)
+    print(f"Exported {model_file}")
 
 
 def main():
@@ -35,7 +35,6 @@ def main():
     x = Tensor(shape=[None, 2, 2], dtype=ms.float32)
     for network, name in ((Add(), "tensor_add.mindir"), (Sub(), "tensor_sub.mindir")):
         export(network, (x, x), VERSION_FOLDER / name)
-        print(f"Exported {VERSION_FOLDER / name}")
 
 
 if __name__ == "__main__":

@@ -2,13 +2,11 @@
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 # Where the CPU has AVX-512, convolutions are a hundred times slower without this. To be set before the import.
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
-EXAMPLE = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(EXAMPLE))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import mindspore as ms
 import numpy as np
@@ -18,14 +16,14 @@ from mindspore import Tensor, nn
 from network import LeNet5
 from tqdm import tqdm
 
-MODEL_FILE = EXAMPLE / "lenet" / "1" / "lenet.mindir"
+MODEL_FILE = Path(__file__).resolve().parents[1] / "lenet" / "1" / "lenet.mindir"
 BATCH_SIZE = 32
 EPOCHS = 15
 SEED = 1
 
 
 def train(network, x, labels):
-    optimizer = nn.Momentum(network.trainable_params(), learning_rate=0.05, momentum=0.9)
+    optimizer = nn.AdamWeightDecay(network.trainable_params(), learning_rate=2e-3)
     step = nn.TrainOneStepCell(nn.WithLossCell(network, nn.CrossEntropyLoss()), optimizer).set_train()
     shuffle = np.random.default_rng(SEED)
     epochs = tqdm(range(EPOCHS), "Training LeNet", unit="epoch")
@@ -51,13 +49,14 @@ def accuracy(network, x, labels):
 
 
 def export(network, inputs, model_file):
-    """Write a MindIR file, and only a complete one: MindSpore cannot overwrite, and its files are for reading only."""
+    """Write a MindIR file under its name once it is complete. MindSpore makes files that cannot be overwritten."""
+    unfinished = model_file.with_name("unfinished.mindir")
     model_file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=model_file.parent, prefix=".export-") as folder:
-        ms.export(network, *inputs, file_name=f"{folder}/{model_file.stem}", file_format="MINDIR")
-        exported = Path(folder, model_file.name)
-        exported.chmod(0o644)
-        exported.replace(model_file)
+    unfinished.unlink(missing_ok=True)
+    ms.export(network, *inputs, file_name=str(unfinished), file_format="MINDIR")
+    unfinished.chmod(0o644)
+    unfinished.replace(model_file)
+    print(f"Exported {model_file}")
 
 
 def as_arrays(images, labels):
@@ -73,7 +72,6 @@ def main():
     held_out, labels = as_arrays(*held_out_set())
     print(f"Accuracy on {len(labels)} held-out images: {accuracy(network, held_out, labels):.3f}")
     export(network, (Tensor(held_out[:BATCH_SIZE]),), MODEL_FILE)
-    print(f"Exported {MODEL_FILE}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Servable `lenet`: the digit that an image shows."""
 
 from lenet.preprocess import image_to_input
+
 from mindspore_serving.server import register
 
 # The file takes exactly 32 images. The server fills up smaller batches, and puts together what different clients send.
@@ -16,5 +17,4 @@ def preprocess(image):
 def predict(image):
     x = register.add_stage(preprocess, image, outputs_count=1)
     scores = register.add_stage(model, x, outputs_count=1)
-    label = register.add_stage("argmax_cpp", scores, outputs_count=1)  # built in
-    return label
+    return register.add_stage("argmax_cpp", scores, outputs_count=1)  # built in

@@ -15,13 +15,11 @@ def as_float32(x1, x2):
 @register.register_method(output_names=["y"])
 def add_common(x1, x2):
     """The model alone: both inputs must be float32."""
-    y = register.add_stage(model, x1, x2, outputs_count=1)
-    return y
+    return register.add_stage(model, x1, x2, outputs_count=1)
 
 
 @register.register_method(output_names=["y"])
 def add_cast(x1, x2):
     """A Python function before the model: inputs of any numeric type."""
     x1, x2 = register.add_stage(as_float32, x1, x2, outputs_count=2)
-    y = register.add_stage(model, x1, x2, outputs_count=1)
-    return y
+    return register.add_stage(model, x1, x2, outputs_count=1)

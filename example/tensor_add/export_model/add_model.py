@@ -1,6 +1,5 @@
 """Export a network that adds two 2x2 matrices to ../add/1/tensor_add.mindir."""
 
-import tempfile
 from pathlib import Path
 
 import mindspore as ms
@@ -16,13 +15,14 @@ class Add(nn.Cell):
 
 
 def export(network, inputs, model_file):
-    """Write a MindIR file, and only a complete one: MindSpore cannot overwrite, and its files are for reading only."""
+    """Write a MindIR file under its name once it is complete. MindSpore makes files that cannot be overwritten."""
+    unfinished = model_file.with_name("unfinished.mindir")
     model_file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=model_file.parent, prefix=".export-") as folder:
-        ms.export(network, *inputs, file_name=f"{folder}/{model_file.stem}", file_format="MINDIR")
-        exported = Path(folder, model_file.name)
-        exported.chmod(0o644)
-        exported.replace(model_file)
+    unfinished.unlink(missing_ok=True)
+    ms.export(network, *inputs, file_name=str(unfinished), file_format="MINDIR")
+    unfinished.chmod(0o644)
+    unfinished.replace(model_file)
+    print(f"Exported {model_file}")
 
 
 def main():
@@ -30,7 +30,6 @@ def main():
     ms.set_device("CPU")
     x = Tensor(np.ones((2, 2), np.float32))
     export(Add(), (x, x), MODEL_FILE)
-    print(f"Exported {MODEL_FILE}")
 
 
 if __name__ == "__main__":
