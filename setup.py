@@ -56,6 +56,7 @@ setup(
         "orjson>=3.10",
         # Generated messages load with the protobuf they were generated for, and up to the end of the next major.
         "protobuf>=6.31.1,<8",
+        "psutil>=5.9",
         "setproctitle>=1.3.3",
         "uvloop>=0.21",
     ],
@@ -79,6 +80,7 @@ setup(
             "ruff==0.17.5",
             "types-grpcio==1.85.0.20261028",
             "types-protobuf==7.35.1.20260906",
+            "types-psutil==7.2.2.20261111",
         ],
     },
 )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -45,6 +48,7 @@ class Gate:
 
     def __init__(self, path: Path) -> None:
         self.source = PASS_GATE.format(path=str(path))
+        self._path = str(path)
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen(64)
@@ -53,6 +57,26 @@ class Gate:
     def hold(self) -> Held:
         """Wait for the next stage function that comes to the gate."""
         return Held(self._listener.accept()[0])
+
+    @contextlib.contextmanager
+    def let_all_pass(self) -> Iterator[None]:
+        """Within the block nobody is held."""
+        thread = threading.Thread(target=self._release_until_told)
+        thread.start()
+        try:
+            yield
+        finally:
+            with socket.socket(socket.AF_UNIX) as last:
+                last.connect(self._path)
+                last.sendall(b"0\n")
+                thread.join()
+
+    def _release_until_told(self) -> None:
+        while True:
+            held = self.hold()
+            held.release()
+            if held.pid == 0:
+                return
 
     def __enter__(self) -> Gate:
         return self

@@ -58,7 +58,9 @@ def send(
     else:
         connection = http.client.HTTPSConnection(address, timeout=ANSWER_TIMEOUT_S, context=tls)
     with contextlib.closing(connection):
-        connection.request(method, path, body.encode() if isinstance(body, str) else body, dict(headers or {}))
+        connection.request(
+            method, path, body.encode() if isinstance(body, str) else body, dict(headers or {})
+        )
         return read_reply(connection)
 
 

@@ -27,11 +27,13 @@ METHOD = MethodSignature("m", ("x",), 8)
 class Worker:
     """A copy whose worker is the test: it sees the batches, and answers when told."""
 
-    def __init__(self, dispatcher: Dispatcher, name: str = "s", version: int = 1) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, name: str = "s", version: int = 1, returns: bool = False
+    ) -> None:
         self.batches: list[Batch] = []
         self.servable = dispatcher.servable(name, version)
         self.copy = ServableCopy(f"{name}:{version}", [METHOD], self.batches.append)
-        self.servable.add_copy(self.copy)
+        self.servable.add_copy(self.copy, returns=returns)
 
     def answer(
         self, batch: Batch, start: int = 0, groups: tuple[Group, ...] = (), final: bool = True
@@ -144,12 +146,11 @@ def test_instances_of_a_lost_copy_go_to_another_one_by_one(dispatcher: Dispatche
         second = Worker(dispatcher)
         first.answer(first.batches[0], start=1, groups=(numbered(1, 1),), final=False)
         first.die()
-        for _ in range(2):
+        for number in (0, 2):
             await turn()
-            while second.batches:
-                batch = second.batches.pop(0)
-                assert batch.count == 1
-                second.answer(batch)
+            (batch,) = second.batches
+            assert numbers_in(batch.groups) == [number]
+            second.answer(second.batches.pop())
         assert numbers_in(await future) == [0, 1, 2]
 
     run(dispatcher, test)
@@ -157,22 +158,53 @@ def test_instances_of_a_lost_copy_go_to_another_one_by_one(dispatcher: Dispatche
 
 def test_an_instance_that_lost_two_workers_is_given_up_and_its_mates_are_not(dispatcher: Dispatcher) -> None:
     async def test() -> None:
-        workers = [Worker(dispatcher)]
+        first = Worker(dispatcher)
         future = submit(dispatcher, 2)
         await turn()
-        workers.append(Worker(dispatcher))
-        workers[0].die()
+        second = Worker(dispatcher)
+        first.die()
         await turn()
-        batches = workers[1].batches
-        assert [numbers_in(batch.groups) for batch in batches] == [[0], [1]]
-        workers[1].answer(batches[1])
-        workers.append(Worker(dispatcher))
-        workers[1].die()
+        assert [numbers_in(batch.groups) for batch in second.batches] == [[0]]
+        third = Worker(dispatcher)
+        second.die()
+        await turn()
+        assert [numbers_in(batch.groups) for batch in third.batches] == [[1]]
+        third.answer(third.batches[0])
         failed, good = await future
         assert isinstance(failed, FailedRows)
         assert failed.failure.code is StatusCode.SYSTEM_ERROR
         assert "2 workers were lost while they served this instance" in failed.failure.text
         assert numbers_in([good]) == [1]
+
+    run(dispatcher, test)
+
+
+def test_what_waits_may_wait_for_a_copy_that_is_started_again(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        first = Worker(dispatcher)
+        future = submit(dispatcher, 1)
+        await turn()
+        first.servable.remove_copy(first.copy, returns=True)
+        await turn()
+        assert not future.done()
+        second = Worker(dispatcher, returns=True)
+        await turn()
+        second.answer(second.batches[0])
+        assert numbers_in(await future) == [0]
+
+    run(dispatcher, test)
+
+
+def test_a_copy_that_does_not_come_back_is_waited_for_no_longer(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        future = submit(dispatcher, 1)
+        await turn()
+        worker.servable.remove_copy(worker.copy, returns=True)
+        worker.servable.give_up_copy()
+        (group,) = await future
+        assert isinstance(group, FailedRows)
+        assert group.failure.code is StatusCode.SERVABLE_UNAVAILABLE
 
     run(dispatcher, test)
 

@@ -13,7 +13,13 @@ LAYERS: list[dict[str, list[str]]] = [
     {"data": ["tensor", "signature"]},
     {
         "client": ["client"],
-        "config": ["server", "server.device", "server._servable_local", "server.common"],
+        "config": [
+            "server",
+            "server.device",
+            "server._servable_local",
+            "server.common",
+            "server.process_tree",
+        ],
     },
     {"register": ["server.register"], "channel": ["server.channel"]},
     {"master": ["server.master"], "worker": ["server.worker"]},

@@ -19,6 +19,7 @@ class FakeCopy:
 
     free_slots: int = 2
     idle: bool = True
+    exclusive: bool = False
     last_served: int = 0
     methods: tuple[str, ...] = ("m", "n")
 
@@ -137,17 +138,49 @@ def test_only_instances_of_gone_clients_make_no_batch(request_of) -> None:
     assert queue.waiting == 0
 
 
-def test_an_instance_that_lost_its_worker_goes_alone(request_of) -> None:
+def suspects_of(request: Request) -> list[Piece]:
+    rows = request.blocks[0]
+    return [Piece(request, i, rows.take(i, i + 1), attempts=1) for i in range(rows.count)]
+
+
+def test_a_suspect_goes_alone_to_an_idle_copy(request_of) -> None:
     queue = queue_of(request_of(2, 0))
-    unlucky = request_of(2, 10)
-    queue.put([Piece(unlucky, 0, unlucky.blocks[0], attempts=1)])
-    queue.put(pieces_of(request_of(2, 20)))
-    batches = []
-    while queue.waiting:
-        assignment, _ = next_batch([queue], 0, [FakeCopy()])
-        assert assignment is not None
-        batches.append(numbers(assignment.pieces))
-    assert batches == [[0, 1], [10], [11], [20, 21]]
+    queue.put_suspects(suspects_of(request_of(2, 10)))
+    first, _ = next_batch([queue], 0, [FakeCopy()])
+    assert first is not None
+    assert (numbers(first.pieces), first.exclusive) == ([10], True)
+    busy = FakeCopy(free_slots=0, idle=False, exclusive=True)
+    second, _ = next_batch([queue], 0, [busy, FakeCopy()])
+    assert second is not None
+    assert (numbers(second.pieces), second.exclusive, second.copy_index) == ([0, 1], False, 1)
+    assert next_batch([queue], 0, [busy, FakeCopy()])[0] is None
+    assert len(queue.suspects) == 1
+
+
+def test_a_copy_is_kept_free_for_a_suspect(request_of) -> None:
+    queue = queue_of(request_of(2, 0))
+    queue.put_suspects(suspects_of(request_of(1, 10)))
+    busy = [FakeCopy(free_slots=1, idle=False), FakeCopy(free_slots=1, idle=False)]
+    assignment, _ = next_batch([queue], 0, busy)
+    assert assignment is not None
+    assert (numbers(assignment.pieces), assignment.copy_index) == ([0, 1], 1)
+
+
+def test_the_last_copy_runs_no_suspect_while_another_is_expected(request_of) -> None:
+    queue = queue_of()
+    queue.put_suspects(suspects_of(request_of(1, 10)))
+    assert next_batch([queue], 0, [FakeCopy()], copies_expected=1)[0] is None
+    assert next_batch([queue], 0, [FakeCopy(), FakeCopy()], copies_expected=1)[0] is not None
+
+
+def test_a_suspect_whose_client_is_gone_is_dropped(request_of) -> None:
+    gone = request_of(1, 10)
+    queue = queue_of(request_of(1, 0))
+    queue.put_suspects(suspects_of(gone))
+    gone._future.cancel()
+    assignment, _ = next_batch([queue], 0, [FakeCopy()])
+    assert assignment is not None
+    assert (numbers(assignment.pieces), assignment.exclusive) == ([0], False)
 
 
 def test_a_batch_ends_at_its_byte_limit(request_of, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import re
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -23,6 +25,7 @@ from mindspore_serving.tensor import (
 
 _SMALL_ARRAY = 64
 """Elements of one instance's output up to which Python lists serialise faster than arrays."""
+_MANY_DIGITS = re.compile(rb"[0-9]{19}")
 _DUMP_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY
 
 
@@ -35,9 +38,19 @@ def parse_body(body: bytes) -> Any:
     if not body:
         raise InvalidInput("http message invalid")
     try:
-        return orjson.loads(body)
+        document = orjson.loads(body)
+        if _MANY_DIGITS.search(body):
+            json.loads(body, parse_int=_check_digits)
+        return document
     except orjson.JSONDecodeError as cause:
         raise InvalidInput(f"Illegal JSON format.{cause}") from cause
+
+
+def _check_digits(digits: str) -> int:
+    """Refuse an integer that orjson has silently read as a float, because it has more than 64 bits."""
+    if not -(1 << 63) <= int(digits[:25]) < 1 << 64:
+        raise InvalidInput("Parser request failed, data out of int32 range")
+    return 0
 
 
 def read_instances(document: Any) -> list[Rows]:

@@ -116,8 +116,7 @@ def _array_of(scalars: Sequence[Any], dtype: DataType) -> Array:
         with np.errstate(over="ignore"):
             return np.array(scalars, NUMPY_OF[dtype])
     if min(scalars) < _INT32.min or max(scalars) > _INT32.max:
-        worst = next(number for number in scalars if not _INT32.min <= number <= _INT32.max)
-        raise InvalidInput(f"data out of int32 range: {worst}")
+        raise InvalidInput("data out of int32 range")
     return np.array(scalars, np.int32)
 
 

@@ -97,6 +97,9 @@ class RestHandler:
         limit = self._max_body_bytes
         if request.content_length is not None and request.content_length > limit:
             raise MessageTooLarge(f"http message is bigger than {limit}")
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0
         stream = request.content
         if stream.is_eof():
             body = stream.read_nowait()

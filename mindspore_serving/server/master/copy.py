@@ -89,6 +89,7 @@ class ServableCopy:
         self.status = CopyStatus.READY
         self.answered_without_error = False
         self.last_served = 0
+        self.exclusive = False
         self._send = send
         self._memory = memory
         self._free = list(range(MAX_SLOTS))
@@ -102,7 +103,7 @@ class ServableCopy:
     @property
     def free_slots(self) -> int:
         """How many more batches the copy takes now."""
-        return len(self._free)
+        return 0 if self.exclusive else len(self._free)
 
     @property
     def idle(self) -> bool:
@@ -113,13 +114,14 @@ class ServableCopy:
         """Whether the worker registered this method."""
         return method in self.methods
 
-    def send(self, method: str, pieces: Sequence[Piece], now_serving: int) -> None:
+    def send(self, method: str, pieces: Sequence[Piece], now_serving: int, exclusive: bool = False) -> None:
         """Put a batch under way.
 
         Args:
             method: Method name.
             pieces: Its instances.
             now_serving: Value for `last_served`.
+            exclusive: Take no other batch until this one is done.
 
         Raises:
             OSError: Shared memory cannot be had for the instances; the slot stays free.
@@ -130,6 +132,7 @@ class ServableCopy:
         self._flights[batch.batch_id] = Flight(method, pieces, batch.count)
         self._next_id = (self._next_id + 1) & 0xFFFFFFFF
         self.last_served = now_serving
+        self.exclusive = exclusive
 
     def take(self, result: Result) -> bool:
         """Hand results to their requests.
@@ -156,6 +159,7 @@ class ServableCopy:
         if answered != flight.count:
             raise ChannelError(f"{self.label} answered {answered} of {flight.count} instances")
         del self._flights[result.batch_id]
+        self.exclusive = False
         if self._memory is not None:
             self._memory.release(result.slot)
         self._free.append(result.slot)
@@ -165,6 +169,7 @@ class ServableCopy:
         """Mark the worker as gone; returns by method what it had not answered."""
         self.status = CopyStatus.LOST
         self._free = []
+        self.exclusive = False
         flights, self._flights = self._flights, {}
         rest: dict[str, list[Piece]] = {}
         for flight in flights.values():

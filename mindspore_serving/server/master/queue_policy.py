@@ -7,7 +7,9 @@ it takes from. The rules:
 * The copy with most free slots is next; among equals the one that was served longest ago.
 * Methods take turns, so that a busy one cannot starve another.
 * Several idle copies share what waits, in lots that are worth a batch of the model (`MethodSignature.fill`).
-* An instance whose worker was lost goes alone the next time: if it is what kills workers, it takes nobody with it.
+* An instance whose worker was lost is a suspect: it goes alone to a copy that has nothing else to do and gets nothing
+  else meanwhile, one suspect of the servable at a time, and only while another copy is there or none is expected back.
+  If it is what kills workers, it takes nobody with it.
 * A request whose client is gone is dropped here, before it costs work.
 """
 
@@ -37,6 +39,10 @@ class CopyState(Protocol):
         """Whether no batch is under way."""
 
     @property
+    def exclusive(self) -> bool:
+        """Whether the batch under way must stay the only one."""
+
+    @property
     def last_served(self) -> int:
         """Rises with every batch that any copy gets; the copy's value at its last one."""
 
@@ -54,16 +60,30 @@ class MethodQueue:
     def __init__(self, signature: MethodSignature) -> None:
         self.signature = signature
         self.pieces: deque[Piece] = deque()
+        self.suspects: deque[Piece] = deque()
         self.waiting = 0
 
     def __repr__(self) -> str:
-        return f"<MethodQueue {self.signature.name}: {self.waiting} waiting>"
+        suspects = f", {len(self.suspects)} suspects" if self.suspects else ""
+        return f"<MethodQueue {self.signature.name}: {self.waiting} waiting{suspects}>"
 
     def put(self, pieces: Iterable[Piece]) -> None:
         """Append instances at the tail."""
         for piece in pieces:
             self.pieces.append(piece)
             self.waiting += piece.rows.count
+
+    def put_suspects(self, pieces: Iterable[Piece]) -> None:
+        """Append single instances whose worker was lost."""
+        self.suspects.extend(pieces)
+
+    def take_suspect(self) -> Piece | None:
+        """Remove the suspect that waits longest; those of ended requests are removed and not returned."""
+        while self.suspects:
+            piece = self.suspects.popleft()
+            if not piece.request.ended:
+                return piece
+        return None
 
     def take(self, most: int) -> list[Piece]:
         """Remove up to `most` instances from the head; those of ended requests are removed and not returned."""
@@ -74,10 +94,6 @@ class MethodQueue:
             if piece.request.ended:
                 self._remove_head()
                 continue
-            if piece.attempts:
-                if not taken:
-                    taken.append(self._split_head(1))
-                break
             part = self._split_head(_rows_within(piece, most, LARGEST_BATCH_BYTES - size))
             most -= part.rows.count
             size += part.rows.byte_size
@@ -86,8 +102,9 @@ class MethodQueue:
 
     def clear(self) -> list[Piece]:
         """Remove and return everything."""
-        pieces = list(self.pieces)
+        pieces = [*self.pieces, *self.suspects]
         self.pieces.clear()
+        self.suspects.clear()
         self.waiting = 0
         return pieces
 
@@ -115,15 +132,17 @@ class Assignment:
         queue: Where the instances waited.
         copy_index: Position of the chosen copy in the sequence given to `next_batch`.
         pieces: The instances, at least one.
+        exclusive: Whether the copy takes nothing else meanwhile.
     """
 
     queue: MethodQueue
     copy_index: int
     pieces: list[Piece]
+    exclusive: bool = False
 
 
 def next_batch(
-    queues: Sequence[MethodQueue], turn: int, copies: Sequence[CopyState]
+    queues: Sequence[MethodQueue], turn: int, copies: Sequence[CopyState], copies_expected: int = 0
 ) -> tuple[Assignment | None, int]:
     """Decide on the next batch.
 
@@ -131,17 +150,26 @@ def next_batch(
         queues: One per method of the servable.
         turn: Index of the queue whose turn it is; any non-negative number.
         copies: Copies of the servable that are ready.
+        copies_expected: Copies that were lost and are being started again.
 
     Returns:
         What to send, None if nothing waits or no copy has a slot for it; and whose turn it is after that.
     """
+    reserved = -1
+    if any(queue.suspects for queue in queues):
+        reserved = _copy_for_suspects(copies, copies_expected)
+        if reserved >= 0 and copies[reserved].idle:
+            assignment = _next_suspect(queues, reserved, copies[reserved])
+            if assignment is not None:
+                return assignment, turn
+            reserved = -1
     for step in range(len(queues)):
         at = (turn + step) % len(queues)
         queue = queues[at]
         if not queue.waiting:
             continue
         offering = [i for i, copy in enumerate(copies) if copy.offers(queue.signature.name)]
-        free = [i for i in offering if copies[i].free_slots > 0]
+        free = [i for i in offering if copies[i].free_slots > 0 and i != reserved]
         if not free:
             continue
         idle = sum(copies[i].idle for i in offering)
@@ -150,6 +178,23 @@ def next_batch(
             chosen = min(free, key=lambda i: (-copies[i].free_slots, copies[i].last_served))
             return Assignment(queue, chosen, pieces), at + 1
     return None, turn
+
+
+def _copy_for_suspects(copies: Sequence[CopyState], copies_expected: int) -> int:
+    """The copy that is to run suspects next, and gets nothing else until it is idle; -1 for none now."""
+    alone = len(copies) == 1 and copies_expected > 0
+    if not copies or alone or any(copy.exclusive for copy in copies):
+        return -1
+    return min(range(len(copies)), key=lambda i: (not copies[i].idle, -copies[i].free_slots, i))
+
+
+def _next_suspect(queues: Sequence[MethodQueue], index: int, copy: CopyState) -> Assignment | None:
+    for queue in queues:
+        if queue.suspects and copy.offers(queue.signature.name):
+            piece = queue.take_suspect()
+            if piece is not None:
+                return Assignment(queue, index, [piece], exclusive=True)
+    return None
 
 
 def batch_size(signature: MethodSignature, waiting: int, idle_copies: int) -> int:

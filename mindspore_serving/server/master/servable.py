@@ -39,6 +39,7 @@ class RunningServable:
         self.name = name
         self.version = version
         self.copies: list[ServableCopy] = []
+        self._expected = 0
         self._loop = loop
         self._queues: dict[str, MethodQueue] = {}
         self._queue_list: list[MethodQueue] = []
@@ -54,8 +55,14 @@ class RunningServable:
         queue = self._queues.get(name)
         return queue.signature if queue else None
 
-    def add_copy(self, copy: ServableCopy) -> None:
-        """Let a ready copy take work."""
+    def add_copy(self, copy: ServableCopy, *, returns: bool = False) -> None:
+        """Let a ready copy take work.
+
+        Args:
+            copy: The copy.
+            returns: Whether it is one that `remove_copy` was told to expect.
+        """
+        self._expected -= returns
         for signature in copy.methods.values():
             if signature.name not in self._queues:
                 queue = MethodQueue(signature)
@@ -82,21 +89,36 @@ class RunningServable:
         if copy.take(result):
             self._schedule_pump()
 
-    def remove_copy(self, copy: ServableCopy) -> None:
-        """Take a lost copy out; what it had not answered goes to other copies, or is answered here."""
+    def remove_copy(self, copy: ServableCopy, *, returns: bool = False) -> None:
+        """Take a lost copy out; what it had not answered goes to other copies, or is answered here.
+
+        Args:
+            copy: The copy.
+            returns: Whether it is being started again; what waits may wait for it.
+        """
         if copy not in self.copies:
             return
         self.copies.remove(copy)
+        self._expected += returns
         for method, pieces in copy.lose().items():
             retried = [piece for piece in pieces if piece.attempts < MAX_ATTEMPTS]
             for piece in pieces:
                 if piece.attempts >= MAX_ATTEMPTS:
                     self._give_up(method, piece)
             log.warning("%s was lost; %s of its instances wait for another copy", copy.label, len(retried))
-            self._queues[method].put(retried)
+            self._queues[method].put_suspects(retried)
+        self._go_on()
+
+    def give_up_copy(self) -> None:
+        """Learn that a copy which was expected cannot be started again."""
+        self._expected -= 1
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Use the copies that are left; without one now and to come, answer what waits."""
         if self.copies:
             self._schedule_pump()
-        else:
+        elif not self._expected:
             self.fail_waiting()
 
     def fail_waiting(self) -> None:
@@ -120,7 +142,7 @@ class RunningServable:
     def _pump(self) -> None:
         self._pump_scheduled = False
         while True:
-            assignment, self._turn = next_batch(self._queue_list, self._turn, self.copies)
+            assignment, self._turn = next_batch(self._queue_list, self._turn, self.copies, self._expected)
             if assignment is None:
                 return
             self._send(assignment)
@@ -129,7 +151,7 @@ class RunningServable:
         self._batches += 1
         copy = self.copies[assignment.copy_index]
         try:
-            copy.send(assignment.queue.signature.name, assignment.pieces, self._batches)
+            copy.send(assignment.queue.signature.name, assignment.pieces, self._batches, assignment.exclusive)
         except OSError as cause:
             log.error("Cannot pass instances to %s: %s", copy.label, cause)
             failure = Failure(StatusCode.FAILED, f"No memory for the instances of this request: {cause}", 503)

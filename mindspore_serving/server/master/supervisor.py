@@ -6,7 +6,8 @@ Everything here runs on the event loop. A worker's life:
     STARTING -> FAILED      it reported why it cannot start, or died
     READY -> EXITED         it said that it ends (a signal, or Stop)
     READY -> DEAD           it ended without a word
-    DEAD -> STARTING        it had answered something without error since its start: started again after a second
+    DEAD -> STARTING        it had answered something without error since its start, or ran an instance that had ended
+                            a worker before: started again after a second
     DEAD -> FAILED          it had not: starting it again would not help
 """
 
@@ -24,6 +25,7 @@ from mindspore_serving.errors import ChannelError, StartUpError
 from mindspore_serving.server.channel.messages import Exiting, Message, Register, Result, StartFailed, Stop
 from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.dispatcher import Dispatcher
+from mindspore_serving.server.master.servable import RunningServable
 from mindspore_serving.server.master.worker_link import ChannelServer, WorkerLink
 from mindspore_serving.server.master.worker_process import WorkerPlan, WorkerProcess
 
@@ -73,6 +75,7 @@ class SupervisedWorker:
         self.copy: ServableCopy | None = None
         self.failure = ""
         self.served = False
+        self.returns = False
         self.changed = asyncio.Event()
         self.started_at = time.monotonic()
 
@@ -160,9 +163,7 @@ class Supervisor:
         if isinstance(message, Result):
             worker = self._worker_of(link.worker)
             if worker.copy is not None:
-                copy = worker.copy
-                servable = self._dispatcher.servable(worker.plan.servable_name, worker.plan.version)
-                servable.take_result(copy, message)
+                self._servable(worker).take_result(worker.copy, message)
         elif isinstance(message, Register):
             self._register(link, message)
         elif isinstance(message, StartFailed):
@@ -207,7 +208,8 @@ class Supervisor:
         link.memory = worker.process.memory
         worker.link = link
         worker.copy = ServableCopy(worker.plan.label, message.methods, link.send, link.memory)
-        self._dispatcher.servable(worker.plan.servable_name, worker.plan.version).add_copy(worker.copy)
+        self._servable(worker).add_copy(worker.copy, returns=worker.returns)
+        worker.returns = False
         log.info(
             "Register success: worker address: %s, servable: {name:%s, version:%s, method:%s}",
             f"pid {message.pid}",
@@ -219,8 +221,13 @@ class Supervisor:
     def _take_out(self, worker: SupervisedWorker) -> None:
         copy, worker.copy = worker.copy, None
         if copy is not None:
-            worker.served = copy.answered_without_error
-            self._dispatcher.servable(worker.plan.servable_name, worker.plan.version).remove_copy(copy)
+            # A copy that is lost while it runs a suspect is not to blame, whatever it has served.
+            worker.served = copy.answered_without_error or copy.exclusive
+            worker.returns = worker.served and worker.status is WorkerStatus.READY and not self._stopping
+            self._servable(worker).remove_copy(copy, returns=worker.returns)
+
+    def _servable(self, worker: SupervisedWorker) -> RunningServable:
+        return self._dispatcher.servable(worker.plan.servable_name, worker.plan.version)
 
     async def _all_ready(self, say: Callable[[str], None]) -> None:
         """Wait until every worker is ready; say so of each, and who is awaited where it takes long."""
@@ -272,6 +279,9 @@ class Supervisor:
         while worker.status is WorkerStatus.READY or await self._revive(worker):
             worker.changed.clear()
             await self._until_ended(worker)
+        if worker.returns:
+            worker.returns = False
+            self._servable(worker).give_up_copy()
         if not any(
             w.status in (WorkerStatus.STARTING, WorkerStatus.READY, WorkerStatus.DEAD) for w in self._workers
         ):
@@ -333,7 +343,7 @@ class Supervisor:
             if time.monotonic() > deadline:
                 process.kill()
             await asyncio.sleep(_REAP_POLL_S)
-        process.kill_descendants()
+        process.kill_group()
 
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> None:

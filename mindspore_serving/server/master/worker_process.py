@@ -14,6 +14,7 @@ from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.master.copy import MAX_SLOTS
+from mindspore_serving.server.process_tree import kill_children
 
 LOG_DIRECTORY = "serving_logs"
 _SCRIPT = Path(__file__).resolve().parents[1] / "worker" / "start_worker.py"
@@ -122,11 +123,12 @@ class WorkerProcess:
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        """End the worker at once."""
+        """End the worker, and what its user code started, at once."""
+        kill_children(self.pid)
         self._process.kill()
 
-    def kill_descendants(self) -> None:
-        """End what the worker started and left; they are in the process group that it led."""
+    def kill_group(self) -> None:
+        """End what a worker that is gone has left: processes of the group that it led."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mindspore_serving.errors import RegistrationError, StageError
-from mindspore_serving.tensor import DATA_TYPE_OF, DataType
+from mindspore_serving.tensor import DataType, encode_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,8 @@ class BuiltInStage:
         name: Name for `add_stage`.
         inputs_count: Number of inputs.
         outputs_count: Number of outputs.
-        function: Called with the inputs of one instance.
+        function: Called with the inputs of one instance; bytes come as `bytes`. What it raises is told to the client
+            as it is.
     """
 
     name: str
@@ -48,9 +49,8 @@ def argmax(value: Any) -> Any:
     Raises:
         StageError: The values are float16, bool, text, or there is none.
     """
-    array = value if isinstance(value, (str, bytes)) else np.asarray(value)
-    dtype = DataType.STRING if isinstance(array, (str, bytes)) else DATA_TYPE_OF[array.dtype]
-    if dtype in (DataType.FLOAT16, DataType.BOOL) or isinstance(array, (str, bytes)):
+    dtype, _, array = encode_value(value)
+    if isinstance(array, bytes) or dtype in (DataType.FLOAT16, DataType.BOOL):
         raise StageError(f"Argmax not support data type {dtype.label}")
     if not array.size:
         raise StageError("Argmax needs at least one value, the array is empty")

@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from mindspore_serving import log
 from mindspore_serving.errors import FailedRows, Failure, ServingError, StatusCode
@@ -29,9 +29,9 @@ from mindspore_serving.server.register.definition import (
     ValueRef,
 )
 from mindspore_serving.server.worker.model_runner import ModelRunner
-from mindspore_serving.server.worker.stage_functions import FunctionStage, StageResult, stage_failure
+from mindspore_serving.server.worker.stage_functions import FunctionStage, StageResult
 from mindspore_serving.server.worker.values import Values, as_rows, join_values
-from mindspore_serving.tensor import runs_of_equal
+from mindspore_serving.tensor import DataType, runs_of_equal
 
 _SLICED = 64
 """Most rows of one step of a function that takes one instance; a time slice ends the step earlier if they are slow."""
@@ -160,6 +160,12 @@ class StageRunner:
         if stage.kind is StageKind.FUNCTION:
             self.function = FunctionStage(stage, method.definition.name)
 
+    def objects_of(self, values: Values) -> list[Any]:
+        """Values as the stage takes them: a built-in gets bytes as `bytes`, a function as an array."""
+        if self.function is None and values.spec is not None and values.spec.dtype is DataType.BYTES:
+            return cast("list[Any]", values.column)
+        return values.objects()
+
     def run(self, inputs: Sequence[Sequence[Any]], count: int) -> list[StageResult]:
         """Outcomes of the first instances, at least of one; function and built-in stages only."""
         if self.function is not None:
@@ -171,7 +177,7 @@ class StageRunner:
         try:
             returned = function(*instance)
         except ServingError as error:
-            return stage_failure(self.stage, self.method.definition.name, error)
+            return error.failure()
         return returned if isinstance(returned, tuple) else (returned,)
 
 
@@ -329,7 +335,8 @@ class Engine:
         ]
         # Each chunk's own objects: a function that changes its input in place is seen by the stages after it.
         inputs = [
-            [value for chunk in chunks for value in chunk.values[ref].objects()] for ref in stage.stage.inputs
+            [value for chunk in chunks for value in stage.objects_of(chunk.values[ref])]
+            for ref in stage.stage.inputs
         ]
         results = stage.run(inputs, sum(chunk.count for chunk in chunks))
         outcomes = _columns_of(results, stage.stage.outputs_count)

@@ -21,6 +21,7 @@ from mindspore_serving.errors import ChannelError, ServingError
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import Batch, Exiting, Register, StartFailed, Stop
 from mindspore_serving.server.device import backend_name
+from mindspore_serving.server.process_tree import kill_children
 from mindspore_serving.server.register.definition import StageKind
 from mindspore_serving.server.register.model import Instances, Runtime, set_runtime
 from mindspore_serving.server.worker.backend import create_backend
@@ -167,7 +168,8 @@ class Worker:
         with contextlib.suppress(OSError):  # other workers do the same
             address.unlink(missing_ok=True)
             address.parent.rmdir()
-        # The worker leads a process group of its own; what user code started is in it.
+        kill_children(os.getpid())
+        # The worker leads a process group of its own; what was started by children that are gone is in it.
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
@@ -182,4 +184,7 @@ def main() -> int:
     """Run a worker with the arguments of this process; returns the exit code."""
     arguments = parse_arguments(sys.argv[1:])
     setproctitle.setproctitle(" ".join(["start_worker.py", *sys.argv[1:]]))
-    return Worker(arguments).run()
+    try:
+        return Worker(arguments).run()
+    finally:
+        kill_children(os.getpid())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 import types
@@ -83,7 +84,7 @@ def import_servable_config(place: ServablePlace) -> ServableDefinition:
     """
     if place.directory not in sys.path:
         sys.path.append(place.directory)
-    package = sys.modules.get(place.name) or types.ModuleType(place.name)
+    package = _package_of_that_name(place.name)
     package.__path__ = [*getattr(package, "__path__", []), str(place.folder)]
     sys.modules[place.name] = package
     definition = open_definition(place.name, str(place.folder))
@@ -102,6 +103,19 @@ def import_servable_config(place: ServablePlace) -> ServableDefinition:
             raise StartUpError("Raise failed: There is no method registered for servable")
         raise StartUpError(f"Raise failed: Servable '{place.name}' has not been registered")
     return definition
+
+
+def _package_of_that_name(name: str) -> types.ModuleType:
+    """The installed module that has the servable's name, so that its users still find it; else an empty one."""
+    if name in sys.modules:
+        return sys.modules[name]
+    try:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.origin is not None:
+            return importlib.import_module(name)
+    except (ImportError, ValueError) as error:
+        log.warning("Servable %s has the name of a module that cannot be imported: %s", name, error)
+    return types.ModuleType(name)
 
 
 def load_servable(place: ServablePlace, backend: Backend) -> LoadedServable:
@@ -156,7 +170,8 @@ def _load_model(
         except ServingError as cause:
             raise StartUpError(
                 f"Raise failed: Load model failed, servable directory: '{place.directory}', servable name: "
-                f"'{place.name}', model file: '{list(model.files)}', version number {place.version},model context: "
+                f"'{place.name}', model file: '[{', '.join(model.files)}]', version number {place.version},model "
+                f"context: "
                 f"{model.context}, load error details: {cause}"
             ) from cause
         if runners[i].batch_size != runners[0].batch_size:

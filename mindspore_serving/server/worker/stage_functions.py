@@ -57,7 +57,7 @@ class FunctionStage:
         for instance in instances:
             try:
                 results.append(self._outputs(self._function(*instance)))
-            except Exception as error:  # the user's code may raise anything; it is this instance's error
+            except BaseException as error:  # sys.exit() in a stage, too, is this instance's error
                 results.append(self._failure(error))
             if time.monotonic() > deadline:
                 break
@@ -69,7 +69,9 @@ class FunctionStage:
             rest = tuple(instances[len(results) :])
             try:
                 items: Iterator[Any] = iter(self._function(rest))
-            except Exception as error:  # the user's code may raise anything; the call has no result at all
+            except (
+                BaseException
+            ) as error:  # the user's code may raise anything; the call has no result at all
                 return results + [self._failure(error)] * len(rest)
             results += self._collect(items, len(rest))
         return results
@@ -82,11 +84,11 @@ class FunctionStage:
                 item = next(items)
             except StopIteration:
                 return [self._too_few(len(results), wanted)] * wanted
-            except Exception as error:  # the user's code may raise anything; it is this instance's error
+            except BaseException as error:  # sys.exit() in a stage, too, is this instance's error
                 return [*results, self._failure(error)]
             try:
                 results.append(self._outputs(item))
-            except StageError as error:
+            except Exception as error:  # methods of the user's objects are called, which may raise anything
                 results.append(self._failure(error))
         return results
 
@@ -108,15 +110,19 @@ class FunctionStage:
             )
         return (_servable(outputs[0]),) if len(outputs) == 1 else tuple(map(_servable, outputs))
 
-    def _failure(self, error: Exception) -> Failure:
+    def _failure(self, error: BaseException) -> Failure:
         return stage_failure(self._stage, self._method, error)
 
 
-def stage_failure(stage: StageDefinition, method: str, error: Exception) -> Failure:
+def stage_failure(stage: StageDefinition, method: str, error: BaseException) -> Failure:
     """What a client reads about an error in a stage."""
+    try:
+        text = str(error).encode(errors="replace").decode()
+    except Exception:  # the user's error may not even tell its text
+        text = type(error).__name__
     return Failure(
         StatusCode.SYSTEM_ERROR,
-        f"Call {stage.tag} Failed, method: '{method}', stage index(begin with 1): {stage.index}, error msg: {error}",
+        f"Call {stage.tag} Failed, method: '{method}', stage index(begin with 1): {stage.index}, error msg: {text}",
     )
 
 
@@ -126,12 +132,14 @@ def _servable(value: Any) -> Any:
     Raises:
         StageError: It cannot be sent.
     """
-    if type(value) is np.ndarray and value.dtype in DATA_TYPE_OF and value.flags.c_contiguous:
+    if isinstance(value, np.ndarray) and value.dtype in DATA_TYPE_OF:
         return value
     try:
         if isinstance(value, (str, bytes)):
             encode_value(value)
             return value
+        if type(value) is int and not -(1 << 63) <= value < 1 << 63:
+            raise StageError(f"Get illegal result data with type {type(value)}, {value} is no int64")
         array = as_array(value)
     except StageError as cause:
         raise StageError(f"Push py task result cause exception: {cause}") from cause

@@ -1,0 +1,1318 @@
+"""Stages: what functions and models see, give back, and do wrong."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from mindspore_serving.client import Client
+from tests.server.http_requests import post
+from tests.serving import RunningServer, add_servable, serving
+
+Array = npt.NDArray[Any]
+ONES = np.ones((2, 2), np.float32)
+SQUARE = np.array([[1, 2], [3, 4]], np.float32)
+ROW = np.array([1, 2], np.float32)
+
+MODELS = [
+    "1/tensor_add.mindir",
+    "1/tensor_sub.mindir",
+    "1/tensor_add_2_1.mindir",
+    "1/tensor_sub_2_1.mindir",
+    "1/tensor_add_3_2.mindir",
+    "1/tensor_add_shared.mindir",
+]
+
+CONFIG = '''\
+import itertools
+
+import numpy as np
+
+from mindspore_serving.server import register
+
+add = register.declare_model("tensor_add.mindir", "MindIR", with_batch_dim=False)
+sub = register.declare_model("tensor_sub.mindir", "MindIR", with_batch_dim=False)
+batch_add = register.declare_model("tensor_add_2_1.mindir", "MindIR")
+batch_sub = register.declare_model("tensor_sub_2_1.mindir", "MindIR")
+two_outputs = register.declare_model("tensor_add_3_2.mindir", "MindIR", with_batch_dim=False)
+shared = register.declare_model("tensor_add_shared.mindir", "MindIR", without_batch_dim_inputs=(1,))
+
+
+def method(name, function, batch_size=None, outputs=1):
+    """A method with the input x, one stage, and the outputs y, or y0, y1 and so on."""
+    def one_stage(x):
+        return register.add_stage(function, x, outputs_count=outputs, batch_size=batch_size)
+
+    one_stage.__name__ = name
+    names = ["y"] if outputs == 1 else [f"y{i}" for i in range(outputs)]
+    register.register_method(output_names=names)(one_stage)
+
+
+# Functions for one instance.
+
+def plus_one(x):
+    return x + 1
+
+
+def minus_one(x):
+    return x - 1
+
+
+def pair_tuple(x):
+    return x, x * 2
+
+
+def pair_list(x):
+    return [x, x * 2]
+
+
+def one_in_a_tuple(x):
+    return (x,)
+
+
+def one_in_a_list(x):
+    return [x]
+
+
+def seen(x):
+    if isinstance(x, np.ndarray):
+        return f"ndarray {x.dtype} {x.shape} writable={x.flags.writeable}"
+    return f"{type(x).__name__} {x!r}"
+
+
+def overwrite(x):
+    x[...] = 5
+    return x
+
+
+method("plus_one", plus_one)
+method("pair_tuple", pair_tuple, outputs=2)
+method("pair_list", pair_list, outputs=2)
+method("one_in_a_tuple", one_in_a_tuple)
+method("one_in_a_list", one_in_a_list)
+method("seen", seen)
+method("overwrite", overwrite)
+method("through_lambda", lambda x: x * 3)
+
+
+# Functions for batches.
+
+def plus_one_list(instances):
+    return [x + 1 for (x,) in instances]
+
+
+def plus_one_tuple(instances):
+    return tuple((x + 1,) for (x,) in instances)
+
+
+def plus_one_generator(instances):
+    for instance in instances:
+        yield instance[0] + 1
+
+
+def plus_one_iterator(instances):
+    return map(lambda instance: [instance[0] + 1], instances)
+
+
+def pair_generator(instances):
+    for (x,) in instances:
+        yield x, x * 2
+
+
+def size(instances):
+    assert isinstance(instances, tuple), type(instances)
+    assert all(isinstance(instance, tuple) for instance in instances)
+    return [len(instances)] * len(instances)
+
+
+def size_of_4(instances):
+    return size(instances)
+
+
+def size_of_1(instances):
+    return size(instances)
+
+
+def without_end(instances):
+    for x in itertools.chain((x for (x,) in instances), itertools.count()):
+        yield x
+
+
+def longer_list(instances):
+    return [x for (x,) in instances] + [None, "more"]
+
+
+method("batch_list", plus_one_list, 4)
+method("batch_tuple", plus_one_tuple, 4)
+method("batch_generator", plus_one_generator, 4)
+method("batch_iterator", plus_one_iterator, 4)
+method("batch_pair", pair_generator, 4, outputs=2)
+method("batch_size_4", size_of_4, 4)
+method("batch_size_1", size_of_1, 1)
+method("without_end", without_end, 4)
+method("longer_list", longer_list, 4)
+
+
+def size_auto(instances):
+    return size(instances)
+
+
+@register.register_method(output_names=["y", "size"])
+def batch_size_of_the_model(x1, x2):
+    n = register.add_stage(size_auto, x1, outputs_count=1, batch_size=0)
+    y = register.add_stage(batch_add, x1, x2, outputs_count=1)
+    return y, n
+
+
+# Models.
+
+@register.register_method(output_names=["y"])
+def model_without_batch(x1, x2):
+    return register.add_stage(add, x1, x2, outputs_count=1)
+
+
+@register.register_method(output_names=["y"])
+def model_with_batch(x1, x2):
+    return register.add_stage(batch_add, x1, x2, outputs_count=1)
+
+
+@register.register_method(output_names=["y0", "y1"])
+def model_of_two_outputs(x1, x2, x3):
+    return register.add_stage(two_outputs, x1, x2, x3, outputs_count=2)
+
+
+@register.register_method(output_names=["y"])
+def model_with_shared_input(x1, x2):
+    return register.add_stage(shared, x1, x2, outputs_count=1)
+
+
+@register.register_method(output_names=["y"])
+def add_then_sub(x1, x2, x3):
+    y = register.add_stage(add, x1, x2, outputs_count=1)
+    return register.add_stage(sub, y, x3, outputs_count=1)
+
+
+@register.register_method(output_names=["y"])
+def batch_add_then_sub(x1, x2, x3):
+    y = register.add_stage(batch_add, x1, x2, outputs_count=1)
+    return register.add_stage(batch_sub, y, x3, outputs_count=1)
+
+
+@register.register_method(output_names=["y"])
+def functions_around_models(x1, x2, x3):
+    x1 = register.add_stage(plus_one, x1, outputs_count=1)
+    y = register.add_stage(add, x1, x2, outputs_count=1)
+    y = register.add_stage(plus_one, y, outputs_count=1)
+    y = register.add_stage(sub, y, x3, outputs_count=1)
+    return register.add_stage(minus_one, y, outputs_count=1)
+
+
+@register.register_method(output_names=["sum", "difference", "x1", "one_more"])
+def a_graph_of_stages(x1, x2):
+    total = register.add_stage(add, x1, x2, outputs_count=1)
+    one_more = register.add_stage(plus_one, x1, outputs_count=1)
+    difference = register.add_stage(sub, total, one_more, outputs_count=1)
+    return total, difference, x1, one_more
+
+
+@register.register_method(output_names=["y"])
+def a_loop_of_stages(x):
+    for _ in range(10):
+        x = register.add_stage(plus_one, x, outputs_count=1)
+    return x
+
+
+@register.register_method(output_names=["y"])
+def argmax(x):
+    return register.add_stage("argmax_cpp", x, outputs_count=1)
+
+
+@register.register_method(output_names=["y"])
+def argmax_of_a_model(x1, x2):
+    y = register.add_stage(batch_add, x1, x2, outputs_count=1)
+    return register.add_stage("argmax_cpp", y, outputs_count=1)
+
+
+# Model.call
+
+def call_one(x1, x2):
+    return add.call(x1, x2)
+
+
+def call_batch_one(x1, x2):
+    return batch_add.call(x1, x2)
+
+
+def call_many(instances):
+    return batch_add.call([list(instance) for instance in instances])
+
+
+def call_five(x1, x2):
+    got = batch_add.call([[x1 * i, x2] for i in range(5)])
+    assert type(got) is tuple and all(type(one) is tuple and len(one) == 1 for one in got), got
+    return np.array([y for (y,) in got])
+
+
+def call_two_outputs(x1, x2):
+    one = two_outputs.call(x1, x2, x2)
+    assert type(one) is tuple and len(one) == 2, one
+    many = two_outputs.call(((x1, x2, x2), [x2, x2, x2]))
+    assert type(many) is tuple and [len(each) for each in many] == [2, 2], many
+    return one[0], many[0][1]
+
+
+def call_then_use(x1, x2):
+    y = add.call(x1, x2)
+    return sub.call(y, x2)
+
+
+@register.register_method(output_names=["y"])
+def calls_one(x1, x2):
+    return register.add_stage(call_one, x1, x2, outputs_count=1)
+
+
+@register.register_method(output_names=["y"])
+def calls_batch_one(x1, x2):
+    return register.add_stage(call_batch_one, x1, x2, outputs_count=1)
+
+
+@register.register_method(output_names=["y"])
+def calls_many(x1, x2):
+    return register.add_stage(call_many, x1, x2, outputs_count=1, batch_size=8)
+
+
+@register.register_method(output_names=["y"])
+def calls_five(x1, x2):
+    return register.add_stage(call_five, x1, x2, outputs_count=1)
+
+
+@register.register_method(output_names=["y0", "y1"])
+def calls_two_outputs(x1, x2):
+    return register.add_stage(call_two_outputs, x1, x2, outputs_count=2)
+
+
+@register.register_method(output_names=["y"])
+def calls_and_stages(x1, x2):
+    y = register.add_stage(call_then_use, x1, x2, outputs_count=1)
+    y = register.add_stage(add, y, x2, outputs_count=1)
+    return register.add_stage(call_one, y, x2, outputs_count=1)
+
+
+def wrong_call(which, x1):
+    wide = np.ones((3, 2), np.float32)
+    calls = {
+        "nothing": lambda: add.call(),
+        "list of values": lambda: add.call([x1, x1]),
+        "tuple of values": lambda: add.call((x1, x1)),
+        "list and value": lambda: add.call([[x1, x1], x1]),
+        "empty list": lambda: add.call([]),
+        "empty tuple": lambda: add.call(()),
+        "not declared": lambda: register.model.Model("other.mindir").call(x1),
+        "subgraph 1": lambda: add.call(x1, x1, subgraph=1),
+        "subgraph 1 of many": lambda: add.call([[x1, x1]], subgraph=1),
+        "one input": lambda: add.call(x1),
+        "three inputs": lambda: add.call(x1, x1, x1),
+        "second has one input": lambda: add.call([[x1, x1], [x1]]),
+        "wide": lambda: add.call(wide, x1),
+        "second is wide": lambda: add.call([[x1, x1], [x1, wide]]),
+        "batch model": lambda: batch_add.call(x1, x1),
+        "int32": lambda: add.call(x1.astype(np.int32), x1),
+        "text": lambda: add.call("text", x1),
+        "none": lambda: add.call(None, x1),
+    }
+    return calls[which]()
+
+
+def caught(which, x1):
+    try:
+        wrong_call(which, x1)
+    except RuntimeError as error:
+        return str(error)
+    return "no error"
+
+
+@register.register_method(output_names=["y"])
+def caught_call(which, x1):
+    return register.add_stage(caught, which, x1, outputs_count=1)
+
+
+@register.register_method(output_names=["y"])
+def failed_call(which, x1):
+    return register.add_stage(wrong_call, which, x1, outputs_count=1)
+
+
+# One object on its way through several stages.
+
+kept = []
+
+
+class Matrix(np.ndarray):
+    """An array class of a user."""
+
+
+def make(x):
+    kept[:] = [x + 1]
+    return kept[0]
+
+
+def make_matrix(x):
+    kept[:] = [(x + 1).view(Matrix)]
+    return kept[0]
+
+
+def make_strided(x):
+    kept[:] = [(x + 1).T[::-1]]
+    return kept[0]
+
+
+def make_text(x):
+    kept[:] = ["text" + str(x.size)]
+    return kept[0]
+
+
+def is_kept(y):
+    return y is kept[0]
+
+
+def type_name(y):
+    return type(y).__name__
+
+
+def mutate(y):
+    y[0] = 123
+    return 0
+
+
+def second_of(y, _):
+    return y
+
+
+def method_with_the_same(name, function):
+    def two_stages(x):
+        y = register.add_stage(function, x, outputs_count=1)
+        same = register.add_stage(is_kept, y, outputs_count=1)
+        return same, register.add_stage(type_name, y, outputs_count=1), y
+
+    two_stages.__name__ = name
+    register.register_method(output_names=["same", "type", "y"])(two_stages)
+
+
+method_with_the_same("same_array", make)
+method_with_the_same("same_matrix", make_matrix)
+method_with_the_same("same_strided", make_strided)
+method_with_the_same("same_text", make_text)
+
+
+@register.register_method(output_names=["y", "later"])
+def changes_in_place(x):
+    y = register.add_stage(plus_one, x, outputs_count=1)
+    done = register.add_stage(mutate, y, outputs_count=1)
+    later = register.add_stage(second_of, y, done, outputs_count=1)
+    return y, later
+
+
+def text_upper(text):
+    assert type(text) is str
+    return text.upper()
+
+
+@register.register_method(output_names=["y"])
+def text_through_two_stages(x):
+    x = register.add_stage(text_upper, x, outputs_count=1)
+    return register.add_stage(text_upper, x, outputs_count=1)
+
+
+def as_bytes(x):
+    return x.tobytes()
+
+
+@register.register_method(output_names=["type"])
+def bytes_from_an_earlier_stage(x):
+    y = register.add_stage(as_bytes, x, outputs_count=1)
+    return register.add_stage(type_name, y, outputs_count=1)
+
+
+# Outputs of every kind.
+
+class LikeATensor:
+    def asnumpy(self):
+        return np.arange(3, dtype=np.int16)
+
+
+class FailsToConvert:
+    def asnumpy(self):
+        raise ValueError("no array today")
+
+
+class FailsAsAnArray:
+    def __array__(self, *args, **kwargs):
+        raise ValueError("no array today")
+
+
+class NoArrayAtAll:
+    def asnumpy(self):
+        return "text"
+
+
+OUTPUTS = {
+    "bool": True,
+    "int": 7,
+    "negative int": -(1 << 63),
+    "float": 1.5,
+    "str": "h\\u00e9llo",
+    "empty str": "",
+    "bytes": b"a\\xff",
+    "empty bytes": b"",
+    "generic float16": np.float16(1.5),
+    "generic bool": np.bool_(True),
+    "generic uint64": np.uint64((1 << 64) - 1),
+    "array of no dims": np.array(3, np.int8),
+    "fortran order": np.asfortranarray(np.arange(6, dtype=np.int32).reshape(2, 3)),
+    "transposed": np.arange(6, dtype=np.float32).reshape(2, 3).T,
+    "sliced": np.arange(10, dtype=np.int64)[::3],
+    "reversed": np.arange(4, dtype=np.uint8)[::-1],
+    "broadcast": np.broadcast_to(np.float64(2), (2, 3)),
+    "big endian": np.arange(3, dtype=">i4"),
+    "empty array": np.zeros((2, 0), np.float16),
+    "with asnumpy": LikeATensor(),
+    "nested list": ([[1.5, 2.5]],),
+    "nested tuple": ((1, 2, 3),),
+    "None": None,
+    "dict": {"a": 1},
+    "set": {1},
+    "object": object(),
+    "function": len,
+    "object array": np.array([1, None], object),
+    "array of str": np.array(["a", "b"]),
+    "complex": 1j,
+    "complex array": np.array([1j]),
+    "ragged list": ([[1, 2], [3]],),
+    "list of None": ([None],),
+    "int too large": 1 << 63,
+    "int far too large": 1 << 200,
+    "int too small": -(1 << 63) - 1,
+    "date": np.datetime64("2020-01-01"),
+    "lone surrogate": "\\ud800",
+    "asnumpy raises": FailsToConvert(),
+    "__array__ raises": FailsAsAnArray(),
+    "asnumpy gives text": NoArrayAtAll(),
+}
+
+
+def give(which):
+    return OUTPUTS[which]
+
+
+def give_batch(instances):
+    for (which,) in instances:
+        yield OUTPUTS[which]
+
+
+method("give", give)
+method("give_batch", give_batch, 8)
+
+
+# What goes wrong.
+
+def negative_raises(x):
+    if (x < 0).any():
+        raise ValueError(f"negative: {float(x.min())}")
+    return x
+
+
+def negative_raises_list(instances):
+    return [negative_raises(x) for (x,) in instances]
+
+
+def negative_raises_generator(instances):
+    for (x,) in instances:
+        yield negative_raises(x)
+
+
+def batch_raises(instances):
+    raise ValueError("no batch at all")
+
+
+def batch_none(instances):
+    return None
+
+
+def batch_number(instances):
+    return 7
+
+
+def batch_none_items(instances):
+    return [None for _ in instances]
+
+
+def batch_stops(instances):
+    for (x,) in instances:
+        if (x < 0).any():
+            return
+        yield x
+
+
+def batch_empty(instances):
+    return []
+
+
+def two_for_one(x):
+    return x, x
+
+
+def one_for_two(x):
+    return x
+
+
+def three_for_two(x):
+    return [x, x, x]
+
+
+def none_for_two(x):
+    return ()
+
+
+def batch_sometimes_two(instances):
+    for (x,) in instances:
+        yield (x, x) if (x < 0).any() else x
+
+
+class Odd(Exception):
+    def __str__(self):
+        return "odd text \\udcff"
+
+
+class WithoutText(Exception):
+    def __str__(self):
+        raise ValueError("no text")
+
+
+ERRORS = {
+    "empty": ValueError(),
+    "lines": ValueError("two\\nlines"),
+    "not ascii": ValueError("\\u00e9\\U0001f600"),
+    "key": KeyError("k"),
+    "exit": SystemExit("bye"),
+    "generator exit": GeneratorExit("gone"),
+    "base": BaseException("base"),
+    "stop": StopIteration("enough"),
+    "surrogate": Odd(),
+    "without text": WithoutText(),
+    "memory": MemoryError("no room"),
+}
+
+
+def raise_it(which):
+    raise ERRORS[which]
+
+
+def raise_it_in_a_batch(instances):
+    for (which,) in instances:
+        yield raise_it(which)
+
+
+def recurse(x):
+    return recurse(x)
+
+
+method("negative_raises", negative_raises)
+method("negative_raises_list", negative_raises_list, 8)
+method("negative_raises_generator", negative_raises_generator, 8)
+method("batch_raises", batch_raises, 8)
+method("batch_none", batch_none, 8)
+method("batch_number", batch_number, 8)
+method("batch_none_items", batch_none_items, 8)
+method("batch_stops", batch_stops, 8)
+method("batch_empty", batch_empty, 8)
+method("two_for_one", two_for_one)
+method("one_for_two", one_for_two, outputs=2)
+method("three_for_two", three_for_two, outputs=2)
+method("none_for_two", none_for_two, outputs=2)
+method("batch_sometimes_two", batch_sometimes_two, 8)
+method("raise_it", raise_it)
+method("raise_it_in_a_batch", raise_it_in_a_batch, 8)
+method("recurse", recurse)
+
+
+@register.register_method(output_names=["y"])
+def raises_in_stage_3(x):
+    x = register.add_stage(plus_one, x, outputs_count=1)
+    x = register.add_stage(minus_one, x, outputs_count=1)
+    return register.add_stage(negative_raises, x, outputs_count=1)
+
+
+@register.register_method(output_names=["y"])
+def raises_before_a_model(x1, x2):
+    x1 = register.add_stage(negative_raises, x1, outputs_count=1)
+    return register.add_stage(add, x1, x2, outputs_count=1)
+
+
+@register.register_method(output_names=["y"])
+def model_then_raises(x1, x2):
+    y = register.add_stage(add, x1, x2, outputs_count=1)
+    return register.add_stage(negative_raises, y, outputs_count=1)
+
+
+@register.register_method(output_names=["y"])
+def wrong_shape_for_the_model(x1, x2):
+    x1 = register.add_stage(plus_one, x1, outputs_count=1)
+    return register.add_stage(add, x1, x2, outputs_count=1)
+
+
+@register.register_method(output_names=["y"])
+def with_a_tag(x):
+    return register.add_stage(negative_raises, x, outputs_count=1, tag="My stage")
+'''
+
+Infer = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    folder = tmp_path_factory.mktemp("stages")
+    add_servable(folder, "stages", CONFIG, MODELS)
+    with serving(folder, ['".", "stages", device_ids=0']) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def clients(stages: RunningServer) -> Iterator[dict[str, Client]]:
+    """Client of each method in use; one worker process serves all of them."""
+    opened: dict[str, Client] = {}
+    yield opened
+    for client in opened.values():
+        client.close()
+
+
+@pytest.fixture
+def infer(stages: RunningServer, clients: dict[str, Client]) -> Iterator[Infer]:
+    """`infer(method, instances)`; afterwards the worker of before must still serve."""
+    before = stages.workers()
+
+    def call(method: str, instances: Any) -> Any:
+        if method not in clients:
+            clients[method] = Client(stages.grpc, "stages", method)
+        return clients[method].infer(instances)
+
+    yield call
+    [reply] = call("plus_one", {"x": SQUARE})
+    assert same(reply["y"], SQUARE + 1)
+    assert len(before) == 1
+    assert stages.workers() == before
+
+
+def same(got: Any, expected: Array) -> bool:
+    return got.dtype == expected.dtype and got.shape == expected.shape and bool((got == expected).all())
+
+
+def failed(function: str, method: str, text: str, index: int = 1) -> str:
+    return (
+        f"Call Function 'stages.{function}' Failed, method: '{method}', "
+        f"stage index(begin with 1): {index}, error msg: {text}"
+    )
+
+
+# --- Functions for one instance ---
+
+
+def test_one_output(infer: Infer) -> None:
+    for method in ("plus_one", "through_lambda", "one_in_a_tuple", "one_in_a_list"):
+        replies = infer(method, [{"x": SQUARE * i} for i in range(5)])
+        expected = {"plus_one": lambda x: x + 1, "through_lambda": lambda x: x * 3}.get(method, lambda x: x)
+        assert [list(reply) for reply in replies] == [["y"]] * 5
+        assert all(same(reply["y"], expected(SQUARE * i)) for i, reply in enumerate(replies))
+
+
+@pytest.mark.parametrize("method", ["pair_tuple", "pair_list", "batch_pair"])
+def test_two_outputs(infer: Infer, method: str) -> None:
+    replies = infer(method, [{"x": SQUARE * i} for i in range(5)])
+    assert len(replies) == 5
+    for i, reply in enumerate(replies):
+        assert sorted(reply) == ["y0", "y1"]
+        assert same(reply["y0"], SQUARE * i)
+        assert same(reply["y1"], SQUARE * i * 2)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (SQUARE, "ndarray float32 (2, 2) writable=True"),
+        (np.zeros((2, 0), np.int8), "ndarray int8 (2, 0) writable=True"),
+        (np.float16(1), "ndarray float16 () writable=True"),
+        (7, "ndarray int64 (1,) writable=True"),
+        (1.5, "ndarray float64 (1,) writable=True"),
+        (True, "ndarray bool (1,) writable=True"),
+        ("abc", "str 'abc'"),
+        ("", "str ''"),
+        (b"abc", "ndarray uint8 (3,) writable=True"),
+        (b"", "ndarray uint8 (0,) writable=True"),
+    ],
+)
+def test_values_that_a_function_sees(infer: Infer, value: Any, text: str) -> None:
+    assert infer("seen", {"x": value}) == [{"y": text}]
+    assert infer("seen", [{"x": value}] * 3) == [{"y": text}] * 3
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("1", "ndarray int32 () writable=True"),
+        ("1.5", "ndarray float32 () writable=True"),
+        ("true", "ndarray bool () writable=True"),
+        ("[[1,2]]", "ndarray int32 (1, 2) writable=True"),
+        ('"abc"', "str 'abc'"),
+        ('["abc"]', "str 'abc'"),
+        ('{"b64":"YWJj"}', "ndarray uint8 (3,) writable=True"),
+        ('{"b64":"YWJj","type":"str"}', "str 'abc'"),
+        ('{"b64":"AQI=","type":"int16"}', "ndarray int16 () writable=True"),
+    ],
+)
+def test_values_from_rest_that_a_function_sees(stages: RunningServer, value: str, text: str) -> None:
+    reply = post(stages.rest, "/model/stages:seen", '{"instances":[{"x":' + value + "}]}")
+    assert reply.text == '{"instances":[{"y":"' + text + '"}]}'
+
+
+def test_inputs_may_be_overwritten(infer: Infer) -> None:
+    large = np.zeros(100_000, np.float32)
+    for value in (SQUARE, large):
+        replies = infer("overwrite", [{"x": value}] * 3)
+        assert all(same(reply["y"], np.full_like(value, 5)) for reply in replies)
+
+
+# --- Functions for batches ---
+
+
+@pytest.mark.parametrize("method", ["batch_list", "batch_tuple", "batch_generator", "batch_iterator"])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 8, 9, 70])
+def test_batch_functions(infer: Infer, method: str, count: int) -> None:
+    replies = infer(method, [{"x": SQUARE * i} for i in range(count)])
+    assert len(replies) == count
+    assert all(same(reply["y"], SQUARE * i + 1) for i, reply in enumerate(replies))
+
+
+@pytest.mark.parametrize("method", ["without_end", "longer_list"])
+def test_more_items_than_instances_are_not_used(infer: Infer, method: str) -> None:
+    replies = infer(method, [{"x": SQUARE * i} for i in range(10)])
+    assert len(replies) == 10
+    assert all(same(reply["y"], SQUARE * i) for i, reply in enumerate(replies))
+
+
+@pytest.mark.parametrize(("method", "limit"), [("batch_size_4", 4), ("batch_size_1", 1)])
+def test_batches_are_never_above_the_batch_size(infer: Infer, method: str, limit: int) -> None:
+    sizes = [int(reply["y"]) for reply in infer(method, [{"x": SQUARE}] * 70)]
+    assert len(sizes) == 70
+    assert min(sizes) >= 1
+    assert max(sizes) <= limit
+
+
+def test_batch_size_0_is_that_of_the_model(infer: Infer) -> None:
+    replies = infer("batch_size_of_the_model", [{"x1": ROW * i, "x2": ROW} for i in range(70)])
+    assert all(same(reply["y"], ROW * i + ROW) for i, reply in enumerate(replies))
+    assert {int(reply["size"]) for reply in replies} <= {1, 2}
+
+
+# --- Models ---
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 70])
+@pytest.mark.parametrize(
+    ("method", "x"), [("model_without_batch", SQUARE), ("model_with_batch", ROW)], ids=["without", "with"]
+)
+def test_model(infer: Infer, method: str, x: Array, count: int) -> None:
+    replies = infer(method, [{"x1": x * i, "x2": x} for i in range(count)])
+    assert len(replies) == count
+    assert all(same(reply["y"], x * i + x) for i, reply in enumerate(replies))
+
+
+def test_model_of_two_outputs(infer: Infer) -> None:
+    replies = infer("model_of_two_outputs", [{"x1": SQUARE * i, "x2": SQUARE, "x3": ONES} for i in range(5)])
+    for i, reply in enumerate(replies):
+        assert same(reply["y0"], SQUARE * (i + 1) + 1)
+        assert same(reply["y1"], SQUARE * (i + 1) + 2)
+
+
+def test_input_without_batch_dim_is_each_instances_own(infer: Infer) -> None:
+    replies = infer("model_with_shared_input", [{"x1": ROW, "x2": ONES * i} for i in range(9)])
+    assert all(same(reply["y"], ROW + i) for i, reply in enumerate(replies))
+    assert len(replies) == 9
+
+
+def test_two_models(infer: Infer) -> None:
+    for method, x in (("add_then_sub", SQUARE), ("batch_add_then_sub", ROW)):
+        replies = infer(method, [{"x1": x * i, "x2": x * 10, "x3": x} for i in range(9)])
+        assert all(same(reply["y"], x * i + x * 9) for i, reply in enumerate(replies))
+        assert len(replies) == 9
+
+
+def test_functions_around_models(infer: Infer) -> None:
+    replies = infer(
+        "functions_around_models", [{"x1": SQUARE * i, "x2": SQUARE, "x3": ONES} for i in range(9)]
+    )
+    assert all(same(reply["y"], SQUARE * (i + 1)) for i, reply in enumerate(replies))
+    assert len(replies) == 9
+
+
+def test_a_graph_of_stages(infer: Infer) -> None:
+    for reply in infer("a_graph_of_stages", [{"x1": SQUARE, "x2": ONES}] * 3):
+        assert sorted(reply) == ["difference", "one_more", "sum", "x1"]
+        assert same(reply["sum"], SQUARE + 1)
+        assert same(reply["one_more"], SQUARE + 1)
+        assert same(reply["difference"], ONES * 0)
+        assert same(reply["x1"], SQUARE)
+
+
+def test_a_loop_of_stages(infer: Infer) -> None:
+    [reply] = infer("a_loop_of_stages", {"x": SQUARE})
+    assert same(reply["y"], SQUARE + 10)
+
+
+NUMERIC = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"]
+
+
+@pytest.mark.parametrize("dtype", NUMERIC)
+def test_argmax(infer: Infer, dtype: str) -> None:
+    values = [[3, 1, 2], [1, 3, 3], [[1, 2], [3, 0]], [7]]
+    replies = infer("argmax", [{"x": np.array(value, dtype)} for value in values])
+    assert [reply["y"].tolist() for reply in replies] == [0, 1, 2, 0]
+    assert all(reply["y"].dtype == np.int64 and reply["y"].shape == () for reply in replies)
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (np.ones(2, np.float16), "kMSI_Float16"),
+        (np.ones(2, np.bool_), "kMSI_Bool"),
+        ("abc", "kMSI_String"),
+        (b"abc", "kMSI_Bytes"),
+    ],
+)
+def test_argmax_refuses(infer: Infer, value: Any, name: str) -> None:
+    assert infer("argmax", {"x": value}) == {"error": f"Argmax not support data type {name}"}
+    good, bad = infer("argmax", [{"x": ROW}, {"x": value}])
+    assert (int(good["y"]), bad) == (1, {"error": f"Argmax not support data type {name}"})
+
+
+def test_argmax_of_nothing_is_answered(infer: Infer) -> None:
+    assert "error" in infer("argmax", {"x": np.zeros(0, np.float32)})
+
+
+def test_argmax_of_a_model(infer: Infer) -> None:
+    rows = [np.array(row, np.float32) for row in ([1, 0], [0, 1], [5, 5])]
+    replies = infer("argmax_of_a_model", [{"x1": row, "x2": ROW * 0} for row in rows])
+    assert [int(reply["y"]) for reply in replies] == [0, 1, 0]
+
+
+# --- Model.call ---
+
+
+@pytest.mark.parametrize(
+    ("method", "x"), [("calls_one", SQUARE), ("calls_batch_one", ROW), ("calls_many", ROW)]
+)
+@pytest.mark.parametrize("count", [1, 2, 3, 20])
+def test_call(infer: Infer, method: str, x: Array, count: int) -> None:
+    replies = infer(method, [{"x1": x * i, "x2": x} for i in range(count)])
+    assert len(replies) == count
+    assert all(same(reply["y"], x * i + x) for i, reply in enumerate(replies))
+
+
+def test_call_with_more_instances_than_the_batch_size(infer: Infer) -> None:
+    [reply] = infer("calls_five", {"x1": ROW, "x2": ROW})
+    assert same(reply["y"], np.array([ROW * i + ROW for i in range(5)]))
+
+
+def test_call_of_a_model_with_two_outputs(infer: Infer) -> None:
+    [reply] = infer("calls_two_outputs", {"x1": SQUARE, "x2": ONES})
+    assert same(reply["y0"], SQUARE + 2)
+    assert same(reply["y1"], SQUARE + 3)
+
+
+def test_calls_and_stages(infer: Infer) -> None:
+    replies = infer("calls_and_stages", [{"x1": SQUARE * i, "x2": ONES} for i in range(9)])
+    assert all(same(reply["y"], SQUARE * i + 2) for i, reply in enumerate(replies))
+    assert len(replies) == 9
+
+
+ADD_CALL = "Model(tensor_add.mindir).call() failed: "
+NO_SUBGRAPH = (
+    "Model(tensor_add.mindir, subgraph=1).call() failed: The model does not have subgraph of index 1, "
+    "the subgraph count of the model is 1"
+)
+FORMAT = (
+    ADD_CALL + "inputs format invalid, the inputs can be call(x1, x2) for single instance or  "
+    "call([[x1, x2], [x1, x2]]) for multi instances."
+)
+CALL_ERRORS = {
+    "nothing": ADD_CALL + "no inputs provided, the inputs can be call(x1, x2) for single instance or "
+    "call([[x1, x2], [x1, x2]]) for multi instances.",
+    "list of values": FORMAT,
+    "tuple of values": FORMAT,
+    "list and value": FORMAT,
+    "empty list": ADD_CALL + "Input instances count is 0",
+    "empty tuple": ADD_CALL + "Input instances count is 0",
+    "not declared": "Model(other.mindir).call() failed: the model is not declared, ensure that interface "
+    "'declare_model' can take effect when importing servable_config.py by the serving server",
+    "subgraph 1": NO_SUBGRAPH,
+    "subgraph 1 of many": NO_SUBGRAPH,
+    "one input": ADD_CALL
+    + "The inputs count 1 of instance 0 is not equal to the inputs count 2 of the model",
+    "three inputs": ADD_CALL
+    + "The inputs count 3 of instance 0 is not equal to the inputs count 2 of the model",
+    "second has one input": ADD_CALL
+    + "The inputs count 1 of instance 1 is not equal to the inputs count 2 of the model",
+    "wide": ADD_CALL + "Given model input 0 size 24 not match the size 16 defined in model",
+    "second is wide": ADD_CALL + "Given model input 1 size 24 not match the size 16 defined in model",
+    "batch model": "Model(tensor_add_2_1.mindir).call() failed: "
+    "Given model input 0 size 16 not match the size 8 defined in model",
+    "int32": ADD_CALL
+    + "Given model input 0 data type kMSI_Int32 not match the data type kMSI_Float32 defined in model",
+    "text": ADD_CALL + "Given model input 0 size 0 not match the size 16 defined in model",
+}
+
+
+@pytest.mark.parametrize("which", CALL_ERRORS)
+def test_call_errors(infer: Infer, which: str) -> None:
+    text = CALL_ERRORS[which]
+    assert infer("caught_call", {"which": which, "x1": SQUARE}) == [{"y": text}]
+    assert infer("failed_call", {"which": which, "x1": SQUARE}) == {
+        "error": failed("wrong_call", "failed_call", text)
+    }
+
+
+def test_call_with_none_is_an_error(infer: Infer) -> None:
+    [reply] = infer("caught_call", {"which": "none", "x1": SQUARE})
+    assert reply["y"] != "no error"
+
+
+# --- Objects between stages ---
+
+
+@pytest.mark.parametrize(
+    ("method", "kind", "expected"),
+    [
+        ("same_array", "ndarray", SQUARE + 1),
+        ("same_matrix", "Matrix", SQUARE + 1),
+        ("same_text", "str", "text4"),
+    ],
+)
+def test_the_very_same_object_reaches_a_later_stage(
+    infer: Infer, method: str, kind: str, expected: Any
+) -> None:
+    [reply] = infer(method, {"x": SQUARE})
+    assert (reply["type"], bool(reply["same"])) == (kind, True)
+    assert reply["y"] == expected if kind == "str" else same(reply["y"], expected)
+
+
+def test_an_array_with_gaps_reaches_a_later_stage_as_an_array(infer: Infer) -> None:
+    [reply] = infer(
+        "same_strided", {"x": SQUARE}
+    )  # made contiguous on the way, so it need not be the same object
+    assert reply["type"] == "ndarray"
+    assert same(reply["y"], (SQUARE + 1).T[::-1])
+
+
+def test_changes_in_place_are_visible(infer: Infer) -> None:
+    [reply] = infer("changes_in_place", {"x": SQUARE})
+    changed = np.array([[123, 123], [4, 5]], np.float32)
+    assert same(reply["later"], changed)
+    assert same(reply["y"], changed)
+
+
+def test_texts_and_bytes_between_stages(infer: Infer) -> None:
+    assert infer("text_through_two_stages", {"x": "abc"}) == [{"y": "ABC"}]
+    assert infer("bytes_from_an_earlier_stage", {"x": b"abc"}) == [{"type": "bytes"}]
+
+
+# --- Outputs of a function ---
+
+GOOD_OUTPUTS: dict[str, Any] = {
+    "bool": np.array(True),
+    "int": np.array(7, np.int64),
+    "negative int": np.array(-(1 << 63), np.int64),
+    "float": np.array(1.5, np.float64),
+    "str": "h\u00e9llo",
+    "empty str": "",
+    "bytes": b"a\xff",
+    "empty bytes": b"",
+    "generic float16": np.array(1.5, np.float16),
+    "generic bool": np.array(True),
+    "generic uint64": np.array((1 << 64) - 1, np.uint64),
+    "array of no dims": np.array(3, np.int8),
+    "fortran order": np.array([[0, 1, 2], [3, 4, 5]], np.int32),
+    "transposed": np.array([[0, 3], [1, 4], [2, 5]], np.float32),
+    "sliced": np.array([0, 3, 6, 9], np.int64),
+    "reversed": np.array([3, 2, 1, 0], np.uint8),
+    "broadcast": np.full((2, 3), 2.0),
+    "big endian": np.array([0, 1, 2], np.int32),
+    "empty array": np.zeros((2, 0), np.float16),
+    "with asnumpy": np.array([0, 1, 2], np.int16),
+    "nested list": np.array([[1.5, 2.5]]),
+    "nested tuple": np.array([1, 2, 3], np.int64),
+}
+
+
+@pytest.mark.parametrize("which", GOOD_OUTPUTS)
+@pytest.mark.parametrize("method", ["give", "give_batch"])
+def test_output_of_a_function(infer: Infer, method: str, which: str) -> None:
+    expected = GOOD_OUTPUTS[which]
+    for reply in infer(method, [{"x": which}] * 2):
+        if isinstance(expected, np.ndarray):
+            assert same(reply["y"], expected)
+        else:
+            assert reply["y"] == expected
+            assert type(reply["y"]) is type(expected)
+
+
+ILLEGAL_TYPES = {
+    "None": "<class 'NoneType'>",
+    "dict": "<class 'dict'>",
+    "set": "<class 'set'>",
+    "object": "<class 'object'>",
+    "function": "<class 'builtin_function_or_method'>",
+    "object array": "<class 'numpy.ndarray'>",
+    "array of str": "<class 'numpy.ndarray'>",
+    "complex": "<class 'complex'>",
+    "complex array": "<class 'numpy.ndarray'>",
+    "ragged list": "<class 'list'>",
+    "list of None": "<class 'list'>",
+    "date": "<class 'numpy.datetime64'>",
+}
+
+
+@pytest.mark.parametrize("which", ILLEGAL_TYPES)
+@pytest.mark.parametrize("method", ["give", "give_batch"])
+def test_output_of_an_illegal_type(infer: Infer, method: str, which: str) -> None:
+    text = infer(method, {"x": which})["error"]
+    assert text.startswith(failed(method, method, ""))
+    assert f"Get illegal result data with type {ILLEGAL_TYPES[which]}" in text
+    good, bad, last = infer(method, [{"x": "int"}, {"x": which}, {"x": "int"}])
+    assert (int(good["y"]), bad, int(last["y"])) == (7, {"error": text}, 7)
+
+
+@pytest.mark.parametrize("which", ["int too large", "int far too large", "int too small", "lone surrogate"])
+@pytest.mark.parametrize("method", ["give", "give_batch"])
+def test_output_that_cannot_be_sent(infer: Infer, method: str, which: str) -> None:
+    good, bad, last = infer(method, [{"x": "int"}, {"x": which}, {"x": "int"}])
+    assert (int(good["y"]), int(last["y"])) == (7, 7)
+    assert bad["error"].startswith(failed(method, method, ""))
+    assert infer(method, {"x": which}) == bad
+
+
+@pytest.mark.parametrize("which", ["asnumpy raises", "__array__ raises", "asnumpy gives text"])
+def test_output_whose_conversion_fails(tmp_path: Path, which: str) -> None:
+    add_servable(tmp_path, "stages", CONFIG, MODELS)
+    with contextlib.ExitStack() as stack:
+        running = stack.enter_context(serving(tmp_path, ['".", "stages", device_ids=0']))
+        before = running.workers()
+        for method in ("give", "give_batch"):
+            client = stack.enter_context(Client(running.grpc, "stages", method))
+            replies: Any = client.infer([{"x": "int"}, {"x": which}, {"x": "int"}])
+            assert isinstance(replies, list), replies
+            assert (int(replies[0]["y"]), int(replies[2]["y"])) == (7, 7)
+            if which == "asnumpy gives text" and "y" in replies[1]:
+                assert replies[1] == {"y": "text"}
+            else:
+                assert replies[1]["error"].startswith(failed(method, method, ""))
+        assert running.workers() == before
+
+
+# --- Errors of functions ---
+
+
+@pytest.mark.parametrize(
+    ("method", "function"),
+    [("negative_raises", "negative_raises"), ("negative_raises_generator", "negative_raises_generator")],
+)
+@pytest.mark.parametrize(
+    "signs", ["-", "+-+", "-++", "++-", "+-+-+", "--+", "---", "+--", "+" * 20 + "-" + "+" * 20]
+)
+def test_a_raise_is_one_instances_own(infer: Infer, method: str, function: str, signs: str) -> None:
+    values = [SQUARE + i if sign == "+" else -SQUARE - i for i, sign in enumerate(signs)]
+    texts = [failed(function, method, f"negative: -{4.0 + i}") for i in range(len(signs))]
+    replies = infer(method, [{"x": value} for value in values])
+    if len(signs) == 1:
+        assert replies == {"error": texts[0]}
+        return
+    assert len(replies) == len(signs)
+    for sign, value, text, reply in zip(signs, values, texts, replies, strict=True):
+        if sign == "+":
+            assert same(reply["y"], value)
+        else:
+            assert reply == {"error": text}
+
+
+def test_a_list_function_that_raises_fails_its_batch(infer: Infer) -> None:
+    text = failed("negative_raises_list", "negative_raises_list", "negative: -4.0")
+    assert infer("negative_raises_list", [{"x": -SQUARE}] * 3) == {"error": text}
+    replies = infer("negative_raises_list", [{"x": -SQUARE}, *[{"x": SQUARE}] * 19])
+    assert replies[0] == {"error": text}
+    alike = sum(reply == {"error": text} for reply in replies)
+    assert alike <= 8
+    assert all(reply == {"error": text} or same(reply["y"], SQUARE) for reply in replies)
+
+
+@pytest.mark.parametrize("count", [1, 3, 20])
+def test_a_batch_function_that_raises_at_once(infer: Infer, count: int) -> None:
+    assert infer("batch_raises", [{"x": SQUARE}] * count) == {
+        "error": failed("batch_raises", "batch_raises", "no batch at all")
+    }
+
+
+@pytest.mark.parametrize("count", [1, 3, 20])
+@pytest.mark.parametrize(("method", "kind"), [("batch_none", "NoneType"), ("batch_number", "int")])
+def test_a_batch_function_that_returns_no_iterator(infer: Infer, method: str, kind: str, count: int) -> None:
+    text = infer(method, [{"x": SQUARE}] * count)["error"]
+    assert text in [
+        failed(method, method, f"'{kind}' object is not {what}") for what in ("iterable", "an iterator")
+    ]
+
+
+def test_a_batch_function_that_yields_none(infer: Infer) -> None:
+    text = infer("batch_none_items", [{"x": SQUARE}] * 3)["error"]
+    assert text.startswith(failed("batch_none_items", "batch_none_items", ""))
+    assert "Get illegal result data with type <class 'NoneType'>" in text
+
+
+def too_few(function: str, got: int, given: int) -> str:
+    return failed(
+        function,
+        function,
+        f"The number {got} of instances returned by function 'stages.{function}' is not equal to the number {given} "
+        "of instances provided to this function.",
+    )
+
+
+def test_too_few_instances(infer: Infer) -> None:
+    assert infer("batch_empty", {"x": SQUARE}) == {"error": too_few("batch_empty", 0, 1)}
+    assert infer("batch_stops", {"x": -SQUARE}) == {"error": too_few("batch_stops", 0, 1)}
+
+
+@pytest.mark.parametrize("signs", ["+-", "-+", "++-", "+-+", "+" * 20 + "-" + "+" * 20])
+def test_too_few_instances_are_the_error_of_one_batch(infer: Infer, signs: str) -> None:
+    """Nobody knows which of the batch are missing: all of this batch fail, and nobody else."""
+    replies = infer("batch_stops", [{"x": SQUARE if sign == "+" else -SQUARE} for sign in signs])
+    if isinstance(replies, dict):
+        replies = [replies] * len(signs)
+    possible = [too_few("batch_stops", got, given) for given in range(1, 9) for got in range(given)]
+    text = replies[signs.index("-")]["error"]
+    assert text in possible
+    assert sum(reply == {"error": text} for reply in replies) <= 8
+    assert all(reply == {"error": text} or same(reply["y"], SQUARE) for reply in replies)
+
+
+@pytest.mark.parametrize(
+    ("method", "got", "registered"),
+    [("two_for_one", 2, 1), ("one_for_two", 1, 2), ("three_for_two", 3, 2), ("none_for_two", 0, 2)],
+)
+@pytest.mark.parametrize("count", [1, 3])
+def test_wrong_number_of_outputs(infer: Infer, method: str, got: int, registered: int, count: int) -> None:
+    assert infer(method, [{"x": SQUARE}] * count) == {
+        "error": failed(
+            method,
+            method,
+            f"The outputs number {got} of one instance returned by function 'stages.{method}' is not equal to the "
+            f"outputs number {registered}  registered in method {method}",
+        )
+    }
+
+
+def test_wrong_number_of_outputs_is_one_instances_own(infer: Infer) -> None:
+    good, bad, last = infer("batch_sometimes_two", [{"x": SQUARE}, {"x": -SQUARE}, {"x": SQUARE}])
+    assert same(good["y"], SQUARE)
+    assert same(last["y"], SQUARE)
+    assert bad == {
+        "error": failed(
+            "batch_sometimes_two",
+            "batch_sometimes_two",
+            "The outputs number 2 of one instance returned by function 'stages.batch_sometimes_two' is not equal to "
+            "the outputs number 1  registered in method batch_sometimes_two",
+        )
+    }
+
+
+@pytest.mark.parametrize("method", ["raise_it", "raise_it_in_a_batch"])
+@pytest.mark.parametrize(
+    ("which", "text"),
+    [
+        ("empty", ""),
+        ("lines", "two\nlines"),
+        ("not ascii", "\u00e9\U0001f600"),
+        ("key", "'k'"),
+        ("memory", "no room"),
+    ],
+)
+def test_exceptions(infer: Infer, method: str, which: str, text: str) -> None:
+    assert infer(method, {"x": which}) == {"error": failed(method, method, text)}
+
+
+@pytest.mark.parametrize(
+    ("which", "text"),
+    [
+        ("exit", "bye"),
+        ("base", "base"),
+        ("generator exit", "gone"),
+        ("stop", ""),
+        ("surrogate", "odd text "),
+        ("without text", ""),
+    ],
+)
+def test_no_exception_ends_the_worker(tmp_path: Path, which: str, text: str) -> None:
+    add_servable(tmp_path, "stages", CONFIG, MODELS)
+    with contextlib.ExitStack() as stack:
+        running = stack.enter_context(serving(tmp_path, ['".", "stages", device_ids=0']))
+        good_client = stack.enter_context(Client(running.grpc, "stages", "plus_one"))
+        before = running.workers()
+        for method in ("raise_it", "raise_it_in_a_batch"):
+            client = stack.enter_context(Client(running.grpc, "stages", method))
+            assert client.infer({"x": which})["error"].startswith(failed(method, method, text))
+            [reply] = good_client.infer({"x": SQUARE})
+            assert same(reply["y"], SQUARE + 1)
+        assert running.workers() == before
+
+
+def test_endless_recursion(infer: Infer) -> None:
+    text = infer("recurse", {"x": SQUARE})["error"]
+    assert text.startswith(failed("recurse", "recurse", "maximum recursion depth exceeded"))
+
+
+def test_index_of_the_stage(infer: Infer) -> None:
+    assert infer("raises_in_stage_3", {"x": -SQUARE}) == {
+        "error": failed("negative_raises", "raises_in_stage_3", "negative: -4.0", 3)
+    }
+    good, bad = infer("raises_in_stage_3", [{"x": SQUARE}, {"x": -SQUARE}])
+    assert same(good["y"], SQUARE)
+    assert bad == {"error": failed("negative_raises", "raises_in_stage_3", "negative: -4.0", 3)}
+
+
+@pytest.mark.parametrize(
+    ("method", "index", "total"), [("raises_before_a_model", 1, "x1"), ("model_then_raises", 2, "sum")]
+)
+def test_errors_before_and_after_a_model(infer: Infer, method: str, index: int, total: str) -> None:
+    least = -4.0 if total == "x1" else -3.0
+    values = [SQUARE, -SQUARE, SQUARE * 2, -SQUARE, SQUARE * 3]
+    replies = infer(method, [{"x1": value, "x2": ONES} for value in values])
+    text = failed("negative_raises", method, f"negative: {least}", index)
+    for value, reply in zip(values, replies, strict=True):
+        if value[0, 0] < 0:
+            assert reply == {"error": text}
+        else:
+            assert same(reply["y"], value + 1)
+
+
+def test_a_function_that_gives_a_model_the_wrong_shape(infer: Infer) -> None:
+    wide = np.ones((3, 2), np.float32)
+    text = "Given model input 0 size 24 not match the size 16 defined in model"
+    good, bad = infer("wrong_shape_for_the_model", [{"x1": SQUARE, "x2": ONES}, {"x1": wide, "x2": ONES}])
+    assert same(good["y"], SQUARE + 2)
+    assert bad == {"error": text}
+
+
+def test_tag(infer: Infer) -> None:
+    assert infer("with_a_tag", {"x": -SQUARE}) == {
+        "error": "Call My stage Failed, method: 'with_a_tag', stage index(begin with 1): 1, error msg: negative: -4.0"
+    }
