@@ -85,7 +85,13 @@ def main() -> int:
     """Measure, print, write; returns the exit code."""
     arguments = _parse_arguments()
     rows = [
-        Row(f"{interface} {method}, {count} instance{'s' if count > 1 else ''}", interface, method, count, clients)
+        Row(
+            f"{interface} {method}, {count} instance{'s' if count > 1 else ''}",
+            interface,
+            method,
+            count,
+            clients,
+        )
         for interface, method, counts in (
             ("grpc", "add", (1, 32)),
             ("grpc", "identity", (1, 32)),
@@ -97,9 +103,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         print("Exporting the model and starting the servers ...", flush=True)
         ours = stack.enter_context(_server_under_test(Path(folder)))
-        floors = {
-            interface: stack.enter_context(_floor(interface)) for interface in ("grpc", "rest")
-        }
+        floors = {interface: stack.enter_context(_floor(interface)) for interface in ("grpc", "rest")}
         memory = _memory_line(ours)
         table = [_measure(row, ours, floors[row.interface], arguments) for row in rows]
     report = {"machine": _machine(), "memory": memory, "rows": table}

@@ -58,7 +58,9 @@ async def run_clients(
     return Load(len(latencies), wrong, elapsed, 1000 * cuts[49], 1000 * cuts[98])
 
 
-async def grpc_load(address: str, method: str, body: bytes, expected: bytes, clients: int, seconds: float) -> Load:
+async def grpc_load(
+    address: str, method: str, body: bytes, expected: bytes, clients: int, seconds: float
+) -> Load:
     """Load a gRPC server over one channel per client, at most eight."""
     channels = [
         grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
@@ -79,7 +81,9 @@ async def grpc_load(address: str, method: str, body: bytes, expected: bytes, cli
             await channel.close()
 
 
-async def rest_load(address: str, path: str, body: bytes, expected: bytes, clients: int, seconds: float) -> Load:
+async def rest_load(
+    address: str, path: str, body: bytes, expected: bytes, clients: int, seconds: float
+) -> Load:
     """Load a REST server over one kept-alive connection per client."""
     host, port = address.rsplit(":", 1)
     head = f"POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {len(body)}\r\n\r\n".encode()

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "mindspore_serving"
 # Lowest first. Modules of one entry may import each other; of two entries on one level, neither imports the other.
 LAYERS: list[dict[str, list[str]]] = [
     {"ground": ["", "errors", "log", "check_type", "proto"]},
-    {"data": ["tensor", "signature"]},
+    {"data": ["tensor", "signature", "wire"]},
     {
         "client": ["client"],
         "config": [

@@ -17,7 +17,7 @@ import grpc
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from mindspore_serving.client.python import wire
+from mindspore_serving import wire
 from mindspore_serving.errors import ServingError
 from mindspore_serving.proto import ms_service_pb2
 from mindspore_serving.tensor import NUMPY_OF, DataType

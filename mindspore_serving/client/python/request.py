@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from mindspore_serving.client.python import wire
+from mindspore_serving import wire
 from mindspore_serving.errors import InvalidParameter
 from mindspore_serving.proto import ms_service_pb2
 from mindspore_serving.tensor import DATA_TYPE_OF, Array, DataType

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from mindspore_serving import wire
 from mindspore_serving.errors import FailedRows, Failure, InvalidInput
 from mindspore_serving.proto import ms_service_pb2
-from mindspore_serving.server.frontend.wire_layout import LayoutMemory, read_varint, reply_layout
+from mindspore_serving.server.frontend.wire_layout import LayoutMemory, reply_layout
 from mindspore_serving.server.master.request import Reply
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import (
@@ -23,8 +24,6 @@ from mindspore_serving.tensor import (
     check_shape_and_size,
     runs_of_equal,
 )
-
-_SPEC_TAG = 0x0A
 
 
 class PredictCall:
@@ -118,12 +117,12 @@ class PredictCall:
 def _end_of_spec(message: bytes) -> int:
     """Where the leading target ends; 0 if the message does not start with exactly one."""
     try:
-        if message[0] != _SPEC_TAG:
+        if message[0] != wire.SPEC:
             return 0
-        length, start = read_varint(message, 1)
+        length, start = wire.read_varint(message, 1)
         end = start + length
         # A second target later in the message would replace the first one; instances come next in all clients.
-        return end if end < len(message) and message[end] != _SPEC_TAG else 0
+        return end if end < len(message) and message[end] != wire.SPEC else 0
     except (IndexError, ValueError):
         return 0
 

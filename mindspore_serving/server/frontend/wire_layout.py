@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mindspore_serving import wire
+from mindspore_serving.proto import ms_service_pb2
 from mindspore_serving.tensor import NUMPY_OF, Array, Rows, Specs, TensorSpec
 
 _COLUMN_COPY_LIMIT = 4096
@@ -28,36 +30,6 @@ _COLUMN_COPY_LIMIT = 4096
 _REMEMBERED = 256
 _LARGEST_FIXED = 4096
 """Bytes beside the tensors' data up to which a layout is worth remembering."""
-
-INSTANCE_TAG_OF_REQUEST = 0x12
-INSTANCE_TAG_OF_REPLY = 0x1A
-
-
-def varint(number: int) -> bytes:
-    """A non-negative number as a protobuf varint."""
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
-
-
-def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """The varint at a position, and the position after it.
-
-    Raises:
-        ValueError: It has more than ten bytes.
-        IndexError: The data ends inside it.
-    """
-    number = 0
-    for shift in range(0, 70, 7):
-        byte = data[at]
-        at += 1
-        number |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return number, at
-    raise ValueError(f"no varint at byte {at}")
 
 
 def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
@@ -68,12 +40,12 @@ def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
         IndexError: They end too early.
     """
     while at < end:
-        tag, at = read_varint(data, at)
+        tag, at = wire.read_varint(data, at)
         if tag & 7 == 0:
-            value, at = read_varint(data, at)
+            value, at = wire.read_varint(data, at)
             yield tag, value, value
         elif tag & 7 == 2:
-            length, at = read_varint(data, at)
+            length, at = wire.read_varint(data, at)
             if at + length > end:
                 raise ValueError("a field is longer than its message")
             yield tag, at, at + length
@@ -169,9 +141,9 @@ class LayoutMemory:
 def _stride_at(message: bytes, at: int) -> int:
     """Length of the serialised instance at a position, 0 if there is none."""
     try:
-        if message[at] != INSTANCE_TAG_OF_REQUEST:
+        if message[at] != wire.INSTANCE_OF_REQUEST:
             return 0
-        length, start = read_varint(message, at + 1)
+        length, start = wire.read_varint(message, at + 1)
     except (IndexError, ValueError):
         return 0
     return start - at + length
@@ -205,14 +177,14 @@ def _layout_of_instance(message: bytes, at: int, specs: Specs) -> RequestLayout 
 
 def _data_places(message: bytes, at: int, stride: int) -> Iterator[tuple[str, tuple[int, int]]]:
     """(input name, (start, stop) of its data) for each tensor of the instance at a position."""
-    _, body = read_varint(message, at + 1)
+    _, body = wire.read_varint(message, at + 1)
     for tag, start, stop in _fields(message, body, at + stride):
-        if tag != 0x0A:
+        if tag != wire.ENTRY:
             raise ValueError("an instance holds something else than items")
         entry = {field: (low, high) for field, low, high in _fields(message, start, stop)}
-        key, value = entry[0x0A], entry.get(0x12, (0, 0))
+        key, value = entry[wire.NAME], entry.get(wire.TENSOR, (0, 0))
         tensor = {field: (low, high) for field, low, high in _fields(message, *value)}
-        yield message[key[0] : key[1]].decode(), tensor.get(0x1A, (0, 0))
+        yield message[key[0] : key[1]].decode(), tensor.get(wire.ARRAY_DATA, (0, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +227,7 @@ def reply_layout(specs: Specs) -> ReplyLayout | None:
         return None
     heads = [_item_head(spec) for spec in specs]
     length = sum(len(head) + spec.byte_size for head, spec in zip(heads, specs, strict=True))
-    heads[0] = bytes([INSTANCE_TAG_OF_REPLY]) + varint(length) + heads[0]
+    heads[0] = wire.head_of_field(wire.INSTANCE_OF_REPLY, length) + heads[0]
     template, starts = bytearray(), []
     for head, spec in zip(heads, specs, strict=True):
         template += head
@@ -266,11 +238,6 @@ def reply_layout(specs: Specs) -> ReplyLayout | None:
 
 def _item_head(spec: TensorSpec) -> bytes:
     """One entry of `Instance.items` up to the tensor's data, which comes last."""
-    dims = b"".join(varint(dim) for dim in spec.shape)
-    packed = b"\x0a" + varint(len(dims)) + dims if dims else b""
-    head = b"\x0a" + varint(len(packed)) + packed
-    head += b"\x10" + varint(spec.dtype) + b"\x1a" + varint(spec.byte_size)
-    name = spec.name.encode()
-    entry = b"\x0a" + varint(len(name)) + name
-    entry += b"\x12" + varint(len(head) + spec.byte_size) + head
-    return b"\x0a" + varint(len(entry) + spec.byte_size) + entry
+    bare = ms_service_pb2.Tensor(dtype=int(spec.dtype))  # type: ignore[arg-type]  # an int at run time
+    bare.shape.dims.extend(spec.shape)
+    return wire.head_of_entry(spec.name.encode(), bare.SerializeToString(), wire.ARRAY_DATA, spec.byte_size)

@@ -26,15 +26,37 @@ ARRAY_DATA = 0x1A
 TEXT_DATA = 0x22
 
 
+def varint(number: int) -> bytes:
+    """A non-negative number as a varint: 7 bits of it in each byte, the lowest first."""
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """The varint at a position, and the position after it.
+
+    Raises:
+        ValueError: It has more than ten bytes.
+        IndexError: The data ends inside it.
+    """
+    number = 0
+    for shift in range(0, 70, 7):
+        byte = data[at]
+        at += 1
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number, at
+    raise ValueError(f"no varint at byte {at}")
+
+
 @lru_cache(1024)
 def head_of_field(tag: int, size: int) -> bytes:
-    """Tag and size of a field; a varint has 7 bits of the number in each byte, the lowest first."""
-    head = bytearray([tag])
-    while size > 0x7F:
-        head.append(size & 0x7F | 0x80)
-        size >>= 7
-    head.append(size)
-    return bytes(head)
+    """Tag and size of a field."""
+    return bytes([tag]) + varint(size)
 
 
 def head_of_entry(name: bytes, shape_and_type: bytes, data_tag: int, data_size: int) -> bytes:
