@@ -328,3 +328,16 @@ def test_the_state_shows_in_the_repr(dispatcher: Dispatcher) -> None:
         assert "LOST" in repr(worker.copy)
 
     run(dispatcher, test)
+
+
+def test_a_huge_request_comes_back_whole_and_in_order(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        future = submit(dispatcher, 5000)
+        while not future.done():
+            await turn()
+            while worker.batches:
+                worker.answer(worker.batches.pop(0))
+        assert numbers_in(await future) == list(range(5000))
+
+    run(dispatcher, test)

@@ -19,6 +19,10 @@ Reply: TypeAlias = "list[Group]"
 """Outcome of every instance of a request, in request order."""
 
 
+LARGEST_PIECE = 1024
+"""Instances of one piece: each batch that takes a part of a piece costs a copy of its references to text."""
+
+
 class Request:
     """Instances of one client call, and their outcomes as they come in.
 
@@ -96,9 +100,11 @@ class Piece:
 
 
 def pieces_of(request: Request) -> list[Piece]:
-    """All instances of a new request, one piece per block."""
+    """All instances of a new request, a piece or several per block."""
     pieces, start = [], 0
     for block in request.blocks:
-        pieces.append(Piece(request, start, block))
+        for low in range(0, block.count, LARGEST_PIECE):
+            high = min(low + LARGEST_PIECE, block.count)
+            pieces.append(Piece(request, start + low, block.take(low, high)))
         start += block.count
     return pieces
