@@ -204,11 +204,16 @@ def serving(
         _end(running)
 
 
+def _own_environment() -> dict[str, str]:
+    """The environment without what MindSpore changed in it when a test imported it."""
+    return {k: v for k, v in os.environ.items() if k != "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"}
+
+
 def _start(script: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, str(script), *arguments],
         cwd=script.parent,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+        env={**_own_environment(), "PYTHONUNBUFFERED": "1", **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -169,7 +169,9 @@ class Server:
         earlier = self._earlier_handlers.get(number)
         if callable(earlier):
             earlier(number, frame)
-        elif earlier == signal.SIG_DFL:
+        elif number == signal.SIGINT:  # ignored before, as in a script that was started in the background
+            signal.default_int_handler(number, frame)
+        else:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 

@@ -8,7 +8,7 @@ import pytest
 from mindspore_serving.errors import FailedRows, Failure, InvalidInput, StatusCode
 from mindspore_serving.proto import ms_service_pb2
 from mindspore_serving.server.frontend import predict_codec
-from mindspore_serving.server.frontend.predict_codec import DecodeError, PredictCall, encode_reply
+from mindspore_serving.server.frontend.predict_codec import UNDECODABLE, PredictCall, encode_reply
 from mindspore_serving.server.frontend.wire_layout import LayoutMemory, reply_layout
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import DATA_TYPE_OF, NUMPY_OF, Array, Rows, join_rows
@@ -105,7 +105,7 @@ def test_a_changed_byte_never_changes_more_than_the_library_says() -> None:
 def _read(message: bytes, layouts: LayoutMemory) -> tuple[str, object]:
     try:
         blocks = PredictCall(message).read_instances(METHOD, layouts)
-    except (InvalidInput, DecodeError) as error:
+    except (InvalidInput, *UNDECODABLE) as error:
         return type(error).__name__, str(error)
     return "rows", [(block.specs, [np.asarray(c).tobytes() for c in block.columns]) for block in blocks]
 

@@ -15,7 +15,7 @@ from mindspore_serving import log
 from mindspore_serving.errors import ServingError, StartUpError, SystemFailure
 from mindspore_serving.server.frontend.address import parse_socket_address
 from mindspore_serving.server.frontend.predict_codec import (
-    DecodeError,
+    UNDECODABLE,
     PredictCall,
     encode_failure,
     encode_reply,
@@ -73,7 +73,7 @@ class PredictHandler(grpc.GenericRpcHandler):
         """
         try:
             call = PredictCall(message)
-        except DecodeError:
+        except UNDECODABLE:
             await context.abort(grpc.StatusCode.INTERNAL, "Unable to parse request")
         try:
             route = self._dispatcher.resolve(call.name, call.method, call.version)
@@ -81,7 +81,7 @@ class PredictHandler(grpc.GenericRpcHandler):
             return encode_reply(call.spec_bytes, await self._dispatcher.submit(route, blocks))
         except ServingError as error:
             return encode_failure(call.spec_bytes, error.failure())
-        except DecodeError:
+        except UNDECODABLE:
             await context.abort(grpc.StatusCode.INTERNAL, "Unable to parse request")
         except Exception as error:  # whatever goes wrong here, the client gets an answer
             log.error("Predict call failed: %r", error, exc_info=True)

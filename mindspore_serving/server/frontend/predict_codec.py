@@ -25,6 +25,10 @@ from mindspore_serving.tensor import (
     runs_of_equal,
 )
 
+UNDECODABLE = (DecodeError, UnicodeDecodeError)
+"""What the protobuf library raises for bytes that are no message. Its implementation in Python, which MindSpore selects
+in processes that import it, finds text that is not UTF-8 only when a field is read."""
+
 
 class PredictCall:
     """One serialised request, its target read and its instances not yet.
@@ -248,4 +252,4 @@ def _write_tensor(tensor: Any, spec: TensorSpec, value: Any) -> None:
         tensor.data = value.tobytes()
 
 
-__all__ = ["DecodeError", "PredictCall", "encode_failure", "encode_reply"]
+__all__ = ["UNDECODABLE", "PredictCall", "encode_failure", "encode_reply"]
