@@ -218,6 +218,31 @@ def test_a_signal_ends_everything(tmp_path: Path, number_: signal.Signals) -> No
         assert "Traceback" not in server.output
 
 
+def test_a_signal_under_load_ends_everything(tmp_path: Path) -> None:
+    """All threads of the process are busy then, and any of them may be the one that the signal interrupts."""
+    with stages_server(tmp_path, 1) as server, ThreadPoolExecutor(8) as pool:
+        serving_now = threading.Barrier(9)
+
+        def ask_until_the_end(_: int) -> Any:
+            with Client(server.grpc, "stages", "twice") as client:
+                assert outcomes(client.infer(number(1), timeout=30)) == [2]
+                serving_now.wait(30)
+                while isinstance(reply := client.infer(number(1), timeout=30), list):
+                    assert outcomes(reply) == [2]
+                return reply
+
+        last = [pool.submit(ask_until_the_end, i) for i in range(8)]
+        serving_now.wait(30)
+        server.signal(signal.SIGTERM)
+        try:
+            server.wait(12)
+        finally:
+            kill(server.process.pid)
+        assert leftovers(server) == []
+        for reply in last:
+            assert "available" in reply.result()["error"]
+
+
 @pytest.mark.parametrize("end", ["SIGTERM", "twice"])
 def test_requests_under_way_are_answered_when_the_server_ends(tmp_path: Path, end: str) -> None:
     with Gate(tmp_path / "gate") as gate:

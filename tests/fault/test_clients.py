@@ -1,0 +1,458 @@
+"""Clients that go away, send nonsense, or are very many."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+
+from mindspore_serving.client import Client
+from mindspore_serving.client.python.async_client import AsyncClient
+from tests.server.gate import Gate
+from tests.server.http_requests import post, raw_connection, read_raw_reply
+from tests.serving import RunningServer, add_servable, free_port, running_script, serving
+
+# `batches` tells each batch that it gets, and waits at the gate before it answers.
+SERVABLE = """\
+import numpy as np
+
+from mindspore_serving.server import register
+
+
+def method(name, function, batch_size=None):
+    def one_stage(x):
+        return register.add_stage(function, x, outputs_count=1, batch_size=batch_size)
+
+    one_stage.__name__ = name
+    register.register_method(output_names=["y"])(one_stage)
+
+
+def twice(x):
+    return x * 2
+
+
+def batches(instances):
+    values = [int(x) for x, in instances]
+    with open("batches", "a") as file:
+        file.write(f"{values}\\n")
+    pass_gate()
+    return [x * 2 for x, in instances]
+
+
+def large(x):
+    return np.zeros(int(x), np.uint8)
+
+
+method("twice", twice)
+method("batches", batches, 8)
+method("large", large)
+"""
+
+LIMIT = 6
+
+
+class Door(Gate):
+    """A gate that can be left open."""
+
+    def open(self) -> None:
+        """Let everybody through from now on."""
+
+        def let_through() -> None:
+            with contextlib.suppress(OSError):  # nobody has come for long, or the gate is gone
+                while True:
+                    self.hold().release()
+
+        threading.Thread(target=let_through, daemon=True).start()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """The servable with one worker; for tests that leave nothing waiting."""
+    folder = tmp_path_factory.mktemp("clients")
+    with Door(folder / "gate") as gate:
+        add_servable(folder, "one", gate.source + SERVABLE, ())
+        with serving(folder, ['".", "one", 0']) as running:
+            yield running
+
+
+@pytest.fixture
+def gated(tmp_path: Path) -> Iterator[tuple[RunningServer, Door]]:
+    """The servable with one worker, at most LIMIT unanswered requests, and its gate."""
+    grpc, rest = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    with Door(tmp_path / "gate") as gate:
+        add_servable(tmp_path, "one", gate.source + SERVABLE, ())
+        script = tmp_path / "start_server.py"
+        script.write_text(
+            "from mindspore_serving import server\n"
+            f"server.master.context.set_max_enqueued_requests({LIMIT})\n"
+            'server.start_servables(server.ServableStartConfig(".", "one", 0))\n'
+            f"server.start_grpc_server({grpc!r})\n"
+            f"server.start_restful_server({rest!r})\n"
+            'print("up", flush=True)\n'
+        )
+        with running_script(script, environment={"SERVING_BACKEND": "stub"}) as running:
+            running.wait_for_line("up")
+            yield RunningServer(running.process, tmp_path, running.lines, grpc=grpc, rest=rest), gate
+
+
+def number(value: int) -> dict[str, Any]:
+    return {"x": np.array(value, np.int64)}
+
+
+def doubled(replies: Any) -> list[int]:
+    assert isinstance(replies, list), replies
+    return [int(reply["y"]) for reply in replies]
+
+
+def body(*values: int, method: str = "batches") -> bytes:
+    content = json.dumps({"instances": [{"x": value} for value in values]}).encode()
+    head = (
+        f"POST /model/one:{method} HTTP/1.1\r\nHost: localhost\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+    )
+    return head.encode() + content
+
+
+def assert_serves(server: RunningServer) -> None:
+    """Both front ends answer, and the worker is the one that it was."""
+    with Client(server.grpc, "one", "twice") as client:
+        assert doubled(client.infer([number(i) for i in range(5)], timeout=20)) == [0, 2, 4, 6, 8]
+    reply = post(server.rest, "/model/one:twice", {"instances": [{"x": 21}]})
+    assert (reply.status, reply.text) == (200, '{"instances":[{"y":42}]}')
+
+
+def wait_for_arrival(server: RunningServer) -> None:
+    """Return once the main process has seen all that was sent before on this kind of connection."""
+    with Client(server.grpc, "one", "no_such_method") as client:
+        assert "method is not available" in client.infer(number(1), timeout=20)["error"]
+
+
+def told_batches(server: RunningServer) -> list[list[int]]:
+    return [json.loads(line) for line in (server.folder / "batches").read_text().splitlines()]
+
+
+# ---- clients that go away
+
+
+@pytest.mark.parametrize("when", ["in the queue", "in a batch"])
+def test_one_of_four_requests_of_a_batch_is_cancelled(gated: tuple[RunningServer, Door], when: str) -> None:
+    server, gate = gated
+
+    async def cancel(task: asyncio.Task[Any]) -> None:
+        task.cancel()
+        await asyncio.wait([task])
+        await asyncio.to_thread(wait_for_arrival, server)
+
+    async def run() -> None:
+        async with AsyncClient(server.grpc, "one", "batches") as client:
+            first = asyncio.create_task(client.infer(number(0)))
+            held = await asyncio.to_thread(gate.hold)
+            second = asyncio.create_task(client.infer(number(1)))  # takes the worker's other slot
+            await asyncio.to_thread(wait_for_arrival, server)
+            four = [asyncio.create_task(client.infer(number(i))) for i in range(2, 6)]
+            await asyncio.to_thread(wait_for_arrival, server)
+            if when == "in the queue":
+                await cancel(four[1])
+            while 4 not in told_batches(server)[-1]:
+                held.release()
+                held = await asyncio.to_thread(gate.hold)
+            if when == "in a batch":
+                await cancel(four[1])
+            gate.open()
+            held.release()
+            others = await asyncio.wait_for(asyncio.gather(first, second, four[0], four[2], four[3]), 20)
+            assert [doubled(reply) for reply in others] == [[0], [2], [4], [8], [10]]
+            assert four[1].cancelled()
+
+    asyncio.run(run())
+    shared = next(batch for batch in told_batches(server) if 4 in batch)
+    assert set(shared) >= {2, 4, 5}, "they did not share a batch"
+    assert (3 in shared) == (when == "in a batch")
+    assert_serves(server)
+
+
+def test_cancelled_requests_do_not_count_as_unanswered(gated: tuple[RunningServer, Door]) -> None:
+    server, gate = gated
+
+    async def run() -> None:
+        async with (
+            AsyncClient(server.grpc, "one", "batches") as client,
+            AsyncClient(server.grpc, "one", "twice") as other,
+        ):
+            for round_ in range(4):
+                tasks = [asyncio.create_task(client.infer(number(i))) for i in range(LIMIT)]
+                if round_ == 0:
+                    held = await asyncio.to_thread(gate.hold)
+                await asyncio.to_thread(wait_for_arrival, server)
+                assert not any(task.done() for task in tasks)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+                await asyncio.to_thread(wait_for_arrival, server)
+            calls = asyncio.gather(*(other.infer(number(i)) for i in range(LIMIT)))
+            await asyncio.to_thread(wait_for_arrival, server)
+            gate.open()
+            held.release()
+            replies = await asyncio.wait_for(calls, 20)
+            assert [doubled(reply) for reply in replies] == [[2 * i] for i in range(LIMIT)]
+
+    asyncio.run(run())
+    assert_serves(server)
+
+
+@pytest.mark.parametrize("where", ["headers", "body", "after the request"])
+def test_rest_clients_that_close_their_connection(gated: tuple[RunningServer, Door], where: str) -> None:
+    server, gate = gated
+    with raw_connection(server.rest) as patient:
+        patient.sendall(body(1, 2))
+        held = gate.hold()
+        message = body(3, 4, 5)
+        cut = {"headers": 30, "body": len(message) - 5, "after the request": len(message)}[where]
+        for i in range(3 * LIMIT):  # more than may be unanswered at a time
+            with raw_connection(server.rest) as hasty:
+                if i % 2:  # a reset instead of an orderly end
+                    hasty.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                hasty.sendall(message[:cut])
+        wait_for_arrival(server)
+        gate.open()
+        held.release()
+        patient.settimeout(20)
+        assert read_raw_reply(patient).text == '{"instances":[{"y":2},{"y":4}]}'
+    assert_serves(server)
+
+
+def test_a_client_that_never_reads_its_reply(server: RunningServer) -> None:
+    connections = []
+    for _ in range(5):
+        connection = socket.create_connection(("127.0.0.1", int(server.rest.rpartition(":")[2])))
+        connection.sendall(body(2 << 20, method="large"))
+        connections.append(connection)
+    assert_serves(server)
+    for connection in connections:
+        connection.close()
+    assert_serves(server)
+
+
+# ---- nonsense
+
+GARBAGE = {
+    "zeros": bytes(4096),
+    "random": random.Random(7).randbytes(1 << 16),
+    "text": b"hello\r\n\r\n" * 100,
+    "http 0.9": b"GET /\r\n",
+    "http 1.1": b"POST /model/one:twice HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
+    "two lengths": b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+    "bad chunk": b"POST /model/one:twice HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc",
+    "long line": b"POST /" + b"a" * (1 << 20) + b" HTTP/1.1\r\n\r\n",
+    "many headers": b"POST / HTTP/1.1\r\n" + b"a: b\r\n" * 100_000 + b"\r\n",
+    "http 2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 1000,
+    "tls": bytes.fromhex("160301020001fc0303") + bytes(500),
+}
+
+
+@pytest.mark.parametrize("port", ["grpc", "rest"])
+@pytest.mark.parametrize("kind", GARBAGE)
+def test_garbage_on_a_port(server: RunningServer, port: str, kind: str) -> None:
+    workers = server.workers()
+    address = server.grpc if port == "grpc" else server.rest
+    for _ in range(3):
+        with raw_connection(address) as connection:
+            try:
+                connection.sendall(GARBAGE[kind])
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(1 << 16):  # the server ends the connection; it does not wait for more
+                    pass
+            except TimeoutError:
+                raise
+            except OSError:
+                pass  # it was ended before all was sent
+    assert_serves(server)
+    assert server.workers() == workers
+
+
+def frame(kind: int, content: bytes, length: int | None = None) -> bytes:
+    """A frame as the channel has it: length, kind, three bytes of padding, body."""
+    return struct.pack("<IB3x", len(content) if length is None else length, kind) + content
+
+
+def control(kind: int, **fields: Any) -> bytes:
+    return frame(kind, json.dumps(fields).encode())
+
+
+METHOD = {
+    "name": "twice",
+    "input_names": ["x"],
+    "batch_limit": 64,
+    "fill": 1,
+    "only_model_stages": False,
+}
+REGISTER, START_FAILED, EXITING, STOP, BATCH, RESULT = range(1, 7)
+
+FRAMES = {
+    "random bytes": random.Random(3).randbytes(4096),
+    "kind 0": frame(0, b"{}"),
+    "kind 99": frame(99, b"{}"),
+    "kind 255": frame(255, b""),
+    "huge length": frame(RESULT, b"", 0xFFFFFFFF),
+    "half a head": frame(REGISTER, b"{}")[:5],
+    "half a frame": frame(REGISTER, b"x" * 1000)[:500],
+    "large and half": frame(RESULT, bytes(1 << 20), 1 << 29),
+    "no json": frame(REGISTER, b"not json"),
+    "empty": frame(REGISTER, b""),
+    "list for fields": frame(REGISTER, b"[1, 2]"),
+    "null for fields": frame(REGISTER, b"null"),
+    "deep": frame(REGISTER, b"[" * 100_000),
+    "no fields": control(REGISTER),
+    "unknown field": control(REGISTER, worker=0, pid=1, methods=[], own_device=True, more=1),
+    "text for a number": control(REGISTER, worker="0", pid="1", methods=[], own_device=True),
+    "number out of range": control(REGISTER, worker=10**18, pid=1, methods=[], own_device=True),
+    "negative number": control(REGISTER, worker=-1, pid=1, methods=[], own_device=True),
+    "foreign process": control(REGISTER, worker=0, pid=1, methods=[METHOD], own_device=True),
+    "number for methods": control(REGISTER, worker=0, pid=1, methods=5, own_device=True),
+    "odd methods": control(
+        REGISTER, worker=0, pid=1, methods=[{"name": 1, "input_names": None}], own_device=True
+    ),
+    "failure of nobody": control(START_FAILED, worker=7, reason="x"),
+    "failure without reason": control(START_FAILED, worker=0),
+    "text for a worker": control(START_FAILED, worker="zero", reason="x"),
+    "exit of nobody": control(EXITING),
+    "stop": control(STOP),
+    "batch": frame(BATCH, bytes(64)),
+    "result of nobody": frame(RESULT, struct.pack("<IHHIHH", 0, 0, 0, 0, 1, 0)),
+    "short result": frame(RESULT, b"\x01"),
+    "result that promises too much": frame(RESULT, struct.pack("<IHHIHH", 0, 0, 60000, 0, 1, 0)),
+    "slot out of range": frame(RESULT, struct.pack("<IHHIHH", 0, 60000, 1, 0, 1, 0) + bytes(32)),
+}
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_garbage_on_the_channel_of_workers(server: RunningServer, kind: str) -> None:
+    workers = server.workers()
+    [path] = (server.folder / "unix_socket_files").iterdir()
+    for ending in ("close", "wait"):
+        with socket.socket(socket.AF_UNIX) as stranger:
+            stranger.connect(os.path.relpath(path))
+            stranger.settimeout(20)
+            with contextlib.suppress(ConnectionError):
+                stranger.sendall(FRAMES[kind])
+                if ending == "wait" and kind not in ("half a head", "half a frame", "large and half"):
+                    if kind.startswith("failure of") or kind in ("random bytes",):
+                        stranger.shutdown(socket.SHUT_WR)
+                    while stranger.recv(4096):  # who breaks the protocol is cut off
+                        pass
+    assert_serves(server)
+    assert server.workers() == workers
+    assert "Traceback" not in server.output
+
+
+def test_the_channel_is_closed_to_other_users(server: RunningServer) -> None:
+    folder = server.folder / "unix_socket_files"
+    [path] = folder.iterdir()
+    assert path.stat().st_mode & 0o077 == 0
+    assert folder.stat().st_mode & 0o077 == 0
+
+
+# ---- very many
+
+
+def test_2000_grpc_requests_at_once(server: RunningServer) -> None:
+    async def ask(client: AsyncClient, i: int) -> bool:
+        values = range(i, i + 1 + i % 3)
+        return doubled(await client.infer([number(value) for value in values])) == [2 * v for v in values]
+
+    async def run() -> int:
+        async with AsyncClient(server.grpc, "one", "twice") as client:
+            return sum(await asyncio.gather(*(ask(client, i) for i in range(2000))))
+
+    assert asyncio.run(run()) == 2000
+
+
+def test_1000_rest_requests_at_once(server: RunningServer) -> None:
+    async def ask(session: aiohttp.ClientSession, i: int) -> bool:
+        content = {"instances": [{"x": i}, {"x": -i}]}
+        async with session.post(server.url("/model/one:twice"), json=content) as reply:
+            return await reply.json() == {"instances": [{"y": 2 * i}, {"y": -2 * i}]}
+
+    async def run() -> int:
+        connector = aiohttp.TCPConnector(limit=500)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            return sum(await asyncio.gather(*(ask(session, i) for i in range(1000))))
+
+    assert asyncio.run(run()) == 1000
+
+
+@pytest.mark.parametrize("kind", ["grpc", "rest"])
+def test_a_full_queue_refuses_at_once_and_answers_what_it_took(
+    gated: tuple[RunningServer, Door], kind: str
+) -> None:
+    server, gate = gated
+    text = f"Serving Error: enqueued requests count exceeds the limit {LIMIT}"
+
+    async def by_grpc(i: int) -> int | None:
+        async with AsyncClient(server.grpc, "one", "batches") as client:
+            reply = await client.infer(number(i))
+        if isinstance(reply, dict):
+            assert reply == {"error": text}
+            return None
+        return doubled(reply)[0]
+
+    async def by_rest(i: int) -> int | None:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(server.url("/model/one:batches"), json={"instances": [{"x": i}]}) as reply,
+        ):
+            content = await reply.json()
+            if reply.status == 429:
+                assert content == {"error_msg": text}
+                assert int(reply.headers["Retry-After"]) >= 1
+                return None
+            assert reply.status == 200
+            return int(content["instances"][0]["y"])
+
+    async def run() -> None:
+        ask = by_grpc if kind == "grpc" else by_rest
+        tasks = {asyncio.create_task(ask(i)): i for i in range(4 * LIMIT)}
+        held = await asyncio.to_thread(gate.hold)
+        pending = set(tasks)
+        while len(pending) > LIMIT:  # refused while the worker is held
+            done, pending = await asyncio.wait(pending, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+            assert done, f"{len(pending)} requests wait, {LIMIT} may"
+            assert all(task.result() is None for task in done)
+        gate.open()
+        held.release()
+        await asyncio.wait(pending, timeout=20)
+        answered = {i: task.result() for task, i in tasks.items() if task.result() is not None}
+        assert len(answered) == LIMIT
+        assert all(value == 2 * i for i, value in answered.items())
+
+    asyncio.run(run())
+    assert_serves(server)
+
+
+def test_idle_connections_disturb_nobody(tmp_path: Path) -> None:
+    with Door(tmp_path / "gate") as gate:
+        add_servable(tmp_path, "one", gate.source + SERVABLE, ())
+        with serving(tmp_path, ['".", "one", 0']) as server, contextlib.ExitStack() as opened:
+            for address in (server.grpc, server.rest):
+                for i in range(200):
+                    connection = opened.enter_context(raw_connection(address))
+                    if i % 4 == 1:
+                        connection.sendall(b"P")
+                    if i % 4 == 2 and address == server.rest:
+                        connection.sendall(body(1, method="twice")[:-1])
+            assert_serves(server)
+            server.signal(15)
+            server.wait(12)  # nor do they hold up the end
+            assert server.workers() == []
