@@ -5,14 +5,12 @@ from __future__ import annotations
 import atexit
 import functools
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
-from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
 from mindspore_serving import log
@@ -20,6 +18,7 @@ from mindspore_serving.check_type import check_bool, check_int, check_str
 from mindspore_serving.errors import InvalidParameter, StartUpError
 from mindspore_serving.server._loop_thread import LoopThread
 from mindspore_serving.server._servable_local import ServableStartConfig, merge_config
+from mindspore_serving.server._stop_request import StopRequest
 from mindspore_serving.server.device import supported_device_types
 from mindspore_serving.server.frontend.grpc_service import GrpcServer, check_grpc_address
 from mindspore_serving.server.frontend.rest_gateway import RestServer, check_rest_address
@@ -36,7 +35,6 @@ _SIGNAL_POLL_S = 0.1
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 class Server:
@@ -50,9 +48,7 @@ class Server:
         self._supervisor: Supervisor | None = None
         self._grpc: GrpcServer | None = None
         self._rest: RestServer | None = None
-        self._stop_wanted = threading.Event()
-        self._signal = 0
-        self._earlier_handlers: dict[int, _Handler] = {}
+        self._stop_request = StopRequest()
 
     @property
     def running(self) -> bool:
@@ -91,10 +87,8 @@ class Server:
             if self._supervisor is not None:
                 raise StartUpError("Raise failed: Serving Error: Master gRPC server is already running")
             thread, dispatcher = self._begin()
-            self._stop_wanted.clear()
-            self._signal = 0
-            self._catch_signals()
-            self._supervisor = Supervisor(dispatcher, Path.cwd(), self._stop_wanted.set)
+            self._stop_request.begin()
+            self._supervisor = Supervisor(dispatcher, Path.cwd(), self._stop_request.want)
             started = thread.submit(self._supervisor.start(plans, _say))
         self._wait_for_start(started)
         threading.Thread(target=self._keep_alive, name="serving monitor", daemon=False).start()
@@ -112,7 +106,8 @@ class Server:
                 if part is not None:
                     self._end(self._thread.submit(part.stop()), part)
             self._grpc = self._rest = self._supervisor = self._dispatcher = None
-            self._stop_wanted.set()
+            self._stop_request.end()
+            self._stop_request.want()
 
     def _begin(self) -> tuple[LoopThread, Dispatcher]:
         """Loop and dispatcher, made at first use."""
@@ -135,45 +130,15 @@ class Server:
             try:
                 return started.result(_SIGNAL_POLL_S)
             except FutureTimeout:
-                if self._signal or self._stop_wanted.is_set():
+                if self._stop_request.wanted:
                     started.cancel()
                     raise StartUpError("Fail to start workers because of signal SIGINT or SIGTERM") from None
 
     def _keep_alive(self) -> None:
         """Body of the thread that keeps the process alive, and stops the server when that is wanted."""
-        self._stop_wanted.wait()
+        self._stop_request.wait()
         self.stop()
-        if self._signal and threading.main_thread().is_alive():
-            # The user's script is still busy with something: let the signal have its usual effect on it.
-            signal.pthread_kill(threading.main_thread().ident or 0, self._signal)
-
-    def _catch_signals(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            log.warning(
-                "start_servables is not called in the main thread: Ctrl+C and SIGTERM are not handled"
-            )
-            return
-        for number in (signal.SIGINT, signal.SIGTERM):
-            handler = signal.getsignal(number)
-            if handler != self._on_signal:
-                self._earlier_handlers[number] = handler
-                signal.signal(number, self._on_signal)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._supervisor is not None and not self._stop_wanted.is_set():
-            self._signal = number
-            self._stop_wanted.set()
-            return
-        if self._supervisor is not None:  # being stopped already
-            return
-        earlier = self._earlier_handlers.get(number)
-        if callable(earlier):
-            earlier(number, frame)
-        elif number == signal.SIGINT:  # ignored before, as in a script that was started in the background
-            signal.default_int_handler(number, frame)
-        else:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+        self._stop_request.raise_in_main_thread()
 
 
 _server = Server()

@@ -24,7 +24,7 @@ LAYERS: list[dict[str, list[str]]] = [
     {"register": ["server.register"], "channel": ["server.channel"]},
     {"master": ["server.master"], "worker": ["server.worker"]},
     {"frontend": ["server.frontend"]},
-    {"start-up": ["server._server", "server._loop_thread"]},
+    {"start-up": ["server._server", "server._loop_thread", "server._stop_request"]},
 ]
 # `server/__init__.py` offers the public names: it refers upwards, lazily, and is a mere folder to everybody else.
 FACADE = "server"

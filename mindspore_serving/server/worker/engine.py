@@ -5,8 +5,8 @@ with others of the same stage (or, at a model, of any method), runs, and its row
 leave with their error. When all rows of a batch have left, its last result is sent.
 
 The engine runs on the worker's main thread: functions of users need not be thread-safe. Only `run_model_step` may be
-called from one other thread as well, so that a model runs while the next instances are prepared; finished chunks come
-back through `collect`.
+called from one other thread as well, also at the same time, so that a model runs while the next instances are
+prepared; finished chunks come back through `collect`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from mindspore_serving.tensor import DataType, runs_of_equal
 
 _SLICED = 64
 """Most rows of one step of a function that takes one instance; a time slice ends the step earlier if they are slow."""
+QUICK_MODEL_S = 0.001
+"""Below this time for a batch, a model runs on the main thread if nothing waits for a function."""
 PARTIAL_REPLY_S = 0.005
 """A batch that takes longer than this sends what is done already, so that nobody waits for slow batch-mates."""
 
@@ -254,6 +256,7 @@ class Engine:
         self._batch_sizes = batch_sizes
         self._model_queues: dict[str, ChunkQueue] = {key: ChunkQueue() for key in runners}
         self._model_turn = 0
+        self._model_seconds = 0.0
         self._turn = 0
         self._finished: deque[_Finished] = deque()
         self._send = send
@@ -284,6 +287,11 @@ class Engine:
         """Whether a chunk waits for a model."""
         return any(self._model_queues.values())
 
+    @property
+    def models_are_quick(self) -> bool:
+        """Whether models have run so briefly of late that another thread is not worth the hand-over."""
+        return self._model_seconds < QUICK_MODEL_S
+
     def run_function_step(self) -> bool:
         """Run one step of the next method that has work for a function: its latest stage with waiting rows.
 
@@ -312,7 +320,9 @@ class Engine:
             taken = queue.take(self._batch_sizes[key])
             if taken:
                 self._model_turn = at + 1
+                begin = time.monotonic()
                 self._run_model(self._runners[key][0], taken)
+                self._model_seconds += (time.monotonic() - begin - self._model_seconds) / 8
                 return True
         return False
 

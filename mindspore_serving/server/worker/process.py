@@ -87,8 +87,6 @@ class Worker:
 
     def run(self) -> int:
         """Serve until told to stop; returns the exit code."""
-        signal.signal(signal.SIGINT, self._on_signal)
-        signal.signal(signal.SIGTERM, self._on_signal)
         watch = threading.Thread(target=self._watch_parent, name="parent watch", daemon=True)
         watch.start()
         try:
@@ -107,6 +105,9 @@ class Worker:
             self._connection.close()
 
     def _serve(self, servable: LoadedServable) -> int:
+        # Until here a signal ends the process at once, whatever the servable is importing or loading.
+        signal.signal(signal.SIGINT, self._on_signal)
+        signal.signal(signal.SIGTERM, self._on_signal)
         place = self._place
         engine = Engine(list(servable.definition.methods.values()), servable.runners, self._connection.send)
         set_runtime(_runtime_of(servable))
@@ -139,10 +140,10 @@ class Worker:
             engine.collect()
             engine.run_function_step()
             busy = engine.has_function_work
-            if not separate:
+            if not separate or (engine.models_are_quick and not busy):
                 engine.run_model_step()
                 engine.collect()
-                busy = busy or engine.has_model_work
+                busy = engine.has_function_work or engine.has_model_work
             elif engine.has_model_work:
                 with self._model_work:
                     self._model_work.notify()
