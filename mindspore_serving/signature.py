@@ -30,11 +30,9 @@ class MethodSignature:
         batch_limit: Most instances of one message to a worker, at least 1.
         fill: Batch size that pays off to fill before instances are spread over idle copies; 1 where batches do not
             matter, the model's batch size where short batches would be padded.
-        only_model_stages: Whether every stage is a model.
     """
 
     name: str
     input_names: tuple[str, ...]
     batch_limit: int
     fill: int = 1
-    only_model_stages: bool = False

@@ -125,15 +125,6 @@ def join_columns(parts: Sequence[ColumnData]) -> ColumnData:
     return np.concatenate(cast("list[Array]", parts))
 
 
-def join_rows(parts: Sequence[Rows]) -> Rows:
-    """One block out of several with equal specs, in order."""
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-    columns = tuple(join_columns([part.columns[i] for part in parts]) for i in range(len(first.specs)))
-    return Rows(first.specs, columns, sum(part.count for part in parts))
-
-
 def runs_of_equal(keys: Sequence[Any]) -> Iterator[tuple[int, int]]:
     """(start, stop) of each longest run of equal neighbours in `keys`."""
     start = 0

@@ -296,7 +296,6 @@ METHOD = {
     "input_names": ["x"],
     "batch_limit": 64,
     "fill": 1,
-    "only_model_stages": False,
 }
 REGISTER, START_FAILED, EXITING, STOP, BATCH, RESULT = range(1, 7)
 
@@ -315,15 +314,13 @@ FRAMES = {
     "null for fields": frame(REGISTER, b"null"),
     "deep": frame(REGISTER, b"[" * 100_000),
     "no fields": control(REGISTER),
-    "unknown field": control(REGISTER, worker=0, pid=1, methods=[], own_device=True, more=1),
-    "text for a number": control(REGISTER, worker="0", pid="1", methods=[], own_device=True),
-    "number out of range": control(REGISTER, worker=10**18, pid=1, methods=[], own_device=True),
-    "negative number": control(REGISTER, worker=-1, pid=1, methods=[], own_device=True),
-    "foreign process": control(REGISTER, worker=0, pid=1, methods=[METHOD], own_device=True),
-    "number for methods": control(REGISTER, worker=0, pid=1, methods=5, own_device=True),
-    "odd methods": control(
-        REGISTER, worker=0, pid=1, methods=[{"name": 1, "input_names": None}], own_device=True
-    ),
+    "unknown field": control(REGISTER, worker=0, pid=1, methods=[], more=1),
+    "text for a number": control(REGISTER, worker="0", pid="1", methods=[]),
+    "number out of range": control(REGISTER, worker=10**18, pid=1, methods=[]),
+    "negative number": control(REGISTER, worker=-1, pid=1, methods=[]),
+    "foreign process": control(REGISTER, worker=0, pid=1, methods=[METHOD]),
+    "number for methods": control(REGISTER, worker=0, pid=1, methods=5),
+    "odd methods": control(REGISTER, worker=0, pid=1, methods=[{"name": 1, "input_names": None}]),
     "failure of nobody": control(START_FAILED, worker=7, reason="x"),
     "failure without reason": control(START_FAILED, worker=0),
     "text for a worker": control(START_FAILED, worker="zero", reason="x"),

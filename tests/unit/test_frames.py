@@ -23,7 +23,7 @@ from mindspore_serving.tensor import NUMPY_OF, DataType, Rows, TensorSpec
 from tests.unit.rows import numbered, numbers_in, rows_of, texts
 
 CONTROL = [
-    Register(3, 4711, (MethodSignature("m", ("x", "y"), 64, 32, True), MethodSignature("e", (), 1)), True),
+    Register(3, 4711, (MethodSignature("m", ("x", "y"), 64, 32), MethodSignature("e", (), 1))),
     StartFailed(0, "no such file 'ü'"),
     Exiting(),
     Stop(),

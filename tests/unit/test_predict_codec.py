@@ -11,7 +11,7 @@ from mindspore_serving.server.frontend import predict_codec
 from mindspore_serving.server.frontend.predict_codec import UNDECODABLE, PredictCall, encode_reply
 from mindspore_serving.server.frontend.wire_layout import LayoutMemory, reply_layout
 from mindspore_serving.signature import MethodSignature
-from mindspore_serving.tensor import DATA_TYPE_OF, NUMPY_OF, Array, Rows, join_rows
+from mindspore_serving.tensor import DATA_TYPE_OF, NUMPY_OF, Array, Rows
 from mindspore_serving.wire import read_varint, varint
 from tests.unit.rows import numbered, rows_of, texts
 
@@ -177,8 +177,3 @@ def test_text_outputs() -> None:
     tensors = [instance.items["y"] for instance in reply.instances]
     assert [tensor.bytes_val[0].decode() for tensor in tensors] == ["a", "é"]
     assert {tensor.dtype for tensor in tensors} == {13}
-
-
-def test_blocks_join_in_order() -> None:
-    joined = join_rows([numbered(2), numbered(3, 10)])
-    np.testing.assert_array_equal(joined.columns[0], [0, 1, 10, 11, 12])

@@ -697,25 +697,6 @@ def test_a_stage_belongs_into_a_method(servable: ServableDefinition) -> None:
     assert "add_stage" in refusal(add_stage, add_one, outputs_count=1)
 
 
-def test_methods_made_of_models_only(servable: ServableDefinition) -> None:
-    model = declare_model("tensor_add.mindir", "MindIR")
-
-    @register_method(output_names="y")
-    def plain(x1: Any, x2: Any) -> Any:
-        return add_stage(model, x1, x2, outputs_count=1)
-
-    @register_method(output_names="y")
-    def mixed(x1: Any, x2: Any) -> Any:
-        return add_stage(add_one, add_stage(model, x1, x2, outputs_count=1), outputs_count=1)
-
-    @register_method(output_names="y")
-    def echo(x: Any) -> Any:
-        return x
-
-    only = {name: method.only_model_stages for name, method in servable.methods.items()}
-    assert only == {"plain": True, "mixed": False, "echo": False}
-
-
 # ---- Model.call
 
 FORMS = (

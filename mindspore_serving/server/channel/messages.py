@@ -20,13 +20,11 @@ class Register:
         worker: Number that main gave this worker on its command line.
         pid: Process id.
         methods: What clients may call.
-        own_device: Whether the copy holds its models itself.
     """
 
     worker: int
     pid: int
     methods: tuple[MethodSignature, ...]
-    own_device: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,11 +96,6 @@ class MethodDefinition:
     stages: tuple[StageDefinition, ...]
     outputs: tuple[ValueRef, ...]
 
-    @property
-    def only_model_stages(self) -> bool:
-        """Whether every stage is a model, and there is one."""
-        return bool(self.stages) and all(stage.kind is StageKind.MODEL for stage in self.stages)
-
 
 class FunctionUse(NamedTuple):
     """How a function is used as a stage."""

@@ -118,7 +118,7 @@ class Worker:
             threading.Thread(target=self._run_models, args=(engine,), name="models", daemon=True).start()
         gc.collect()
         gc.freeze()  # what is loaded by now stays, and need not be looked at by later collections
-        self._connection.send(Register(self._number, os.getpid(), servable.methods, bool(servable.runners)))
+        self._connection.send(Register(self._number, os.getpid(), servable.methods))
         print(
             f"Serving: Start servable success, servable directory: '{place.directory}', servable name: "
             f"'{place.name}', version number: {place.version}",

@@ -223,5 +223,4 @@ def _signature_of(method: MethodDefinition, runners: Mapping[str, Sequence[Model
         input_names=method.input_names,
         batch_limit=max([MESSAGE_LIMIT, *sizes, *asked]),
         fill=max([1, *fixed]),
-        only_model_stages=method.only_model_stages,
     )
