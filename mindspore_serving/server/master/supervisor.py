@@ -82,11 +82,6 @@ class SupervisedWorker:
     def __repr__(self) -> str:
         return f"<SupervisedWorker {self.number} {self.plan.label} {self.status.name}>"
 
-    @property
-    def connected(self) -> bool:
-        """Whether its connection stands."""
-        return self.link is not None
-
     def move(self, status: WorkerStatus) -> None:
         """Change the status.
 
@@ -297,13 +292,12 @@ class Supervisor:
         """Return once the process is gone; a worker that closed its channel but lives is killed."""
         process = worker.process
         assert process is not None
-        while worker.connected:
+        ended = False
+        while worker.link is not None and not ended:
+            # What it wrote last, that it ends on purpose for example, may still be on its way: wait once more.
+            ended = process.exit_status() is not None
             await _wait(worker.changed, _WATCH_POLL_S)
             worker.changed.clear()
-            if worker.connected and process.exit_status() is not None:
-                # What it wrote last, that it ends on purpose for example, may still be on its way through the socket.
-                await _wait(worker.changed, _WATCH_POLL_S)
-                break
         await self._reap(process)
         self._take_out(worker)
         process.release()
