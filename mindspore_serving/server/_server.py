@@ -87,11 +87,13 @@ class Server:
             if self._supervisor is not None:
                 raise StartUpError("Raise failed: Serving Error: Master gRPC server is already running")
             thread, dispatcher = self._begin()
-            self._stop_request.begin()
+            generation = self._stop_request.begin()
             self._supervisor = Supervisor(dispatcher, Path.cwd(), self._stop_request.want)
             started = thread.submit(self._supervisor.start(plans, _say))
         self._wait_for_start(started)
-        threading.Thread(target=self._keep_alive, name="serving monitor", daemon=False).start()
+        threading.Thread(
+            target=self._keep_alive, args=(generation, self._supervisor), name="serving monitor", daemon=False
+        ).start()
 
     def stop(self) -> None:
         """End everything that is started; safe to call twice, and from any thread but the loop's."""
@@ -134,10 +136,13 @@ class Server:
                     started.cancel()
                     raise StartUpError("Fail to start workers because of signal SIGINT or SIGTERM") from None
 
-    def _keep_alive(self) -> None:
+    def _keep_alive(self, generation: int, supervisor: Supervisor) -> None:
         """Body of the thread that keeps the process alive, and stops the server when that is wanted."""
-        self._stop_request.wait()
-        self.stop()
+        self._stop_request.wait(generation)
+        with self._lock:
+            if self._supervisor is not supervisor:
+                return  # stopped already, and maybe started again
+            self.stop()
         self._stop_request.raise_in_main_thread()
 
 

@@ -36,20 +36,29 @@ class StopRequest:
         self.wanted = False
         self.signal = 0
         self._earlier: dict[int, _Handler] = {}
+        self._generation = 0
+        self._reading = threading.Lock()
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
 
-    def begin(self) -> None:
-        """Forget earlier wishes, and take signals as wishes from now on."""
-        with contextlib.suppress(BlockingIOError):
-            while self._reader.recv(4096, socket.MSG_DONTWAIT):
-                continue
-        self.active, self.wanted, self.signal = True, False, 0
+    def begin(self) -> int:
+        """Forget earlier wishes, and take signals as wishes from now on.
+
+        Returns:
+            What `wait` takes, to wait for wishes from now on. Who still waits for earlier ones returns.
+        """
+        self._generation += 1
+        self.want()
+        with self._reading:
+            with contextlib.suppress(BlockingIOError):
+                while self._reader.recv(4096, socket.MSG_DONTWAIT):
+                    continue
+            self.active, self.wanted, self.signal = True, False, 0
         if threading.current_thread() is not threading.main_thread():
             log.warning(
                 "start_servables is not called in the main thread: Ctrl+C and SIGTERM are not handled"
             )
-            return
+            return self._generation
         for number in _SIGNALS:
             handler = signal.getsignal(number)
             if handler != self._on_signal:
@@ -58,6 +67,7 @@ class StopRequest:
         earlier = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         if earlier not in (-1, self._writer.fileno()):
             signal.set_wakeup_fd(earlier)  # the user's own, for example of an event loop
+        return self._generation
 
     def want(self) -> None:
         """Wish to stop. Takes no lock, so that any thread and any signal handler may call it."""
@@ -67,13 +77,14 @@ class StopRequest:
         except BlockingIOError:
             return  # full of wishes already
 
-    def wait(self) -> None:
-        """Return once the server is to stop."""
-        while not self.wanted:
-            for number in self._reader.recv(64):
-                if number in _SIGNALS and self._earlier:
-                    self.signal = self.signal or number
-                    self.wanted = True
+    def wait(self, generation: int) -> None:
+        """Return once the server that began with `generation` is to stop."""
+        with self._reading:
+            while generation == self._generation and not self.wanted:
+                for number in self._reader.recv(64):
+                    if number in _SIGNALS and self._earlier:
+                        self.signal = self.signal or number
+                        self.wanted = True
 
     def end(self) -> None:
         """Let signals have the effect that they had before `begin`."""

@@ -174,6 +174,7 @@ class Supervisor:
             worker = self._worker_of(link.worker)
             worker.move(WorkerStatus.EXITED)
             self._take_out(worker)
+            link.close()
         else:
             raise ChannelError(f"a worker does not send {type(message).__name__}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -83,6 +84,17 @@ class Connection:
             for kind, body in self._splitter.feed(self._buffer[:size]):
                 writable = memoryview(bytearray(body))
                 yield message_of(kind, writable, self._memory, own=self.own_instances)
+
+    def finish(self, timeout_s: float) -> None:
+        """Wait until the main process has read all that was sent, which it shows by closing the channel.
+
+        Closing first would break a message that it is writing, and it would then not read what was sent last.
+        """
+        self._socket.shutdown(socket.SHUT_WR)
+        self._socket.settimeout(timeout_s)
+        with contextlib.suppress(OSError):
+            while self._socket.recv_into(self._buffer):
+                continue
 
     def close(self) -> None:
         """Close the socket; safe to call twice."""

@@ -36,6 +36,7 @@ EXIT_CHANNEL_LOST = 4
 _PARENT_POLL_S = 0.1
 _IDLE_POLL_S = 1.0
 _PARENT_GONE_S = 1.0
+_FINISH_S = 2.0
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -126,6 +127,7 @@ class Worker:
         )
         self._loop(engine, separate)
         self._connection.send(Exiting())
+        self._connection.finish(_FINISH_S)
         return EXIT_OK
 
     def _loop(self, engine: Engine, separate: bool) -> None:
