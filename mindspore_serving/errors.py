@@ -111,6 +111,13 @@ class StageError(ServingError):
     code = StatusCode.SYSTEM_ERROR
 
 
+class PipelineError(ServingError):
+    """A pipeline failed, or a method that it runs."""
+
+    code = StatusCode.INVALID_INPUTS
+    http_status = 500
+
+
 class ModelError(ServingError):
     """A model failed while it ran."""
 

@@ -30,9 +30,52 @@ class MethodSignature:
         batch_limit: Most instances of one message to a worker, at least 1.
         fill: Batch size that pays off to fill before instances are spread over idle copies; 1 where batches do not
             matter, the model's batch size where short batches would be padded.
+        only_models: Whether it has stages, and all of them are models.
+        waits: Whether it spends its time waiting for other methods, and must not keep them from running.
     """
 
     name: str
     input_names: tuple[str, ...]
     batch_limit: int
     fill: int = 1
+    only_models: bool = False
+    waits: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GraphInfo:
+    """One file of a loaded model, as a worker that does not hold it needs to know it.
+
+    Attributes:
+        inputs: Shapes of one instance.
+        outputs: As the file declares them, in order; shapes of results come with the results.
+        batch_size: Most instances that run together.
+        dynamic: Whether fewer instances run without padding.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    batch_size: int
+    dynamic: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A loaded model.
+
+    Attributes:
+        key: File names joined with `;`.
+        graphs: One per file.
+    """
+
+    key: str
+    graphs: tuple[GraphInfo, ...]
+
+
+CALL_PREFIX = "@call_"
+"""Methods whose names begin so run one graph for other workers; clients cannot reach them."""
+
+
+def call_method_name(key: str, subgraph: int) -> str:
+    """Name of the method that runs one graph of a model for other workers."""
+    return f"{CALL_PREFIX}{key}_{subgraph}"

@@ -5,13 +5,16 @@ from __future__ import annotations
 import atexit
 import functools
 import os
+import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from mindspore_serving import log
 from mindspore_serving.check_type import check_bool, check_int, check_str
@@ -19,10 +22,14 @@ from mindspore_serving.errors import InvalidParameter, StartUpError
 from mindspore_serving.server._loop_thread import LoopThread
 from mindspore_serving.server._servable_local import ServableStartConfig, merge_config
 from mindspore_serving.server._stop_request import StopRequest
+from mindspore_serving.server.cluster.master_port import MasterPort
+from mindspore_serving.server.cluster.member import Member, Membership, reserve
+from mindspore_serving.server.cluster.token import cluster_token
 from mindspore_serving.server.device import supported_device_types
 from mindspore_serving.server.frontend.grpc_service import GrpcServer, check_grpc_address
 from mindspore_serving.server.frontend.rest_gateway import RestServer, check_rest_address
 from mindspore_serving.server.frontend.tls import SSLConfig, grpc_credentials, ssl_context
+from mindspore_serving.server.master.context import worker_timeout_s
 from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.supervisor import Supervisor
 from mindspore_serving.server.master.worker_process import WorkerPlan
@@ -37,8 +44,15 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
+class _Part(Protocol):
+    """Something of the server that runs on the event loop."""
+
+    async def stop(self) -> None:
+        """End it; safe to call twice."""
+
+
 class Server:
-    """The server of this process: front ends, dispatcher and supervisor, on one event loop."""
+    """The server of this process: front ends, cluster, dispatcher and supervisor, on one event loop."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -48,12 +62,26 @@ class Server:
         self._supervisor: Supervisor | None = None
         self._grpc: GrpcServer | None = None
         self._rest: RestServer | None = None
+        self._port: MasterPort | None = None
+        self._member: Member | None = None
+        self._member_address: socket.socket | None = None
         self._stop_request = StopRequest()
+        self._kept_alive = 0
+        self._starting = False
 
     @property
     def running(self) -> bool:
         """Whether anything is started."""
-        return any(part is not None for part in (self._supervisor, self._grpc, self._rest))
+        return any(part is not None for part in self._parts())
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether workers were started."""
+        return self._supervisor is not None
+
+    def _parts(self) -> tuple[_Part | None, ...]:
+        """What can be started, in the order in which it is stopped."""
+        return self._grpc, self._rest, self._member, self._port, self._supervisor
 
     def start_grpc(self, address: str, max_message_bytes: int, ssl_config: SSLConfig | None) -> None:
         """Start the gRPC front end; errors as `start_grpc_server`."""
@@ -87,29 +115,110 @@ class Server:
             if self._supervisor is not None:
                 raise StartUpError("Raise failed: Serving Error: Master gRPC server is already running")
             thread, dispatcher = self._begin()
-            generation = self._stop_request.begin()
+            self.keep_alive()
             self._supervisor = Supervisor(dispatcher, Path.cwd(), self._stop_request.want)
             started = thread.submit(self._supervisor.start(plans, _say))
-        self._wait_for_start(started)
+        self._wait_for(started, "Fail to start workers because of signal SIGINT or SIGTERM")
+
+    def start_master_port(self, ip: str, port: int, ssl_config: SSLConfig | None) -> str:
+        """Let workers of other processes and machines join.
+
+        Returns:
+            Address that the master listens on.
+
+        Raises:
+            StartUpError: The port cannot be bound, or is open already.
+        """
+        tls = ssl_context(ssl_config) if ssl_config else None
+        with self._lock:
+            if self._port is not None:
+                raise StartUpError("Serving Error: Master server is already running")
+            thread, dispatcher = self._begin()
+            opened = MasterPort(dispatcher, ip, port, cluster_token(), tls, worker_timeout_s())
+            thread.run(opened.start(), _BIND_TIMEOUT_S)
+            self._port = opened
+        _say(f"Serving: Master server start success, listening on {opened.address}")
+        return opened.address
+
+    def join_cluster(
+        self, plan: WorkerPlan, master: tuple[str, int], own: tuple[str, int], tls: ssl.SSLContext | None
+    ) -> None:
+        """Start a worker, and let it serve for the master of a cluster.
+
+        Args:
+            plan: What it loads.
+            master: Address and port of the master.
+            own: Address and port that tell it from others.
+            tls: What to trust and to show; None for plain TCP.
+
+        Raises:
+            StartUpError: The worker cannot be started, or cannot join.
+        """
+        if self._port is not None:
+            raise StartUpError(
+                "This process is the master of a cluster: use worker.start_servable_in_master to serve in it"
+            )
+        self._member_address = reserve(*own)
+        self.start_workers([plan])
+        with self._lock:
+            thread, dispatcher = self._begin()
+            membership = Membership(*master, f"{own[0]}:{own[1]}", cluster_token(), tls, worker_timeout_s())
+            servable = dispatcher.servable(plan.servable_name, plan.version)
+            self._member = Member(membership, dispatcher, servable, self._stop_request.want)
+            joined = thread.submit(self._member.start())
+        self._wait_for(joined, "Worker exit, stop registration")
+
+    def keep_alive(self) -> int:
+        """Keep the process alive from now on until `stop`, and stop at SIGINT and SIGTERM.
+
+        Returns:
+            A number above 0 that is another one after each `stop`.
+        """
+        with self._lock:
+            if self._kept_alive:
+                return self._kept_alive
+            self._kept_alive = generation = self._stop_request.begin()
         threading.Thread(
-            target=self._keep_alive, args=(generation, self._supervisor), name="serving monitor", daemon=False
+            target=self._wait_for_stop, args=(generation,), name="serving monitor", daemon=False
         ).start()
+        return generation
 
     def stop(self) -> None:
         """End everything that is started; safe to call twice, and from any thread but the loop's."""
         if os.getpid() != self._pid:  # a forked child has no server of its own
             return
         with self._lock:
-            if not self.running or self._thread is None or self._dispatcher is None:
+            if self._thread is None or self._dispatcher is None:
                 return
-            parts = (self._grpc, self._rest, self._supervisor)
+            if self._member is not None:  # the master gives what waits here to others
+                self._end(self._thread.submit(self._member.stop()), self._member)
             self._thread.loop.call_soon_threadsafe(self._dispatcher.fail_waiting)
-            for part in parts:
+            for part in self._parts():
                 if part is not None:
                     self._end(self._thread.submit(part.stop()), part)
-            self._grpc = self._rest = self._supervisor = self._dispatcher = None
+            self._grpc = self._rest = self._member = self._port = self._supervisor = self._dispatcher = None
+            self._release_address()
+            self._kept_alive = 0
             self._stop_request.end()
             self._stop_request.want()
+
+    def stop_workers(self) -> None:
+        """End the workers, and leave the cluster; what else is started goes on."""
+        with self._lock:
+            if self._thread is None:
+                return
+            for part in (self._member, self._supervisor):
+                if part is not None:
+                    self._end(self._thread.submit(part.stop()), part)
+            self._member = self._supervisor = None
+            self._release_address()
+            if not self.running:
+                self.stop()
+
+    def _release_address(self) -> None:
+        if self._member_address is not None:
+            self._member_address.close()
+            self._member_address = None
 
     def _begin(self) -> tuple[LoopThread, Dispatcher]:
         """Loop and dispatcher, made at first use."""
@@ -126,34 +235,44 @@ class Server:
         except FutureTimeout:
             log.error("%r was not stopped within %s s", part, _STOP_TIMEOUT_S)
 
-    def _wait_for_start(self, started: Future[None]) -> None:
-        """Wait in slices, so that signals are acted on."""
-        while True:
-            try:
-                return started.result(_SIGNAL_POLL_S)
-            except FutureTimeout:
-                if self._stop_request.wanted:
-                    started.cancel()
-                    raise StartUpError("Fail to start workers because of signal SIGINT or SIGTERM") from None
+    def _wait_for(self, started: Future[None], interrupted: str) -> None:
+        """Wait in slices, so that signals are acted on.
 
-    def _keep_alive(self, generation: int, supervisor: Supervisor) -> None:
+        Raises:
+            StartUpError: A signal came; the text is `interrupted`.
+        """
+        self._starting = True
+        try:
+            while True:
+                try:
+                    return started.result(_SIGNAL_POLL_S)
+                except FutureTimeout:
+                    if self._stop_request.wanted:
+                        started.cancel()
+                        raise StartUpError(interrupted) from None
+        finally:
+            self._starting = False
+
+    def _wait_for_stop(self, generation: int) -> None:
         """Body of the thread that keeps the process alive, and stops the server when that is wanted."""
         self._stop_request.wait(generation)
         with self._lock:
-            if self._supervisor is not supervisor:
+            if self._kept_alive != generation:
                 return  # stopped already, and maybe started again
+            if self._starting:
+                return  # who starts finds out, raises, and stops
             self.stop()
         self._stop_request.raise_in_main_thread()
 
 
-_server = Server()
+server_of_process = Server()
 
 
 def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _stop_on_exception(function: Callable[_P, _R]) -> Callable[_P, _R]:
+def stop_on_exception(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Stop the whole server when a start function raises, as the original does."""
 
     @functools.wraps(function)
@@ -161,15 +280,15 @@ def _stop_on_exception(function: Callable[_P, _R]) -> Callable[_P, _R]:
         try:
             return function(*args, **kwargs)
         except BaseException as error:
-            if _server.running:
+            if server_of_process.running:
                 log.error("%s failed, the server is stopped: %s", function.__name__, error)
-            _server.stop()
+            server_of_process.stop()
             raise
 
     return guarded
 
 
-@_stop_on_exception
+@stop_on_exception
 def start_grpc_server(address: str, max_msg_mb_size: int = 100, ssl_config: SSLConfig | None = None) -> None:
     """Start the gRPC server, through which clients reach the servables.
 
@@ -188,10 +307,10 @@ def start_grpc_server(address: str, max_msg_mb_size: int = 100, ssl_config: SSLC
     if ssl_config is not None and not isinstance(ssl_config, SSLConfig):
         raise InvalidParameter("The type of ssl_config should be type of SSLConfig")
     check_grpc_address(address)
-    _server.start_grpc(address, max_msg_mb_size * _MEGABYTE, ssl_config)
+    server_of_process.start_grpc(address, max_msg_mb_size * _MEGABYTE, ssl_config)
 
 
-@_stop_on_exception
+@stop_on_exception
 def start_restful_server(
     address: str,
     max_msg_mb_size: int = 100,
@@ -217,10 +336,10 @@ def start_restful_server(
         raise InvalidParameter("The type of ssl_config should be class of SSLConfig")
     check_bool("always_ok", always_ok)
     check_rest_address(address)
-    _server.start_rest(address, max_msg_mb_size * _MEGABYTE, ssl_config, always_ok)
+    server_of_process.start_rest(address, max_msg_mb_size * _MEGABYTE, ssl_config, always_ok)
 
 
-@_stop_on_exception
+@stop_on_exception
 def start_servables(
     servable_configs: ServableStartConfig | Sequence[ServableStartConfig], enable_lite: bool = False
 ) -> None:
@@ -240,8 +359,8 @@ def start_servables(
     configs = _check_configs(servable_configs)
     if enable_lite:
         raise StartUpError("MindSpore Lite is not supported, start without enable_lite to use MindSpore")
-    plans = [plan for config in merge_config(configs) for plan in _plans_of(config)]
-    _server.start_workers(plans)
+    plans = [plan for config in merge_config(configs) for plan in plans_of(config)]
+    server_of_process.start_workers(plans)
 
 
 def stop() -> None:
@@ -249,7 +368,7 @@ def stop() -> None:
 
     Waiting requests are answered with an error. Harmless if nothing runs; the server may be started again afterwards.
     """
-    _server.stop()
+    server_of_process.stop()
 
 
 def _check_configs(servable_configs: Any) -> list[ServableStartConfig]:
@@ -267,10 +386,10 @@ def _check_configs(servable_configs: Any) -> list[ServableStartConfig]:
             )
     if not servable_configs:
         raise InvalidParameter("Parameter 'servable_configs' should hold at least one ServableStartConfig")
-    return [_absolute(config) for config in servable_configs]
+    return [absolute(config) for config in servable_configs]
 
 
-def _absolute(config: ServableStartConfig) -> ServableStartConfig:
+def absolute(config: ServableStartConfig) -> ServableStartConfig:
     """The configuration with its directory resolved against the folder of the start script."""
     script_folder = Path(os.path.realpath(sys.argv[0])).parent
     return ServableStartConfig(
@@ -285,31 +404,25 @@ def _absolute(config: ServableStartConfig) -> ServableStartConfig:
     )
 
 
-def _plans_of(config: ServableStartConfig) -> list[WorkerPlan]:
+def plans_of(config: ServableStartConfig) -> list[WorkerPlan]:
     """The workers that a merged configuration asks for."""
     if config.dec_key is not None:
         raise StartUpError(f"Encrypted models are not supported, servable name: {config.servable_name}")
     device_type = supported_device_types()[0] if config.device_type == "none" else config.device_type
-    numbers: Sequence[int] = config.device_ids
-    if not numbers:
-        numbers = range(config.num_parallel_workers)
-        if config.device_type == "none" and "cpu" in supported_device_types():
-            device_type = "cpu"
-    elif config.num_parallel_workers > len(numbers):
-        log.warning(
-            "Servable %s: %s workers are started, one per device; worker processes beyond the devices are not "
-            "supported",
-            config.servable_name,
-            len(numbers),
-        )
-    return [
-        WorkerPlan(
-            servable_directory=config.servable_directory,
-            servable_name=config.servable_name,
-            version=config.version_number or 1,
-            device_type=device_type,
-            device_id=number,
-            has_device=bool(config.device_ids),
-        )
-        for number in numbers
+    extra = max(0, config.num_parallel_workers - len(config.device_ids))
+    if not config.device_ids and config.device_type == "none" and "cpu" in supported_device_types():
+        device_type = "cpu"
+    device = WorkerPlan(
+        servable_directory=config.servable_directory,
+        servable_name=config.servable_name,
+        version=config.version_number or 1,
+        device_type=device_type,
+        device_id=0,
+        has_device=True,
+        serves_calls=extra > 0,
+    )
+    # Without devices every worker loads models of its own, on CPU.
+    other = replace(device, has_device=False, remote_models=bool(config.device_ids), serves_calls=False)
+    return [replace(device, device_id=number) for number in config.device_ids] + [
+        replace(other, device_id=index) for index in range(extra)
     ]

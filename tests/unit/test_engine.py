@@ -1,14 +1,26 @@
 """Stages of methods in one process: order, batches, errors of one instance, several threads' worth of work."""
 
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mindspore_serving.errors import FailedRows
+from mindspore_serving.errors import FailedRows, StatusCode
 from mindspore_serving.server.channel.messages import Batch, Group, Result
-from mindspore_serving.server.register import add_stage, declare_model, register_method
+from mindspore_serving.server.register import (
+    PipelineServable,
+    add_stage,
+    call_servable,
+    declare_model,
+    declare_servable,
+    register_method,
+    register_pipeline,
+)
+from mindspore_serving.server.register.built_in import BUILT_IN_STAGES, BuiltInStage, add_built_in_stage
+from mindspore_serving.server.register.pipeline import set_method_runtime
 from mindspore_serving.server.register.registry import open_definition
 from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.model_runner import ModelRunner
@@ -327,3 +339,385 @@ def test_a_value_that_cannot_be_sent_is_the_stages_error(value: Any) -> None:
     fixture.run()
     (text,) = values_of(fixture.outcomes(batch))
     assert "error msg: Push py task result cause exception: Get illegal result data" in text
+
+
+# ---- Subgraphs
+
+
+def test_subgraphs_of_a_model_run_apart() -> None:
+    fixture = Fixture()
+    key = "a.mindir;b.mindir"
+    fixture.definition = open_definition("servable", "/nowhere")
+    declare_servable(["a.mindir", "b.mindir"], "MindIR")
+
+    @register_method(output_names=["y"])
+    def first(x):
+        y = call_servable(x)
+        return y  # noqa: RET504
+
+    @register_method(output_names=["y"])
+    def second(x):
+        y = call_servable(x, subgraph=1)
+        return y  # noqa: RET504
+
+    @register_method(output_names=["y"])
+    def also_second(x):
+        y = call_servable(x, subgraph=1)
+        return y  # noqa: RET504
+
+    graphs = [DoublingGraph(4), DoublingGraph(4)]
+    fixture.engine = Engine(
+        list(fixture.definition.methods.values()),
+        {key: [ModelRunner(graph, True, (), 8) for graph in graphs]},
+        fixture.results.append,
+    )
+    batches = [
+        fixture.add(name, numbered(2, 10 * i)) for i, name in enumerate(("first", "second", "also_second"))
+    ]
+    fixture.run()
+    assert [graph.batches for graph in graphs] == [[[0, 1, 0, 0]], [[10, 11, 20, 21]]]
+    assert [values_of(fixture.outcomes(batch)) for batch in batches] == [[0, 2], [20, 22], [40, 42]]
+
+
+# ---- Built-in stages
+
+
+def raise_lookup_error(x):
+    raise LookupError("not there")
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda x: np.float32(x + 1), [1, 2]),
+        (lambda x: [x + 1], [1, 2]),
+        (
+            raise_lookup_error,
+            [
+                "Call Function 'added_cpp' Failed, method: 'method', stage index(begin with 1): 1, error msg: not there"
+            ]
+            * 2,
+        ),
+        (lambda x: (x, x), ["Built-in stage added_cpp gave 2 outputs, expected 1"] * 2),
+        (
+            lambda x: None,
+            ["Push py task result cause exception: Get illegal result data with type <class 'NoneType'>"] * 2,
+        ),
+    ],
+)
+def test_a_built_in_stage_that_was_added(function: Callable[..., Any], expected: list[Any]) -> None:
+    add_built_in_stage(BuiltInStage("added_cpp", 1, 1, function))
+    try:
+        fixture = Fixture()
+
+        @register_method(output_names=["y"])
+        def method(x):
+            return add_stage("added_cpp", x, outputs_count=1)
+
+        fixture.start()
+        batch = fixture.add("method", numbered(2))
+        fixture.run()
+        assert values_of(fixture.outcomes(batch)) == expected
+    finally:
+        del BUILT_IN_STAGES["added_cpp"]
+
+
+# ---- Pipelines
+
+DEADLINE_S = 20.0
+
+
+class PipelineFixture(Fixture):
+    """An engine with pipelines, whose main thread is the test."""
+
+    def start(self) -> None:
+        self.woken = threading.Event()
+        self.engine = Engine(
+            list(self.definition.methods.values()),
+            {"m.mindir": [ModelRunner(self.graph, True, (), 8)]},
+            self.results.append,
+            list(self.definition.pipelines.values()),
+            self.woken.set,
+        )
+        set_method_runtime(self.engine.call)
+        self.engine.start()
+
+    def run_until(self, done: Callable[[], bool]) -> None:
+        """Run the engine until then; the test fails if that takes too long."""
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            self.run()
+            if done():
+                return
+            assert self.woken.wait(deadline - time.monotonic()), "the pipeline does not come to its end"
+            self.woken.clear()
+
+    def is_done(self, batch_id: int) -> bool:
+        return any(result.batch_id == batch_id and result.final for result in self.results)
+
+    def answer(self, method: str, *groups: Any) -> list[Any]:
+        batch = self.add(method, *groups)
+        self.run_until(lambda: self.is_done(batch))
+        return values_of(self.outcomes(batch))
+
+
+@pytest.fixture
+def pipelines() -> Iterator[PipelineFixture]:
+    """A servable with the methods `double`, `negate`, `split` and `pick`; tests add pipelines, and start it."""
+    fixture = PipelineFixture()
+
+    @register_method(output_names=["y"])
+    def double(x):
+        return add_stage(fixture.model, x, outputs_count=1)
+
+    def refuse_three(x):
+        if x == 3:
+            raise ValueError("no 3 here")
+        return -x
+
+    @register_method(output_names=["y"])
+    def negate(x):
+        return add_stage(refuse_three, x, outputs_count=1)
+
+    @register_method(output_names=["a", "b"])
+    def split(x1, x2):
+        return add_stage(lambda a, b: (a, b), x1, x2, outputs_count=2)
+
+    @register_method(output_names=["y"])
+    def name_of(x):
+        return add_stage(lambda v: f"{type(v).__name__} {v}", x, outputs_count=1)
+
+    yield fixture
+    set_method_runtime(None)
+    fixture.engine.stop()
+
+
+def handle(method: str) -> PipelineServable:
+    return PipelineServable(servable_name="servable", method=method)
+
+
+def test_a_pipeline_runs_methods_in_a_loop(pipelines: PipelineFixture) -> None:
+    @register_pipeline(output_names=["y"])
+    def grow(x):
+        x = np.float32(x)
+        while x < 100:
+            x = handle("double").run(x)
+        return x
+
+    pipelines.start()
+    assert pipelines.answer("grow", numbered(3, 3)) == [192, 128, 160]
+
+
+def test_pipeline_and_methods_are_all_reachable(pipelines: PipelineFixture) -> None:
+    @register_pipeline(output_names=["y"])
+    def negate(x):
+        return handle("negate").run(x) * 10
+
+    pipelines.start()
+    assert pipelines.answer("negate", numbered(2, 1)) == [-10, -20]
+    assert pipelines.answer("double", numbered(2, 1)) == [2, 4]
+
+
+def test_what_run_gives_back(pipelines: PipelineFixture) -> None:
+    seen: list[Any] = []
+
+    @register_pipeline(output_names=["y"])
+    def look(x):
+        one = handle("double").run(np.float32(2))
+        one += 1  # what it gives may be changed
+        seen.append((type(one), one.shape, float(one)))
+        a, b = handle("split").run(1, "text")
+        seen.append((a.dtype.name, a.shape, b))
+        several = handle("negate").run([1, np.float32(2), 4.0, 5.0])
+        seen.append([type(several), *several])
+        several[3][0][...] = 9
+        seen.append([handle("name_of").run(value) for value in (True, 3, 2.5, "s", b"ab")])
+        return x
+
+    pipelines.start()
+    assert pipelines.answer("look", numbered(1)) == [0]
+    assert seen == [
+        (np.ndarray, (), 5.0),
+        ("int64", (), "text"),
+        [list, (-1,), (-2,), (-4,), (9,)],
+        ["ndarray True", "ndarray 3", "ndarray 2.5", "str s", "ndarray [97 98]"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "args", "text"),
+    [
+        ("nowhere", (1,), "method 'nowhere' is not registered"),
+        (
+            "double",
+            (),
+            "The inputs count 0 of instance 0 is not equal to the inputs count 1 of method 'double'",
+        ),
+        ("double", (1, 2), "The inputs count 2 of instance 0 is not equal to the inputs count 1"),
+        ("split", ([1, 2],), "The inputs count 1 of instance 0 is not equal to the inputs count 2"),
+        ("double", ([],), "Input instances count is 0"),
+        ("double", (None,), "Get illegal result data with type <class 'NoneType'>"),
+        ("double", (5,), "Given model input 0 size 8 not match the size 4 defined in model"),
+        (
+            "negate",
+            ([1, 3, 5],),
+            "Call Function 'servable.refuse_three' Failed, method: 'negate', stage index(begin with 1): 1, error msg: "
+            "no 3 here",
+        ),
+        ("fail", (1,), "method 'fail' is not registered"),
+    ],
+)
+def test_a_run_that_fails(pipelines: PipelineFixture, method: str, args: Any, text: str) -> None:
+    @register_pipeline(output_names=["y"])
+    def fail(x):
+        return handle(method).run(*args)
+
+    pipelines.start()
+    (told,) = pipelines.answer("fail", numbered(1))
+    assert told.startswith(f"Call Pipeline Failed, pipeline: 'fail', error msg: Run failed: {text}")
+
+
+def raise_it(x):
+    raise ValueError("boom")
+
+
+def leave(x):
+    raise SystemExit("bye")
+
+
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [
+        (raise_it, "boom"),
+        (leave, "bye"),
+        (lambda x: (x, x), "The outputs number 2 of one instance returned by function 'servable.guarded'"),
+        (lambda x: {}, "Get illegal result data with type <class 'dict'>"),
+        (lambda x: None, "Get illegal result data with type <class 'NoneType'>"),
+        (lambda x: np.array(["a"]), "Get illegal result data with type"),
+    ],
+)
+def test_a_bad_instance_fails_alone(
+    pipelines: PipelineFixture, function: Callable[..., Any], text: str
+) -> None:
+    @register_pipeline(output_names=["y"])
+    def guarded(x):
+        return function(x) if x == 1 else handle("double").run(x)
+
+    pipelines.start()
+    first, second, third = pipelines.answer("guarded", numbered(3))
+    assert (first, third) == (0, 4)
+    assert second.startswith("Call Pipeline Failed, pipeline: 'guarded', error msg: ")
+    assert text in second
+
+
+def test_how_a_failure_of_a_pipeline_is_told(pipelines: PipelineFixture) -> None:
+    register_pipeline(output_names=["y"])(raise_it)
+    pipelines.start()
+    batch = pipelines.add("raise_it", numbered(1))
+    pipelines.run_until(lambda: pipelines.is_done(batch))
+    (group,) = pipelines.outcomes(batch)
+    assert isinstance(group, FailedRows)
+    assert group.failure.code is StatusCode.INVALID_INPUTS
+    assert group.failure.status == 500
+
+
+def test_a_pipeline_that_waits_holds_up_nothing(pipelines: PipelineFixture) -> None:
+    arrived, gate = threading.Event(), threading.Event()
+
+    @register_pipeline(output_names=["y"])
+    def waits(x):
+        arrived.set()
+        gate.wait(DEADLINE_S)
+        return handle("double").run(x)
+
+    @register_pipeline(output_names=["y"])
+    def other(x):
+        return handle("negate").run(x)
+
+    pipelines.start()
+    slow = pipelines.add("waits", numbered(2, 1))
+    assert arrived.wait(DEADLINE_S)
+    assert pipelines.answer("double", numbered(2, 1)) == [2, 4]
+    assert pipelines.answer("other", numbered(2, 1)) == [-1, -2]
+    assert not pipelines.is_done(slow)
+    gate.set()
+    pipelines.run_until(lambda: pipelines.is_done(slow))
+    assert values_of(pipelines.outcomes(slow)) == [2, 4]
+
+
+def test_a_run_ends_when_the_engine_stops(pipelines: PipelineFixture) -> None:
+    arrived = threading.Event()
+    told: list[str] = []
+    ended = threading.Event()
+
+    @register_pipeline(output_names=["y"])
+    def waits(x):
+        arrived.set()
+        for _ in range(2):
+            try:
+                handle("double").run(x)
+            except RuntimeError as error:
+                told.append(str(error))
+        ended.set()
+        return x
+
+    pipelines.start()
+    pipelines.add("waits", numbered(1))
+    assert arrived.wait(DEADLINE_S)
+    pipelines.engine.stop()
+    pipelines.engine.stop()
+    assert ended.wait(DEADLINE_S)
+    assert told == ["Run failed: Servable stopped"] * 2
+
+
+def test_a_run_that_makes_no_progress_is_given_up(
+    pipelines: PipelineFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mindspore_serving.server.worker.flight.CALL_LIMIT_S", 0.01)
+    told: list[str] = []
+    ended = threading.Event()
+
+    @register_pipeline(output_names=["y"])
+    def waits(x):
+        try:
+            handle("double").run(x)
+        except RuntimeError as error:
+            told.append(str(error))
+        ended.set()
+        return x
+
+    pipelines.start()
+    batch = pipelines.add("waits", numbered(1, 5))
+    assert ended.wait(DEADLINE_S)  # the engine does not run meanwhile
+    assert told == ["Run failed: method 'double' has made no progress for 0.01 s"]
+    pipelines.run_until(lambda: pipelines.is_done(batch))
+    assert values_of(pipelines.outcomes(batch)) == [5]
+
+
+def test_a_stage_cannot_run_a_method(pipelines: PipelineFixture) -> None:
+    @register_method(output_names=["y"])
+    def around(x):
+        return add_stage(lambda v: handle("double").run(v), x, outputs_count=1)
+
+    pipelines.start()
+    (told,) = pipelines.answer("around", numbered(1))
+    assert "Run failed: method 'double' cannot be run from a stage function" in told
+
+
+def test_calls_from_many_threads(pipelines: PipelineFixture) -> None:
+    pipelines.start()
+    results: dict[int, list[tuple[Any, ...]]] = {}
+
+    def call(number: int) -> None:
+        results[number] = pipelines.engine.call(
+            "negate", [(np.float32(number * 10 + i),) for i in range(4, 8)]
+        )
+        pipelines.woken.set()
+
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    pipelines.run_until(lambda: len(results) == 8)
+    assert results == {number: [(-(number * 10 + i),) for i in range(4, 8)] for number in range(8)}
+    for thread in threads:
+        thread.join(DEADLINE_S)

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "mindspore_serving"
 
 # Lowest first. Modules of one entry may import each other; of two entries on one level, neither imports the other.
 LAYERS: list[dict[str, list[str]]] = [
-    {"ground": ["", "errors", "log", "check_type", "proto"]},
+    {"ground": ["", "errors", "log", "check_type", "deprecation", "proto"]},
     {"data": ["tensor", "signature", "wire"]},
     {
         "client": ["client"],
@@ -23,8 +23,9 @@ LAYERS: list[dict[str, list[str]]] = [
     },
     {"register": ["server.register"], "channel": ["server.channel"]},
     {"master": ["server.master"], "worker": ["server.worker"]},
-    {"frontend": ["server.frontend"]},
+    {"frontend": ["server.frontend"], "cluster": ["server.cluster"]},
     {"start-up": ["server._server", "server._loop_thread", "server._stop_request"]},
+    {"earlier releases": ["master", "worker"]},
 ]
 # `server/__init__.py` offers the public names: it refers upwards, lazily, and is a mere folder to everybody else.
 FACADE = "server"

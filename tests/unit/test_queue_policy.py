@@ -17,11 +17,14 @@ from tests.unit.rows import numbered, numbers_in
 class FakeCopy:
     """What the policy sees of a copy."""
 
-    free_slots: int = 2
+    slots: int = 2
     idle: bool = True
     exclusive: bool = False
     last_served: int = 0
     methods: tuple[str, ...] = ("m", "n")
+
+    def free_slots(self, method: MethodSignature) -> int:
+        return self.slots
 
     def offers(self, method: str) -> bool:
         return method in self.methods
@@ -73,7 +76,7 @@ def test_a_large_request_is_split_and_its_rest_stays_first(request_of) -> None:
 
 def test_nothing_is_sent_without_a_free_slot_or_without_instances(request_of) -> None:
     queue = queue_of(request_of(3))
-    assert next_batch([queue], 0, [FakeCopy(free_slots=0)]) == (None, 0)
+    assert next_batch([queue], 0, [FakeCopy(slots=0)]) == (None, 0)
     assert next_batch([queue], 0, []) == (None, 0)
     assert next_batch([queue_of()], 0, [FakeCopy()]) == (None, 0)
     assert queue.waiting == 3
@@ -82,9 +85,9 @@ def test_nothing_is_sent_without_a_free_slot_or_without_instances(request_of) ->
 @pytest.mark.parametrize(
     ("copies", "chosen"),
     [
-        ([FakeCopy(free_slots=1), FakeCopy(free_slots=2)], 1),
+        ([FakeCopy(slots=1), FakeCopy(slots=2)], 1),
         ([FakeCopy(last_served=5), FakeCopy(last_served=4)], 1),
-        ([FakeCopy(free_slots=2, methods=("n",)), FakeCopy(free_slots=1)], 1),
+        ([FakeCopy(slots=2, methods=("n",)), FakeCopy(slots=1)], 1),
     ],
     ids=["most free slots", "served longest ago", "offers the method"],
 )
@@ -149,7 +152,7 @@ def test_a_suspect_goes_alone_to_an_idle_copy(request_of) -> None:
     first, _ = next_batch([queue], 0, [FakeCopy()])
     assert first is not None
     assert (numbers(first.pieces), first.exclusive) == ([10], True)
-    busy = FakeCopy(free_slots=0, idle=False, exclusive=True)
+    busy = FakeCopy(slots=0, idle=False, exclusive=True)
     second, _ = next_batch([queue], 0, [busy, FakeCopy()])
     assert second is not None
     assert (numbers(second.pieces), second.exclusive, second.copy_index) == ([0, 1], False, 1)
@@ -160,7 +163,7 @@ def test_a_suspect_goes_alone_to_an_idle_copy(request_of) -> None:
 def test_a_copy_is_kept_free_for_a_suspect(request_of) -> None:
     queue = queue_of(request_of(2, 0))
     queue.put_suspects(suspects_of(request_of(1, 10)))
-    busy = [FakeCopy(free_slots=1, idle=False), FakeCopy(free_slots=1, idle=False)]
+    busy = [FakeCopy(slots=1, idle=False), FakeCopy(slots=1, idle=False)]
     assignment, _ = next_batch([queue], 0, busy)
     assert assignment is not None
     assert (numbers(assignment.pieces), assignment.copy_index) == ([0, 1], 1)

@@ -29,16 +29,25 @@ import orjson
 from mindspore_serving.errors import ChannelError, FailedRows, Failure, StatusCode
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import (
+    Alive,
     Batch,
+    Challenge,
     Exiting,
     Group,
+    HeldModels,
+    Join,
     Message,
+    ModelCall,
+    ModelReply,
+    Refused,
     Register,
     Result,
     StartFailed,
     Stop,
+    WantModels,
+    Welcome,
 )
-from mindspore_serving.signature import MethodSignature
+from mindspore_serving.signature import GraphInfo, MethodSignature, ModelInfo
 from mindspore_serving.tensor import (
     NUMPY_OF,
     Array,
@@ -60,7 +69,24 @@ _BODY = struct.Struct("<IHHIHH")
 _GROUP = struct.Struct("<IIB7xQ")
 _FINAL = 1
 _ROWS, _SHARED_ROWS, _FAILED = 0, 1, 2
-_KINDS: dict[type, int] = {Register: 1, StartFailed: 2, Exiting: 3, Stop: 4, Batch: 5, Result: 6}
+_KINDS: dict[type, int] = {
+    Register: 1,
+    StartFailed: 2,
+    Exiting: 3,
+    Stop: 4,
+    Batch: 5,
+    Result: 6,
+    ModelCall: 7,
+    ModelReply: 8,
+    WantModels: 9,
+    HeldModels: 10,
+    Alive: 11,
+    Challenge: 12,
+    Join: 13,
+    Welcome: 14,
+    Refused: 15,
+}
+_TYPES = {number: kind for kind, number in _KINDS.items()}
 _PADDING = bytes(64)
 
 Buffer = bytes | bytearray | memoryview
@@ -83,7 +109,7 @@ def frame_of(message: Message, memory: SharedMemory | None = None) -> bytes:
         region = SharedMemory.reply_region(message.slot)
         parts = _hot_body(message, message.start, _FINAL if message.final else 0, b"", memory, region)
     else:
-        parts = [orjson.dumps(dataclasses.asdict(message))]
+        parts = [orjson.dumps(dataclasses.asdict(message), default=list)]
     body_length = sum(part.nbytes if isinstance(part, np.ndarray) else len(part) for part in parts)
     return b"".join([_FRAME.pack(body_length, _KINDS[type(message)]), *parts])
 
@@ -194,17 +220,20 @@ class _ColumnPlan(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def _plans_of(layout: bytes) -> tuple[Specs, tuple[_ColumnPlan, ...]]:
-    specs = tuple(
-        TensorSpec(name, DataType(dtype), tuple(dims)) for name, dtype, dims in orjson.loads(layout)
-    )
+    specs = tuple(_spec_of(fields) for fields in orjson.loads(layout))
     plans = tuple(_ColumnPlan(NUMPY_OF.get(spec.dtype), spec.shape, spec.byte_size) for spec in specs)
     return specs, plans
 
 
 class FrameSplitter:
-    """Cuts a byte stream into frames; keeps what is not complete yet."""
+    """Cuts a byte stream into frames; keeps what is not complete yet.
 
-    def __init__(self) -> None:
+    Attributes:
+        largest: Most bytes of a body.
+    """
+
+    def __init__(self, largest: int = LARGEST_FRAME) -> None:
+        self.largest = largest
         self._pending = bytearray()
         self._wanted = _FRAME.size
 
@@ -215,7 +244,7 @@ class FrameSplitter:
             Kind and body of each frame that is complete now. A body stays valid as long as it is referenced.
 
         Raises:
-            ChannelError: The bytes cannot be a frame: the kind is unknown, or the length above `LARGEST_FRAME`.
+            ChannelError: The bytes cannot be a frame: the kind is unknown, or the length above `largest`.
         """
         if self._pending:
             self._pending += data
@@ -226,7 +255,7 @@ class FrameSplitter:
         at, size = 0, len(view)
         while size - at >= _FRAME.size:
             length, kind = _FRAME.unpack_from(view, at)
-            if length > LARGEST_FRAME or not 1 <= kind <= len(_KINDS):
+            if length > self.largest or not 1 <= kind <= len(_KINDS):
                 raise ChannelError(f"Channel got a frame of kind {kind} and {length} bytes, which is none")
             end = at + _FRAME.size + length
             if end > size:
@@ -258,33 +287,46 @@ def message_of(
         ChannelError: The body is not what its kind promises.
     """
     try:
-        if kind == _KINDS[Batch]:
-            return _read_batch(body, memory, own)
-        if kind == _KINDS[Result]:
-            return _read_result(body, memory, own)
-        return _read_control(kind, orjson.loads(body))
+        message_type = _TYPES[kind]
+        if issubclass(message_type, Batch):
+            return _read_batch(message_type, body, memory, own)
+        if issubclass(message_type, Result):
+            return _read_result(message_type, body, memory, own)
+        return _read_control(message_type, orjson.loads(body))
     except (ValueError, TypeError, KeyError, IndexError, struct.error, OSError) as cause:
         raise ChannelError(f"Channel got a frame of kind {kind} that cannot be read: {cause}") from cause
 
 
-def _read_control(kind: int, fields: dict[str, Any]) -> Message:
-    if kind == _KINDS[Register]:
+def _read_control(message_type: type, fields: dict[str, Any]) -> Message:
+    if "methods" in fields:
         fields["methods"] = tuple(
             MethodSignature(**{**method, "input_names": tuple(method["input_names"])})
             for method in fields["methods"]
         )
-        return Register(**fields)
-    if kind == _KINDS[StartFailed]:
-        return StartFailed(**fields)
-    return Exiting() if kind == _KINDS[Exiting] else Stop()
+    if "models" in fields:
+        fields["models"] = tuple(
+            ModelInfo(model["key"], tuple(_graph_of(**graph) for graph in model["graphs"]))
+            for model in fields["models"]
+        )
+    message: Message = message_type(**fields)
+    return message
 
 
-def _read_batch(body: memoryview, memory: SharedMemory | None, own: bool) -> Batch:
+def _graph_of(inputs: list[Any], outputs: list[Any], batch_size: int, dynamic: bool) -> GraphInfo:
+    return GraphInfo(tuple(map(_spec_of, inputs)), tuple(map(_spec_of, outputs)), batch_size, dynamic)
+
+
+def _spec_of(fields: list[Any]) -> TensorSpec:
+    name, dtype, shape = fields
+    return TensorSpec(name, DataType(dtype), tuple(shape))
+
+
+def _read_batch(message_type: type[Batch], body: memoryview, memory: SharedMemory | None, own: bool) -> Batch:
     batch_id, slot, count, _, _, method_length = _BODY.unpack_from(body)
     at = _BODY.size + method_length
     method = str(body[_BODY.size : at], "utf-8")
     reader = _GroupReader(body, at + (-at % 8), memory, SharedMemory.request_region(slot), own)
-    return Batch(batch_id, slot, method, tuple(_rows_only(reader.read()) for _ in range(count)))
+    return message_type(batch_id, slot, method, tuple(_rows_only(reader.read()) for _ in range(count)))
 
 
 def _rows_only(group: Group) -> Rows:
@@ -293,11 +335,13 @@ def _rows_only(group: Group) -> Rows:
     return group
 
 
-def _read_result(body: memoryview, memory: SharedMemory | None, own: bool) -> Result:
+def _read_result(
+    message_type: type[Result], body: memoryview, memory: SharedMemory | None, own: bool
+) -> Result:
     batch_id, slot, count, start, flags, _ = _BODY.unpack_from(body)
     reader = _GroupReader(body, _BODY.size, memory, SharedMemory.reply_region(slot), own)
     groups = tuple(reader.read() for _ in range(count))
-    return Result(batch_id, slot, start, groups, bool(flags & _FINAL))
+    return message_type(batch_id, slot, start, groups, bool(flags & _FINAL))
 
 
 class _GroupReader:

@@ -1,4 +1,4 @@
-"""Everything that crosses the process line between the main process and a worker."""
+"""Everything that crosses the process line between the main process and a worker, on this machine or another."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from mindspore_serving.errors import FailedRows
-from mindspore_serving.signature import MethodSignature
+from mindspore_serving.signature import MethodSignature, ModelInfo
 from mindspore_serving.tensor import Rows
 
 Group: TypeAlias = "Rows | FailedRows"
@@ -19,12 +19,14 @@ class Register:
     Attributes:
         worker: Number that main gave this worker on its command line.
         pid: Process id.
-        methods: What clients may call.
+        methods: What the worker runs.
+        models: The models that it holds.
     """
 
     worker: int
     pid: int
     methods: tuple[MethodSignature, ...]
+    models: tuple[ModelInfo, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,33 @@ class StartFailed:
 
     worker: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WantModels:
+    """Worker to main: which models do the workers on devices hold?
+
+    Attributes:
+        worker: Number that main gave this worker on its command line.
+    """
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldModels:
+    """Main to worker: answer to `WantModels`.
+
+    Attributes:
+        models: What the workers on devices hold.
+    """
+
+    models: tuple[ModelInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """Worker to main, about once a second: the process runs, however long a stage takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,4 +122,76 @@ class Result:
     final: bool
 
 
-Message: TypeAlias = "Register | StartFailed | Exiting | Stop | Batch | Result"
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """Master of a cluster to a worker that has connected: prove that you know the token.
+
+    Attributes:
+        nonce: Random text, used once.
+    """
+
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Worker to the master of a cluster, answer to `Challenge`: send work.
+
+    Attributes:
+        nonce: Random text of the worker's own, used once.
+        proof: That the worker knows the token; see `cluster.token`.
+        address: `ip:port` that the worker was given as its own; tells it from others.
+        pid: Process id.
+        servable: Servable name.
+        version: Version that it serves.
+        methods: What clients may call.
+    """
+
+    nonce: str
+    proof: str
+    address: str
+    pid: int
+    servable: str
+    version: int
+    methods: tuple[MethodSignature, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """Master of a cluster to a worker: you are in.
+
+    Attributes:
+        proof: That the master knows the token too.
+    """
+
+    proof: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Master of a cluster to a worker: you are not let in.
+
+    Attributes:
+        reason: Why not.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall(Batch):
+    """Worker to main: instances for a model that another worker holds.
+
+    The method is the one that `call_method_name` gives; the worker chooses `batch_id`, and a slot of its own.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReply(Result):
+    """Main to worker: outcome of all instances of a `ModelCall`; `start` is 0, and `final` is set."""
+
+
+Message: TypeAlias = (
+    "Register | StartFailed | WantModels | HeldModels | Alive | Exiting | Stop | Batch | Result | ModelCall | "
+    "ModelReply | Challenge | Join | Welcome | Refused"
+)

@@ -15,6 +15,8 @@ from mindspore_serving.tensor import Rows
 
 MAX_SLOTS = 2
 """Batches under way per copy: one that runs, and one that is there when it ends."""
+WAITING_SLOTS = 16
+"""Batches under way per copy of methods that wait for others, one per method at most."""
 
 
 class CopyStatus(Enum):
@@ -93,17 +95,22 @@ class ServableCopy:
         self._send = send
         self._memory = memory
         self._free = list(range(MAX_SLOTS))
+        self._free_for_waiting = list(range(MAX_SLOTS, MAX_SLOTS + WAITING_SLOTS))
+        self._waiting: set[str] = set()
         self._flights: dict[int, Flight] = {}
         self._next_id = 0
 
     def __repr__(self) -> str:
-        slots = f"{self.free_slots}/{MAX_SLOTS} slots free"
+        slots = f"{len(self._free)}/{MAX_SLOTS} slots free"
         return f"<ServableCopy {self.label} {self.status.name} {slots}>"
 
-    @property
-    def free_slots(self) -> int:
-        """How many more batches the copy takes now."""
-        return 0 if self.exclusive else len(self._free)
+    def free_slots(self, method: MethodSignature) -> int:
+        """How many more batches of a method the copy takes now."""
+        if self.exclusive:
+            return 0
+        if method.waits:
+            return 0 if method.name in self._waiting else min(1, len(self._free_for_waiting))
+        return len(self._free)
 
     @property
     def idle(self) -> bool:
@@ -126,9 +133,13 @@ class ServableCopy:
         Raises:
             OSError: Shared memory cannot be had for the instances; the slot stays free.
         """
-        batch = Batch(self._next_id, self._free[-1], method, tuple(piece.rows for piece in pieces))
+        waits = self.methods[method].waits
+        free = self._free_for_waiting if waits else self._free
+        batch = Batch(self._next_id, free[-1], method, tuple(piece.rows for piece in pieces))
         self._send(batch)
-        self._free.pop()
+        free.pop()
+        if waits:
+            self._waiting.add(method)
         self._flights[batch.batch_id] = Flight(method, pieces, batch.count)
         self._next_id = (self._next_id + 1) & 0xFFFFFFFF
         self.last_served = now_serving
@@ -162,13 +173,18 @@ class ServableCopy:
         self.exclusive = False
         if self._memory is not None:
             self._memory.release(result.slot)
-        self._free.append(result.slot)
+        if self.methods[flight.method].waits:
+            self._waiting.discard(flight.method)
+            self._free_for_waiting.append(result.slot)
+        else:
+            self._free.append(result.slot)
         return True
 
     def lose(self) -> dict[str, list[Piece]]:
         """Mark the worker as gone; returns by method what it had not answered."""
         self.status = CopyStatus.LOST
         self._free = []
+        self._free_for_waiting = []
         self.exclusive = False
         flights, self._flights = self._flights, {}
         rest: dict[str, list[Piece]] = {}

@@ -9,11 +9,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mindspore_serving.errors import QueueFull, ServableUnavailable, UnknownTarget
+from mindspore_serving.errors import FailedRows, QueueFull, ServableUnavailable, UnknownTarget
 from mindspore_serving.server.master.context import max_enqueued_requests
 from mindspore_serving.server.master.request import Reply, Request
 from mindspore_serving.server.master.servable import RunningServable, request_spec
-from mindspore_serving.signature import MethodSignature
+from mindspore_serving.signature import CALL_PREFIX, MethodSignature
 from mindspore_serving.tensor import Rows
 
 
@@ -67,8 +67,10 @@ class Dispatcher:
         """
         servable = self._find(name, method, version)
         signature = servable.method(method)
-        if signature is None:
+        if signature is None or method.startswith(CALL_PREFIX):
             raise UnknownTarget(f"Request {request_spec(name, method, version)}, method is not available")
+        if not servable.serves(method):
+            raise ServableUnavailable(servable.unavailable(method).text)
         return Route(servable, signature)
 
     def submit(self, route: Route, blocks: Sequence[Rows]) -> asyncio.Future[Reply]:
@@ -90,6 +92,26 @@ class Dispatcher:
         future: asyncio.Future[Reply] = self._loop.create_future()
         self._unanswered += 1
         route.servable.submit(route.method.name, Request(blocks, future, self._request_ended))
+        return future
+
+    def forward(
+        self, servable: RunningServable, method: str, blocks: Sequence[Rows]
+    ) -> asyncio.Future[Reply]:
+        """Queue instances of a request that was admitted elsewhere; they count for no limit here.
+
+        Args:
+            servable: Who runs them.
+            method: Its method, also one that clients cannot reach.
+            blocks: The instances, at least one.
+
+        Returns:
+            As `submit`.
+        """
+        future: asyncio.Future[Reply] = self._loop.create_future()
+        if servable.method(method) is None or not servable.serves(method):
+            future.set_result([FailedRows(servable.unavailable(method), sum(b.count for b in blocks))])
+        else:
+            servable.submit(method, Request(blocks, future, lambda _: None))
         return future
 
     def fail_waiting(self) -> None:

@@ -30,9 +30,8 @@ LARGEST_BATCH_BYTES = 256 << 20
 class CopyState(Protocol):
     """What the policy looks at in a copy of a servable."""
 
-    @property
-    def free_slots(self) -> int:
-        """How many more batches the copy takes now."""
+    def free_slots(self, method: MethodSignature) -> int:
+        """How many more batches of a method the copy takes now."""
 
     @property
     def idle(self) -> bool:
@@ -156,45 +155,39 @@ def next_batch(
         What to send, None if nothing waits or no copy has a slot for it; and whose turn it is after that.
     """
     reserved = -1
-    if any(queue.suspects for queue in queues):
-        reserved = _copy_for_suspects(copies, copies_expected)
+    suspected = next((queue for queue in queues if queue.suspects), None)
+    if suspected is not None:
+        reserved = _copy_for_suspects(suspected.signature, copies, copies_expected)
         if reserved >= 0 and copies[reserved].idle:
-            assignment = _next_suspect(queues, reserved, copies[reserved])
-            if assignment is not None:
-                return assignment, turn
+            piece = suspected.take_suspect()
+            if piece is not None:
+                return Assignment(suspected, reserved, [piece], exclusive=True), turn
             reserved = -1
     for step in range(len(queues)):
         at = (turn + step) % len(queues)
         queue = queues[at]
         if not queue.waiting:
             continue
-        offering = [i for i, copy in enumerate(copies) if copy.offers(queue.signature.name)]
-        free = [i for i in offering if copies[i].free_slots > 0 and i != reserved]
+        signature = queue.signature
+        offering = [i for i, copy in enumerate(copies) if copy.offers(signature.name)]
+        free = [i for i in offering if copies[i].free_slots(signature) > 0 and i != reserved]
         if not free:
             continue
         idle = sum(copies[i].idle for i in offering)
-        pieces = queue.take(batch_size(queue.signature, queue.waiting, idle))
+        pieces = queue.take(batch_size(signature, queue.waiting, idle))
         if pieces:
-            chosen = min(free, key=lambda i: (-copies[i].free_slots, copies[i].last_served))
+            chosen = min(free, key=lambda i: (-copies[i].free_slots(signature), copies[i].last_served))
             return Assignment(queue, chosen, pieces), at + 1
     return None, turn
 
 
-def _copy_for_suspects(copies: Sequence[CopyState], copies_expected: int) -> int:
+def _copy_for_suspects(method: MethodSignature, copies: Sequence[CopyState], copies_expected: int) -> int:
     """The copy that is to run suspects next, and gets nothing else until it is idle; -1 for none now."""
-    alone = len(copies) == 1 and copies_expected > 0
-    if not copies or alone or any(copy.exclusive for copy in copies):
+    offering = [i for i, copy in enumerate(copies) if copy.offers(method.name)]
+    alone = len(offering) == 1 and copies_expected > 0
+    if not offering or alone or any(copy.exclusive for copy in copies):
         return -1
-    return min(range(len(copies)), key=lambda i: (not copies[i].idle, -copies[i].free_slots, i))
-
-
-def _next_suspect(queues: Sequence[MethodQueue], index: int, copy: CopyState) -> Assignment | None:
-    for queue in queues:
-        if queue.suspects and copy.offers(queue.signature.name):
-            piece = queue.take_suspect()
-            if piece is not None:
-                return Assignment(queue, index, [piece], exclusive=True)
-    return None
+    return min(offering, key=lambda i: (not copies[i].idle, -copies[i].free_slots(method), i))
 
 
 def batch_size(signature: MethodSignature, waiting: int, idle_copies: int) -> int:

@@ -6,7 +6,7 @@ Everything here runs on the event loop and nowhere else.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mindspore_serving import log
 from mindspore_serving.errors import FailedRows, Failure, ServableUnavailable, StatusCode, SystemFailure
@@ -14,7 +14,7 @@ from mindspore_serving.server.channel.messages import Result
 from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.queue_policy import Assignment, MethodQueue, next_batch
 from mindspore_serving.server.master.request import Piece, Request, pieces_of
-from mindspore_serving.signature import MethodSignature
+from mindspore_serving.signature import CALL_PREFIX, MethodSignature
 
 MAX_ATTEMPTS = 2
 """Workers that may be lost with an instance before it is given up."""
@@ -33,12 +33,17 @@ class RunningServable:
         name: Servable name.
         version: Version that runs.
         loop: The event loop on which all methods are called.
+
+    Attributes:
+        copies: Those that are ready.
+        on_copies_changed: Called when `copies` has changed.
     """
 
     def __init__(self, name: str, version: int, loop: asyncio.AbstractEventLoop) -> None:
         self.name = name
         self.version = version
         self.copies: list[ServableCopy] = []
+        self.on_copies_changed: Callable[[], None] = _ignore
         self._expected = 0
         self._loop = loop
         self._queues: dict[str, MethodQueue] = {}
@@ -55,6 +60,29 @@ class RunningServable:
         queue = self._queues.get(name)
         return queue.signature if queue else None
 
+    @property
+    def methods(self) -> tuple[MethodSignature, ...]:
+        """What clients may call."""
+        signatures = (queue.signature for queue in self._queue_list)
+        return tuple(method for method in signatures if not method.name.startswith(CALL_PREFIX))
+
+    @property
+    def all_models(self) -> bool:
+        """Whether every method that clients may call consists of models only."""
+        return all(method.only_models for method in self.methods)
+
+    def serves(self, method: str) -> bool:
+        """Whether a copy runs the method, or one that is awaited may."""
+        return self._expected > 0 or any(copy.offers(method) for copy in self.copies)
+
+    def unavailable(self, method: str) -> Failure:
+        """What is answered where `serves` is false."""
+        if method.startswith(CALL_PREFIX):
+            text = "There are no available inference processes that occupy devices"
+        else:
+            text = f"Request {request_spec(self.name, method, self.version)}, servable is not available"
+        return ServableUnavailable(text).failure()
+
     def add_copy(self, copy: ServableCopy, *, returns: bool = False) -> None:
         """Let a ready copy take work.
 
@@ -69,6 +97,7 @@ class RunningServable:
                 self._queues[signature.name] = queue
                 self._queue_list.append(queue)
         self.copies.append(copy)
+        self.on_copies_changed()
         self._schedule_pump()
 
     def submit(self, method: str, request: Request) -> None:
@@ -99,6 +128,7 @@ class RunningServable:
         if copy not in self.copies:
             return
         self.copies.remove(copy)
+        self.on_copies_changed()
         self._expected += returns
         for method, pieces in copy.lose().items():
             retried = [piece for piece in pieces if piece.attempts < MAX_ATTEMPTS]
@@ -115,18 +145,16 @@ class RunningServable:
         self._go_on()
 
     def _go_on(self) -> None:
-        """Use the copies that are left; without one now and to come, answer what waits."""
-        if self.copies:
-            self._schedule_pump()
-        elif not self._expected:
-            self.fail_waiting()
+        """Use the copies that are left; answer what waits for a method that none runs now or will run."""
+        for queue in self._queue_list:
+            if not self.serves(queue.signature.name):
+                _fail_all(queue.clear(), self.unavailable(queue.signature.name))
+        self._schedule_pump()
 
     def fail_waiting(self) -> None:
         """Answer everything that waits with "not available"."""
         for queue in self._queue_list:
-            spec = request_spec(self.name, queue.signature.name, self.version)
-            failure = ServableUnavailable(f"Request {spec}, servable is not available").failure()
-            _fail_all(queue.clear(), failure)
+            _fail_all(queue.clear(), self.unavailable(queue.signature.name))
 
     def _give_up(self, method: str, piece: Piece) -> None:
         spec = request_spec(self.name, method, self.version)
@@ -156,6 +184,10 @@ class RunningServable:
             log.error("Cannot pass instances to %s: %s", copy.label, cause)
             failure = Failure(StatusCode.FAILED, f"No memory for the instances of this request: {cause}", 503)
             _fail_all(assignment.pieces, failure)
+
+
+def _ignore() -> None:
+    return
 
 
 def _fail_all(pieces: Sequence[Piece], failure: Failure) -> None:

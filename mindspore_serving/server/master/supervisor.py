@@ -21,13 +21,29 @@ from enum import Enum
 from pathlib import Path
 
 from mindspore_serving import log
-from mindspore_serving.errors import ChannelError, StartUpError
-from mindspore_serving.server.channel.messages import Exiting, Message, Register, Result, StartFailed, Stop
+from mindspore_serving.errors import ChannelError, FailedRows, Failure, StartUpError, StatusCode
+from mindspore_serving.server.channel.messages import (
+    Alive,
+    Exiting,
+    HeldModels,
+    Message,
+    ModelCall,
+    ModelReply,
+    Register,
+    Result,
+    StartFailed,
+    Stop,
+    WantModels,
+)
+from mindspore_serving.server.master.context import worker_timeout_s
 from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.dispatcher import Dispatcher
+from mindspore_serving.server.master.request import Reply
 from mindspore_serving.server.master.servable import RunningServable
+from mindspore_serving.server.master.waiting import wait_for_event
 from mindspore_serving.server.master.worker_link import ChannelServer, WorkerLink
 from mindspore_serving.server.master.worker_process import WorkerPlan, WorkerProcess
+from mindspore_serving.signature import CALL_PREFIX, ModelInfo
 
 RESTART_DELAY_S = 1.0
 START_TIMEOUT_S = 1800.0
@@ -74,6 +90,7 @@ class SupervisedWorker:
         self.link: WorkerLink | None = None
         self.copy: ServableCopy | None = None
         self.failure = ""
+        self.models: tuple[ModelInfo, ...] = ()
         self.served = False
         self.returns = False
         self.changed = asyncio.Event()
@@ -116,6 +133,7 @@ class Supervisor:
         self._channel = ChannelServer(directory, lambda: WorkerLink(self))
         self._watchers: list[asyncio.Task[None]] = []
         self._stopping = False
+        self._most_missed = worker_timeout_s() / _WATCH_POLL_S
 
     def __repr__(self) -> str:
         return f"<Supervisor {self._workers}>"
@@ -132,17 +150,38 @@ class Supervisor:
         """
         await self._channel.start()
         say(f"Serving: Master server start success, listening on {self._channel.address}")
-        self._workers = [SupervisedWorker(plan, number) for number, plan in enumerate(plans)]
-        for worker in self._workers:
+        await self._start_all([plan for plan in plans if not plan.remote_models], say)
+        await self._start_all([plan for plan in plans if plan.remote_models and self._is_needed(plan)], say)
+        self._watchers = [asyncio.create_task(self._watch(worker)) for worker in self._workers]
+
+    async def _start_all(self, plans: Sequence[WorkerPlan], say: Callable[[str], None]) -> None:
+        """Start workers at the same time, and wait until each is ready.
+
+        Raises:
+            StartUpError: One failed.
+        """
+        first = len(self._workers)
+        workers = [SupervisedWorker(plan, number) for number, plan in enumerate(plans, first)]
+        self._workers += workers
+        for worker in workers:
             self._spawn(worker, append_log=False)
         try:
-            await asyncio.wait_for(self._all_ready(say), START_TIMEOUT_S)
+            await asyncio.wait_for(self._all_ready(workers, say), START_TIMEOUT_S)
         except asyncio.TimeoutError as cause:
-            late = [worker.plan.label for worker in self._workers if worker.status is WorkerStatus.STARTING]
+            late = [worker.plan.label for worker in workers if worker.status is WorkerStatus.STARTING]
             raise StartUpError(
                 f"Fail to start workers: {', '.join(late)} not ready after {START_TIMEOUT_S:.0f} s"
             ) from cause
-        self._watchers = [asyncio.create_task(self._watch(worker)) for worker in self._workers]
+
+    def _is_needed(self, plan: WorkerPlan) -> bool:
+        """Whether a worker without models of its own would have anything to do."""
+        if not self._servable(plan).all_models:
+            return True
+        log.warning(
+            "There is no need to startup additional worker processes, all stages are models, servable: %s",
+            plan.servable_name,
+        )
+        return False
 
     async def stop(self) -> None:
         """End all workers; safe to call twice."""
@@ -163,9 +202,15 @@ class Supervisor:
         if isinstance(message, Result):
             worker = self._worker_of(link.worker)
             if worker.copy is not None:
-                self._servable(worker).take_result(worker.copy, message)
+                self._servable(worker.plan).take_result(worker.copy, message)
+        elif isinstance(message, ModelCall):
+            self._call_model(link, self._worker_of(link.worker), message)
+        elif isinstance(message, Alive):
+            return
         elif isinstance(message, Register):
             self._register(link, message)
+        elif isinstance(message, WantModels):
+            link.send(HeldModels(self._models_for(self._worker_of(message.worker))))
         elif isinstance(message, StartFailed):
             worker = self._worker_of(message.worker)
             worker.failure = message.reason
@@ -186,6 +231,36 @@ class Supervisor:
                 worker.link = None
                 self._take_out(worker)
                 worker.changed.set()
+
+    def _models_for(self, worker: SupervisedWorker) -> tuple[ModelInfo, ...]:
+        """The models that workers of the same servable and version hold."""
+        plan = worker.plan
+        return next(
+            (
+                other.models
+                for other in self._workers
+                if other.models
+                and (other.plan.servable_name, other.plan.version) == (plan.servable_name, plan.version)
+            ),
+            (),
+        )
+
+    def _call_model(self, link: WorkerLink, worker: SupervisedWorker, call: ModelCall) -> None:
+        """Run instances on a model that other workers hold, and send the outcome back."""
+        reply = self._dispatcher.forward(self._servable(worker.plan), call.method, call.groups)
+        link.calls.add(reply)
+
+        def answer(reply: asyncio.Future[Reply]) -> None:
+            link.calls.discard(reply)
+            if reply.cancelled():
+                return
+            try:
+                link.send(ModelReply(call.batch_id, call.slot, 0, tuple(reply.result()), True))
+            except OSError as cause:
+                failed = FailedRows(Failure(StatusCode.FAILED, f"No memory for results: {cause}"), call.count)
+                link.send(ModelReply(call.batch_id, call.slot, 0, (failed,), True))
+
+        reply.add_done_callback(answer)
 
     def _worker_of(self, number: int | None) -> SupervisedWorker:
         if number is None or not 0 <= number < len(self._workers):
@@ -208,15 +283,16 @@ class Supervisor:
         link.worker = message.worker
         link.memory = worker.process.memory
         worker.link = link
+        worker.models = message.models
         worker.copy = ServableCopy(worker.plan.label, message.methods, link.send, link.memory)
-        self._servable(worker).add_copy(worker.copy, returns=worker.returns)
+        self._servable(worker.plan).add_copy(worker.copy, returns=worker.returns)
         worker.returns = False
         log.info(
             "Register success: worker address: %s, servable: {name:%s, version:%s, method:%s}",
-            f"pid {message.pid}",
+            worker.process.address,
             worker.plan.servable_name,
             worker.plan.version,
-            [method.name for method in message.methods],
+            [method.name for method in message.methods if not method.name.startswith(CALL_PREFIX)],
         )
 
     def _take_out(self, worker: SupervisedWorker) -> None:
@@ -225,15 +301,14 @@ class Supervisor:
             # A copy that is lost while it runs a suspect is not to blame, whatever it has served.
             worker.served = copy.answered_without_error or copy.exclusive
             worker.returns = worker.served and worker.status is WorkerStatus.READY and not self._stopping
-            self._servable(worker).remove_copy(copy, returns=worker.returns)
+            self._servable(worker.plan).remove_copy(copy, returns=worker.returns)
 
-    def _servable(self, worker: SupervisedWorker) -> RunningServable:
-        return self._dispatcher.servable(worker.plan.servable_name, worker.plan.version)
+    def _servable(self, plan: WorkerPlan) -> RunningServable:
+        return self._dispatcher.servable(plan.servable_name, plan.version)
 
-    async def _all_ready(self, say: Callable[[str], None]) -> None:
+    async def _all_ready(self, workers: Sequence[SupervisedWorker], say: Callable[[str], None]) -> None:
         """Wait until every worker is ready; say so of each, and who is awaited where it takes long."""
-        ready = 0
-        tasks = {asyncio.create_task(self._until_started(worker)): worker for worker in self._workers}
+        tasks = {asyncio.create_task(self._until_started(worker)): worker for worker in workers}
         pending: set[asyncio.Task[None]] = set(tasks)
         try:
             while pending:
@@ -245,8 +320,8 @@ class Supervisor:
                     say(f"Serving: waiting for {len(waiting)} workers, the first is {waiting[0]}")
                 for task in done:
                     task.result()
-                    ready += 1
-                    say(_ready_line(tasks[task], ready, len(tasks)))
+                    ready = sum(worker.status is not WorkerStatus.STARTING for worker in self._workers)
+                    say(_ready_line(tasks[task], ready, len(self._workers)))
         finally:
             for task in pending:
                 task.cancel()
@@ -273,18 +348,21 @@ class Supervisor:
                         f"Fail to start workers because of death of one worker, {worker.plan.label}, "
                         f"{_ended_by(status)}, last lines of {process.log_path}:\n{process.last_log_lines()}"
                     )
-            await _wait(worker.changed, _START_POLL_S)
+            await wait_for_event(worker.changed, _START_POLL_S)
 
     async def _watch(self, worker: SupervisedWorker) -> None:
         """Follow one worker until it is not started again."""
-        while worker.status is WorkerStatus.READY or await self._revive(worker):
+        while not self._stopping and (worker.status is WorkerStatus.READY or await self._revive(worker)):
             worker.changed.clear()
             await self._until_ended(worker)
+        if self._stopping:
+            return
         if worker.returns:
             worker.returns = False
-            self._servable(worker).give_up_copy()
+            self._servable(worker.plan).give_up_copy()
+        owners = [w for w in self._workers if not w.plan.remote_models]
         if not any(
-            w.status in (WorkerStatus.STARTING, WorkerStatus.READY, WorkerStatus.DEAD) for w in self._workers
+            w.status in (WorkerStatus.STARTING, WorkerStatus.READY, WorkerStatus.DEAD) for w in owners
         ):
             log.warning("Serving server begin to exit: all worker processes that occupy devices have exited")
             self._on_all_gone()
@@ -294,10 +372,17 @@ class Supervisor:
         process = worker.process
         assert process is not None
         ended = False
+        missed = 0
         while worker.link is not None and not ended:
             # What it wrote last, that it ends on purpose for example, may still be on its way: wait once more.
             ended = process.exit_status() is not None
-            await _wait(worker.changed, _WATCH_POLL_S)
+            missed = 0 if worker.link.heard else missed + 1
+            worker.link.heard = False
+            if missed > self._most_missed:
+                log.error("Recv Pong Time Out from %s, %s is killed", process.address, worker.plan.label)
+                process.kill()
+                break
+            await wait_for_event(worker.changed, _WATCH_POLL_S)
             worker.changed.clear()
         await self._reap(process)
         self._take_out(worker)
@@ -348,13 +433,6 @@ class Supervisor:
                 process.kill()
             await asyncio.sleep(_REAP_POLL_S)
         process.kill_group()
-
-
-async def _wait(event: asyncio.Event, timeout_s: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), timeout_s)
-    except asyncio.TimeoutError:
-        return
 
 
 def _ready_line(worker: SupervisedWorker, ready: int, total: int) -> str:

@@ -11,11 +11,12 @@ from typing import Protocol, cast
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, StartUpError
+from mindspore_serving.server.channel.address import master_socket
 from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import Message
+from mindspore_serving.server.master.request import Reply
 
-SOCKET_DIRECTORY = "unix_socket_files"
 _LONGEST_SOCKET_PATH = 100
 
 
@@ -38,11 +39,15 @@ class WorkerLink(asyncio.Protocol):
     Attributes:
         worker: Number of the worker, once it has registered.
         memory: Shared memory of the worker, once it is known.
+        heard: Set whenever something arrives.
+        calls: Answers that the worker waits for.
     """
 
     def __init__(self, owner: LinkOwner) -> None:
         self.worker: int | None = None
         self.memory: SharedMemory | None = None
+        self.heard = True
+        self.calls: set[asyncio.Future[Reply]] = set()
         self._owner = owner
         self._splitter = FrameSplitter()
         self._transport: asyncio.WriteTransport | None = None
@@ -56,6 +61,7 @@ class WorkerLink(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Act on all messages that are complete; a peer that breaks the protocol is cut off."""
+        self.heard = True
         try:
             for kind, body in self._splitter.feed(data):
                 self._owner.on_message(self, message_of(kind, body, self.memory, own=True))
@@ -66,6 +72,8 @@ class WorkerLink(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the owner."""
         self._transport = None
+        for call in self.calls:
+            call.cancel()
         self._owner.on_lost(self)
 
     def send(self, message: Message) -> None:
@@ -93,12 +101,12 @@ class ChannelServer:
     """
 
     def __init__(self, directory: Path, make_link: Callable[[], WorkerLink]) -> None:
-        self._folder = directory / SOCKET_DIRECTORY
-        self._path = self._folder / f"serving_master_{os.getpid()}"
+        relative = master_socket(os.getpid())
+        self._path = directory / relative
+        self._folder = self._path.parent
         self._make_link = make_link
         self._server: asyncio.AbstractServer | None = None
         # Workers run in `directory`, so the short relative path reaches the socket where the full one is too long.
-        relative = f"{SOCKET_DIRECTORY}/{self._path.name}"
         self.address = f"unix:{self._path if len(str(self._path)) <= _LONGEST_SOCKET_PATH else relative}"
 
     async def start(self) -> None:

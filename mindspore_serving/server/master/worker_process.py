@@ -12,10 +12,14 @@ from pathlib import Path
 
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
+from mindspore_serving.server.channel.address import worker_socket
 from mindspore_serving.server.channel.memory import SharedMemory
-from mindspore_serving.server.master.copy import MAX_SLOTS
+from mindspore_serving.server.master.copy import MAX_SLOTS, WAITING_SLOTS
 from mindspore_serving.server.process_tree import kill_children
 
+_FIRST_CALL_SLOT = MAX_SLOTS + WAITING_SLOTS
+CALL_SLOTS = 4
+"""Calls of models under way per worker that has none of its own."""
 LOG_DIRECTORY = "serving_logs"
 _SCRIPT = Path(__file__).resolve().parents[1] / "worker" / "start_worker.py"
 
@@ -31,6 +35,8 @@ class WorkerPlan:
         device_type: `ascend`, `gpu` or `cpu`.
         device_id: Number of the device; for a worker that was not given a device, its number among those.
         has_device: Whether the user named the device.
+        remote_models: Whether its models are held by other workers, which it reaches through the main process.
+        serves_calls: Whether it runs models for such workers.
     """
 
     servable_directory: str
@@ -39,6 +45,13 @@ class WorkerPlan:
     device_type: str
     device_id: int
     has_device: bool
+    remote_models: bool = False
+    serves_calls: bool = False
+
+    @property
+    def slots(self) -> int:
+        """Slots of its shared memory: for batches, and for its own calls of models."""
+        return _FIRST_CALL_SLOT + (CALL_SLOTS if self.remote_models else 0)
 
     @property
     def place(self) -> str:
@@ -84,26 +97,32 @@ class WorkerProcess:
         self.plan = plan
         self.number = number
         self.log_path = directory / LOG_DIRECTORY / plan.log_file
-        self.memory = _shared_memory()
+        self._directory = directory
+        self.memory = _shared_memory(plan.slots)
         arguments = [
             f"--servable_directory={plan.servable_directory}",
             f"--servable_name={plan.servable_name}",
             f"--version_number={plan.version}",
             f"--device_type={plan.device_type}",
             f"--device_id={plan.device_id}",
+            f"--place={plan.place}",
             f"--master_address={master_address}",
             f"--worker={number}",
             f"--parent={os.getpid()}",
-            f"--slots={MAX_SLOTS}",
+            f"--slots={plan.slots}",
         ]
         if not plan.has_device:
             arguments.append("--device_ids_empty")
+        if plan.remote_models:
+            arguments.append(f"--first_call_slot={_FIRST_CALL_SLOT}")
+        if plan.serves_calls:
+            arguments.append("--serves_calls")
         if self.memory is not None:
             arguments.append(f"--memory_fd={self.memory.fd}")
         try:
             self._process = self._start(arguments, directory, append_log)
         except OSError as cause:
-            self.release()
+            self._close_memory()
             raise StartUpError(f"Start worker failed: {cause}") from cause
 
     def __repr__(self) -> str:
@@ -113,6 +132,12 @@ class WorkerProcess:
     def pid(self) -> int:
         """Process id."""
         return self._process.pid
+
+    @property
+    def address(self) -> str:
+        """Address of its end of the channel, relative to the working directory of the main process."""
+        plan = self.plan
+        return f"unix:{worker_socket(plan.servable_name, plan.version, plan.place, self.pid)}"
 
     def exit_status(self) -> int | None:
         """Exit code, negative for a signal; None while the process lives."""
@@ -143,7 +168,11 @@ class WorkerProcess:
         return "\n".join(lines[-count:])
 
     def release(self) -> None:
-        """Give back what main holds for the worker; safe to call twice."""
+        """Give back what main holds for a worker that is gone; safe to call twice."""
+        self._close_memory()
+        (self._directory / self.address.removeprefix("unix:")).unlink(missing_ok=True)
+
+    def _close_memory(self) -> None:
         if self.memory is not None:
             self.memory.close()
 
@@ -166,9 +195,9 @@ class WorkerProcess:
             )
 
 
-def _shared_memory() -> SharedMemory | None:
+def _shared_memory(slots: int) -> SharedMemory | None:
     try:
-        return SharedMemory.create(MAX_SLOTS)
+        return SharedMemory.create(slots)
     except OSError as error:
         log.warning("No shared memory (%s): large tensors pass through the socket, which is slower", error)
         return None

@@ -1,5 +1,12 @@
 """What servable_config.py calls: declare models, and register methods made of stages."""
 
+from mindspore_serving.server.register.call_stage import (
+    call_postprocess,
+    call_postprocess_pipeline,
+    call_preprocess,
+    call_preprocess_pipeline,
+    call_servable,
+)
 from mindspore_serving.server.register.context import (
     AclOptions,
     AscendDeviceInfo,
@@ -9,7 +16,8 @@ from mindspore_serving.server.register.context import (
     GpuOptions,
 )
 from mindspore_serving.server.register.method import register_method
-from mindspore_serving.server.register.model import Model, declare_model
+from mindspore_serving.server.register.model import Model, declare_model, declare_servable
+from mindspore_serving.server.register.pipeline import PipelineServable, register_pipeline
 from mindspore_serving.server.register.stage import add_stage
 
 __all__ = [
@@ -20,7 +28,15 @@ __all__ = [
     "GPUDeviceInfo",
     "GpuOptions",
     "Model",
+    "PipelineServable",
     "add_stage",
+    "call_postprocess",
+    "call_postprocess_pipeline",
+    "call_preprocess",
+    "call_preprocess_pipeline",
+    "call_servable",
     "declare_model",
+    "declare_servable",
     "register_method",
+    "register_pipeline",
 ]

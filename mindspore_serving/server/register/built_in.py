@@ -58,3 +58,14 @@ def argmax(value: Any) -> Any:
 
 
 BUILT_IN_STAGES: dict[str, BuiltInStage] = {"argmax_cpp": BuiltInStage("argmax_cpp", 1, 1, argmax)}
+
+
+def add_built_in_stage(stage: BuiltInStage) -> None:
+    """Make a stage known by its name in this process, for the methods that are registered from then on.
+
+    Raises:
+        RegistrationError: The name is taken.
+    """
+    if stage.name in BUILT_IN_STAGES:
+        raise RegistrationError(f"Built-in stage '{stage.name}' has been registered more than once.")
+    BUILT_IN_STAGES[stage.name] = stage

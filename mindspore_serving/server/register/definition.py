@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from mindspore_serving.errors import RegistrationError
 from mindspore_serving.server.register.context import Context
+from mindspore_serving.server.register.method_source import StageCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class StageKind(Enum):
     FUNCTION = "function"
     MODEL = "model"
     BUILT_IN = "built-in"
+    PIPELINE = "pipeline"
 
 
 class ValueRef(NamedTuple):
@@ -59,12 +61,13 @@ class StageDefinition:
         index: Position in the method, from 1 on.
         kind: What runs it.
         target: Printed name of the function, key of the model, or name of the built-in.
-        function: The function, for stages of kind FUNCTION.
+        function: The function, for stages of kind FUNCTION and PIPELINE.
         inputs: Where its inputs come from.
         outputs_count: Number of outputs.
         takes_batch: Whether the function is called with a tuple of instances.
         batch_size: Most instances of one call; 0 leaves it to the models of the method.
         tag: How error texts call the stage.
+        subgraph: Which file of the model, for stages of kind MODEL.
     """
 
     index: int
@@ -76,11 +79,12 @@ class StageDefinition:
     takes_batch: bool
     batch_size: int
     tag: str
+    subgraph: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class MethodDefinition:
-    """One registered method.
+    """One registered method; or one pipeline, whose only stage is its function.
 
     Attributes:
         name: Name that clients use.
@@ -107,11 +111,21 @@ class FunctionUse(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class MethodTrace:
-    """A method while its function is traced."""
+    """A method while its function is traced.
+
+    Attributes:
+        name: Its name.
+        input_names: Its parameters.
+        calls: The `call_*` stages that its source shows.
+        stages: What was added so far.
+        roles: Which parts of a method the `call_*` stages added so far have played.
+    """
 
     name: str
     input_names: tuple[str, ...]
+    calls: tuple[StageCall, ...] = ()
     stages: list[StageDefinition] = field(default_factory=list)
+    roles: list[str] = field(default_factory=list)
 
 
 class ServableDefinition:
@@ -127,12 +141,19 @@ class ServableDefinition:
         self.directory = directory
         self.models: dict[str, ModelDeclaration] = {}
         self.methods: dict[str, MethodDefinition] = {}
+        self.pipelines: dict[str, MethodDefinition] = {}
         self.trace: MethodTrace | None = None
         self._function_use: dict[Callable[..., Any], FunctionUse] = {}
-        self._model_arity: dict[str, tuple[int, int]] = {}
+        self._model_arity: dict[tuple[str, int], tuple[int, int]] = {}
 
     def __repr__(self) -> str:
-        return f"<ServableDefinition {self.name}: models {list(self.models)}, methods {list(self.methods)}>"
+        names = [*self.methods, *self.pipelines]
+        return f"<ServableDefinition {self.name}: models {list(self.models)}, methods {names}>"
+
+    @property
+    def exposed(self) -> list[MethodDefinition]:
+        """What clients may call: pipelines and methods; a pipeline hides the method of its name."""
+        return list({**self.methods, **self.pipelines}.values())
 
     def add_model(self, model: ModelDeclaration) -> None:
         """Add a declared model.
@@ -162,6 +183,18 @@ class ServableDefinition:
             raise RegistrationError(f"Raise failed: Method {method.name} has been registered more than once.")
         self.methods[method.name] = method
 
+    def add_pipeline(self, pipeline: MethodDefinition) -> None:
+        """Add a pipeline.
+
+        Raises:
+            RegistrationError: The name is taken by another pipeline.
+        """
+        if pipeline.name in self.pipelines:
+            raise RegistrationError(
+                f"Raise failed: Pipeline {pipeline.name} has been registered more than once."
+            )
+        self.pipelines[pipeline.name] = pipeline
+
     def check_function_stage(self, method: str, function: Callable[..., Any], use: FunctionUse) -> None:
         """Check that a function is used in the same way wherever it is a stage.
 
@@ -185,21 +218,30 @@ class ServableDefinition:
                     f"name '{method}'"
                 )
 
-    def check_model_stage(self, key: str, inputs_count: int, outputs_count: int) -> None:
-        """Check that a model has the same number of inputs and outputs wherever it is used.
+    def check_model_stage(
+        self, method: str, key: str, subgraph: int, inputs_count: int, outputs_count: int
+    ) -> None:
+        """Check that a subgraph exists, and has the same number of inputs and outputs wherever it is used.
 
         Raises:
-            RegistrationError: It has not.
+            RegistrationError: It does not, or has not.
         """
-        inputs, outputs = self._model_arity.setdefault(key, (inputs_count, outputs_count))
+        files = self.models[key].files
+        if subgraph >= len(files):
+            raise RegistrationError(
+                f"Check failed in method '{method}', the model {key} does not have subgraph of index {subgraph}, the "
+                f"subgraph count of the model is {len(files)}"
+            )
+        inputs, outputs = self._model_arity.setdefault((key, subgraph), (inputs_count, outputs_count))
+        which = f"{key}, subgraph: {subgraph}" if subgraph else key
         for what, now, before in (("inputs", inputs_count, inputs), ("outputs", outputs_count, outputs)):
             if now != before:
                 raise RegistrationError(
                     f"Raise failed: RegisterInputOutputInfo failed, {what} count {now} not match old count "
-                    f"{before}, model: {key}"
+                    f"{before}, model: {which}"
                 )
 
     @property
-    def model_arity(self) -> dict[str, tuple[int, int]]:
-        """Inputs and outputs count of each model that is a stage."""
+    def model_arity(self) -> dict[tuple[str, int], tuple[int, int]]:
+        """Inputs and outputs count of each subgraph that is a stage, by model key and subgraph."""
         return dict(self._model_arity)

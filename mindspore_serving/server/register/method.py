@@ -10,6 +10,7 @@ from mindspore_serving import log
 from mindspore_serving.check_type import check_and_as_str_tuple_list
 from mindspore_serving.errors import RegistrationError
 from mindspore_serving.server.register.definition import MethodDefinition, MethodTrace
+from mindspore_serving.server.register.method_source import stage_calls_of
 from mindspore_serving.server.register.registry import current
 from mindspore_serving.server.register.stage import placeholders, refs_of
 
@@ -45,12 +46,19 @@ def register_method(output_names: str | Sequence[str]) -> Callable[[_F], _F]:
 
 def _trace(function: Callable[..., Any], output_names: tuple[str, ...]) -> MethodDefinition:
     definition = current()
-    input_names = _input_names(function)
-    definition.trace = trace = MethodTrace(function.__name__, input_names)
+    input_names = input_names_of(function)
+    calls = stage_calls_of(function)
+    definition.trace = trace = MethodTrace(function.__name__, input_names, calls)
     try:
         returned = function(*placeholders(trace, 0, len(input_names)))
     finally:
         definition.trace = None
+    if calls and len(calls) != len(trace.stages):
+        raise RegistrationError(
+            f"Failed to parse method {trace.name}, the number of stages obtained through the AST {len(calls)} is "
+            f"inconsistent with the running result {len(trace.stages)}. Assign the result of each stage to a name in a "
+            "statement of its own, or use 'add_stage'"
+        )
     values = tuple(returned) if isinstance(returned, (tuple, list)) else (returned,)
     outputs = refs_of(trace, values, "Each value returned")
     if len(outputs) != len(output_names):
@@ -60,8 +68,8 @@ def _trace(function: Callable[..., Any], output_names: tuple[str, ...]) -> Metho
     return MethodDefinition(function.__name__, input_names, output_names, tuple(trace.stages), outputs)
 
 
-def _input_names(function: Callable[..., Any]) -> tuple[str, ...]:
-    """Parameter names of a method's function.
+def input_names_of(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Parameter names of the function of a method or pipeline.
 
     Raises:
         RegistrationError: A parameter cannot be an input.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,6 +14,7 @@ from mindspore_serving.check_type import (
     check_int,
     check_str,
 )
+from mindspore_serving.deprecation import deprecated
 from mindspore_serving.errors import InvalidParameter, ModelError
 from mindspore_serving.server.register.context import AclOptions, Context, GpuOptions
 from mindspore_serving.server.register.definition import ModelDeclaration
@@ -159,6 +160,45 @@ def declare_model(
     definition.add_model(model)
     log.info("Declare model %s", model)
     return Model(model.key)
+
+
+@deprecated("1.5.0", "mindspore_serving.server.register.declare_model")
+def declare_servable(
+    servable_file: str | Sequence[str],
+    model_format: str,
+    with_batch_dim: bool = True,
+    options: Mapping[str, str] | AclOptions | GpuOptions | None = None,
+    without_batch_dim_inputs: int | Sequence[int] | None = None,
+) -> Model:
+    """Declare the model of the servable, for `call_servable`; `declare_model` does the same.
+
+    Args:
+        servable_file: File name in the version directory, or several, one per subgraph.
+        model_format: As of `declare_model`.
+        with_batch_dim: As of `declare_model`.
+        options: Device options; a dict stands for the `AclOptions` of its keys and values.
+        without_batch_dim_inputs: As of `declare_model`.
+
+    Returns:
+        Handle of the model.
+
+    Raises:
+        RuntimeError: A parameter is wrong, or the model is declared already.
+    """
+    files = check_and_as_str_tuple_list("servable_file", servable_file)
+    if isinstance(options, dict):
+        options = _acl_options(options)
+    elif options is not None and not isinstance(options, (AclOptions, GpuOptions)):
+        raise InvalidParameter(
+            f"Parameter 'options' should be None, dict of <str,str> or AclOptions, but gotten {type(options)}"
+        )
+    return declare_model(files, model_format, with_batch_dim, options, without_batch_dim_inputs)
+
+
+def _acl_options(options: Mapping[str, str]) -> AclOptions:
+    for key in options:
+        check_str("options key", key)
+    return AclOptions(**options)
 
 
 def _check_without_batch_dim(indices: int | Sequence[int] | None) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mindspore_serving.check_type import check_int, check_str
@@ -83,21 +83,59 @@ def add_stage(
     Raises:
         RuntimeError: A parameter is wrong; the text names it and the method.
     """
-    definition = current()
-    trace = definition.trace
-    if trace is None:
-        raise RegistrationError(
-            "'add_stage' can only be called in a function that is decorated with 'register_method'"
-        )
+    current_trace("add_stage")
     if tag is not None:
         check_str("tag", tag)
     check_int("outputs_count", outputs_count, 1)
     if batch_size is not None:
         check_int("batch_size", batch_size, 0)
+    return append_stage(stage, args, outputs_count, batch_size=batch_size, tag=tag)
+
+
+def current_trace(interface: str) -> tuple[ServableDefinition, MethodTrace]:
+    """The servable and the method that is being registered.
+
+    Args:
+        interface: Who asks, for the error text.
+
+    Raises:
+        RegistrationError: No method is.
+    """
+    definition = current()
+    if definition.trace is None:
+        raise RegistrationError(
+            f"'{interface}' can only be called in a function that is decorated with 'register_method'"
+        )
+    return definition, definition.trace
+
+
+def append_stage(
+    stage: Callable[..., Any] | Model | str,
+    args: Sequence[Any],
+    outputs_count: int,
+    *,
+    batch_size: int | None = None,
+    tag: str | None = None,
+    subgraph: int = 0,
+) -> Any:
+    """Add a checked stage to the method that is being registered; parameters and result as of `add_stage`.
+
+    Args:
+        stage: A Python function, a `Model`, or the name of a built-in stage.
+        args: Its inputs.
+        outputs_count: Number of its outputs.
+        batch_size: None for a function that takes one instance.
+        tag: How error texts call the stage.
+        subgraph: Which file of the model.
+
+    Raises:
+        RegistrationError: The stage does not fit its inputs, or how it is used elsewhere.
+    """
+    definition, trace = current_trace("add_stage")
     inputs = refs_of(trace, args, "Each value of parameter *args")
     kind, target, function = _resolve(stage, definition, trace)
     if kind is StageKind.MODEL:
-        definition.check_model_stage(target, len(inputs), outputs_count)
+        definition.check_model_stage(trace.name, target, subgraph, len(inputs), outputs_count)
     elif function is not None:
         _check_arity(function, len(inputs), batch_size is not None)
         definition.check_function_stage(
@@ -117,6 +155,7 @@ def add_stage(
             takes_batch=batch_size is not None and kind is StageKind.FUNCTION,
             batch_size=batch_size or 0,
             tag=tag or default_tag,
+            subgraph=subgraph,
         )
     )
     outputs = placeholders(trace, len(trace.stages), outputs_count)

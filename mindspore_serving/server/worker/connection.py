@@ -6,7 +6,9 @@ import contextlib
 import os
 import select
 import socket
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 from mindspore_serving.errors import ChannelError
 from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
@@ -24,16 +26,20 @@ class Connection:
     Args:
         address: `unix:path` of the main process.
         memory: Shared memory of this worker; None where there is none.
+        own_path: Path to which this end is bound, so that tools which list sockets show whose it is.
 
     Raises:
         OSError: The main process cannot be reached.
     """
 
-    def __init__(self, address: str, memory: SharedMemory | None) -> None:
+    def __init__(self, address: str, memory: SharedMemory | None, own_path: str) -> None:
         self.own_instances = False
         self._memory = memory
+        self._send_lock = threading.Lock()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(_CONNECT_TIMEOUT_S)
+        Path(own_path).unlink(missing_ok=True)
+        self._socket.bind(own_path)
         self._socket.connect(address.removeprefix("unix:"))
         # Without a timeout of its own: Python would poll before each call, and `receive` polls already.
         self._socket.setblocking(False)
@@ -45,18 +51,26 @@ class Connection:
         self._poll.register(self._wake, select.POLLIN)
 
     def send(self, message: Message) -> None:
-        """Write one message.
+        """Write one message; may be called from any thread.
 
         Raises:
             OSError: The main process is gone, or has not read for a minute.
         """
         rest = memoryview(frame_of(message, self._memory))
-        while rest:
-            try:
-                rest = rest[self._socket.send(rest) :]
-            except BlockingIOError:
-                if not select.select([], [self._socket], [], _SEND_TIMEOUT_S)[1]:
-                    raise TimeoutError(f"the main process has not read for {_SEND_TIMEOUT_S:.0f} s") from None
+        with self._send_lock:
+            while rest:
+                try:
+                    rest = rest[self._socket.send(rest) :]
+                except BlockingIOError:
+                    if not select.select([], [self._socket], [], _SEND_TIMEOUT_S)[1]:
+                        raise TimeoutError(
+                            f"the main process has not read for {_SEND_TIMEOUT_S:.0f} s"
+                        ) from None
+
+    def release(self, slot: int) -> None:
+        """Give back the shared memory of a slot that this worker uses for calls of its own."""
+        if self._memory is not None:
+            self._memory.release(slot)
 
     def wake(self) -> None:
         """Make a `receive` that waits return; may be called from any thread and from signal handlers."""

@@ -7,6 +7,10 @@ leave with their error. When all rows of a batch have left, its last result is s
 The engine runs on the worker's main thread: functions of users need not be thread-safe. Only `run_model_step` may be
 called from one other thread as well, also at the same time, so that a model runs while the next instances are
 prepared; finished chunks come back through `collect`.
+
+A pipeline is a method whose only stage is a function that runs other methods and waits for them. It would wait for ever
+on the main thread, so each pipeline has a thread of its own, which takes chunks from the stage's queue; what it runs
+enters the engine as a call (`method_calls`), and its finished chunks come back through `collect` as well.
 """
 
 from __future__ import annotations
@@ -21,17 +25,19 @@ from typing import Any, cast
 from mindspore_serving import log
 from mindspore_serving.errors import FailedRows, Failure, ServingError, StatusCode
 from mindspore_serving.server.channel.messages import Batch, Group, Result
-from mindspore_serving.server.register.built_in import BUILT_IN_STAGES
 from mindspore_serving.server.register.definition import (
     MethodDefinition,
     StageDefinition,
     StageKind,
     ValueRef,
 )
-from mindspore_serving.server.worker.model_runner import ModelRunner
-from mindspore_serving.server.worker.stage_functions import FunctionStage, StageResult
+from mindspore_serving.server.worker.flight import BatchFlight, Flight
+from mindspore_serving.server.worker.method_calls import MethodCalls
+from mindspore_serving.server.worker.model_runner import GraphRunner
+from mindspore_serving.server.worker.pipeline_thread import PipelineThread
+from mindspore_serving.server.worker.stage_functions import BuiltInCalls, FunctionCalls, StageResult
 from mindspore_serving.server.worker.values import Values, as_rows, join_values
-from mindspore_serving.tensor import DataType, runs_of_equal
+from mindspore_serving.tensor import DataType, Rows, runs_of_equal
 
 _SLICED = 64
 """Most rows of one step of a function that takes one instance; a time slice ends the step earlier if they are slow."""
@@ -39,49 +45,6 @@ QUICK_MODEL_S = 0.001
 """Below this time for a batch, a model runs on the main thread if nothing waits for a function."""
 PARTIAL_REPLY_S = 0.005
 """A batch that takes longer than this sends what is done already, so that nobody waits for slow batch-mates."""
-
-
-class Flight:
-    """One batch on its way through the stages.
-
-    Args:
-        batch: As it arrived.
-        now: Monotonic time of its arrival in seconds.
-    """
-
-    def __init__(self, batch: Batch, now: float) -> None:
-        self.batch_id = batch.batch_id
-        self.slot = batch.slot
-        self.method = batch.method
-        self.arrived = now
-        self.sent = now
-        self.pending = batch.count
-        self.outcomes: list[tuple[int, Group]] = []
-
-    def add(self, start: int, group: Group) -> None:
-        """Take the outcome of neighbouring rows."""
-        self.outcomes.append((start, group))
-        self.pending -= group.count
-
-    def results(self) -> list[Result]:
-        """What is done and not sent yet; the last one is final if nothing is pending."""
-        self.outcomes.sort(key=lambda outcome: outcome[0])
-        results: list[Result] = []
-        start, groups, stop = 0, list[Group](), -1
-        for at, group in self.outcomes:
-            if at != stop and groups:
-                results.append(self._result(start, groups))
-                groups = []
-            if not groups:
-                start = at
-            groups.append(group)
-            stop = at + group.count
-        self.outcomes = []
-        last = self._result(start, groups, final=self.pending == 0)
-        return [*results, last]
-
-    def _result(self, start: int, groups: Sequence[Group], *, final: bool = False) -> Result:
-        return Result(self.batch_id, self.slot, start, tuple(groups), final)
 
 
 class Chunk:
@@ -158,29 +121,23 @@ class StageRunner:
         self.stage = stage
         self.batch_size = batch_size
         self.queue = ChunkQueue()
-        self.function: FunctionStage | None = None
-        if stage.kind is StageKind.FUNCTION:
-            self.function = FunctionStage(stage, method.definition.name)
+        self.is_built_in = stage.kind is StageKind.BUILT_IN
+        self._calls: FunctionCalls | BuiltInCalls | None = None
+        if self.is_built_in:
+            self._calls = BuiltInCalls(stage, method.definition.name)
+        elif stage.kind is not StageKind.MODEL:
+            self._calls = FunctionCalls(stage, method.definition.name)
 
     def objects_of(self, values: Values) -> list[Any]:
         """Values as the stage takes them: a built-in gets bytes as `bytes`, a function as an array."""
-        if self.function is None and values.spec is not None and values.spec.dtype is DataType.BYTES:
+        if self.is_built_in and values.spec is not None and values.spec.dtype is DataType.BYTES:
             return cast("list[Any]", values.column)
         return values.objects()
 
     def run(self, inputs: Sequence[Sequence[Any]], count: int) -> list[StageResult]:
-        """Outcomes of the first instances, at least of one; function and built-in stages only."""
-        if self.function is not None:
-            return self.function.run(inputs, count)
-        built_in = BUILT_IN_STAGES[self.stage.target]
-        return [self._run_built_in(built_in.function, instance) for instance in zip(*inputs, strict=True)]
-
-    def _run_built_in(self, function: Callable[..., object], instance: tuple[object, ...]) -> StageResult:
-        try:
-            returned = function(*instance)
-        except ServingError as error:
-            return error.failure()
-        return returned if isinstance(returned, tuple) else (returned,)
+        """Outcomes of the first instances, at least of one; for all stages but models."""
+        assert self._calls is not None
+        return self._calls.run(inputs, count)
 
 
 class MethodRunner:
@@ -198,10 +155,10 @@ class MethodRunner:
             for stage in definition.stages
         ]
 
-    def chunks_of(self, batch: Batch, flight: Flight) -> list[Chunk]:
-        """The rows of a batch, one chunk per group."""
+    def chunks_of(self, blocks: Sequence[Rows], flight: Flight) -> list[Chunk]:
+        """The rows of a flight, one chunk per block."""
         chunks, start = [], 0
-        for group in batch.groups:
+        for group in blocks:
             values = {
                 ValueRef(0, i): Values(group.count, spec, column)
                 for i, (spec, column) in enumerate(zip(group.specs, group.columns, strict=True))
@@ -227,7 +184,7 @@ def _stage_batch_size(
 
 @dataclass(slots=True)
 class _Finished:
-    """Chunk that a model has run, or why some of its rows failed; on its way back to the main thread."""
+    """Chunk that a stage has run, or why some of its rows failed."""
 
     stage: StageRunner
     chunk: Chunk
@@ -235,51 +192,78 @@ class _Finished:
 
 
 class Engine:
-    """All methods of the servable of this process, and what is under way in them.
+    """All methods and pipelines of the servable of this process, and what is under way in them.
 
     Args:
         methods: The methods.
         runners: Graphs of each model, by key.
         send: Takes each result.
+        pipelines: The pipelines; clients reach them instead of methods of the same name.
+        wake: Called from other threads when something waits in `collect`.
     """
 
     def __init__(
         self,
         methods: Sequence[MethodDefinition],
-        runners: Mapping[str, Sequence[ModelRunner]],
+        runners: Mapping[str, Sequence[GraphRunner]],
         send: Callable[[Result], None],
+        pipelines: Sequence[MethodDefinition] = (),
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
         batch_sizes = {key: graphs[0].batch_size for key, graphs in runners.items()}
         self._methods = {method.name: MethodRunner(method, batch_sizes) for method in methods}
         self._method_list = list(self._methods.values())
+        self._pipelines = {pipeline.name: MethodRunner(pipeline, {}) for pipeline in pipelines}
+        self._pipeline_threads = {
+            name: self._thread_of(pipeline.stages[0]) for name, pipeline in self._pipelines.items()
+        }
         self._runners = runners
-        self._batch_sizes = batch_sizes
-        self._model_queues: dict[str, ChunkQueue] = {key: ChunkQueue() for key in runners}
+        self._model_queues: dict[tuple[str, int], ChunkQueue] = {
+            (key, subgraph): ChunkQueue()
+            for key, graphs in runners.items()
+            for subgraph in range(len(graphs))
+        }
         self._model_turn = 0
         self._model_seconds = 0.0
         self._turn = 0
         self._finished: deque[_Finished] = deque()
         self._send = send
-        self._flights: dict[int, Flight] = {}
+        self._wake = wake
+        self._calls = MethodCalls({method.name: method for method in methods}, wake)
+
+    def start(self) -> None:
+        """Start the threads of the pipelines."""
+        for thread in self._pipeline_threads.values():
+            thread.start()
+
+    def stop(self) -> None:
+        """Let what pipelines wait for fail, and start no more of them; safe to call twice."""
+        for thread in self._pipeline_threads.values():
+            thread.stop()
+        self._calls.stop()
 
     def add(self, batch: Batch) -> None:
         """Take a new batch."""
-        flight = Flight(batch, time.monotonic())
-        self._flights[batch.batch_id] = flight
-        method = self._methods.get(batch.method)
+        flight = BatchFlight(batch, time.monotonic(), self._send)
+        method = self._pipelines.get(batch.method) or self._methods.get(batch.method)
         if method is None:
             text = f"Method {batch.method} is not registered in this worker"
             flight.add(0, FailedRows(Failure(StatusCode.INVALID_INPUTS, text), batch.count))
             self._report(flight)
             return
-        for chunk in method.chunks_of(batch, flight):
-            self._enter(method, 1, chunk)
+        self._depart(method, batch.groups, flight)
+
+    def call(self, name: str, instances: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+        """Run instances on a method and wait for their outputs; see `MethodCalls.call`."""
+        return self._calls.call(name, instances)
 
     @property
     def has_function_work(self) -> bool:
-        """Whether a chunk waits for a function or built-in, or comes back from a model."""
-        return bool(self._finished) or any(
-            stage.queue for method in self._method_list for stage in method.stages
+        """Whether a chunk waits for a function or built-in, or something waits in `collect`."""
+        return (
+            bool(self._finished)
+            or bool(self._calls)
+            or any(stage.queue for method in self._method_list for stage in method.stages)
         )
 
     @property
@@ -303,7 +287,8 @@ class Engine:
             for stage in reversed(self._method_list[at].stages):
                 if stage.queue:
                     self._turn = at + 1
-                    self._run_functions(stage)
+                    for finished in self._run_functions(stage):
+                        self._advance(finished)
                     return True
         return False
 
@@ -316,29 +301,43 @@ class Engine:
         queues = list(self._model_queues.items())
         for step in range(len(queues)):
             at = (self._model_turn + step) % len(queues)
-            key, queue = queues[at]
-            taken = queue.take(self._batch_sizes[key])
+            (key, subgraph), queue = queues[at]
+            runner = self._runners[key][subgraph]
+            taken = queue.take(runner.batch_size)
             if taken:
                 self._model_turn = at + 1
                 begin = time.monotonic()
-                self._run_model(self._runners[key][0], taken)
+                self._run_model(runner, taken)
                 self._model_seconds += (time.monotonic() - begin - self._model_seconds) / 8
                 return True
         return False
 
     def collect(self) -> bool:
-        """Move chunks that models have finished to their next stage; main thread only.
+        """Take what other threads call, and move what they have finished to its next stage; main thread only.
 
         Returns:
-            Whether there were any.
+            Whether there was any.
         """
-        found = bool(self._finished)
+        found = bool(self._finished) or bool(self._calls)
+        for call in self._calls.take():
+            self._depart(self._methods[call.method], call.rows, call)
         while self._finished:
             finished = self._finished.popleft()
             self._advance(finished)
         return found
 
-    def _run_functions(self, stage: StageRunner) -> None:
+    def _depart(self, method: MethodRunner, blocks: Sequence[Rows], flight: Flight) -> None:
+        for chunk in method.chunks_of(blocks, flight):
+            self._enter(method, 1, chunk)
+
+    def _thread_of(self, stage: StageRunner) -> PipelineThread:
+        def step() -> None:
+            self._finished.extend(self._run_functions(stage))
+            self._wake()
+
+        return PipelineThread(stage.method.definition.name, lambda: len(stage.queue) > 0, step)
+
+    def _run_functions(self, stage: StageRunner) -> list[_Finished]:
         """Run rows on a function; what did not fit into a time slice goes back to the head of the queue."""
         chunks = [
             chunk for _, chunk in stage.queue.take(stage.batch_size if stage.stage.takes_batch else _SLICED)
@@ -351,6 +350,7 @@ class Engine:
         results = stage.run(inputs, sum(chunk.count for chunk in chunks))
         outcomes = _columns_of(results, stage.stage.outputs_count)
         begin = 0
+        finished: list[_Finished] = []
         undone: list[Chunk] = []
         for chunk in chunks:
             done = min(max(len(results) - begin, 0), chunk.count)
@@ -358,19 +358,20 @@ class Engine:
                 undone.append(chunk.part(done, chunk.count))
             if done:
                 cut = _cut(outcomes, begin, begin + done)
-                self._advance(_Finished(stage, chunk.part(0, done), cut))
+                finished.append(_Finished(stage, chunk.part(0, done), cut))
             begin += chunk.count
         for chunk in reversed(undone):
             stage.queue.put_back(stage, chunk)
+        return finished
 
-    def _run_model(self, runner: ModelRunner, taken: Sequence[tuple[StageRunner, Chunk]]) -> None:
+    def _run_model(self, runner: GraphRunner, taken: Sequence[tuple[StageRunner, Chunk]]) -> None:
         """Run chunks of any methods as one batch."""
         inputs = [
             join_values([chunk.values[stage.stage.inputs[i]] for stage, chunk in taken])
             for i in range(len(runner.inputs))
         ]
         total = sum(chunk.count for _, chunk in taken)
-        specs = runner.graph.signature.outputs
+        specs = runner.outputs
         outcomes: list[tuple[int, int, list[Values] | Failure]] = []
         for start, stop, result in runner.run(inputs, total):
             if isinstance(result, ServingError):
@@ -405,10 +406,12 @@ class Engine:
             self._finish(method.definition, chunk)
             return
         stage = method.stages[stage_index - 1]
-        queue = (
-            stage.queue if stage.stage.kind is not StageKind.MODEL else self._model_queues[stage.stage.target]
-        )
-        queue.put(stage, chunk)
+        if stage.stage.kind is StageKind.MODEL:
+            self._model_queues[stage.stage.target, stage.stage.subgraph].put(stage, chunk)
+            return
+        stage.queue.put(stage, chunk)
+        if stage.stage.kind is StageKind.PIPELINE:
+            self._pipeline_threads[method.definition.name].notify()
 
     def _finish(self, method: MethodDefinition, chunk: Chunk) -> None:
         values = [chunk.values[ref] for ref in method.outputs]
@@ -424,19 +427,17 @@ class Engine:
         for group in groups:
             flight.add(start, group)
             start += group.count
-        if flight.pending == 0 or time.monotonic() - flight.sent > PARTIAL_REPLY_S:
+        if flight.pending == 0 or time.monotonic() - flight.reported > PARTIAL_REPLY_S:
             self._report(flight)
 
     def _report(self, flight: Flight) -> None:
-        for result in flight.results():
-            self._send(result)
-        flight.sent = time.monotonic()
+        flight.report()
+        flight.reported = time.monotonic()
         if flight.pending == 0:
-            del self._flights[flight.batch_id]
             log.info(
                 "Method %s WorkerRequestHandle Time Cost # %.3f ms",
                 flight.method,
-                (flight.sent - flight.arrived) * 1000,
+                (flight.reported - flight.arrived) * 1000,
             )
 
 

@@ -7,6 +7,7 @@ and gives outputs back per instance.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any
@@ -22,43 +23,30 @@ Outcome = tuple[int, int, "list[Array] | ServingError"]
 """(start, stop) of neighbouring instances, and their outputs as columns, or why they have none."""
 
 
-class ModelRunner:
-    """Runs instances on one graph.
+class GraphRunner(ABC):
+    """Runs instances on one graph of a model, wherever that is loaded.
 
     Args:
-        graph: A loaded graph.
-        with_batch_dim: Whether its first dimension is the batch.
-        without_batch_dim_inputs: Inputs that have no batch dimension although `with_batch_dim` is set.
-        max_batch_size: Largest batch, where the first dimension is dynamic.
-
-    Raises:
-        StartUpError: The shapes of the graph do not fit these parameters.
+        inputs: What one instance brings.
+        outputs: As the graph declares them.
+        batch_size: Most instances that run together.
+        dynamic: Whether fewer instances run without padding.
     """
 
     def __init__(
-        self,
-        graph: LoadedGraph,
-        with_batch_dim: bool,
-        without_batch_dim_inputs: Sequence[int],
-        max_batch_size: int,
+        self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], batch_size: int, dynamic: bool
     ) -> None:
-        self.graph = graph
-        self.dynamic = with_batch_dim and graph.dynamic_batch
-        self._with_batch_dim = with_batch_dim
-        self._shared_inputs = frozenset(without_batch_dim_inputs) if with_batch_dim else frozenset()
-        self._max_batch_size = max_batch_size
-        self.batch_size = self._find_batch_size()
-        self.inputs = tuple(self._per_instance(i, spec) for i, spec in enumerate(graph.signature.inputs))
-        self._input_bytes = [spec.byte_size for spec in self.inputs]
-
-    def __repr__(self) -> str:
-        return f"<ModelRunner batch {self.batch_size}, inputs {self.inputs}>"
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
+        self.batch_size = batch_size
+        self.dynamic = dynamic
 
     @property
     def outputs_count(self) -> int:
         """Number of outputs."""
-        return len(self.graph.signature.outputs)
+        return len(self.outputs)
 
+    @abstractmethod
     def run(self, values: Sequence[Values], count: int) -> list[Outcome]:
         """Run k instances.
 
@@ -69,24 +57,6 @@ class ModelRunner:
         Returns:
             Outcomes in order that cover all instances.
         """
-        outcomes: list[Outcome] = []
-        good: list[tuple[int, list[Array]]] = []
-        start = 0
-        try:
-            blocks = as_rows([spec.name for spec in self.inputs], values, count)
-        except ServingError as error:
-            return [(0, count, error)]
-        for block in blocks:
-            try:
-                good.append((start, self._fit(block)))
-            except InvalidInput as error:
-                outcomes.append((start, start + block.count, error))
-            start += block.count
-        for begin, columns in self._joined(good):
-            outcomes += [
-                (begin + low, begin + high, result) for low, high, result in self._run_batches(columns)
-            ]
-        return sorted(outcomes, key=lambda outcome: outcome[0])
 
     def call(self, instances: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
         """Run instances given as Python values, for `Model.call`.
@@ -108,6 +78,63 @@ class ModelRunner:
                 raise outputs
             results += zip(*outputs, strict=True)
         return results
+
+
+class ModelRunner(GraphRunner):
+    """Runs instances on a graph that is loaded in this process.
+
+    Args:
+        graph: A loaded graph.
+        with_batch_dim: Whether its first dimension is the batch.
+        without_batch_dim_inputs: Inputs that have no batch dimension although `with_batch_dim` is set.
+        max_batch_size: Largest batch, where the first dimension is dynamic.
+
+    Raises:
+        StartUpError: The shapes of the graph do not fit these parameters.
+    """
+
+    def __init__(
+        self,
+        graph: LoadedGraph,
+        with_batch_dim: bool,
+        without_batch_dim_inputs: Sequence[int],
+        max_batch_size: int,
+    ) -> None:
+        self.graph = graph
+        self._with_batch_dim = with_batch_dim
+        self._shared_inputs = frozenset(without_batch_dim_inputs) if with_batch_dim else frozenset()
+        self._max_batch_size = max_batch_size
+        super().__init__(
+            inputs=[self._per_instance(i, spec) for i, spec in enumerate(graph.signature.inputs)],
+            outputs=graph.signature.outputs,
+            batch_size=self._find_batch_size(),
+            dynamic=with_batch_dim and graph.dynamic_batch,
+        )
+        self._input_bytes = [spec.byte_size for spec in self.inputs]
+
+    def __repr__(self) -> str:
+        return f"<ModelRunner batch {self.batch_size}, inputs {self.inputs}>"
+
+    def run(self, values: Sequence[Values], count: int) -> list[Outcome]:
+        """Run k instances; see `GraphRunner.run`."""
+        outcomes: list[Outcome] = []
+        good: list[tuple[int, list[Array]]] = []
+        start = 0
+        try:
+            blocks = as_rows([spec.name for spec in self.inputs], values, count)
+        except ServingError as error:
+            return [(0, count, error)]
+        for block in blocks:
+            try:
+                good.append((start, self._fit(block)))
+            except InvalidInput as error:
+                outcomes.append((start, start + block.count, error))
+            start += block.count
+        for begin, columns in self._joined(good):
+            outcomes += [
+                (begin + low, begin + high, result) for low, high, result in self._run_batches(columns)
+            ]
+        return sorted(outcomes, key=lambda outcome: outcome[0])
 
     def _joined(self, good: list[tuple[int, list[Array]]]) -> Iterator[tuple[int, list[Array]]]:
         """Blocks that follow each other without a gap as one; a gap is an instance that did not fit."""

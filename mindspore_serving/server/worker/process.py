@@ -18,16 +18,30 @@ import setproctitle
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, ServingError
+from mindspore_serving.server.channel.address import worker_socket
 from mindspore_serving.server.channel.memory import SharedMemory
-from mindspore_serving.server.channel.messages import Batch, Exiting, Register, StartFailed, Stop
+from mindspore_serving.server.channel.messages import (
+    Alive,
+    Batch,
+    Exiting,
+    HeldModels,
+    ModelReply,
+    Register,
+    StartFailed,
+    Stop,
+    WantModels,
+)
 from mindspore_serving.server.device import backend_name
 from mindspore_serving.server.process_tree import kill_children
 from mindspore_serving.server.register.definition import StageKind
 from mindspore_serving.server.register.model import Instances, Runtime, set_runtime
+from mindspore_serving.server.register.pipeline import set_method_runtime
 from mindspore_serving.server.worker.backend import create_backend
 from mindspore_serving.server.worker.connection import Connection
 from mindspore_serving.server.worker.engine import Engine
+from mindspore_serving.server.worker.remote_models import ModelCalls, call_methods, models_held, remote_models
 from mindspore_serving.server.worker.servable_loader import LoadedServable, ServablePlace, load_servable
+from mindspore_serving.signature import ModelInfo
 
 EXIT_OK = 0
 EXIT_START_FAILED = 3
@@ -37,6 +51,8 @@ _PARENT_POLL_S = 0.1
 _IDLE_POLL_S = 1.0
 _PARENT_GONE_S = 1.0
 _FINISH_S = 2.0
+_ANSWER_S = 60.0
+_ALIVE_EVERY_S = 1.0
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -54,10 +70,17 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--device_ids_empty", action="store_true", help="the device was not named by the user"
     )
+    parser.add_argument(
+        "--place", required=True, help="device{id}, or extra{index} for a worker without a device"
+    )
     parser.add_argument("--master_address", required=True, help="unix:path of the main process")
     parser.add_argument("--worker", type=int, required=True, help="number of this worker")
     parser.add_argument("--parent", type=int, required=True, help="process id of the main process")
     parser.add_argument("--slots", type=int, required=True, help="batches under way at a time")
+    parser.add_argument(
+        "--first_call_slot", type=int, help="models are held by other workers; slots for calls of them"
+    )
+    parser.add_argument("--serves_calls", action="store_true", help="run models for other workers")
     parser.add_argument("--memory_fd", type=int, default=-1, help="descriptor of the shared memory")
     return parser.parse_args(arguments)
 
@@ -72,7 +95,7 @@ class Worker:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._number: int = arguments.worker
         self._parent: int = arguments.parent
-        self._master_address: str = arguments.master_address
+        self._master_path = Path(arguments.master_address.removeprefix("unix:")).absolute()
         self._place = ServablePlace(
             directory=arguments.servable_directory,
             name=arguments.servable_name,
@@ -82,7 +105,17 @@ class Worker:
             has_device=not arguments.device_ids_empty,
         )
         memory = SharedMemory(arguments.memory_fd, arguments.slots) if arguments.memory_fd >= 0 else None
-        self._connection = Connection(arguments.master_address, memory)
+        own_path = worker_socket(self._place.name, self._place.version, arguments.place, os.getpid())
+        self._connection = Connection(arguments.master_address, memory, own_path)
+        self._own_path = Path(own_path).absolute()
+        self._serves_calls: bool = arguments.serves_calls
+        self._calls: ModelCalls | None = None
+        if arguments.first_call_slot is not None:
+            slots = range(arguments.first_call_slot, arguments.slots)
+            self._calls = ModelCalls(slots, self._connection.send, self._read)
+        self._engine: Engine | None = None
+        self._held_models: tuple[ModelInfo, ...] | None = None
+        self._registered = False
         self._stopping = False
         self._model_work = threading.Condition()
 
@@ -91,7 +124,7 @@ class Worker:
         watch = threading.Thread(target=self._watch_parent, name="parent watch", daemon=True)
         watch.start()
         try:
-            servable = load_servable(self._place, create_backend(backend_name()))
+            servable = self._load()
         except ServingError as error:
             log.error("Cannot load servable %s: %s", self._place.name, error, exc_info=True)
             self._connection.send(StartFailed(self._number, str(error)))
@@ -110,22 +143,40 @@ class Worker:
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGTERM, self._on_signal)
         place = self._place
-        engine = Engine(list(servable.definition.methods.values()), servable.runners, self._connection.send)
+        calls = call_methods(servable.runners) if self._serves_calls else []
+        methods = [*servable.definition.methods.values(), *(definition for definition, _ in calls)]
+        pipelines = list(servable.definition.pipelines.values())
+        self._engine = engine = Engine(
+            methods, servable.runners, self._connection.send, pipelines, self._connection.wake
+        )
         set_runtime(_runtime_of(servable))
-        kinds = {stage.kind for method in servable.definition.methods.values() for stage in method.stages}
+        set_method_runtime(engine.call)
+        own = (*servable.definition.methods.values(), *pipelines)
+        kinds = {stage.kind for method in own for stage in method.stages}
         self._connection.own_instances = kinds != {StageKind.MODEL}
-        separate = self._connection.own_instances and StageKind.MODEL in kinds
+        separate = self._calls is not None or (self._connection.own_instances and StageKind.MODEL in kinds)
         if separate:
             threading.Thread(target=self._run_models, args=(engine,), name="models", daemon=True).start()
         gc.collect()
         gc.freeze()  # what is loaded by now stays, and need not be looked at by later collections
-        self._connection.send(Register(self._number, os.getpid(), servable.methods))
+        offered = [method for method in servable.methods if not (self._calls and method.only_models)]
+        self._connection.send(
+            Register(
+                self._number,
+                os.getpid(),
+                (*offered, *(signature for _, signature in calls)),
+                models_held(servable.runners) if self._serves_calls else (),
+            )
+        )
+        self._registered = True
         print(
             f"Serving: Start servable success, servable directory: '{place.directory}', servable name: "
             f"'{place.name}', version number: {place.version}",
             flush=True,
         )
+        engine.start()
         self._loop(engine, separate)
+        engine.stop()
         self._connection.send(Exiting())
         self._connection.finish(_FINISH_S)
         return EXIT_OK
@@ -133,22 +184,57 @@ class Worker:
     def _loop(self, engine: Engine, separate: bool) -> None:
         """Take batches and run them, until told to stop."""
         busy = False
-        while not self._stopping:
-            for message in self._connection.receive(0 if busy else _IDLE_POLL_S):
-                if isinstance(message, Batch):
-                    engine.add(message)
-                elif isinstance(message, Stop):
-                    return
+        while True:
+            self._read(0 if busy else _IDLE_POLL_S)
+            if self._stopping:
+                return
             engine.collect()
             engine.run_function_step()
             busy = engine.has_function_work
-            if not separate or (engine.models_are_quick and not busy):
+            if not separate or (self._calls is None and engine.models_are_quick and not busy):
                 engine.run_model_step()
                 engine.collect()
                 busy = engine.has_function_work or engine.has_model_work
             elif engine.has_model_work:
                 with self._model_work:
                     self._model_work.notify()
+
+    def _read(self, timeout_s: float) -> None:
+        """Act on what the main process has sent; waits for something if nothing is there."""
+        for message in self._connection.receive(timeout_s):
+            if isinstance(message, Batch):
+                assert self._engine is not None
+                self._engine.add(message)
+            elif isinstance(message, ModelReply):
+                assert self._calls is not None
+                self._calls.take(message)
+                self._connection.release(message.slot)
+            elif isinstance(message, HeldModels):
+                self._held_models = message.models
+            elif isinstance(message, Stop):
+                self._stop()
+
+    def _load(self) -> LoadedServable:
+        """Import the servable and load its models, or stand-ins for those that other workers hold.
+
+        Raises:
+            ServingError: That cannot be done.
+        """
+        backend = create_backend(backend_name())
+        if self._calls is None:
+            return load_servable(self._place, backend)
+        self._connection.send(WantModels(self._number))
+        deadline = time.monotonic() + _ANSWER_S
+        while self._held_models is None:
+            if time.monotonic() > deadline:
+                raise ChannelError(f"The main process has not told the models within {_ANSWER_S:.0f} s")
+            self._read(_IDLE_POLL_S)
+        return load_servable(self._place, backend, remote_models(self._held_models, self._calls))
+
+    def _stop(self) -> None:
+        self._stopping = True
+        if self._calls is not None:
+            self._calls.end()
 
     def _run_models(self, engine: Engine) -> None:
         """Body of the thread that runs models while the main thread runs functions."""
@@ -160,17 +246,25 @@ class Worker:
                 self._model_work.wait_for(lambda: engine.has_model_work)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
-        self._stopping = True
+        self._stop()
         self._connection.wake()
 
     def _watch_parent(self) -> None:
-        """When the main process is gone, however it ended, end this process and its children, and remove its socket."""
+        """Tell the main process that this one runs, and end this process when that one is gone.
+
+        Its children end with it, and its sockets are removed.
+        """
+        told = time.monotonic()
         while os.getppid() == self._parent:
             time.sleep(_PARENT_POLL_S)
-        address = Path(self._master_address.removeprefix("unix:"))
+            if self._registered and time.monotonic() - told >= _ALIVE_EVERY_S:
+                told = time.monotonic()
+                with contextlib.suppress(OSError):  # the main thread finds out
+                    self._connection.send(Alive())
+        self._own_path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # other workers do the same
-            address.unlink(missing_ok=True)
-            address.parent.rmdir()
+            self._master_path.unlink(missing_ok=True)
+            self._master_path.parent.rmdir()
         kill_children(os.getpid())
         # The worker leads a process group of its own; what was started by children that are gone is in it.
         os.killpg(os.getpgrp(), signal.SIGKILL)
@@ -186,7 +280,8 @@ def _runtime_of(servable: LoadedServable) -> Runtime:
 def main() -> int:
     """Run a worker with the arguments of this process; returns the exit code."""
     arguments = parse_arguments(sys.argv[1:])
-    setproctitle.setproctitle(" ".join(["start_worker.py", *sys.argv[1:]]))
+    script = "start_worker.py" if arguments.first_call_slot is None else "start_extra_worker.py"
+    setproctitle.setproctitle(" ".join([script, *sys.argv[1:]]))
     try:
         return Worker(arguments).run()
     finally:

@@ -20,7 +20,7 @@ from mindspore_serving.server.register.definition import (
 )
 from mindspore_serving.server.register.registry import open_definition
 from mindspore_serving.server.worker.backend.contract import Backend, LoadRequest
-from mindspore_serving.server.worker.model_runner import ModelRunner
+from mindspore_serving.server.worker.model_runner import GraphRunner, ModelRunner
 from mindspore_serving.signature import MethodSignature
 
 MESSAGE_LIMIT = 64
@@ -64,14 +64,8 @@ class LoadedServable:
     """
 
     definition: ServableDefinition
-    runners: Mapping[str, Sequence[ModelRunner]]
+    runners: Mapping[str, Sequence[GraphRunner]]
     methods: tuple[MethodSignature, ...]
-
-    def close(self) -> None:
-        """Unload the models."""
-        for graphs in self.runners.values():
-            for runner in graphs:
-                runner.graph.close()
 
 
 def import_servable_config(place: ServablePlace) -> ServableDefinition:
@@ -98,7 +92,7 @@ def import_servable_config(place: ServablePlace) -> ServableDefinition:
     except (Exception, SystemExit) as cause:  # the user's file may raise anything, or call sys.exit
         text = str(cause) or repr(cause)
         raise StartUpError(f"import {module_name} failed, {text}") from cause
-    if not definition.methods:
+    if not definition.exposed:
         if definition.models:
             raise StartUpError("Raise failed: There is no method registered for servable")
         raise StartUpError(f"Raise failed: Servable '{place.name}' has not been registered")
@@ -118,13 +112,24 @@ def _package_of_that_name(name: str) -> types.ModuleType:
     return types.ModuleType(name)
 
 
-def load_servable(place: ServablePlace, backend: Backend) -> LoadedServable:
+def load_servable(
+    place: ServablePlace,
+    backend: Backend,
+    held_elsewhere: Mapping[str, Sequence[GraphRunner]] | None = None,
+) -> LoadedServable:
     """Import and load a servable.
+
+    Args:
+        place: Which one, and where.
+        backend: Loads the models.
+        held_elsewhere: Stand-ins for the models, by key; None loads the models here.
 
     Raises:
         StartUpError: Something cannot be imported or loaded, or does not fit together.
     """
     definition = import_servable_config(place)
+    if held_elsewhere is not None:
+        return LoadedServable(definition, held_elsewhere, _signatures(definition, held_elsewhere))
     if definition.models and not place.has_device and place.device_type != "cpu":
         raise StartUpError(
             f"Servable '{place.name}' has models declared by declare_model, but parameter 'device_ids' of "
@@ -135,10 +140,15 @@ def load_servable(place: ServablePlace, backend: Backend) -> LoadedServable:
     runners = {
         key: _load_model(place, version_folder, model, backend) for key, model in definition.models.items()
     }
-    for key, (inputs, outputs) in definition.model_arity.items():
-        _check_arity(key, runners[key][0], inputs, outputs)
-    methods = tuple(_signature_of(method, runners) for method in definition.methods.values())
-    return LoadedServable(definition, runners, methods)
+    for (key, subgraph), (inputs, outputs) in definition.model_arity.items():
+        _check_arity(key, subgraph, runners[key][subgraph], inputs, outputs)
+    return LoadedServable(definition, runners, _signatures(definition, runners))
+
+
+def _signatures(
+    definition: ServableDefinition, runners: Mapping[str, Sequence[GraphRunner]]
+) -> tuple[MethodSignature, ...]:
+    return tuple(_signature_of(method, runners) for method in definition.exposed)
 
 
 def _version_folder(place: ServablePlace) -> Path:
@@ -201,7 +211,7 @@ def _load_graph(place: ServablePlace, path: Path, model: ModelDeclaration, backe
     return ModelRunner(graph, model.with_batch_dim, model.without_batch_dim_inputs, model.max_batch_size)
 
 
-def _check_arity(key: str, runner: ModelRunner, inputs: int, outputs: int) -> None:
+def _check_arity(key: str, subgraph: int, runner: ModelRunner, inputs: int, outputs: int) -> None:
     for what, registered, defined in (
         ("inputs", inputs, len(runner.inputs)),
         ("outputs", outputs, runner.outputs_count),
@@ -209,12 +219,17 @@ def _check_arity(key: str, runner: ModelRunner, inputs: int, outputs: int) -> No
         if registered != defined:
             raise StartUpError(
                 f"Raise failed: The {what} count {registered} in register_method not equal to the count {defined} "
-                f"defined in model, model info: {key}, subgraph: 0"
+                f"defined in model, model info: {key}, subgraph: {subgraph}"
             )
 
 
-def _signature_of(method: MethodDefinition, runners: Mapping[str, Sequence[ModelRunner]]) -> MethodSignature:
-    stages = [runners[stage.target][0] for stage in method.stages if stage.kind is StageKind.MODEL]
+def _signature_of(method: MethodDefinition, runners: Mapping[str, Sequence[GraphRunner]]) -> MethodSignature:
+    if method.stages and method.stages[0].kind is StageKind.PIPELINE:
+        # One instance at a time: nothing is gained by more, and other methods get their turn.
+        return MethodSignature(method.name, method.input_names, batch_limit=1, waits=True)
+    stages = [
+        runners[stage.target][stage.subgraph] for stage in method.stages if stage.kind is StageKind.MODEL
+    ]
     sizes = [runner.batch_size for runner in stages]
     fixed = [runner.batch_size for runner in stages if not runner.dynamic]
     asked = [stage.batch_size for stage in method.stages]
@@ -223,4 +238,5 @@ def _signature_of(method: MethodDefinition, runners: Mapping[str, Sequence[Model
         input_names=method.input_names,
         batch_limit=max([MESSAGE_LIMIT, *sizes, *asked]),
         fill=max([1, *fixed]),
+        only_models=bool(method.stages) and all(stage.kind is StageKind.MODEL for stage in method.stages),
     )

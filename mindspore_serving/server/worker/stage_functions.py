@@ -1,4 +1,4 @@
-"""Calls of Python stage functions, so that the error of one instance stays its own.
+"""Calls of Python stage functions, pipelines and built-ins, so that the error of one instance stays its own.
 
 A function that takes one instance is called per instance. A function that takes a batch is called with a tuple of
 instances; if its iterator raises at item k, instance k has failed, and the function is called again with those after k,
@@ -13,8 +13,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from mindspore_serving.errors import Failure, StageError, StatusCode
-from mindspore_serving.server.register.definition import StageDefinition
+from mindspore_serving.errors import Failure, PipelineError, ServingError, StageError, StatusCode
+from mindspore_serving.server.register.built_in import BUILT_IN_STAGES
+from mindspore_serving.server.register.definition import StageDefinition, StageKind
 from mindspore_serving.tensor import DATA_TYPE_OF, as_array, encode_value
 
 StageResult: TypeAlias = "tuple[Any, ...] | Failure"
@@ -24,8 +25,8 @@ TIME_SLICE_S = 0.005
 """After this long, calls per instance make room for other work of the process."""
 
 
-class FunctionStage:
-    """One stage that is a Python function.
+class FunctionCalls:
+    """Calls the function of one stage, or of a pipeline.
 
     Args:
         stage: Its definition; its `function` is set.
@@ -114,12 +115,47 @@ class FunctionStage:
         return stage_failure(self._stage, self._method, error)
 
 
+class BuiltInCalls:
+    """Calls the function of one built-in stage; what it raises itself is told to the client as it is.
+
+    Args:
+        stage: Its definition.
+        method: Name of the method, for error texts.
+    """
+
+    def __init__(self, stage: StageDefinition, method: str) -> None:
+        self._stage = stage
+        self._method = method
+        self._built_in = BUILT_IN_STAGES[stage.target]
+
+    def run(self, inputs: Sequence[Sequence[Any]], count: int) -> list[StageResult]:
+        """Outcomes of all k instances; arguments as for `FunctionCalls.run`."""
+        return [self._run_one(instance) for instance in zip(*inputs, strict=True)]
+
+    def _run_one(self, instance: tuple[Any, ...]) -> StageResult:
+        try:
+            returned = self._built_in.function(*instance)
+            outputs = tuple(returned) if isinstance(returned, (tuple, list)) else (returned,)
+            if len(outputs) != self._stage.outputs_count:
+                raise StageError(
+                    f"Built-in stage {self._stage.target} gave {len(outputs)} outputs, expected "
+                    f"{self._stage.outputs_count}"
+                )
+            return tuple(map(_servable, outputs))
+        except ServingError as error:
+            return error.failure()
+        except Exception as error:  # a built-in that was added may raise anything
+            return stage_failure(self._stage, self._method, error)
+
+
 def stage_failure(stage: StageDefinition, method: str, error: BaseException) -> Failure:
     """What a client reads about an error in a stage."""
     try:
         text = str(error).encode(errors="replace").decode()
     except Exception:  # the user's error may not even tell its text
         text = type(error).__name__
+    if stage.kind is StageKind.PIPELINE:
+        return PipelineError(f"Call {stage.tag} Failed, pipeline: '{method}', error msg: {text}").failure()
     return Failure(
         StatusCode.SYSTEM_ERROR,
         f"Call {stage.tag} Failed, method: '{method}', stage index(begin with 1): {stage.index}, error msg: {text}",

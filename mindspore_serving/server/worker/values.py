@@ -140,7 +140,7 @@ def _arrays_alike(objects: Sequence[Any]) -> Array | None:
     if first.nbytes > _SMALL_ARRAY_BYTES:
         return cast("Array", np.stack(objects))
     # For small arrays, copying bytes twice is cheaper than what np.stack does for each array.
-    data = b"".join([item.tobytes() for item in objects])
+    data = bytearray().join([item.tobytes() for item in objects])  # writable, unlike bytes
     return np.frombuffer(data, dtype).reshape(len(objects), *shape)
 
 

@@ -1,0 +1,1 @@
+"""Workers on other machines: the port of the master, and the workers' way to it."""

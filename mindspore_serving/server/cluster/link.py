@@ -1,0 +1,104 @@
+"""What both ends of a connection between the master of a cluster and a worker have in common."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from mindspore_serving import log
+from mindspore_serving.errors import ChannelError
+from mindspore_serving.server.channel.frames import LARGEST_FRAME, FrameSplitter, frame_of, message_of
+from mindspore_serving.server.channel.messages import Alive, Message
+
+ALIVE_EVERY_S = 1.0
+HANDSHAKE_S = 10.0
+LARGEST_GREETING = 1 << 20
+"""Bytes of a frame from a peer that has not proved that it knows the token."""
+
+
+class ClusterLink(asyncio.Protocol):
+    """One end of a connection. Subclasses act on messages.
+
+    Attributes:
+        peer: `ip:port` of the other end.
+        joined: Whether both ends have proved that they know the token.
+    """
+
+    def __init__(self) -> None:
+        self.peer = ""
+        self.joined = False
+        self._heard = True
+        self._missed = 0
+        self._splitter = FrameSplitter(LARGEST_GREETING)
+        self._transport: asyncio.Transport | None = None
+
+    def on_message(self, message: Message) -> None:
+        """Act on a message.
+
+        Raises:
+            ChannelError: It does not belong here; the connection is closed.
+        """
+        raise NotImplementedError
+
+    def on_open(self) -> None:
+        """Learn that the connection stands."""
+
+    def on_lost(self) -> None:
+        """Learn that the connection has ended; no message follows."""
+
+    def trust(self) -> None:
+        """Take the peer for one that knows the token."""
+        self.joined = True
+        self._splitter.largest = LARGEST_FRAME
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Store the transport."""
+        self._transport = cast(asyncio.Transport, transport)
+        name = transport.get_extra_info("peername")
+        self.peer = f"{name[0]}:{name[1]}" if name else "unknown"
+        self.on_open()
+
+    def data_received(self, data: bytes) -> None:
+        """Act on all messages that are complete; a peer that breaks the protocol is cut off."""
+        self._heard = True
+        try:
+            for kind, body in self._splitter.feed(data):
+                message = message_of(kind, body)
+                if not isinstance(message, Alive):
+                    self.on_message(message)
+                if self._transport is None:
+                    return
+        except ChannelError as error:
+            log.error("Connection with %s is closed: %s", self.peer, error)
+            self.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the subclass."""
+        self._transport = None
+        self.on_lost()
+
+    def send(self, message: Message) -> None:
+        """Write one message; after the connection has ended it is dropped."""
+        if self._transport is not None:
+            self._transport.write(frame_of(message))
+
+    def close(self) -> None:
+        """End the connection once everything is written; safe to call twice."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """End the connection at once; safe to call twice."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def beat(self) -> float:
+        """Show that this end lives; call it every `ALIVE_EVERY_S`.
+
+        Returns:
+            Seconds for which nothing has come from the peer.
+        """
+        self.send(Alive())
+        self._missed = 0 if self._heard else self._missed + 1
+        self._heard = False
+        return self._missed * ALIVE_EVERY_S

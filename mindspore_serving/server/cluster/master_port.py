@@ -1,0 +1,214 @@
+"""The port on which the master of a cluster takes workers, on this machine and others."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+from mindspore_serving import log
+from mindspore_serving.errors import ChannelError, StartUpError
+from mindspore_serving.server.channel.messages import (
+    Challenge,
+    Exiting,
+    Join,
+    Message,
+    Refused,
+    Result,
+    Stop,
+    Welcome,
+)
+from mindspore_serving.server.cluster.link import ALIVE_EVERY_S, HANDSHAKE_S, ClusterLink
+from mindspore_serving.server.cluster.token import is_proof, listening_ip, new_nonce, proof
+from mindspore_serving.server.master.copy import ServableCopy
+from mindspore_serving.server.master.dispatcher import Dispatcher
+from mindspore_serving.server.master.servable import RunningServable
+
+_MOST_STRANGERS = 256
+"""Connections at a time that have not proved that they know the token."""
+
+
+class WorkerLink(ClusterLink):
+    """The master's end of a connection.
+
+    Args:
+        port: Where it came in.
+    """
+
+    def __init__(self, port: MasterPort) -> None:
+        super().__init__()
+        self.address = ""
+        self._port = port
+        self._nonce = new_nonce()
+        self._servable: RunningServable | None = None
+        self._copy: ServableCopy | None = None
+        self._handshake: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"<cluster worker {self.address or self.peer}>"
+
+    @property
+    def identity(self) -> tuple[str, int, str]:
+        """Servable, version and address."""
+        assert self._servable is not None
+        return self._servable.name, self._servable.version, self.address
+
+    def on_open(self) -> None:
+        """Ask for a proof."""
+        if not self._port.admits(self):
+            self.abort()
+            return
+        self._handshake = asyncio.get_running_loop().call_later(HANDSHAKE_S, self.abort)
+        self.send(Challenge(self._nonce))
+
+    def on_message(self, message: Message) -> None:
+        """Let the worker in, or hand its results on."""
+        if isinstance(message, Result) and self._copy is not None and self._servable is not None:
+            self._servable.take_result(self._copy, message)
+        elif isinstance(message, Exiting) and self.joined:
+            log.info("Worker Exit, worker address: %s", self.address)
+            self.close()
+            self._take_out()
+        elif isinstance(message, Join) and not self.joined:
+            self._join(message)
+        else:
+            raise ChannelError(f"{self!r} sent a {type(message).__name__}, which is not expected now")
+
+    def on_lost(self) -> None:
+        """Take the worker out; what it had not answered goes to others."""
+        if self._handshake is not None:
+            self._handshake.cancel()
+        self._take_out()
+        self._port.forget(self)
+
+    def _join(self, join: Join) -> None:
+        if not is_proof(join.proof, self._port.token, "worker", self._nonce, join.nonce):
+            self._refuse(
+                "the tokens of worker and master differ, check environment variable SERVING_CLUSTER_TOKEN"
+            )
+            return
+        servable = self._port.dispatcher.servable(join.servable, join.version)
+        for method in join.methods:
+            known = servable.method(method.name)
+            if known is not None and known.input_names != method.input_names:
+                self._refuse(
+                    f"method {method.name} of servable {join.servable} version {join.version} has inputs "
+                    f"{list(known.input_names)} at other workers, here {list(method.input_names)}"
+                )
+                return
+        if self._handshake is not None:
+            self._handshake.cancel()
+        self.trust()
+        self.address, self._servable = join.address, servable
+        self._port.replace(self)
+        label = f"servable {join.servable} version {join.version} worker {join.address}"
+        self._copy = ServableCopy(label, join.methods, self.send)
+        self.send(Welcome(proof(self._port.token, "master", self._nonce, join.nonce)))
+        servable.add_copy(self._copy)
+        log.info(
+            "Register success: worker address: %s, servable: {name:%s, version:%s, method:%s}",
+            join.address,
+            join.servable,
+            join.version,
+            [method.name for method in join.methods],
+        )
+
+    def _refuse(self, reason: str) -> None:
+        log.error("%r is refused: %s", self, reason)
+        self.send(Refused(reason))
+        self.close()
+
+    def _take_out(self) -> None:
+        copy, self._copy = self._copy, None
+        if copy is not None and self._servable is not None:
+            self._servable.remove_copy(copy)
+
+
+class MasterPort:
+    """Listens for workers, and drops those that fall silent.
+
+    Args:
+        dispatcher: Where workers that have joined serve.
+        ip: Address to listen on.
+        port: TCP port.
+        token: Shared token; empty binds to this machine.
+        tls: Certificate of the master; None for plain TCP.
+        timeout_s: Seconds of silence after which a worker is taken out.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        ip: str,
+        port: int,
+        token: str,
+        tls: ssl.SSLContext | None,
+        timeout_s: float,
+    ) -> None:
+        self.dispatcher = dispatcher
+        self.token = token
+        self.address = f"{listening_ip(ip, token)}:{port}"
+        self._tls = tls
+        self._timeout_s = timeout_s
+        self._links: set[WorkerLink] = set()
+        self._server: asyncio.AbstractServer | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<MasterPort {self.address} {self._links}>"
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            StartUpError: The address cannot be bound.
+        """
+        ip, _, port = self.address.rpartition(":")
+        try:
+            self._server = await asyncio.get_running_loop().create_server(
+                lambda: WorkerLink(self), ip, int(port), ssl=self._tls, reuse_port=False
+            )
+        except OSError as cause:
+            raise StartUpError(
+                f"Serving Error: Master server start failed, create server failed, address {self.address}: {cause}"
+            ) from cause
+        self._watch = asyncio.create_task(self._drop_silent())
+
+    async def stop(self) -> None:
+        """Tell all workers to exit, and stop listening; safe to call twice."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.close()
+        if self._watch is not None:
+            self._watch.cancel()
+        for link in list(self._links):
+            link.send(Stop())
+            link.close()
+
+    def admits(self, link: WorkerLink) -> bool:
+        """Take a new connection, unless too many strangers are connected."""
+        strangers = sum(not other.joined for other in self._links)
+        if strangers >= _MOST_STRANGERS or self._server is None:
+            log.warning("%r is not let in: %s connections have not joined", link, strangers)
+            return False
+        self._links.add(link)
+        return True
+
+    def replace(self, link: WorkerLink) -> None:
+        """Close an earlier connection of the worker that has just joined."""
+        for other in list(self._links):
+            if other is not link and other.joined and other.identity == link.identity:
+                log.info("%r registers again", link)
+                other.abort()
+
+    def forget(self, link: WorkerLink) -> None:
+        """Drop a connection that has ended."""
+        self._links.discard(link)
+
+    async def _drop_silent(self) -> None:
+        while True:
+            await asyncio.sleep(ALIVE_EVERY_S)
+            for link in list(self._links):
+                if link.joined and link.beat() > self._timeout_s:
+                    log.error("Recv Pong Time Out from %s, host address is %s", link.address, self.address)
+                    link.abort()

@@ -1,0 +1,316 @@
+"""A worker of a cluster: serves the instances that the master sends on the copies of this machine.
+
+The member holds no model. It runs in the user's script, on its event loop, and passes instances to the worker process
+that `start_servable` has started, which is supervised as that of any server. While that process is being started again
+the member is not connected, so that the master gives its instances to others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mindspore_serving import log
+from mindspore_serving.errors import ChannelError, StartUpError
+from mindspore_serving.server.channel.messages import (
+    Batch,
+    Challenge,
+    Exiting,
+    Join,
+    Message,
+    Refused,
+    Result,
+    Stop,
+    Welcome,
+)
+from mindspore_serving.server.cluster.link import ALIVE_EVERY_S, HANDSHAKE_S, ClusterLink
+from mindspore_serving.server.cluster.token import is_proof, new_nonce, proof
+from mindspore_serving.server.master.dispatcher import Dispatcher
+from mindspore_serving.server.master.request import Reply
+from mindspore_serving.server.master.servable import RunningServable
+from mindspore_serving.server.master.waiting import wait_for_event
+
+_TRIES = 60
+_RETRY_S = 1.0
+_CONNECT_S = 1.0
+_GOODBYE_S = 2.0
+
+
+def reserve(ip: str, port: int) -> socket.socket:
+    """Take the address that tells this worker from others, so that no other worker takes it.
+
+    Nothing listens there: the worker connects to the master, and not the other way round.
+
+    Raises:
+        StartUpError: It is taken, or not of this machine.
+    """
+    held = socket.socket()
+    try:
+        held.bind((ip, port))
+    except OSError as cause:
+        held.close()
+        raise StartUpError(
+            f"Serving Error: Worker gRPC server start failed, create server failed, address {ip}:{port}: {cause}"
+        ) from cause
+    return held
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """How a worker joins.
+
+    Attributes:
+        master_ip: Where the master listens.
+        master_port: Its port.
+        address: `ip:port` of this worker, which tells it from others.
+        token: Shared token.
+        tls: What to trust and to show; None for plain TCP.
+        timeout_s: Seconds of silence after which the master is taken for lost.
+    """
+
+    master_ip: str
+    master_port: int
+    address: str
+    token: str
+    tls: ssl.SSLContext | None
+    timeout_s: float
+
+    @property
+    def master(self) -> str:
+        """`ip:port` of the master."""
+        return f"{self.master_ip}:{self.master_port}"
+
+
+class MemberLink(ClusterLink):
+    """The worker's end of a connection.
+
+    Args:
+        membership: How it joins.
+        dispatcher: Runs instances here.
+        servable: What is served.
+        on_stop: Called when the master tells the worker to exit.
+    """
+
+    def __init__(
+        self,
+        membership: Membership,
+        dispatcher: Dispatcher,
+        servable: RunningServable,
+        on_stop: Callable[[], None],
+    ) -> None:
+        super().__init__()
+        self.ended = asyncio.Event()
+        self.decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._membership = membership
+        self._dispatcher = dispatcher
+        self._servable = servable
+        self._on_stop = on_stop
+        self._nonce = new_nonce()
+        self._challenge = ""
+        self._under_way: set[asyncio.Future[Reply]] = set()
+
+    def on_message(self, message: Message) -> None:
+        """Join, and then run batches."""
+        if isinstance(message, Batch) and self.joined:
+            self._run(message)
+        elif isinstance(message, Stop) and self.joined:
+            self._on_stop()
+        elif isinstance(message, Challenge) and not self._challenge:
+            self._join(message)
+        elif isinstance(message, Welcome) and self._challenge and not self.joined:
+            self._welcome(message)
+        elif isinstance(message, Refused) and not self.joined:
+            self._decide(
+                StartUpError(f"The master {self._membership.master} refuses this worker: {message.reason}")
+            )
+        else:
+            raise ChannelError(f"the master sent a {type(message).__name__}, which is not expected now")
+
+    def on_lost(self) -> None:
+        """Drop what is under way: the master gives it to others."""
+        for reply in list(self._under_way):
+            reply.cancel()
+        self._decide(ConnectionError("the connection was closed"))
+        self.ended.set()
+
+    def _decide(self, error: Exception | None) -> None:
+        if self.decided.done():
+            return
+        if error is None:
+            self.decided.set_result(None)
+        else:
+            self.decided.set_exception(error)
+
+    def _join(self, challenge: Challenge) -> None:
+        self._challenge = challenge.nonce
+        membership = self._membership
+        self.send(
+            Join(
+                nonce=self._nonce,
+                proof=proof(membership.token, "worker", challenge.nonce, self._nonce),
+                address=membership.address,
+                pid=os.getpid(),
+                servable=self._servable.name,
+                version=self._servable.version,
+                methods=self._servable.methods,
+            )
+        )
+
+    def _welcome(self, welcome: Welcome) -> None:
+        if not is_proof(welcome.proof, self._membership.token, "master", self._challenge, self._nonce):
+            raise ChannelError("the master does not know the token")
+        self.trust()
+        self._decide(None)
+
+    def _run(self, batch: Batch) -> None:
+        reply = self._dispatcher.forward(self._servable, batch.method, batch.groups)
+        self._under_way.add(reply)
+
+        def answer(reply: asyncio.Future[Reply]) -> None:
+            self._under_way.discard(reply)
+            if not reply.cancelled():
+                self.send(Result(batch.batch_id, batch.slot, 0, tuple(reply.result()), True))
+
+        reply.add_done_callback(answer)
+
+
+class Member:
+    """Keeps this worker joined as long as it can serve.
+
+    Args:
+        membership: How it joins.
+        dispatcher: Runs instances here.
+        servable: What is served.
+        on_stop: Called when the master tells the worker to exit.
+    """
+
+    def __init__(
+        self,
+        membership: Membership,
+        dispatcher: Dispatcher,
+        servable: RunningServable,
+        on_stop: Callable[[], None],
+    ) -> None:
+        self._membership = membership
+        self._dispatcher = dispatcher
+        self._servable = servable
+        self._on_stop = on_stop
+        self._link: MemberLink | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._can_serve = asyncio.Event()
+        self._leaving = False
+
+    def __repr__(self) -> str:
+        return f"<Member {self._membership.address} of {self._membership.master}>"
+
+    async def start(self) -> None:
+        """Join; returns once the master has taken this worker in.
+
+        Raises:
+            StartUpError: The master refuses it, or was not there for about two minutes.
+        """
+        self._servable.on_copies_changed = self._copies_changed
+        self._copies_changed()
+        for attempt in range(_TRIES):
+            try:
+                await self._connect()
+                break
+            except (OSError, asyncio.TimeoutError, ChannelError) as cause:
+                log.warning(
+                    "Register to %s failed, try %s of %s: %r",
+                    self._membership.master,
+                    attempt + 1,
+                    _TRIES,
+                    cause,
+                )
+                await asyncio.sleep(_RETRY_S)
+        else:
+            raise StartUpError(
+                f"Register TimeOut, master {self._membership.master} was not reached in {_TRIES} tries; "
+                "is it started, and at this address?"
+            )
+        self._task = asyncio.create_task(self._stay())
+
+    async def stop(self) -> None:
+        """Leave; safe to call twice."""
+        self._leaving = True
+        self._servable.on_copies_changed = lambda: None
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        link, self._link = self._link, None
+        if link is not None:
+            link.send(Exiting())
+            link.close()
+            await wait_for_event(link.ended, _GOODBYE_S)
+            link.abort()
+
+    def _copies_changed(self) -> None:
+        if self._servable.copies:
+            self._can_serve.set()
+            return
+        self._can_serve.clear()
+        if self._link is not None:
+            self._link.abort()
+
+    async def _connect(self) -> None:
+        """Connect and join.
+
+        Raises:
+            StartUpError: The master refuses this worker.
+            OSError, TimeoutError, ChannelError: The master is not there.
+        """
+        membership = self._membership
+        link = MemberLink(membership, self._dispatcher, self._servable, self._on_stop)
+        opening = asyncio.get_running_loop().create_connection(
+            lambda: link, membership.master_ip, membership.master_port, ssl=membership.tls
+        )
+        try:
+            await asyncio.wait_for(opening, _CONNECT_S if membership.tls is None else HANDSHAKE_S)
+            await asyncio.wait_for(link.decided, HANDSHAKE_S)
+        except BaseException:
+            link.abort()
+            raise
+        self._link = link
+
+    async def _stay(self) -> None:
+        """Watch the connection, and make it again when it was lost."""
+        while not self._leaving:
+            link = self._link
+            assert link is not None
+            while not link.ended.is_set():
+                if link.beat() > self._membership.timeout_s:
+                    self._master_is_lost()
+                    link.abort()
+                await wait_for_event(link.ended, ALIVE_EVERY_S)
+            await self._rejoin()
+
+    async def _rejoin(self) -> None:
+        lost_at = asyncio.get_running_loop().time()
+        told = False
+        while not self._leaving:
+            await self._can_serve.wait()
+            try:
+                await self._connect()
+                log.warning("This worker has joined master %s again", self._membership.master)
+                return
+            except StartUpError as refusal:
+                log.error("%s", refusal)
+            except (OSError, asyncio.TimeoutError, ChannelError):
+                silent = asyncio.get_running_loop().time() - lost_at
+                if not told and silent > self._membership.timeout_s:
+                    told = True
+                    self._master_is_lost()
+            await asyncio.sleep(_RETRY_S)
+
+    def _master_is_lost(self) -> None:
+        log.error(
+            "Recv Ping Time Out from %s, host address is %s",
+            self._membership.master,
+            self._membership.address,
+        )

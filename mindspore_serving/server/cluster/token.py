@@ -1,0 +1,70 @@
+"""The shared token of a cluster, and how both sides prove that they know it without sending it.
+
+Each side chooses a nonce. The proof of a side is HMAC-SHA-256 (RFC 2104), keyed with the token, of the side's role and
+both nonces, so that no proof can be used again or sent back.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import os
+import secrets
+from collections.abc import Mapping
+
+from mindspore_serving import log
+
+TOKEN_VARIABLE = "SERVING_CLUSTER_TOKEN"
+_NONCE_BYTES = 32
+_LOOPBACK = "127.0.0.1"
+
+
+def cluster_token(environment: Mapping[str, str] = os.environ) -> str:
+    """The token of this process; empty where none is set."""
+    return environment.get(TOKEN_VARIABLE, "")
+
+
+def new_nonce() -> str:
+    """Random text that is used once."""
+    return secrets.token_hex(_NONCE_BYTES)
+
+
+def proof(token: str, role: str, master_nonce: str, worker_nonce: str) -> str:
+    """What shows that a side knows the token.
+
+    Args:
+        token: The token.
+        role: `master` or `worker`: whose proof it is.
+        master_nonce: Nonce of the `Challenge`.
+        worker_nonce: Nonce of the `Join`.
+    """
+    text = "\n".join((role, master_nonce, worker_nonce))
+    return hmac.new(token.encode(), text.encode(), "sha256").hexdigest()
+
+
+def is_proof(given: str, token: str, role: str, master_nonce: str, worker_nonce: str) -> bool:
+    """Whether a proof is right; takes equally long for all wrong ones."""
+    return hmac.compare_digest(given.encode(), proof(token, role, master_nonce, worker_nonce).encode())
+
+
+def listening_ip(ip: str, token: str) -> str:
+    """Where the master may listen: anywhere with a token, on this machine only without one."""
+    if token or _is_loopback(ip):
+        return ip
+    log.warning(
+        "Environment variable %s is not set: the master listens on %s instead of %s, and workers of this machine only "
+        "can reach it. Set the same token for the master and its workers to use other machines.",
+        TOKEN_VARIABLE,
+        _LOOPBACK,
+        ip,
+    )
+    return _LOOPBACK
+
+
+def _is_loopback(ip: str) -> bool:
+    if ip == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(ip).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,101 @@
+"""Calls of methods from threads of this process, such as those of pipelines, on their way into the engine.
+
+The thread that calls puts its instances here, wakes the engine, and waits; the engine takes them like a batch of the
+main process. The engine itself never waits for such a thread. So a call always comes to an end while the engine runs,
+and when the engine stops all calls fail.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from mindspore_serving.errors import InvalidInput, PipelineError
+from mindspore_serving.server.register.definition import MethodDefinition
+from mindspore_serving.server.worker.flight import CallFlight
+from mindspore_serving.server.worker.values import Values, as_rows
+
+
+class MethodCalls:
+    """Calls that wait to be taken, and those under way.
+
+    Args:
+        methods: The methods that can be called, by name.
+        wake: Makes the engine's thread look here.
+    """
+
+    def __init__(self, methods: Mapping[str, MethodDefinition], wake: Callable[[], None]) -> None:
+        self._methods = methods
+        self._wake = wake
+        self._engine_thread = threading.current_thread()
+        self._lock = threading.Lock()
+        self._waiting: deque[CallFlight] = deque()
+        self._open: set[CallFlight] = set()
+        self._stopped = False
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def call(self, name: str, instances: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+        """Run instances on a method and wait; from any thread but the engine's.
+
+        Args:
+            name: Name of the method.
+            instances: Inputs of each instance.
+
+        Returns:
+            Outputs of each instance.
+
+        Raises:
+            ServingError: The instances do not fit the method, one of them failed, or the engine stops.
+        """
+        if threading.current_thread() is self._engine_thread:
+            raise PipelineError(
+                f"method '{name}' cannot be run from a stage function, whose end it would wait for; register the "
+                "function with 'register_pipeline', or use Model.call"
+            )
+        flight = self._flight_of(name, instances)
+        with self._lock:
+            if self._stopped:
+                raise PipelineError("Servable stopped")
+            self._open.add(flight)
+            self._waiting.append(flight)
+        self._wake()
+        try:
+            return flight.wait()
+        finally:
+            with self._lock:
+                self._open.discard(flight)
+
+    def take(self) -> Iterator[CallFlight]:
+        """Remove the calls that wait; engine's thread only."""
+        while self._waiting:
+            yield self._waiting.popleft()
+
+    def stop(self) -> None:
+        """Let all calls fail, also those to come; safe to call twice."""
+        with self._lock:
+            self._stopped = True
+            flights = list(self._open)
+        for flight in flights:
+            flight.abandon()
+
+    def _flight_of(self, name: str, instances: Sequence[Sequence[Any]]) -> CallFlight:
+        method = self._methods.get(name)
+        if method is None:
+            raise InvalidInput(f"method '{name}' is not registered")
+        if not instances:
+            raise InvalidInput("Input instances count is 0")
+        expected = len(method.input_names)
+        for i, instance in enumerate(instances):
+            if len(instance) != expected:
+                raise InvalidInput(
+                    f"The inputs count {len(instance)} of instance {i} is not equal to the inputs count {expected} of "
+                    f"method '{name}'"
+                )
+        count = len(instances)
+        values = [Values(count, objects=list(column)) for column in zip(*instances, strict=True)]
+        return CallFlight(name, as_rows(method.input_names, values, count), time.monotonic())

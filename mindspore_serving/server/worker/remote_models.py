@@ -1,0 +1,219 @@
+"""Models that other workers hold: their instances go through the main process to a worker on a device, and back.
+
+Calls come from the main thread of the worker, where functions run, and from the threads of models and pipelines. The
+main thread reads the channel; while it waits for an answer of its own it goes on reading, so that answers for all
+threads arrive, and new batches are queued.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from mindspore_serving.errors import FailedRows, Failure, ModelError, ServingError
+from mindspore_serving.server.channel.messages import Group, ModelCall, ModelReply
+from mindspore_serving.server.register.definition import (
+    MethodDefinition,
+    StageDefinition,
+    StageKind,
+    ValueRef,
+)
+from mindspore_serving.server.worker.model_runner import GraphRunner, Outcome
+from mindspore_serving.server.worker.servable_loader import MESSAGE_LIMIT
+from mindspore_serving.server.worker.values import Values, as_rows
+from mindspore_serving.signature import GraphInfo, MethodSignature, ModelInfo, call_method_name
+from mindspore_serving.tensor import Array, Rows
+
+_POLL_S = 1.0
+
+
+class _Call:
+    """One call under way."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.groups: Sequence[Group] = ()
+        self.failure: Failure | None = None
+
+    def end(self, groups: Sequence[Group]) -> None:
+        """Take the outcome."""
+        self.groups = groups
+        self.done.set()
+
+
+class ModelCalls:
+    """Sends instances to models of other workers.
+
+    Args:
+        slots: Slots of shared memory that are for calls.
+        send: Writes a message to the main process.
+        read: Reads and acts on what the main process has sent, waiting up to the given seconds; main thread only.
+    """
+
+    def __init__(
+        self, slots: Sequence[int], send: Callable[[ModelCall], None], read: Callable[[float], None]
+    ) -> None:
+        self._send = send
+        self._read = read
+        self._lock = threading.Condition()
+        self._free = list(slots)
+        self._calls: dict[int, _Call] = {}
+        self._ids = itertools.count()
+        self._ended = False
+
+    def run(self, method: str, blocks: Sequence[Rows]) -> Sequence[Group]:
+        """Run instances, and wait for their outcomes.
+
+        Args:
+            method: From `call_method_name`.
+            blocks: The instances.
+
+        Raises:
+            ModelError: This worker ends.
+        """
+        slot = self._take_slot()
+        number, call = next(self._ids) & 0xFFFFFFFF, _Call()
+        self._calls[number] = call
+        try:
+            self._send(ModelCall(number, slot, method, tuple(blocks)))
+            while not call.done.is_set():
+                self._check_open()
+                self._wait(call.done)
+        finally:
+            del self._calls[number]
+            with self._lock:
+                self._free.append(slot)
+                self._lock.notify()
+        return call.groups
+
+    def take(self, reply: ModelReply) -> None:
+        """Take an answer."""
+        call = self._calls.get(reply.batch_id)
+        if call is not None:
+            call.end(reply.groups)
+
+    def end(self) -> None:
+        """Let all calls fail; no answer will come."""
+        self._ended = True
+
+    def _check_open(self) -> None:
+        if self._ended:
+            raise ModelError("Servable stopped")
+
+    def _wait(self, event: threading.Event) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._read(_POLL_S)
+        else:
+            event.wait(_POLL_S)
+
+    def _take_slot(self) -> int:
+        while True:
+            self._check_open()
+            with self._lock:
+                if self._free:
+                    return self._free.pop()
+                if threading.current_thread() is not threading.main_thread():
+                    self._lock.wait(_POLL_S)
+                    continue
+            self._read(_POLL_S)
+
+
+class RemoteModel(GraphRunner):
+    """One graph that other workers hold.
+
+    Args:
+        key: Key of the model.
+        subgraph: Index of the graph.
+        info: What is known of it.
+        calls: Carries its instances.
+    """
+
+    def __init__(self, key: str, subgraph: int, info: GraphInfo, calls: ModelCalls) -> None:
+        super().__init__(info.inputs, info.outputs, info.batch_size, info.dynamic)
+        self._method = call_method_name(key, subgraph)
+        self._calls = calls
+
+    def run(self, values: Sequence[Values], count: int) -> list[Outcome]:
+        """Run k instances; see `GraphRunner.run`."""
+        try:
+            blocks = as_rows([f"x{i}" for i in range(len(self.inputs))], values, count)
+            groups = self._calls.run(self._method, blocks)
+        except ServingError as error:
+            return [(0, count, error)]
+        outcomes: list[Outcome] = []
+        start = 0
+        for group in groups:
+            outcomes.append((start, start + group.count, _outcome_of(group)))
+            start += group.count
+        return outcomes
+
+
+class _RemoteFailure(ServingError):
+    """A failure that another worker found."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.text)
+        self._failure = failure
+
+    def failure(self) -> Failure:
+        """The failure as it was found."""
+        return self._failure
+
+
+def _outcome_of(group: Group) -> list[Array] | ServingError:
+    if isinstance(group, FailedRows):
+        return _RemoteFailure(group.failure)
+    return [column for column in group.columns if not isinstance(column, list)]
+
+
+def remote_models(models: Sequence[ModelInfo], calls: ModelCalls) -> dict[str, Sequence[GraphRunner]]:
+    """Stand-ins for models that other workers hold, by key."""
+    return {
+        model.key: [RemoteModel(model.key, i, info, calls) for i, info in enumerate(model.graphs)]
+        for model in models
+    }
+
+
+def models_held(runners: Mapping[str, Sequence[GraphRunner]]) -> tuple[ModelInfo, ...]:
+    """What workers without models need to know of those that are loaded here."""
+    return tuple(
+        ModelInfo(key, tuple(GraphInfo(g.inputs, g.outputs, g.batch_size, g.dynamic) for g in graphs))
+        for key, graphs in runners.items()
+    )
+
+
+def call_methods(
+    runners: Mapping[str, Sequence[GraphRunner]],
+) -> list[tuple[MethodDefinition, MethodSignature]]:
+    """Methods that run one graph each, for workers without models."""
+    return [
+        _call_method(key, subgraph, runner)
+        for key, graphs in runners.items()
+        for subgraph, runner in enumerate(graphs)
+    ]
+
+
+def _call_method(key: str, subgraph: int, runner: GraphRunner) -> tuple[MethodDefinition, MethodSignature]:
+    inputs = tuple(f"x{i}" for i in range(len(runner.inputs)))
+    outputs = tuple(f"y{i}" for i in range(len(runner.outputs)))
+    stage = StageDefinition(
+        index=1,
+        kind=StageKind.MODEL,
+        target=key,
+        function=None,
+        inputs=tuple(ValueRef(0, i) for i in range(len(inputs))),
+        outputs_count=len(outputs),
+        takes_batch=False,
+        batch_size=0,
+        tag=f"Model '{key}'",
+        subgraph=subgraph,
+    )
+    name = call_method_name(key, subgraph)
+    values = tuple(ValueRef(1, i) for i in range(len(outputs)))
+    return (
+        MethodDefinition(name, inputs, outputs, (stage,), values),
+        MethodSignature(
+            name, inputs, max(MESSAGE_LIMIT, runner.batch_size), 1 if runner.dynamic else runner.batch_size
+        ),
+    )

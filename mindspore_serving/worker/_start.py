@@ -1,0 +1,158 @@
+"""A servable in this process's server, or as a worker of a cluster."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from mindspore_serving.check_type import check_int, check_ip_port, check_str
+from mindspore_serving.client import SSLConfig
+from mindspore_serving.deprecation import deprecated
+from mindspore_serving.errors import InvalidParameter, StartUpError
+from mindspore_serving.server import ServableStartConfig
+from mindspore_serving.server._servable_local import merge_config, newest_version
+from mindspore_serving.server._server import absolute, plans_of, server_of_process, stop_on_exception
+from mindspore_serving.server.master.worker_process import WorkerPlan
+
+_CONFIG_FILE = "servable_config.py"
+
+
+@deprecated("1.3.0", "mindspore_serving.server.start_servables")
+@stop_on_exception
+def start_servable_in_master(
+    servable_directory: str,
+    servable_name: str,
+    version_number: int = 0,
+    device_type: str | None = None,
+    device_id: int = 0,
+) -> None:
+    """Serve a servable in the server of this process, in a worker process of its own.
+
+    `master.start_grpc_server` and `master.start_restful_server` may be called before or after. The process stays alive
+    until Ctrl+C, SIGTERM or `stop`.
+
+    Args:
+        servable_directory: Directory that holds the servable's folder, relative to that of the start script.
+        servable_name: Servable name.
+        version_number: Version to serve; 0 for the newest.
+        device_type: `Ascend` (also `Davinci`), `GPU` or `CPU`, case ignored; None for what there is.
+        device_id: Number of the device.
+
+    Raises:
+        RuntimeError: A parameter is wrong, or the servable cannot be loaded. The whole server is stopped before this is
+            raised.
+    """
+    plan = _plan(servable_directory, servable_name, version_number, device_type, device_id)
+    server_of_process.start_workers([plan])
+    _say_started(plan, version_number)
+
+
+@stop_on_exception
+def start_servable(
+    servable_directory: str,
+    servable_name: str,
+    version_number: int = 0,
+    device_type: str | None = None,
+    device_id: int = 0,
+    master_ip: str = "0.0.0.0",
+    master_port: int = 6100,
+    worker_ip: str = "0.0.0.0",
+    worker_port: int = 6200,
+    *,
+    ssl_config: SSLConfig | None = None,
+) -> None:
+    """Serve a servable for the master of a cluster, which may run on another machine and may be started later.
+
+    Set the environment variable SERVING_CLUSTER_TOKEN to the secret of the master. The process stays alive until
+    Ctrl+C, SIGTERM, `stop`, or the end of the master.
+
+    Args:
+        servable_directory: Directory that holds the servable's folder, relative to that of the start script.
+        servable_name: Servable name.
+        version_number: Version to serve; 0 for the newest.
+        device_type: `Ascend` (also `Davinci`), `GPU` or `CPU`, case ignored; None for what there is.
+        device_id: Number of the device.
+        master_ip: Address of the master.
+        master_port: Its port, 1 to 65535.
+        worker_ip: Address of this worker. With `worker_port` it tells this worker from others.
+        worker_port: Port of this worker, 1 to 65535.
+        ssl_config: TLS settings towards the master; None for plain TCP.
+
+    Raises:
+        RuntimeError: A parameter is wrong, the servable cannot be loaded, the worker's port is taken, or the master
+            refuses this worker or is not there for two minutes. The worker is stopped before this is raised.
+        OSError: A file named in ssl_config cannot be read.
+    """
+    check_str("master_ip", master_ip)
+    check_ip_port("master_port", master_port)
+    check_str("worker_ip", worker_ip)
+    check_ip_port("worker_port", worker_port)
+    if ssl_config is not None and not isinstance(ssl_config, SSLConfig):
+        raise InvalidParameter("The type of ssl_config should be type of SSLConfig")
+    plan = _plan(servable_directory, servable_name, version_number, device_type, device_id)
+    tls = None if ssl_config is None else _tls(ssl_config)
+    server_of_process.join_cluster(plan, (master_ip, master_port), (worker_ip, worker_port), tls)
+    _say_started(plan, version_number)
+
+
+@deprecated("1.3.0", "mindspore_serving.server.stop")
+def stop() -> None:
+    """End the servable that this process serves, and leave the cluster. Harmless if nothing runs."""
+    server_of_process.stop_workers()
+
+
+def _plan(
+    servable_directory: str, servable_name: str, version_number: int, device_type: str | None, device_id: int
+) -> WorkerPlan:
+    check_str("servable_directory", servable_directory)
+    check_str("servable_name", servable_name)
+    check_int("version_number", version_number, 0)
+    check_int("device_id", device_id, 0)
+    if device_type is not None:
+        check_str("device_type", device_type)
+        if device_type.lower() == "davinci":
+            device_type = "ascend"
+    if server_of_process.has_workers:
+        raise StartUpError("A servable has been started, only one servable can run in a process currently.")
+    config = absolute(
+        ServableStartConfig(servable_directory, servable_name, device_id, version_number, device_type)
+    )
+    _check_exists(config)
+    [merged] = merge_config([config])
+    [plan] = plans_of(merged)
+    return plan
+
+
+def _check_exists(config: ServableStartConfig) -> None:
+    folder = Path(config.servable_directory) / config.servable_name
+    where = f"servable directory '{config.servable_directory}', servable name '{config.servable_name}'"
+    for kind, path, found in (
+        ("directory", folder, folder.is_dir()),
+        ("file", folder / _CONFIG_FILE, (folder / _CONFIG_FILE).is_file()),
+    ):
+        if not found:
+            raise StartUpError(f"Load servable config failed, {kind} '{path}' not exist, {where}")
+    version = config.version_number or newest_version(folder)
+    if not version or not (folder / str(version)).is_dir():
+        raise StartUpError(
+            "Start servable failed, there is no servable of the specified version number, specified version number: "
+            f"{config.version_number}, servable directory: '{config.servable_directory}', servable name: "
+            f"'{config.servable_name}'. version number is a positive integer(started from 1) and 0 represents the "
+            "maximum version number."
+        )
+
+
+def _tls(config: SSLConfig) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=config.custom_ca)
+    if config.certificate is not None:
+        context.load_cert_chain(config.certificate, config.private_key)
+    return context
+
+
+def _say_started(plan: WorkerPlan, version_number: int) -> None:
+    print(
+        f"Serving: Start servable success, servable directory: '{plan.servable_directory}', servable name: "
+        f"'{plan.servable_name}', specified version number: {version_number}, started version numbers: {plan.version}",
+        flush=True,
+    )
+    print("Serving worker: wait for Ctrl+C to exit ------------------------------------", flush=True)
