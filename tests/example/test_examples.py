@@ -21,7 +21,14 @@ import pytest
 
 from tests.serving import REPOSITORY, RunningScript, free_port, running_script
 
-EXAMPLES = ("tensor_add", "add_sub_pipeline", "lenet")
+EXAMPLES = (
+    "tensor_add",
+    "add_sub_pipeline",
+    "lenet",
+    "matmul_multi_subgraphs",
+    "pipeline_servable",
+    "incremental_inference",
+)
 COMMAND_TIMEOUT_S = 100
 DEMO_TIMEOUT_S = 110
 
