@@ -14,8 +14,6 @@ import json
 import os
 import platform
 import shutil
-import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -29,6 +27,8 @@ import numpy as np
 import orjson
 
 from benchmarks.load import Load, children_of, grpc_load, resident_megabytes, rest_load, tree_cpu_seconds
+from benchmarks.parallel import measure_parallel
+from benchmarks.servers import free_port, running, running_start_script
 from mindspore_serving.proto import ms_service_pb2
 from mindspore_serving.tensor import DATA_TYPE_OF
 
@@ -106,6 +106,8 @@ def main() -> int:
         floors = {interface: stack.enter_context(_floor(interface)) for interface in ("grpc", "rest")}
         memory = _memory_line(ours)
         table = [_measure(row, ours, floors[row.interface], arguments) for row in rows]
+    with tempfile.TemporaryDirectory() as folder:
+        table.append(measure_parallel(Path(folder), arguments.turns, arguments.seconds))
     report = {"machine": _machine(), "memory": memory, "rows": table}
     print(memory)
     if arguments.json:
@@ -203,44 +205,19 @@ def _fill(tensor: ms_service_pb2.Tensor, array: np.ndarray) -> None:
 
 @contextlib.contextmanager
 def _server_under_test(folder: Path) -> Iterator[Server]:
-    shutil.copytree(_HERE / "servables", folder, dirs_exist_ok=True)
+    shutil.copytree(_HERE / "servables" / "bench", folder / "bench")
     export = [sys.executable, str(_HERE / "export_add.py"), str(folder / "bench" / "1" / "add.mindir")]
     subprocess.run(export, cwd=folder, check=True, env={**os.environ, "GLOG_v": "3"})
-    grpc_port, rest_port = _free_port(), _free_port()
-    script = folder / "start.py"
-    script.write_text(_START.format(grpc=grpc_port, rest=rest_port))
-    with _running([sys.executable, str(script)], folder) as process:
+    grpc_port, rest_port = free_port(), free_port()
+    with running_start_script(folder, _START.format(grpc=grpc_port, rest=rest_port)) as process:
         yield Server(process, f"127.0.0.1:{grpc_port}", f"127.0.0.1:{rest_port}")
 
 
 @contextlib.contextmanager
 def _floor(interface: str) -> Iterator[Server]:
-    port = _free_port()
-    with _running([sys.executable, "-m", "benchmarks.floor", interface, str(port)], _HERE.parent) as process:
+    port = free_port()
+    with running([sys.executable, "-m", "benchmarks.floor", interface, str(port)], _HERE.parent) as process:
         yield Server(process, f"127.0.0.1:{port}", f"127.0.0.1:{port}")
-
-
-@contextlib.contextmanager
-def _running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that has printed that it has started; ended on exit."""
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE)
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if b"started" in line:
-                break
-        else:
-            raise RuntimeError(f"{command} ended before it had started")
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _memory_line(server: Server) -> str:

@@ -1,0 +1,50 @@
+"""Servers under load: processes that say when they have started, and are ended in order."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+_END_S = 30
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has printed that it has started; ended on exit.
+
+    Raises:
+        RuntimeError: It ended before.
+    """
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if b"started" in line:
+                break
+        else:
+            raise RuntimeError(f"{command} ended before it had started")
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(_END_S)
+
+
+@contextlib.contextmanager
+def running_start_script(folder: Path, source: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A start script that lies in a folder, as a user has it."""
+    script = folder / "start.py"
+    script.write_text(source)
+    with running([sys.executable, str(script)], folder) as process:
+        yield process
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
