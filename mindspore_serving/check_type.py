@@ -6,6 +6,18 @@ from collections.abc import Sequence
 
 from mindspore_serving.errors import InvalidParameter
 
+__all__ = [
+    "check_and_as_int_tuple_list",
+    "check_and_as_str_tuple_list",
+    "check_and_as_tuple_with_str_list",
+    "check_bool",
+    "check_bytes",
+    "check_int",
+    "check_int_tuple_list",
+    "check_ip_port",
+    "check_str",
+]
+
 
 def check_str(arg_name: str, str_val: object) -> None:
     """Check that a parameter is a str that is not empty.

@@ -210,7 +210,7 @@ def test_without_devices_every_worker_has_models_of_its_own(tmp_path: Path) -> N
     add_servable(tmp_path, "calls", CONFIG, FILES)
     environment = {"SERVING_ENABLE_CPU_DEVICE": "1"}
     with serving(tmp_path, ['".", "calls", num_parallel_workers=2'], environment=environment) as running:
-        assert commands(running) == ["start_worker.py"] * 2
+        assert commands(running) == ["start_extra_worker.py"] * 2
         assert float(infer(running, "around", [pair(1)])[0]["y"][0, 0]) == 9
 
 

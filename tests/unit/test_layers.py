@@ -18,6 +18,7 @@ LAYERS: list[dict[str, list[str]]] = [
             "server.device",
             "server._servable_local",
             "server.common",
+            "common",
             "server.process_tree",
         ],
     },

@@ -55,7 +55,7 @@ class DeviceInfo:
 class CPUDeviceInfo(DeviceInfo):
     """Settings for models on CPU.
 
-    Args:
+    Keyword Args:
         precision_mode (str): "origin" computes as the model says, "fp16" in float16 where that is possible.
 
     Raises:
@@ -69,7 +69,7 @@ class CPUDeviceInfo(DeviceInfo):
 class GPUDeviceInfo(DeviceInfo):
     """Settings for models on GPU.
 
-    Args:
+    Keyword Args:
         precision_mode (str): "origin" computes as the model says, "fp16" in float16 where that is possible.
 
     Raises:
@@ -83,7 +83,7 @@ class GPUDeviceInfo(DeviceInfo):
 class AscendDeviceInfo(DeviceInfo):
     """Settings for models on Ascend.
 
-    Args:
+    Keyword Args:
         insert_op_cfg_path (str): Configuration file of AIPP, the preprocessing on the device.
         input_format (str): "ND", "NCHW", "NHWC", "CHWN", "NC1HWC0" or "NHWC1C0".
         input_shape (str): Shapes of the inputs, for example "input_op_name1:n1,c2,h3,w4;input_op_name2:n4,c3,h2,w1".
@@ -143,7 +143,7 @@ class ModelContext:
 class Context:
     """Settings of a declared model.
 
-    Args:
+    Keyword Args:
         thread_num (int): Threads of the model, at least 1.
         thread_affinity_core_list (tuple[int] or list[int]): Cores that these threads are bound to.
         enable_parallel (bool): Whether operators may run side by side.
@@ -224,7 +224,7 @@ class Context:
 class AclOptions:
     """Settings for models on Ascend, as `declare_servable` takes them; `AscendDeviceInfo` says the same.
 
-    Args:
+    Keyword Args:
         insert_op_cfg_path (str): Configuration file of AIPP, the preprocessing on the device.
         input_format (str): "ND", "NCHW", "NHWC", "CHWN", "NC1HWC0" or "NHWC1C0".
         input_shape (str): Shapes of the inputs, for example "input_op_name1:n1,c2,h3,w4;input_op_name2:n4,c3,h2,w1".
@@ -272,7 +272,7 @@ class AclOptions:
 class GpuOptions:
     """Settings for models on GPU, as `declare_servable` takes them; `GPUDeviceInfo` says the same.
 
-    Args:
+    Keyword Args:
         precision_mode (str): "origin" computes as the model says, "fp16" in float16 where that is possible.
         enable_trt_infer (bool): Accepted for older scripts; without effect.
 

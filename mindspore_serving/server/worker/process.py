@@ -280,7 +280,7 @@ def _runtime_of(servable: LoadedServable) -> Runtime:
 def main() -> int:
     """Run a worker with the arguments of this process; returns the exit code."""
     arguments = parse_arguments(sys.argv[1:])
-    script = "start_worker.py" if arguments.first_call_slot is None else "start_extra_worker.py"
+    script = "start_extra_worker.py" if arguments.device_ids_empty else "start_worker.py"
     setproctitle.setproctitle(" ".join([script, *sys.argv[1:]]))
     try:
         return Worker(arguments).run()

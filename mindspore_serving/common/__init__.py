@@ -1,0 +1,1 @@
+"""Names that scripts of release 1.2 import from here."""
