@@ -10,23 +10,52 @@ from mindspore_serving.errors import ChannelError, FailedRows, Failure, StatusCo
 from mindspore_serving.server.channel.frames import INLINE_LIMIT, FrameSplitter, frame_of, message_of
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import (
+    Alive,
     Batch,
+    Challenge,
     Exiting,
+    HeldModels,
+    Join,
     Message,
+    ModelCall,
+    ModelReply,
+    Refused,
     Register,
     Result,
     StartFailed,
     Stop,
+    WantModels,
+    Welcome,
 )
-from mindspore_serving.signature import MethodSignature
+from mindspore_serving.signature import GraphInfo, MethodSignature, ModelInfo
 from mindspore_serving.tensor import NUMPY_OF, DataType, Rows, TensorSpec
 from tests.unit.rows import numbered, numbers_in, rows_of, texts
 
+METHODS = (
+    MethodSignature("m", ("x", "y"), 64, 32, only_models=True),
+    MethodSignature("e", (), 1, waits=True),
+)
+GRAPH = GraphInfo(
+    inputs=(TensorSpec("x", DataType.FLOAT32, (2, 3)), TensorSpec("n", DataType.INT64, ())),
+    outputs=(TensorSpec("y", DataType.BOOL, (-1, 4)),),
+    batch_size=32,
+    dynamic=True,
+)
+MODELS = (ModelInfo("a.mindir;b.mindir", (GRAPH, GRAPH)), ModelInfo("c.mindir", (GRAPH,)))
+
 CONTROL = [
-    Register(3, 4711, (MethodSignature("m", ("x", "y"), 64, 32), MethodSignature("e", (), 1))),
+    Register(3, 4711, METHODS, MODELS),
     StartFailed(0, "no such file 'ü'"),
+    WantModels(2),
+    HeldModels(MODELS),
+    HeldModels(()),
+    Alive(),
     Exiting(),
     Stop(),
+    Challenge("0a" * 32),
+    Join("1b" * 32, "2c" * 32, "10.0.0.7:6200", 17, "add", 3, METHODS),
+    Welcome("3d" * 32),
+    Refused("the tokens differ"),
 ]
 
 
@@ -127,6 +156,27 @@ def test_slots_do_not_share_memory(memory: SharedMemory) -> None:
         batch = decoded(frame, memory)
         assert isinstance(batch, Batch)
         assert_equal_rows(batch.groups[0], rows)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_calls_of_models_travel_like_batches(memory: SharedMemory, shared: bool) -> None:
+    rows = numbered(1 << 15)
+    used = memory if shared else None
+    call = decoded(frame_of(ModelCall(7, 1, "@call_a_0", (rows,)), used), used)
+    assert type(call) is ModelCall
+    assert (call.batch_id, call.slot, call.method) == (7, 1, "@call_a_0")
+    assert_equal_rows(call.groups[0], rows)
+    reply = decoded(frame_of(ModelReply(7, 1, 0, (rows,), True), used), used)
+    assert type(reply) is ModelReply
+    assert reply.final
+    assert_equal_rows(reply.groups[0], rows)
+
+
+def test_a_frame_above_the_limit_of_its_reader_is_refused() -> None:
+    frame = frame_of(Refused("x" * 100))
+    assert len(list(FrameSplitter(largest=200).feed(frame))) == 1
+    with pytest.raises(ChannelError, match="which is none"):
+        list(FrameSplitter(largest=50).feed(frame))
 
 
 @pytest.mark.parametrize("step", [1, 3, 7, 64, 1000])
