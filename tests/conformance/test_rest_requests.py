@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from mindspore_serving.server import start_restful_server
+from tests.conformance.row import row, stands_for
 from tests.server import servables
 from tests.server.certificates import Authority, Pair
 from tests.server.http_requests import (
@@ -96,33 +97,36 @@ def still_serving(server: RunningServer) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("path", "body", "expected"),
     [
-        (ADD, GOOD_BODY, GOOD_REPLY),
-        (ADD, {"instances": {"x1": X, "x2": X}}, GOOD_REPLY),
-        (ADD, {**GOOD_BODY, "foo": [1, {"a": None}]}, GOOD_REPLY),
-        (ADD, add_body({"x1": X, "x2": X, "x3": X}), GOOD_REPLY),
-        (ADD, add_body({"x1": X, "x2": X, "x3": "text"}), GOOD_REPLY),
-        ("/model/add/version/0:add_common", GOOD_BODY, GOOD_REPLY),
-        ("/model/add/version/1:add_common", GOOD_BODY, GOOD_REPLY),
-        ("/version/1/model/add:add_common", GOOD_BODY, GOOD_REPLY),
-        ("/version/0/model/add:add_common", GOOD_BODY, GOOD_REPLY),
-        (ADD + "?a=1", GOOD_BODY, GOOD_REPLY),
-        (ADD + "?a=1:b/c&version/9", GOOD_BODY, GOOD_REPLY),
-        ("/%6dodel/%61dd:add%5Fcommon", GOOD_BODY, GOOD_REPLY),
-        ("/model/add/version/%31:add_common", GOOD_BODY, GOOD_REPLY),
-        (
+        row("7.3-success", ADD, GOOD_BODY, GOOD_REPLY),
+        row("7.1-one-object", ADD, {"instances": {"x1": X, "x2": X}}, GOOD_REPLY),
+        row("7.1-other-keys", ADD, {**GOOD_BODY, "foo": [1, {"a": None}]}, GOOD_REPLY),
+        row("6.3-extra-input-rest", ADD, add_body({"x1": X, "x2": X, "x3": X}), GOOD_REPLY),
+        row("6.3-extra-input-rest", ADD, add_body({"x1": X, "x2": X, "x3": "text"}), GOOD_REPLY),
+        row("7.1-url-version-0", "/model/add/version/0:add_common", GOOD_BODY, GOOD_REPLY),
+        row("7.1-url-version", "/model/add/version/1:add_common", GOOD_BODY, GOOD_REPLY),
+        row("7.1-url-version-first", "/version/1/model/add:add_common", GOOD_BODY, GOOD_REPLY),
+        row("7.1-url-version-first-0", "/version/0/model/add:add_common", GOOD_BODY, GOOD_REPLY),
+        row("7.1-query", ADD + "?a=1", GOOD_BODY, GOOD_REPLY),
+        row("7.1-query", ADD + "?a=1:b/c&version/9", GOOD_BODY, GOOD_REPLY),
+        row("7.1-percent", "/%6dodel/%61dd:add%5Fcommon", GOOD_BODY, GOOD_REPLY),
+        row("7.1-percent-version", "/model/add/version/%31:add_common", GOOD_BODY, GOOD_REPLY),
+        row(
+            "7.2-int-array",
             "/model/add:add_cast",
             add_body({"x1": INTS, "x2": INTS}),
             GOOD_REPLY.translate({52: 50, 54: 50, 56: 50}),
         ),
-        ("/model/conversion_model:identity", ECHO_BODY, ECHO_REPLY),
-        ("/model/conversion_model/version/1:identity", ECHO_BODY, ECHO_REPLY),
-        ("/version/1/model/conversion_model:identity", ECHO_BODY, ECHO_REPLY),
-        (
+        row("7.1-name-holds-version", "/model/conversion_model:identity", ECHO_BODY, ECHO_REPLY),
+        row("7.1-name-holds-version", "/model/conversion_model/version/1:identity", ECHO_BODY, ECHO_REPLY),
+        row("7.1-name-holds-version", "/version/1/model/conversion_model:identity", ECHO_BODY, ECHO_REPLY),
+        row(
+            "7.1-keys-sorted",
             "/model/pystage:three",
             '{"instances":[{"c":3,"b":"two","a":[true]}]}',
             '{"instances":[{"a":[true],"m":3,"z":"two"}]}',
         ),
-        (
+        row(
+            "7.1-keys-sorted",
             "/model/pystage:three",
             '{"instances": [{"c": 3, "b": 2, "a": 1}, {"a": 4, "b": 5, "c": 6}]}',
             '{"instances":[{"a":1,"m":3,"z":2},{"a":4,"m":6,"z":5}]}',
@@ -134,7 +138,14 @@ def test_success(server: RunningServer, path: str, body: Any, expected: str) -> 
 
 
 @pytest.mark.parametrize(
-    "kind", ["text/plain", "application/json", "application/octet-stream", "", "nonsense"]
+    "kind",
+    [
+        row("7.1-content-type", "text/plain"),
+        row("7.1-content-type", "application/json"),
+        row("7.1-content-type", "application/octet-stream"),
+        row("7.1-content-type", ""),
+        row("7.1-content-type", "nonsense"),
+    ],
 )
 def test_content_type_of_a_request_is_not_looked_at(server: RunningServer, kind: str) -> None:
     reply = send(server.rest, "POST", ADD, GOOD_BODY, {"Content-Type": kind})
@@ -144,15 +155,24 @@ def test_content_type_of_a_request_is_not_looked_at(server: RunningServer, kind:
 @pytest.mark.parametrize(
     ("path", "good", "bad", "text"),
     [
-        ("/model/pystage:partial", {"x": X}, {"x": NEGATIVE_X}, NEGATIVE),
-        ("/model/pystage:partial_b", {"x": X}, {"x": NEGATIVE_X}, NEGATIVE_IN_BATCH),
-        (
+        row("7.3-mixed-function", "/model/pystage:partial", {"x": X}, {"x": NEGATIVE_X}, NEGATIVE),
+        row(
+            "7.3-mixed-batch-function",
+            "/model/pystage:partial_b",
+            {"x": X},
+            {"x": NEGATIVE_X},
+            NEGATIVE_IN_BATCH,
+        ),
+        row(
+            "7.3-mixed-batch-model",
             "/model/batch_add:add_common",
             {"x1": [1.0, 2.0], "x2": [0.0, 0.0]},
             {"x1": WIDE, "x2": X},
             BATCH_WIDE,
         ),
-        (ADD, {"x1": X, "x2": [[0.0, 0.0], [0.0, 0.0]]}, {"x1": WIDE, "x2": X}, ADD_WIDE),
+        row(
+            "7.3-mixed-model", ADD, {"x1": X, "x2": [[0.0, 0.0], [0.0, 0.0]]}, {"x1": WIDE, "x2": X}, ADD_WIDE
+        ),
     ],
 )
 @pytest.mark.parametrize("order", ["gbg", "bgg", "bgb"])
@@ -172,130 +192,175 @@ def test_partial_failure_has_status_200(
 @pytest.mark.parametrize(
     ("path", "body", "status", "text"),
     [
-        (
+        row(
+            "7.1-status-404-servable",
             "/model/nosuch:add_common",
             GOOD_BODY,
             404,
             "Request servable(nosuch) method(add_common) , servable is not available",
         ),
-        (
+        row(
+            "7.1-status-404-method",
             "/model/add:nosuch",
             GOOD_BODY,
             404,
             "Request servable(add) method(nosuch) , method is not available",
         ),
-        (
+        row(
+            "7.1-status-404-version",
             "/model/add/version/7:add_common",
             GOOD_BODY,
             404,
             "Request servable(add) method(add_common)  version(7) , servable is not available",
         ),
-        (
+        row(
+            "7.1-version-range-largest",
             "/model/add/version/4294967294:add_common",
             GOOD_BODY,
             404,
             "Request servable(add) method(add_common)  version(4294967294) , servable is not available",
         ),
-        (
+        row(
+            "7.1-status-404-method-of-version",
             "/model/add/version/1:nosuch",
             GOOD_BODY,
             404,
             "Request servable(add) method(nosuch)  version(1) , method is not available",
         ),
-        (
+        row(
+            "7.1-path-more",
             ADD + "/x",
             GOOD_BODY,
             404,
             "Request servable(add) method(add_common/x) , method is not available",
         ),
-        (
+        row(
+            "7.1-percent-utf8",
             "/model/%E2%82%AC:add_common",
             GOOD_BODY,
             404,
             "Request servable(\u20ac) method(add_common) , servable is not available",
         ),
-        ("/model/add/version/abc:add_common", GOOD_BODY, 400, BAD_VERSION + "abc"),
-        ("/version/abc/model/add:add_common", GOOD_BODY, 400, BAD_VERSION + "abc"),
-        ("/model/add/version/1x:add_common", GOOD_BODY, 400, BAD_VERSION + "1x"),
-        ("/model/add/version/1.5:add_common", GOOD_BODY, 400, BAD_VERSION + "1.5"),
-        ("/model/add/version/:add_common", GOOD_BODY, 400, BAD_VERSION),
-        ("/model/add/versions/1:add_common", GOOD_BODY, 400, BAD_VERSION),
-        ("/model/add/version/-1:add_common", GOOD_BODY, 400, VERSION_RANGE + "-1"),
-        ("/model/add/version/4294967295:add_common", GOOD_BODY, 400, VERSION_RANGE + "4294967295"),
-        ("/model/add/version/4294967296:add_common", GOOD_BODY, 400, VERSION_RANGE + "4294967296"),
-        (
+        row("7.1-version-value", "/model/add/version/abc:add_common", GOOD_BODY, 400, BAD_VERSION + "abc"),
+        row("7.1-version-value", "/version/abc/model/add:add_common", GOOD_BODY, 400, BAD_VERSION + "abc"),
+        row("7.1-version-value", "/model/add/version/1x:add_common", GOOD_BODY, 400, BAD_VERSION + "1x"),
+        row("7.1-version-value", "/model/add/version/1.5:add_common", GOOD_BODY, 400, BAD_VERSION + "1.5"),
+        row("7.1-version-value", "/model/add/version/:add_common", GOOD_BODY, 400, BAD_VERSION),
+        row("7.1-version-value", "/model/add/versions/1:add_common", GOOD_BODY, 400, BAD_VERSION),
+        row("7.1-version-range", "/model/add/version/-1:add_common", GOOD_BODY, 400, VERSION_RANGE + "-1"),
+        row(
+            "7.1-version-range",
+            "/model/add/version/4294967295:add_common",
+            GOOD_BODY,
+            400,
+            VERSION_RANGE + "4294967295",
+        ),
+        row(
+            "7.1-version-range",
+            "/model/add/version/4294967296:add_common",
+            GOOD_BODY,
+            400,
+            VERSION_RANGE + "4294967296",
+        ),
+        row(
+            "7.1-version-range",
             f"/model/add/version/{10**30}:add_common",
             GOOD_BODY,
             400,
             f"{VERSION_RANGE}{10**30}",
         ),
-        ("/", GOOD_BODY, 400, NO_MODEL),
-        ("/model/:add_common", GOOD_BODY, 400, NO_MODEL),
-        ("/nosuch/add:add_common", GOOD_BODY, 400, NO_MODEL),
-        ("/:add_common", GOOD_BODY, 400, NO_MODEL),
-        ("/version/1:add_common", GOOD_BODY, 400, NO_MODEL),
-        ("/model/add", GOOD_BODY, 400, NO_METHOD),
-        ("/model/add:", GOOD_BODY, 400, NO_METHOD),
-        ("/model/add/version/1", GOOD_BODY, 400, NO_METHOD),
-        ("/model/add/version/1:", GOOD_BODY, 400, NO_METHOD),
-        (
+        row("7.1-no-model", "/", GOOD_BODY, 400, NO_MODEL),
+        row("7.1-no-model", "/model/:add_common", GOOD_BODY, 400, NO_MODEL),
+        row("7.1-no-model", "/nosuch/add:add_common", GOOD_BODY, 400, NO_MODEL),
+        row("7.1-no-model", "/:add_common", GOOD_BODY, 400, NO_MODEL),
+        row("7.1-no-model", "/version/1:add_common", GOOD_BODY, 400, NO_MODEL),
+        row("7.1-no-method", "/model/add", GOOD_BODY, 400, NO_METHOD),
+        row("7.1-no-method", "/model/add:", GOOD_BODY, 400, NO_METHOD),
+        row("7.1-no-method", "/model/add/version/1", GOOD_BODY, 400, NO_METHOD),
+        row("7.1-no-method", "/model/add/version/1:", GOOD_BODY, 400, NO_METHOD),
+        row(
+            "6.3-missing-input-rest",
             ADD,
             add_body({"x1": X}),
             400,
             "Cannot find input x2 in instance input , servable add, method add_common",
         ),
-        (
+        row(
+            "6.3-missing-input-rest",
             ADD,
             add_body({"x1": X, "x2": X}, {"x2": X}),
             400,
             "Cannot find input x1 in instance input , servable add, method add_common",
         ),
-        (
+        row(
+            "5.4-dtype-rest",
             ADD,
             add_body({"x1": INTS, "x2": X}),
             400,
             "Given model input 0 data type kMSI_Int32 not match the data type kMSI_Float32 defined in model",
         ),
-        (ADD, add_body({"x1": WIDE, "x2": X}), 400, ADD_WIDE),
-        (ADD, add_body({"x1": WIDE, "x2": X}, {"x1": WIDE, "x2": X}), 400, ADD_WIDE),
-        (
+        row("5.4-byte-size-rest", ADD, add_body({"x1": WIDE, "x2": X}), 400, ADD_WIDE),
+        row("5.4-byte-size-rest", ADD, add_body({"x1": WIDE, "x2": X}, {"x1": WIDE, "x2": X}), 400, ADD_WIDE),
+        row(
+            "5.4-byte-size-rest",
             ADD,
             add_body({"x1": "abc", "x2": X}),
             400,
             "Given model input 0 size 0 not match the size 16 defined in model",
         ),
-        ("/model/pystage:raises", add_body({"x": X}), 500, BOOM),
-        ("/model/pystage:raises", add_body({"x": X}, {"x": X}, {"x": X}), 500, BOOM),
-        ("/model/pystage:badcount", add_body({"x": X}), 500, BAD_COUNT),
+        row("7.3-request-level", "/model/pystage:raises", add_body({"x": X}), 500, BOOM),
+        row("7.3-all-same", "/model/pystage:raises", add_body({"x": X}, {"x": X}, {"x": X}), 500, BOOM),
+        row("5.3-outputs-number-rest", "/model/pystage:badcount", add_body({"x": X}), 500, BAD_COUNT),
         # Bodies.
-        (ADD, "", 400, "http message invalid"),
-        (ADD, "[]", 400, NO_INSTANCES),
-        (ADD, "[1]", 400, NO_INSTANCES),
-        (ADD, "3", 400, NO_INSTANCES),
-        (ADD, "null", 400, NO_INSTANCES),
-        (ADD, '"instances"', 400, NO_INSTANCES),
-        (ADD, "{}", 400, NO_INSTANCES),
-        (ADD, '{"instance":[]}', 400, NO_INSTANCES),
-        (ADD, '{"instances":[]}', 400, PARSER + "instances value is array type, but no value"),
-        (ADD, '{"instances":1}', 400, NO_KEY),
-        (ADD, '{"instances":"a"}', 400, NO_KEY),
-        (ADD, '{"instances":null}', 400, NO_KEY),
-        (ADD, '{"instances":true}', 400, NO_KEY),
-        (ADD, '{"instances":[1]}', 400, NO_KEY),
-        (ADD, '{"instances":[[1,2]]}', 400, NO_KEY),
-        (ADD, '{"instances":[null]}', 400, NO_KEY),
-        (ADD, '{"instances":[1,{"x1":1}]}', 400, NO_KEY),
-        (ADD, '{"instances":{}}', 400, PARSER + "json object, value is empty"),
-        (ADD, '{"instances":[{"x1":1},1]}', 400, PARSER + "json array, instance is not object type"),
-        (ADD, '{"instances":[{}]}', 400, PARSER + "json array, instance is object type, but no value"),
-        (
+        row("7.1-empty-body", ADD, "", 400, "http message invalid"),
+        row("7.1-no-instances", ADD, "[]", 400, NO_INSTANCES),
+        row("7.1-no-instances", ADD, "[1]", 400, NO_INSTANCES),
+        row("7.1-no-instances", ADD, "3", 400, NO_INSTANCES),
+        row("7.1-no-instances", ADD, "null", 400, NO_INSTANCES),
+        row("7.1-no-instances", ADD, '"instances"', 400, NO_INSTANCES),
+        row("7.1-no-instances", ADD, "{}", 400, NO_INSTANCES),
+        row("7.1-no-instances", ADD, '{"instance":[]}', 400, NO_INSTANCES),
+        row(
+            "7.1-instances-empty",
+            ADD,
+            '{"instances":[]}',
+            400,
+            PARSER + "instances value is array type, but no value",
+        ),
+        row("7.1-instances-no-key", ADD, '{"instances":1}', 400, NO_KEY),
+        row("7.1-instances-no-key", ADD, '{"instances":"a"}', 400, NO_KEY),
+        row("7.1-instances-no-key", ADD, '{"instances":null}', 400, NO_KEY),
+        row("7.1-instances-no-key", ADD, '{"instances":true}', 400, NO_KEY),
+        row("7.1-instances-no-key", ADD, '{"instances":[1]}', 400, NO_KEY),
+        row("7.1-instances-no-key", ADD, '{"instances":[[1,2]]}', 400, NO_KEY),
+        row("7.1-instances-no-key", ADD, '{"instances":[null]}', 400, NO_KEY),
+        row("7.1-instances-no-key", ADD, '{"instances":[1,{"x1":1}]}', 400, NO_KEY),
+        row(
+            "7.1-instances-empty-object", ADD, '{"instances":{}}', 400, PARSER + "json object, value is empty"
+        ),
+        row(
+            "7.1-later-item",
+            ADD,
+            '{"instances":[{"x1":1},1]}',
+            400,
+            PARSER + "json array, instance is not object type",
+        ),
+        row(
+            "7.1-first-item-empty",
+            ADD,
+            '{"instances":[{}]}',
+            400,
+            PARSER + "json array, instance is object type, but no value",
+        ),
+        row(
+            "7.1-later-item-empty",
             ADD,
             '{"instances":[{"x1":1},{}]}',
             400,
             PARSER + "json array, instance is object type, but no value",
         ),
-        (ADD, '{"instances":[{"":1}]}', 400, PARSER + "string key is empty"),
-        (ADD, '{"instances":{"":1}}', 400, PARSER + "string key is empty"),
+        row("7.1-empty-key", ADD, '{"instances":[{"":1}]}', 400, PARSER + "string key is empty"),
+        row("7.1-empty-key", ADD, '{"instances":{"":1}}', 400, PARSER + "string key is empty"),
     ],
 )
 def test_failure(server: RunningServer, path: str, body: Any, status: int, text: str) -> None:
@@ -303,7 +368,16 @@ def test_failure(server: RunningServer, path: str, body: Any, status: int, text:
 
 
 @pytest.mark.parametrize(
-    "path", ["/model", "/model/", "/model:add_common", "/version", "//", "/:", "/model//:"]
+    "path",
+    [
+        row("7.1-half-a-url", "/model"),
+        row("7.1-half-a-url", "/model/"),
+        row("7.1-half-a-url", "/model:add_common"),
+        row("7.1-half-a-url", "/version"),
+        row("7.1-half-a-url", "//"),
+        row("7.1-half-a-url", "/:"),
+        row("7.1-half-a-url", "/model//:"),
+    ],
 )
 def test_half_a_url_is_answered(server: RunningServer, path: str) -> None:
     reply = post(server.rest, path, GOOD_BODY)
@@ -314,34 +388,33 @@ def test_half_a_url_is_answered(server: RunningServer, path: str) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        "{",
-        '{"instances":[{"x1":',
-        '{"instances":[{"x1":1}]} x',
-        '{"instances":[{"x1":1}]}{}',
-        '{"instances":[{"x1":1},]}',
-        "{'instances':1}",
-        '{"instances":[{"x1":NaN}]}',
-        '{"instances":[{"x1":Infinity}]}',
-        '{"instances":[{"x1":-Infinity}]}',
-        '{"instances":[{"x1":01}]}',
-        '{"instances":[{"x1":1.}]}',
-        '{"instances":[{"x1":.5}]}',
-        '{"instances":[{"x1":+1}]}',
-        '{"instances":[{"x1":0x10}]}',
-        '{"instances":[{"x1":True}]}',
-        '{"instances":[{"x1":"\t"}]}',
-        '{"instances":[{"x1":"\\x"}]}',
-        '{"instances":[{x1:1}]}',
-        "abc",
-        " ",
-        "\0",
-        '{"instances":[{"x1":"\ud800"}]}'.encode("utf-8", "surrogatepass"),
-        b'{"instances":[{"x1":"\xff\xfe"}]}',
-        b"\xff\xfe\x00",
-        "[" * 100_000,
-        '{"instances":' * 50_000,
+        row("7.1-json-syntax", "{"),
+        row("7.1-json-syntax", '{"instances":[{"x1":'),
+        row("7.1-json-syntax", '{"instances":[{"x1":1}]} x'),
+        row("7.1-json-syntax", '{"instances":[{"x1":1}]}{}'),
+        row("7.1-json-syntax", '{"instances":[{"x1":1},]}'),
+        row("7.1-json-syntax", "{'instances':1}"),
+        row("7.1-json-syntax", '{"instances":[{"x1":NaN}]}'),
+        row("7.1-json-syntax", '{"instances":[{"x1":Infinity}]}'),
+        row("7.1-json-syntax", '{"instances":[{"x1":-Infinity}]}'),
+        row("7.1-json-syntax", '{"instances":[{"x1":01}]}'),
+        row("7.1-json-syntax", '{"instances":[{"x1":1.}]}'),
+        row("7.1-json-syntax", '{"instances":[{"x1":.5}]}'),
+        row("7.1-json-syntax", '{"instances":[{"x1":+1}]}'),
+        row("7.1-json-syntax", '{"instances":[{"x1":0x10}]}'),
+        row("7.1-json-syntax", '{"instances":[{"x1":True}]}'),
+        row("7.1-json-syntax", '{"instances":[{"x1":"\t"}]}'),
+        row("7.1-json-syntax", '{"instances":[{"x1":"\\x"}]}'),
+        row("7.1-json-syntax", '{"instances":[{x1:1}]}'),
+        row("7.1-json-syntax", "abc"),
+        row("7.1-json-syntax", " "),
+        row("7.1-json-syntax", "\0"),
+        row("7.1-json-syntax", '{"instances":[{"x1":"\ud800"}]}'.encode("utf-8", "surrogatepass")),
+        row("7.1-json-syntax", b'{"instances":[{"x1":"\xff\xfe"}]}'),
+        row("7.1-json-syntax", b"\xff\xfe\x00"),
+        row("7.1-json-syntax", "[" * 100_000),
+        row("7.1-json-syntax", '{"instances":' * 50_000),
     ],
-    ids=lambda body: repr(body[:32]),
 )
 def test_bad_json(server: RunningServer, body: str | bytes) -> None:
     reply = post(server.rest, ADD, body)
@@ -349,19 +422,30 @@ def test_bad_json(server: RunningServer, body: str | bytes) -> None:
     assert reply.error.startswith("Illegal JSON format")
 
 
+@stands_for("7.1-deep-json")
 def test_deep_but_good_json_is_answered(server: RunningServer) -> None:
     deep = '{"instances":[{"x":' + "[" * 900 + "1" + "]" * 900 + "}]}"
     reply = post(server.rest, ECHO, deep)
     assert reply.status in (200, 400)
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "PATCH"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        row("7.1-verb-get", "GET"),
+        row("7.1-verb-put", "PUT"),
+        row("7.1-verb-delete", "DELETE"),
+        row("7.1-verb-options", "OPTIONS"),
+        row("7.1-verb-patch", "PATCH"),
+    ],
+)
 @pytest.mark.parametrize("path", [ADD, "/", "/model/nosuch:x"])
 def test_other_verbs(server: RunningServer, method: str, path: str) -> None:
     check_error(send(server.rest, method, path), 405, POST_ONLY)
     check_error(send(server.rest, method, path, GOOD_BODY), 405, POST_ONLY)
 
 
+@stands_for("7.1-verb-head")
 def test_head(server: RunningServer) -> None:
     reply = send(server.rest, "HEAD", ADD)
     assert (reply.status, reply.body) == (405, b"")
@@ -371,14 +455,14 @@ def test_head(server: RunningServer) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "text"),
     [
-        ("GET", "/", "{", 405, POST_ONLY),
-        ("POST", "/", "", 400, "http message invalid"),
-        ("POST", "/model/nosuch:x", "", 400, "http message invalid"),
-        ("POST", "/version/abc:x", "{}", 400, NO_MODEL),
-        ("POST", "/model/add/version/abc", "{}", 400, BAD_VERSION + "abc"),
-        ("POST", "/model/add/version/-1", "{}", 400, VERSION_RANGE + "-1"),
-        ("POST", "/model/add", "{}", 400, NO_METHOD),
-        ("POST", "/model/nosuch:x", "{}", 400, NO_INSTANCES),
+        row("7.1-order-verb", "GET", "/", "{", 405, POST_ONLY),
+        row("7.1-order-empty-body", "POST", "/", "", 400, "http message invalid"),
+        row("7.1-order-empty-body", "POST", "/model/nosuch:x", "", 400, "http message invalid"),
+        row("7.1-order-model", "POST", "/version/abc:x", "{}", 400, NO_MODEL),
+        row("7.1-order-version", "POST", "/model/add/version/abc", "{}", 400, BAD_VERSION + "abc"),
+        row("7.1-order-version", "POST", "/model/add/version/-1", "{}", 400, VERSION_RANGE + "-1"),
+        row("7.1-order-method", "POST", "/model/add", "{}", 400, NO_METHOD),
+        row("7.1-order-instances", "POST", "/model/nosuch:x", "{}", 400, NO_INSTANCES),
     ],
 )
 def test_order_of_checks(
@@ -387,7 +471,15 @@ def test_order_of_checks(
     check_error(send(server.rest, method, path, body), status, text)
 
 
-@pytest.mark.parametrize("path", ["/", "/model/add", "/model/add/version/abc:x", "/model/nosuch:x"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        row("7.1-order-json", "/"),
+        row("7.1-order-json", "/model/add"),
+        row("7.1-order-json", "/model/add/version/abc:x"),
+        row("7.1-order-json", "/model/nosuch:x"),
+    ],
+)
 def test_json_is_looked_at_before_the_url(server: RunningServer, path: str) -> None:
     reply = post(server.rest, path, "{")
     assert reply.status == 400
@@ -397,6 +489,7 @@ def test_json_is_looked_at_before_the_url(server: RunningServer, path: str) -> N
 # --- Connections and sizes ---
 
 
+@stands_for("7.1-keep-alive")
 def test_connection_is_kept_over_errors(server: RunningServer) -> None:
     connection = http.client.HTTPConnection(server.rest, timeout=ANSWER_TIMEOUT_S)
     with contextlib.closing(connection):
@@ -426,6 +519,7 @@ def chunked(*parts: bytes) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (*parts, b""))
 
 
+@stands_for("7.1-chunked")
 def test_chunked_body(server: RunningServer) -> None:
     body = json.dumps(GOOD_BODY).encode()
     with raw_connection(server.rest) as connection:
@@ -437,18 +531,21 @@ def test_chunked_body(server: RunningServer) -> None:
         check(read_raw_reply(connection), 200, GOOD_REPLY)
 
 
+@stands_for("7.1-empty-body-chunked")
 def test_empty_chunked_body(server: RunningServer) -> None:
     with raw_connection(server.rest) as connection:
         connection.sendall(head(ADD, "Transfer-Encoding: chunked") + b"0\r\n\r\n")
         check_error(read_raw_reply(connection), 400, "http message invalid")
 
 
+@stands_for("7.1-empty-body-none")
 def test_no_body_at_all(server: RunningServer) -> None:
     with raw_connection(server.rest) as connection:
         connection.sendall(head(ADD))
         check_error(read_raw_reply(connection), 400, "http message invalid")
 
 
+@stands_for("7.1-pipelined")
 def test_two_requests_at_once_are_answered_in_order(server: RunningServer) -> None:
     good = json.dumps(GOOD_BODY).encode()
     with raw_connection(server.rest) as connection:
@@ -466,6 +563,7 @@ def test_two_requests_at_once_are_answered_in_order(server: RunningServer) -> No
     assert b"HTTP/1.1 200 " in rest
 
 
+@stands_for("7.1-expect-100")
 def test_expect_100_continue(server: RunningServer) -> None:
     body = json.dumps(GOOD_BODY).encode()
     with raw_connection(server.rest) as connection:
@@ -479,13 +577,12 @@ def test_expect_100_continue(server: RunningServer) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        b"\0\1\2\3\r\n\r\n",
-        b"NONSENSE\r\n\r\n",
-        head(ADD, "Content-Length: abc"),
-        head(ADD, "Content-Length: -5"),
-        head(ADD, "Transfer-Encoding: chunked") + b"zz\r\n",
+        row("7.1-no-http", b"\0\1\2\3\r\n\r\n"),
+        row("7.1-no-http", b"NONSENSE\r\n\r\n"),
+        row("7.1-no-http", head(ADD, "Content-Length: abc")),
+        row("7.1-no-http", head(ADD, "Content-Length: -5")),
+        row("7.1-no-http", head(ADD, "Transfer-Encoding: chunked") + b"zz\r\n"),
     ],
-    ids=["binary", "no HTTP", "length abc", "length -5", "bad chunk"],
 )
 def test_what_is_no_http(server: RunningServer, content: bytes) -> None:
     with raw_connection(server.rest) as connection:
@@ -498,6 +595,7 @@ def padded(length: int) -> bytes:
     return ECHO_BODY.encode().ljust(length)
 
 
+@stands_for("7.1-body-size-largest")
 def test_largest_body(small_server: RunningServer) -> None:
     check(post(small_server.rest, ECHO, padded(MEGABYTE)), 200, ECHO_REPLY)
     with raw_connection(small_server.rest) as connection:
@@ -508,13 +606,27 @@ def test_largest_body(small_server: RunningServer) -> None:
 TOO_LARGE = f"http message is bigger than {MEGABYTE}"
 
 
-@pytest.mark.parametrize("length", [MEGABYTE + 1, 3 * MEGABYTE, 20 * MEGABYTE])
+@pytest.mark.parametrize(
+    "length",
+    [
+        row("7.1-body-size", MEGABYTE + 1),
+        row("7.1-body-size", 3 * MEGABYTE),
+        row("7.1-body-size", 20 * MEGABYTE),
+    ],
+)
 def test_body_above_the_limit(small_server: RunningServer, length: int) -> None:
     check_error(post(small_server.rest, ECHO, padded(length)), 413, TOO_LARGE)
     check(post(small_server.rest, ECHO, ECHO_BODY), 200, ECHO_REPLY)
 
 
-@pytest.mark.parametrize("length", [MEGABYTE + 1, 3 * MEGABYTE, 20 * MEGABYTE])
+@pytest.mark.parametrize(
+    "length",
+    [
+        row("7.1-body-size-chunked", MEGABYTE + 1),
+        row("7.1-body-size-chunked", 3 * MEGABYTE),
+        row("7.1-body-size-chunked", 20 * MEGABYTE),
+    ],
+)
 def test_chunked_body_above_the_limit(small_server: RunningServer, length: int) -> None:
     parts = [padded(length)[at : at + 65536] for at in range(0, length, 65536)]
     with raw_connection(small_server.rest) as connection:
@@ -525,12 +637,14 @@ def test_chunked_body_above_the_limit(small_server: RunningServer, length: int) 
     check(post(small_server.rest, ECHO, ECHO_BODY), 200, ECHO_REPLY)
 
 
+@stands_for("7.1-body-size-announced")
 def test_announced_length_above_the_limit_is_refused_without_the_body(small_server: RunningServer) -> None:
     with raw_connection(small_server.rest) as connection:
         connection.sendall(head(ECHO, f"Content-Length: {1 << 60}", "Expect: 100-continue"))
         check_error(read_raw_reply(connection), 413, TOO_LARGE)
 
 
+@stands_for("7.1-body-size-default")
 def test_body_above_the_default_limit(server: RunningServer) -> None:
     reply = post(server.rest, ECHO, padded(110_000_000))
     check_error(reply, 413, f"http message is bigger than {100 * MEGABYTE}")
@@ -550,21 +664,21 @@ def always_ok_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runni
 @pytest.mark.parametrize(
     ("method", "path", "body", "text"),
     [
-        (
+        row(
+            "7.1-always_ok-servable",
             "POST",
             "/model/nosuch:x",
             ECHO_BODY,
             "Request servable(nosuch) method(x) , servable is not available",
         ),
-        ("POST", "/", ECHO_BODY, NO_MODEL),
-        ("POST", ECHO, "", "http message invalid"),
-        ("POST", ECHO, "{}", NO_INSTANCES),
-        ("GET", ECHO, "", POST_ONLY),
-        ("DELETE", ECHO, "", POST_ONLY),
-        ("POST", "/model/pystage:raises", ECHO_BODY, BOOM),
-        ("POST", ECHO, padded(MEGABYTE + 1), TOO_LARGE),
+        row("7.1-always_ok-url", "POST", "/", ECHO_BODY, NO_MODEL),
+        row("7.1-always_ok-empty", "POST", ECHO, "", "http message invalid"),
+        row("7.1-always_ok-instances", "POST", ECHO, "{}", NO_INSTANCES),
+        row("7.1-always_ok-get", "GET", ECHO, "", POST_ONLY),
+        row("7.1-always_ok-delete", "DELETE", ECHO, "", POST_ONLY),
+        row("7.1-always_ok-stage", "POST", "/model/pystage:raises", ECHO_BODY, BOOM),
+        row("7.1-always_ok-size", "POST", ECHO, padded(MEGABYTE + 1), TOO_LARGE),
     ],
-    ids=["servable", "url", "empty", "instances", "GET", "DELETE", "stage", "size"],
 )
 def test_always_ok(
     always_ok_server: RunningServer, method: str, path: str, body: str | bytes, text: str
@@ -573,6 +687,7 @@ def test_always_ok(
     check(post(always_ok_server.rest, ECHO, ECHO_BODY), 200, ECHO_REPLY)
 
 
+@stands_for("7.1-always_ok-json")
 def test_always_ok_bad_json_and_head(always_ok_server: RunningServer) -> None:
     reply = post(always_ok_server.rest, ECHO, "{")
     assert reply.status == 200
@@ -580,6 +695,7 @@ def test_always_ok_bad_json_and_head(always_ok_server: RunningServer) -> None:
     assert send(always_ok_server.rest, "HEAD", ECHO).status == 200
 
 
+@stands_for("7.1-always_ok-keyword")
 def test_always_ok_is_a_keyword_only() -> None:
     parameter = inspect.signature(start_restful_server).parameters["always_ok"]
     assert parameter.kind is inspect.Parameter.KEYWORD_ONLY
@@ -606,18 +722,22 @@ def showing(authority: Authority, pair: Pair) -> ssl.SSLContext:
 REFUSED = (ssl.SSLError, ConnectionError, http.client.HTTPException)
 
 
+@stands_for("7.4-https")
 def test_https(tls_server: RunningServer, authority: Authority, client_pair: Pair) -> None:
     check(secure(tls_server, trusting(authority)), 200, ECHO_REPLY)
     check(secure(tls_server, showing(authority, client_pair)), 200, ECHO_REPLY)
 
 
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize(
+    "version", [row("7.4-tls-1.2", ssl.TLSVersion.TLSv1_2), row("7.4-tls-1.3", ssl.TLSVersion.TLSv1_3)]
+)
 def test_https_versions(tls_server: RunningServer, authority: Authority, version: ssl.TLSVersion) -> None:
     context = trusting(authority)
     context.minimum_version = context.maximum_version = version
     check(secure(tls_server, context), 200, ECHO_REPLY)
 
 
+@stands_for("7.4-tls-1.1")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_https_refuses_tls_1_1(tls_server: RunningServer, authority: Authority) -> None:
     context = trusting(authority)
@@ -627,17 +747,20 @@ def test_https_refuses_tls_1_1(tls_server: RunningServer, authority: Authority) 
         secure(tls_server, context)
 
 
+@stands_for("7.4-status")
 def test_https_errors_keep_their_status(tls_server: RunningServer, authority: Authority) -> None:
     address = tls_server.rest.replace("127.0.0.1", "localhost")
     reply = send(address, "POST", "/model/nosuch:x", ECHO_BODY, tls=trusting(authority))
     check_error(reply, 404, "Request servable(nosuch) method(x) , servable is not available")
 
 
+@stands_for("7.4-stranger")
 def test_https_certificate_of_a_stranger(tls_server: RunningServer, stranger: Authority) -> None:
     with pytest.raises(ssl.SSLCertVerificationError):
         secure(tls_server, trusting(stranger))
 
 
+@stands_for("7.4-plain-http")
 def test_plain_http_to_https(
     tls_server: RunningServer, mutual_server: RunningServer, authority: Authority
 ) -> None:
@@ -647,10 +770,12 @@ def test_plain_http_to_https(
     check(secure(tls_server, trusting(authority)), 200, ECHO_REPLY)
 
 
+@stands_for("7.4-mutual")
 def test_mutual_https(mutual_server: RunningServer, authority: Authority, client_pair: Pair) -> None:
     check(secure(mutual_server, showing(authority, client_pair)), 200, ECHO_REPLY)
 
 
+@stands_for("7.4-mutual-refuses")
 def test_mutual_https_refuses(
     mutual_server: RunningServer, authority: Authority, stranger: Authority, client_pair: Pair
 ) -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from mindspore_serving.client import Client
+from tests.conformance.row import row, stands_for
 from tests.server.http_requests import post
 from tests.serving import RunningServer, add_servable, serving
 
@@ -721,6 +722,7 @@ def failed(function: str, method: str, text: str, index: int = 1) -> str:
 # --- Functions for one instance ---
 
 
+@stands_for("5.3-output-one")
 def test_one_output(infer: Infer) -> None:
     for method in ("plus_one", "through_lambda", "one_in_a_tuple", "one_in_a_list"):
         replies = infer(method, [{"x": SQUARE * i} for i in range(5)])
@@ -729,7 +731,14 @@ def test_one_output(infer: Infer) -> None:
         assert all(same(reply["y"], expected(SQUARE * i)) for i, reply in enumerate(replies))
 
 
-@pytest.mark.parametrize("method", ["pair_tuple", "pair_list", "batch_pair"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        row("5.3-output-tuple", "pair_tuple"),
+        row("5.3-output-list", "pair_list"),
+        row("5.3-output-batch-of-tuples", "batch_pair"),
+    ],
+)
 def test_two_outputs(infer: Infer, method: str) -> None:
     replies = infer(method, [{"x": SQUARE * i} for i in range(5)])
     assert len(replies) == 5
@@ -742,16 +751,16 @@ def test_two_outputs(infer: Infer, method: str) -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (SQUARE, "ndarray float32 (2, 2) writable=True"),
-        (np.zeros((2, 0), np.int8), "ndarray int8 (2, 0) writable=True"),
-        (np.float16(1), "ndarray float16 () writable=True"),
-        (7, "ndarray int64 (1,) writable=True"),
-        (1.5, "ndarray float64 (1,) writable=True"),
-        (True, "ndarray bool (1,) writable=True"),
-        ("abc", "str 'abc'"),
-        ("", "str ''"),
-        (b"abc", "ndarray uint8 (3,) writable=True"),
-        (b"", "ndarray uint8 (0,) writable=True"),
+        row("5.3-input-array", SQUARE, "ndarray float32 (2, 2) writable=True"),
+        row("5.3-input-empty-array", np.zeros((2, 0), np.int8), "ndarray int8 (2, 0) writable=True"),
+        row("5.3-input-generic", np.float16(1), "ndarray float16 () writable=True"),
+        row("5.3-input-int-of-client", 7, "ndarray int64 (1,) writable=True"),
+        row("5.3-input-float-of-client", 1.5, "ndarray float64 (1,) writable=True"),
+        row("5.3-input-bool-of-client", True, "ndarray bool (1,) writable=True"),
+        row("5.3-input-str", "abc", "str 'abc'"),
+        row("5.3-input-str-empty", "", "str ''"),
+        row("5.3-input-bytes", b"abc", "ndarray uint8 (3,) writable=True"),
+        row("5.3-input-bytes-empty", b"", "ndarray uint8 (0,) writable=True"),
     ],
 )
 def test_values_that_a_function_sees(infer: Infer, value: Any, text: str) -> None:
@@ -762,15 +771,15 @@ def test_values_that_a_function_sees(infer: Infer, value: Any, text: str) -> Non
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        ("1", "ndarray int32 () writable=True"),
-        ("1.5", "ndarray float32 () writable=True"),
-        ("true", "ndarray bool () writable=True"),
-        ("[[1,2]]", "ndarray int32 (1, 2) writable=True"),
-        ('"abc"', "str 'abc'"),
-        ('["abc"]', "str 'abc'"),
-        ('{"b64":"YWJj"}', "ndarray uint8 (3,) writable=True"),
-        ('{"b64":"YWJj","type":"str"}', "str 'abc'"),
-        ('{"b64":"AQI=","type":"int16"}', "ndarray int16 () writable=True"),
+        row("5.3-input-rest-int", "1", "ndarray int32 () writable=True"),
+        row("5.3-input-rest-float", "1.5", "ndarray float32 () writable=True"),
+        row("5.3-input-rest-bool", "true", "ndarray bool () writable=True"),
+        row("5.3-input-rest-array", "[[1,2]]", "ndarray int32 (1, 2) writable=True"),
+        row("5.3-input-rest-str", '"abc"', "str 'abc'"),
+        row("5.3-input-rest-str-list", '["abc"]', "str 'abc'"),
+        row("5.3-input-rest-b64", '{"b64":"YWJj"}', "ndarray uint8 (3,) writable=True"),
+        row("5.3-input-rest-b64-str", '{"b64":"YWJj","type":"str"}', "str 'abc'"),
+        row("5.3-input-rest-b64-int16", '{"b64":"AQI=","type":"int16"}', "ndarray int16 () writable=True"),
     ],
 )
 def test_values_from_rest_that_a_function_sees(stages: RunningServer, value: str, text: str) -> None:
@@ -778,6 +787,7 @@ def test_values_from_rest_that_a_function_sees(stages: RunningServer, value: str
     assert reply.text == '{"instances":[{"y":"' + text + '"}]}'
 
 
+@stands_for("5.3-input-writable")
 def test_inputs_may_be_overwritten(infer: Infer) -> None:
     large = np.zeros(100_000, np.float32)
     for value in (SQUARE, large):
@@ -788,7 +798,15 @@ def test_inputs_may_be_overwritten(infer: Infer) -> None:
 # --- Functions for batches ---
 
 
-@pytest.mark.parametrize("method", ["batch_list", "batch_tuple", "batch_generator", "batch_iterator"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        row("5.3-batch-list", "batch_list"),
+        row("5.3-batch-tuple", "batch_tuple"),
+        row("5.3-batch-generator", "batch_generator"),
+        row("5.3-batch-iterator", "batch_iterator"),
+    ],
+)
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 8, 9, 70])
 def test_batch_functions(infer: Infer, method: str, count: int) -> None:
     replies = infer(method, [{"x": SQUARE * i} for i in range(count)])
@@ -796,14 +814,19 @@ def test_batch_functions(infer: Infer, method: str, count: int) -> None:
     assert all(same(reply["y"], SQUARE * i + 1) for i, reply in enumerate(replies))
 
 
-@pytest.mark.parametrize("method", ["without_end", "longer_list"])
+@pytest.mark.parametrize(
+    "method", [row("5.3-extra-items-endless", "without_end"), row("5.3-extra-items-list", "longer_list")]
+)
 def test_more_items_than_instances_are_not_used(infer: Infer, method: str) -> None:
     replies = infer(method, [{"x": SQUARE * i} for i in range(10)])
     assert len(replies) == 10
     assert all(same(reply["y"], SQUARE * i) for i, reply in enumerate(replies))
 
 
-@pytest.mark.parametrize(("method", "limit"), [("batch_size_4", 4), ("batch_size_1", 1)])
+@pytest.mark.parametrize(
+    ("method", "limit"),
+    [row("5.3-batch_size-4", "batch_size_4", 4), row("5.3-batch_size-1", "batch_size_1", 1)],
+)
 def test_batches_are_never_above_the_batch_size(infer: Infer, method: str, limit: int) -> None:
     sizes = [int(reply["y"]) for reply in infer(method, [{"x": SQUARE}] * 70)]
     assert len(sizes) == 70
@@ -811,6 +834,7 @@ def test_batches_are_never_above_the_batch_size(infer: Infer, method: str, limit
     assert max(sizes) <= limit
 
 
+@stands_for("5.3-batch_size-0")
 def test_batch_size_0_is_that_of_the_model(infer: Infer) -> None:
     replies = infer("batch_size_of_the_model", [{"x1": ROW * i, "x2": ROW} for i in range(70)])
     assert all(same(reply["y"], ROW * i + ROW) for i, reply in enumerate(replies))
@@ -822,7 +846,11 @@ def test_batch_size_0_is_that_of_the_model(infer: Infer) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 70])
 @pytest.mark.parametrize(
-    ("method", "x"), [("model_without_batch", SQUARE), ("model_with_batch", ROW)], ids=["without", "with"]
+    ("method", "x"),
+    [
+        row("5.4-without-batch-dim", "model_without_batch", SQUARE),
+        row("5.4-with-batch-dim", "model_with_batch", ROW),
+    ],
 )
 def test_model(infer: Infer, method: str, x: Array, count: int) -> None:
     replies = infer(method, [{"x1": x * i, "x2": x} for i in range(count)])
@@ -830,6 +858,7 @@ def test_model(infer: Infer, method: str, x: Array, count: int) -> None:
     assert all(same(reply["y"], x * i + x) for i, reply in enumerate(replies))
 
 
+@stands_for("5.4-two-outputs")
 def test_model_of_two_outputs(infer: Infer) -> None:
     replies = infer("model_of_two_outputs", [{"x1": SQUARE * i, "x2": SQUARE, "x3": ONES} for i in range(5)])
     for i, reply in enumerate(replies):
@@ -837,12 +866,14 @@ def test_model_of_two_outputs(infer: Infer) -> None:
         assert same(reply["y1"], SQUARE * (i + 1) + 2)
 
 
+@stands_for("12.1-5")
 def test_input_without_batch_dim_is_each_instances_own(infer: Infer) -> None:
     replies = infer("model_with_shared_input", [{"x1": ROW, "x2": ONES * i} for i in range(9)])
     assert all(same(reply["y"], ROW + i) for i, reply in enumerate(replies))
     assert len(replies) == 9
 
 
+@stands_for("5.2-two-models")
 def test_two_models(infer: Infer) -> None:
     for method, x in (("add_then_sub", SQUARE), ("batch_add_then_sub", ROW)):
         replies = infer(method, [{"x1": x * i, "x2": x * 10, "x3": x} for i in range(9)])
@@ -850,6 +881,7 @@ def test_two_models(infer: Infer) -> None:
         assert len(replies) == 9
 
 
+@stands_for("5.2-functions-around-models")
 def test_functions_around_models(infer: Infer) -> None:
     replies = infer(
         "functions_around_models", [{"x1": SQUARE * i, "x2": SQUARE, "x3": ONES} for i in range(9)]
@@ -858,6 +890,7 @@ def test_functions_around_models(infer: Infer) -> None:
     assert len(replies) == 9
 
 
+@stands_for("5.2-graph")
 def test_a_graph_of_stages(infer: Infer) -> None:
     for reply in infer("a_graph_of_stages", [{"x1": SQUARE, "x2": ONES}] * 3):
         assert sorted(reply) == ["difference", "one_more", "sum", "x1"]
@@ -867,6 +900,7 @@ def test_a_graph_of_stages(infer: Infer) -> None:
         assert same(reply["x1"], SQUARE)
 
 
+@stands_for("5.2-loop")
 def test_a_loop_of_stages(infer: Infer) -> None:
     [reply] = infer("a_loop_of_stages", {"x": SQUARE})
     assert same(reply["y"], SQUARE + 10)
@@ -875,7 +909,7 @@ def test_a_loop_of_stages(infer: Infer) -> None:
 NUMERIC = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"]
 
 
-@pytest.mark.parametrize("dtype", NUMERIC)
+@pytest.mark.parametrize("dtype", [row(f"5.3-built-in-{dtype}", dtype) for dtype in NUMERIC])
 def test_argmax(infer: Infer, dtype: str) -> None:
     values = [[3, 1, 2], [1, 3, 3], [[1, 2], [3, 0]], [7]]
     replies = infer("argmax", [{"x": np.array(value, dtype)} for value in values])
@@ -886,10 +920,10 @@ def test_argmax(infer: Infer, dtype: str) -> None:
 @pytest.mark.parametrize(
     ("value", "name"),
     [
-        (np.ones(2, np.float16), "kMSI_Float16"),
-        (np.ones(2, np.bool_), "kMSI_Bool"),
-        ("abc", "kMSI_String"),
-        (b"abc", "kMSI_Bytes"),
+        row("5.3-built-in-float16", np.ones(2, np.float16), "kMSI_Float16"),
+        row("5.3-built-in-bool", np.ones(2, np.bool_), "kMSI_Bool"),
+        row("5.3-built-in-str", "abc", "kMSI_String"),
+        row("5.3-built-in-bytes", b"abc", "kMSI_Bytes"),
     ],
 )
 def test_argmax_refuses(infer: Infer, value: Any, name: str) -> None:
@@ -898,10 +932,12 @@ def test_argmax_refuses(infer: Infer, value: Any, name: str) -> None:
     assert (int(good["y"]), bad) == (1, {"error": f"Argmax not support data type {name}"})
 
 
+@stands_for("5.3-built-in-empty")
 def test_argmax_of_nothing_is_answered(infer: Infer) -> None:
     assert "error" in infer("argmax", {"x": np.zeros(0, np.float32)})
 
 
+@stands_for("5.3-built-in-after-a-model")
 def test_argmax_of_a_model(infer: Infer) -> None:
     rows = [np.array(row, np.float32) for row in ([1, 0], [0, 1], [5, 5])]
     replies = infer("argmax_of_a_model", [{"x1": row, "x2": ROW * 0} for row in rows])
@@ -912,7 +948,12 @@ def test_argmax_of_a_model(infer: Infer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "x"), [("calls_one", SQUARE), ("calls_batch_one", ROW), ("calls_many", ROW)]
+    ("method", "x"),
+    [
+        row("4.1-call-one", "calls_one", SQUARE),
+        row("4.1-call-one-of-a-batch-model", "calls_batch_one", ROW),
+        row("4.1-call-many", "calls_many", ROW),
+    ],
 )
 @pytest.mark.parametrize("count", [1, 2, 3, 20])
 def test_call(infer: Infer, method: str, x: Array, count: int) -> None:
@@ -921,17 +962,20 @@ def test_call(infer: Infer, method: str, x: Array, count: int) -> None:
     assert all(same(reply["y"], x * i + x) for i, reply in enumerate(replies))
 
 
+@stands_for("4.1-call-more-than-batch-size")
 def test_call_with_more_instances_than_the_batch_size(infer: Infer) -> None:
     [reply] = infer("calls_five", {"x1": ROW, "x2": ROW})
     assert same(reply["y"], np.array([ROW * i + ROW for i in range(5)]))
 
 
+@stands_for("4.1-call-two-outputs")
 def test_call_of_a_model_with_two_outputs(infer: Infer) -> None:
     [reply] = infer("calls_two_outputs", {"x1": SQUARE, "x2": ONES})
     assert same(reply["y0"], SQUARE + 2)
     assert same(reply["y1"], SQUARE + 3)
 
 
+@stands_for("4.1-call-and-stages")
 def test_calls_and_stages(infer: Infer) -> None:
     replies = infer("calls_and_stages", [{"x1": SQUARE * i, "x2": ONES} for i in range(9)])
     assert all(same(reply["y"], SQUARE * i + 2) for i, reply in enumerate(replies))
@@ -975,7 +1019,9 @@ CALL_ERRORS = {
 }
 
 
-@pytest.mark.parametrize("which", CALL_ERRORS)
+@pytest.mark.parametrize(
+    "which", [row("4.1-call-" + which.replace(" ", "-"), which) for which in CALL_ERRORS]
+)
 def test_call_errors(infer: Infer, which: str) -> None:
     text = CALL_ERRORS[which]
     assert infer("caught_call", {"which": which, "x1": SQUARE}) == [{"y": text}]
@@ -984,6 +1030,7 @@ def test_call_errors(infer: Infer, which: str) -> None:
     }
 
 
+@stands_for("4.1-call-none")
 def test_call_with_none_is_an_error(infer: Infer) -> None:
     [reply] = infer("caught_call", {"which": "none", "x1": SQUARE})
     assert reply["y"] != "no error"
@@ -995,9 +1042,9 @@ def test_call_with_none_is_an_error(infer: Infer) -> None:
 @pytest.mark.parametrize(
     ("method", "kind", "expected"),
     [
-        ("same_array", "ndarray", SQUARE + 1),
-        ("same_matrix", "Matrix", SQUARE + 1),
-        ("same_text", "str", "text4"),
+        row("5.3-same-object-array", "same_array", "ndarray", SQUARE + 1),
+        row("5.3-same-object-subclass", "same_matrix", "Matrix", SQUARE + 1),
+        row("5.3-same-object-str", "same_text", "str", "text4"),
     ],
 )
 def test_the_very_same_object_reaches_a_later_stage(
@@ -1008,6 +1055,7 @@ def test_the_very_same_object_reaches_a_later_stage(
     assert reply["y"] == expected if kind == "str" else same(reply["y"], expected)
 
 
+@stands_for("5.3-not-contiguous")
 def test_an_array_with_gaps_reaches_a_later_stage_as_an_array(infer: Infer) -> None:
     [reply] = infer(
         "same_strided", {"x": SQUARE}
@@ -1016,6 +1064,7 @@ def test_an_array_with_gaps_reaches_a_later_stage_as_an_array(infer: Infer) -> N
     assert same(reply["y"], (SQUARE + 1).T[::-1])
 
 
+@stands_for("5.3-in-place")
 def test_changes_in_place_are_visible(infer: Infer) -> None:
     [reply] = infer("changes_in_place", {"x": SQUARE})
     changed = np.array([[123, 123], [4, 5]], np.float32)
@@ -1023,6 +1072,7 @@ def test_changes_in_place_are_visible(infer: Infer) -> None:
     assert same(reply["y"], changed)
 
 
+@stands_for("5.3-texts-between-stages")
 def test_texts_and_bytes_between_stages(infer: Infer) -> None:
     assert infer("text_through_two_stages", {"x": "abc"}) == [{"y": "ABC"}]
     assert infer("bytes_from_an_earlier_stage", {"x": b"abc"}) == [{"type": "bytes"}]
@@ -1056,7 +1106,9 @@ GOOD_OUTPUTS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("which", GOOD_OUTPUTS)
+@pytest.mark.parametrize(
+    "which", [row("5.3-output-" + which.replace(" ", "-"), which) for which in GOOD_OUTPUTS]
+)
 @pytest.mark.parametrize("method", ["give", "give_batch"])
 def test_output_of_a_function(infer: Infer, method: str, which: str) -> None:
     expected = GOOD_OUTPUTS[which]
@@ -1084,7 +1136,9 @@ ILLEGAL_TYPES = {
 }
 
 
-@pytest.mark.parametrize("which", ILLEGAL_TYPES)
+@pytest.mark.parametrize(
+    "which", [row("5.3-output-" + which.replace(" ", "-"), which) for which in ILLEGAL_TYPES]
+)
 @pytest.mark.parametrize("method", ["give", "give_batch"])
 def test_output_of_an_illegal_type(infer: Infer, method: str, which: str) -> None:
     text = infer(method, {"x": which})["error"]
@@ -1094,7 +1148,15 @@ def test_output_of_an_illegal_type(infer: Infer, method: str, which: str) -> Non
     assert (int(good["y"]), bad, int(last["y"])) == (7, {"error": text}, 7)
 
 
-@pytest.mark.parametrize("which", ["int too large", "int far too large", "int too small", "lone surrogate"])
+@pytest.mark.parametrize(
+    "which",
+    [
+        row("5.3-output-int-too-large", "int too large"),
+        row("5.3-output-int-far-too-large", "int far too large"),
+        row("5.3-output-int-too-small", "int too small"),
+        row("5.3-output-lone-surrogate", "lone surrogate"),
+    ],
+)
 @pytest.mark.parametrize("method", ["give", "give_batch"])
 def test_output_that_cannot_be_sent(infer: Infer, method: str, which: str) -> None:
     good, bad, last = infer(method, [{"x": "int"}, {"x": which}, {"x": "int"}])
@@ -1103,7 +1165,14 @@ def test_output_that_cannot_be_sent(infer: Infer, method: str, which: str) -> No
     assert infer(method, {"x": which}) == bad
 
 
-@pytest.mark.parametrize("which", ["asnumpy raises", "__array__ raises", "asnumpy gives text"])
+@pytest.mark.parametrize(
+    "which",
+    [
+        row("5.3-output-asnumpy-raises", "asnumpy raises"),
+        row("5.3-output-array-raises", "__array__ raises"),
+        row("5.3-output-asnumpy-gives-text", "asnumpy gives text"),
+    ],
+)
 def test_output_whose_conversion_fails(tmp_path: Path, which: str) -> None:
     add_servable(tmp_path, "stages", CONFIG, MODELS)
     with contextlib.ExitStack() as stack:
@@ -1126,7 +1195,10 @@ def test_output_whose_conversion_fails(tmp_path: Path, which: str) -> None:
 
 @pytest.mark.parametrize(
     ("method", "function"),
-    [("negative_raises", "negative_raises"), ("negative_raises_generator", "negative_raises_generator")],
+    [
+        row("5.3-raises-function", "negative_raises", "negative_raises"),
+        row("5.3-raises-generator", "negative_raises_generator", "negative_raises_generator"),
+    ],
 )
 @pytest.mark.parametrize(
     "signs", ["-", "+-+", "-++", "++-", "+-+-+", "--+", "---", "+--", "+" * 20 + "-" + "+" * 20]
@@ -1146,6 +1218,7 @@ def test_a_raise_is_one_instances_own(infer: Infer, method: str, function: str, 
             assert reply == {"error": text}
 
 
+@stands_for("5.3-batch-raises-list")
 def test_a_list_function_that_raises_fails_its_batch(infer: Infer) -> None:
     text = failed("negative_raises_list", "negative_raises_list", "negative: -4.0")
     assert infer("negative_raises_list", [{"x": -SQUARE}] * 3) == {"error": text}
@@ -1156,7 +1229,7 @@ def test_a_list_function_that_raises_fails_its_batch(infer: Infer) -> None:
     assert all(reply == {"error": text} or same(reply["y"], SQUARE) for reply in replies)
 
 
-@pytest.mark.parametrize("count", [1, 3, 20])
+@pytest.mark.parametrize("count", [row("5.3-batch-raises", count) for count in (1, 3, 20)])
 def test_a_batch_function_that_raises_at_once(infer: Infer, count: int) -> None:
     assert infer("batch_raises", [{"x": SQUARE}] * count) == {
         "error": failed("batch_raises", "batch_raises", "no batch at all")
@@ -1164,7 +1237,10 @@ def test_a_batch_function_that_raises_at_once(infer: Infer, count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3, 20])
-@pytest.mark.parametrize(("method", "kind"), [("batch_none", "NoneType"), ("batch_number", "int")])
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [row("5.3-returns-none", "batch_none", "NoneType"), row("5.3-returns-number", "batch_number", "int")],
+)
 def test_a_batch_function_that_returns_no_iterator(infer: Infer, method: str, kind: str, count: int) -> None:
     text = infer(method, [{"x": SQUARE}] * count)["error"]
     assert text in [
@@ -1172,6 +1248,7 @@ def test_a_batch_function_that_returns_no_iterator(infer: Infer, method: str, ki
     ]
 
 
+@stands_for("5.3-yields-none")
 def test_a_batch_function_that_yields_none(infer: Infer) -> None:
     text = infer("batch_none_items", [{"x": SQUARE}] * 3)["error"]
     assert text.startswith(failed("batch_none_items", "batch_none_items", ""))
@@ -1187,12 +1264,22 @@ def too_few(function: str, got: int, given: int) -> str:
     )
 
 
+@stands_for("5.3-ends-early")
 def test_too_few_instances(infer: Infer) -> None:
     assert infer("batch_empty", {"x": SQUARE}) == {"error": too_few("batch_empty", 0, 1)}
     assert infer("batch_stops", {"x": -SQUARE}) == {"error": too_few("batch_stops", 0, 1)}
 
 
-@pytest.mark.parametrize("signs", ["+-", "-+", "++-", "+-+", "+" * 20 + "-" + "+" * 20])
+@pytest.mark.parametrize(
+    "signs",
+    [
+        row("5.3-ends-early-of-many", "+-"),
+        row("5.3-ends-early-of-many", "-+"),
+        row("5.3-ends-early-of-many", "++-"),
+        row("5.3-ends-early-of-many", "+-+"),
+        row("5.3-ends-early-of-many", "+" * 20 + "-" + "+" * 20),
+    ],
+)
 def test_too_few_instances_are_the_error_of_one_batch(infer: Infer, signs: str) -> None:
     """Nobody knows which of the batch are missing: all of this batch fail, and nobody else."""
     replies = infer("batch_stops", [{"x": SQUARE if sign == "+" else -SQUARE} for sign in signs])
@@ -1207,7 +1294,12 @@ def test_too_few_instances_are_the_error_of_one_batch(infer: Infer, signs: str) 
 
 @pytest.mark.parametrize(
     ("method", "got", "registered"),
-    [("two_for_one", 2, 1), ("one_for_two", 1, 2), ("three_for_two", 3, 2), ("none_for_two", 0, 2)],
+    [
+        row("5.3-outputs-number-two-for-one", "two_for_one", 2, 1),
+        row("5.3-outputs-number-one-for-two", "one_for_two", 1, 2),
+        row("5.3-outputs-number-three-for-two", "three_for_two", 3, 2),
+        row("5.3-outputs-number-none-for-two", "none_for_two", 0, 2),
+    ],
 )
 @pytest.mark.parametrize("count", [1, 3])
 def test_wrong_number_of_outputs(infer: Infer, method: str, got: int, registered: int, count: int) -> None:
@@ -1221,6 +1313,7 @@ def test_wrong_number_of_outputs(infer: Infer, method: str, got: int, registered
     }
 
 
+@stands_for("5.3-outputs-number-one-instance")
 def test_wrong_number_of_outputs_is_one_instances_own(infer: Infer) -> None:
     good, bad, last = infer("batch_sometimes_two", [{"x": SQUARE}, {"x": -SQUARE}, {"x": SQUARE}])
     assert same(good["y"], SQUARE)
@@ -1239,11 +1332,11 @@ def test_wrong_number_of_outputs_is_one_instances_own(infer: Infer) -> None:
 @pytest.mark.parametrize(
     ("which", "text"),
     [
-        ("empty", ""),
-        ("lines", "two\nlines"),
-        ("not ascii", "\u00e9\U0001f600"),
-        ("key", "'k'"),
-        ("memory", "no room"),
+        row("5.3-exception-empty", "empty", ""),
+        row("5.3-exception-lines", "lines", "two\nlines"),
+        row("5.3-exception-unicode", "not ascii", "\u00e9\U0001f600"),
+        row("5.3-exception-key", "key", "'k'"),
+        row("5.3-exception-memory", "memory", "no room"),
     ],
 )
 def test_exceptions(infer: Infer, method: str, which: str, text: str) -> None:
@@ -1253,12 +1346,12 @@ def test_exceptions(infer: Infer, method: str, which: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("which", "text"),
     [
-        ("exit", "bye"),
-        ("base", "base"),
-        ("generator exit", "gone"),
-        ("stop", ""),
-        ("surrogate", "odd text "),
-        ("without text", ""),
+        row("5.3-exception-exit", "exit", "bye"),
+        row("5.3-exception-base", "base", "base"),
+        row("5.3-exception-generator-exit", "generator exit", "gone"),
+        row("5.3-exception-stop", "stop", ""),
+        row("5.3-exception-surrogate", "surrogate", "odd text "),
+        row("5.3-exception-without-text", "without text", ""),
     ],
 )
 def test_no_exception_ends_the_worker(tmp_path: Path, which: str, text: str) -> None:
@@ -1275,11 +1368,13 @@ def test_no_exception_ends_the_worker(tmp_path: Path, which: str, text: str) -> 
         assert running.workers() == before
 
 
+@stands_for("5.3-exception-recursion")
 def test_endless_recursion(infer: Infer) -> None:
     text = infer("recurse", {"x": SQUARE})["error"]
     assert text.startswith(failed("recurse", "recurse", "maximum recursion depth exceeded"))
 
 
+@stands_for("5.3-stage-index")
 def test_index_of_the_stage(infer: Infer) -> None:
     assert infer("raises_in_stage_3", {"x": -SQUARE}) == {
         "error": failed("negative_raises", "raises_in_stage_3", "negative: -4.0", 3)
@@ -1290,7 +1385,11 @@ def test_index_of_the_stage(infer: Infer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "index", "total"), [("raises_before_a_model", 1, "x1"), ("model_then_raises", 2, "sum")]
+    ("method", "index", "total"),
+    [
+        row("5.3-raises-before-a-model", "raises_before_a_model", 1, "x1"),
+        row("5.3-raises-after-a-model", "model_then_raises", 2, "sum"),
+    ],
 )
 def test_errors_before_and_after_a_model(infer: Infer, method: str, index: int, total: str) -> None:
     least = -4.0 if total == "x1" else -3.0
@@ -1304,6 +1403,7 @@ def test_errors_before_and_after_a_model(infer: Infer, method: str, index: int, 
             assert same(reply["y"], value + 1)
 
 
+@stands_for("5.4-byte-size-after-a-function")
 def test_a_function_that_gives_a_model_the_wrong_shape(infer: Infer) -> None:
     wide = np.ones((3, 2), np.float32)
     text = "Given model input 0 size 24 not match the size 16 defined in model"
@@ -1312,6 +1412,7 @@ def test_a_function_that_gives_a_model_the_wrong_shape(infer: Infer) -> None:
     assert bad == {"error": text}
 
 
+@stands_for("5.2-tag")
 def test_tag(infer: Infer) -> None:
     assert infer("with_a_tag", {"x": -SQUARE}) == {
         "error": "Call My stage Failed, method: 'with_a_tag', stage index(begin with 1): 1, error msg: negative: -4.0"

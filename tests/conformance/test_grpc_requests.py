@@ -13,6 +13,7 @@ import pytest
 
 from mindspore_serving.client import Client, SSLConfig
 from mindspore_serving.proto import ms_service_pb2 as pb
+from tests.conformance.row import row, stands_for
 from tests.server import servables
 from tests.server.certificates import Authority, Pair
 from tests.server.grpc_messages import (
@@ -95,48 +96,60 @@ def same(got: Any, expected: Array) -> bool:
 @pytest.mark.parametrize(
     ("servable", "method", "version", "instances", "text"),
     [
-        (
+        row(
+            "10-request-error-unknown-servable",
             "nosuch",
             "add_common",
             0,
             pair(),
             "Request servable(nosuch) method(add_common) , servable is not available",
         ),
-        ("add", "nosuch", 0, pair(), "Request servable(add) method(nosuch) , method is not available"),
-        (
+        row(
+            "10-request-error-unknown-method",
+            "add",
+            "nosuch",
+            0,
+            pair(),
+            "Request servable(add) method(nosuch) , method is not available",
+        ),
+        row(
+            "10-request-error-unknown-version",
             "add",
             "add_common",
             7,
             pair(),
             "Request servable(add) method(add_common)  version(7) , servable is not available",
         ),
-        (
+        row(
+            "10-request-error-missing-input",
             "add",
             "add_common",
             0,
             {"x1": SQUARE},
             "Cannot find input x2 in instance input , servable add, method add_common",
         ),
-        (
+        row(
+            "10-request-error-wrong-name",
             "add",
             "add_common",
             0,
             {"a": SQUARE, "x2": SQUARE},
             "Cannot find input x1 in instance input , servable add, method add_common",
         ),
-        ("add", "add_common", 0, pair(np.ones((2, 2), np.int32)), dtypes("kMSI_Int32")),
-        ("add", "add_common", 0, pair(np.ones((2, 2), np.uint32)), dtypes("kMSI_Uint32")),
-        ("add", "add_common", 0, pair(np.ones((4, 2), np.float16)), dtypes("kMSI_Float16")),
-        ("add", "add_common", 0, pair(np.ones((4, 4), np.bool_)), dtypes("kMSI_Bool")),
-        ("add", "add_common", 0, pair(np.ones(2, np.float64)), dtypes("kMSI_Float64")),
-        ("add", "add_common", 0, pair(np.ones((2, 2), np.float64)), sizes(32, 16)),
-        ("add", "add_common", 0, pair(WIDE), sizes(24, 16)),
-        ("add", "add_common", 0, pair("abc"), sizes(0, 16)),
-        ("batch_add", "add_common", 0, pair(WIDE), sizes(24, 8)),
-        ("pystage", "raises", 0, {"x": SQUARE}, BOOM),
-        ("pystage", "raises", 0, [{"x": SQUARE}] * 3, BOOM),
-        ("pystage", "badcount", 0, {"x": SQUARE}, BAD_COUNT),
-        (
+        row("5.4-dtype", "add", "add_common", 0, pair(np.ones((2, 2), np.int32)), dtypes("kMSI_Int32")),
+        row("5.4-dtype", "add", "add_common", 0, pair(np.ones((2, 2), np.uint32)), dtypes("kMSI_Uint32")),
+        row("5.4-dtype", "add", "add_common", 0, pair(np.ones((4, 2), np.float16)), dtypes("kMSI_Float16")),
+        row("5.4-dtype", "add", "add_common", 0, pair(np.ones((4, 4), np.bool_)), dtypes("kMSI_Bool")),
+        row("5.4-dtype", "add", "add_common", 0, pair(np.ones(2, np.float64)), dtypes("kMSI_Float64")),
+        row("5.4-byte-size", "add", "add_common", 0, pair(np.ones((2, 2), np.float64)), sizes(32, 16)),
+        row("5.4-byte-size", "add", "add_common", 0, pair(WIDE), sizes(24, 16)),
+        row("5.4-byte-size", "add", "add_common", 0, pair("abc"), sizes(0, 16)),
+        row("5.4-byte-size", "batch_add", "add_common", 0, pair(WIDE), sizes(24, 8)),
+        row("5.3-raises", "pystage", "raises", 0, {"x": SQUARE}, BOOM),
+        row("10-all-same-error", "pystage", "raises", 0, [{"x": SQUARE}] * 3, BOOM),
+        row("5.3-outputs-number", "pystage", "badcount", 0, {"x": SQUARE}, BAD_COUNT),
+        row(
+            "10-request-error-zero-instances",
             "add",
             "add_common",
             0,
@@ -155,8 +168,16 @@ def test_client_failure_is_one_dict(
 
 @pytest.mark.parametrize(
     "instances",
-    [pair(), {**pair(), "x3": SQUARE}, {**pair(), "x3": "text"}, [pair()], (pair(),)],
-    ids=["as it should be", "extra array", "extra text", "list", "tuple"],
+    [
+        row("10-all-ok", pair()),
+        row("6.3-extra-input", {**pair(), "x3": SQUARE}),
+        row("6.3-extra-input", {**pair(), "x3": "text"}),
+        row("10-instances-list", [pair()]),
+        row(
+            "10-instances-tuple",
+            pair(),
+        ),
+    ],
 )
 def test_client_success(infer: Callable[..., Any], instances: Any) -> None:
     [good] = infer("add", "add_common", instances)
@@ -164,6 +185,7 @@ def test_client_success(infer: Callable[..., Any], instances: Any) -> None:
     assert same(good["y"], DOUBLED)
 
 
+@stands_for("5.4-shape-is-not-compared")
 def test_shape_is_not_compared(infer: Callable[..., Any]) -> None:
     [good] = infer("add", "add_common", pair(SQUARE.reshape(4), ONES))
     assert same(good["y"], SQUARE + 1)
@@ -172,11 +194,43 @@ def test_shape_is_not_compared(infer: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("servable", "method", "good", "bad", "result", "text"),
     [
-        ("batch_add", "add_common", pair(SQUARE[0], ONES[0]), pair(WIDE), SQUARE[0] + 1, sizes(24, 8)),
-        ("add", "add_common", pair(), pair(np.ones((2, 2), np.int32)), DOUBLED, dtypes("kMSI_Int32")),
-        ("add", "add_common", pair(), pair(x2=WIDE), DOUBLED, sizes(24, 16).replace("input 0", "input 1")),
-        ("pystage", "partial", {"x": SQUARE}, {"x": -SQUARE}, SQUARE, NEGATIVE),
-        ("pystage", "partial_b", {"x": SQUARE}, {"x": -SQUARE}, SQUARE, NEGATIVE_IN_BATCH),
+        row(
+            "10-partial-byte-size",
+            "batch_add",
+            "add_common",
+            pair(SQUARE[0], ONES[0]),
+            pair(WIDE),
+            SQUARE[0] + 1,
+            sizes(24, 8),
+        ),
+        row(
+            "10-partial-dtype",
+            "add",
+            "add_common",
+            pair(),
+            pair(np.ones((2, 2), np.int32)),
+            DOUBLED,
+            dtypes("kMSI_Int32"),
+        ),
+        row(
+            "10-partial-second-input",
+            "add",
+            "add_common",
+            pair(),
+            pair(x2=WIDE),
+            DOUBLED,
+            sizes(24, 16).replace("input 0", "input 1"),
+        ),
+        row("10-partial-function", "pystage", "partial", {"x": SQUARE}, {"x": -SQUARE}, SQUARE, NEGATIVE),
+        row(
+            "10-partial-batch-function",
+            "pystage",
+            "partial_b",
+            {"x": SQUARE},
+            {"x": -SQUARE},
+            SQUARE,
+            NEGATIVE_IN_BATCH,
+        ),
     ],
 )
 @pytest.mark.parametrize("order", ["gbg", "bgg", "ggb", "bgb"])
@@ -200,22 +254,26 @@ def test_a_failed_instance_fails_alone(
             assert same(reply["y"], result)
 
 
+@stands_for("10-partial-different-texts")
 def test_different_texts_stay_with_their_instances(infer: Callable[..., Any]) -> None:
     replies = infer("add", "add_common", [pair(WIDE), pair(np.ones((2, 2), np.int32))])
     assert replies == [{"error": sizes(24, 16)}, {"error": dtypes("kMSI_Int32")}]
 
 
+@stands_for("10-instance-no-map")
 def test_instance_is_no_dict(infer: Callable[..., Any]) -> None:
     with pytest.raises(RuntimeError, match=r"^instance should be a map$"):
         infer("add", "add_common", [1])
 
 
+@stands_for("10-grpc-failure-unavailable")
 def test_no_server() -> None:
     with Client(f"127.0.0.1:{free_port()}", "add", "add_common") as client:
         assert client.infer(pair())["error"].startswith("Grpc Error, (14, 'unavailable'), ")
         assert client.infer_async(pair()).result()["error"].startswith("Grpc Error, (14, 'unavailable'), ")
 
 
+@stands_for("10-infer_async")
 def test_infer_async(server: RunningServer) -> None:
     with Client(server.grpc, "add", "add_common") as client:
         calls = [client.infer_async([pair(SQUARE * i)] * (i + 1)) for i in range(20)]
@@ -226,6 +284,7 @@ def test_infer_async(server: RunningServer) -> None:
         assert client.infer_async(pair(WIDE)).result() == {"error": sizes(24, 16)}
 
 
+@stands_for("11.1-add_cast")
 def test_cast_method(infer: Callable[..., Any]) -> None:
     ints = np.ones((2, 2), np.int32)
     [good] = infer("add", "add_cast", pair(ints, ints))
@@ -235,6 +294,7 @@ def test_cast_method(infer: Callable[..., Any]) -> None:
 # --- Forms of the reply ---
 
 
+@stands_for("6.2-all-ok")
 def test_reply_all_ok(raw: RawClient) -> None:
     sent = request("add", "add_common", [instance(x1=tensor(SQUARE * i), x2=tensor(ONES)) for i in range(3)])
     reply = raw.predict(sent)
@@ -247,7 +307,11 @@ def test_reply_all_ok(raw: RawClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "text"), [("partial", NEGATIVE), ("partial_b", NEGATIVE_IN_BATCH)], ids=["single", "batch"]
+    ("method", "text"),
+    [
+        row("6.2-mixed-function", "partial", NEGATIVE),
+        row("6.2-mixed-batch-function", "partial_b", NEGATIVE_IN_BATCH),
+    ],
 )
 def test_reply_mixed(raw: RawClient, method: str, text: str) -> None:
     values = [SQUARE, -SQUARE, SQUARE]
@@ -258,7 +322,13 @@ def test_reply_mixed(raw: RawClient, method: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-@pytest.mark.parametrize(("method", "text"), [("raises", BOOM), ("badcount", BAD_COUNT)])
+@pytest.mark.parametrize(
+    ("method", "text"),
+    [
+        row("6.2-all-failed-alike", "raises", BOOM),
+        row("6.2-all-failed-alike-outputs-number", "badcount", BAD_COUNT),
+    ],
+)
 def test_reply_all_failed_alike(raw: RawClient, method: str, text: str, count: int) -> None:
     sent = request("pystage", method, [instance(x=tensor(SQUARE))] * count)
     reply = raw.predict(sent)
@@ -267,6 +337,7 @@ def test_reply_all_failed_alike(raw: RawClient, method: str, text: str, count: i
     assert reply.servable_spec == sent.servable_spec
 
 
+@stands_for("6.2-all-failed-differently")
 def test_reply_all_failed_differently(raw: RawClient) -> None:
     bad = [instance(x1=tensor(WIDE), x2=tensor(ONES)), instance(x1=tensor(ONES[0]), x2=tensor(ONES))]
     reply = raw.predict(request("add", "add_common", bad))
@@ -274,6 +345,7 @@ def test_reply_all_failed_differently(raw: RawClient) -> None:
     assert [len(entry.items) for entry in reply.instances] == [0, 0]
 
 
+@stands_for("5.3-output-str-has-no-shape")
 def test_reply_of_a_text_stage_has_no_shape(raw: RawClient) -> None:
     reply = raw.predict(request("pystage", "text", [instance(x=text_tensor(b"abc"))]))
     [entry] = reply.instances
@@ -289,42 +361,78 @@ UNAVAILABLE = "Request servable({}) method({}) {}, {} is not available"
 @pytest.mark.parametrize(
     ("message", "text"),
     [
-        (request("nosuch", "add_common", [GOOD]), UNAVAILABLE.format("nosuch", "add_common", "", "servable")),
-        (request("add", "nosuch", [GOOD]), UNAVAILABLE.format("add", "nosuch", "", "method")),
-        (request("add", "nosuch", [GOOD], 1), UNAVAILABLE.format("add", "nosuch", " version(1) ", "method")),
-        (
+        row(
+            "6.3-unknown-servable",
+            request("nosuch", "add_common", [GOOD]),
+            UNAVAILABLE.format("nosuch", "add_common", "", "servable"),
+        ),
+        row(
+            "6.3-unknown-method",
+            request("add", "nosuch", [GOOD]),
+            UNAVAILABLE.format("add", "nosuch", "", "method"),
+        ),
+        row(
+            "6.3-unknown-method-and-version",
+            request("add", "nosuch", [GOOD], 1),
+            UNAVAILABLE.format("add", "nosuch", " version(1) ", "method"),
+        ),
+        row(
+            "6.3-unknown-servable-version",
             request("add", "add_common", [GOOD], 7),
             UNAVAILABLE.format("add", "add_common", " version(7) ", "servable"),
         ),
-        (
+        row(
+            "6.3-unknown-servable-largest-version",
             request("add", "add_common", [GOOD], (1 << 64) - 1),
             UNAVAILABLE.format("add", "add_common", " version(18446744073709551615) ", "servable"),
         ),
-        (request("", "add_common", [GOOD]), UNAVAILABLE.format("", "add_common", "", "servable")),
-        (request("add", "", [GOOD]), UNAVAILABLE.format("add", "", "", "method")),
-        (pb.PredictRequest(instances=[GOOD]), UNAVAILABLE.format("", "", "", "servable")),
-        (pb.PredictRequest(), UNAVAILABLE.format("", "", "", "servable")),
-        (
+        row(
+            "6.3-unknown-servable-empty",
+            request("", "add_common", [GOOD]),
+            UNAVAILABLE.format("", "add_common", "", "servable"),
+        ),
+        row(
+            "6.3-unknown-method-empty",
+            request("add", "", [GOOD]),
+            UNAVAILABLE.format("add", "", "", "method"),
+        ),
+        row(
+            "6.3-unknown-servable-no-spec",
+            pb.PredictRequest(instances=[GOOD]),
+            UNAVAILABLE.format("", "", "", "servable"),
+        ),
+        row(
+            "6.3-unknown-servable-empty-request",
+            pb.PredictRequest(),
+            UNAVAILABLE.format("", "", "", "servable"),
+        ),
+        row(
+            "6.3-zero-instances",
             request("add", "add_common", []),
             "Instances count of request cannot be 0, servable: add, method: add_common",
         ),
-        (
+        row(
+            "6.3-zero-instances",
             request("pystage", "identity", []),
             "Instances count of request cannot be 0, servable: pystage, method: identity",
         ),
-        (
+        row(
+            "6.3-missing-input",
             request("add", "add_common", [instance(x1=tensor(SQUARE))]),
             "Cannot find input x2 in instance input , servable add, method add_common",
         ),
-        (
+        row(
+            "6.3-missing-input-of-3",
             request("add", "add_common", [instance(x1=tensor(SQUARE))] * 3),
             "Cannot find input x2 in instance input , servable add, method add_common",
         ),
-        (
+        row(
+            "6.3-missing-input-in-any-instance",
             request("add", "add_common", [GOOD, instance(x1=tensor(SQUARE)), GOOD]),
             "Cannot find input x2 in instance input , servable add, method add_common",
         ),
-        (
+        row(
+            "6.3-missing-input-all",
             request("add", "add_common", [instance()]),
             "Cannot find input x1 in instance input , servable add, method add_common",
         ),
@@ -415,7 +523,21 @@ BAD_TENSORS: dict[str, tuple[pb.Tensor, str]] = {
 }
 
 
-@pytest.mark.parametrize("case", BAD_TENSORS)
+ROW_OF_TEXT = {
+    "can only be (1,) or empty": "6.3-text-shape",
+    "batch size can only be 1": "6.3-text-count",
+    "input  shape": "6.3-dims",
+    "MS_UNKNOWN": "6.3-unknown-dtype",
+    "data size": "6.3-data-length",
+}
+
+
+def named(case: str) -> Any:
+    name = next(name for text, name in ROW_OF_TEXT.items() if text in BAD_TENSORS[case][1])
+    return row(f"{name}-{case.replace(' ', '-')}", case)
+
+
+@pytest.mark.parametrize("case", [named(case) for case in BAD_TENSORS])
 @pytest.mark.parametrize("method", ["identity", "echo"])
 def test_bad_tensor(raw: RawClient, case: str, method: str) -> None:
     bad, text = BAD_TENSORS[case]
@@ -427,6 +549,7 @@ def test_bad_tensor(raw: RawClient, case: str, method: str) -> None:
         assert len(reply.instances) == 0
 
 
+@stands_for("6.3-data-length-model")
 def test_bad_tensor_of_a_model(raw: RawClient) -> None:
     bad = instance(x1=tensor(SQUARE), x2=raw_tensor(FLOAT32, [2, 2], b"1234567"))
     assert errors(raw.predict(request("add", "add_common", [bad]))) == [
@@ -434,14 +557,23 @@ def test_bad_tensor_of_a_model(raw: RawClient) -> None:
     ]
 
 
-@pytest.mark.parametrize("extra", [bad for bad, _ in BAD_TENSORS.values()], ids=BAD_TENSORS)
+@pytest.mark.parametrize(
+    "extra", [row("6.3-extra-input-" + case.replace(" ", "-"), bad) for case, (bad, _) in BAD_TENSORS.items()]
+)
 def test_extra_input_is_not_even_looked_at(raw: RawClient, extra: pb.Tensor) -> None:
     reply = raw.predict(request("pystage", "identity", [instance(x=tensor(SQUARE), other=extra)]))
     assert errors(reply) == []
     assert same(array_of(reply.instances[0].items["y"]), SQUARE)
 
 
-@pytest.mark.parametrize("method", ["identity", "text", "echo"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        row("6.1-text-not-utf8", "identity"),
+        row("6.1-text-not-utf8", "text"),
+        row("6.1-text-not-utf8", "echo"),
+    ],
+)
 def test_text_that_is_not_utf8_is_answered(raw: RawClient, method: str) -> None:
     reply = raw.predict(request("pystage", method, [instance(x=text_tensor(b"\xff\xfe"))]))
     if errors(reply):
@@ -507,7 +639,9 @@ ODD_ENCODINGS = {
 }
 
 
-@pytest.mark.parametrize("case", ODD_ENCODINGS)
+@pytest.mark.parametrize(
+    "case", [row("6.1-encoding-" + case.replace(" ", "-"), case) for case in ODD_ENCODINGS]
+)
 def test_odd_encoding_means_what_protobuf_says(raw: RawClient, case: str) -> None:
     content = ODD_ENCODINGS[case]
     parsed = pb.PredictRequest.FromString(content)
@@ -524,38 +658,28 @@ UNPARSABLE = (grpc.StatusCode.INTERNAL, "Unable to parse request")
 @pytest.mark.parametrize(
     "content",
     [
-        b"\xff\xff\xff",
-        b"\x00",
-        b"\x0f",
-        b"\x07\x01",
-        b"\x0c",
-        b"\x80" * 11,
-        SPEC + b"\x78" + b"\xff" * 10,
-        b"\x12\xff\xff\xff\xff\x7f",
-        SPEC + entry(PACKED + FLOAT + DATA)[:-1],
-        SPEC + b"\x7b\x08\x01",
-        field(1, field(1, b"\xff\xfe") + field(2, b"identity")) + entry(PACKED + FLOAT + DATA),
-        SPEC + entry(PACKED + FLOAT + DATA, key=b"\xff"),
-    ],
-    ids=[
-        "garbage",
-        "field 0",
-        "wire type 7",
-        "field 0 of wire type 7",
-        "end of no group",
-        "endless tag",
-        "endless varint",
-        "length beyond the end",
-        "cut off",
-        "open group",
-        "name that is not UTF-8",
-        "key that is not UTF-8",
+        row("6.1-undecodable", b"\xff\xff\xff"),
+        row("6.1-undecodable", b"\x00"),
+        row("6.1-undecodable", b"\x0f"),
+        row("6.1-undecodable", b"\x07\x01"),
+        row("6.1-undecodable", b"\x0c"),
+        row("6.1-undecodable", b"\x80" * 11),
+        row("6.1-undecodable", SPEC + b"\x78" + b"\xff" * 10),
+        row("6.1-undecodable", b"\x12\xff\xff\xff\xff\x7f"),
+        row("6.1-undecodable", SPEC + entry(PACKED + FLOAT + DATA)[:-1]),
+        row("6.1-undecodable", SPEC + b"\x7b\x08\x01"),
+        row(
+            "6.1-undecodable",
+            field(1, field(1, b"\xff\xfe") + field(2, b"identity")) + entry(PACKED + FLOAT + DATA),
+        ),
+        row("6.1-undecodable", SPEC + entry(PACKED + FLOAT + DATA, key=b"\xff")),
     ],
 )
 def test_undecodable_bytes(raw: RawClient, content: bytes) -> None:
     assert raw.failure(content) == UNPARSABLE
 
 
+@stands_for("6.1-undecodable-cut")
 def test_every_cut_of_a_request_is_answered_as_protobuf_reads_it(raw: RawClient) -> None:
     whole = WHOLE.SerializeToString()
     for length in range(len(whole)):
@@ -568,13 +692,14 @@ def test_every_cut_of_a_request_is_answered_as_protobuf_reads_it(raw: RawClient)
             assert len(errors(raw.predict(cut))) == 1, length
 
 
+@stands_for("6.1-unknown-rpc")
 def test_unknown_rpc(raw: RawClient) -> None:
     for path in ("/mindspore.serving.proto.MSService/Nosuch", "/nosuch/Predict"):
         code, _ = raw.failure(WHOLE.SerializeToString(), path)
         assert code is grpc.StatusCode.UNIMPLEMENTED
 
 
-@pytest.mark.parametrize("count", [1, 5])
+@pytest.mark.parametrize("count", [row("6.1-field-3-count", 1), row("6.1-field-3-count", 5)])
 def test_clients_of_the_first_generation_send_field_3(raw: RawClient, count: int) -> None:
     instances = [instance(x=tensor(SQUARE * i)) for i in range(count)]
     sent = pb.PredictRequest(
@@ -591,7 +716,7 @@ def test_clients_of_the_first_generation_send_field_3(raw: RawClient, count: int
 SHAPES = [(), (1,), (3,), (2, 2), (2, 1, 3), (0,), (1, 0), (2, 0)]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", [row(f"10-value-array-{dtype}", dtype) for dtype in DTYPES])
 @pytest.mark.parametrize("method", ["identity", "echo"])
 def test_arrays_keep_dtype_and_shape(infer: Callable[..., Any], dtype: str, method: str) -> None:
     arrays = [(np.arange(np.prod(shape)) + 1).astype(dtype).reshape(shape) for shape in SHAPES]
@@ -601,14 +726,28 @@ def test_arrays_keep_dtype_and_shape(infer: Callable[..., Any], dtype: str, meth
         assert same(reply["y"], array), array.shape
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64", "uint32", "uint64"])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        row("10-extreme-numbers", "int8"),
+        row("10-extreme-numbers", "uint8"),
+        row("10-extreme-numbers", "int16"),
+        row("10-extreme-numbers", "int32"),
+        row("10-extreme-numbers", "int64"),
+        row("10-extreme-numbers", "uint32"),
+        row("10-extreme-numbers", "uint64"),
+    ],
+)
 def test_extreme_numbers(infer: Callable[..., Any], dtype: str) -> None:
     limits = np.array([np.iinfo(dtype).min, np.iinfo(dtype).max], dtype)
     [reply] = infer("pystage", "identity", {"x": limits})
     assert same(reply["y"], limits)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize(
+    "dtype",
+    [row("10-not-finite", "float16"), row("10-not-finite", "float32"), row("10-not-finite", "float64")],
+)
 def test_not_finite_numbers(infer: Callable[..., Any], dtype: str) -> None:
     odd = np.array([np.nan, np.inf, -np.inf, -0.0], dtype)
     [reply] = infer("pystage", "identity", {"x": odd})
@@ -618,11 +757,11 @@ def test_not_finite_numbers(infer: Callable[..., Any], dtype: str) -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (True, np.array([True])),
-        (7, np.array([7], np.int64)),
-        (1.5, np.array([1.5], np.float64)),
-        (np.float16(1.5), np.array(1.5, np.float16)),
-        (np.uint8(200), np.array(200, np.uint8)),
+        row("10-value-bool", True, np.array([True])),
+        row("10-value-int", 7, np.array([7], np.int64)),
+        row("10-value-float", 1.5, np.array([1.5], np.float64)),
+        row("10-value-float16", np.float16(1.5), np.array(1.5, np.float16)),
+        row("10-value-uint8", np.uint8(200), np.array(200, np.uint8)),
     ],
 )
 def test_scalars(infer: Callable[..., Any], value: Any, expected: Array) -> None:
@@ -631,19 +770,37 @@ def test_scalars(infer: Callable[..., Any], value: Any, expected: Array) -> None
         assert same(reply["y"], expected)
 
 
-@pytest.mark.parametrize("text", ["abc", "", "h\u00e9llo \U0001f600", "a\0b", "long " * 50_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        row("10-value-str", "abc"),
+        row("10-value-str", ""),
+        row("10-value-str", "h\u00e9llo \U0001f600"),
+        row("10-value-str", "a\0b"),
+        row("10-value-str", "long " * 50_000),
+    ],
+)
 def test_texts(infer: Callable[..., Any], text: str) -> None:
     for method in ("identity", "echo", "text"):
         assert infer("pystage", method, {"x": text}) == [{"y": text}]
 
 
-@pytest.mark.parametrize("content", [b"abc", b"", bytes(range(256)), b"\xff" * 200_000])
+@pytest.mark.parametrize(
+    "content",
+    [
+        row("10-value-bytes", b"abc"),
+        row("10-value-bytes", b""),
+        row("10-value-bytes", bytes(range(256))),
+        row("10-value-bytes", b"\xff" * 200_000),
+    ],
+)
 def test_bytes(infer: Callable[..., Any], content: bytes) -> None:
     assert infer("pystage", "echo", {"x": content}) == [{"y": content}]
     [reply] = infer("pystage", "identity", {"x": content})
     assert same(reply["y"], np.frombuffer(content, np.uint8))
 
 
+@stands_for("10-mixed-values")
 def test_mixed_values_in_one_request(infer: Callable[..., Any]) -> None:
     values = [
         SQUARE,
@@ -668,6 +825,7 @@ def test_mixed_values_in_one_request(infer: Callable[..., Any]) -> None:
                 assert reply["y"] == value
 
 
+@stands_for("6.1-large-arrays")
 def test_large_arrays(infer: Callable[..., Any]) -> None:
     large = np.arange(1_000_000, dtype=np.float32).reshape(1000, 1000)
     replies = infer("pystage", "identity", [{"x": large}, {"x": large[:2]}, {"x": large.T}])
@@ -681,7 +839,11 @@ def test_large_arrays(infer: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize(
     ("servable", "x1", "x2"),
-    [("add", SQUARE, ONES), ("batch_add", SQUARE[0], ONES[0]), ("pystage", SQUARE, None)],
+    [
+        row("5.4-order-of-the-reply-model", "add", SQUARE, ONES),
+        row("5.4-order-of-the-reply-batch-model", "batch_add", SQUARE[0], ONES[0]),
+        row("5.4-order-of-the-reply-function", "pystage", SQUARE, None),
+    ],
 )
 def test_1_to_70_and_1000_instances_keep_their_order(
     infer: Callable[..., Any], servable: str, x1: Array, x2: Array | None
@@ -703,6 +865,7 @@ def test_1_to_70_and_1000_instances_keep_their_order(
 # --- Size limits ---
 
 
+@stands_for("6.1-size-limit", "10-grpc-failure-resource-exhausted")
 def test_message_above_the_limit(small_server: RunningServer) -> None:
     large = {"x": np.zeros(MEGABYTE, np.uint8)}
     message = request("pystage", "identity", [instance(x=tensor(large["x"]))])
@@ -719,6 +882,7 @@ def test_message_above_the_limit(small_server: RunningServer) -> None:
         assert same(reply["y"], fits)
 
 
+@stands_for("6.1-size-limit-of-the-reply")
 def test_reply_above_the_limit_is_answered(small_server: RunningServer) -> None:
     with Client(small_server.grpc, "pystage", "zeros") as client:
         assert "error" in client.infer({"x": np.int64(2 * MEGABYTE)})
@@ -726,6 +890,7 @@ def test_reply_above_the_limit_is_answered(small_server: RunningServer) -> None:
         assert same(reply["y"], np.zeros(1000, np.uint8))
 
 
+@stands_for("6.1-size-limit-default")
 def test_message_above_the_default_limit(server: RunningServer) -> None:
     with Client(server.grpc, "pystage", "identity") as client:
         text = client.infer({"x": np.zeros(110 * MEGABYTE, np.uint8)})["error"]
@@ -738,6 +903,7 @@ def test_message_above_the_default_limit(server: RunningServer) -> None:
 # --- Unix socket and TLS ---
 
 
+@stands_for("3.1-unix-socket")
 def test_unix_socket(tmp_path: Path) -> None:
     add_servable(tmp_path, "pystage", servables.PYSTAGE, ())
     with (
@@ -762,6 +928,7 @@ def ask(running: RunningServer, ssl_config: SSLConfig | None) -> Any:
         return client.infer({"x": SQUARE})
 
 
+@stands_for("9-one-way")
 def test_one_way_tls(tls_server: RunningServer, authority: Authority, client_pair: Pair) -> None:
     [reply] = ask(tls_server, SSLConfig(custom_ca=authority.certificate))
     assert same(reply["y"], SQUARE)
@@ -770,17 +937,20 @@ def test_one_way_tls(tls_server: RunningServer, authority: Authority, client_pai
     assert same(reply["y"], SQUARE)
 
 
+@stands_for("9-one-way-refuses")
 def test_one_way_tls_refuses(tls_server: RunningServer, stranger: Authority) -> None:
     for config in (None, SSLConfig(), SSLConfig(custom_ca=stranger.certificate)):
         assert ask(tls_server, config)["error"].startswith("Grpc Error, (14, 'unavailable'), ")
 
 
+@stands_for("9-mutual")
 def test_mutual_tls(mutual_server: RunningServer, authority: Authority, client_pair: Pair) -> None:
     config = SSLConfig(client_pair.certificate, client_pair.private_key, authority.certificate)
     [reply] = ask(mutual_server, config)
     assert same(reply["y"], SQUARE)
 
 
+@stands_for("9-mutual-refuses")
 def test_mutual_tls_refuses(
     mutual_server: RunningServer, authority: Authority, stranger: Authority, client_pair: Pair
 ) -> None:
