@@ -8,7 +8,8 @@ cd -- "$ROOT"
 VENV="$ROOT/.venv"
 VENV_PYTHON="$VENV/bin/python"
 STAMP="$VENV/setup-stamp"
-EXTRAS="mindspore,test,dev"
+EXTRAS="mindspore,test,dev,docs"
+SITE="$ROOT/site"
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 
 help() {
@@ -20,12 +21,13 @@ Usage: ./build.sh COMMAND [ARGUMENTS]
   test [ARGUMENTS]  run the tests; arguments go to pytest, for example: ./build.sh test tests/unit -k shape
   check             ruff, mypy and the test of the layers
   bench [ARGUMENTS] run the benchmarks; ./build.sh bench --help lists them
+  docs              make the documentation, a web site, in site/; warnings are errors
   build             make the wheel in dist/, install it in an empty environment and import it
   clean             remove what these commands have made
   help              this text
 
-demo, test, check and bench run setup first. It needs Python 3.10, 3.11 or 3.12 (PYTHON=/path/to/python chooses one)
-and downloads MindSpore, 0.8 GB, once. Paths in arguments are relative to the folder of build.sh.
+demo, test, check, bench and docs run setup first. It needs Python 3.10, 3.11 or 3.12 (PYTHON=/path/to/python chooses
+one) and downloads MindSpore, 0.8 GB, once. Paths in arguments are relative to the folder of build.sh.
 TEXT
 }
 
@@ -189,6 +191,14 @@ run_check() {
   "$@"
 }
 
+command_docs() {
+  setup
+  # The theme would print news about MkDocs, among which a warning about our pages would be lost.
+  step "Building the documentation from docs/" env NO_MKDOCS_2_WARNING=1 \
+    "$VENV_PYTHON" -m mkdocs build --strict --quiet --site-dir "$SITE"
+  say "==> Built $SITE/index.html; for the search of its pages, type: .venv/bin/mkdocs serve"
+}
+
 command_build() {
   local python
   if [[ -x "$VENV_PYTHON" ]] && venv_has_chosen_python; then python="$VENV_PYTHON"; else python="$(find_python)"; fi
@@ -227,7 +237,7 @@ command_clean() {
 }
 
 remove_what_was_made() {
-  local made=(.venv build dist mindspore_serving.egg-info .mypy_cache .pytest_cache .ruff_cache)
+  local made=(.venv build dist site mindspore_serving.egg-info .mypy_cache .pytest_cache .ruff_cache)
   made+=(mindspore_serving/proto/.generated mindspore_serving/proto/.generating-* mindspore_serving/proto/*_pb2*.py*)
   mapfile -d '' -O "${#made[@]}" made < <(
     find . -path ./.git -prune -o -path ./.venv -prune -o \
@@ -246,7 +256,7 @@ main() {
   local name="${1:-help}"
   (($# == 0)) || shift
   case "$name" in
-    setup | check | build | clean)
+    setup | check | docs | build | clean)
       (($# == 0)) || { say "build.sh: '$name' takes no arguments, got: $*" >&2; exit 2; }
       "command_$name"
       ;;

@@ -82,5 +82,12 @@ setup(
             "types-protobuf==7.35.1.20260906",
             "types-psutil==7.2.2.20261111",
         ],
+        # Pinned for the same reason: the site is built without warnings.
+        "docs": [
+            "mkdocs==1.6.1",
+            "mkdocs-material==9.8.1",
+            "mkdocstrings==1.0.8",
+            "mkdocstrings-python==2.0.11",
+        ],
     },
 )

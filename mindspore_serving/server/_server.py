@@ -24,7 +24,7 @@ from mindspore_serving.server._servable_local import ServableStartConfig, merge_
 from mindspore_serving.server._stop_request import StopRequest
 from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.member import Member, Membership, reserve
-from mindspore_serving.server.cluster.token import cluster_token
+from mindspore_serving.server.cluster.token import cluster_token, new_nonce
 from mindspore_serving.server.device import supported_device_types
 from mindspore_serving.server.frontend.grpc_service import GrpcServer, check_grpc_address
 from mindspore_serving.server.frontend.rest_gateway import RestServer, check_rest_address
@@ -162,7 +162,9 @@ class Server:
         self.start_workers([plan])
         with self._lock:
             thread, dispatcher = self._begin()
-            membership = Membership(*master, f"{own[0]}:{own[1]}", cluster_token(), tls, worker_timeout_s())
+            membership = Membership(
+                *master, f"{own[0]}:{own[1]}", new_nonce(), cluster_token(), tls, worker_timeout_s()
+            )
             servable = dispatcher.servable(plan.servable_name, plan.version)
             self._member = Member(membership, dispatcher, servable, self._stop_request.want)
             joined = thread.submit(self._member.start())
@@ -243,15 +245,19 @@ class Server:
         """
         self._starting = True
         try:
-            while True:
+            while not self._stop_request.wanted:
                 try:
-                    return started.result(_SIGNAL_POLL_S)
+                    started.result(_SIGNAL_POLL_S)
+                    break
                 except FutureTimeout:
-                    if self._stop_request.wanted:
-                        started.cancel()
-                        raise StartUpError(interrupted) from None
+                    continue
         finally:
-            self._starting = False
+            with self._lock:  # a signal from now on is the monitor's
+                self._starting = False
+                wanted = self._stop_request.wanted
+        if wanted:
+            started.cancel()
+            raise StartUpError(interrupted)
 
     def _wait_for_stop(self, generation: int) -> None:
         """Body of the thread that keeps the process alive, and stops the server when that is wanted."""

@@ -64,7 +64,7 @@ def start_servable(
     """Serve a servable for the master of a cluster, which may run on another machine and may be started later.
 
     Set the environment variable SERVING_CLUSTER_TOKEN to the secret of the master. The process stays alive until
-    Ctrl+C, SIGTERM, `stop`, or the end of the master.
+    Ctrl+C, SIGTERM or `stop`, or until the master is stopped. A master that dies without a word is waited for.
 
     Args:
         servable_directory: Directory that holds the servable's folder, relative to that of the start script.
@@ -80,7 +80,8 @@ def start_servable(
 
     Raises:
         RuntimeError: A parameter is wrong, the servable cannot be loaded, the worker's port is taken, or the master
-            refuses this worker or is not there for two minutes. The worker is stopped before this is raised.
+            refuses this worker or does not take it in within 60 tries, one or two seconds each. The worker is stopped
+            before this is raised.
         OSError: A file named in ssl_config cannot be read.
     """
     check_str("master_ip", master_ip)

@@ -414,7 +414,10 @@ def test_a_worker_with_another_signature_is_refused(tmp_path: Path) -> None:
         made.worker()
         other = made.worker(config=ADD.replace("x1, x2", "a, b"), ready="")
         assert other.wait(20) == 1
-        text = "method add_common of servable add version 1 has inputs ['x1', 'x2'] at other workers, here ['a', 'b']"
+        text = (
+            "method add_common with inputs ['a', 'b'] of servable add version 1 is at other workers "
+            "method add_common with inputs ['x1', 'x2']"
+        )
         assert text in other.output
         assert sums(made.ask()) == [1]
 

@@ -27,13 +27,11 @@ METHOD = MethodSignature("m", ("x",), 8)
 class Worker:
     """A copy whose worker is the test: it sees the batches, and answers when told."""
 
-    def __init__(
-        self, dispatcher: Dispatcher, name: str = "s", version: int = 1, returns: bool = False
-    ) -> None:
+    def __init__(self, dispatcher: Dispatcher, name: str = "s", version: int = 1) -> None:
         self.batches: list[Batch] = []
         self.servable = dispatcher.servable(name, version)
         self.copy = ServableCopy(f"{name}:{version}", [METHOD], self.batches.append)
-        self.servable.add_copy(self.copy, returns=returns)
+        self.servable.add_copy(self.copy)
 
     def answer(
         self, batch: Batch, start: int = 0, groups: tuple[Group, ...] = (), final: bool = True
@@ -190,7 +188,7 @@ def test_what_waits_may_wait_for_a_copy_that_is_started_again(dispatcher: Dispat
         first.servable.remove_copy(first.copy, returns=True)
         await turn()
         assert not future.done()
-        second = Worker(dispatcher, returns=True)
+        second = Worker(dispatcher)
         await turn()
         second.answer(second.batches[0])
         assert numbers_in(await future) == [0]
@@ -204,7 +202,7 @@ def test_a_copy_that_does_not_come_back_is_waited_for_no_longer(dispatcher: Disp
         future = submit(dispatcher, 1)
         await turn()
         worker.servable.remove_copy(worker.copy, returns=True)
-        worker.servable.give_up_copy()
+        worker.servable.give_up_copy(worker.copy.label)
         (group,) = await future
         assert isinstance(group, FailedRows)
         assert group.failure.code is StatusCode.SERVABLE_UNAVAILABLE

@@ -53,9 +53,10 @@ CONTROL = [
     Exiting(),
     Stop(),
     Challenge("0a" * 32),
-    Join("1b" * 32, "2c" * 32, "10.0.0.7:6200", 17, "add", 3, METHODS),
+    Join("1b" * 32, "2c" * 32, "10.0.0.7:6200", "4e" * 32, 17, "add", 3, METHODS),
     Welcome("3d" * 32),
     Refused("the tokens differ"),
+    Refused("not now", final=False),
 ]
 
 

@@ -172,8 +172,8 @@ def test_a_copy_is_kept_free_for_a_suspect(request_of) -> None:
 def test_the_last_copy_runs_no_suspect_while_another_is_expected(request_of) -> None:
     queue = queue_of()
     queue.put_suspects(suspects_of(request_of(1, 10)))
-    assert next_batch([queue], 0, [FakeCopy()], copies_expected=1)[0] is None
-    assert next_batch([queue], 0, [FakeCopy(), FakeCopy()], copies_expected=1)[0] is not None
+    assert next_batch([queue], 0, [FakeCopy()], expected=[{"m"}])[0] is None
+    assert next_batch([queue], 0, [FakeCopy(), FakeCopy()], expected=[{"m"}])[0] is not None
 
 
 def test_a_suspect_whose_client_is_gone_is_dropped(request_of) -> None:

@@ -141,6 +141,7 @@ class Join:
         nonce: Random text of the worker's own, used once.
         proof: That the worker knows the token; see `cluster.token`.
         address: `ip:port` that the worker was given as its own; tells it from others.
+        member: Random text of this start of the worker.
         pid: Process id.
         servable: Servable name.
         version: Version that it serves.
@@ -150,6 +151,7 @@ class Join:
     nonce: str
     proof: str
     address: str
+    member: str
     pid: int
     servable: str
     version: int
@@ -173,9 +175,11 @@ class Refused:
 
     Attributes:
         reason: Why not.
+        final: Whether it would be the same later.
     """
 
     reason: str
+    final: bool = True
 
 
 @dataclass(frozen=True, slots=True)

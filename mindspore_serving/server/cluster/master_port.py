@@ -23,6 +23,7 @@ from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.servable import RunningServable
 
+_ANY_ADDRESS = ("0.0.0.0", "::", "")
 _MOST_STRANGERS = 256
 """Connections at a time that have not proved that they know the token."""
 
@@ -37,6 +38,7 @@ class WorkerLink(ClusterLink):
     def __init__(self, port: MasterPort) -> None:
         super().__init__()
         self.address = ""
+        self._member = ""
         self._port = port
         self._nonce = new_nonce()
         self._servable: RunningServable | None = None
@@ -51,6 +53,10 @@ class WorkerLink(ClusterLink):
         """Servable, version and address."""
         assert self._servable is not None
         return self._servable.name, self._servable.version, self.address
+
+    def is_same_member(self, other: WorkerLink) -> bool:
+        """Whether both connections are of one start of one worker."""
+        return self._member == other._member
 
     def on_open(self) -> None:
         """Ask for a proof."""
@@ -67,7 +73,7 @@ class WorkerLink(ClusterLink):
         elif isinstance(message, Exiting) and self.joined:
             log.info("Worker Exit, worker address: %s", self.address)
             self.close()
-            self._take_out()
+            self._take_out(left=True)
         elif isinstance(message, Join) and not self.joined:
             self._join(message)
         else:
@@ -87,40 +93,44 @@ class WorkerLink(ClusterLink):
             )
             return
         servable = self._port.dispatcher.servable(join.servable, join.version)
-        for method in join.methods:
-            known = servable.method(method.name)
-            if known is not None and known.input_names != method.input_names:
-                self._refuse(
-                    f"method {method.name} of servable {join.servable} version {join.version} has inputs "
-                    f"{list(known.input_names)} at other workers, here {list(method.input_names)}"
-                )
-                return
+        conflict = servable.conflict(join.methods)
+        if conflict:
+            self._refuse(conflict)
+            return
+        ip, _, port = join.address.rpartition(":")
+        if ip in _ANY_ADDRESS:
+            ip = self.peer.rpartition(":")[0]
+        self.address, self._servable, self._member = f"{ip}:{port}", servable, join.member
+        if not self._port.replace(self):
+            self._refuse(
+                f"another worker is connected as {self.address}, give each a worker_ip and worker_port of its own",
+                final=False,
+            )
+            return
         if self._handshake is not None:
             self._handshake.cancel()
         self.trust()
-        self.address, self._servable = join.address, servable
-        self._port.replace(self)
-        label = f"servable {join.servable} version {join.version} worker {join.address}"
+        label = f"servable {join.servable} version {join.version} worker {self.address}"
         self._copy = ServableCopy(label, join.methods, self.send)
         self.send(Welcome(proof(self._port.token, "master", self._nonce, join.nonce)))
         servable.add_copy(self._copy)
         log.info(
             "Register success: worker address: %s, servable: {name:%s, version:%s, method:%s}",
-            join.address,
+            self.address,
             join.servable,
             join.version,
             [method.name for method in join.methods],
         )
 
-    def _refuse(self, reason: str) -> None:
+    def _refuse(self, reason: str, *, final: bool = True) -> None:
         log.error("%r is refused: %s", self, reason)
-        self.send(Refused(reason))
+        self.send(Refused(reason, final))
         self.close()
 
-    def _take_out(self) -> None:
+    def _take_out(self, *, left: bool = False) -> None:
         copy, self._copy = self._copy, None
         if copy is not None and self._servable is not None:
-            self._servable.remove_copy(copy)
+            self._servable.remove_copy(copy, left=left)
 
 
 class MasterPort:
@@ -194,12 +204,19 @@ class MasterPort:
         self._links.add(link)
         return True
 
-    def replace(self, link: WorkerLink) -> None:
-        """Close an earlier connection of the worker that has just joined."""
+    def replace(self, link: WorkerLink) -> bool:
+        """Close an earlier connection of a worker that joins.
+
+        Returns:
+            Whether it may join: not if another worker is connected under its address.
+        """
         for other in list(self._links):
             if other is not link and other.joined and other.identity == link.identity:
+                if not link.is_same_member(other):
+                    return False
                 log.info("%r registers again", link)
                 other.abort()
+        return True
 
     def forget(self, link: WorkerLink) -> None:
         """Drop a connection that has ended."""

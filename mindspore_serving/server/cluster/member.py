@@ -67,6 +67,7 @@ class Membership:
         master_ip: Where the master listens.
         master_port: Its port.
         address: `ip:port` of this worker, which tells it from others.
+        member: Random text that tells this start of the worker from others.
         token: Shared token.
         tls: What to trust and to show; None for plain TCP.
         timeout_s: Seconds of silence after which the master is taken for lost.
@@ -75,6 +76,7 @@ class Membership:
     master_ip: str
     master_port: int
     address: str
+    member: str
     token: str
     tls: ssl.SSLContext | None
     timeout_s: float
@@ -124,9 +126,8 @@ class MemberLink(ClusterLink):
         elif isinstance(message, Welcome) and self._challenge and not self.joined:
             self._welcome(message)
         elif isinstance(message, Refused) and not self.joined:
-            self._decide(
-                StartUpError(f"The master {self._membership.master} refuses this worker: {message.reason}")
-            )
+            text = f"The master {self._membership.master} refuses this worker: {message.reason}"
+            self._decide(StartUpError(text) if message.final else ConnectionError(text))
         else:
             raise ChannelError(f"the master sent a {type(message).__name__}, which is not expected now")
 
@@ -153,6 +154,7 @@ class MemberLink(ClusterLink):
                 nonce=self._nonce,
                 proof=proof(membership.token, "worker", challenge.nonce, self._nonce),
                 address=membership.address,
+                member=membership.member,
                 pid=os.getpid(),
                 servable=self._servable.name,
                 version=self._servable.version,
@@ -215,6 +217,7 @@ class Member:
         """
         self._servable.on_copies_changed = self._copies_changed
         self._copies_changed()
+        failure: Exception | None = None
         for attempt in range(_TRIES):
             try:
                 await self._connect()
@@ -227,11 +230,12 @@ class Member:
                     _TRIES,
                     cause,
                 )
+                failure = cause
                 await asyncio.sleep(_RETRY_S)
         else:
             raise StartUpError(
-                f"Register TimeOut, master {self._membership.master} was not reached in {_TRIES} tries; "
-                "is it started, and at this address?"
+                f"Register TimeOut, master {self._membership.master} has not taken this worker in, in {_TRIES} tries: "
+                f"{failure!r}; is it started, and at this address?"
             )
         self._task = asyncio.create_task(self._stay())
 

@@ -55,8 +55,8 @@ class Flight:
             begin = end
         self.answered.append((start, stop))
 
-    def unanswered(self) -> list[Piece]:
-        """Instances without an outcome, each as a piece of its own that has tried once more."""
+    def unanswered(self, blame: bool) -> list[Piece]:
+        """Instances without an outcome, each as a piece of its own; with `blame` each has tried once more."""
         done = {i for start, stop in self.answered for i in range(start, stop)}
         rest: list[Piece] = []
         begin = 0
@@ -64,7 +64,7 @@ class Flight:
             for i in range(piece.rows.count):
                 if begin + i not in done and not piece.request.ended:
                     single = piece.part(i, i + 1)
-                    rest.append(Piece(single.request, single.start, single.rows, piece.attempts + 1))
+                    rest.append(Piece(single.request, single.start, single.rows, piece.attempts + blame))
             begin += piece.rows.count
         return rest
 
@@ -180,8 +180,12 @@ class ServableCopy:
             self._free.append(result.slot)
         return True
 
-    def lose(self) -> dict[str, list[Piece]]:
-        """Mark the worker as gone; returns by method what it had not answered."""
+    def lose(self, *, blame: bool = True) -> dict[str, list[Piece]]:
+        """Mark the worker as gone; returns by method what it had not answered.
+
+        Args:
+            blame: Whether one of these instances may have ended it.
+        """
         self.status = CopyStatus.LOST
         self._free = []
         self._free_for_waiting = []
@@ -189,5 +193,5 @@ class ServableCopy:
         flights, self._flights = self._flights, {}
         rest: dict[str, list[Piece]] = {}
         for flight in flights.values():
-            rest.setdefault(flight.method, []).extend(flight.unanswered())
+            rest.setdefault(flight.method, []).extend(flight.unanswered(blame))
         return rest

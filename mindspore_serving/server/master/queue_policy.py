@@ -8,7 +8,8 @@ it takes from. The rules:
 * Methods take turns, so that a busy one cannot starve another.
 * Several idle copies share what waits, in lots that are worth a batch of the model (`MethodSignature.fill`).
 * An instance whose worker was lost is a suspect: it goes alone to a copy that has nothing else to do and gets nothing
-  else meanwhile, one suspect of the servable at a time, and only while another copy is there or none is expected back.
+  else meanwhile, one suspect at a time among the copies that run its method, and only while another of these is there
+  or none is expected back.
   If it is what kills workers, it takes nobody with it.
 * A request whose client is gone is dropped here, before it costs work.
 """
@@ -16,7 +17,7 @@ it takes from. The rules:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -141,7 +142,10 @@ class Assignment:
 
 
 def next_batch(
-    queues: Sequence[MethodQueue], turn: int, copies: Sequence[CopyState], copies_expected: int = 0
+    queues: Sequence[MethodQueue],
+    turn: int,
+    copies: Sequence[CopyState],
+    expected: Sequence[Collection[str]] = (),
 ) -> tuple[Assignment | None, int]:
     """Decide on the next batch.
 
@@ -149,20 +153,22 @@ def next_batch(
         queues: One per method of the servable.
         turn: Index of the queue whose turn it is; any non-negative number.
         copies: Copies of the servable that are ready.
-        copies_expected: Copies that were lost and are being started again.
+        expected: Methods of each copy that was lost and is being started again.
 
     Returns:
         What to send, None if nothing waits or no copy has a slot for it; and whose turn it is after that.
     """
-    reserved = -1
-    suspected = next((queue for queue in queues if queue.suspects), None)
-    if suspected is not None:
-        reserved = _copy_for_suspects(suspected.signature, copies, copies_expected)
-        if reserved >= 0 and copies[reserved].idle:
-            piece = suspected.take_suspect()
+    reserved: set[int] = set()
+    for queue in queues:
+        chosen = _copy_for_suspects(queue.signature, copies, expected) if queue.suspects else -1
+        if chosen < 0 or chosen in reserved:
+            continue
+        if copies[chosen].idle:
+            piece = queue.take_suspect()
             if piece is not None:
-                return Assignment(suspected, reserved, [piece], exclusive=True), turn
-            reserved = -1
+                return Assignment(queue, chosen, [piece], exclusive=True), turn
+        elif queue.suspects:
+            reserved.add(chosen)
     for step in range(len(queues)):
         at = (turn + step) % len(queues)
         queue = queues[at]
@@ -170,7 +176,7 @@ def next_batch(
             continue
         signature = queue.signature
         offering = [i for i, copy in enumerate(copies) if copy.offers(signature.name)]
-        free = [i for i in offering if copies[i].free_slots(signature) > 0 and i != reserved]
+        free = [i for i in offering if copies[i].free_slots(signature) > 0 and i not in reserved]
         if not free:
             continue
         idle = sum(copies[i].idle for i in offering)
@@ -181,11 +187,14 @@ def next_batch(
     return None, turn
 
 
-def _copy_for_suspects(method: MethodSignature, copies: Sequence[CopyState], copies_expected: int) -> int:
+def _copy_for_suspects(
+    method: MethodSignature, copies: Sequence[CopyState], expected: Sequence[Collection[str]]
+) -> int:
     """The copy that is to run suspects next, and gets nothing else until it is idle; -1 for none now."""
     offering = [i for i, copy in enumerate(copies) if copy.offers(method.name)]
-    alone = len(offering) == 1 and copies_expected > 0
-    if not offering or alone or any(copy.exclusive for copy in copies):
+    alone = len(offering) == 1 and any(method.name in methods for methods in expected)
+    # A copy that runs a suspect of another method may wait for this one: it must not keep it from running.
+    if not offering or alone or any(copies[i].exclusive for i in offering):
         return -1
     return min(offering, key=lambda i: (not copies[i].idle, -copies[i].free_slots(method), i))
 

@@ -6,10 +6,17 @@ Everything here runs on the event loop and nowhere else.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from mindspore_serving import log
-from mindspore_serving.errors import FailedRows, Failure, ServableUnavailable, StatusCode, SystemFailure
+from mindspore_serving.errors import (
+    ChannelError,
+    FailedRows,
+    Failure,
+    ServableUnavailable,
+    StatusCode,
+    SystemFailure,
+)
 from mindspore_serving.server.channel.messages import Result
 from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.queue_policy import Assignment, MethodQueue, next_batch
@@ -44,7 +51,7 @@ class RunningServable:
         self.version = version
         self.copies: list[ServableCopy] = []
         self.on_copies_changed: Callable[[], None] = _ignore
-        self._expected = 0
+        self._expected: dict[str, frozenset[str]] = {}
         self._loop = loop
         self._queues: dict[str, MethodQueue] = {}
         self._queue_list: list[MethodQueue] = []
@@ -73,7 +80,22 @@ class RunningServable:
 
     def serves(self, method: str) -> bool:
         """Whether a copy runs the method, or one that is awaited may."""
-        return self._expected > 0 or any(copy.offers(method) for copy in self.copies)
+        awaited = any(method in methods for methods in self._expected.values())
+        return awaited or any(copy.offers(method) for copy in self.copies)
+
+    def conflict(self, methods: Iterable[MethodSignature]) -> str:
+        """Why a worker with these methods cannot serve beside the copies that are ready; empty if it can."""
+        for method in methods:
+            queue = self._queues.get(method.name)
+            if queue is None or not any(copy.offers(method.name) for copy in self.copies):
+                continue
+            known = queue.signature
+            if (known.input_names, known.waits) != (method.input_names, method.waits):
+                return (
+                    f"{_described(method)} of servable {self.name} version {self.version} is at other workers "
+                    f"{_described(known)}"
+                )
+        return ""
 
     def unavailable(self, method: str) -> Failure:
         """What is answered where `serves` is false."""
@@ -83,22 +105,36 @@ class RunningServable:
             text = f"Request {request_spec(self.name, method, self.version)}, servable is not available"
         return ServableUnavailable(text).failure()
 
-    def add_copy(self, copy: ServableCopy, *, returns: bool = False) -> None:
+    def add_copy(self, copy: ServableCopy) -> None:
         """Let a ready copy take work.
 
         Args:
-            copy: The copy.
-            returns: Whether it is one that `remove_copy` was told to expect.
+            copy: The copy; it may be one that `remove_copy` was told to expect.
+
+        Raises:
+            ChannelError: There is a `conflict`.
         """
-        self._expected -= returns
+        conflict = self.conflict(copy.methods.values())
+        if conflict:
+            raise ChannelError(conflict)
+        self._expected.pop(copy.label, None)
         for signature in copy.methods.values():
-            if signature.name not in self._queues:
-                queue = MethodQueue(signature)
-                self._queues[signature.name] = queue
-                self._queue_list.append(queue)
+            self._learn(signature)
         self.copies.append(copy)
         self.on_copies_changed()
-        self._schedule_pump()
+        self._go_on()
+
+    def _learn(self, signature: MethodSignature) -> None:
+        queue = self._queues.get(signature.name)
+        if queue is None:
+            queue = self._queues[signature.name] = MethodQueue(signature)
+            self._queue_list.append(queue)
+        elif not any(copy.offers(signature.name) for copy in self.copies):
+            if (
+                queue.signature.input_names != signature.input_names
+            ):  # what waits was meant for another method
+                _fail_all(queue.clear(), self.unavailable(signature.name))
+            queue.signature = signature
 
     def submit(self, method: str, request: Request) -> None:
         """Queue all instances of a request.
@@ -118,19 +154,24 @@ class RunningServable:
         if copy.take(result):
             self._schedule_pump()
 
-    def remove_copy(self, copy: ServableCopy, *, returns: bool = False) -> None:
-        """Take a lost copy out; what it had not answered goes to other copies, or is answered here.
+    def remove_copy(self, copy: ServableCopy, *, returns: bool = False, left: bool = False) -> None:
+        """Take a copy out; what it had not answered goes to other copies, or is answered here.
 
         Args:
             copy: The copy.
             returns: Whether it is being started again; what waits may wait for it.
+            left: Whether it ends on purpose, so that no instance is to blame.
         """
         if copy not in self.copies:
             return
         self.copies.remove(copy)
         self.on_copies_changed()
-        self._expected += returns
-        for method, pieces in copy.lose().items():
+        if returns:
+            self._expected[copy.label] = frozenset(copy.methods)
+        for method, pieces in copy.lose(blame=not left).items():
+            if left:
+                self._queues[method].put(pieces)
+                continue
             retried = [piece for piece in pieces if piece.attempts < MAX_ATTEMPTS]
             for piece in pieces:
                 if piece.attempts >= MAX_ATTEMPTS:
@@ -139,9 +180,9 @@ class RunningServable:
             self._queues[method].put_suspects(retried)
         self._go_on()
 
-    def give_up_copy(self) -> None:
+    def give_up_copy(self, label: str) -> None:
         """Learn that a copy which was expected cannot be started again."""
-        self._expected -= 1
+        self._expected.pop(label, None)
         self._go_on()
 
     def _go_on(self) -> None:
@@ -170,7 +211,8 @@ class RunningServable:
     def _pump(self) -> None:
         self._pump_scheduled = False
         while True:
-            assignment, self._turn = next_batch(self._queue_list, self._turn, self.copies, self._expected)
+            expected = list(self._expected.values())
+            assignment, self._turn = next_batch(self._queue_list, self._turn, self.copies, expected)
             if assignment is None:
                 return
             self._send(assignment)
@@ -184,6 +226,11 @@ class RunningServable:
             log.error("Cannot pass instances to %s: %s", copy.label, cause)
             failure = Failure(StatusCode.FAILED, f"No memory for the instances of this request: {cause}", 503)
             _fail_all(assignment.pieces, failure)
+
+
+def _described(method: MethodSignature) -> str:
+    kind = "pipeline" if method.waits else "method"
+    return f"{kind} {method.name} with inputs {list(method.input_names)}"
 
 
 def _ignore() -> None:

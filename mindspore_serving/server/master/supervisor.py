@@ -133,6 +133,9 @@ class Supervisor:
         self._channel = ChannelServer(directory, lambda: WorkerLink(self))
         self._watchers: list[asyncio.Task[None]] = []
         self._stopping = False
+        self._planned = 0
+        self._said_ready = 0
+        self._told_all_gone = False
         self._most_missed = worker_timeout_s() / _WATCH_POLL_S
 
     def __repr__(self) -> str:
@@ -150,8 +153,11 @@ class Supervisor:
         """
         await self._channel.start()
         say(f"Serving: Master server start success, listening on {self._channel.address}")
+        self._planned = len(plans)
         await self._start_all([plan for plan in plans if not plan.remote_models], say)
-        await self._start_all([plan for plan in plans if plan.remote_models and self._is_needed(plan)], say)
+        needed = [plan for plan in plans if plan.remote_models and self._is_needed(plan)]
+        self._planned = len(self._workers) + len(needed)
+        await self._start_all(needed, say)
         self._watchers = [asyncio.create_task(self._watch(worker)) for worker in self._workers]
 
     async def _start_all(self, plans: Sequence[WorkerPlan], say: Callable[[str], None]) -> None:
@@ -285,7 +291,7 @@ class Supervisor:
         worker.link = link
         worker.models = message.models
         worker.copy = ServableCopy(worker.plan.label, message.methods, link.send, link.memory)
-        self._servable(worker.plan).add_copy(worker.copy, returns=worker.returns)
+        self._servable(worker.plan).add_copy(worker.copy)
         worker.returns = False
         log.info(
             "Register success: worker address: %s, servable: {name:%s, version:%s, method:%s}",
@@ -301,7 +307,8 @@ class Supervisor:
             # A copy that is lost while it runs a suspect is not to blame, whatever it has served.
             worker.served = copy.answered_without_error or copy.exclusive
             worker.returns = worker.served and worker.status is WorkerStatus.READY and not self._stopping
-            self._servable(worker.plan).remove_copy(copy, returns=worker.returns)
+            left = worker.status is WorkerStatus.EXITED
+            self._servable(worker.plan).remove_copy(copy, returns=worker.returns, left=left)
 
     def _servable(self, plan: WorkerPlan) -> RunningServable:
         return self._dispatcher.servable(plan.servable_name, plan.version)
@@ -320,8 +327,8 @@ class Supervisor:
                     say(f"Serving: waiting for {len(waiting)} workers, the first is {waiting[0]}")
                 for task in done:
                     task.result()
-                    ready = sum(worker.status is not WorkerStatus.STARTING for worker in self._workers)
-                    say(_ready_line(tasks[task], ready, len(self._workers)))
+                    self._said_ready += 1
+                    say(_ready_line(tasks[task], self._said_ready, self._planned))
         finally:
             for task in pending:
                 task.cancel()
@@ -359,11 +366,13 @@ class Supervisor:
             return
         if worker.returns:
             worker.returns = False
-            self._servable(worker.plan).give_up_copy()
+            self._servable(worker.plan).give_up_copy(worker.plan.label)
         owners = [w for w in self._workers if not w.plan.remote_models]
-        if not any(
+        alive = any(
             w.status in (WorkerStatus.STARTING, WorkerStatus.READY, WorkerStatus.DEAD) for w in owners
-        ):
+        )
+        if not alive and not self._told_all_gone:
+            self._told_all_gone = True
             log.warning("Serving server begin to exit: all worker processes that occupy devices have exited")
             self._on_all_gone()
 

@@ -27,6 +27,7 @@ from mindspore_serving.server.channel.messages import (
     HeldModels,
     ModelReply,
     Register,
+    Result,
     StartFailed,
     Stop,
     WantModels,
@@ -147,7 +148,7 @@ class Worker:
         methods = [*servable.definition.methods.values(), *(definition for definition, _ in calls)]
         pipelines = list(servable.definition.pipelines.values())
         self._engine = engine = Engine(
-            methods, servable.runners, self._connection.send, pipelines, self._connection.wake
+            methods, servable.runners, self._send_result, pipelines, self._connection.wake
         )
         set_runtime(_runtime_of(servable))
         set_method_runtime(engine.call)
@@ -235,6 +236,11 @@ class Worker:
         self._stopping = True
         if self._calls is not None:
             self._calls.end()
+
+    def _send_result(self, result: Result) -> None:
+        """Send an outcome. Once this worker ends nothing is sent: others run what is left."""
+        if not self._stopping:
+            self._connection.send(result)
 
     def _run_models(self, engine: Engine) -> None:
         """Body of the thread that runs models while the main thread runs functions."""

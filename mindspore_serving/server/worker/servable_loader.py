@@ -206,6 +206,8 @@ def _load_graph(place: ServablePlace, path: Path, model: ModelDeclaration, backe
         thread_affinity_core_list=tuple(settings.thread_affinity_core_list),
         enable_parallel=settings.enable_parallel,
     )
+    if model.config_file is not None:
+        log.warning("config_file %s has no effect on %s: it is for MindSpore Lite", model.config_file, path)
     graph = backend.load(request)
     log.info("Loaded model %s: %s", path, graph.signature)
     return ModelRunner(graph, model.with_batch_dim, model.without_batch_dim_inputs, model.max_batch_size)
