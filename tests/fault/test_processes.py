@@ -400,6 +400,24 @@ def test_workers_that_start_end_with_a_killed_main_process(tmp_path: Path) -> No
             wait_until_gone(*(each.pid for each in held))
 
 
+# ---- a signal comes while the server starts
+
+
+@pytest.mark.parametrize("number_", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_as_the_last_worker_becomes_ready_is_heeded(tmp_path: Path, number_: int) -> None:
+    add_servable(tmp_path, "stages", STAGES + f"\nos.kill(os.getppid(), {int(number_)})\n", ())
+    script = tmp_path / "start.py"
+    script.write_text(
+        "from mindspore_serving import server\n"
+        'server.start_servables(server.ServableStartConfig(".", "stages", device_ids=0))\n'
+    )
+    for _ in range(5):
+        with running_script(script, environment={"SERVING_BACKEND": "stub"}) as running:
+            assert running.wait(15) != 0
+            assert "Fail to start workers because of signal SIGINT or SIGTERM" in running.output
+            assert leftovers(running) == []
+
+
 # ---- workers are signalled or killed
 
 

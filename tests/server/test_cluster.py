@@ -16,6 +16,10 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
+from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
+from mindspore_serving.server.channel.messages import Challenge, Join, Message, Refused, Welcome
+from mindspore_serving.server.cluster.token import proof
+from mindspore_serving.signature import MethodSignature
 from tests.server.certificates import Authority
 from tests.serving import RunningScript, add_servable, free_port, running_script
 from tests.watch import kill, wait_until, wait_until_gone
@@ -98,6 +102,7 @@ class Cluster:
         self._environment = {**INFO, **environment}
         self._stack = contextlib.ExitStack()
         self._count = 0
+        self.ports: list[int] = []
 
     def __enter__(self) -> Cluster:
         return self
@@ -122,10 +127,11 @@ class Cluster:
     ) -> RunningScript:
         """Start a worker."""
         self._count += 1
+        self.ports.append(port or free_port())
         folder = self._folder / f"worker{self._count}"
         add_servable(folder, "add", config)
         name = f"worker{self._count}"
-        running = self._run(name, script, str(self.master_port), str(port or free_port()), *arguments)
+        running = self._run(name, script, str(self.master_port), str(self.ports[-1]), *arguments)
         if ready:
             running.wait_for_line(ready)
         return running
@@ -338,6 +344,60 @@ def test_a_worker_that_registers_again_replaces_its_earlier_entry(tmp_path: Path
         kill(first.process.pid)
         second = made.worker(port=port)
         assert made.asked("whose", 10) == {second.process.pid}
+
+
+def greet(made: Cluster, *, address: str, member: str) -> Message:
+    """Join by hand as a worker of the servable `add`; returns the master's answer. The connection is closed then."""
+    with socket.create_connection(("127.0.0.1", made.master_port), 10) as peer:
+        messages = _messages(peer)
+        challenge = next(messages)
+        assert isinstance(challenge, Challenge)
+        join = Join(
+            nonce="a nonce",
+            proof=proof("", "worker", challenge.nonce, "a nonce"),
+            address=address,
+            member=member,
+            pid=1,
+            servable="add",
+            version=1,
+            methods=(MethodSignature("add_common", ("x1", "x2"), 64),),
+        )
+        peer.sendall(frame_of(join))
+        return next(messages)
+
+
+def _messages(peer: socket.socket) -> Iterator[Message]:
+    peer.settimeout(10)
+    splitter = FrameSplitter()
+    while data := peer.recv(1 << 16):
+        for kind, body in splitter.feed(data):
+            yield message_of(kind, body)
+
+
+def test_two_workers_cannot_have_one_address(shared: Cluster) -> None:
+    address = f"127.0.0.1:{shared.ports[0]}"
+    refused = greet(shared, address=address, member="another")
+    assert isinstance(refused, Refused)
+    assert refused.reason.startswith(f"another worker is connected as {address}, give each a worker_ip")
+    assert not refused.final
+    assert isinstance(greet(shared, address="127.0.0.1:9", member="another"), Welcome)
+    assert sums(shared.ask(count=3)) == [1, 2, 3]
+
+
+def test_a_worker_without_an_address_has_that_of_its_connection(shared: Cluster) -> None:
+    refused = greet(shared, address=f"0.0.0.0:{shared.ports[0]}", member="another")
+    assert isinstance(refused, Refused)
+    assert f"127.0.0.1:{shared.ports[0]}," in refused.reason
+
+
+def test_a_corrected_servable_may_join_once_the_earlier_one_is_gone(tmp_path: Path) -> None:
+    with cluster(tmp_path) as made:
+        made.master()
+        first = made.worker(config=ADD.replace("x1, x2", "a, b"))
+        first.signal(signal.SIGTERM)
+        first.wait(10)
+        made.worker()
+        assert sums(made.ask(count=3)) == [1, 2, 3]
 
 
 def test_a_port_of_a_worker_that_is_taken(tmp_path: Path) -> None:

@@ -232,6 +232,24 @@ def test_workers_beyond_the_devices_survive_the_loss_of_the_device_worker(tmp_pa
         assert device not in running.workers()
 
 
+def test_a_worker_that_leaves_while_it_waits_for_models_loses_nothing(tmp_path: Path) -> None:
+    add_servable(tmp_path, "calls", CONFIG, FILES)
+    with serving(tmp_path, ['".", "calls", device_ids=0, num_parallel_workers=4']) as running:
+        extras = [
+            pid
+            for pid in running.workers()
+            if b"start_extra_worker.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        assert len(extras) == 3
+        with ThreadPoolExecutor(16) as pool:
+            replies = pool.map(lambda v: infer(running, "called", [pair(v)] * 3), range(600))
+            for pid in extras:
+                os.kill(pid, signal.SIGTERM)
+                wait_until_gone(pid)
+            values = [[float(row["y"][0, 0]) for row in reply] for reply in replies]
+        assert values == [[11 * v] * 3 for v in range(600)]
+
+
 def test_the_server_ends_with_its_last_device_worker(tmp_path: Path) -> None:
     add_servable(tmp_path, "calls", CONFIG, FILES)
     with serving(

@@ -1,7 +1,7 @@
 """Requests through the dispatcher to copies and back, with copies that answer, fail and get lost."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import pytest
 
@@ -27,10 +27,18 @@ METHOD = MethodSignature("m", ("x",), 8)
 class Worker:
     """A copy whose worker is the test: it sees the batches, and answers when told."""
 
-    def __init__(self, dispatcher: Dispatcher, name: str = "s", version: int = 1) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        name: str = "s",
+        version: int = 1,
+        *,
+        label: str = "",
+        methods: Sequence[MethodSignature] = (METHOD,),
+    ) -> None:
         self.batches: list[Batch] = []
         self.servable = dispatcher.servable(name, version)
-        self.copy = ServableCopy(f"{name}:{version}", [METHOD], self.batches.append)
+        self.copy = ServableCopy(label or f"{name}:{version}", methods, self.batches.append)
         self.servable.add_copy(self.copy)
 
     def answer(
@@ -206,6 +214,63 @@ def test_a_copy_that_does_not_come_back_is_waited_for_no_longer(dispatcher: Disp
         (group,) = await future
         assert isinstance(group, FailedRows)
         assert group.failure.code is StatusCode.SERVABLE_UNAVAILABLE
+
+    run(dispatcher, test)
+
+
+OTHER = MethodSignature("other", ("x",), 8)
+
+
+def test_a_copy_that_returns_without_a_method_ends_the_wait_for_it(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        device = Worker(dispatcher, label="device")
+        extra = Worker(dispatcher, label="extra", methods=(OTHER,))
+        future = submit(dispatcher, 1)
+        await turn()
+        extra.servable.remove_copy(extra.copy, returns=True)
+        device.die()
+        Worker(dispatcher, label="extra", methods=(OTHER,))
+        (group,) = await future
+        assert isinstance(group, FailedRows)
+        assert group.failure.code is StatusCode.SERVABLE_UNAVAILABLE
+        with pytest.raises(ServableUnavailable, match="servable is not available"):
+            submit(dispatcher, 1)
+
+    run(dispatcher, test)
+
+
+def test_what_a_worker_that_leaves_held_is_under_no_suspicion(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        first = Worker(dispatcher)
+        future = submit(dispatcher, 3)
+        await turn()
+        for _ in range(5):
+            second = Worker(dispatcher)
+            first.servable.remove_copy(first.copy, left=True)
+            await turn()
+            assert [numbers_in(batch.groups) for batch in second.batches] == [[0, 1, 2]]
+            first = second
+        first.answer(first.batches[0])
+        assert numbers_in(await future) == [0, 1, 2]
+
+    run(dispatcher, test)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [MethodSignature("m", ("a", "b"), 8), MethodSignature("m", METHOD.input_names, 8, waits=True)],
+    ids=["inputs", "pipeline"],
+)
+def test_methods_of_one_name_agree_as_long_as_one_serves(
+    dispatcher: Dispatcher, changed: MethodSignature
+) -> None:
+    async def test() -> None:
+        first = Worker(dispatcher)
+        with pytest.raises(ChannelError, match="is at other workers method m with inputs"):
+            Worker(dispatcher, methods=(changed,))
+        first.die()
+        Worker(dispatcher, methods=(changed,))
+        assert dispatcher.servable("s", 1).method("m") == changed
 
     run(dispatcher, test)
 

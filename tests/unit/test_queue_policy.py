@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from mindspore_serving.server.channel.messages import Batch, Result
 from mindspore_serving.server.master import queue_policy
+from mindspore_serving.server.master.copy import MAX_SLOTS, ServableCopy
 from mindspore_serving.server.master.queue_policy import MethodQueue, batch_size, next_batch
 from mindspore_serving.server.master.request import Piece, Request, pieces_of
 from mindspore_serving.signature import MethodSignature
@@ -174,6 +176,40 @@ def test_the_last_copy_runs_no_suspect_while_another_is_expected(request_of) -> 
     queue.put_suspects(suspects_of(request_of(1, 10)))
     assert next_batch([queue], 0, [FakeCopy()], expected=[{"m"}])[0] is None
     assert next_batch([queue], 0, [FakeCopy(), FakeCopy()], expected=[{"m"}])[0] is not None
+
+
+def test_a_suspect_runs_beside_one_that_waits_for_it(request_of) -> None:
+    caller = FakeCopy(slots=0, idle=False, exclusive=True, methods=("m",))
+    device = FakeCopy(methods=("m", "@call_a_0"))
+    blocked, called = queue_of(name="m"), queue_of(name="@call_a_0")
+    blocked.put_suspects(suspects_of(request_of(1, 10)))
+    called.put_suspects(suspects_of(request_of(1, 20)))
+    assignment, _ = next_batch([blocked, called], 0, [caller, device])
+    assert assignment is not None
+    assert (assignment.queue, numbers(assignment.pieces), assignment.copy_index) == (called, [20], 1)
+
+
+def test_copies_that_do_not_run_a_method_say_nothing_about_its_suspects(request_of) -> None:
+    queue = queue_of()
+    queue.put_suspects(suspects_of(request_of(1, 10)))
+    other = FakeCopy(methods=("n",))
+    assert next_batch([queue], 0, [other, FakeCopy()], expected=[{"m"}])[0] is None
+    assert next_batch([queue], 0, [FakeCopy()], expected=[{"n"}])[0] is not None
+
+
+def test_methods_that_wait_and_others_have_slots_of_their_own() -> None:
+    sent: list[Batch] = []
+    waits = [MethodSignature(f"p{i}", ("x",), 1, waits=True) for i in range(2)]
+    plain = MethodSignature("m", ("x",), 8)
+    copy = ServableCopy("c", [plain, *waits], sent.append)
+    assert [copy.free_slots(method) for method in (plain, *waits)] == [MAX_SLOTS, 1, 1]
+    copy.send("p0", [], 1)
+    assert [copy.free_slots(method) for method in (plain, *waits)] == [MAX_SLOTS, 0, 1]
+    copy.send("m", [], 2)
+    assert [copy.free_slots(method) for method in (plain, *waits)] == [MAX_SLOTS - 1, 0, 1]
+    assert sent[0].slot >= MAX_SLOTS > sent[1].slot
+    copy.take(Result(sent[0].batch_id, sent[0].slot, 0, (), final=True))
+    assert [copy.free_slots(method) for method in (plain, *waits)] == [MAX_SLOTS - 1, 1, 1]
 
 
 def test_a_suspect_whose_client_is_gone_is_dropped(request_of) -> None:
