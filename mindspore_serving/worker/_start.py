@@ -80,7 +80,7 @@ def start_servable(
 
     Raises:
         RuntimeError: A parameter is wrong, the servable cannot be loaded, the worker's port is taken, or the master
-            refuses this worker or does not take it in within 60 tries, one or two seconds each. The worker is stopped
+            refuses this worker or has not taken it in after 60 tries, a second or more apart. The worker is stopped
             before this is raised.
         OSError: A file named in ssl_config cannot be read.
     """

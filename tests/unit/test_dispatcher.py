@@ -239,19 +239,55 @@ def test_a_copy_that_returns_without_a_method_ends_the_wait_for_it(dispatcher: D
     run(dispatcher, test)
 
 
-def test_what_a_worker_that_leaves_held_is_under_no_suspicion(dispatcher: Dispatcher) -> None:
+def test_an_instance_is_blamed_for_a_worker_that_leaves_if_it_ran_alone(dispatcher: Dispatcher) -> None:
     async def test() -> None:
-        first = Worker(dispatcher)
-        future = submit(dispatcher, 3)
+        workers = [Worker(dispatcher)]
+        future = submit(dispatcher, 2)
         await turn()
-        for _ in range(5):
-            second = Worker(dispatcher)
-            first.servable.remove_copy(first.copy, left=True)
+        for held in ([0, 1], [0], [1], [0]):
+            assert [numbers_in(batch.groups) for batch in workers[-1].batches] == [held]
+            leaver = workers[-1]
+            workers.append(Worker(dispatcher))
+            leaver.servable.remove_copy(leaver.copy, left=True)
             await turn()
-            assert [numbers_in(batch.groups) for batch in second.batches] == [[0, 1, 2]]
-            first = second
-        first.answer(first.batches[0])
-        assert numbers_in(await future) == [0, 1, 2]
+        workers[-1].answer(workers[-1].batches[0])
+        failed, good = await future
+        assert "2 workers were lost while they served this instance" in failed.failure.text
+        assert numbers_in([good]) == [1]
+
+    run(dispatcher, test)
+
+
+def test_a_lost_instance_of_a_method_that_waits_keeps_no_other_out(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        waits = MethodSignature("m", ("x",), 1, waits=True)
+        first = Worker(dispatcher, methods=(waits, OTHER))
+        waiting = submit(dispatcher, 1)
+        await turn()
+        second = Worker(dispatcher, methods=(waits, OTHER))
+        first.die()
+        await turn()
+        other = dispatcher.submit(dispatcher.resolve("s", "other", 0), [numbered(1, 5)])
+        await turn()
+        assert [numbers_in(batch.groups) for batch in second.batches] == [[0], [5]]
+        for batch in second.batches:
+            second.answer(batch)
+        assert numbers_in(await waiting) == [0]
+        assert numbers_in(await other) == [5]
+
+    run(dispatcher, test)
+
+
+def test_instances_that_cannot_be_written_are_answered(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+
+        def refuse(_: Batch) -> None:
+            raise ValueError("no such frame")
+
+        worker.copy._send = refuse
+        (group,) = await submit(dispatcher, 1)
+        assert group.failure.text == "The instances cannot be passed on: ValueError('no such frame')"
 
     run(dispatcher, test)
 

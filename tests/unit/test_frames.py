@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 
 import numpy as np
+import orjson
 import pytest
 
 from mindspore_serving.errors import ChannelError, FailedRows, Failure, StatusCode
@@ -171,6 +172,37 @@ def test_calls_of_models_travel_like_batches(memory: SharedMemory, shared: bool)
     assert type(reply) is ModelReply
     assert reply.final
     assert_equal_rows(reply.groups[0], rows)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("version", "1"),
+        ("version", None),
+        ("version", 2.5),
+        ("version", True),
+        ("servable", None),
+        ("nonce", 7),
+        ("proof", None),
+        ("address", []),
+        ("methods", None),
+        ("methods", [1]),
+        ("methods", [{"name": 1, "input_names": [], "batch_limit": 1}]),
+        ("methods", [{"name": "m", "input_names": [1], "batch_limit": 1}]),
+        ("methods", [{"name": "m", "input_names": [], "batch_limit": "1"}]),
+        ("more", 1),
+    ],
+)
+def test_a_control_message_with_a_field_of_another_type_is_refused(field: str, value: object) -> None:
+    join = {
+        **dict.fromkeys(("nonce", "proof", "address", "member", "servable"), "x"),
+        "pid": 1,
+        "version": 1,
+        "methods": [],
+        field: value,
+    }
+    with pytest.raises(ChannelError, match="cannot be read"):
+        message_of(13, memoryview(orjson.dumps(join)))
 
 
 def test_a_frame_above_the_limit_of_its_reader_is_refused() -> None:

@@ -86,6 +86,7 @@ _KINDS: dict[type, int] = {
     Welcome: 14,
     Refused: 15,
 }
+_PLAIN_TYPES = {"str": str, "int": int, "bool": bool}
 _TYPES = {number: kind for kind, number in _KINDS.items()}
 _PADDING = bytes(64)
 
@@ -309,7 +310,26 @@ def _read_control(message_type: type, fields: dict[str, Any]) -> Message:
             for model in fields["models"]
         )
     message: Message = message_type(**fields)
+    _check_types(message)
     return message
+
+
+def _check_types(message: object) -> None:
+    """Check the plain fields of a message, and of the methods in it.
+
+    Raises:
+        TypeError: One is of another type than declared.
+    """
+    for field in dataclasses.fields(message):  # type: ignore[arg-type]  # all messages are dataclasses
+        value = getattr(message, field.name)
+        expected = _PLAIN_TYPES.get(str(field.type))
+        if expected is not None and type(value) is not expected:
+            raise TypeError(f"{field.name} should be {field.type}, but is {value!r}")
+        if field.name == "methods":
+            for method in value:
+                _check_types(method)
+        if field.name == "input_names" and any(type(name) is not str for name in value):
+            raise TypeError(f"input_names should be str, but are {value!r}")
 
 
 def _graph_of(inputs: list[Any], outputs: list[Any], batch_size: int, dynamic: bool) -> GraphInfo:

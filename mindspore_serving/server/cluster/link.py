@@ -22,11 +22,13 @@ class ClusterLink(asyncio.Protocol):
     Attributes:
         peer: `ip:port` of the other end.
         joined: Whether both ends have proved that they know the token.
+        fault: Why the connection has ended.
     """
 
     def __init__(self) -> None:
         self.peer = ""
         self.joined = False
+        self.fault = "the connection was closed"
         self._heard = True
         self._missed = 0
         self._splitter = FrameSplitter(LARGEST_GREETING)
@@ -70,6 +72,7 @@ class ClusterLink(asyncio.Protocol):
                     return
         except ChannelError as error:
             log.error("Connection with %s is closed: %s", self.peer, error)
+            self.fault = str(error)
             self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -92,6 +92,10 @@ class WorkerLink(ClusterLink):
                 "the tokens of worker and master differ, check environment variable SERVING_CLUSTER_TOKEN"
             )
             return
+        if not join.servable or join.version < 1 or any(method.batch_limit < 1 for method in join.methods):
+            raise ChannelError(
+                f"{self!r} offers servable {join.servable!r} version {join.version}, which cannot be"
+            )
         servable = self._port.dispatcher.servable(join.servable, join.version)
         conflict = servable.conflict(join.methods)
         if conflict:
@@ -175,7 +179,12 @@ class MasterPort:
         ip, _, port = self.address.rpartition(":")
         try:
             self._server = await asyncio.get_running_loop().create_server(
-                lambda: WorkerLink(self), ip, int(port), ssl=self._tls, reuse_port=False
+                lambda: WorkerLink(self),
+                ip,
+                int(port),
+                ssl=self._tls,
+                ssl_handshake_timeout=None if self._tls is None else HANDSHAKE_S,
+                reuse_port=False,
             )
         except OSError as cause:
             raise StartUpError(

@@ -11,15 +11,16 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mindspore_serving import log
-from mindspore_serving.errors import ChannelError, StartUpError
+from mindspore_serving.errors import ChannelError, FailedRows, StartUpError, SystemFailure
 from mindspore_serving.server.channel.messages import (
     Batch,
     Challenge,
     Exiting,
+    Group,
     Join,
     Message,
     Refused,
@@ -33,11 +34,15 @@ from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.request import Reply
 from mindspore_serving.server.master.servable import RunningServable
 from mindspore_serving.server.master.waiting import wait_for_event
+from mindspore_serving.tensor import Rows
 
 _TRIES = 60
 _RETRY_S = 1.0
 _CONNECT_S = 1.0
 _GOODBYE_S = 2.0
+_MESSAGE_BYTES = 64 << 20
+_LARGEST_INSTANCE = 512 << 20
+"""Bytes of the results of one instance, the most that a client takes."""
 
 
 def reserve(ip: str, port: int) -> socket.socket:
@@ -85,6 +90,46 @@ class Membership:
     def master(self) -> str:
         """`ip:port` of the master."""
         return f"{self.master_ip}:{self.master_port}"
+
+
+def messages_of(
+    reply: Sequence[Group], most_bytes: int = _MESSAGE_BYTES, largest_instance: int = _LARGEST_INSTANCE
+) -> Iterator[tuple[int, tuple[Group, ...]]]:
+    """Cut the outcome of a batch into what fits into messages.
+
+    Args:
+        reply: The outcome.
+        most_bytes: Bytes of a message, unless it holds one instance only.
+        largest_instance: Bytes of one instance above which it gets an error in place of its results.
+
+    Yields:
+        Index of the first instance, and the outcomes from there on.
+    """
+    start, groups, size = 0, list[Group](), 0
+    for group in reply:
+        for part in _parts_of(group, most_bytes, largest_instance):
+            bytes_of_part = part.byte_size if isinstance(part, Rows) else 0
+            if groups and size + bytes_of_part > most_bytes:
+                yield start, tuple(groups)
+                start += sum(group.count for group in groups)
+                groups, size = [], 0
+            groups.append(part)
+            size += bytes_of_part
+    yield start, tuple(groups)
+
+
+def _parts_of(group: Group, most_bytes: int, largest_instance: int) -> Iterator[Group]:
+    if isinstance(group, FailedRows) or group.byte_size <= min(most_bytes, largest_instance):
+        yield group
+        return
+    rows = max(1, most_bytes * group.count // group.byte_size)
+    for start in range(0, group.count, rows):
+        part = group.take(start, min(start + rows, group.count))
+        if part.count == 1 and part.byte_size > largest_instance:
+            text = f"The results of this instance have {part.byte_size} bytes, at most {largest_instance} can be sent"
+            yield FailedRows(SystemFailure(text).failure(), part.count)
+        else:
+            yield part
 
 
 class MemberLink(ClusterLink):
@@ -135,7 +180,7 @@ class MemberLink(ClusterLink):
         """Drop what is under way: the master gives it to others."""
         for reply in list(self._under_way):
             reply.cancel()
-        self._decide(ConnectionError("the connection was closed"))
+        self._decide(ConnectionError(self.fault))
         self.ended.set()
 
     def _decide(self, error: Exception | None) -> None:
@@ -174,8 +219,11 @@ class MemberLink(ClusterLink):
 
         def answer(reply: asyncio.Future[Reply]) -> None:
             self._under_way.discard(reply)
-            if not reply.cancelled():
-                self.send(Result(batch.batch_id, batch.slot, 0, tuple(reply.result()), True))
+            if reply.cancelled():
+                return
+            for start, groups in messages_of(reply.result()):
+                final = start + sum(group.count for group in groups) == batch.count
+                self.send(Result(batch.batch_id, batch.slot, start, groups, final))
 
         reply.add_done_callback(answer)
 
@@ -276,7 +324,10 @@ class Member:
         )
         try:
             await asyncio.wait_for(opening, _CONNECT_S if membership.tls is None else HANDSHAKE_S)
-            await asyncio.wait_for(link.decided, HANDSHAKE_S)
+            try:
+                await asyncio.wait_for(link.decided, HANDSHAKE_S)
+            except asyncio.TimeoutError:
+                raise ConnectionError(f"no master has answered within {HANDSHAKE_S:g} s") from None
         except BaseException:
             link.abort()
             raise

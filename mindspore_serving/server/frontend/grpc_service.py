@@ -22,6 +22,8 @@ from mindspore_serving.server.frontend.predict_codec import (
 )
 from mindspore_serving.server.frontend.wire_layout import LayoutMemory
 from mindspore_serving.server.master.dispatcher import Dispatcher
+from mindspore_serving.server.master.request import Reply
+from mindspore_serving.tensor import Rows
 
 PREDICT_METHOD = "/mindspore.serving.proto.MSService/Predict"
 _TAG = "Serving gRPC"
@@ -43,15 +45,21 @@ def check_grpc_address(address: str) -> None:
         raise StartUpError("Serving Error: Empty grpc server unix domain socket address")
 
 
+class _ReplyTooLarge(Exception):
+    """A reply has more bytes than a message may have."""
+
+
 class PredictHandler(grpc.GenericRpcHandler):
     """Answers Predict calls.
 
     Args:
         dispatcher: Where instances go.
+        most_bytes: Largest reply.
     """
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, most_bytes: int) -> None:
         self._dispatcher = dispatcher
+        self._most_bytes = most_bytes
         self._layouts = LayoutMemory()
         self._predict: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(self.predict)
 
@@ -78,7 +86,11 @@ class PredictHandler(grpc.GenericRpcHandler):
         try:
             route = self._dispatcher.resolve(call.name, call.method, call.version)
             blocks = call.read_instances(route.method, self._layouts)
-            return encode_reply(call.spec_bytes, await self._dispatcher.submit(route, blocks))
+            reply = await self._dispatcher.submit(route, blocks)
+            self._check_size(reply)
+            return encode_reply(call.spec_bytes, reply)
+        except _ReplyTooLarge as error:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         except ServingError as error:
             return encode_failure(call.spec_bytes, error.failure())
         except UNDECODABLE:
@@ -86,6 +98,16 @@ class PredictHandler(grpc.GenericRpcHandler):
         except Exception as error:  # whatever goes wrong here, the client gets an answer
             log.error("Predict call failed: %r", error, exc_info=True)
             return encode_failure(call.spec_bytes, SystemFailure(f"Predict failed: {error!r}").failure())
+
+    def _check_size(self, reply: Reply) -> None:
+        """Refuse what gRPC would refuse too, but only once all of it has been written into one message.
+
+        Raises:
+            _ReplyTooLarge: It has more bytes than a message may have.
+        """
+        size = sum(group.byte_size for group in reply if isinstance(group, Rows))
+        if size > self._most_bytes:
+            raise _ReplyTooLarge(f"SERVER: Sent message larger than max ({size} vs. {self._most_bytes})")
 
 
 class GrpcServer:
@@ -107,7 +129,7 @@ class GrpcServer:
     ) -> None:
         self.address = address
         self._credentials = credentials
-        self._handler = PredictHandler(dispatcher)
+        self._handler = PredictHandler(dispatcher, max_message_bytes)
         self._options = [
             ("grpc.so_reuseport", 0),
             ("grpc.server.max_pending_requests", _MAX_PENDING),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
+from itertools import accumulate
 
 from mindspore_serving.errors import ChannelError
 from mindspore_serving.server.channel.memory import SharedMemory
@@ -26,33 +27,37 @@ class CopyStatus(Enum):
     LOST = "lost"
 
 
-@dataclass(slots=True)
 class Flight:
     """One batch under way.
 
-    Attributes:
+    Args:
         method: Method name.
         pieces: Its instances in order.
+
+    Attributes:
         count: Number of instances.
         answered: (start, stop) of the instances that have an outcome, in order of arrival.
     """
 
-    method: str
-    pieces: Sequence[Piece]
-    count: int
-    answered: list[tuple[int, int]] = field(default_factory=list)
+    __slots__ = ("_begins", "answered", "count", "method", "pieces")
+
+    def __init__(self, method: str, pieces: Sequence[Piece]) -> None:
+        self.method = method
+        self.pieces = pieces
+        self.answered: list[tuple[int, int]] = []
+        self._begins = [0, *accumulate(piece.rows.count for piece in pieces)]
+        self.count = self._begins[-1]
 
     def settle(self, start: int, group: Group) -> None:
         """Hand the outcome of neighbouring instances to the requests that own them."""
         stop = start + group.count
-        begin = 0
-        for piece in self.pieces:
-            end = begin + piece.rows.count
-            if begin < stop and start < end:
-                low, high = max(start, begin), min(stop, end)
-                part = piece.part(low - begin, high - begin) if high - low < end - begin else piece
-                part.settle(group.take(low - start, high - start))
-            begin = end
+        at = bisect_right(self._begins, start) - 1
+        while at < len(self.pieces) and self._begins[at] < stop:
+            piece, begin, end = self.pieces[at], self._begins[at], self._begins[at + 1]
+            low, high = max(start, begin), min(stop, end)
+            part = piece.part(low - begin, high - begin) if high - low < end - begin else piece
+            part.settle(group.take(low - start, high - start))
+            at += 1
         self.answered.append((start, stop))
 
     def unanswered(self, blame: bool) -> list[Piece]:
@@ -140,7 +145,7 @@ class ServableCopy:
         free.pop()
         if waits:
             self._waiting.add(method)
-        self._flights[batch.batch_id] = Flight(method, pieces, batch.count)
+        self._flights[batch.batch_id] = Flight(method, pieces)
         self._next_id = (self._next_id + 1) & 0xFFFFFFFF
         self.last_served = now_serving
         self.exclusive = exclusive
@@ -184,8 +189,9 @@ class ServableCopy:
         """Mark the worker as gone; returns by method what it had not answered.
 
         Args:
-            blame: Whether one of these instances may have ended it.
+            blame: Whether any of these instances may have ended it; one that ran alone may have in any case.
         """
+        blame = blame or self.exclusive
         self.status = CopyStatus.LOST
         self._free = []
         self._free_for_waiting = []

@@ -160,7 +160,7 @@ class RunningServable:
         Args:
             copy: The copy.
             returns: Whether it is being started again; what waits may wait for it.
-            left: Whether it ends on purpose, so that no instance is to blame.
+            left: Whether it ends on purpose. Instances are to blame for that only if they ran alone.
         """
         if copy not in self.copies:
             return
@@ -169,15 +169,16 @@ class RunningServable:
         if returns:
             self._expected[copy.label] = frozenset(copy.methods)
         for method, pieces in copy.lose(blame=not left).items():
-            if left:
-                self._queues[method].put(pieces)
-                continue
             retried = [piece for piece in pieces if piece.attempts < MAX_ATTEMPTS]
             for piece in pieces:
                 if piece.attempts >= MAX_ATTEMPTS:
                     self._give_up(method, piece)
             log.warning("%s was lost; %s of its instances wait for another copy", copy.label, len(retried))
-            self._queues[method].put_suspects(retried)
+            queue = self._queues[method]
+            if queue.signature.waits:  # alone on a copy it would keep out what it waits for
+                queue.put(retried)
+            else:
+                queue.put_suspects(retried)
         self._go_on()
 
     def give_up_copy(self, label: str) -> None:
@@ -226,6 +227,11 @@ class RunningServable:
             log.error("Cannot pass instances to %s: %s", copy.label, cause)
             failure = Failure(StatusCode.FAILED, f"No memory for the instances of this request: {cause}", 503)
             _fail_all(assignment.pieces, failure)
+        except Exception as cause:  # whatever it is: what was taken from the queue must be answered
+            log.error("Cannot pass instances to %s", copy.label, exc_info=True)
+            _fail_all(
+                assignment.pieces, SystemFailure(f"The instances cannot be passed on: {cause!r}").failure()
+            )
 
 
 def _described(method: MethodSignature) -> str:

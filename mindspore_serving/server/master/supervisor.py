@@ -262,8 +262,10 @@ class Supervisor:
                 return
             try:
                 link.send(ModelReply(call.batch_id, call.slot, 0, tuple(reply.result()), True))
-            except OSError as cause:
-                failed = FailedRows(Failure(StatusCode.FAILED, f"No memory for results: {cause}"), call.count)
+            except Exception as cause:  # whatever it is, the worker waits for an answer
+                log.error("Cannot pass results to %s", worker.plan.label, exc_info=True)
+                failure = Failure(StatusCode.FAILED, f"The results cannot be passed on: {cause!r}")
+                failed = FailedRows(failure, call.count)
                 link.send(ModelReply(call.batch_id, call.slot, 0, (failed,), True))
 
         reply.add_done_callback(answer)
@@ -285,6 +287,10 @@ class Supervisor:
         worker = self._worker_of(message.worker)
         if worker.process is None or worker.process.pid != message.pid:
             raise ChannelError(f"process {message.pid} is not worker {message.worker}")
+        worker.failure = self._servable(worker.plan).conflict(message.methods)
+        if worker.failure:
+            worker.changed.set()
+            raise ChannelError(worker.failure)
         worker.move(WorkerStatus.READY)
         link.worker = message.worker
         link.memory = worker.process.memory

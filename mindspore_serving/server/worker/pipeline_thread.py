@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from mindspore_serving.server.worker.last_resort import ends_process
+
 
 class PipelineThread:
     """Runs steps of a pipeline while it has work.
@@ -41,6 +43,7 @@ class PipelineThread:
         self._stopped = True
         self.notify()
 
+    @ends_process
     def _run(self) -> None:
         while True:
             with self._work:

@@ -40,6 +40,7 @@ from mindspore_serving.server.register.pipeline import set_method_runtime
 from mindspore_serving.server.worker.backend import create_backend
 from mindspore_serving.server.worker.connection import Connection
 from mindspore_serving.server.worker.engine import Engine
+from mindspore_serving.server.worker.last_resort import ends_process
 from mindspore_serving.server.worker.remote_models import ModelCalls, call_methods, models_held, remote_models
 from mindspore_serving.server.worker.servable_loader import LoadedServable, ServablePlace, load_servable
 from mindspore_serving.signature import ModelInfo
@@ -208,8 +209,8 @@ class Worker:
                 self._engine.add(message)
             elif isinstance(message, ModelReply):
                 assert self._calls is not None
+                self._connection.release(message.slot)  # before the slot can be taken again
                 self._calls.take(message)
-                self._connection.release(message.slot)
             elif isinstance(message, HeldModels):
                 self._held_models = message.models
             elif isinstance(message, Stop):
@@ -242,6 +243,7 @@ class Worker:
         if not self._stopping:
             self._connection.send(result)
 
+    @ends_process
     def _run_models(self, engine: Engine) -> None:
         """Body of the thread that runs models while the main thread runs functions."""
         while True:

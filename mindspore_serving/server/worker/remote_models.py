@@ -20,7 +20,7 @@ from mindspore_serving.server.register.definition import (
     ValueRef,
 )
 from mindspore_serving.server.worker.model_runner import GraphRunner, Outcome
-from mindspore_serving.server.worker.servable_loader import MESSAGE_LIMIT
+from mindspore_serving.server.worker.servable_loader import LARGEST_MESSAGE, MESSAGE_LIMIT
 from mindspore_serving.server.worker.values import Values, as_rows
 from mindspore_serving.signature import GraphInfo, MethodSignature, ModelInfo, call_method_name
 from mindspore_serving.tensor import Array, Rows
@@ -76,7 +76,10 @@ class ModelCalls:
         number, call = next(self._ids) & 0xFFFFFFFF, _Call()
         self._calls[number] = call
         try:
-            self._send(ModelCall(number, slot, method, tuple(blocks)))
+            try:
+                self._send(ModelCall(number, slot, method, tuple(blocks)))
+            except OSError as cause:
+                raise ModelError(f"No way to the worker that holds the model: {cause}") from cause
             while not call.done.is_set():
                 self._check_open()
                 self._wait(call.done)
@@ -214,6 +217,9 @@ def _call_method(key: str, subgraph: int, runner: GraphRunner) -> tuple[MethodDe
     return (
         MethodDefinition(name, inputs, outputs, (stage,), values),
         MethodSignature(
-            name, inputs, max(MESSAGE_LIMIT, runner.batch_size), 1 if runner.dynamic else runner.batch_size
+            name,
+            inputs,
+            min(max(MESSAGE_LIMIT, runner.batch_size), LARGEST_MESSAGE),
+            1 if runner.dynamic else runner.batch_size,
         ),
     )

@@ -23,6 +23,8 @@ from mindspore_serving.server.worker.backend.contract import Backend, LoadReques
 from mindspore_serving.server.worker.model_runner import GraphRunner, ModelRunner
 from mindspore_serving.signature import MethodSignature
 
+LARGEST_MESSAGE = 4096
+"""Most instances of one message to a worker, whatever a stage asks for: each may be a group of its own."""
 MESSAGE_LIMIT = 64
 """Most instances of one message to a worker where no stage asks for more."""
 
@@ -238,7 +240,7 @@ def _signature_of(method: MethodDefinition, runners: Mapping[str, Sequence[Graph
     return MethodSignature(
         name=method.name,
         input_names=method.input_names,
-        batch_limit=max([MESSAGE_LIMIT, *sizes, *asked]),
+        batch_limit=min(max([MESSAGE_LIMIT, *sizes, *asked]), LARGEST_MESSAGE),
         fill=max([1, *fixed]),
         only_models=bool(method.stages) and all(stage.kind is StageKind.MODEL for stage in method.stages),
     )

@@ -133,6 +133,8 @@ def _arrays_alike(objects: Sequence[Any]) -> Array | None:
         return None
     first: Array = objects[0]
     dtype, shape = first.dtype, first.shape
+    if dtype not in DATA_TYPE_OF:
+        return None
     if len(objects) == 1:
         return first.reshape(1, *shape)
     if any(type(item) is not np.ndarray or item.dtype != dtype or item.shape != shape for item in objects):
