@@ -9,7 +9,8 @@ from pathlib import Path
 from tests.serving import running_script
 from tests.watch import leftovers
 
-_ATTEMPT = """\
+# For a start script: each `attempt` prints one line: null, or why the call was refused.
+ATTEMPT = """\
 import json
 
 
@@ -48,7 +49,7 @@ def outcomes(
     """
     script = folder / "attempts.py"
     body = "".join(f"attempt(lambda: {source})\n" for source in calls.values())
-    script.write_text(f"{_ATTEMPT}{imports}\n{body}{last}")
+    script.write_text(f"{ATTEMPT}{imports}\n{body}{last}")
     with running_script(script, environment={"SERVING_BACKEND": "stub", **(environment or {})}) as running:
         assert running.wait() == 0, running.output
         assert leftovers(running) == []

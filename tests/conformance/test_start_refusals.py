@@ -12,27 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.row import row
+from tests.server.servables import ECHO
+from tests.server.servables import PLAIN_ADD as ADD
 from tests.serving import add_servable, running_script
 from tests.watch import leftovers
 
-ADD = """\
-from mindspore_serving.server import register
-
-model = register.declare_model(model_file="tensor_add.mindir", model_format="MindIR", with_batch_dim=False)
-
-
-@register.register_method(output_names=["y"])
-def add(x1, x2):
-    return register.add_stage(model, x1, x2, outputs_count=1)
-"""
-ECHO = """\
-from mindspore_serving.server import register
-
-
-@register.register_method(output_names=["y"])
-def echo(x):
-    return x
-"""
 # The bad one waits until the workers of the good one are there.
 WAITS_FOR_ADD = """\
 import pathlib

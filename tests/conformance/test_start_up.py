@@ -15,52 +15,25 @@ import pytest
 
 from mindspore_serving.client import Client
 from tests.conformance.row import row, stands_for
+from tests.conformance.scripts import ATTEMPT
+from tests.server.servables import ECHO
+from tests.server.servables import PLAIN_ADD as ADD
 from tests.serving import RunningScript, RunningServer, add_servable, free_port, running_script, serving
 from tests.watch import leftovers, lives, wait_until, wait_until_gone
 
-ADD = """\
-from mindspore_serving.server import register
-
-model = register.declare_model(model_file="tensor_add.mindir", model_format="MindIR", with_batch_dim=False)
-
-
-@register.register_method(output_names=["y"])
-def add(x1, x2):
-    return register.add_stage(model, x1, x2, outputs_count=1)
-"""
-
-ECHO = """\
-from mindspore_serving.server import register
-
-
-@register.register_method(output_names=["y"])
-def echo(x):
-    return x
-"""
-
-# Each `attempt` prints one line: null, or why it was refused. A refused attempt has to leave nothing that keeps the
-# script alive.
-ATTEMPT = """\
-import json
-
+# A refused attempt has to leave nothing that keeps the script alive.
+SCRIPT_HEAD = (
+    ATTEMPT
+    + """\
 from mindspore_serving import server
 from mindspore_serving.server import ServableStartConfig, SSLConfig, start_grpc_server, start_restful_server
-
-
-def attempt(call):
-    try:
-        call()
-    except Exception as error:
-        kind = "RuntimeError" if isinstance(error, RuntimeError) else type(error).__name__
-        print("attempt", json.dumps([kind, str(error)]), flush=True)
-    else:
-        print("attempt", "null", flush=True)
 
 
 def start(*configs):
     return lambda: server.start_servables([ServableStartConfig(*c[:2], **c[2]) for c in configs])
 
 """
+)
 
 ONES = np.ones((2, 2), np.float32)
 
@@ -78,7 +51,7 @@ def attempts(
 
     The script must end by itself and leave nothing behind.
     """
-    script = write_script(folder, ATTEMPT + body)
+    script = write_script(folder, SCRIPT_HEAD + body)
     with running_script(script, environment={"SERVING_BACKEND": "stub", **(environment or {})}) as running:
         assert running.wait() == 0, running.output
         assert leftovers(running) == []
@@ -178,7 +151,7 @@ for call in [{", ".join(calls)}]:
     left = [str(path) for path in pathlib.Path(".").glob("unix_socket_files/*")]
     print("left", json.dumps([left, free({grpc}), free({rest})]), flush=True)
 """
-    script = write_script(folder, ATTEMPT + body)
+    script = write_script(folder, SCRIPT_HEAD + body)
     with running_script(script, environment={"SERVING_BACKEND": "stub"}) as running:
         assert running.wait(60) == 0, running.output
         assert leftovers(running) == []
@@ -205,7 +178,7 @@ attempt(start(C))
 attempt(lambda: start_grpc_server({grpc!r}))
 print("up", flush=True)
 """
-    script = write_script(tmp_path, ATTEMPT + body)
+    script = write_script(tmp_path, SCRIPT_HEAD + body)
     with running_script(script, environment={"SERVING_BACKEND": "stub"}) as running:
         running.wait_for_line("up")
         assert [line for line in running.lines if line.startswith("attempt")][3:] == ["attempt null"] * 2

@@ -20,6 +20,7 @@ import pytest
 from mindspore_serving.client import Client
 from tests.server.gate import Gate
 from tests.serving import RunningServer, add_servable, running_script, serving
+from tests.traffic import Traffic
 from tests.watch import (
     at_a_terminal,
     kill,
@@ -160,41 +161,16 @@ def serve_from_all(server: RunningServer) -> None:
         wait_until(many, "each worker has served")
 
 
-class Traffic:
-    """Requests one after the other from several threads, until it is closed; keeps what was wrong."""
+def twice(client: Client, number_: int) -> Any:
+    """Ask for the doubles of some numbers; returns what was wrong."""
+    values = list(range(number_, number_ + 1 + number_ % 40))
+    replies = client.infer([number(value) for value in values], timeout=30)
+    good = isinstance(replies, list) and outcomes(replies) == [2 * value for value in values]
+    return None if good else (values, replies)
 
-    def __init__(self, address: str, threads: int = 4) -> None:
-        self.answered = 0
-        self.wrong: list[Any] = []
-        self._stop = threading.Event()
-        self._address = address
-        self._threads = [threading.Thread(target=self._run, args=(i,)) for i in range(threads)]
 
-    def _run(self, seed: int) -> None:
-        with Client(self._address, "stages", "twice") as client:
-            at = seed * 1000
-            while not self._stop.is_set():
-                values = list(range(at, at + 1 + at % 40))
-                replies = client.infer([number(value) for value in values], timeout=30)
-                if not isinstance(replies, list) or outcomes(replies) != [2 * value for value in values]:
-                    self.wrong.append((values, replies))
-                self.answered += 1
-                at += 1
-
-    def wait_for(self, more: int) -> None:
-        """Wait until that many further requests are answered."""
-        target = self.answered + more
-        wait_until(lambda: self.answered >= target, f"{more} more requests are answered", 30)
-
-    def __enter__(self) -> Traffic:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(40)
+def traffic_to(server: RunningServer, threads: int = 4) -> Traffic:
+    return Traffic(server.grpc, "stages", "twice", twice, threads)
 
 
 def port_is_closed(address: str) -> bool:
@@ -425,7 +401,7 @@ def test_a_killed_worker_is_replaced_and_no_request_is_lost(tmp_path: Path) -> N
     with stages_server(tmp_path, 2, environment=INFO) as server:
         serve_from_all(server)
         registrations = "Register success: worker address"
-        with Traffic(server.grpc) as traffic:
+        with traffic_to(server) as traffic:
             traffic.wait_for(20)
             for count in (3, 4):
                 victim, survivor = sorted(server.workers())
@@ -512,7 +488,7 @@ def test_a_signalled_worker_is_not_replaced(tmp_path: Path) -> None:
     with stages_server(tmp_path, 2, environment=INFO) as server:
         serve_from_all(server)
         first, second = server.workers()
-        with Traffic(server.grpc) as traffic:
+        with traffic_to(server) as traffic:
             traffic.wait_for(10)
             os.kill(first, signal.SIGTERM)
             wait_until_gone(first)
@@ -527,7 +503,7 @@ def test_a_worker_that_cannot_be_started_again_harms_nobody(tmp_path: Path) -> N
         serve_from_all(server)
         (tmp_path / "stages" / "servable_config.py").write_text("raise ValueError('edited in the meantime')")
         first, second = server.workers()
-        with Traffic(server.grpc) as traffic:
+        with traffic_to(server) as traffic:
             kill(first)
             server.wait_for_line("edited in the meantime", 20)
             traffic.wait_for(20)
@@ -562,7 +538,7 @@ def test_an_instance_that_kills_its_worker_fails_alone(tmp_path: Path, method: s
         serve_from_all(server)
         values = list(range(1, 11))
         values[place] = -1
-        with Traffic(server.grpc, 2) as traffic:
+        with traffic_to(server, 2) as traffic:
             traffic.wait_for(5)
             with Client(server.grpc, "stages", method) as client:
                 replies = client.infer([number(value) for value in values], timeout=30)

@@ -99,3 +99,25 @@ from mindspore_serving.server import register
 def identity(x):
     return x
 """
+
+# One model, one method.
+PLAIN_ADD = """\
+from mindspore_serving.server import register
+
+model = register.declare_model(model_file="tensor_add.mindir", model_format="MindIR", with_batch_dim=False)
+
+
+@register.register_method(output_names=["y"])
+def add(x1, x2):
+    return register.add_stage(model, x1, x2, outputs_count=1)
+"""
+
+# No model, no stage.
+ECHO = """\
+from mindspore_serving.server import register
+
+
+@register.register_method(output_names=["y"])
+def echo(x):
+    return x
+"""

@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import socket
-import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +21,8 @@ from mindspore_serving.server.cluster.token import proof
 from mindspore_serving.signature import MethodSignature
 from tests.server.certificates import Authority
 from tests.serving import RunningScript, add_servable, free_port, running_script
-from tests.watch import kill, wait_until, wait_until_gone
+from tests.traffic import Traffic
+from tests.watch import kill, wait_until_gone
 
 ADD = """\
 import os
@@ -162,45 +162,20 @@ def cluster(folder: Path, **environment: str) -> Iterator[Cluster]:
         yield made
 
 
-class Traffic:
-    """Sends requests from several threads, and counts answers that are wrong."""
+def add(client: Client, number: int) -> Any:
+    """Ask for some sums; returns what was wrong."""
+    value = float(number % 7)
+    x = np.full((2, 2), value, np.float32)
+    reply = client.infer([{"x1": x, "x2": x * i} for i in range(5)], timeout=60)
+    expected = [value * (1 + i) for i in range(5)]
+    found = (
+        [float(row["y"][0, 0]) if "y" in row else row for row in reply] if isinstance(reply, list) else reply
+    )
+    return None if found == expected else reply
 
-    def __init__(self, made: Cluster) -> None:
-        self.answered = 0
-        self.wrong: list[Any] = []
-        self._cluster = made
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._send) for _ in range(4)]
 
-    def __enter__(self) -> Traffic:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(60)
-
-    def wait_for(self, more: int) -> None:
-        target = self.answered + more
-        wait_until(lambda: self.answered >= target, f"{more} more answers", 60)
-
-    def _send(self) -> None:
-        with Client(self._cluster.grpc, "add", "add_common") as client:
-            while not self._stop.is_set():
-                value = float(self.answered % 7)
-                x = np.full((2, 2), value, np.float32)
-                reply = client.infer([{"x1": x, "x2": x * i} for i in range(5)], timeout=60)
-                expected = [value * (1 + i) for i in range(5)]
-                good = (
-                    isinstance(reply, list)
-                    and [float(instance["y"][0, 0]) if "y" in instance else instance for instance in reply]
-                    == expected
-                )
-                if not good:
-                    self.wrong.append(reply)
-                self.answered += 1
+def traffic_to(made: Cluster) -> Traffic:
+    return Traffic(made.grpc, "add", "add_common", add)
 
 
 def sums(reply: Any) -> list[float]:
@@ -248,7 +223,7 @@ def test_a_worker_that_leaves_is_taken_out_and_nothing_is_lost(tmp_path: Path, n
     with cluster(tmp_path) as made:
         master = made.master()
         first, second = made.worker(), made.worker()
-        with Traffic(made) as traffic:
+        with traffic_to(made) as traffic:
             traffic.wait_for(50)
             first.signal(number)
             assert first.wait(10) == (0 if number == signal.SIGTERM else first.process.returncode)
@@ -263,7 +238,7 @@ def test_what_a_killed_worker_held_goes_to_another(tmp_path: Path, whole: bool) 
     with cluster(tmp_path) as made:
         made.master()
         first, second = made.worker(), made.worker()
-        with Traffic(made) as traffic:
+        with traffic_to(made) as traffic:
             traffic.wait_for(50)
             children = first.workers()
             kill(first.process.pid if whole else children[0])
@@ -284,7 +259,7 @@ def test_a_worker_that_hangs_is_taken_out_and_may_come_back(tmp_path: Path, whol
     with cluster(tmp_path) as made:
         master = made.master()
         first, second = made.worker(), made.worker()
-        with Traffic(made) as traffic:
+        with traffic_to(made) as traffic:
             traffic.wait_for(50)
             hung = first.process.pid if whole else first.workers()[0]
             os.kill(hung, signal.SIGSTOP)
