@@ -150,7 +150,7 @@ def test_no_reply_is_lost_when_one_of_three_workers_on_another_machine_is_killed
         kill(workers[0].process.pid)
         assert traffic.wait(120) == 0
         assert traffic.lines[-1] == "3000 answered, 0 wrong: []"
-        assert master.wait_for_line("was lost", 5)
+        master.wait_for_line(f"Worker lost, worker address: {WORKER_IP}:6201", 5)
 
 
 def test_without_a_token_another_machine_cannot_reach_the_master(tmp_path: Path, network: Network) -> None:

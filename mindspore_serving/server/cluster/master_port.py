@@ -83,6 +83,8 @@ class WorkerLink(ClusterLink):
         """Take the worker out; what it had not answered goes to others."""
         if self._handshake is not None:
             self._handshake.cancel()
+        if self._copy is not None:
+            log.warning("Worker lost, worker address: %s", self.address)
         self._take_out()
         self._port.forget(self)
 
