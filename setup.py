@@ -85,9 +85,10 @@ setup(
         # Pinned for the same reason: the site is built without warnings.
         "docs": [
             "mkdocs==1.6.1",
-            "mkdocs-material==9.8.1",
-            "mkdocstrings==1.0.8",
-            "mkdocstrings-python==2.0.11",
+            "mkdocs-material==9.7.7",
+            "mkdocstrings==1.0.6",
+            "pymdown-extensions==10.21.3",
+            "mkdocstrings-python==2.0.9",
         ],
     },
 )
