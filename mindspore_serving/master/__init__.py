@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mindspore_serving.check_type import check_int, check_ip_port, check_str
+from mindspore_serving.check_type import check_ip_port, check_str
 from mindspore_serving.deprecation import deprecated
 from mindspore_serving.errors import InvalidParameter
 from mindspore_serving.master import context
@@ -15,7 +15,6 @@ from mindspore_serving.server._server import server_of_process, stop_on_exceptio
 __all__ = ["context", "start_grpc_server", "start_master_server", "start_restful_server", "stop"]
 
 _SINCE = "1.3.0"
-_LARGEST_MESSAGE_MB = 512
 _announced = 0
 
 
@@ -35,7 +34,6 @@ def start_grpc_server(ip: str = "0.0.0.0", grpc_port: int = 5500, max_msg_mb_siz
     """
     check_str("ip", ip)
     check_ip_port("grpc_port", grpc_port)
-    check_int("max_msg_mb_size", max_msg_mb_size, 1, _LARGEST_MESSAGE_MB)
     _start_grpc_server(f"{ip}:{grpc_port}", max_msg_mb_size)
     _keep_alive()
 
@@ -55,7 +53,6 @@ def start_restful_server(ip: str = "0.0.0.0", restful_port: int = 5900, max_msg_
     """
     check_str("ip", ip)
     check_ip_port("restful_port", restful_port)
-    check_int("max_msg_mb_size", max_msg_mb_size, 1, _LARGEST_MESSAGE_MB)
     _start_restful_server(f"{ip}:{restful_port}", max_msg_mb_size)
     _keep_alive()
 

@@ -120,11 +120,8 @@ class Server:
             started = thread.submit(self._supervisor.start(plans, _say))
         self._wait_for(started, "Fail to start workers because of signal SIGINT or SIGTERM")
 
-    def start_master_port(self, ip: str, port: int, ssl_config: SSLConfig | None) -> str:
+    def start_master_port(self, ip: str, port: int, ssl_config: SSLConfig | None) -> None:
         """Let workers of other processes and machines join.
-
-        Returns:
-            Address that the master listens on.
 
         Raises:
             StartUpError: The port cannot be bound, or is open already.
@@ -138,7 +135,6 @@ class Server:
             thread.run(opened.start(), _BIND_TIMEOUT_S)
             self._port = opened
         _say(f"Serving: Master server start success, listening on {opened.address}")
-        return opened.address
 
     def join_cluster(
         self, plan: WorkerPlan, master: tuple[str, int], own: tuple[str, int], tls: ssl.SSLContext | None
@@ -194,11 +190,12 @@ class Server:
                 return
             if self._member is not None:  # the master gives what waits here to others
                 self._end(self._thread.submit(self._member.stop()), self._member)
+                self._member = None
             self._thread.loop.call_soon_threadsafe(self._dispatcher.fail_waiting)
             for part in self._parts():
                 if part is not None:
                     self._end(self._thread.submit(part.stop()), part)
-            self._grpc = self._rest = self._member = self._port = self._supervisor = self._dispatcher = None
+            self._grpc = self._rest = self._port = self._supervisor = self._dispatcher = None
             self._release_address()
             self._kept_alive = 0
             self._stop_request.end()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import cast
 
 from mindspore_serving import log
@@ -16,7 +17,7 @@ LARGEST_GREETING = 1 << 20
 """Bytes of a frame from a peer that has not proved that it knows the token."""
 
 
-class ClusterLink(asyncio.Protocol):
+class ClusterLink(asyncio.Protocol, ABC):
     """One end of a connection. Subclasses act on messages.
 
     Attributes:
@@ -34,13 +35,13 @@ class ClusterLink(asyncio.Protocol):
         self._splitter = FrameSplitter(LARGEST_GREETING)
         self._transport: asyncio.Transport | None = None
 
+    @abstractmethod
     def on_message(self, message: Message) -> None:
         """Act on a message.
 
         Raises:
             ChannelError: It does not belong here; the connection is closed.
         """
-        raise NotImplementedError
 
     def on_open(self) -> None:
         """Learn that the connection stands."""

@@ -261,7 +261,7 @@ class Member:
         """Join; returns once the master has taken this worker in.
 
         Raises:
-            StartUpError: The master refuses it, or was not there for about two minutes.
+            StartUpError: The master refuses it, or has not taken it in after `_TRIES` tries.
         """
         self._servable.on_copies_changed = self._copies_changed
         self._copies_changed()

@@ -183,10 +183,11 @@ class Supervisor:
         """Whether a worker without models of its own would have anything to do."""
         if not self._servable(plan).all_models:
             return True
-        log.warning(
-            "There is no need to startup additional worker processes, all stages are models, servable: %s",
-            plan.servable_name,
-        )
+        if plan.device_id == 0:  # once for all such workers of the servable
+            log.warning(
+                "There is no need to startup additional worker processes, all stages are models, servable: %s",
+                plan.servable_name,
+            )
         return False
 
     async def stop(self) -> None:
