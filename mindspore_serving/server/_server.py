@@ -360,9 +360,7 @@ def start_servables(
     """
     check_bool("enable_lite", enable_lite)
     configs = _check_configs(servable_configs)
-    if enable_lite:
-        raise StartUpError("MindSpore Lite is not supported, start without enable_lite to use MindSpore")
-    plans = [plan for config in merge_config(configs) for plan in plans_of(config)]
+    plans = [plan for config in merge_config(configs) for plan in plans_of(config, enable_lite)]
     server_of_process.start_workers(plans)
 
 
@@ -407,10 +405,8 @@ def absolute(config: ServableStartConfig) -> ServableStartConfig:
     )
 
 
-def plans_of(config: ServableStartConfig) -> list[WorkerPlan]:
+def plans_of(config: ServableStartConfig, enable_lite: bool = False) -> list[WorkerPlan]:
     """The workers that a merged configuration asks for."""
-    if config.dec_key is not None:
-        raise StartUpError(f"Encrypted models are not supported, servable name: {config.servable_name}")
     device_type = supported_device_types()[0] if config.device_type == "none" else config.device_type
     extra = max(0, config.num_parallel_workers - len(config.device_ids))
     if not config.device_ids and config.device_type == "none" and "cpu" in supported_device_types():
@@ -423,6 +419,9 @@ def plans_of(config: ServableStartConfig) -> list[WorkerPlan]:
         device_id=0,
         has_device=True,
         serves_calls=extra > 0,
+        enable_lite=enable_lite,
+        dec_key=config.dec_key,
+        dec_mode=config.dec_mode,
     )
     # Without devices every worker loads models of its own, on CPU.
     other = replace(device, has_device=False, remote_models=bool(config.device_ids), serves_calls=False)

@@ -20,6 +20,7 @@ LAYERS: list[dict[str, list[str]]] = [
             "server.common",
             "common",
             "server.process_tree",
+            "server.key_pipe",
         ],
     },
     {"register": ["server.register"], "channel": ["server.channel"]},

@@ -7,13 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.channel.address import worker_socket
 from mindspore_serving.server.channel.memory import SharedMemory
+from mindspore_serving.server.key_pipe import open_key_pipe
 from mindspore_serving.server.master.copy import MAX_SLOTS, WAITING_SLOTS
 from mindspore_serving.server.process_tree import kill_children
 
@@ -37,6 +38,9 @@ class WorkerPlan:
         has_device: Whether the user named the device.
         remote_models: Whether its models are held by other workers, which it reaches through the main process.
         serves_calls: Whether it runs models for such workers.
+        enable_lite: Whether MindSpore Lite runs its models.
+        dec_key: Key of encrypted models; None for plain ones.
+        dec_mode: `AES-GCM` or `AES-CBC`.
     """
 
     servable_directory: str
@@ -47,6 +51,9 @@ class WorkerPlan:
     has_device: bool
     remote_models: bool = False
     serves_calls: bool = False
+    enable_lite: bool = False
+    dec_key: bytes | None = field(default=None, repr=False)
+    dec_mode: str = "AES-GCM"
 
     @property
     def slots(self) -> int:
@@ -117,6 +124,8 @@ class WorkerProcess:
             arguments.append(f"--first_call_slot={_FIRST_CALL_SLOT}")
         if plan.serves_calls:
             arguments.append("--serves_calls")
+        if plan.enable_lite:
+            arguments.append("--enable_lite")
         if self.memory is not None:
             arguments.append(f"--memory_fd={self.memory.fd}")
         try:
@@ -181,7 +190,14 @@ class WorkerProcess:
         environment = dict(os.environ, PYTHONUNBUFFERED="1")
         if self.plan.has_device:
             environment["SERVING_DEVICE_ID"] = str(self.plan.device_id)
-        with self.log_path.open("ab" if append_log else "wb") as output:
+        inherited = [self.memory.fd] if self.memory is not None else []
+        with contextlib.ExitStack() as stack:
+            output = stack.enter_context(self.log_path.open("ab" if append_log else "wb"))
+            if self.plan.dec_key is not None:
+                pipe = open_key_pipe(self.plan.dec_key)
+                stack.callback(os.close, pipe)
+                inherited.append(pipe)
+                arguments = [*arguments, f"--key_fd={pipe}", f"--dec_mode={self.plan.dec_mode}"]
             return subprocess.Popen(
                 [sys.executable, str(_SCRIPT), *arguments],
                 stdin=subprocess.DEVNULL,
@@ -191,7 +207,7 @@ class WorkerProcess:
                 env=environment,
                 # A session of its own: Ctrl+C at the terminal reaches main alone, which then ends its workers in order.
                 start_new_session=True,
-                pass_fds=(self.memory.fd,) if self.memory is not None else (),
+                pass_fds=inherited,
             )
 
 

@@ -32,12 +32,11 @@ from mindspore_serving.server.channel.messages import (
     Stop,
     WantModels,
 )
-from mindspore_serving.server.device import backend_name
+from mindspore_serving.server.key_pipe import read_key
 from mindspore_serving.server.process_tree import kill_children
 from mindspore_serving.server.register.definition import StageKind
 from mindspore_serving.server.register.model import Instances, Runtime, set_runtime
 from mindspore_serving.server.register.pipeline import set_method_runtime
-from mindspore_serving.server.worker.backend import create_backend
 from mindspore_serving.server.worker.connection import Connection
 from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.last_resort import ends_process
@@ -83,6 +82,9 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         "--first_call_slot", type=int, help="models are held by other workers; slots for calls of them"
     )
     parser.add_argument("--serves_calls", action="store_true", help="run models for other workers")
+    parser.add_argument("--enable_lite", action="store_true", help="run models with MindSpore Lite")
+    parser.add_argument("--key_fd", type=int, default=-1, help="pipe with the key of encrypted models")
+    parser.add_argument("--dec_mode", default="AES-GCM", help="AES-GCM or AES-CBC")
     parser.add_argument("--memory_fd", type=int, default=-1, help="descriptor of the shared memory")
     return parser.parse_args(arguments)
 
@@ -105,6 +107,9 @@ class Worker:
             device_type=arguments.device_type,
             device_id=arguments.device_id,
             has_device=not arguments.device_ids_empty,
+            enable_lite=arguments.enable_lite,
+            dec_key=read_key(arguments.key_fd) if arguments.key_fd >= 0 else None,
+            dec_mode=arguments.dec_mode,
         )
         memory = SharedMemory(arguments.memory_fd, arguments.slots) if arguments.memory_fd >= 0 else None
         own_path = worker_socket(self._place.name, self._place.version, arguments.place, os.getpid())
@@ -222,16 +227,15 @@ class Worker:
         Raises:
             ServingError: That cannot be done.
         """
-        backend = create_backend(backend_name())
         if self._calls is None:
-            return load_servable(self._place, backend)
+            return load_servable(self._place)
         self._connection.send(WantModels(self._number))
         deadline = time.monotonic() + _ANSWER_S
         while self._held_models is None:
             if time.monotonic() > deadline:
                 raise ChannelError(f"The main process has not told the models within {_ANSWER_S:.0f} s")
             self._read(_IDLE_POLL_S)
-        return load_servable(self._place, backend, remote_models(self._held_models, self._calls))
+        return load_servable(self._place, remote_models(self._held_models, self._calls))
 
     def _stop(self) -> None:
         self._stopping = True

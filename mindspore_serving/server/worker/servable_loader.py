@@ -7,7 +7,7 @@ import importlib.util
 import sys
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mindspore_serving import log
@@ -19,7 +19,8 @@ from mindspore_serving.server.register.definition import (
     StageKind,
 )
 from mindspore_serving.server.register.registry import open_definition
-from mindspore_serving.server.worker.backend.contract import Backend, LoadRequest
+from mindspore_serving.server.worker.backend import backend_for
+from mindspore_serving.server.worker.backend.contract import LoadRequest
 from mindspore_serving.server.worker.model_runner import GraphRunner, ModelRunner
 from mindspore_serving.signature import MethodSignature
 
@@ -40,6 +41,9 @@ class ServablePlace:
         device_type: `ascend`, `gpu` or `cpu`.
         device_id: Number of the device.
         has_device: Whether the start configuration named the device.
+        enable_lite: Whether MindSpore Lite runs the models.
+        dec_key: Key of encrypted models; None for plain ones.
+        dec_mode: `AES-GCM` or `AES-CBC`.
     """
 
     directory: str
@@ -48,6 +52,9 @@ class ServablePlace:
     device_type: str
     device_id: int
     has_device: bool
+    enable_lite: bool = False
+    dec_key: bytes | None = field(default=None, repr=False)
+    dec_mode: str = "AES-GCM"
 
     @property
     def folder(self) -> Path:
@@ -116,14 +123,12 @@ def _package_of_that_name(name: str) -> types.ModuleType:
 
 def load_servable(
     place: ServablePlace,
-    backend: Backend,
     held_elsewhere: Mapping[str, Sequence[GraphRunner]] | None = None,
 ) -> LoadedServable:
     """Import and load a servable.
 
     Args:
         place: Which one, and where.
-        backend: Loads the models.
         held_elsewhere: Stand-ins for the models, by key; None loads the models here.
 
     Raises:
@@ -139,9 +144,7 @@ def load_servable(
             "support CPU"
         )
     version_folder = _version_folder(place) if definition.models else place.folder
-    runners = {
-        key: _load_model(place, version_folder, model, backend) for key, model in definition.models.items()
-    }
+    runners = {key: _load_model(place, version_folder, model) for key, model in definition.models.items()}
     for (key, subgraph), (inputs, outputs) in definition.model_arity.items():
         _check_arity(key, subgraph, runners[key][subgraph], inputs, outputs)
     return LoadedServable(definition, runners, _signatures(definition, runners))
@@ -172,13 +175,11 @@ def _is_version(child: Path) -> bool:
     return child.is_dir() and child.name.isdigit() and child.name == str(int(child.name)) != "0"
 
 
-def _load_model(
-    place: ServablePlace, folder: Path, model: ModelDeclaration, backend: Backend
-) -> list[ModelRunner]:
+def _load_model(place: ServablePlace, folder: Path, model: ModelDeclaration) -> list[ModelRunner]:
     runners: list[ModelRunner] = []
     for i, file in enumerate(model.files):
         try:
-            runners.append(_load_graph(place, folder / file, model, backend))
+            runners.append(_load_graph(place, folder / file, model))
         except ServingError as cause:
             raise StartUpError(
                 f"Raise failed: Load model failed, servable directory: '{place.directory}', servable name: "
@@ -194,7 +195,7 @@ def _load_model(
     return runners
 
 
-def _load_graph(place: ServablePlace, path: Path, model: ModelDeclaration, backend: Backend) -> ModelRunner:
+def _load_graph(place: ServablePlace, path: Path, model: ModelDeclaration) -> ModelRunner:
     settings = model.context.model_context
     request = LoadRequest(
         path=path,
@@ -207,10 +208,12 @@ def _load_graph(place: ServablePlace, path: Path, model: ModelDeclaration, backe
         thread_num=settings.thread_num,
         thread_affinity_core_list=tuple(settings.thread_affinity_core_list),
         enable_parallel=settings.enable_parallel,
+        model_format=model.model_format,
+        config_file=model.config_file,
+        dec_key=place.dec_key,
+        dec_mode=place.dec_mode,
     )
-    if model.config_file is not None:
-        log.warning("config_file %s has no effect on %s: it is for MindSpore Lite", model.config_file, path)
-    graph = backend.load(request)
+    graph = backend_for(model.model_format, place.enable_lite).load(request)
     log.info("Loaded model %s: %s", path, graph.signature)
     return ModelRunner(graph, model.with_batch_dim, model.without_batch_dim_inputs, model.max_batch_size)
 

@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
-from mindspore_serving.errors import InvalidParameter
-from mindspore_serving.server.device import BACKENDS
+import functools
+
+from mindspore_serving.errors import InvalidParameter, StartUpError
+from mindspore_serving.server.device import BACKENDS, backend_name
 from mindspore_serving.server.worker.backend.contract import Backend
+
+
+def backend_for(model_format: str, enable_lite: bool) -> Backend:
+    """The backend that runs models of a format; one for the whole process.
+
+    Args:
+        model_format: `mindir`, `mindir_lite` or `om`.
+        enable_lite: Whether MindSpore Lite runs models that MindSpore could run too.
+
+    Raises:
+        StartUpError: No backend runs the format.
+    """
+    if backend_name() == "stub":
+        return _backend("stub")
+    if model_format == "om":
+        raise StartUpError(
+            "Models of format OM cannot be run, expected MindIR or MindIR_Lite: export the model as MindIR"
+        )
+    return _backend("lite" if enable_lite or model_format == "mindir_lite" else "mindspore")
+
+
+@functools.cache
+def _backend(name: str) -> Backend:
+    return create_backend(name)
 
 
 def create_backend(name: str) -> Backend:

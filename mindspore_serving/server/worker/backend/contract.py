@@ -17,6 +17,7 @@ class LoadRequest:
 
     Attributes:
         path: The file.
+        model_format: `mindir`, `mindir_lite` or `om`.
         with_batch_dim: Whether the first dimension of inputs and outputs is the batch.
         without_batch_dim_inputs: Indices of inputs that have no batch dimension although `with_batch_dim` is set.
         max_batch_size: Most rows of one `predict`, where the first dimension is dynamic.
@@ -26,6 +27,7 @@ class LoadRequest:
         thread_num: Threads that compute; -1 leaves it to the backend.
         thread_affinity_core_list: CPU cores for these threads; empty means any.
         enable_parallel: 1 or 0 for operators side by side or not; -1 leaves it to the backend.
+        config_file: Configuration for the backend, absolute; None for none.
         dec_key: Key of an encrypted file; None for a plain one.
         dec_mode: `AES-GCM` or `AES-CBC`.
     """
@@ -40,6 +42,8 @@ class LoadRequest:
     thread_num: int = -1
     thread_affinity_core_list: tuple[int, ...] = ()
     enable_parallel: int = -1
+    model_format: str = "mindir"
+    config_file: str | None = None
     dec_key: bytes | None = field(default=None, repr=False)
     dec_mode: str = "AES-GCM"
 

@@ -55,6 +55,8 @@ def apply_options(mindspore: Any, request: LoadRequest) -> None:
         request: Its `thread_num`, `enable_parallel` and `context`.
     """
     without_effect = [option for option in request.context if option not in ("device_type", "precision_mode")]
+    if request.config_file is not None:
+        without_effect.append("config_file")
     if request.enable_parallel != -1:
         without_effect.append("enable_parallel")
     precision = request.context.get("precision_mode", "origin")
