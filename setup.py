@@ -61,8 +61,8 @@ setup(
         "uvloop>=0.21",
     ],
     extras_require={
-        # MindSpore is compiled for the C interface of NumPy 1.
-        "mindspore": ["mindspore>=2.10.0,<2.11", "numpy<2"],
+        # MindSpore is compiled for the C interface of NumPy 1; cryptography is for its encrypted models.
+        "mindspore": ["cryptography>=42", "mindspore>=2.10.0,<2.11", "numpy<2"],
         "test": [
             "cryptography>=42",
             "pillow>=10",

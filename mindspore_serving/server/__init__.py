@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mindspore_serving.server import master, register
+    from mindspore_serving.server import distributed, master, register
     from mindspore_serving.server._servable_local import ServableStartConfig
     from mindspore_serving.server._server import (
         start_grpc_server,
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SSLConfig",
     "ServableStartConfig",
+    "distributed",
     "master",
     "register",
     "start_grpc_server",
@@ -30,7 +31,7 @@ __all__ = [
     "stop",
 ]
 
-_SUBMODULES = ("master", "register")
+_SUBMODULES = ("distributed", "master", "register")
 _HOME = {
     "SSLConfig": "frontend.tls",
     "ServableStartConfig": "_servable_local",

@@ -137,7 +137,13 @@ class Server:
         _say(f"Serving: Master server start success, listening on {opened.address}")
 
     def join_cluster(
-        self, plan: WorkerPlan, master: tuple[str, int], own: tuple[str, int], tls: ssl.SSLContext | None
+        self,
+        plan: WorkerPlan,
+        master: tuple[str, int],
+        own: tuple[str, int],
+        tls: ssl.SSLContext | None,
+        *,
+        reserve_address: bool = True,
     ) -> None:
         """Start a worker, and let it serve for the master of a cluster.
 
@@ -146,6 +152,7 @@ class Server:
             master: Address and port of the master.
             own: Address and port that tell it from others.
             tls: What to trust and to show; None for plain TCP.
+            reserve_address: Keep other workers from the address; not where the worker itself listens on it.
 
         Raises:
             StartUpError: The worker cannot be started, or cannot join.
@@ -154,7 +161,8 @@ class Server:
             raise StartUpError(
                 "This process is the master of a cluster: use worker.start_servable_in_master to serve in it"
             )
-        self._member_address = reserve(*own)
+        if reserve_address:
+            self._member_address = reserve(*own)
         self.start_workers([plan])
         with self._lock:
             thread, dispatcher = self._begin()
@@ -390,11 +398,15 @@ def _check_configs(servable_configs: Any) -> list[ServableStartConfig]:
     return [absolute(config) for config in servable_configs]
 
 
+def script_folder() -> Path:
+    """Folder of the start script, which relative paths are relative to."""
+    return Path(os.path.realpath(sys.argv[0])).parent
+
+
 def absolute(config: ServableStartConfig) -> ServableStartConfig:
     """The configuration with its directory resolved against the folder of the start script."""
-    script_folder = Path(os.path.realpath(sys.argv[0])).parent
     return ServableStartConfig(
-        servable_directory=os.path.realpath(script_folder / config.servable_directory),
+        servable_directory=os.path.realpath(script_folder() / config.servable_directory),
         servable_name=config.servable_name,
         device_ids=config.device_ids or None,
         version_number=config.version_number,

@@ -56,7 +56,7 @@ class StopRequest:
             self.active, self.wanted, self.signal = True, False, 0
         if threading.current_thread() is not threading.main_thread():
             log.warning(
-                "start_servables is not called in the main thread: Ctrl+C and SIGTERM are not handled"
+                "This start function is not called in the main thread: Ctrl+C and SIGTERM are not handled"
             )
             return self._generation
         for number in _SIGNALS:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mindspore_serving.errors import InvalidParameter
 
-BACKENDS = ("mindspore", "stub")
+BACKENDS = ("mindspore", "lite", "stub")
 """Names that the environment variable SERVING_BACKEND may have, the default first."""
 
 DEVICE_TYPES = ("ascend", "gpu", "cpu")
@@ -59,6 +59,9 @@ def supported_device_types(
 ) -> tuple[str, ...]:
     """Device types on which models can run here, in order of preference.
 
+    With SERVING_BACKEND=lite CPU comes first, and then those whose device files exist: only a model that is loaded on
+    one tells whether MindSpore Lite has everything that it needs there.
+
     The stub backend always has Ascend, and GPU or CPU where SERVING_ENABLE_GPU_DEVICE or SERVING_ENABLE_CPU_DEVICE
     is "1". MindSpore always has CPU; it has Ascend and GPU where its package brings the plugin for it and the
     device files of the hardware exist.
@@ -77,6 +80,9 @@ def supported_device_types(
             for device_type in DEVICE_TYPES
             if device_type == "ascend" or environment.get(_STUB_SWITCHES[device_type]) == "1"
         )
+    if backend_name(environment) == "lite":
+        others = (kind for kind in DEVICE_TYPES if kind != "cpu" and _has_device_files(kind, device_folder))
+        return ("cpu", *others)
     folder = mindspore_folder or find_mindspore()
     return tuple(
         device_type
@@ -96,4 +102,8 @@ def find_mindspore() -> Path | None:
 def _is_usable(device_type: str, mindspore_folder: Path, device_folder: Path) -> bool:
     plugins = mindspore_folder / "lib" / "plugin"
     has_plugin = any(plugins.glob(f"libmindspore_{device_type}.so*"))
-    return has_plugin and any(device_folder.glob(_DEVICE_FILES[device_type]))
+    return has_plugin and _has_device_files(device_type, device_folder)
+
+
+def _has_device_files(device_type: str, device_folder: Path) -> bool:
+    return any(device_folder.glob(_DEVICE_FILES[device_type]))

@@ -9,15 +9,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mindspore_serving.worker import register
+    from mindspore_serving.worker import distributed, register
     from mindspore_serving.worker._start import start_servable, start_servable_in_master, stop
 
-__all__ = ["register", "start_servable", "start_servable_in_master", "stop"]
+__all__ = ["distributed", "register", "start_servable", "start_servable_in_master", "stop"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "register":
-        return importlib.import_module(f"{__name__}.register")
+    if name in ("distributed", "register"):
+        return importlib.import_module(f"{__name__}.{name}")
     if name in __all__:
         return getattr(importlib.import_module(f"{__name__}._start"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

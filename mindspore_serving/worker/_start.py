@@ -25,6 +25,9 @@ def start_servable_in_master(
     version_number: int = 0,
     device_type: str | None = None,
     device_id: int = 0,
+    *,
+    dec_key: bytes | None = None,
+    dec_mode: str = "AES-GCM",
 ) -> None:
     """Serve a servable in the server of this process, in a worker process of its own.
 
@@ -37,14 +40,16 @@ def start_servable_in_master(
         version_number: Version to serve; 0 for the newest.
         device_type: `Ascend` (also `Davinci`), `GPU` or `CPU`, case ignored; None for what there is.
         device_id: Number of the device.
+        dec_key: Key of encrypted models, 16, 24 or 32 bytes; None for plain ones.
+        dec_mode: `AES-GCM` or `AES-CBC`.
 
     Raises:
         RuntimeError: A parameter is wrong, or the servable cannot be loaded. The whole server is stopped before this is
             raised.
     """
-    plan = _plan(servable_directory, servable_name, version_number, device_type, device_id)
+    plan = _plan(servable_directory, servable_name, version_number, device_type, device_id, dec_key, dec_mode)
     server_of_process.start_workers([plan])
-    _say_started(plan, version_number)
+    say_started(plan, version_number)
 
 
 @stop_on_exception
@@ -60,6 +65,8 @@ def start_servable(
     worker_port: int = 6200,
     *,
     ssl_config: SSLConfig | None = None,
+    dec_key: bytes | None = None,
+    dec_mode: str = "AES-GCM",
 ) -> None:
     """Serve a servable for the master of a cluster, which may run on another machine and may be started later.
 
@@ -77,6 +84,8 @@ def start_servable(
         worker_ip: Address of this worker. With `worker_port` it tells this worker from others.
         worker_port: Port of this worker, 1 to 65535.
         ssl_config: TLS settings towards the master; None for plain TCP.
+        dec_key: Key of encrypted models, 16, 24 or 32 bytes; None for plain ones. It stays on this machine.
+        dec_mode: `AES-GCM` or `AES-CBC`.
 
     Raises:
         RuntimeError: A parameter is wrong, the servable cannot be loaded, the worker's port is taken, or the master
@@ -90,10 +99,10 @@ def start_servable(
     check_ip_port("worker_port", worker_port)
     if ssl_config is not None and not isinstance(ssl_config, SSLConfig):
         raise InvalidParameter("The type of ssl_config should be type of SSLConfig")
-    plan = _plan(servable_directory, servable_name, version_number, device_type, device_id)
+    plan = _plan(servable_directory, servable_name, version_number, device_type, device_id, dec_key, dec_mode)
     tls = None if ssl_config is None else _tls(ssl_config)
     server_of_process.join_cluster(plan, (master_ip, master_port), (worker_ip, worker_port), tls)
-    _say_started(plan, version_number)
+    say_started(plan, version_number)
 
 
 @deprecated("1.3.0", "mindspore_serving.server.stop")
@@ -103,7 +112,13 @@ def stop() -> None:
 
 
 def _plan(
-    servable_directory: str, servable_name: str, version_number: int, device_type: str | None, device_id: int
+    servable_directory: str,
+    servable_name: str,
+    version_number: int,
+    device_type: str | None,
+    device_id: int,
+    dec_key: bytes | None,
+    dec_mode: str,
 ) -> WorkerPlan:
     check_str("servable_directory", servable_directory)
     check_str("servable_name", servable_name)
@@ -113,15 +128,32 @@ def _plan(
         check_str("device_type", device_type)
         if device_type.lower() == "davinci":
             device_type = "ascend"
-    if server_of_process.has_workers:
-        raise StartUpError("A servable has been started, only one servable can run in a process currently.")
+    check_no_servable()
     config = absolute(
-        ServableStartConfig(servable_directory, servable_name, device_id, version_number, device_type)
+        ServableStartConfig(
+            servable_directory,
+            servable_name,
+            device_id,
+            version_number,
+            device_type,
+            dec_key=dec_key,
+            dec_mode=dec_mode,
+        )
     )
     _check_exists(config)
     [merged] = merge_config([config])
     [plan] = plans_of(merged)
     return plan
+
+
+def check_no_servable() -> None:
+    """Check that this process serves nothing yet.
+
+    Raises:
+        StartUpError: It does.
+    """
+    if server_of_process.has_workers:
+        raise StartUpError("A servable has been started, only one servable can run in a process currently.")
 
 
 def _check_exists(config: ServableStartConfig) -> None:
@@ -150,7 +182,13 @@ def _tls(config: SSLConfig) -> ssl.SSLContext:
     return context
 
 
-def _say_started(plan: WorkerPlan, version_number: int) -> None:
+def say_started(plan: WorkerPlan, version_number: int) -> None:
+    """Print that a servable is served.
+
+    Args:
+        plan: What was started.
+        version_number: The version that was asked for.
+    """
     print(
         f"Serving: Start servable success, servable directory: '{plan.servable_directory}', servable name: "
         f"'{plan.servable_name}', specified version number: {version_number}, started version numbers: {plan.version}",

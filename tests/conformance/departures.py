@@ -157,6 +157,18 @@ RULES = (
         "as the contract recommends (2.2, 12.1, 9)",
     ),
     Departure(
+        "9-mode-of-the-file",
+        "a dec_mode that is not the file's is an error",
+        "a warning, and the model is loaded in the mode that its file tells",
+        "as the contract recommends (9): an example of the original has such a dec_mode",
+    ),
+    Departure(
+        "9-key-plain-file",
+        "what a dec_key for a plain file does is left to the backend",
+        "an error",
+        "as the contract recommends (9): who gives a key believes that the file is encrypted",
+    ),
+    Departure(
         "11.2-add_mul_process",
         "a worker of a cluster listens on its address, and says so: gRPC server start success, listening on",
         "it connects to the master, and only reserves the address; it says: Start servable success",

@@ -1,6 +1,6 @@
 """The rows of the contract, section by section, in its order; a case, or a test elsewhere, stands for each.
 
-Left out: what only distributed servables (4.3, 8) and encrypted models (the rest of 9) show.
+Left out: what only the processes of distributed servables (8.2, 8.4, 8.5) show.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ ROWS = {
     "str_list-type str_list-item str_list-item-empty str_list-repeated str_list-from-str int_list-type int_list-item "
     "int_list-minimum int_list-repeated int_list-from-int check_int_tuple_list check_int_tuple_list-returns-nothing "
     "groups-type groups-inner groups-inner-repeated groups-repeated groups-bare-str",
-    "1": "client log master worker server server.register server.master.context register",
+    "1": "client log master worker server server.register server.master.context register server.distributed "
+    "worker.distributed",
     "2.1": "master.start_grpc_server master.start_restful_server master.start_master_server master.stop "
     "master.context.set_max_enqueued_requests worker.start_servable_in_master worker.start_servable worker.stop "
     "worker.register.declare_servable start_grpc_server-ip start_grpc_server-grpc_port "
@@ -23,7 +24,11 @@ ROWS = {
     "start_servable_in_master-lines start_servable Client-form Client-ip Client-port "
     "start_servable-device_type start_servable-device_id start_servable-master_ip start_servable-worker_port "
     "error-directory error-file error-version error-model error-second-servable error-master-server-twice "
-    "error-worker-port-taken error-master-port-taken error-rest-port-taken error-grpc-port-taken stop",
+    "error-worker-port-taken error-master-port-taken error-rest-port-taken error-grpc-port-taken stop "
+    "worker.distributed.declare_distributed_servable worker.distributed.start_distributed_servable_in_master "
+    "worker.distributed.start_distributed_servable worker.distributed.startup_worker_agents "
+    "start_distributed_servable-worker_port start_distributed_servable-master_port "
+    "start_distributed_servable_in_master-wait_agents_time_in_seconds startup_worker_agents-worker_port",
     "2.2": "start-line worker-before-master stop-registration versions lost-worker worker-sigterm worker-sigint "
     "master-sigterm master-sigint worker-killed heartbeat",
     "3.1": "start_grpc_server-address-type start_grpc_server-ssl_config-type start_restful_server-ssl_config-type "
@@ -47,7 +52,8 @@ ROWS = {
     "text-model-arity text-no-model text-preprocess-failed text-postprocess-failed text-placeholder",
     "4.1": "model_file-str model_file-list model_file-type model_format model_format-type with_batch_dim "
     "without_batch_dim_inputs without_batch_dim_inputs-0 context-type options-type config_file-type "
-    "registry-same-model registry-file-used call-one call-many call-two-outputs call-nothing call-list-of-values "
+    "registry-same-model registry-file-used registry-distributed call-one call-many call-two-outputs call-nothing "
+    "call-list-of-values "
     "call-empty-list call-not-declared call-subgraph-1 call-one-input call-second-has-one-input call-wide "
     "call-second-is-wide call-more-than-batch-size add_stage-tag add_stage-placeholder add_stage-model-not-declared "
     "add_stage-other-type add_stage-lambda add_stage-batch_size add_stage-batch_size-inconsistent "
@@ -67,6 +73,10 @@ ROWS = {
     "merge-workers merge-key merge-mode merge-different-versions merge-device-used-twice merge-no-version-directory "
     "no-models-no-version death-of-one-worker signal-while-workers-start no-version-directory version-absent "
     "model-file-absent model-file-bad import-error nothing-registered no-methods no-device-no-cpu enable_lite",
+    "4.3": "declare_servable declare_servable-rank_size declare_servable-stage_size declare_servable-with_batch_dim "
+    "declare_servable-enable_pipeline_infer declare_servable-local declare_servable-repeated start_servable "
+    "start_servable-rank_table_json_file start_servable-version_number start_servable-distributed_address "
+    "start_servable-wait_agents_time_in_seconds startup_agents",
     "5.1": "newest-is-a-number other-names leading-zero version-0 no-hot-reload several-versions "
     "neighbouring-modules name-shadows-json import-in-workers-only get_servable_dir helper-registers "
     "SERVING_DEVICE_ID",
@@ -120,8 +130,15 @@ ROWS = {
     "request-level all-same",
     "7.4": "tls-1.1 tls-1.2 tls-1.3 mutual mutual-refuses rest-no-certificate rest-no-key rest-mismatch "
     "rest-no-authority grpc-no-certificate grpc-mismatch",
+    "8.1": "form-1 form-2 file-missing file-unreadable not-json not-an-object server_list group_list instance_list "
+    "server_id device devices device_id rank_id integer-device_id integer-rank_id rank-order counts-rank_size "
+    "counts-stage_size one-stage-device-twice one-stage-device-8 stages-rank_size stages-device_id stages-device-ip",
+    "8.3": "agent_start_port-below agent_start_port-above model_files-type group_config_files-at-most-one "
+    "subgraph-counts dec_key-length dec_mode first-ip-that-can-be-bound local-ip agent_ip ranks-of-rank_start "
+    "together-agent_ip together-rank_start rank_start card-count group-count model-file group-config-file",
     "9": "one-way mutual mutual-refuses one-way-refuses client-certificate-alone client-private_key-alone "
-    "client-all-none client-custom_ca-type host-name server-attributes",
+    "client-all-none client-custom_ca-type host-name server-attributes key-gcm key-cbc key-several-files "
+    "key-extra-workers key-restart key-nowhere key-wrong key-missing key-plain-file key-damaged mode-of-the-file",
     "10": "address-type servable_name-type method_name-type version_number-range ssl_config-type attributes "
     "no-connection-in-the-constructor instances-no-map instances-list infer_async value-array-int8 value-str "
     "sent-bool sent-int sent-float value-bytes value-list value-none sent-np.bool_ value-str-array value-object-array "
@@ -137,6 +154,7 @@ ROWS = {
     "test_server_client-one-bad-instance test_server_client-two-models test_server_client-sigint-worker "
     "test_server_client-sigkill-after-a-request test_server_client-sigkill-before-any test_server_client-addresses "
     "test_start_servables-versions test_start_servables-merge test_start_servables-cpu "
+    "test_start_servables-merge-keys test_start_servables-merge-two-keys test_start_servables-dec "
     "test_start_servable_config-order test_start_servable_config-name test_start_servable_config-complex "
     "test_register_method-echo test_register_method-arity test_register_method-repeated "
     "test_stage_function-outputs test_stage_function-exceptions test_model_call-subgraphs-of-different-arity "
@@ -146,7 +164,7 @@ ROWS = {
     "test_pipeline_request-batch test_mater_worker_client-cluster test_start_worker-device_id",
     "12.1": "1 2 3 4 5 6 7 9 10 11 12 13 14 15 16 18",
     "12.2": "success-line cluster client-ip-port blank-in-name dec_key-place options subgraph deleted-names "
-    "none-in-SSLConfig typos enable_lite",
+    "none-in-SSLConfig typos enable_lite dec_mode",
 }
 
 # Rows for which a case of another row stands, or a test of another folder.
@@ -173,6 +191,16 @@ STAND_INS = {
     "5.4-cancelled": "tests/fault/test_clients.py::test_one_of_four_requests_of_a_batch_is_cancelled",
     "5.5-parent-death": "tests/fault/test_processes.py::test_workers_end_with_a_killed_main_process",
     "5.5-signals-at-any-time": "tests/fault/test_processes.py::test_a_script_that_is_still_busy_ends_too",
+    "9-key-gcm": "tests/mindspore/test_encrypted_models.py::test_replies",
+    "9-key-cbc": "tests/mindspore/test_encrypted_models.py::test_replies",
+    "9-key-several-files": "tests/mindspore/test_encrypted_models.py::test_replies",
+    "9-key-restart": "tests/mindspore/test_encrypted_models.py::test_the_key_shows_nowhere",
+    "9-key-nowhere": "tests/mindspore/test_encrypted_models.py::test_the_key_shows_nowhere",
+    "9-key-wrong": "tests/mindspore/test_encrypted_models.py::test_refusals",
+    "9-key-missing": "tests/mindspore/test_encrypted_models.py::test_refusals",
+    "9-key-plain-file": "tests/mindspore/test_encrypted_models.py::test_refusals",
+    "9-key-damaged": "tests/mindspore/test_encrypted_models.py::test_refusals",
+    "9-mode-of-the-file": "tests/mindspore/test_encrypted_models.py::test_another_mode_is_warned_of",
     "11.3-test_server_client-many": "5.4-order-of-the-reply-model",
     "11.3-test_server_client-tls": "9-mutual",
     "11.3-test_server_client-outputs": "5.3-outputs-number",
@@ -188,6 +216,8 @@ STAND_INS = {
     "11.3-test_start_servables-versions": "5.1-several-versions",
     "11.3-test_start_servables-merge": "4.2-merge-same-version",
     "11.3-test_start_servables-cpu": "5.5-models-on-cpu",
+    "11.3-test_start_servables-merge-keys": "4.2-merge-keys-per-version",
+    "11.3-test_start_servables-merge-two-keys": "4.2-merge-key",
     "11.3-test_start_servable_config-order": "3.2-order-servable-twice",
     "11.3-test_start_servable_config-name": "4.2-import-error-name",
     "11.3-test_start_servable_config-complex": "5.2-ast-several-names",
@@ -228,4 +258,5 @@ STAND_INS = {
     "12.2-subgraph": "3.2-call_servable-subgraph",
     "12.2-deleted-names": "2.1-worker.start_servable",
     "12.2-none-in-SSLConfig": "3.1-SSLConfig-certificate-type",
+    "12.2-dec_mode": "tests/mindspore/test_encrypted_models.py::test_another_mode_is_warned_of",
 }

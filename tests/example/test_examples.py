@@ -23,6 +23,7 @@ from tests.serving import REPOSITORY, RunningScript, free_port, running_script
 
 EXAMPLES = (
     "tensor_add",
+    "tensor_add_encrypted",
     "add_sub_pipeline",
     "lenet",
     "matmul_multi_subgraphs",

@@ -17,6 +17,7 @@ import pytest
 from mindspore_serving.errors import InvalidInput, ModelError, StartUpError
 from mindspore_serving.server.worker.backend.contract import LoadedGraph
 from mindspore_serving.tensor import NUMPY_OF, Array, DataType, TensorSpec
+from tests.encryption import encrypted
 
 Load = Callable[..., LoadedGraph]
 
@@ -236,6 +237,16 @@ def test_a_model_that_failed_works_again(load: Load, capsys: pytest.CaptureFixtu
     assert "failed and was compiled again" in capsys.readouterr().err
 
 
+def test_an_encrypted_model_that_failed_works_again(load: Load, models: Path, tmp_path: Path) -> None:
+    key = b"0123456789ABCDEF"
+    path = tmp_path / "lookup.mindir"
+    path.write_bytes(encrypted((models / "lookup.mindir").read_bytes(), key, "AES-CBC"))
+    graph = load("lookup", path=path, dec_key=key, dec_mode="AES-CBC")
+    with pytest.raises(ModelError, match="99"):
+        graph.predict([np.array([1, 99], np.int32)])
+    np.testing.assert_array_equal(graph.predict([np.array([1, 3], np.int32)])[0], [[2, 3], [6, 7]])
+
+
 def test_a_model_that_differs_from_run_to_run(load: Load) -> None:
     graph = load("counter_dynamic")
     [first], [second] = graph.predict([floats(3, 2)]), graph.predict([floats(3, 2)])
@@ -268,8 +279,9 @@ def test_closed_graph(load: Load) -> None:
     ("name", "fields", "text"),
     [
         ("absent", {}, "absent.mindir': the file cannot be read: No such file or directory"),
-        ("encrypted", {}, "the file is encrypted with AES-GCM"),
-        ("add", {"dec_key": b"0123456789ABCDEF"}, "encrypted models are not supported yet"),
+        ("encrypted", {}, "the file is encrypted with AES-GCM, but no dec_key was given"),
+        ("encrypted", {"dec_key": b"FEDCBA9876543210"}, "AES-GCM, and dec_key does not decrypt it"),
+        ("add", {"dec_key": b"0123456789ABCDEF"}, "the file is not encrypted, but dec_key was given"),
         ("bfloat16", {}, "data type of model input 0 is unsupported, data type: BFLOAT16"),
         ("second_dimension_dynamic", {}, r"The shape of model input 0 is invalid, shape: \[2, -1\]"),
         ("rank_dynamic", {}, r"The shape of model input 0 is invalid, shape: \[-2\]"),

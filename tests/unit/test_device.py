@@ -75,6 +75,6 @@ def test_backend_name(environment: dict[str, str], expected: str) -> None:
 
 def test_unknown_backend() -> None:
     with pytest.raises(
-        InvalidParameter, match="SERVING_BACKEND can only be 'mindspore' or 'stub', but got 'Stub'"
+        InvalidParameter, match="SERVING_BACKEND can only be 'mindspore' or 'lite' or 'stub', but got 'Stub'"
     ):
         supported_device_types({"SERVING_BACKEND": "Stub"})

@@ -15,12 +15,14 @@ import pytest
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.worker.backend.mindir_metadata import mindir_schema, read_signature
 from mindspore_serving.tensor import DataType, TensorSpec
+from tests.encryption import encrypted
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("mindspore") is None, reason="MindSpore is not installed"
 )
 
 FLOAT = 1
+KEY = b"0123456789ABCDEF"
 
 
 def model(inputs: Sequence[tuple[str, Sequence[int]]] = (("g:x", (2, 2)),), dtype: int = FLOAT) -> Any:
@@ -51,10 +53,10 @@ def write(folder: Path, content: Any) -> Path:
     return path
 
 
-def refusal(folder: Path, content: Any) -> str:
+def refusal(folder: Path, content: Any, key: bytes | None = None) -> str:
     path = write(folder, content)
     with pytest.raises(StartUpError) as refused:
-        read_signature(path)
+        read_signature(path, key)
     assert f"'{path}'" in str(refused.value)
     return str(refused.value)
 
@@ -155,13 +157,40 @@ def test_file_too_large_for_its_format(tmp_path: Path) -> None:
         read_signature(path)
 
 
-@pytest.mark.parametrize(
-    ("magic", "mode"), [(0x7F3A5ED8, "AES-GCM"), (0x7F3A5ED9, "AES-CBC"), (0x7F3A5EDA, "SM4-CBC")]
-)
-def test_encrypted_files(tmp_path: Path, magic: int, mode: str) -> None:
-    assert f"the file is encrypted with {mode}" in refusal(
-        tmp_path, magic.to_bytes(4, "little") + b"\x10\0\0\0secret"
-    )
+@pytest.mark.parametrize("mode", ["AES-GCM", "AES-CBC"])
+def test_encrypted_files(tmp_path: Path, mode: str) -> None:
+    message = model([("g:x", (-1, 3)), ("g:y", (2,))])
+    plain = read_signature(write(tmp_path, message))
+    path = write(tmp_path, encrypted(message.SerializeToString(), KEY, mode, block_size=64))
+    assert read_signature(path, KEY) == plain
+
+
+@pytest.mark.parametrize("mode", ["AES-GCM", "AES-CBC", "SM4-CBC"])
+def test_encrypted_files_without_a_key(tmp_path: Path, mode: str) -> None:
+    content = encrypted(model().SerializeToString(), KEY, mode)
+    assert f"the file is encrypted with {mode}, but no dec_key was given" in refusal(tmp_path, content)
+
+
+@pytest.mark.parametrize("mode", ["AES-GCM", "AES-CBC"])
+def test_another_key(tmp_path: Path, mode: str) -> None:
+    content = encrypted(model().SerializeToString(), KEY, mode)
+    for i in range(600):  # in AES-CBC the padding is right by chance for some of these keys
+        key = i.to_bytes(16, "big")
+        assert f"encrypted with {mode}, and dec_key does not decrypt it" in refusal(tmp_path, content, key)
+
+
+def test_an_encrypted_file_that_ends_after_a_block(tmp_path: Path) -> None:
+    content = encrypted(model().SerializeToString(), KEY, "AES-GCM", block_size=16)
+    assert "or the file is damaged" in refusal(tmp_path, content[: 16 + 48], KEY)
+
+
+def test_what_is_encrypted_is_no_model(tmp_path: Path) -> None:
+    content = encrypted(b"no model at all", KEY, "AES-GCM")
+    assert "dec_key does not decrypt it to a MindIR model" in refusal(tmp_path, content, KEY)
+
+
+def test_a_plain_file_with_a_key(tmp_path: Path) -> None:
+    assert "the file is not encrypted, but dec_key was given; leave it out" in refusal(tmp_path, model(), KEY)
 
 
 def test_format_of_a_newer_mindspore(tmp_path: Path) -> None:

@@ -29,6 +29,12 @@ import orjson
 from mindspore_serving.errors import ChannelError, FailedRows, Failure, StatusCode
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import (
+    AgentFailed,
+    AgentHello,
+    AgentReady,
+    AgentsAccepted,
+    AgentSettings,
+    AgentsGathered,
     Alive,
     Batch,
     Challenge,
@@ -41,6 +47,7 @@ from mindspore_serving.server.channel.messages import (
     ModelReply,
     Refused,
     Register,
+    Reload,
     Result,
     StartFailed,
     Stop,
@@ -85,7 +92,15 @@ _KINDS: dict[type, int] = {
     Join: 13,
     Welcome: 14,
     Refused: 15,
+    AgentHello: 16,
+    AgentSettings: 17,
+    AgentsGathered: 18,
+    AgentReady: 19,
+    AgentsAccepted: 20,
+    AgentFailed: 21,
+    Reload: 22,
 }
+_TUPLES = {"ips", "device_ids", "device_ips", "without_batch_dim_inputs"}
 _PLAIN_TYPES = {"str": str, "int": int, "bool": bool}
 _TYPES = {number: kind for kind, number in _KINDS.items()}
 _PADDING = bytes(64)
@@ -309,6 +324,8 @@ def _read_control(message_type: type, fields: dict[str, Any]) -> Message:
             ModelInfo(model["key"], tuple(_graph_of(**graph) for graph in model["graphs"]))
             for model in fields["models"]
         )
+    for name in _TUPLES & fields.keys():
+        fields[name] = tuple(fields[name])
     message: Message = message_type(**fields)
     _check_types(message)
     return message

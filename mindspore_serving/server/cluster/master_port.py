@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 
 from mindspore_serving import log
-from mindspore_serving.errors import ChannelError, StartUpError
-from mindspore_serving.server.channel.messages import (
-    Challenge,
-    Exiting,
-    Join,
-    Message,
-    Refused,
-    Result,
-    Stop,
-    Welcome,
-)
-from mindspore_serving.server.cluster.link import ALIVE_EVERY_S, HANDSHAKE_S, ClusterLink
-from mindspore_serving.server.cluster.token import is_proof, listening_ip, new_nonce, proof
+from mindspore_serving.errors import ChannelError
+from mindspore_serving.server.channel.messages import Exiting, Join, Message, Refused, Result, Welcome
+from mindspore_serving.server.cluster.listening_port import AcceptedLink, ListeningPort
+from mindspore_serving.server.cluster.token import is_proof, listening_ip, proof
 from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.servable import RunningServable
 
 _ANY_ADDRESS = ("0.0.0.0", "::", "")
-_MOST_STRANGERS = 256
-"""Connections at a time that have not proved that they know the token."""
 
 
-class WorkerLink(ClusterLink):
+class WorkerLink(AcceptedLink):
     """The master's end of a connection.
 
     Args:
@@ -36,17 +24,20 @@ class WorkerLink(ClusterLink):
     """
 
     def __init__(self, port: MasterPort) -> None:
-        super().__init__()
+        super().__init__(port)
         self.address = ""
         self._member = ""
-        self._port = port
-        self._nonce = new_nonce()
+        self._master = port
         self._servable: RunningServable | None = None
         self._copy: ServableCopy | None = None
-        self._handshake: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
         return f"<cluster worker {self.address or self.peer}>"
+
+    @property
+    def name(self) -> str:
+        """The worker's address."""
+        return self.address
 
     @property
     def identity(self) -> tuple[str, int, str]:
@@ -57,14 +48,6 @@ class WorkerLink(ClusterLink):
     def is_same_member(self, other: WorkerLink) -> bool:
         """Whether both connections are of one start of one worker."""
         return self._member == other._member
-
-    def on_open(self) -> None:
-        """Ask for a proof."""
-        if not self._port.admits(self):
-            self.abort()
-            return
-        self._handshake = asyncio.get_running_loop().call_later(HANDSHAKE_S, self.abort)
-        self.send(Challenge(self._nonce))
 
     def on_message(self, message: Message) -> None:
         """Let the worker in, or hand its results on."""
@@ -81,15 +64,13 @@ class WorkerLink(ClusterLink):
 
     def on_lost(self) -> None:
         """Take the worker out; what it had not answered goes to others."""
-        if self._handshake is not None:
-            self._handshake.cancel()
         if self._copy is not None:
             log.warning("Worker lost, worker address: %s", self.address)
         self._take_out()
-        self._port.forget(self)
+        super().on_lost()
 
     def _join(self, join: Join) -> None:
-        if not is_proof(join.proof, self._port.token, "worker", self._nonce, join.nonce):
+        if not is_proof(join.proof, self._master.token, "worker", self.nonce, join.nonce):
             self._refuse(
                 "the tokens of worker and master differ, check environment variable SERVING_CLUSTER_TOKEN"
             )
@@ -98,7 +79,7 @@ class WorkerLink(ClusterLink):
             raise ChannelError(
                 f"{self!r} offers servable {join.servable!r} version {join.version}, which cannot be"
             )
-        servable = self._port.dispatcher.servable(join.servable, join.version)
+        servable = self._master.dispatcher.servable(join.servable, join.version)
         conflict = servable.conflict(join.methods)
         if conflict:
             self._refuse(conflict)
@@ -107,18 +88,16 @@ class WorkerLink(ClusterLink):
         if ip in _ANY_ADDRESS:
             ip = self.peer.rpartition(":")[0]
         self.address, self._servable, self._member = f"{ip}:{port}", servable, join.member
-        if not self._port.replace(self):
+        if not self._master.replace(self):
             self._refuse(
                 f"another worker is connected as {self.address}, give each a worker_ip and worker_port of its own",
                 final=False,
             )
             return
-        if self._handshake is not None:
-            self._handshake.cancel()
         self.trust()
         label = f"servable {join.servable} version {join.version} worker {self.address}"
         self._copy = ServableCopy(label, join.methods, self.send)
-        self.send(Welcome(proof(self._port.token, "master", self._nonce, join.nonce)))
+        self.send(Welcome(proof(self._master.token, "master", self.nonce, join.nonce)))
         servable.add_copy(self._copy)
         log.info(
             "Register success: worker address: %s, servable: {name:%s, version:%s, method:%s}",
@@ -139,8 +118,8 @@ class WorkerLink(ClusterLink):
             self._servable.remove_copy(copy, left=left)
 
 
-class MasterPort:
-    """Listens for workers, and drops those that fall silent.
+class MasterPort(ListeningPort):
+    """Where workers of other processes and machines join.
 
     Args:
         dispatcher: Where workers that have joined serve.
@@ -160,60 +139,12 @@ class MasterPort:
         tls: ssl.SSLContext | None,
         timeout_s: float,
     ) -> None:
+        super().__init__("Master server", f"{listening_ip(ip, token)}:{port}", token, tls, timeout_s)
         self.dispatcher = dispatcher
-        self.token = token
-        self.address = f"{listening_ip(ip, token)}:{port}"
-        self._tls = tls
-        self._timeout_s = timeout_s
-        self._links: set[WorkerLink] = set()
-        self._server: asyncio.AbstractServer | None = None
-        self._watch: asyncio.Task[None] | None = None
 
-    def __repr__(self) -> str:
-        return f"<MasterPort {self.address} {self._links}>"
-
-    async def start(self) -> None:
-        """Listen.
-
-        Raises:
-            StartUpError: The address cannot be bound.
-        """
-        ip, _, port = self.address.rpartition(":")
-        try:
-            self._server = await asyncio.get_running_loop().create_server(
-                lambda: WorkerLink(self),
-                ip,
-                int(port),
-                ssl=self._tls,
-                ssl_handshake_timeout=None if self._tls is None else HANDSHAKE_S,
-                reuse_port=False,
-            )
-        except OSError as cause:
-            raise StartUpError(
-                f"Serving Error: Master server start failed, create server failed, address {self.address}: {cause}"
-            ) from cause
-        self._watch = asyncio.create_task(self._drop_silent())
-
-    async def stop(self) -> None:
-        """Tell all workers to exit, and stop listening; safe to call twice."""
-        server, self._server = self._server, None
-        if server is None:
-            return
-        server.close()
-        if self._watch is not None:
-            self._watch.cancel()
-        for link in list(self._links):
-            link.send(Stop())
-            link.close()
-
-    def admits(self, link: WorkerLink) -> bool:
-        """Take a new connection, unless too many strangers are connected."""
-        strangers = sum(not other.joined for other in self._links)
-        if strangers >= _MOST_STRANGERS or self._server is None:
-            log.warning("%r is not let in: %s connections have not joined", link, strangers)
-            return False
-        self._links.add(link)
-        return True
+    def make_link(self) -> WorkerLink:
+        """The protocol of a new connection."""
+        return WorkerLink(self)
 
     def replace(self, link: WorkerLink) -> bool:
         """Close an earlier connection of a worker that joins.
@@ -221,22 +152,12 @@ class MasterPort:
         Returns:
             Whether it may join: not if another worker is connected under its address.
         """
-        for other in list(self._links):
-            if other is not link and other.joined and other.identity == link.identity:
+        for other in self.links:
+            if isinstance(other, WorkerLink) and other is not link and other.joined:
+                if other.identity != link.identity:
+                    continue
                 if not link.is_same_member(other):
                     return False
                 log.info("%r registers again", link)
                 other.abort()
         return True
-
-    def forget(self, link: WorkerLink) -> None:
-        """Drop a connection that has ended."""
-        self._links.discard(link)
-
-    async def _drop_silent(self) -> None:
-        while True:
-            await asyncio.sleep(ALIVE_EVERY_S)
-            for link in list(self._links):
-                if link.joined and link.beat() > self._timeout_s:
-                    log.error("Recv Pong Time Out from %s, host address is %s", link.address, self.address)
-                    link.abort()

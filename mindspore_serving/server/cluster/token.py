@@ -47,16 +47,27 @@ def is_proof(given: str, token: str, role: str, master_nonce: str, worker_nonce:
     return hmac.compare_digest(given.encode(), proof(token, role, master_nonce, worker_nonce).encode())
 
 
-def listening_ip(ip: str, token: str) -> str:
-    """Where the master may listen: anywhere with a token, on this machine only without one."""
+def listening_ip(ip: str, token: str, server: str = "master", peers: str = "workers") -> str:
+    """Where a server may listen: anywhere with a token, on this machine only without one.
+
+    Args:
+        ip: What the user asked for.
+        token: Shared token.
+        server: How the warning calls who listens.
+        peers: How it calls those who join.
+    """
     if token or _is_loopback(ip):
         return ip
     log.warning(
-        "Environment variable %s is not set: the master listens on %s instead of %s, and workers of this machine only "
-        "can reach it. Set the same token for the master and its workers to use other machines.",
+        "Environment variable %s is not set: the %s listens on %s instead of %s, and %s of this machine only can reach "
+        "it. Set the same token for the %s and its %s to use other machines.",
         TOKEN_VARIABLE,
+        server,
         _LOOPBACK,
         ip,
+        peers,
+        server,
+        peers,
     )
     return _LOOPBACK
 

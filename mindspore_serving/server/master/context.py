@@ -45,14 +45,28 @@ def worker_timeout_s(environment: Mapping[str, str] = os.environ) -> float:
     Raises:
         InvalidParameter: It is no number, or below 2.
     """
-    text = environment.get(WORKER_TIMEOUT_VARIABLE) or str(DEFAULT_WORKER_TIMEOUT_S)
+    return seconds_from(WORKER_TIMEOUT_VARIABLE, DEFAULT_WORKER_TIMEOUT_S, 2, environment)
+
+
+def seconds_from(variable: str, default_s: float, least_s: float, environment: Mapping[str, str]) -> float:
+    """A time that an environment variable may set.
+
+    Args:
+        variable: Its name.
+        default_s: What holds where it is not set.
+        least_s: The least that it may be set to.
+        environment: Where to look.
+
+    Raises:
+        InvalidParameter: It is no number, or below `least_s`.
+    """
+    text = environment.get(variable) or str(default_s)
     try:
         seconds = float(text)
     except ValueError:
-        seconds = 0.0
-    if not 2 <= seconds < float("inf"):
+        seconds = -1.0
+    if not least_s <= seconds < float("inf"):
         raise InvalidParameter(
-            f"Environment variable {WORKER_TIMEOUT_VARIABLE} should be a number of seconds, at least 2, "
-            f"but got {text!r}"
+            f"Environment variable {variable} should be a number of seconds, at least {least_s:g}, but got {text!r}"
         )
     return seconds

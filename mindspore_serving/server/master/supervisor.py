@@ -42,11 +42,10 @@ from mindspore_serving.server.master.request import Reply
 from mindspore_serving.server.master.servable import RunningServable
 from mindspore_serving.server.master.waiting import wait_for_event
 from mindspore_serving.server.master.worker_link import ChannelServer, WorkerLink
-from mindspore_serving.server.master.worker_process import WorkerPlan, WorkerProcess
+from mindspore_serving.server.master.worker_process import START_TIMEOUT_S, WorkerPlan, WorkerProcess
 from mindspore_serving.signature import CALL_PREFIX, ModelInfo
 
 RESTART_DELAY_S = 1.0
-START_TIMEOUT_S = 1800.0
 STOP_GRACE_S = 5.0
 _START_POLL_S = 0.05
 _WATCH_POLL_S = 1.0
@@ -171,12 +170,14 @@ class Supervisor:
         self._workers += workers
         for worker in workers:
             self._spawn(worker, append_log=False)
+        limits = [plan.start_timeout_s for plan in plans]
+        limit = None if None in limits else max(filter(None, limits), default=START_TIMEOUT_S)
         try:
-            await asyncio.wait_for(self._all_ready(workers, say), START_TIMEOUT_S)
+            await asyncio.wait_for(self._all_ready(workers, say), limit)
         except asyncio.TimeoutError as cause:
             late = [worker.plan.label for worker in workers if worker.status is WorkerStatus.STARTING]
             raise StartUpError(
-                f"Fail to start workers: {', '.join(late)} not ready after {START_TIMEOUT_S:.0f} s"
+                f"Fail to start workers: {', '.join(late)} not ready after {limit:.0f} s"
             ) from cause
 
     def _is_needed(self, plan: WorkerPlan) -> bool:
@@ -313,7 +314,12 @@ class Supervisor:
         if copy is not None:
             # A copy that is lost while it runs a suspect is not to blame, whatever it has served.
             worker.served = copy.answered_without_error or copy.exclusive
-            worker.returns = worker.served and worker.status is WorkerStatus.READY and not self._stopping
+            worker.returns = (
+                worker.served
+                and worker.status is WorkerStatus.READY
+                and worker.plan.agents is None
+                and not self._stopping
+            )
             left = worker.status is WorkerStatus.EXITED
             self._servable(worker.plan).remove_copy(copy, returns=worker.returns, left=left)
 
@@ -410,6 +416,10 @@ class Supervisor:
     async def _revive(self, worker: SupervisedWorker) -> bool:
         """Start a dead worker again where that makes sense; returns whether it is ready."""
         if worker.status is not WorkerStatus.DEAD:
+            return False
+        if worker.plan.agents is not None:
+            log.error("%s died, and its agents with it; it is not started again", worker.plan.label)
+            worker.move(WorkerStatus.FAILED)
             return False
         if not worker.served:
             log.error("%s died before it served anything; it is not started again", worker.plan.label)

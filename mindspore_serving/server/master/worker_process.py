@@ -22,7 +22,25 @@ _FIRST_CALL_SLOT = MAX_SLOTS + WAITING_SLOTS
 CALL_SLOTS = 4
 """Calls of models under way per worker that has none of its own."""
 LOG_DIRECTORY = "serving_logs"
-_SCRIPT = Path(__file__).resolve().parents[1] / "worker" / "start_worker.py"
+START_TIMEOUT_S = 1800.0
+_SERVER = Path(__file__).resolve().parents[1]
+_SCRIPT = _SERVER / "worker" / "start_worker.py"
+_DISTRIBUTED_SCRIPT = _SERVER / "distributed" / "start_distributed_worker.py"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentsPlan:
+    """Where a distributed worker finds the agents that hold its model.
+
+    Attributes:
+        rank_table: Path of the rank table.
+        address: `ip:port` on which agents join.
+        wait_s: Seconds to wait for them; 0 for without limit.
+    """
+
+    rank_table: str
+    address: str
+    wait_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +59,7 @@ class WorkerPlan:
         enable_lite: Whether MindSpore Lite runs its models.
         dec_key: Key of encrypted models; None for plain ones.
         dec_mode: `AES-GCM` or `AES-CBC`.
+        agents: Who holds its model; None for a worker that loads models itself.
     """
 
     servable_directory: str
@@ -54,6 +73,14 @@ class WorkerPlan:
     enable_lite: bool = False
     dec_key: bytes | None = field(default=None, repr=False)
     dec_mode: str = "AES-GCM"
+    agents: AgentsPlan | None = None
+
+    @property
+    def start_timeout_s(self) -> float | None:
+        """Seconds after which it should be ready; None where the user wants to wait without limit."""
+        if self.agents is None:
+            return START_TIMEOUT_S
+        return START_TIMEOUT_S + self.agents.wait_s if self.agents.wait_s else None
 
     @property
     def slots(self) -> int:
@@ -126,6 +153,12 @@ class WorkerProcess:
             arguments.append("--serves_calls")
         if plan.enable_lite:
             arguments.append("--enable_lite")
+        if plan.agents is not None:
+            arguments += [
+                f"--rank_table={plan.agents.rank_table}",
+                f"--distributed_address={plan.agents.address}",
+                f"--wait_agents={plan.agents.wait_s}",
+            ]
         if self.memory is not None:
             arguments.append(f"--memory_fd={self.memory.fd}")
         try:
@@ -199,7 +232,11 @@ class WorkerProcess:
                 inherited.append(pipe)
                 arguments = [*arguments, f"--key_fd={pipe}", f"--dec_mode={self.plan.dec_mode}"]
             return subprocess.Popen(
-                [sys.executable, str(_SCRIPT), *arguments],
+                [
+                    sys.executable,
+                    str(_SCRIPT if self.plan.agents is None else _DISTRIBUTED_SCRIPT),
+                    *arguments,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

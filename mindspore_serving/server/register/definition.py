@@ -13,18 +13,35 @@ from mindspore_serving.server.register.method_source import StageCall
 
 
 @dataclass(frozen=True, slots=True)
+class Sharding:
+    """How a model is cut into parts that run together.
+
+    Attributes:
+        rank_size: Number of parts, at least 1.
+        stage_size: Number of pipeline stages, at least 1; the first `rank_size / stage_size` ranks are stage 0.
+        enable_pipeline_infer: Whether up to `stage_size` batches may be under way at a time.
+    """
+
+    rank_size: int
+    stage_size: int
+    enable_pipeline_infer: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ModelDeclaration:
     """One declared model.
 
     Attributes:
-        key: File names joined with `;`.
-        files: File names in the version directory, one per subgraph.
+        key: File names joined with `;`; for a sharded model, the servable's name.
+        files: File names in the version directory, one per subgraph; none for a sharded model, whose subgraphs are
+            known once its parts are loaded.
         model_format: `mindir`, `mindir_lite` or `om`.
         with_batch_dim: Whether the first dimension of inputs and outputs is the batch.
         without_batch_dim_inputs: Inputs without a batch dimension although `with_batch_dim` is set.
         context: Threads and device options.
         config_file: Configuration for the backend, absolute; None for none.
         max_batch_size: Largest batch for a file with a dynamic first dimension.
+        sharding: How the model is cut into parts; None for a model that is loaded as a whole.
     """
 
     key: str
@@ -35,6 +52,7 @@ class ModelDeclaration:
     context: Context
     config_file: str | None
     max_batch_size: int
+    sharding: Sharding | None = None
 
 
 class StageKind(Enum):
@@ -159,8 +177,10 @@ class ServableDefinition:
         """Add a declared model.
 
         Raises:
-            RegistrationError: The model, or one of its files, is declared already.
+            RegistrationError: The model, or one of its files, is declared already; or the servable has a sharded model
+                besides another one.
         """
+        self._check_only_sharded(model)
         if model.key in self.models:
             raise RegistrationError(
                 f"Raise failed: Declare model [{model.key}] failed, the same model has already been declared"
@@ -172,6 +192,18 @@ class ServableDefinition:
                     f"Raise failed: Declare model [{model.key}] failed, model file '{file}' has already been used"
                 )
         self.models[model.key] = model
+
+    def _check_only_sharded(self, model: ModelDeclaration) -> None:
+        has_sharded = any(other.sharding is not None for other in self.models.values())
+        problem = ""
+        if model.sharding is None and has_sharded:
+            problem = "Declare model failed, servable has already been declared as distributed servable"
+        elif model.sharding is not None and has_sharded:
+            problem = "Declare distributed model failed, servable is repeatedly been declared as distributed servable"
+        elif model.sharding is not None and self.models:
+            problem = "Declare distributed model failed, servable has already been declared as local servable"
+        if problem:
+            raise RegistrationError(f"Raise failed: {problem}")
 
     def add_method(self, method: MethodDefinition) -> None:
         """Add a traced method.
@@ -223,14 +255,16 @@ class ServableDefinition:
     ) -> None:
         """Check that a subgraph exists, and has the same number of inputs and outputs wherever it is used.
 
+        How many subgraphs a sharded model has is not known yet, and not checked.
+
         Raises:
             RegistrationError: It does not, or has not.
         """
-        files = self.models[key].files
-        if subgraph >= len(files):
+        model = self.models[key]
+        if model.sharding is None and subgraph >= len(model.files):
             raise RegistrationError(
                 f"Check failed in method '{method}', the model {key} does not have subgraph of index {subgraph}, the "
-                f"subgraph count of the model is {len(files)}"
+                f"subgraph count of the model is {len(model.files)}"
             )
         inputs, outputs = self._model_arity.setdefault((key, subgraph), (inputs_count, outputs_count))
         which = f"{key}, subgraph: {subgraph}" if subgraph else key

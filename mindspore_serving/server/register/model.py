@@ -26,7 +26,10 @@ _FORMATS = {"om": "om", "mindir": "mindir", "mindir_opt": "mindir_lite", "mindir
 
 Instances: TypeAlias = Sequence[Sequence[Any]]
 Runtime: TypeAlias = Callable[[str, Instances, int], list[tuple[Any, ...]]]
-"""Runs instances on a model: (model key, instances, subgraph) to the outputs of each instance."""
+"""Runs instances on a model: (model key, instances, subgraph) to the outputs of each instance.
+
+For a sharded model it checks the subgraph, with `check_subgraph`, as only the loaded model knows how many there are.
+"""
 
 _runtime: Runtime | None = None
 
@@ -35,6 +38,22 @@ def set_runtime(runtime: Runtime | None) -> None:
     """Connect `Model.call` to the loaded models of this process."""
     global _runtime
     _runtime = runtime
+
+
+def check_subgraph(subgraph: object, count: int) -> None:
+    """Check the number of a subgraph that is to be called.
+
+    Args:
+        subgraph: What the caller gave.
+        count: How many subgraphs the model has.
+
+    Raises:
+        ModelError: There is no such subgraph.
+    """
+    if type(subgraph) is not int or not 0 <= subgraph < count:
+        raise ModelError(
+            f"The model does not have subgraph of index {subgraph}, the subgraph count of the model is {count}"
+        )
 
 
 class Model:
@@ -65,12 +84,14 @@ class Model:
             RuntimeError: The inputs do not fit the model, or the model failed; the text says why. If one of several
                 instances fails, the call fails.
         """
-        label = f"Model({self.model_key}, subgraph={subgraph}).call()"
-        plain = f"Model({self.model_key}).call()" if subgraph == 0 else label
+        whole = type(subgraph) is int and subgraph == 0
+        plain = f"Model({self.model_key}).call()"
+        if not whole:
+            plain = f"Model({self.model_key}, subgraph={subgraph}).call()"
         single = not (len(args) == 1 and isinstance(args[0], (list, tuple)))
         instances = [args] if single else _check_instances(args[0], plain)
         if single and not args:
-            shown = plain if subgraph == 0 else f"Model({self.model_key} ,subgraph={subgraph}).call()"
+            shown = plain if whole else f"Model({self.model_key} ,subgraph={subgraph}).call()"
             raise ModelError(
                 f"{shown} failed: no inputs provided, the inputs can be call(x1, x2) for single instance or "
                 "call([[x1, x2], [x1, x2]]) for multi instances."
@@ -81,13 +102,10 @@ class Model:
                 f"{plain} failed: the model is not declared, ensure that interface 'declare_model' can take effect "
                 "when importing servable_config.py by the serving server"
             )
-        files = definition.models[self.model_key].files
-        if type(subgraph) is not int or not 0 <= subgraph < len(files):
-            raise ModelError(
-                f"{label} failed: The model does not have subgraph of index {subgraph}, the subgraph count of the "
-                f"model is {len(files)}"
-            )
+        declared = definition.models[self.model_key]
         try:
+            if declared.sharding is None:
+                check_subgraph(subgraph, len(declared.files))
             outputs = _runtime(self.model_key, instances, subgraph)
         except RuntimeError as cause:
             raise ModelError(f"{plain} failed: {cause}") from cause
@@ -152,7 +170,7 @@ def declare_model(
         files=files,
         model_format=_FORMATS[model_format.lower()],
         with_batch_dim=with_batch_dim,
-        without_batch_dim_inputs=_check_without_batch_dim(without_batch_dim_inputs),
+        without_batch_dim_inputs=check_without_batch_dim_inputs(without_batch_dim_inputs),
         context=_context_of(context, options),
         config_file=_config_path(config_file, definition.directory),
         max_batch_size=max_batch_size,
@@ -201,7 +219,18 @@ def _acl_options(options: Mapping[str, str]) -> AclOptions:
     return AclOptions(**options)
 
 
-def _check_without_batch_dim(indices: int | Sequence[int] | None) -> tuple[int, ...]:
+def check_without_batch_dim_inputs(indices: int | Sequence[int] | None) -> tuple[int, ...]:
+    """Check the parameter `without_batch_dim_inputs` of a declaration.
+
+    Args:
+        indices: What the caller gave; None, and what is false but 0, for none.
+
+    Returns:
+        The indices.
+
+    Raises:
+        InvalidParameter: They are no numbers from 0 on, or one is there twice.
+    """
     # 0 is the index of an input; other false values mean that there is none.
     if not indices and (indices != 0 or isinstance(indices, bool)):
         return ()

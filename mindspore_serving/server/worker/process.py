@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
@@ -35,7 +35,7 @@ from mindspore_serving.server.channel.messages import (
 from mindspore_serving.server.key_pipe import read_key
 from mindspore_serving.server.process_tree import kill_children
 from mindspore_serving.server.register.definition import StageKind
-from mindspore_serving.server.register.model import Instances, Runtime, set_runtime
+from mindspore_serving.server.register.model import Instances, Runtime, check_subgraph, set_runtime
 from mindspore_serving.server.register.pipeline import set_method_runtime
 from mindspore_serving.server.worker.connection import Connection
 from mindspore_serving.server.worker.engine import Engine
@@ -56,11 +56,13 @@ _ANSWER_S = 60.0
 _ALIVE_EVERY_S = 1.0
 
 
-def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line that the main process gave this worker."""
-    parser = argparse.ArgumentParser(
-        prog="start_worker.py", description="Started by the main process, not by hand."
-    )
+def argument_parser(script: str) -> argparse.ArgumentParser:
+    """What reads the command line that the main process gives a worker.
+
+    Args:
+        script: Name of the start script.
+    """
+    parser = argparse.ArgumentParser(prog=script, description="Started by the main process, not by hand.")
     parser.add_argument(
         "--servable_directory", required=True, help="directory that holds the servable's folder"
     )
@@ -86,7 +88,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--key_fd", type=int, default=-1, help="pipe with the key of encrypted models")
     parser.add_argument("--dec_mode", default="AES-GCM", help="AES-GCM or AES-CBC")
     parser.add_argument("--memory_fd", type=int, default=-1, help="descriptor of the shared memory")
-    return parser.parse_args(arguments)
+    return parser
 
 
 class Worker:
@@ -100,7 +102,7 @@ class Worker:
         self._number: int = arguments.worker
         self._parent: int = arguments.parent
         self._master_path = Path(arguments.master_address.removeprefix("unix:")).absolute()
-        self._place = ServablePlace(
+        self.place = ServablePlace(
             directory=arguments.servable_directory,
             name=arguments.servable_name,
             version=arguments.version_number,
@@ -112,7 +114,7 @@ class Worker:
             dec_mode=arguments.dec_mode,
         )
         memory = SharedMemory(arguments.memory_fd, arguments.slots) if arguments.memory_fd >= 0 else None
-        own_path = worker_socket(self._place.name, self._place.version, arguments.place, os.getpid())
+        own_path = worker_socket(self.place.name, self.place.version, arguments.place, os.getpid())
         self._connection = Connection(arguments.master_address, memory, own_path)
         self._own_path = Path(own_path).absolute()
         self._serves_calls: bool = arguments.serves_calls
@@ -131,9 +133,9 @@ class Worker:
         watch = threading.Thread(target=self._watch_parent, name="parent watch", daemon=True)
         watch.start()
         try:
-            servable = self._load()
+            servable = self.load()
         except ServingError as error:
-            log.error("Cannot load servable %s: %s", self._place.name, error, exc_info=True)
+            log.error("Cannot load servable %s: %s", self.place.name, error, exc_info=True)
             self._connection.send(StartFailed(self._number, str(error)))
             return EXIT_START_FAILED
         try:
@@ -149,7 +151,7 @@ class Worker:
         # Until here a signal ends the process at once, whatever the servable is importing or loading.
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGTERM, self._on_signal)
-        place = self._place
+        place = self.place
         calls = call_methods(servable.runners) if self._serves_calls else []
         methods = [*servable.definition.methods.values(), *(definition for definition, _ in calls)]
         pipelines = list(servable.definition.pipelines.values())
@@ -162,8 +164,11 @@ class Worker:
         kinds = {stage.kind for method in own for stage in method.stages}
         self._connection.own_instances = kinds != {StageKind.MODEL}
         separate = self._calls is not None or (self._connection.own_instances and StageKind.MODEL in kinds)
-        if separate:
-            threading.Thread(target=self._run_models, args=(engine,), name="models", daemon=True).start()
+        threads = servable.concurrency or int(separate)
+        for number in range(threads):
+            threading.Thread(
+                target=self._run_models, args=(engine,), name=f"models {number}", daemon=True
+            ).start()
         gc.collect()
         gc.freeze()  # what is loaded by now stays, and need not be looked at by later collections
         offered = [method for method in servable.methods if not (self._calls and method.only_models)]
@@ -182,14 +187,21 @@ class Worker:
             flush=True,
         )
         engine.start()
-        self._loop(engine, separate)
+        may_run_models = not servable.concurrency and self._calls is None
+        self._loop(engine, may_run_models, threads > 0)
         engine.stop()
         self._connection.send(Exiting())
         self._connection.finish(_FINISH_S)
         return EXIT_OK
 
-    def _loop(self, engine: Engine, separate: bool) -> None:
-        """Take batches and run them, until told to stop."""
+    def _loop(self, engine: Engine, may_run_models: bool, separate: bool) -> None:
+        """Take batches and run them, until told to stop.
+
+        Args:
+            engine: Runs them.
+            may_run_models: Whether models may run on this thread.
+            separate: Whether there are other threads for them.
+        """
         busy = False
         while True:
             self._read(0 if busy else _IDLE_POLL_S)
@@ -198,13 +210,13 @@ class Worker:
             engine.collect()
             engine.run_function_step()
             busy = engine.has_function_work
-            if not separate or (self._calls is None and engine.models_are_quick and not busy):
+            if not separate or (may_run_models and engine.models_are_quick and not busy):
                 engine.run_model_step()
                 engine.collect()
                 busy = engine.has_function_work or engine.has_model_work
             elif engine.has_model_work:
                 with self._model_work:
-                    self._model_work.notify()
+                    self._model_work.notify_all()
 
     def _read(self, timeout_s: float) -> None:
         """Act on what the main process has sent; waits for something if nothing is there."""
@@ -221,21 +233,26 @@ class Worker:
             elif isinstance(message, Stop):
                 self._stop()
 
-    def _load(self) -> LoadedServable:
+    def load(self) -> LoadedServable:
         """Import the servable and load its models, or stand-ins for those that other workers hold.
 
         Raises:
             ServingError: That cannot be done.
         """
         if self._calls is None:
-            return load_servable(self._place)
+            return load_servable(self.place)
         self._connection.send(WantModels(self._number))
         deadline = time.monotonic() + _ANSWER_S
         while self._held_models is None:
             if time.monotonic() > deadline:
                 raise ChannelError(f"The main process has not told the models within {_ANSWER_S:.0f} s")
             self._read(_IDLE_POLL_S)
-        return load_servable(self._place, remote_models(self._held_models, self._calls))
+        return load_servable(self.place, remote_models(self._held_models, self._calls))
+
+    def end(self) -> None:
+        """Stop serving; may be called from any thread and from signal handlers."""
+        self._stop()
+        self._connection.wake()
 
     def _stop(self) -> None:
         self._stopping = True
@@ -258,8 +275,7 @@ class Worker:
                 self._model_work.wait_for(lambda: engine.has_model_work)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
-        self._stop()
-        self._connection.wake()
+        self.end()
 
     def _watch_parent(self) -> None:
         """Tell the main process that this one runs, and end this process when that one is gone.
@@ -284,17 +300,31 @@ class Worker:
 
 def _runtime_of(servable: LoadedServable) -> Runtime:
     def run(key: str, instances: Instances, subgraph: int) -> list[tuple[object, ...]]:
+        check_subgraph(subgraph, len(servable.runners[key]))
         return servable.runners[key][subgraph].call(instances)
 
     return run
 
 
-def main() -> int:
-    """Run a worker with the arguments of this process; returns the exit code."""
-    arguments = parse_arguments(sys.argv[1:])
-    script = "start_extra_worker.py" if arguments.device_ids_empty else "start_worker.py"
+def run_worker(script: str, make: Callable[[], Worker]) -> int:
+    """Run a worker with the arguments of this process.
+
+    Args:
+        script: What tools that list processes show before the arguments.
+        make: Makes the worker.
+
+    Returns:
+        The exit code.
+    """
     setproctitle.setproctitle(" ".join([script, *sys.argv[1:]]))
     try:
-        return Worker(arguments).run()
+        return make().run()
     finally:
         kill_children(os.getpid())
+
+
+def main() -> int:
+    """Run a worker with the arguments of this process; returns the exit code."""
+    arguments = argument_parser("start_worker.py").parse_args()
+    script = "start_extra_worker.py" if arguments.device_ids_empty else "start_worker.py"
+    return run_worker(script, lambda: Worker(arguments))

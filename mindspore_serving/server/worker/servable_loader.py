@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 import types
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from mindspore_serving.server.register.definition import (
 )
 from mindspore_serving.server.register.registry import open_definition
 from mindspore_serving.server.worker.backend import backend_for
-from mindspore_serving.server.worker.backend.contract import LoadRequest
+from mindspore_serving.server.worker.backend.contract import ConcurrentGraph, LoadRequest
 from mindspore_serving.server.worker.model_runner import GraphRunner, ModelRunner
 from mindspore_serving.signature import MethodSignature
 
@@ -70,11 +71,14 @@ class LoadedServable:
         definition: What its servable_config.py declares.
         runners: Graphs of each model by key, one per file.
         methods: What clients may call.
+        concurrency: Model runs that may be under way at a time, each on a thread of its own; 0 where models run one at
+            a time, on the main thread or beside it.
     """
 
     definition: ServableDefinition
     runners: Mapping[str, Sequence[GraphRunner]]
     methods: tuple[MethodSignature, ...]
+    concurrency: int = 0
 
 
 def import_servable_config(place: ServablePlace) -> ServableDefinition:
@@ -135,8 +139,13 @@ def load_servable(
         StartUpError: Something cannot be imported or loaded, or does not fit together.
     """
     definition = import_servable_config(place)
+    if any(model.sharding is not None for model in definition.models.values()):
+        raise StartUpError(
+            f"Servable '{place.name}' is registered as distributed servable, start it with "
+            "mindspore_serving.server.distributed.start_servable"
+        )
     if held_elsewhere is not None:
-        return LoadedServable(definition, held_elsewhere, _signatures(definition, held_elsewhere))
+        return fitted_servable(definition, held_elsewhere)
     if definition.models and not place.has_device and place.device_type != "cpu":
         raise StartUpError(
             f"Servable '{place.name}' has models declared by declare_model, but parameter 'device_ids' of "
@@ -145,15 +154,39 @@ def load_servable(
         )
     version_folder = _version_folder(place) if definition.models else place.folder
     runners = {key: _load_model(place, version_folder, model) for key, model in definition.models.items()}
+    return fitted_servable(definition, runners, _concurrency(runners))
+
+
+def _concurrency(runners: Mapping[str, Sequence[ModelRunner]]) -> int:
+    """How many threads run models: several where all graphs can run at the same time, else 0."""
+    graphs = [runner.graph for of_one_model in runners.values() for runner in of_one_model]
+    if len(graphs) < 2 or not all(isinstance(graph, ConcurrentGraph) for graph in graphs):
+        return 0
+    return min(len(graphs), len(os.sched_getaffinity(0)))
+
+
+def fitted_servable(
+    definition: ServableDefinition, runners: Mapping[str, Sequence[GraphRunner]], concurrency: int = 0
+) -> LoadedServable:
+    """Put a servable and its models together.
+
+    Args:
+        definition: What its servable_config.py declares.
+        runners: Graphs of each model by key.
+        concurrency: Model runs that may be under way at a time; see `LoadedServable`.
+
+    Raises:
+        StartUpError: A method takes a model for something else than it is.
+    """
     for (key, subgraph), (inputs, outputs) in definition.model_arity.items():
+        if subgraph >= len(runners[key]):
+            raise StartUpError(
+                f"Raise failed: The model {key} does not have subgraph of index {subgraph}, the subgraph count of the "
+                f"model is {len(runners[key])}"
+            )
         _check_arity(key, subgraph, runners[key][subgraph], inputs, outputs)
-    return LoadedServable(definition, runners, _signatures(definition, runners))
-
-
-def _signatures(
-    definition: ServableDefinition, runners: Mapping[str, Sequence[GraphRunner]]
-) -> tuple[MethodSignature, ...]:
-    return tuple(_signature_of(method, runners) for method in definition.exposed)
+    methods = tuple(_signature_of(method, runners) for method in definition.exposed)
+    return LoadedServable(definition, runners, methods, concurrency)
 
 
 def _version_folder(place: ServablePlace) -> Path:
@@ -177,6 +210,11 @@ def _is_version(child: Path) -> bool:
 
 def _load_model(place: ServablePlace, folder: Path, model: ModelDeclaration) -> list[ModelRunner]:
     runners: list[ModelRunner] = []
+    if place.enable_lite and len(model.files) > 1:
+        raise StartUpError(
+            "Load model from file failed, Multi subgraph is not support when the backend is lite, "
+            f"model files: {', '.join(model.files)}"
+        )
     for i, file in enumerate(model.files):
         try:
             runners.append(_load_graph(place, folder / file, model))
@@ -218,7 +256,7 @@ def _load_graph(place: ServablePlace, path: Path, model: ModelDeclaration) -> Mo
     return ModelRunner(graph, model.with_batch_dim, model.without_batch_dim_inputs, model.max_batch_size)
 
 
-def _check_arity(key: str, subgraph: int, runner: ModelRunner, inputs: int, outputs: int) -> None:
+def _check_arity(key: str, subgraph: int, runner: GraphRunner, inputs: int, outputs: int) -> None:
     for what, registered, defined in (
         ("inputs", inputs, len(runner.inputs)),
         ("outputs", outputs, runner.outputs_count),

@@ -19,13 +19,14 @@ def backend_for(model_format: str, enable_lite: bool) -> Backend:
     Raises:
         StartUpError: No backend runs the format.
     """
-    if backend_name() == "stub":
+    name = backend_name()
+    if name == "stub":
         return _backend("stub")
     if model_format == "om":
         raise StartUpError(
             "Models of format OM cannot be run, expected MindIR or MindIR_Lite: export the model as MindIR"
         )
-    return _backend("lite" if enable_lite or model_format == "mindir_lite" else "mindspore")
+    return _backend("lite" if enable_lite or name == "lite" or model_format == "mindir_lite" else "mindspore")
 
 
 @functools.cache
@@ -46,6 +47,10 @@ def create_backend(name: str) -> Backend:
         from mindspore_serving.server.worker.backend.mindspore_backend import MindSporeBackend
 
         return MindSporeBackend()
+    if name == "lite":
+        from mindspore_serving.server.worker.backend.lite_backend import LiteBackend
+
+        return LiteBackend()
     if name == "stub":
         from mindspore_serving.server.worker.backend.stub_backend import StubBackend
 

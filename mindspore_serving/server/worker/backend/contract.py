@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from mindspore_serving.signature import GraphSignature
 from mindspore_serving.tensor import Array
@@ -28,6 +28,8 @@ class LoadRequest:
         thread_affinity_core_list: CPU cores for these threads; empty means any.
         enable_parallel: 1 or 0 for operators side by side or not; -1 leaves it to the backend.
         config_file: Configuration for the backend, absolute; None for none.
+        sharded: Whether the graph talks with those of other ranks while it runs. It must then run when they run, and
+            never by itself, to repair itself for example.
         dec_key: Key of an encrypted file; None for a plain one.
         dec_mode: `AES-GCM` or `AES-CBC`.
     """
@@ -44,6 +46,7 @@ class LoadRequest:
     enable_parallel: int = -1
     model_format: str = "mindir"
     config_file: str | None = None
+    sharded: bool = False
     dec_key: bytes | None = field(default=None, repr=False)
     dec_mode: str = "AES-GCM"
 
@@ -58,14 +61,15 @@ class LoadedGraph(Protocol):
 
     @property
     def dynamic_batch(self) -> bool:
-        """Whether the batch is dynamic: any number of rows from 1 to `max_batch_size`."""
+        """Whether any number of rows runs, from 1 to the signature's, or where that has -1 to `max_batch_size`."""
         ...
 
     def predict(self, arrays: Sequence[Array]) -> list[Array]:
         """Run the model once. Any thread may call; calls run one after the other.
 
         Args:
-            arrays: One per input, with the signature's dtype and shape.
+            arrays: One per input, with the signature's dtype and shape. With a dynamic batch there may be fewer rows,
+                also where the signature has a number.
 
         Returns:
             One C-contiguous array per output. They stay as they are, whatever is run later and whatever becomes of
@@ -79,6 +83,16 @@ class LoadedGraph(Protocol):
 
     def close(self) -> None:
         """Unload the model; safe to call twice. `predict` raises ModelError from then on."""
+        ...
+
+
+@runtime_checkable
+class ConcurrentGraph(LoadedGraph, Protocol):
+    """A graph that runs at the same time as other graphs of the process, each called from a thread of its own."""
+
+    @property
+    def concurrent(self) -> Literal[True]:
+        """Tells these graphs from others, which must not be called while another one runs, or gain nothing by it."""
         ...
 
 

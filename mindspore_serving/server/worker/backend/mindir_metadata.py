@@ -18,6 +18,7 @@ from google.protobuf.runtime_version import VersionError
 
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.device import find_mindspore
+from mindspore_serving.server.worker.backend.encrypted_model import WrongKey, decrypt, mode_of
 from mindspore_serving.signature import GraphSignature
 from mindspore_serving.tensor import DataType, TensorSpec
 
@@ -25,12 +26,6 @@ _SCHEMA_MODULE = "mindspore.train.mind_ir_pb2"
 
 # protobuf takes no message of this size or more. MindSpore keeps the parameters of larger models in files of their own.
 _SIZE_LIMIT = 2**31
-
-_ENCRYPTED = {
-    (0x7F3A5ED8).to_bytes(4, "little"): "AES-GCM",
-    (0x7F3A5ED9).to_bytes(4, "little"): "AES-CBC",
-    (0x7F3A5EDA).to_bytes(4, "little"): "SM4-CBC",
-}
 
 _DATA_TYPES = {
     "BOOL": DataType.BOOL,
@@ -49,22 +44,24 @@ _DATA_TYPES = {
 }
 
 
-def read_signature(path: Path) -> GraphSignature:
+def read_signature(path: Path, dec_key: bytes | None = None) -> GraphSignature:
     """Read names, data types and shapes of the inputs and outputs of a MindIR file.
 
     Args:
         path: The file.
+        dec_key: Key of an encrypted file, which is decrypted in memory; None for a plain one.
 
     Returns:
         The signature. Several outputs that the model returns nested stand one after the other.
 
     Raises:
-        StartUpError: The file cannot be read, is no plain MindIR file, is newer than the installed MindSpore, or has
-            an input or output that cannot be served; names the file, what was found and what was expected.
+        StartUpError: The file cannot be read, is no MindIR file, is encrypted although there is no key or the other
+            way round, is not decrypted by the key, is newer than the installed MindSpore, or has an input or output
+            that cannot be served; names the file, what was found and what was expected.
     """
     schema = mindir_schema()
     try:
-        model = _parse(_read(path), schema)
+        model = _decrypt_and_parse(_read(path), dec_key, schema)
         _check_version(model, schema)
         inputs = tuple(_input_specs(model.graph.input, schema))
         outputs = tuple(_output_specs(model.graph.output, schema))
@@ -113,12 +110,26 @@ def _read(path: Path) -> bytes:
         raise StartUpError(f"the file cannot be read: {cause.strerror}") from cause
     if not content:
         raise StartUpError("the file is empty, expected a MindIR model")
-    if content[:4] in _ENCRYPTED:
-        raise StartUpError(
-            f"the file is encrypted with {_ENCRYPTED[content[:4]]}, encrypted models are not supported yet, expected a "
-            "plain MindIR model"
-        )
     return content
+
+
+def _decrypt_and_parse(content: bytes, dec_key: bytes | None, schema: Any) -> Any:
+    mode = mode_of(content)
+    if mode is None:
+        if dec_key is not None:
+            raise StartUpError(
+                "the file is not encrypted, but dec_key was given; leave it out for plain models"
+            )
+        return _parse(content, schema)
+    if dec_key is None:
+        raise StartUpError(
+            f"the file is encrypted with {mode}, but no dec_key was given, expected its enc_key"
+        )
+    plain = decrypt(content, dec_key)
+    try:
+        return _parse(plain, schema)
+    except (DecodeError, StartUpError) as cause:
+        raise WrongKey(mode) from cause
 
 
 def _parse(content: bytes, schema: Any) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 from mindspore_serving import log
 from mindspore_serving.errors import ModelError, StartUpError
 from mindspore_serving.server.worker.backend.contract import LoadRequest
+from mindspore_serving.server.worker.backend.encrypted_model import mode_of_file
 from mindspore_serving.server.worker.backend.exclusive_turn import TURN
 from mindspore_serving.server.worker.backend.input_check import InputCheck
 from mindspore_serving.server.worker.backend.mindir_metadata import read_signature
@@ -40,11 +41,11 @@ class MindSporeBackend:
         """Load a model, compile it, and run it once.
 
         Raises:
-            StartUpError: The file or its shapes cannot be served, or MindSpore cannot load or run the model.
+            StartUpError: The file or its shapes cannot be served, its key is not right, or MindSpore cannot load or
+                run the model.
         """
-        if request.dec_key is not None:
-            raise StartUpError(f"Model file '{request.path}': encrypted models are not supported yet")
-        signature = read_signature(request.path)
+        signature = read_signature(request.path, request.dec_key)
+        _warn_of_other_mode(request)
         _check_dynamic_inputs(signature, request)
         with TURN, threads_on_cores(request.thread_affinity_core_list):
             mindspore = start_mindspore(request)
@@ -68,7 +69,9 @@ class MindSporeGraph:
         self.dynamic_batch = any(_varies(spec) for spec in signature.inputs)
         self._mindspore = mindspore
         self._path = request.path
+        self._dec_key = request.dec_key
         self._max_batch_size = request.max_batch_size
+        self._sharded = request.sharded
         self._check = InputCheck(signature, request.max_batch_size)
         self._run: _Run | None = None
         self._constant_outputs: list[bool] = []
@@ -97,7 +100,8 @@ class MindSporeGraph:
 
         Raises:
             InvalidInput: An array does not fit; nothing was run.
-            ModelError: The model failed. It was compiled again before this is raised.
+            ModelError: The model failed. It was compiled again before this is raised, unless it is sharded: it then
+                refuses every further run, and is to be loaded anew when all ranks do that.
         """
         rows = self._check.rows_of(arrays)
         arrays = [
@@ -139,7 +143,7 @@ class MindSporeGraph:
     def _new_cell(self) -> Any:
         """The graph as MindSpore wraps it; with a dynamic batch it compiles once, for any number of rows."""
         ms = self._mindspore
-        cell = ms.nn.GraphCell(ms.load(str(self._path)))
+        cell = ms.nn.GraphCell(self._load())
         if self.dynamic_batch:
             cell.set_inputs(
                 *(
@@ -150,6 +154,13 @@ class MindSporeGraph:
                 )
             )
         return cell
+
+    def _load(self) -> Any:
+        """The graph; MindSpore decrypts an encrypted file as it reads it, nothing plain is written anywhere."""
+        if self._dec_key is None:
+            return self._mindspore.load(str(self._path))
+        mode = mode_of_file(self._path)
+        return self._mindspore.load(str(self._path), dec_key=self._dec_key, dec_mode=mode)
 
     def _sample_rows(self) -> list[int]:
         """Rows of the batches to try the graph with; 0 stands for the fixed shapes."""
@@ -206,14 +217,16 @@ class MindSporeGraph:
     def _run_or_repair(self, arrays: Sequence[Array]) -> list[Array]:
         if self._closed:
             raise ModelError(f"{_FAILED}the model is closed")
-        if self._run is None:
+        if self._run is None and not self._sharded:
             self._repair()
         if self._run is None:
             raise ModelError(f"{_FAILED}the model failed before and cannot be compiled again")
         try:
             return self._run(arrays)
         except Exception as cause:  # a kernel of the model may raise anything; it is this batch's error
-            self._repair()
+            self._run = None
+            if not self._sharded:
+                self._repair()
             raise ModelError(f"{_FAILED}{_reason(cause)}") from cause
 
     def _repair(self) -> None:
@@ -234,6 +247,21 @@ def _check_dynamic_inputs(signature: GraphSignature, request: LoadRequest) -> No
                 f"the batch, but with_batch_dim is {request.with_batch_dim} and without_batch_dim_inputs is "
                 f"{list(request.without_batch_dim_inputs)}"
             )
+
+
+def _warn_of_other_mode(request: LoadRequest) -> None:
+    """Tell that a file, which was decrypted, is encrypted in another mode than the start script says."""
+    if request.dec_key is None:
+        return
+    mode = mode_of_file(request.path)
+    if mode != request.dec_mode:
+        log.warning(
+            "Model file '%s' is encrypted with %s, but dec_mode is '%s'; it is loaded with %s",
+            request.path,
+            mode,
+            request.dec_mode,
+            mode,
+        )
 
 
 def _varies(spec: TensorSpec) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
+from mindspore_serving.lite.library import load_library
 from mindspore_serving.server.worker.backend.contract import LoadRequest
 
 _TARGETS = {"ascend": "Ascend", "gpu": "GPU", "cpu": "CPU"}
@@ -29,6 +30,11 @@ def start_mindspore(request: LoadRequest) -> Any:
     Raises:
         StartUpError: MindSpore cannot be imported, or does not take the device.
     """
+    if load_library.cache_info().currsize:
+        raise StartUpError(
+            "MindSpore Lite is loaded in this process, which excludes MindSpore: run all models of the servable with "
+            "one of them, by model_format or enable_lite"
+        )
     if request.device_type == "cpu":
         # Where the CPU has AVX-512, the bundled oneDNN would take a reference kernel, a hundred times slower, for
         # convolutions. It reads the variable when the first kernel is made.

@@ -1,0 +1,32 @@
+"""Servables whose model is sharded: many processes, the agents, hold a part each and run it together.
+
+Names are imported at first use: a worker process, which needs `declare_servable` only, does not load the servers.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mindspore_serving.server.distributed._start import start_servable
+    from mindspore_serving.server.distributed._startup_agents import startup_agents
+    from mindspore_serving.server.register.distributed_model import declare_servable
+
+__all__ = ["declare_servable", "start_servable", "startup_agents"]
+
+_HOME = {
+    "declare_servable": "mindspore_serving.server.register.distributed_model",
+    "start_servable": f"{__name__}._start",
+    "startup_agents": f"{__name__}._startup_agents",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

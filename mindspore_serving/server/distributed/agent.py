@@ -1,0 +1,341 @@
+"""An agent: the process that holds one rank of a distributed model.
+
+It joins the distributed worker, waits until the agents of all ranks have, loads its part of the model together with
+them, and then runs what the worker sends. It ends with the worker, and with the process that has started it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import setproctitle
+
+from mindspore_serving import log
+from mindspore_serving.errors import ChannelError, FailedRows, ModelError, ServingError
+from mindspore_serving.server.channel.messages import (
+    AgentFailed,
+    AgentReady,
+    AgentsAccepted,
+    AgentsGathered,
+    Batch,
+    Exiting,
+    Group,
+    Message,
+    Reload,
+    Result,
+)
+from mindspore_serving.server.cluster.link import ALIVE_EVERY_S
+from mindspore_serving.server.cluster.member import reserve
+from mindspore_serving.server.cluster.token import cluster_token
+from mindspore_serving.server.device import backend_name
+from mindspore_serving.server.distributed.agent_link import JoiningLink, join
+from mindspore_serving.server.distributed.agent_parameters import worker_address
+from mindspore_serving.server.distributed.agent_port import one_row
+from mindspore_serving.server.distributed.agent_report import AgentReport
+from mindspore_serving.server.distributed.communication import Scheduler, join_ranks, needs_scheduler
+from mindspore_serving.server.distributed.owner import end_with_owner
+from mindspore_serving.server.key_pipe import read_key
+from mindspore_serving.server.master.context import worker_timeout_s
+from mindspore_serving.server.master.waiting import wait_for_event
+from mindspore_serving.server.process_tree import kill_children
+from mindspore_serving.server.worker.backend import backend_for
+from mindspore_serving.server.worker.backend.contract import LoadedGraph, LoadRequest
+from mindspore_serving.signature import GraphInfo, ModelInfo
+from mindspore_serving.tensor import Array
+
+EXIT_OK = 0
+EXIT_FAILED = 3
+
+
+class ShardLoader:
+    """Loads the graphs of one rank. Used by one thread only.
+
+    Args:
+        request: How to load; its path stands for nothing.
+        files: One per subgraph.
+    """
+
+    def __init__(self, request: LoadRequest, files: Sequence[str]) -> None:
+        self._request = request
+        self._files = files
+        self._graphs: list[LoadedGraph] = []
+        self._failed: set[int] = set()
+
+    def load(self) -> ModelInfo:
+        """Load all graphs.
+
+        Raises:
+            ServingError: One cannot be loaded.
+        """
+        self._graphs = [self._load(file) for file in self._files]
+        infos = (
+            GraphInfo(graph.signature.inputs, graph.signature.outputs, 0, graph.dynamic_batch)
+            for graph in self._graphs
+        )
+        return ModelInfo("", tuple(infos))
+
+    def reload(self, subgraph: int) -> list[Array]:
+        """Load a graph anew, at the same time as all other ranks.
+
+        Raises:
+            ServingError: It cannot be loaded.
+        """
+        self._graphs[subgraph].close()
+        self._graphs[subgraph] = self._load(self._files[subgraph])
+        self._failed.discard(subgraph)
+        return []
+
+    def run(self, subgraph: int, arrays: Sequence[Array]) -> list[Array]:
+        """Run a graph.
+
+        Raises:
+            ServingError: It failed, or had failed before and was not loaded anew.
+        """
+        if subgraph in self._failed:
+            raise ModelError("the graph failed before, and is not loaded anew yet")
+        try:
+            return self._graphs[subgraph].predict(arrays)
+        except ServingError:
+            self._failed.add(subgraph)
+            raise
+
+    def _load(self, file: str) -> LoadedGraph:
+        request = replace(self._request, path=Path(file))
+        graph = backend_for(request.model_format, enable_lite=False).load(request)
+        log.info("Loaded model %s: %s", file, graph.signature)
+        return graph
+
+
+class AgentLink(JoiningLink):
+    """The agent's end of the connection.
+
+    Args:
+        agent: Whose it is.
+        scheduler: `ip:port` of the scheduler, known to rank 0.
+    """
+
+    def __init__(self, agent: Agent, scheduler: str) -> None:
+        super().__init__(cluster_token(), agent.rank, agent.address, scheduler)
+        self._agent = agent
+
+    def on_joined_message(self, message: Message) -> None:
+        """Hand it to the agent."""
+        self._agent.on_message(message)
+
+    def on_end(self, reason: str) -> None:
+        """End the agent."""
+        self._agent.end(reason)
+
+
+class Agent:
+    """One agent process.
+
+    Args:
+        arguments: The parsed command line.
+    """
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.rank: int = arguments.rank
+        self.address = f"{arguments.ip}:{arguments.port}"
+        self._arguments = arguments
+        self._report = AgentReport.of_child(arguments.report_fd)
+        self._link: AgentLink | None = None
+        self._loading: asyncio.Task[None] | None = None
+        self._ended = asyncio.Event()
+        self._reason = ""
+        # MindSpore's graphs run in one thread: the one in which they were loaded.
+        self._thread = ThreadPoolExecutor(1, "model")
+        self._loader = ShardLoader(
+            LoadRequest(
+                path=Path(),
+                with_batch_dim=arguments.with_batch_dim,
+                without_batch_dim_inputs=tuple(arguments.without_batch_dim_input),
+                max_batch_size=arguments.max_batch_size,
+                device_type=arguments.device_type,
+                device_id=arguments.device_id,
+                sharded=True,
+                dec_key=read_key(arguments.key_fd) if arguments.key_fd >= 0 else None,
+                dec_mode=arguments.dec_mode,
+            ),
+            arguments.model_file,
+        )
+
+    def __repr__(self) -> str:
+        return f"<Agent rank {self.rank} {self.address}>"
+
+    async def run(self) -> int:
+        """Serve until told to stop; returns the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.end, f"signal {signal.Signals(number).name}")
+        held = None
+        try:
+            held = reserve(self._arguments.ip, self._arguments.port)
+            scheduler = await loop.run_in_executor(self._thread, self._start_scheduler)
+            link = await join(
+                lambda: self._new_link(scheduler.address if scheduler else ""),
+                *worker_address(self._arguments.worker_address),
+            )
+            await self._until_ended(link)
+        except ServingError as error:
+            log.error("%r cannot start: %s", self, error)
+            self._report.failed(str(error))
+            return EXIT_FAILED
+        finally:
+            if held is not None:
+                held.close()
+        return EXIT_OK
+
+    def on_message(self, message: Message) -> None:
+        """Act on a message of the worker.
+
+        Raises:
+            ChannelError: It does not belong here.
+        """
+        if isinstance(message, Batch):
+            rows = message.groups[0]
+            arrays = [column[0] for column in rows.columns if not isinstance(column, list)]
+            subgraph = int(message.method)
+            self._answer(message.batch_id, lambda: self._loader.run(subgraph, arrays))
+        elif isinstance(message, AgentsGathered):
+            self._loading = asyncio.create_task(self._load(message.scheduler))
+        elif isinstance(message, AgentsAccepted):
+            self._report.ready()
+        elif isinstance(message, Reload):
+            self._answer(message.batch_id, lambda: self._loader.reload(message.subgraph))
+        else:
+            raise ChannelError(f"the worker sent a {type(message).__name__}, which is not expected now")
+
+    def end(self, reason: str) -> None:
+        """End this agent."""
+        if not self._ended.is_set():
+            self._reason = reason
+            self._ended.set()
+
+    def _new_link(self, scheduler: str) -> AgentLink:
+        """A connection to try; the worker may send something on it before `join` returns."""
+        self._link = AgentLink(self, scheduler)
+        return self._link
+
+    def _start_scheduler(self) -> Scheduler | None:
+        if self.rank == 0 and needs_scheduler(backend_name(), self._arguments.device_type):
+            return Scheduler(self._arguments.ip, self._arguments.rank_size)
+        return None
+
+    async def _until_ended(self, link: AgentLink) -> None:
+        """Show the worker that this agent lives, and watch for its signs of life."""
+        while not self._ended.is_set():
+            if link.beat() > worker_timeout_s():
+                log.error("Recv Ping Time Out from %s, host address is %s", link.peer, self.address)
+                self.end(f"the distributed worker {link.peer} has fallen silent")
+            await wait_for_event(self._ended, ALIVE_EVERY_S)
+        log.info("%r ends: %s", self, self._reason)
+        link.send(Exiting())
+        link.close()
+        await asyncio.sleep(0)
+
+    async def _load(self, scheduler: str) -> None:
+        """Load the model together with the other ranks."""
+        assert self._link is not None
+        try:
+            model = await asyncio.get_running_loop().run_in_executor(
+                self._thread, self._load_in_thread, scheduler
+            )
+            self._link.send(AgentReady((model,)))
+        except Exception as error:  # whatever it is, the worker and the other ranks wait for this one
+            log.error("%r cannot load its model: %s", self, error, exc_info=True)
+            text = f"Load model failed, model file: {self._arguments.model_file}, load error details: {error}"
+            self._report.failed(text)
+            self._link.send(AgentFailed(text))
+            self.end(text)
+
+    def _load_in_thread(self, scheduler: str) -> ModelInfo:
+        arguments = self._arguments
+        if backend_name() == "mindspore":
+            join_ranks(
+                device_type=arguments.device_type,
+                device_id=arguments.device_id,
+                rank_id=self.rank,
+                rank_size=arguments.rank_size,
+                ip=arguments.ip,
+                scheduler=scheduler,
+                rank_table_file=arguments.rank_table,
+            )
+        return self._loader.load()
+
+    def _answer(self, batch_id: int, work: Callable[[], list[Array]]) -> None:
+        """Do something in the thread of the model, and send its outcome."""
+        job = asyncio.get_running_loop().run_in_executor(self._thread, _outcome_of, work, self._sends_outputs)
+
+        def send(job: asyncio.Future[Group]) -> None:
+            if not job.cancelled() and self._link is not None:
+                self._link.send(Result(batch_id, 0, 0, (job.result(),), True))
+
+        job.add_done_callback(send)
+
+    @property
+    def _sends_outputs(self) -> bool:
+        return bool(self.rank == self._arguments.rank_size - 1)
+
+
+def _outcome_of(work: Callable[[], list[Array]], with_outputs: bool) -> Group:
+    """What is sent back; only the last rank sends outputs."""
+    try:
+        outputs = work()
+    except ServingError as error:
+        return FailedRows(error.failure(), 1)
+    except Exception as error:  # whatever it is, the worker waits for an answer
+        log.error("An agent's model failed", exc_info=True)
+        return FailedRows(ModelError(repr(error)).failure(), 1)
+    return one_row(outputs if with_outputs else [])
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    """What reads the command line that `startup_agents` gives an agent."""
+    parser = argparse.ArgumentParser(
+        prog="start_agent.py", description="Started by startup_agents, not by hand."
+    )
+    parser.add_argument("--rank", type=int, required=True, help="rank of this agent")
+    parser.add_argument("--rank_size", type=int, required=True, help="number of ranks")
+    parser.add_argument("--ip", required=True, help="address of this machine")
+    parser.add_argument("--port", type=int, required=True, help="port that tells this agent from others")
+    parser.add_argument("--device_type", required=True, help="ascend, gpu or cpu")
+    parser.add_argument("--device_id", type=int, required=True, help="number of the device")
+    parser.add_argument("--worker_address", required=True, help="ip:port of the distributed worker")
+    parser.add_argument("--rank_table", required=True, help="file that says where the ranks run")
+    parser.add_argument(
+        "--model_file", action="append", required=True, help="a model file, once per subgraph"
+    )
+    parser.add_argument("--with_batch_dim", action="store_true", help="the first dimension is the batch")
+    parser.add_argument(
+        "--without_batch_dim_input", type=int, action="append", default=[], help="input without batch"
+    )
+    parser.add_argument("--max_batch_size", type=int, required=True, help="largest batch of a dynamic model")
+    parser.add_argument("--parent", type=int, required=True, help="process id of the process that started it")
+    parser.add_argument("--report_fd", type=int, required=True, help="pipe for its report")
+    parser.add_argument("--key_fd", type=int, default=-1, help="pipe with the key of encrypted models")
+    parser.add_argument("--dec_mode", default="AES-GCM", help="AES-GCM or AES-CBC")
+    return parser
+
+
+async def _serve(arguments: argparse.Namespace) -> int:
+    return await Agent(arguments).run()
+
+
+def main() -> int:
+    """Run an agent with the arguments of this process; returns the exit code."""
+    arguments = argument_parser().parse_args()
+    setproctitle.setproctitle(" ".join(["start_agent.py", *sys.argv[1:]]))
+    end_with_owner(arguments.parent)
+    try:
+        return asyncio.run(_serve(arguments))
+    finally:
+        kill_children(os.getpid())

@@ -1,0 +1,124 @@
+"""One agent process as its owner sees it: how it is started, and how it is ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from mindspore_serving.errors import StartUpError
+from mindspore_serving.server.channel.messages import AgentSettings
+from mindspore_serving.server.distributed.agent_parameters import AgentParameters, AgentPlace
+from mindspore_serving.server.distributed.agent_report import AgentReport
+from mindspore_serving.server.key_pipe import open_key_pipe
+from mindspore_serving.server.master.worker_process import LOG_DIRECTORY
+from mindspore_serving.server.process_tree import kill_children
+
+_SCRIPT = Path(__file__).with_name("start_agent.py")
+
+
+class AgentProcess:
+    """A started agent.
+
+    The thread that makes it must live as long as this process: the agent ends with it.
+
+    Args:
+        place: Which rank, where, with what files.
+        parameters: What all agents of this machine have in common.
+        settings: What the distributed worker says.
+        device_type: `ascend`, `gpu` or `cpu`.
+        rank_table: File that says where the ranks run.
+        directory: Working directory; logs go to a folder in it.
+
+    Raises:
+        StartUpError: The process cannot be started.
+    """
+
+    def __init__(
+        self,
+        place: AgentPlace,
+        parameters: AgentParameters,
+        settings: AgentSettings,
+        device_type: str,
+        rank_table: Path,
+        directory: Path,
+    ) -> None:
+        self.place = place
+        self.log_path = directory / LOG_DIRECTORY / f"log_{settings.servable}_agent_rank{place.rank_id}.log"
+        arguments = [
+            f"--rank={place.rank_id}",
+            f"--rank_size={len(settings.ips)}",
+            f"--ip={place.ip}",
+            f"--port={place.port}",
+            f"--device_type={device_type}",
+            f"--device_id={place.device_id}",
+            f"--worker_address={parameters.distributed_address}",
+            f"--rank_table={rank_table}",
+            *(f"--model_file={file}" for file in place.model_files),
+            *(f"--without_batch_dim_input={index}" for index in settings.without_batch_dim_inputs),
+            f"--max_batch_size={settings.max_batch_size}",
+            f"--parent={os.getpid()}",
+        ]
+        if settings.with_batch_dim:
+            arguments.append("--with_batch_dim")
+        try:
+            self._process = self._start(arguments, parameters, directory)
+        except OSError as cause:
+            raise StartUpError(f"Start agent of rank {place.rank_id} failed: {cause}") from cause
+
+    def __repr__(self) -> str:
+        return f"<AgentProcess rank {self.place.rank_id} pid {self.pid}>"
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    def exit_status(self) -> int | None:
+        """Exit code, negative for a signal; None while the process lives."""
+        return self._process.poll()
+
+    def ask_to_end(self) -> None:
+        """Let the agent take its leave of the worker, and end."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the agent, and what it has started, at once."""
+        kill_children(self.pid)
+        self._process.kill()
+        self._process.wait()
+        self.report.close()
+
+    def _start(
+        self, arguments: list[str], parameters: AgentParameters, directory: Path
+    ) -> subprocess.Popen[bytes]:
+        self.log_path.parent.mkdir(exist_ok=True)
+        environment = dict(os.environ, PYTHONUNBUFFERED="1")
+        if self.place.group_config is not None:
+            environment["PARA_GROUP_FILE"] = self.place.group_config
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        self.report = AgentReport(reader)
+        inherited = [writer]
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, writer)
+            output = stack.enter_context(self.log_path.open("wb"))
+            if parameters.dec_key is not None:
+                pipe = open_key_pipe(parameters.dec_key)
+                stack.callback(os.close, pipe)
+                inherited.append(pipe)
+                arguments = [*arguments, f"--key_fd={pipe}", f"--dec_mode={parameters.dec_mode}"]
+            return subprocess.Popen(
+                [sys.executable, str(_SCRIPT), *arguments, f"--report_fd={writer}"],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=directory,
+                env=environment,
+                # A session of its own: Ctrl+C at the terminal reaches the owner alone, which then ends its agents.
+                start_new_session=True,
+                pass_fds=inherited,
+            )

@@ -1,0 +1,152 @@
+"""A model that is spread over agents, as the threads of the distributed worker see it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from mindspore_serving import log
+from mindspore_serving.errors import ModelError, StartUpError
+from mindspore_serving.server._loop_thread import LoopThread
+from mindspore_serving.server.channel.messages import AgentSettings
+from mindspore_serving.server.distributed.agent_facts import ShardedGraph, sharded_graphs
+from mindspore_serving.server.distributed.agent_port import AgentPort
+from mindspore_serving.server.worker.backend.input_check import InputCheck
+from mindspore_serving.tensor import Array
+
+_POLL_S = 0.1
+_PROGRESS_EVERY_S = 15.0
+_LOOP_S = 30.0
+
+
+class Agents:
+    """The agents of this worker. Safe to use from several threads.
+
+    Args:
+        address: `ip:port` on which agents join.
+        token: Shared token.
+        settings: What is to be started.
+        silence_s: Seconds of silence after which an agent is taken for lost.
+        answer_s: Seconds within which every rank must have run a batch.
+        depth: Batches under way at a time.
+        on_failed: Called once, in a thread of its own, when the agents have failed while they served.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        token: str,
+        settings: AgentSettings,
+        silence_s: float,
+        answer_s: float,
+        depth: int,
+        on_failed: Callable[[], None],
+    ) -> None:
+        self._thread = LoopThread()
+        self._changed = threading.Event()
+        self._on_failed = on_failed
+        self._serving = False
+        self._port = AgentPort(address, token, settings, silence_s, answer_s, depth, self._on_change)
+
+    def __repr__(self) -> str:
+        return f"<Agents {self._port.ready_count} of {self._port.rank_size} ready>"
+
+    def listen(self) -> None:
+        """Let agents join.
+
+        Raises:
+            StartUpError: The address cannot be bound.
+        """
+        self._thread.run(self._port.start(), _LOOP_S)
+        log.info("Distributed worker listens on %s for %s agents", self._port.address, self._port.rank_size)
+
+    def gather(self, wait_s: int, stage_size: int, with_batch_dim: bool) -> tuple[ShardedGraph, ...]:
+        """Wait until all agents have loaded their models.
+
+        Args:
+            wait_s: Seconds to wait; 0 for without limit.
+            stage_size: Number of pipeline stages.
+            with_batch_dim: Whether the first dimension is the batch.
+
+        Raises:
+            StartUpError: An agent failed, they do not fit together, or the time is over.
+        """
+        begin = told = time.monotonic()
+        while self._port.ready_count < self._port.rank_size:
+            if self._port.failure:
+                raise StartUpError(
+                    f"Failed to starting all agents, maybe some error reported: {self._port.failure}"
+                )
+            now = time.monotonic()
+            if wait_s and now - begin > wait_s:
+                raise StartUpError(
+                    f"Failed to wait for ready of all agents, current agents count: {self._port.ready_count}, rank "
+                    f"size: {self._port.rank_size}"
+                )
+            if now - told > _PROGRESS_EVERY_S:
+                told = now
+                log.info("%s of %s agents are ready", self._port.ready_count, self._port.rank_size)
+            self._changed.wait(_POLL_S)
+            self._changed.clear()
+        return sharded_graphs(self._port.graphs, stage_size, with_batch_dim)
+
+    def begin(self) -> None:
+        """Tell the agents that batches will come."""
+        self._thread.run(self._port.accept(), _LOOP_S)
+        self._serving = True
+        self._on_change()
+
+    def run(self, subgraph: int, arrays: Sequence[Array], input_ranks: int) -> list[Array]:
+        """Run one batch; see `AgentPort.run`."""
+        return self._thread.submit(self._port.run(subgraph, arrays, input_ranks)).result()
+
+    def stop(self) -> None:
+        """Tell all agents to exit; safe to call twice."""
+        self._serving = False
+        self._thread.run(self._port.stop(), _LOOP_S)
+
+    def _on_change(self) -> None:
+        self._changed.set()
+        if self._serving and self._port.failure:
+            self._serving = False
+            threading.Thread(target=self._on_failed, name="agents failed", daemon=True).start()
+
+
+class DistributedGraph:
+    """One graph of a distributed model, which its agents hold.
+
+    Args:
+        agents: The agents.
+        subgraph: Which graph.
+        graph: What the agents have loaded.
+        max_batch_size: Most rows where the batch is dynamic.
+    """
+
+    def __init__(self, agents: Agents, subgraph: int, graph: ShardedGraph, max_batch_size: int) -> None:
+        self.signature = graph.signature
+        self.dynamic_batch = graph.dynamic_batch
+        self._agents = agents
+        self._subgraph = subgraph
+        self._input_ranks = graph.input_ranks
+        self._check = InputCheck(graph.signature, max_batch_size)
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<DistributedGraph {self._subgraph} of {self._agents!r}>"
+
+    def predict(self, arrays: Sequence[Array]) -> list[Array]:
+        """Run the graph once on all ranks; any thread may call.
+
+        Raises:
+            InvalidInput: An array does not fit; nothing was run.
+            ModelError: A rank failed, or did not answer in time; or the agents are gone.
+        """
+        if self._closed:
+            raise ModelError("Serving Error: runtime error occurred: the model is closed")
+        self._check.rows_of(arrays)
+        return self._agents.run(self._subgraph, arrays, self._input_ranks)
+
+    def close(self) -> None:
+        """Refuse further calls."""
+        self._closed = True

@@ -1,0 +1,16 @@
+"""Start script of a distributed worker; the main process runs it with the same interpreter."""
+
+import os
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    # Python puts this file's folder first on the path, where a servable's imports must not look.
+    sys.path[0] = str(Path(__file__).resolve().parents[3])
+
+    from mindspore_serving.server.distributed.worker_process import main
+
+    exit_code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)

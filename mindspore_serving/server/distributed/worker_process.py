@@ -1,0 +1,115 @@
+"""A distributed worker: a worker whose model is held by agents."""
+
+from __future__ import annotations
+
+import argparse
+
+from mindspore_serving.errors import StartUpError
+from mindspore_serving.server.channel.messages import AgentSettings
+from mindspore_serving.server.cluster.token import cluster_token
+from mindspore_serving.server.distributed.limits import agent_answer_s
+from mindspore_serving.server.distributed.rank_table import RankTable, check_ranks, read_rank_table
+from mindspore_serving.server.distributed.sharded_model import Agents, DistributedGraph
+from mindspore_serving.server.master.context import worker_timeout_s
+from mindspore_serving.server.register.definition import ModelDeclaration, Sharding
+from mindspore_serving.server.register.distributed_model import distributed_model
+from mindspore_serving.server.worker.model_runner import ModelRunner
+from mindspore_serving.server.worker.process import Worker, argument_parser, run_worker
+from mindspore_serving.server.worker.servable_loader import (
+    LoadedServable,
+    fitted_servable,
+    import_servable_config,
+)
+
+_SCRIPT = "start_distributed_worker.py"
+
+
+class DistributedWorker(Worker):
+    """One distributed worker process.
+
+    Args:
+        arguments: The parsed command line.
+    """
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        super().__init__(arguments)
+        self._rank_table: str = arguments.rank_table
+        self._address: str = arguments.distributed_address
+        self._wait_s: int = arguments.wait_agents
+        self._agents: Agents | None = None
+
+    def run(self) -> int:
+        """Serve until told to stop, or until the agents fail; returns the exit code."""
+        try:
+            return super().run()
+        finally:
+            if self._agents is not None:
+                self._agents.stop()
+
+    def load(self) -> LoadedServable:
+        """Import the servable, and wait until its agents have loaded the model.
+
+        Raises:
+            ServingError: That cannot be done.
+        """
+        definition = import_servable_config(self.place)
+        model, sharding = distributed_model(definition)
+        depth = sharding.stage_size if sharding.enable_pipeline_infer else 1
+        table = read_rank_table(self._rank_table)
+        check_ranks(table, sharding.rank_size, sharding.stage_size)
+        self._agents = self._listen(table, model, depth)
+        runners = {model.key: self._runners(self._agents, model, sharding)}
+        servable = fitted_servable(definition, runners, concurrency=depth)
+        self._agents.begin()
+        return servable
+
+    def _listen(self, table: RankTable, model: ModelDeclaration, depth: int) -> Agents:
+        settings = AgentSettings(
+            servable=self.place.name,
+            ips=tuple(rank.ip for rank in table.ranks),
+            device_ids=tuple(rank.device_id for rank in table.ranks),
+            device_ips=tuple(rank.device_ip for rank in table.ranks),
+            with_batch_dim=model.with_batch_dim,
+            without_batch_dim_inputs=model.without_batch_dim_inputs,
+            max_batch_size=model.max_batch_size,
+        )
+        agents = Agents(
+            self._address,
+            cluster_token(),
+            settings,
+            silence_s=worker_timeout_s(),
+            answer_s=agent_answer_s(),
+            depth=depth,
+            on_failed=self.end,
+        )
+        agents.listen()
+        return agents
+
+    def _runners(self, agents: Agents, model: ModelDeclaration, sharding: Sharding) -> list[ModelRunner]:
+        graphs = agents.gather(self._wait_s, sharding.stage_size, model.with_batch_dim)
+        runners = [
+            ModelRunner(
+                DistributedGraph(agents, subgraph, graph, model.max_batch_size),
+                model.with_batch_dim,
+                model.without_batch_dim_inputs,
+                model.max_batch_size,
+            )
+            for subgraph, graph in enumerate(graphs)
+        ]
+        for subgraph, runner in enumerate(runners):
+            if runner.batch_size != runners[0].batch_size:
+                raise StartUpError(
+                    f"Raise failed: Expect batch size to be same, last batch size: {runners[0].batch_size}, subgraph "
+                    f"{subgraph} batch size: {runner.batch_size}"
+                )
+        return runners
+
+
+def main() -> int:
+    """Run a distributed worker with the arguments of this process; returns the exit code."""
+    parser = argument_parser(_SCRIPT)
+    parser.add_argument("--rank_table", required=True, help="file that says where the ranks run")
+    parser.add_argument("--distributed_address", required=True, help="ip:port on which agents join")
+    parser.add_argument("--wait_agents", type=int, required=True, help="seconds to wait for agents; 0: any")
+    arguments = parser.parse_args()
+    return run_worker(_SCRIPT, lambda: DistributedWorker(arguments))
