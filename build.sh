@@ -17,7 +17,9 @@ help() {
 Usage: ./build.sh COMMAND [ARGUMENTS]
 
   setup             make .venv with MindSpore Serving, MindSpore and the tools; at once when nothing has changed
-  demo [--check]    serve two example models until Ctrl+C; with --check send them requests, and end
+  demo [--check]    serve two example models until Ctrl+C; with --check send them requests, and end;
+                    with --lite MindSpore Lite runs the models
+  lite              make MindSpore Lite, which needs a C++ compiler; at once when that is done already
   test [ARGUMENTS]  run the tests; arguments go to pytest, for example: ./build.sh test tests/unit -k shape
   check             ruff, mypy and the test of the layers
   bench [ARGUMENTS] run the benchmarks; ./build.sh bench --help lists them
@@ -26,7 +28,8 @@ Usage: ./build.sh COMMAND [ARGUMENTS]
   clean             remove what these commands have made
   help              this text
 
-demo, test, check, bench and docs run setup first. It needs Python 3.10, 3.11 or 3.12 (PYTHON=/path/to/python chooses
+demo, lite, test, check, bench and docs run setup first; test, and demo and bench with --lite, run lite as well; test
+skips what needs Lite where there is no compiler. setup needs Python 3.10, 3.11 or 3.12 (PYTHON=/path/to/python chooses
 one) and downloads MindSpore, 0.8 GB, once. Paths in arguments are relative to the folder of build.sh.
 TEXT
 }
@@ -160,18 +163,36 @@ command_setup() {
   say "Ready: .venv has Python $(python_version "$VENV_PYTHON"). Next: ./build.sh demo, or source .venv/bin/activate"
 }
 
+command_lite() {
+  setup
+  make_lite
+}
+
+make_lite() { "$VENV_PYTHON" -m mindspore_serving.lite build; }
+
+# make_lite_if_asked ARGUMENTS...: for the commands that need Lite with the option --lite only.
+make_lite_if_asked() {
+  local argument
+  for argument in "$@"; do
+    [[ "$argument" != --lite ]] || make_lite
+  done
+}
+
 command_demo() {
   setup
+  make_lite_if_asked "$@"
   exec "$VENV_PYTHON" example/demo.py "$@"
 }
 
 command_test() {
   setup
+  make_lite || say "==> MindSpore Lite is not there, for the reason above: the tests that need it are skipped"
   exec "$VENV_PYTHON" -m pytest "$@"
 }
 
 command_bench() {
   setup
+  make_lite_if_asked "$@"
   exec "$VENV_PYTHON" -m benchmarks "$@"
 }
 
@@ -222,9 +243,11 @@ import sys
 
 assert importlib.util.find_spec("mindspore") is None, "the environment was to be without MindSpore"
 import mindspore_serving.client
+import mindspore_serving.lite.installation
 import mindspore_serving.proto.ms_service_pb2_grpc
 import mindspore_serving.server
 
+assert mindspore_serving.lite.installation.SHIM_SOURCE.is_file(), "the wheel is without shim.cc"
 where = mindspore_serving.__file__
 assert where.startswith(sys.prefix), f"imported from {where} instead of from the wheel"
 print(f"    mindspore_serving {mindspore_serving.__version__}: client and server import")
@@ -256,7 +279,7 @@ main() {
   local name="${1:-help}"
   (($# == 0)) || shift
   case "$name" in
-    setup | check | docs | build | clean)
+    setup | lite | check | docs | build | clean)
       (($# == 0)) || { say "build.sh: '$name' takes no arguments, got: $*" >&2; exit 2; }
       "command_$name"
       ;;

@@ -46,7 +46,7 @@ setup(
     ],
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["mindspore_serving", "mindspore_serving.*"]),
-    package_data={"mindspore_serving": ["py.typed"]},
+    package_data={"mindspore_serving": ["py.typed"], "mindspore_serving.lite": ["shim.cc"]},
     cmdclass={"build_py": BuildWithProto},
     install_requires=[
         "aiohttp>=3.10,<4",

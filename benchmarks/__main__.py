@@ -22,10 +22,12 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
 
+from benchmarks.lite import measure_lite
 from benchmarks.load import Load, children_of, grpc_load, resident_megabytes, rest_load, tree_cpu_seconds
 from benchmarks.parallel import measure_parallel
 from benchmarks.servers import free_port, running, running_start_script
@@ -84,6 +86,8 @@ class Server:
 def main() -> int:
     """Measure, print, write; returns the exit code."""
     arguments = _parse_arguments()
+    if arguments.lite:
+        return _report({}, measure_lite(arguments.turns, arguments.seconds), arguments)
     rows = [
         Row(
             f"{interface} {method}, {count} instance{'s' if count > 1 else ''}",
@@ -108,8 +112,12 @@ def main() -> int:
         table = [_measure(row, ours, floors[row.interface], arguments) for row in rows]
     with tempfile.TemporaryDirectory() as folder:
         table.append(measure_parallel(Path(folder), arguments.turns, arguments.seconds))
-    report = {"machine": _machine(), "memory": memory, "rows": table}
     print(memory)
+    return _report({"memory": memory}, table, arguments)
+
+
+def _report(more: dict[str, object], table: list[dict[str, Any]], arguments: argparse.Namespace) -> int:
+    report = {"machine": _machine(), **more, "rows": table}
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(report, indent=2) + "\n")
         print(f"Written to {arguments.json}")
@@ -124,6 +132,11 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--turns", type=int, default=3, help="turns per row and server (default 3)")
     parser.add_argument(
         "--clients", type=int, nargs="+", default=[1, 8, 32], help="closed loops per row (default 1 8 32)"
+    )
+    parser.add_argument(
+        "--lite",
+        action="store_true",
+        help="measure the MindSpore Lite backend beside the MindSpore backend instead",
     )
     parser.add_argument("--json", metavar="FILE", help="also write the figures to a JSON file")
     return parser.parse_args()

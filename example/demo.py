@@ -1,4 +1,7 @@
-"""Serve two of the examples, add and lenet, over gRPC and REST; what is not exported yet is exported first."""
+"""Serve two of the examples, add and lenet, over gRPC and REST; what is not exported yet is exported first.
+
+With --lite, MindSpore Lite runs their models.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 READY = "Press Ctrl+C to stop"
 MODELS = (
-    ("the Add model", "tensor_add/export_model/add_model.py", "tensor_add/add/1/tensor_add.mindir"),
-    ("LeNet", "lenet/export_model/train_lenet.py", "lenet/lenet/1/lenet.mindir"),
+    ("the Add model", "tensor_add/export_model/add_model.py", "add/1/tensor_add.mindir"),
+    ("LeNet", "lenet/export_model/train_lenet.py", "lenet/1/lenet.mindir"),
 )
 TO_TRY = """
 ==> Ready. Try it in another terminal, in {folder}
@@ -50,12 +53,12 @@ def main() -> int:
         if arguments.check:
             from demo_check import check
 
-            export_what_is_missing()
-            return check(Path(__file__), ready_line=READY)
+            export_what_is_missing(arguments.lite)
+            return check(Path(__file__), ready_line=READY, lite=arguments.lite)
         for address in (arguments.grpc, arguments.rest):
             require_free(address)
-        export_what_is_missing()
-        serve(arguments.grpc, arguments.rest)
+        export_what_is_missing(arguments.lite)
+        serve(arguments.grpc, arguments.rest, arguments.lite)
     except RuntimeError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
@@ -74,6 +77,9 @@ def parse_arguments() -> argparse.Namespace:
         "the exit status is 0 if all replies were right",
     )
     parser.add_argument(
+        "--lite", action="store_true", help="run the models with MindSpore Lite, which ./build.sh lite makes"
+    )
+    parser.add_argument(
         "--grpc",
         metavar="ADDRESS",
         default="127.0.0.1:5500",
@@ -88,14 +94,20 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def export_what_is_missing() -> None:
-    for title, script, file in MODELS:
-        if (HERE / file).exists():
+def directory(example: str, lite: bool) -> Path:
+    """Where the servables of an example are; for Lite the same ones lie elsewhere, beside models that it reads."""
+    return HERE / example / "lite" if lite else HERE / example
+
+
+def export_what_is_missing(lite: bool) -> None:
+    for title, script, name in MODELS:
+        file = directory(Path(script).parts[0], lite) / name
+        if file.exists():
             continue
         print(f"==> Exporting {title}", flush=True)
         begin = time.monotonic()
-        status = subprocess.run([sys.executable, HERE / script]).returncode
-        if status or not (HERE / file).exists():
+        status = subprocess.run([sys.executable, HERE / script, *(["--lite"] if lite else [])]).returncode
+        if status or not file.exists():
             raise RuntimeError(f"example/{script} failed with exit status {status}, its reason stands above")
         print(f"    done in {time.monotonic() - begin:.1f} s", flush=True)
 
@@ -117,16 +129,18 @@ def require_free(address: str) -> None:
             ) from cause
 
 
-def serve(grpc: str, rest: str) -> None:
+def serve(grpc: str, rest: str, lite: bool) -> None:
     """Start everything. The process then lives until Ctrl+C, although the script has come to its end."""
     from mindspore_serving import server
 
-    print("==> Starting the servables add, on two workers, and lenet", flush=True)
+    library = "MindSpore Lite" if lite else "MindSpore"
+    print(f"==> Starting the servables add, on two workers, and lenet, with {library}", flush=True)
     server.start_servables(
         [
-            server.ServableStartConfig(str(HERE / "tensor_add"), "add", device_ids=(0, 1)),
-            server.ServableStartConfig(str(HERE / "lenet"), "lenet", device_ids=0),
-        ]
+            server.ServableStartConfig(str(directory("tensor_add", lite)), "add", device_ids=(0, 1)),
+            server.ServableStartConfig(str(directory("lenet", lite)), "lenet", device_ids=0),
+        ],
+        enable_lite=lite,
     )
     server.start_grpc_server(grpc)
     server.start_restful_server(rest)

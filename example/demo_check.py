@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,13 @@ X1 = np.array([[1.5, 2.5], [3.5, 4.5]], np.float32)
 X2 = np.array([[10, 20], [30, 40]], np.float32)
 
 
-def check(demo: Path, ready_line: str) -> int:
+def check(demo: Path, ready_line: str, lite: bool = False) -> int:
     """Serve over TCP and check gRPC and REST, then serve again and check gRPC over a Unix socket.
 
     Args:
         demo: The script that serves.
         ready_line: What it prints when it is ready.
+        lite: Whether MindSpore Lite runs the models.
 
     Returns:
         Exit status, 0 if all replies were right.
@@ -49,13 +50,14 @@ def check(demo: Path, ready_line: str) -> int:
     # An exception, so that the server is ended too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     replies = Replies()
+    options = ["--lite"] if lite else []
     with tempfile.TemporaryDirectory(prefix="serving_demo_") as folder:
         grpc, rest = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-        with running_demo(demo, ready_line, grpc, rest):
+        with running_demo(demo, ready_line, grpc, rest, options):
             check_grpc(replies, "gRPC", grpc)
             check_rest(replies, rest)
         grpc = f"unix:{folder}/grpc.socket"
-        with running_demo(demo, ready_line, grpc, rest):
+        with running_demo(demo, ready_line, grpc, rest, options):
             check_grpc(replies, "Unix socket", grpc)
     seconds = time.monotonic() - begin
     if replies.wrong:
@@ -163,7 +165,7 @@ def are_outputs(results: Any, name: str, count: int) -> bool:
 
 
 @contextlib.contextmanager
-def running_demo(demo: Path, ready_line: str, grpc: str, rest: str) -> Iterator[None]:
+def running_demo(demo: Path, ready_line: str, grpc: str, rest: str, options: Sequence[str]) -> Iterator[None]:
     """A demo that serves; it is stopped as by Ctrl+C on exit.
 
     Raises:
@@ -171,7 +173,7 @@ def running_demo(demo: Path, ready_line: str, grpc: str, rest: str) -> Iterator[
     """
     print(f"==> Starting the demo: gRPC {grpc}, REST {rest}", flush=True)
     process = subprocess.Popen(
-        [sys.executable, demo, "--grpc", grpc, "--rest", rest],
+        [sys.executable, demo, "--grpc", grpc, "--rest", rest, *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

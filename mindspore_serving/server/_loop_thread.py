@@ -29,6 +29,15 @@ class LoopThread:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
 
+    def stop(self) -> None:
+        """End the thread, and what still runs on the loop with it; safe to call twice.
+
+        A loop that has something to do while the interpreter finalizes crashes the process.
+        """
+        if self._thread.is_alive():
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self._thread.join()
+
     def submit(self, coroutine: Coroutine[Any, Any, _T]) -> Future[_T]:
         """Start a coroutine on the loop."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)

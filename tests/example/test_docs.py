@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from mindspore_serving.lite.installation import HOW_TO_BUILD, find_library
 from tests.example.test_examples import Block, assert_output, blocks_of, run, wait_for_output
 from tests.serving import REPOSITORY, RunningScript, free_port, running_script
 
@@ -70,6 +71,8 @@ class Page:
             (self._folder / "snippet.py").write_text(text)
             assert_output(run("python snippet.py", self._folder), output)
         else:
+            if "mindspore_serving.lite" in text and find_library() is None:
+                pytest.skip(f"MindSpore Lite is not built: {HOW_TO_BUILD}")
             script = self._server_script(text)
             if script:
                 self._start(script, output)

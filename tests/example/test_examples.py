@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.server.distributed_scripts import free_ports
 from tests.serving import REPOSITORY, RunningScript, free_port, running_script
 
 EXAMPLES = (
@@ -29,6 +30,8 @@ EXAMPLES = (
     "matmul_multi_subgraphs",
     "pipeline_servable",
     "incremental_inference",
+    "matmul_distributed",
+    "pipeline_distributed",
 )
 COMMAND_TIMEOUT_S = 100
 DEMO_TIMEOUT_S = 110
@@ -53,21 +56,30 @@ class Addresses:
 
     grpc: str
     rest: str
+    distributed: str
+    agent_port: int
 
     def put_into(self, text: str) -> str:
         """The text with these addresses."""
+        text = text.replace("127.0.0.1:6200", self.distributed)
         return text.replace("127.0.0.1:5500", self.grpc).replace("127.0.0.1:1500", self.rest)
 
     def options_of(self, script: Path) -> list[str]:
         """These addresses as options of a script, as far as it has them."""
-        options = (("--grpc", self.grpc), ("--rest", self.rest))
+        options = (
+            ("--grpc", self.grpc),
+            ("--rest", self.rest),
+            ("--distributed", self.distributed),
+            ("--agent_port", str(self.agent_port)),
+        )
         source = script.read_text()
         return [word for option in options if option[0] in source for word in option]
 
 
 @pytest.fixture
 def addresses() -> Addresses:
-    return Addresses(f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")
+    grpc, rest, distributed = (f"127.0.0.1:{free_port()}" for _ in range(3))
+    return Addresses(grpc, rest, distributed, free_ports(2))
 
 
 @pytest.fixture
@@ -88,13 +100,16 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunningScript, Pa
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_as_its_readme_says(examples: Path, addresses: Addresses, name: str) -> None:
     folder = examples / name
-    with contextlib.ExitStack() as servers:
+    running: list[RunningScript] = []
+    with contextlib.ExitStack() as scripts:
         for block in blocks_of((folder / "README.md").read_text()):
             script = folder / block.text.split()[1]
-            if script.name == "serving_server.py":
-                server = servers.enter_context(running_script(script, *addresses.options_of(script)))
-                wait_for_output(server, addresses.put_into(block.output))
+            if script.name in ("serving_server.py", "serving_agent.py"):
+                running.append(scripts.enter_context(running_script(script, *addresses.options_of(script))))
+                wait_for_output(running[-1], addresses.put_into(block.output))
             else:
+                if running:  # a distributed server opens its front ends when its agents are ready
+                    running[0].wait_for_line("gRPC server start success")
                 options = addresses.options_of(script) if script.is_file() else []
                 printed = run(" ".join([addresses.put_into(block.text.strip()), *options]), folder)
                 assert_output(printed, block.output)
@@ -172,7 +187,9 @@ def test_demo_serves_until_ctrl_c(checked: tuple[RunningScript, Path], addresses
 
 
 def copy_of_examples(source: Path, target: Path) -> Path:
-    made = shutil.ignore_patterns("*.mindir", "serving_logs", "unix_socket_files", "__pycache__")
+    made = shutil.ignore_patterns(
+        "*.mindir", "serving_logs", "unix_socket_files", "__pycache__", "temp_rank_table"
+    )
     shutil.copytree(source, target, ignore=made)
     return target
 

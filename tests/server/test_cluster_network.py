@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.server.namespaces import MASTER_IP, WORKER_IP, Network, two_namespaces
 from tests.server.test_cluster import ADD, INFO, MASTER, WORKER
 from tests.serving import add_servable, running_script
 from tests.watch import kill
 
-MASTER_IP, WORKER_IP = "10.201.77.1", "10.201.77.2"
 GRPC_PORT, MASTER_PORT = 5500, 6100
-
-ENTER = """\
-import ctypes
-import os
-
-with open("/var/run/netns/{name}") as namespace:
-    assert ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), 0) == 0, os.strerror(ctypes.get_errno())
-"""
 
 TRAFFIC = """\
 import sys
@@ -65,63 +53,11 @@ print(f"{answered[0]} answered, {len(wrong)} wrong: {wrong[:3]}", flush=True)
 """
 
 
-@dataclass(frozen=True)
-class Network:
-    """Two namespaces that reach each other.
-
-    Attributes:
-        master: Name of the one with MASTER_IP.
-        worker: Name of the one with WORKER_IP.
-    """
-
-    master: str
-    worker: str
-
-    def script(self, path: Path, name: str, body: str) -> Path:
-        """Write a script that runs in a namespace."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(ENTER.format(name=name) + body)
-        return path
-
-
-def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=20)
-
-
 @pytest.fixture
 def network() -> Iterator[Network]:
     """The namespaces; skips where they cannot be made."""
-    if shutil.which("ip") is None:
-        pytest.skip("the ip command (package iproute2) is not installed")
-    made = Network(f"serving_m{os.getpid()}", f"serving_w{os.getpid()}")
-    try:
-        try:
-            _ip("netns", "add", made.master)
-            _ip("netns", "add", made.worker)
-            _ip(
-                "link",
-                "add",
-                "cable",
-                "netns",
-                made.master,
-                "type",
-                "veth",
-                "peer",
-                "cable",
-                "netns",
-                made.worker,
-            )
-        except subprocess.CalledProcessError as error:
-            pytest.skip(f"network namespaces are not permitted here: {error.stderr.decode().strip()}")
-        for name, address in ((made.master, MASTER_IP), (made.worker, WORKER_IP)):
-            _ip("-n", name, "addr", "add", f"{address}/24", "dev", "cable")
-            _ip("-n", name, "link", "set", "cable", "up")
-            _ip("-n", name, "link", "set", "lo", "up")
+    with two_namespaces() as made:
         yield made
-    finally:
-        for name in (made.master, made.worker):
-            with contextlib.suppress(subprocess.CalledProcessError):
-                _ip("netns", "del", name)
 
 
 def test_no_reply_is_lost_when_one_of_three_workers_on_another_machine_is_killed(

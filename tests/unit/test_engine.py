@@ -11,6 +11,7 @@ import pytest
 from mindspore_serving.errors import FailedRows, StatusCode
 from mindspore_serving.server.channel.messages import Batch, Group, Result
 from mindspore_serving.server.register import (
+    Model,
     PipelineServable,
     add_stage,
     call_servable,
@@ -721,3 +722,56 @@ def test_calls_from_many_threads(pipelines: PipelineFixture) -> None:
     assert results == {number: [(-(number * 10 + i),) for i in range(4, 8)] for number in range(8)}
     for thread in threads:
         thread.join(DEADLINE_S)
+
+
+class MeetingGraph(DoublingGraph):
+    """A graph that, while it runs, waits until another one runs too, and must never run twice at a time."""
+
+    def __init__(self, meeting: threading.Barrier) -> None:
+        super().__init__()
+        self._meeting = meeting
+        self._running = threading.Lock()
+
+    def predict(self, arrays: Sequence[Array]) -> list[Array]:
+        assert self._running.acquire(blocking=False), "the graph runs twice at a time"
+        try:
+            self._meeting.wait(10)
+            return super().predict(arrays)
+        finally:
+            self._running.release()
+
+
+def test_graphs_run_side_by_side_but_each_once_at_a_time() -> None:
+    definition = open_definition("servable", "/nowhere")
+    meeting = threading.Barrier(2)
+    runners = {}
+    for name in "ab":
+        model = declare_model(name, "MindIR")
+        runners[model.model_key] = [ModelRunner(MeetingGraph(meeting), True, (), 8)]
+
+    @register_method(output_names=["y"])
+    def first(x):
+        return add_stage(Model("a"), x, outputs_count=1)
+
+    @register_method(output_names=["y"])
+    def second(x):
+        return add_stage(Model("b"), x, outputs_count=1)
+
+    results: list[Result] = []
+    engine = Engine(list(definition.methods.values()), runners, results.append)
+    for number in range(4):
+        engine.add(Batch(number, 0, "first" if number % 2 else "second", (numbered(4),)))
+
+    def work() -> None:
+        while engine.has_model_work or len(results) < 4:
+            engine.run_model_step()
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 20
+    while len(results) < 4 and time.monotonic() < deadline:
+        engine.collect()
+    assert sorted(result.batch_id for result in results) == [0, 1, 2, 3]
+    for result in results:
+        assert values_of(result.groups) == [0, 2, 4, 6]

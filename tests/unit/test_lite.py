@@ -10,7 +10,7 @@ import pytest
 
 from mindspore_serving.errors import InvalidParameter, StartUpError
 from mindspore_serving.lite import installation
-from mindspore_serving.lite.build import compile_shim, find_compiler, unpack
+from mindspore_serving.lite.build import build, compile_shim, find_compiler, unpack
 from mindspore_serving.lite.convert import convert
 from mindspore_serving.lite.installation import find_library, folders, is_built, library_of, stamp_of
 from mindspore_serving.lite.reason import reason_of
@@ -72,6 +72,27 @@ def test_only_what_was_built_from_this_source_counts(tmp_path: Path) -> None:
     assert not is_built(tmp_path)
     stamp_of(tmp_path).write_text(installation.fingerprint())
     assert find_library(environment) == library_of(tmp_path)
+
+
+def test_what_is_built_is_not_built_again(tmp_path: Path) -> None:
+    library_of(tmp_path).parent.mkdir()
+    library_of(tmp_path).touch()
+    stamp_of(tmp_path).write_text(installation.fingerprint())
+    said: list[str] = []
+    assert build(said.append, {"SERVING_LITE_FOLDER": str(tmp_path)}) == tmp_path
+    assert said == [f"MindSpore Lite 2.0.0 is there already: {tmp_path}"]
+
+
+def test_a_build_without_a_compiler_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "lite"
+    with pytest.raises(StartUpError, match="was not found"):
+        build(lambda line: None, {"SERVING_LITE_FOLDER": str(folder), "PATH": str(tmp_path)})
+    assert [path.name for path in tmp_path.iterdir()] == [".lite.lock"]
+
+
+def test_a_build_where_nothing_can_be_written() -> None:
+    with pytest.raises(StartUpError, match="cannot be put into /proc/lite/folder: "):
+        build(lambda line: None, {"SERVING_LITE_FOLDER": "/proc/lite/folder"})
 
 
 def test_compiler(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_closed_graph(tmp_path: Path) -> None:
 
 def test_unknown_backend() -> None:
     with pytest.raises(
-        InvalidParameter, match="Backend 'onnx' does not exist, expected 'mindspore' or 'stub'"
+        InvalidParameter, match="Backend 'onnx' does not exist, expected 'mindspore' or 'lite' or 'stub'"
     ):
         create_backend("onnx")
 

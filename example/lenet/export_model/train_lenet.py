@@ -1,7 +1,9 @@
-"""Train LeNet-5 on the digits of scikit-learn, in seconds, and export it to ../lenet/1/lenet.mindir."""
+"""Train LeNet-5 on the digits of scikit-learn, in seconds, and export it to ../lenet/1/, or ../lite/lenet/1/."""
 
+import argparse
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 # Where the CPU has AVX-512, convolutions are a hundred times slower without this. To be set before the import.
@@ -16,7 +18,10 @@ from mindspore import Tensor, nn
 from network import LeNet5
 from tqdm import tqdm
 
+from mindspore_serving.lite.convert import convert
+
 MODEL_FILE = Path(__file__).resolve().parents[1] / "lenet" / "1" / "lenet.mindir"
+LITE_MODEL_FILE = Path(__file__).resolve().parents[1] / "lite" / "lenet" / "1" / "lenet.mindir"
 BATCH_SIZE = 32
 EPOCHS = 15
 SEED = 1
@@ -59,11 +64,23 @@ def export(network, inputs, model_file):
     print(f"Exported {model_file}")
 
 
+def export_for_lite(network, inputs, model_file):
+    """Write a MindIR file that MindSpore Lite reads, by way of ONNX."""
+    with tempfile.TemporaryDirectory() as folder:
+        onnx_file = Path(folder) / "model.onnx"
+        ms.onnx.export(network, *inputs, file_name=str(onnx_file))
+        convert(onnx_file, model_file)
+    print(f"Exported {model_file}")
+
+
 def as_arrays(images, labels):
     return np.stack([image_to_input(image) for image in images]), labels.astype(np.int32)
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lite", action="store_true", help="export for MindSpore Lite")
+    lite = parser.parse_args().lite
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_device("CPU")
     ms.set_seed(SEED)
@@ -71,7 +88,11 @@ def main():
     train(network, *as_arrays(*training_set()))
     held_out, labels = as_arrays(*held_out_set())
     print(f"Accuracy on {len(labels)} held-out images: {accuracy(network, held_out, labels):.3f}")
-    export(network, (Tensor(held_out[:BATCH_SIZE]),), MODEL_FILE)
+    sample = (Tensor(held_out[:BATCH_SIZE]),)
+    if lite:
+        export_for_lite(network, sample, LITE_MODEL_FILE)
+    else:
+        export(network, sample, MODEL_FILE)
 
 
 if __name__ == "__main__":

@@ -110,5 +110,6 @@ def main():
 if __name__ == "__main__":
     if "MS_ROLE" in os.environ:
         export_part()
+        os._exit(0)  # MindSpore's clean-up crashes now and then where ranks end at different times
     else:
         main()

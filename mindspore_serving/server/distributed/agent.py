@@ -151,6 +151,7 @@ class Agent:
         self._loading: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
         self._reason = ""
+        self._accepted = False
         # MindSpore's graphs run in one thread: the one in which they were loaded.
         self._thread = ThreadPoolExecutor(1, "model")
         self._loader = ShardLoader(
@@ -185,6 +186,7 @@ class Agent:
                 *worker_address(self._arguments.worker_address),
             )
             await self._until_ended(link)
+            self._report.failed(self._reason)  # of no effect after `ready`
         except ServingError as error:
             log.error("%r cannot start: %s", self, error)
             self._report.failed(str(error))
@@ -192,7 +194,7 @@ class Agent:
         finally:
             if held is not None:
                 held.close()
-        return EXIT_OK
+        return EXIT_OK if self._accepted else EXIT_FAILED
 
     def on_message(self, message: Message) -> None:
         """Act on a message of the worker.
@@ -208,6 +210,7 @@ class Agent:
         elif isinstance(message, AgentsGathered):
             self._loading = asyncio.create_task(self._load(message.scheduler))
         elif isinstance(message, AgentsAccepted):
+            self._accepted = True
             self._report.ready()
         elif isinstance(message, Reload):
             self._answer(message.batch_id, lambda: self._loader.reload(message.subgraph))
@@ -253,7 +256,7 @@ class Agent:
         except Exception as error:  # whatever it is, the worker and the other ranks wait for this one
             log.error("%r cannot load its model: %s", self, error, exc_info=True)
             text = f"Load model failed, model file: {self._arguments.model_file}, load error details: {error}"
-            self._report.failed(text)
+            self._report.failed(text)  # before others end for this reason
             self._link.send(AgentFailed(text))
             self.end(text)
 

@@ -159,10 +159,17 @@ class AgentGroup:
         while pending:
             if self._stop_request.wanted:
                 raise StartUpError(_INTERRUPTED)
+            # First who has ended, then who has reported: one that fails reports before others end for its sake.
+            ended = [agent for agent in self._agents if agent.exit_status() is not None]
             for index, agent in list(pending.items()):
                 if _is_ready(index, agent):
                     print(f"Child {index}: Receive success", flush=True)
                     del pending[index]
+            for agent in ended:
+                raise StartUpError(
+                    f"Fail to start agents because of death of one agent, rank {agent.place.rank_id}, exit code "
+                    f"{agent.exit_status()}, see {agent.log_path}"
+                )
             if pending and time.monotonic() - told > _PROGRESS_EVERY_S:
                 told = time.monotonic()
                 print(f"Waiting for agents {[agent.place.rank_id for agent in pending.values()]}", flush=True)
@@ -198,23 +205,18 @@ class AgentGroup:
             time.sleep(_POLL_S)
         for agent in self._agents:
             agent.kill()
+        self._thread.stop()
 
 
 def _is_ready(index: int, agent: AgentProcess) -> bool:
     """Whether an agent is ready.
 
     Raises:
-        StartUpError: It cannot start, or died.
+        StartUpError: It reports that it cannot start.
     """
-    status = agent.exit_status()
     report = agent.report.read()
     if report:
         raise StartUpError(f"Child {index} exception happen: {report}")
-    if status is not None:
-        raise StartUpError(
-            f"Fail to start agents because of death of one agent, rank {agent.place.rank_id}, exit code {status}, see "
-            f"{agent.log_path}"
-        )
     return report is not None
 
 

@@ -15,6 +15,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, FailedRows, ModelError
 from mindspore_serving.server.channel.messages import (
@@ -284,7 +286,9 @@ class AgentPort(ListeningPort):
                 self._failed_graphs.add(call.subgraph)
                 self._unsettled = True
             elif rank == self.rank_size - 1:
-                call.outputs = [column[0] for column in group.columns if not isinstance(column, list)]
+                columns = (column for column in group.columns if not isinstance(column, list))
+                # A small message arrives in memory that must not be written to, and who gets the outputs may.
+                call.outputs = [np.require(column[0], requirements="W") for column in columns]
         if not call.waiting:
             del self._calls[result.batch_id]
             call.done.set()

@@ -87,9 +87,10 @@ class AgentProcess:
 
     def kill(self) -> None:
         """End the agent, and what it has started, at once."""
-        kill_children(self.pid)
-        self._process.kill()
-        self._process.wait()
+        if self.exit_status() is None:  # of one that is gone, another process may have the number by now
+            kill_children(self.pid)
+            self._process.kill()
+            self._process.wait()
         self.report.close()
 
     def _start(

@@ -29,8 +29,9 @@ _LISTENS_WITHIN_S = 60.0
 _POLL_S = 0.05
 _RANK_TABLE_VARIABLES = ("RANK_TABLE_FILE", "MINDSPORE_HCCL_CONFIG_PATH")
 _RANK_DEFAULTS = {
-    # Else a rank that does not hear from the scheduler ends itself, with exit code 0 and without a word.
-    "MS_DISABLE_HEARTBEAT": "1",
+    # Seconds without the scheduler after which a rank ends itself, with exit code 0 and without a word; 20 by default.
+    # MS_DISABLE_HEARTBEAT would be the name for it, but with it ranks hang while they join.
+    "MS_HEARTBEAT_RETRY_TIMEOUT": "1000000",
     # Seconds that a rank waits for the others in an operation on CPU. They load their parts at different speed, and
     # MindSpore would give up after half a minute.
     "MS_CPU_COMM_OP_TIMEOUT": "1800",

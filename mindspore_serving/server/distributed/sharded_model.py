@@ -13,7 +13,7 @@ from mindspore_serving.server.channel.messages import AgentSettings
 from mindspore_serving.server.distributed.agent_facts import ShardedGraph, sharded_graphs
 from mindspore_serving.server.distributed.agent_port import AgentPort
 from mindspore_serving.server.worker.backend.input_check import InputCheck
-from mindspore_serving.tensor import Array
+from mindspore_serving.tensor import DATA_TYPE_OF, NUMPY_OF, Array
 
 _POLL_S = 0.1
 _PROGRESS_EVERY_S = 15.0
@@ -51,6 +51,11 @@ class Agents:
 
     def __repr__(self) -> str:
         return f"<Agents {self._port.ready_count} of {self._port.rank_size} ready>"
+
+    @property
+    def rank_size(self) -> int:
+        """Number of ranks."""
+        return self._port.rank_size
 
     def listen(self) -> None:
         """Let agents join.
@@ -145,8 +150,27 @@ class DistributedGraph:
         if self._closed:
             raise ModelError("Serving Error: runtime error occurred: the model is closed")
         self._check.rows_of(arrays)
-        return self._agents.run(self._subgraph, arrays, self._input_ranks)
+        outputs = self._agents.run(self._subgraph, arrays, self._input_ranks)
+        self._check_outputs(outputs)
+        return outputs
 
     def close(self) -> None:
         """Refuse further calls."""
         self._closed = True
+
+    def _check_outputs(self, outputs: Sequence[Array]) -> None:
+        """Look whether the last rank has sent what it had declared.
+
+        Raises:
+            ModelError: It has not.
+        """
+        expected = self.signature.outputs
+        free = int(self.dynamic_batch)  # dimensions, from the first on, that differ from call to call
+        found = [(array.dtype, array.ndim, array.shape[free:]) for array in outputs]
+        if found != [(NUMPY_OF[spec.dtype], len(spec.shape), spec.shape[free:]) for spec in expected]:
+            shown = ", ".join(f"{DATA_TYPE_OF[array.dtype].label} {list(array.shape)}" for array in outputs)
+            declared = ", ".join(f"{spec.dtype.label} {list(spec.shape)}" for spec in expected)
+            raise ModelError(
+                f"Error happened on get result of rank {self._agents.rank_size - 1}: its outputs are "
+                f"{shown or 'none'}, expected {declared}"
+            )

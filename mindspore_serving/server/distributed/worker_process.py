@@ -58,8 +58,8 @@ class DistributedWorker(Worker):
         table = read_rank_table(self._rank_table)
         check_ranks(table, sharding.rank_size, sharding.stage_size)
         self._agents = self._listen(table, model, depth)
-        runners = {model.key: self._runners(self._agents, model, sharding)}
-        servable = fitted_servable(definition, runners, concurrency=depth)
+        runners = {model.key: self._runners(self._agents, model, sharding, depth)}
+        servable = fitted_servable(definition, runners, model_threads=depth, computes_here=False)
         self._agents.begin()
         return servable
 
@@ -85,7 +85,9 @@ class DistributedWorker(Worker):
         agents.listen()
         return agents
 
-    def _runners(self, agents: Agents, model: ModelDeclaration, sharding: Sharding) -> list[ModelRunner]:
+    def _runners(
+        self, agents: Agents, model: ModelDeclaration, sharding: Sharding, depth: int
+    ) -> list[ModelRunner]:
         graphs = agents.gather(self._wait_s, sharding.stage_size, model.with_batch_dim)
         runners = [
             ModelRunner(
@@ -93,6 +95,7 @@ class DistributedWorker(Worker):
                 model.with_batch_dim,
                 model.without_batch_dim_inputs,
                 model.max_batch_size,
+                concurrency=depth,
             )
             for subgraph, graph in enumerate(graphs)
         ]

@@ -5,8 +5,8 @@ with others of the same stage (or, at a model, of any method), runs, and its row
 leave with their error. When all rows of a batch have left, its last result is sent.
 
 The engine runs on the worker's main thread: functions of users need not be thread-safe. Only `run_model_step` may be
-called from one other thread as well, also at the same time, so that a model runs while the next instances are
-prepared; finished chunks come back through `collect`.
+called from other threads as well, also at the same time, so that models run while the next instances are prepared, and
+beside each other; finished chunks come back through `collect`.
 
 A pipeline is a method whose only stage is a function that runs other methods and waits for them. It would wait for ever
 on the main thread, so each pipeline has a thread of its own, which takes chunks from the stage's queue; what it runs
@@ -105,6 +105,37 @@ class ChunkQueue:
                 taken.append((stage, chunk))
                 most -= chunk.count
         return taken
+
+
+class ModelQueue:
+    """Chunks that wait for one graph, and how often it runs at the moment. Safe to use from several threads.
+
+    Args:
+        runner: Runs the graph.
+    """
+
+    def __init__(self, runner: GraphRunner) -> None:
+        self.runner = runner
+        self.chunks = ChunkQueue()
+        self._running = 0
+        self._lock = threading.Lock()
+
+    @property
+    def can_run(self) -> bool:
+        """Whether something waits, and may run now."""
+        return bool(self.chunks) and self._running < self.runner.concurrency
+
+    def take(self) -> list[tuple[StageRunner, Chunk]]:
+        """Take the next batch; `done` is to follow if there is one."""
+        with self._lock:
+            taken = self.chunks.take(self.runner.batch_size) if self.can_run else []
+            self._running += bool(taken)
+            return taken
+
+    def done(self) -> None:
+        """Learn that a batch has been run."""
+        with self._lock:
+            self._running -= 1
 
 
 class StageRunner:
@@ -217,12 +248,12 @@ class Engine:
         self._pipeline_threads = {
             name: self._thread_of(pipeline.stages[0]) for name, pipeline in self._pipelines.items()
         }
-        self._runners = runners
-        self._model_queues: dict[tuple[str, int], ChunkQueue] = {
-            (key, subgraph): ChunkQueue()
+        self._model_queues = {
+            (key, subgraph): ModelQueue(runner)
             for key, graphs in runners.items()
-            for subgraph in range(len(graphs))
+            for subgraph, runner in enumerate(graphs)
         }
+        self._model_queue_list = list(self._model_queues.values())
         self._model_turn = 0
         self._model_seconds = 0.0
         self._turn = 0
@@ -268,8 +299,8 @@ class Engine:
 
     @property
     def has_model_work(self) -> bool:
-        """Whether a chunk waits for a model."""
-        return any(self._model_queues.values())
+        """Whether a chunk waits for a model that may run now."""
+        return any(queue.can_run for queue in self._model_queue_list)
 
     @property
     def models_are_quick(self) -> bool:
@@ -293,21 +324,22 @@ class Engine:
         return False
 
     def run_model_step(self) -> bool:
-        """Run one batch of the next model that has work. May be called from one thread beside the main one.
+        """Run one batch of the next model that has work. May be called from any thread.
 
         Returns:
             Whether there was anything to do; the chunks wait in `collect` then.
         """
-        queues = list(self._model_queues.items())
+        queues = self._model_queue_list
         for step in range(len(queues)):
             at = (self._model_turn + step) % len(queues)
-            (key, subgraph), queue = queues[at]
-            runner = self._runners[key][subgraph]
-            taken = queue.take(runner.batch_size)
+            taken = queues[at].take()
             if taken:
                 self._model_turn = at + 1
                 begin = time.monotonic()
-                self._run_model(runner, taken)
+                try:
+                    self._run_model(queues[at].runner, taken)
+                finally:
+                    queues[at].done()
                 self._model_seconds += (time.monotonic() - begin - self._model_seconds) / 8
                 return True
         return False
@@ -407,7 +439,7 @@ class Engine:
             return
         stage = method.stages[stage_index - 1]
         if stage.stage.kind is StageKind.MODEL:
-            self._model_queues[stage.stage.target, stage.stage.subgraph].put(stage, chunk)
+            self._model_queues[stage.stage.target, stage.stage.subgraph].chunks.put(stage, chunk)
             return
         stage.queue.put(stage, chunk)
         if stage.stage.kind is StageKind.PIPELINE:

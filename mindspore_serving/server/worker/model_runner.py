@@ -31,15 +31,22 @@ class GraphRunner(ABC):
         outputs: As the graph declares them.
         batch_size: Most instances that run together.
         dynamic: Whether fewer instances run without padding.
+        concurrency: Most batches that may run at a time.
     """
 
     def __init__(
-        self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], batch_size: int, dynamic: bool
+        self,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        batch_size: int,
+        dynamic: bool,
+        concurrency: int = 1,
     ) -> None:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self.batch_size = batch_size
         self.dynamic = dynamic
+        self.concurrency = concurrency
 
     @property
     def outputs_count(self) -> int:
@@ -88,6 +95,7 @@ class ModelRunner(GraphRunner):
         with_batch_dim: Whether its first dimension is the batch.
         without_batch_dim_inputs: Inputs that have no batch dimension although `with_batch_dim` is set.
         max_batch_size: Largest batch, where the first dimension is dynamic.
+        concurrency: Most batches that may run at a time.
 
     Raises:
         StartUpError: The shapes of the graph do not fit these parameters.
@@ -99,6 +107,7 @@ class ModelRunner(GraphRunner):
         with_batch_dim: bool,
         without_batch_dim_inputs: Sequence[int],
         max_batch_size: int,
+        concurrency: int = 1,
     ) -> None:
         self.graph = graph
         self._with_batch_dim = with_batch_dim
@@ -109,6 +118,7 @@ class ModelRunner(GraphRunner):
             outputs=graph.signature.outputs,
             batch_size=self._find_batch_size(),
             dynamic=with_batch_dim and graph.dynamic_batch,
+            concurrency=concurrency,
         )
         self._input_bytes = [spec.byte_size for spec in self.inputs]
 

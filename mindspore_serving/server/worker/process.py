@@ -164,7 +164,7 @@ class Worker:
         kinds = {stage.kind for method in own for stage in method.stages}
         self._connection.own_instances = kinds != {StageKind.MODEL}
         separate = self._calls is not None or (self._connection.own_instances and StageKind.MODEL in kinds)
-        threads = servable.concurrency or int(separate)
+        threads = servable.model_threads or int(separate)
         for number in range(threads):
             threading.Thread(
                 target=self._run_models, args=(engine,), name=f"models {number}", daemon=True
@@ -187,8 +187,7 @@ class Worker:
             flush=True,
         )
         engine.start()
-        may_run_models = not servable.concurrency and self._calls is None
-        self._loop(engine, may_run_models, threads > 0)
+        self._loop(engine, servable.computes_here and self._calls is None, threads > 0)
         engine.stop()
         self._connection.send(Exiting())
         self._connection.finish(_FINISH_S)

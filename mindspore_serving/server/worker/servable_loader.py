@@ -71,14 +71,16 @@ class LoadedServable:
         definition: What its servable_config.py declares.
         runners: Graphs of each model by key, one per file.
         methods: What clients may call.
-        concurrency: Model runs that may be under way at a time, each on a thread of its own; 0 where models run one at
-            a time, on the main thread or beside it.
+        model_threads: Threads for models beside the main one; 0 where one is enough, or none.
+        computes_here: Whether models keep this process busy; those that are elsewhere are only waited for, which is not
+            for the main thread.
     """
 
     definition: ServableDefinition
     runners: Mapping[str, Sequence[GraphRunner]]
     methods: tuple[MethodSignature, ...]
-    concurrency: int = 0
+    model_threads: int = 0
+    computes_here: bool = True
 
 
 def import_servable_config(place: ServablePlace) -> ServableDefinition:
@@ -154,10 +156,10 @@ def load_servable(
         )
     version_folder = _version_folder(place) if definition.models else place.folder
     runners = {key: _load_model(place, version_folder, model) for key, model in definition.models.items()}
-    return fitted_servable(definition, runners, _concurrency(runners))
+    return fitted_servable(definition, runners, model_threads=_model_threads(runners))
 
 
-def _concurrency(runners: Mapping[str, Sequence[ModelRunner]]) -> int:
+def _model_threads(runners: Mapping[str, Sequence[ModelRunner]]) -> int:
     """How many threads run models: several where all graphs can run at the same time, else 0."""
     graphs = [runner.graph for of_one_model in runners.values() for runner in of_one_model]
     if len(graphs) < 2 or not all(isinstance(graph, ConcurrentGraph) for graph in graphs):
@@ -166,14 +168,19 @@ def _concurrency(runners: Mapping[str, Sequence[ModelRunner]]) -> int:
 
 
 def fitted_servable(
-    definition: ServableDefinition, runners: Mapping[str, Sequence[GraphRunner]], concurrency: int = 0
+    definition: ServableDefinition,
+    runners: Mapping[str, Sequence[GraphRunner]],
+    *,
+    model_threads: int = 0,
+    computes_here: bool = True,
 ) -> LoadedServable:
     """Put a servable and its models together.
 
     Args:
         definition: What its servable_config.py declares.
         runners: Graphs of each model by key.
-        concurrency: Model runs that may be under way at a time; see `LoadedServable`.
+        model_threads: As of `LoadedServable`.
+        computes_here: As of `LoadedServable`.
 
     Raises:
         StartUpError: A method takes a model for something else than it is.
@@ -186,7 +193,7 @@ def fitted_servable(
             )
         _check_arity(key, subgraph, runners[key][subgraph], inputs, outputs)
     methods = tuple(_signature_of(method, runners) for method in definition.exposed)
-    return LoadedServable(definition, runners, methods, concurrency)
+    return LoadedServable(definition, runners, methods, model_threads, computes_here)
 
 
 def _version_folder(place: ServablePlace) -> Path:

@@ -1,0 +1,1 @@
+../../lenet/preprocess.py

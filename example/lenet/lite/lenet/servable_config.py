@@ -1,0 +1,1 @@
+../../lenet/servable_config.py

@@ -1,0 +1,1 @@
+../../add/servable_config.py

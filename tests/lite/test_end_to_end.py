@@ -1,0 +1,166 @@
+"""Models on Lite behind a real server."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mindspore_serving.client import Client
+from tests.lite import models as made
+from tests.lite.models import Models
+from tests.server.http_requests import send
+from tests.serving import RunningServer, add_servable, free_port, running_script, serving
+
+SUM = """
+from mindspore_serving.server import register
+
+context = register.Context(thread_num=1)
+model = register.declare_model(model_file="{file}", model_format="{format}", context=context)
+
+
+@register.register_method(output_names=["z"])
+def add(x, y):
+    return register.add_stage(model, x, y, outputs_count=1)
+"""
+
+TWO_MODELS = """
+from mindspore_serving.server import register
+
+context = register.Context(thread_num=1)
+slow = register.declare_model(
+    model_file="slow.mindir", model_format="MindIR_Lite", with_batch_dim=False, context=context
+)
+quick = register.declare_model(model_file="quick.mindir", model_format="MindIR_Lite", context=context)
+
+
+@register.register_method(output_names=["z"])
+def product(x):
+    return register.add_stage(slow, x, outputs_count=1)
+
+
+@register.register_method(output_names=["z"])
+def add(x, y):
+    return register.add_stage(quick, x, y, outputs_count=1)
+"""
+
+WITH_LITE = """
+from mindspore_serving import server
+
+server.start_servables(server.ServableStartConfig(".", "sum", device_ids=0), enable_lite=True)
+server.start_grpc_server("{grpc}")
+print("gRPC listens", flush=True)
+"""
+
+
+def servable(folder: Path, models: Models, file: str, model_format: str) -> None:
+    add_servable(folder, "sum", SUM.format(file=file, format=model_format), files=())
+    (folder / "sum" / "1").mkdir()
+    shutil.copy(models.get(made.add_dynamic, ending=Path(file).suffix), folder / "sum" / "1" / file)
+
+
+def assert_sums(address: str) -> None:
+    with Client(address, "sum", "add") as client:
+        for count in (1, 3, 70):
+            instances = [{"x": np.float32([i, 1]), "y": np.float32([1, i])} for i in range(count)]
+            replies = client.infer(instances)
+            assert isinstance(replies, list), replies
+            assert [reply["z"].tolist() for reply in replies] == [[i + 1, i + 1] for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("file", "model_format", "backend"),
+    [
+        ("sum.mindir", "MindIR_Lite", "mindspore"),
+        ("sum.ms", "MindIR_Opt", "mindspore"),
+        ("sum.mindir", "MindIR", "lite"),
+    ],
+)
+def test_model_format_or_backend(
+    models: Models, tmp_path: Path, file: str, model_format: str, backend: str
+) -> None:
+    servable(tmp_path, models, file, model_format)
+    with serving(tmp_path, ['".", "sum", device_ids=(0, 1), device_type="CPU"'], backend=backend) as running:
+        assert_sums(running.grpc)
+        body = {"instances": [{"x": [1.0, 2.0], "y": [3.0, 4.0]}, {"x": [1.0], "y": [3.0]}]}
+        reply = send(running.rest, "POST", "/model/sum:add", body)
+        first, second = json.loads(reply.body)["instances"]
+        assert first == {"z": [4.0, 6.0]}
+        assert "Given model input 0 size 4 not match the size 8 defined in model" in json.dumps(second)
+
+
+def test_enable_lite(models: Models, tmp_path: Path) -> None:
+    servable(tmp_path, models, "sum.mindir", "MindIR")
+    grpc = f"127.0.0.1:{free_port()}"
+    script = tmp_path / "start.py"
+    script.write_text(WITH_LITE.format(grpc=grpc))
+    with running_script(script, environment={"SERVING_BACKEND": ""}) as running:
+        running.wait_for_line("gRPC listens")
+        assert_sums(grpc)
+
+
+def test_the_reason_of_a_failed_start(models: Models, tmp_path: Path) -> None:
+    servable(tmp_path, models, "sum.mindir", "MindIR_Lite")
+    (tmp_path / "sum" / "1" / "sum.mindir").write_bytes(b"no model at all")
+    assert "ParseFromArray failed" in failed_start(tmp_path, {})
+    text = failed_start(tmp_path, {"SERVING_LITE_FOLDER": str(tmp_path)})
+    assert f"not built, or by another release, expected in {tmp_path}" in text
+    assert "build it with: python -m mindspore_serving.lite build (in a source tree: ./build.sh lite)" in text
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mindspore") is None, reason="MindSpore is not installed")
+def test_lite_beside_mindspore_is_refused(models: Models, tmp_path: Path) -> None:
+    servable(tmp_path, models, "sum.mindir", "MindIR_Lite")
+    config = tmp_path / "sum" / "servable_config.py"
+    config.write_text("import mindspore\n" + config.read_text())
+    assert "MindSpore is loaded in this process, which excludes MindSpore Lite" in failed_start(tmp_path, {})
+
+
+def failed_start(folder: Path, environment: dict[str, str]) -> str:
+    """What a start script prints that starts nothing else."""
+    script = folder / "start.py"
+    script.write_text(WITH_LITE.format(grpc="127.0.0.1:0"))
+    with running_script(script, environment={"SERVING_BACKEND": "", **environment}) as running:
+        assert running.wait(60) != 0
+        return running.output
+
+
+@pytest.fixture
+def two_models(models: Models, tmp_path: Path) -> Path:
+    add_servable(tmp_path, "two", TWO_MODELS, files=())
+    (tmp_path / "two" / "1").mkdir()
+    shutil.copy(models.get(made.slow), tmp_path / "two" / "1" / "slow.mindir")
+    shutil.copy(models.get(made.add_dynamic), tmp_path / "two" / "1" / "quick.mindir")
+    return tmp_path
+
+
+def test_a_model_runs_while_another_one_of_the_servable_does(two_models: Path) -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one core: the worker has one thread for models")
+    with serving(two_models, ['".", "two", device_ids=0'], backend="mindspore") as running:
+        assert quick_replies_during_a_slow_one(running) > 1
+
+
+def quick_replies_during_a_slow_one(running: RunningServer) -> int:
+    x = np.full((made.SQUARE, made.SQUARE), 1 / made.SQUARE, np.float32)
+
+    def multiply() -> object:
+        with Client(running.grpc, "two", "product") as client:
+            return client.infer({"x": x})
+
+    count = 0
+    with ThreadPoolExecutor(1) as pool, Client(running.grpc, "two", "add") as client:
+        slow = pool.submit(multiply)
+        while not slow.done():
+            [reply] = client.infer({"x": np.float32([1, 2]), "y": np.float32([3, 4])})
+            assert reply["z"].tolist() == [4, 6]
+            count += not slow.done()
+        [product] = slow.result()  # type: ignore[misc]
+        np.testing.assert_allclose(product["z"], x, rtol=1e-3)
+    return count
