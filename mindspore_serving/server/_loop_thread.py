@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import uvloop
 
+_STOP_S = 10.0
+
 _T = TypeVar("_T")
 
 
@@ -30,11 +32,12 @@ class LoopThread:
         self.loop.run_forever()
 
     def stop(self) -> None:
-        """End the thread, and what still runs on the loop with it; safe to call twice.
+        """Cancel what runs on the loop, and end the thread; safe to call twice.
 
-        A loop that has something to do while the interpreter finalizes crashes the process.
+        A loop that still has something to do while the interpreter finalizes crashes the process.
         """
         if self._thread.is_alive():
+            self.run(_cancel_all_tasks(), _STOP_S)
             self.loop.call_soon_threadsafe(self.loop.stop)
             self._thread.join()
 
@@ -49,3 +52,10 @@ class LoopThread:
             concurrent.futures.TimeoutError: It took longer than `timeout_s`.
         """
         return self.submit(coroutine).result(timeout_s)
+
+
+async def _cancel_all_tasks() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

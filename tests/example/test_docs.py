@@ -33,7 +33,9 @@ PORTS = ("5500", "1500", "6100", "6200", "7000")
 REST_PORT = PORTS[1]
 NOT_THERE = "Not there yet"
 
-_STARTS_A_SERVER = re.compile(r"start_servables?\(|start_master_server\(|start_servable_in_master\(|startup_agents\(")
+_STARTS_A_SERVER = re.compile(
+    r"start_servables?\(|start_master_server\(|start_servable_in_master\(|startup_agents\("
+)
 _OLD_NAMES = re.compile(r"^\| old name \|.*\n\|[ -|]*\n((?:\|.*\n)+)", re.MULTILINE)
 _NAME = re.compile(r"`([\w.]+)(?:\(([^`]*)\))?`")
 

@@ -181,7 +181,9 @@ def test_whoever_ends_all_end(tmp_path: Path, table: list[Seen], victim: str, nu
 
 def ended_as_it_should(made: Distributed, victim: str, killed: str) -> bool:
     """Whether everybody who could has said why."""
-    assert "Traceback" not in made.server.output + made.starter.output
+    output = made.server.output + made.starter.output
+    assert "Traceback" not in output
+    assert "Task was destroyed" not in output
     ended = "Serving: all agents of this machine have ended"
     assert killed == "agent start-up" or ended in made.starter.lines
     assert victim == "main" or (
@@ -346,9 +348,7 @@ def test_an_agent_that_cannot_load_its_graph_anew(tmp_path: Path) -> None:
         agents[0].answer = lambda batch: failed("out of memory")
         agents[1].reload = failed("no memory at all")
         assert "out of memory" in error_of(made.ask(shape=SHAPE[1:]))
-        assert "cannot be loaded anew" in error_of(
-            last := made.ask(shape=SHAPE[1:])
-        ) or "available" in error_of(last)
+        assert re.search("cannot be loaded anew|available", error_of(made.ask(shape=SHAPE[1:])))
         assert made.server.wait(END_S) == 0
         assert (
             "The agents have failed: graph 0 cannot be loaded anew: Error happened on get result of rank 1: no memory "

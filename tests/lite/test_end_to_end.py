@@ -122,10 +122,21 @@ def test_lite_beside_mindspore_is_refused(models: Models, tmp_path: Path) -> Non
     assert "MindSpore is loaded in this process, which excludes MindSpore Lite" in failed_start(tmp_path, {})
 
 
-def failed_start(folder: Path, environment: dict[str, str]) -> str:
+@pytest.mark.skipif(importlib.util.find_spec("mindspore") is None, reason="MindSpore is not installed")
+def test_mindspore_beside_lite_is_refused(models: Models, tmp_path: Path) -> None:
+    servable(tmp_path, models, "sum.mindir", "MindIR_Lite")
+    config = tmp_path / "sum" / "servable_config.py"
+    config.write_text(config.read_text() + 'register.declare_model("other.mindir", "MindIR")\n')
+    shutil.copy(models.get(made.add_dynamic), tmp_path / "sum" / "1" / "other.mindir")
+    text = failed_start(tmp_path, {}, enable_lite=False)
+    assert "MindSpore Lite is loaded in this process, which excludes MindSpore" in text
+
+
+def failed_start(folder: Path, environment: dict[str, str], enable_lite: bool = True) -> str:
     """What a start script prints that starts nothing else."""
     script = folder / "start.py"
-    script.write_text(WITH_LITE.format(grpc="127.0.0.1:0"))
+    start = WITH_LITE.format(grpc="127.0.0.1:0")
+    script.write_text(start.replace("enable_lite=True", f"enable_lite={enable_lite}"))
     with running_script(script, environment={"SERVING_BACKEND": "", **environment}) as running:
         assert running.wait(60) != 0
         return running.output

@@ -86,6 +86,11 @@ class ClusterLink(asyncio.Protocol, ABC):
         if self._transport is not None:
             self._transport.write(frame_of(message))
 
+    def send_frame(self, frame: bytes) -> None:
+        """Write a message whose frame is made already, for several peers; after the end it is dropped."""
+        if self._transport is not None:
+            self._transport.write(frame)
+
     def close(self) -> None:
         """End the connection once everything is written; safe to call twice."""
         if self._transport is not None:

@@ -19,6 +19,7 @@ import numpy as np
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, FailedRows, ModelError
+from mindspore_serving.server.channel.frames import frame_of
 from mindspore_serving.server.channel.messages import (
     AgentFailed,
     AgentHello,
@@ -163,6 +164,7 @@ class AgentPort(ListeningPort):
         self._failed_graphs: set[int] = set()
         self._last_number = 0
         self._unsettled = False
+        self._reloading = False
         self._stopped = False
 
     @property
@@ -186,7 +188,7 @@ class AgentPort(ListeningPort):
 
     def allowed_silence_s(self, link: AcceptedLink) -> float:
         """Seconds of silence after which a peer is dropped; MindSpore lets nobody speak while ranks come together."""
-        loads = isinstance(link, AgentLink) and link.is_agent and not link.graphs
+        loads = isinstance(link, AgentLink) and link.is_agent and (self._reloading or not link.graphs)
         return max(_LOAD_S, self._timeout_s) if loads else self._timeout_s
 
     def objection(self, hello: AgentHello) -> str:
@@ -315,7 +317,9 @@ class AgentPort(ListeningPort):
         log.warning("Graph %s has failed and is loaded anew on all ranks", subgraph)
         call = self._new_call(subgraph)
         self._tell(range(self.rank_size), Reload(call.number, subgraph))
+        self._reloading = True
         await wait_for_event(call.done, _LOAD_S)
+        self._reloading = False
         if call.waiting or call.failures:
             self.fail(f"graph {subgraph} cannot be loaded anew: {self._reason(call)}")
         self._check_open()
@@ -345,8 +349,9 @@ class AgentPort(ListeningPort):
             )
 
     def _tell(self, ranks: Sequence[int], message: Message) -> None:
+        frame = frame_of(message)
         for rank in ranks:
-            self._agents[rank].send(message)
+            self._agents[rank].send_frame(frame)
 
     def _tell_all(self, message: Message) -> None:
         for agent in self._agents.values():

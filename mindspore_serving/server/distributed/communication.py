@@ -19,9 +19,8 @@ import psutil
 import setproctitle
 
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.server.worker.backend.contract import LoadRequest
 from mindspore_serving.server.worker.backend.exclusive_turn import TURN
-from mindspore_serving.server.worker.backend.mindspore_runtime import start_mindspore
+from mindspore_serving.server.worker.backend.mindspore_runtime import reason_of, start_mindspore
 
 _LIBRARIES = {"ascend": "hccl", "gpu": "nccl", "cpu": "mccl"}
 _SCRIPT = Path(__file__).with_name("start_scheduler.py")
@@ -202,24 +201,13 @@ def join_ranks(
 def _communicate(device_type: str, device_id: int, who: str) -> Any:
     """Start MindSpore and its communication library; returns the module `mindspore.communication`."""
     with TURN:
-        start_mindspore(_device_request(device_type, device_id))
+        start_mindspore(device_type, device_id)
         communication = importlib.import_module("mindspore.communication")
         try:
             communication.init(_LIBRARIES[device_type])
         except (RuntimeError, ValueError, TypeError) as cause:
-            raise StartUpError(f"{who} cannot join the communication: {_reason(cause)}") from cause
+            raise StartUpError(f"{who} cannot join the communication: {reason_of(cause)}") from cause
     return communication
-
-
-def _device_request(device_type: str, device_id: int) -> LoadRequest:
-    return LoadRequest(
-        path=Path(),
-        with_batch_dim=False,
-        without_batch_dim_inputs=(),
-        max_batch_size=1,
-        device_type=device_type,
-        device_id=device_id,
-    )
 
 
 def _cluster_variables(role: str, scheduler: str, rank_size: int) -> dict[str, str]:
@@ -260,9 +248,3 @@ def _free_port(ip: str) -> int:
             return int(probe.getsockname()[1])
     except OSError as cause:
         raise StartUpError(f"Scheduler cannot listen on {ip}: {cause}") from cause
-
-
-def _reason(error: BaseException) -> str:
-    """The text of an error without the native call stack that MindSpore adds below a line of dashes."""
-    text = str(error).strip()
-    return text.partition("\n\n----")[0].strip() or repr(error)

@@ -23,6 +23,7 @@ from mindspore_serving.server.worker.backend.input_check import InputCheck
 from mindspore_serving.server.worker.backend.mindir_metadata import read_signature
 from mindspore_serving.server.worker.backend.mindspore_runtime import (
     apply_options,
+    reason_of,
     start_mindspore,
     threads_on_cores,
 )
@@ -48,7 +49,7 @@ class MindSporeBackend:
         _warn_of_other_mode(request)
         _check_dynamic_inputs(signature, request)
         with TURN, threads_on_cores(request.thread_affinity_core_list):
-            mindspore = start_mindspore(request)
+            mindspore = start_mindspore(request.device_type, request.device_id)
             apply_options(mindspore, request)
             graph = MindSporeGraph(mindspore, request, signature)
             graph.compile()
@@ -93,7 +94,7 @@ class MindSporeGraph:
         except StartUpError:
             raise
         except Exception as cause:  # a damaged or unfit model makes MindSpore raise errors of any type
-            raise StartUpError(f"MindSpore cannot load or run '{self._path}': {_reason(cause)}") from cause
+            raise StartUpError(f"MindSpore cannot load or run '{self._path}': {reason_of(cause)}") from cause
 
     def predict(self, arrays: Sequence[Array]) -> list[Array]:
         """Run the model once; any thread may call.
@@ -186,7 +187,7 @@ class MindSporeGraph:
                 if problem:
                     raise ValueError(problem)
         except Exception as cause:  # an interface that is not public may fail in any way
-            log.warning("Model %s runs by its GraphCell, which is slower: %s", self._path, _reason(cause))
+            log.warning("Model %s runs by its GraphCell, which is slower: %s", self._path, reason_of(cause))
             return None
         return run
 
@@ -227,7 +228,7 @@ class MindSporeGraph:
             self._run = None
             if not self._sharded:
                 self._repair()
-            raise ModelError(f"{_FAILED}{_reason(cause)}") from cause
+            raise ModelError(f"{_FAILED}{reason_of(cause)}") from cause
 
     def _repair(self) -> None:
         """Compile again after a failed run; MindSpore would refuse every further one."""
@@ -326,9 +327,3 @@ def _difference(outputs: Sequence[Array], expected: Sequence[Array], by_value: b
         if by_value and not np.allclose(output, other, rtol=1e-3, atol=1e-5, equal_nan=True):
             return f"output {index} has other values"
     return ""
-
-
-def _reason(error: BaseException) -> str:
-    """The text of an error without the native call stack that MindSpore adds below a line of dashes."""
-    text = str(error).strip()
-    return text.partition("\n\n----")[0].strip() or repr(error)

@@ -16,13 +16,14 @@ from mindspore_serving.server.worker.backend.contract import LoadRequest
 _TARGETS = {"ascend": "Ascend", "gpu": "GPU", "cpu": "CPU"}
 
 
-def start_mindspore(request: LoadRequest) -> Any:
-    """Import MindSpore and set it to the device of a request. A process has one device, whatever it loads.
+def start_mindspore(device_type: str, device_id: int) -> Any:
+    """Import MindSpore and set it to a device. A process has one device, whatever it loads.
 
     Only CPU could be tried by the tests; GPU and Ascend take the same documented calls.
 
     Args:
-        request: Its device; on CPU the number is of no account.
+        device_type: `ascend`, `gpu` or `cpu`.
+        device_id: Number of the device; on CPU of no account.
 
     Returns:
         The module `mindspore`.
@@ -35,7 +36,7 @@ def start_mindspore(request: LoadRequest) -> Any:
             "MindSpore Lite is loaded in this process, which excludes MindSpore: run all models of the servable with "
             "one of them, by model_format or enable_lite"
         )
-    if request.device_type == "cpu":
+    if device_type == "cpu":
         # Where the CPU has AVX-512, the bundled oneDNN would take a reference kernel, a hundred times slower, for
         # convolutions. It reads the variable when the first kernel is made.
         os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
@@ -43,8 +44,8 @@ def start_mindspore(request: LoadRequest) -> Any:
         mindspore = importlib.import_module("mindspore")
     except ImportError as cause:
         raise StartUpError(f"MindSpore cannot be imported: {cause}") from cause
-    target = _TARGETS[request.device_type]
-    device_id = 0 if target == "CPU" else request.device_id
+    target = _TARGETS[device_type]
+    device_id = 0 if target == "CPU" else device_id
     try:
         mindspore.set_context(mode=mindspore.GRAPH_MODE)
         mindspore.set_device(target, device_id)
@@ -110,3 +111,9 @@ def threads_on_cores(cores: tuple[int, ...]) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def reason_of(error: BaseException) -> str:
+    """The text of an error without the native call stack that MindSpore adds below a line of dashes."""
+    text = str(error).strip()
+    return text.partition("\n\n----")[0].strip() or repr(error)
