@@ -14,7 +14,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ from mindspore_serving.lite.installation import (
     VERSION,
     fingerprint,
     folders,
+    has_libraries,
     is_built,
     library_of,
     stamp_of,
@@ -49,29 +49,38 @@ def build(say: Callable[[str], None], environment: Mapping[str, str] = os.enviro
         The folder.
 
     Raises:
-        StartUpError: The machine is none of those that the package is made for, there is no compiler, or a step failed.
+        StartUpError: The machine is none of those that the package is made for, there is no compiler, the folder holds
+            something else or cannot be written, or a step failed.
     """
     folder = folders(environment)[0]
+    try:
+        return _build(folder, say, environment)
+    except (OSError, zipfile.BadZipFile) as cause:
+        raise StartUpError(f"MindSpore Lite cannot be put into {folder}: {cause}") from cause
+
+
+def _build(folder: Path, say: Callable[[str], None], environment: Mapping[str, str]) -> Path:
     with _lock(folder):
         if is_built(folder):
             say(f"MindSpore Lite {VERSION} is there already: {folder}")
             return folder
+        _check_replaceable(folder)
         compiler = find_compiler(environment)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}-") as scratch:
-            made = Path(scratch) / "made"
-            if (folder / "include").is_dir() and (folder / "lib").is_dir():
+        with _scratch(folder) as scratch:
+            made = scratch / "made"
+            if has_libraries(folder):
                 shutil.copytree(folder, made, copy_function=os.link)  # the same libraries, only compiled anew
                 library_of(made).unlink(missing_ok=True)
                 stamp_of(made).unlink(missing_ok=True)
             else:
                 say(f"Fetching the package of MindSpore Lite {VERSION}, 169 MB to download, 0.5 GB on disk")
-                unpack(fetch(Path(scratch)), made)
+                unpack(fetch(scratch), made)
             say(f"Compiling the interface to it with {' '.join(compiler)}")
             compile_shim(compiler, made)
             say("Trying it")
             _try(made)
             stamp_of(made).write_text(fingerprint())
-            _replace(folder, made, Path(scratch) / "old")
+            _replace(folder, made, scratch / "old")
     say(f"MindSpore Lite {VERSION} is ready: {folder}")
     return folder
 
@@ -164,6 +173,21 @@ def _run(command: list[str], title: str) -> None:
         )
 
 
+def _check_replaceable(folder: Path) -> None:
+    """Refuse to replace what no build has made: the environment variable may name any folder.
+
+    Raises:
+        StartUpError: There is something else.
+    """
+    is_ours = stamp_of(folder).is_file() and library_of(folder).is_file()
+    is_free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if not is_ours and not is_free:
+        raise StartUpError(
+            f"MindSpore Lite cannot be put into {folder}, which holds something else, expected a folder that is empty, "
+            "that does not exist yet, or that an earlier build has made"
+        )
+
+
 def _replace(folder: Path, made: Path, old: Path) -> None:
     if folder.exists():
         folder.rename(old)
@@ -171,13 +195,21 @@ def _replace(folder: Path, made: Path, old: Path) -> None:
 
 
 @contextlib.contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A folder beside the final one. Its name is always the same, so that what a killed build left goes away."""
+    scratch = folder.parent / f".{folder.name}.building"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[None]:
     """One build of a folder at a time; others wait for it, and find it done."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        file = (folder.parent / f".{folder.name}.lock").open("w")
-    except OSError as cause:
-        raise StartUpError(f"MindSpore Lite cannot be put into {folder}: {cause}") from cause
-    with file:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f".{folder.name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

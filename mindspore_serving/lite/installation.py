@@ -56,8 +56,19 @@ def fingerprint() -> str:
 
 def is_built(folder: Path) -> bool:
     """Whether a folder holds a library that was built from this `shim.cc`."""
-    stamp = stamp_of(folder)
-    return library_of(folder).is_file() and stamp.is_file() and stamp.read_text() == fingerprint()
+    return _stamp(folder) == fingerprint() and library_of(folder).is_file()
+
+
+def has_libraries(folder: Path) -> bool:
+    """Whether a folder was built from this release of MindSpore Lite, be it from another `shim.cc`."""
+    return _stamp(folder).startswith(f"{VERSION} ")
+
+
+def _stamp(folder: Path) -> str:
+    try:
+        return stamp_of(folder).read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def find_library(environment: Mapping[str, str] = os.environ) -> Path | None:

@@ -7,7 +7,11 @@ import re
 _LINE = re.compile(r"^\[(?P<level>WARNING|ERROR)\] \w+\([^)]*\):\S+ \[[^\]]*\] (?:[^\]]*\] )?(?P<text>.*)")
 _CALL_STACK = re.compile(r"\n-{10,}\n- C\+\+ Call Stack.*?\n-{10,}\n.*?(?=\n\n|\Z)", re.DOTALL)
 _TELLING_WARNING = re.compile(r"fail|error|cannot|unsupported", re.IGNORECASE)
-_SAYS_NOTHING = ("Common error code.", "Runtime error for null exception handler.")
+_SAYS_NOTHING = (
+    "Common error code.",
+    "Runtime error for null exception handler.",
+    "Open libnuma.so failed!try libnuma.so.1 again.",  # of every machine without libnuma, whatever fails later
+)
 _MOST_LINES = 6
 
 NEWER_MINDIR = "can only support the maximum mind ir version"

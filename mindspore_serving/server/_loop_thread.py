@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, TypeVar
 
 import uvloop
@@ -37,9 +39,10 @@ class LoopThread:
         A loop that still has something to do while the interpreter finalizes crashes the process.
         """
         if self._thread.is_alive():
-            self.run(_cancel_all_tasks(), _STOP_S)
+            with contextlib.suppress(FutureTimeout):
+                self.run(_cancel_all_tasks(), _STOP_S)
             self.loop.call_soon_threadsafe(self.loop.stop)
-            self._thread.join()
+            self._thread.join(_STOP_S)
 
     def submit(self, coroutine: Coroutine[Any, Any, _T]) -> Future[_T]:
         """Start a coroutine on the loop."""

@@ -209,6 +209,11 @@ class Server:
             self._stop_request.end()
             self._stop_request.want()
 
+    def _at_exit(self) -> None:
+        self.stop()
+        if self._thread is not None and os.getpid() == self._pid:
+            self._thread.stop()
+
     def stop_workers(self) -> None:
         """End the workers, and leave the cluster; what else is started goes on."""
         with self._lock:
@@ -231,7 +236,7 @@ class Server:
         """Loop and dispatcher, made at first use."""
         if self._thread is None:
             self._thread = LoopThread()
-            atexit.register(self.stop)
+            atexit.register(self._at_exit)
         if self._dispatcher is None:
             self._dispatcher = Dispatcher(self._thread.loop)
         return self._thread, self._dispatcher

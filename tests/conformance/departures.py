@@ -91,6 +91,30 @@ REPLIES = (
 # Rules that concern many rows.
 RULES = (
     Departure(
+        "8.4-limit",
+        "a rank that takes longer than 10 s ends the servable",
+        "the batch fails after SERVING_AGENT_TIMEOUT_S (10); the servable ends after three times as long",
+        "a slow batch need not be the last one",
+    ),
+    Departure(
+        "8.4-rank-fails",
+        "a model that fails ends the servable",
+        "the batch fails, and all ranks load the graph anew together",
+        "an error of one instance is that instance's alone (12.1, 3)",
+    ),
+    Departure(
+        "8.5-worker",
+        "agents of a worker that was killed stay, and log Recv Ping Time Out after 20 s",
+        "they end at once, and so do the processes that have started them",
+        "nobody would ever speak to them again",
+    ),
+    Departure(
+        "8.5-agents-silent",
+        "agents that are gone are logged after 20 s, and the server stays",
+        "the servable ends when a connection ends, or after 20 s of silence; what waits is answered with an error",
+        "a model without all of its ranks cannot answer",
+    ),
+    Departure(
         "7.1-status",
         "HTTP 200 for every reply",
         "200 when an instance succeeded, else 400, 404, 405, 408, 413, 429, 500 or 503; always_ok=True brings 200 back",

@@ -1,7 +1,4 @@
-"""The rows of the contract, section by section, in its order; a case, or a test elsewhere, stands for each.
-
-Left out: what only the processes of distributed servables (8.2, 8.4, 8.5) show.
-"""
+"""The rows of the contract, section by section, in its order; a case, or a test elsewhere, stands for each."""
 
 from __future__ import annotations
 
@@ -133,9 +130,13 @@ ROWS = {
     "8.1": "form-1 form-2 file-missing file-unreadable not-json not-an-object server_list group_list instance_list "
     "server_id device devices device_id rank_id integer-device_id integer-rank_id rank-order counts-rank_size "
     "counts-stage_size one-stage-device-twice one-stage-device-8 stages-rank_size stages-device_id stages-device-ip",
+    "8.2": "not-distributed taken-address time-over agent-failed signal graph-count inputs outputs batch-size",
     "8.3": "agent_start_port-below agent_start_port-above model_files-type group_config_files-at-most-one "
     "subgraph-counts dec_key-length dec_mode first-ip-that-can-be-bound local-ip agent_ip ranks-of-rank_start "
-    "together-agent_ip together-rank_start rank_start card-count group-count model-file group-config-file",
+    "together-agent_ip together-rank_start rank_start card-count group-count model-file group-config-file "
+    "rank-table-file environment success-lines agent-fails signal",
+    "8.4": "all-ranks no-inputs-for-later-stages last-rank limit rank-fails pipeline-infer subgraphs",
+    "8.5": "agent start-up worker main worker-silent agents-silent agent-late",
     "9": "one-way mutual mutual-refuses one-way-refuses client-certificate-alone client-private_key-alone "
     "client-all-none client-custom_ca-type host-name server-attributes key-gcm key-cbc key-several-files "
     "key-extra-workers key-restart key-nowhere key-wrong key-missing key-plain-file key-damaged mode-of-the-file",
@@ -146,8 +147,10 @@ ROWS = {
     "reply-partial grpc-failure-unavailable grpc-failure-resource-exhausted inconsistent-reply",
     "11.1": "tensor_add-grpc tensor_add-rest client_mul_process add_sub_pipeline-only-model add_sub_pipeline-complex "
     "lenet resnet-classify_top1 resnet-classify_top1_batch resnet-classify_top1_v2 resnet-classify_top1_v3 "
-    "resnet-classify_top5 matmul_multi_subgraphs pipeline_worker",
-    "11.2": "add_mul_process kill_9_master kill_15_master kill_9_worker kill_15_worker restart",
+    "resnet-classify_top5 matmul_distributed matmul_multi_subgraphs pipeline_worker "
+    "pipeline_distributed",
+    "11.2": "add_mul_process kill_9_master kill_15_master kill_9_worker kill_15_worker restart "
+    "distributed-lines kill_15_agent kill_15_server kill_9_agent kill_9_server",
     "11.3": "test_server_client-many test_server_client-tls test_server_client-outputs "
     "test_server_client-preprocess-outputs test_server_client-postprocess-outputs test_server_client-in-place "
     "test_server_client-too-large test_server_client-max-requests test_server_client-batch-dim "
@@ -161,8 +164,9 @@ ROWS = {
     "test_multi_model test_python_parallel test_model_context test_grpc_request-shapes test_grpc_request-unix "
     "test_restful_request-all-fail test_restful_request-tls test_restful_request-versions "
     "test_restful_json_data-mixed test_restful_base64_data-types test_serving_log test_pipeline_request-kinds "
+    "test_distributed_worker-replies test_distributed_worker-signals test_distributed_worker-missing-file "
     "test_pipeline_request-batch test_mater_worker_client-cluster test_start_worker-device_id",
-    "12.1": "1 2 3 4 5 6 7 9 10 11 12 13 14 15 16 18",
+    "12.1": "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 18",
     "12.2": "success-line cluster client-ip-port blank-in-name dec_key-place options subgraph deleted-names "
     "none-in-SSLConfig typos enable_lite dec_mode",
 }
@@ -191,6 +195,46 @@ STAND_INS = {
     "5.4-cancelled": "tests/fault/test_clients.py::test_one_of_four_requests_of_a_batch_is_cancelled",
     "5.5-parent-death": "tests/fault/test_processes.py::test_workers_end_with_a_killed_main_process",
     "5.5-signals-at-any-time": "tests/fault/test_processes.py::test_a_script_that_is_still_busy_ends_too",
+    "8.2-not-distributed": "tests/server/test_distributed.py::test_a_servable_that_is_not_distributed",
+    "8.2-taken-address": "tests/server/test_distributed.py::test_a_port_of_the_worker_that_is_taken",
+    "8.2-time-over": "tests/server/test_distributed.py::test_agents_that_do_not_come_in_time",
+    "8.2-agent-failed": "tests/server/test_distributed.py::test_models_that_cannot_be_loaded_together",
+    "8.2-signal": "tests/server/test_distributed.py::test_a_signal_while_agents_are_awaited",
+    "8.2-graph-count": "tests/server/test_distributed.py::test_ranks_with_different_numbers_of_graphs",
+    "8.2-inputs": "tests/unit/test_agent_facts.py::test_graphs_that_do_not_fit",
+    "8.2-outputs": "tests/unit/test_agent_facts.py::test_graphs_that_do_not_fit",
+    "8.2-batch-size": "tests/unit/test_agent_facts.py::test_graphs_that_do_not_fit",
+    "8.3-rank-table-file": "tests/server/test_distributed.py::test_the_rank_table_is_written_for_the_agents",
+    "8.3-environment": (
+        "tests/server/test_distributed.py::test_the_rank_table_under_its_other_name_and_group_configurations"
+    ),
+    "8.3-success-lines": "tests/server/test_distributed.py::test_what_the_scripts_say",
+    "8.3-agent-fails": "tests/server/test_distributed.py::test_a_port_of_an_agent_that_is_taken",
+    "8.3-signal": "tests/server/test_distributed.py::test_a_signal_while_the_worker_is_awaited",
+    "8.4-all-ranks": "tests/server/test_distributed.py::test_requests_over_grpc",
+    "8.4-no-inputs-for-later-stages": (
+        "tests/unit/test_agent_facts.py::test_later_stages_without_inputs_get_none"
+    ),
+    "8.4-last-rank": "tests/fault/test_distributed.py::test_outputs_other_than_declared",
+    "8.4-limit": "tests/fault/test_distributed.py::test_an_agent_that_is_stopped",
+    "8.4-rank-fails": (
+        "tests/fault/test_distributed.py::test_the_graph_is_loaded_anew_on_all_ranks_after_one_has_failed"
+    ),
+    "8.4-pipeline-infer": "tests/server/test_distributed.py::test_two_stages_that_work_at_the_same_time",
+    "8.4-subgraphs": "tests/server/test_distributed.py::test_several_graphs_per_rank",
+    "8.5-agent": "tests/fault/test_distributed.py::test_whoever_ends_all_end",
+    "8.5-start-up": "tests/fault/test_distributed.py::test_whoever_ends_all_end",
+    "8.5-worker": "tests/fault/test_distributed.py::test_whoever_ends_all_end",
+    "8.5-main": "tests/fault/test_distributed.py::test_whoever_ends_all_end",
+    "8.5-worker-silent": (
+        "tests/fault/test_distributed.py::test_a_worker_that_is_stopped_is_killed_and_its_agents_end"
+    ),
+    "8.5-agents-silent": (
+        "tests/server/test_distributed_network.py::test_when_the_cable_is_cut_requests_fail_and_everything_ends"
+    ),
+    "8.5-agent-late": (
+        "tests/mindspore/test_distributed.py::test_four_ranks_fail_together_load_anew_and_go_out_of_step"
+    ),
     "9-key-gcm": "tests/mindspore/test_encrypted_models.py::test_replies",
     "9-key-cbc": "tests/mindspore/test_encrypted_models.py::test_replies",
     "9-key-several-files": "tests/mindspore/test_encrypted_models.py::test_replies",
@@ -201,6 +245,19 @@ STAND_INS = {
     "9-key-plain-file": "tests/mindspore/test_encrypted_models.py::test_refusals",
     "9-key-damaged": "tests/mindspore/test_encrypted_models.py::test_refusals",
     "9-mode-of-the-file": "tests/mindspore/test_encrypted_models.py::test_another_mode_is_warned_of",
+    "11.1-matmul_distributed": "tests/example/test_examples.py::test_example_as_its_readme_says",
+    "11.1-pipeline_distributed": "tests/example/test_examples.py::test_example_as_its_readme_says",
+    "11.2-distributed-lines": "tests/server/test_distributed.py::test_what_the_scripts_say",
+    "11.2-kill_15_agent": "tests/fault/test_distributed.py::test_whoever_ends_all_end",
+    "11.2-kill_15_server": "tests/fault/test_distributed.py::test_whoever_ends_all_end",
+    "11.2-kill_9_agent": "tests/fault/test_distributed.py::test_whoever_ends_all_end",
+    "11.2-kill_9_server": "tests/fault/test_distributed.py::test_whoever_ends_all_end",
+    "11.3-test_distributed_worker-replies": "tests/server/test_distributed.py::test_requests_over_grpc",
+    "11.3-test_distributed_worker-signals": "tests/fault/test_distributed.py::test_whoever_ends_all_end",
+    "11.3-test_distributed_worker-missing-file": (
+        "tests/server/test_distributed.py::test_a_model_file_that_is_missing"
+    ),
+    "12.1-8": "tests/fault/test_distributed.py::test_a_failed_batch_fails_alone",
     "11.3-test_server_client-many": "5.4-order-of-the-reply-model",
     "11.3-test_server_client-tls": "9-mutual",
     "11.3-test_server_client-outputs": "5.3-outputs-number",

@@ -29,6 +29,7 @@ mindspore/core/load_mindir/load_model.cc:2014 MSANFParseModelConfigureInfo
 
 """  # noqa: E501
 DEVICE = """Common error code.
+[WARNING] ME(1,7f,python):2026-01-01-00:00:00.000.001 [x.cc:30] Open] Open libnuma.so failed!try libnuma.so.1 again.
 [WARNING] ME(1,7f,python):2026-01-01-00:00:00.000.001 [x.cc:35] NUMAAdapter] Will take another one.
 [WARNING] ME(1,7f,python):2026-01-01-00:00:00.000.001 [dlutils.h:101] DLSoOpen] dlopen libx.so failed, error: no file
 [ERROR] ME(1,7f,python):2026-01-01-00:00:00.000.002 [y.cc:46] Register] DLSoOpen failed
@@ -88,6 +89,48 @@ def test_a_build_without_a_compiler_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(StartUpError, match="was not found"):
         build(lambda line: None, {"SERVING_LITE_FOLDER": str(folder), "PATH": str(tmp_path)})
     assert [path.name for path in tmp_path.iterdir()] == [".lite.lock"]
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "stamp", "lib/libserving_lite.so"])
+def test_a_build_replaces_no_folder_that_holds_something_else(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "lite"
+    (folder / name).parent.mkdir(parents=True)
+    (folder / name).write_text("precious")
+    with pytest.raises(StartUpError, match="which holds something else, expected a folder that is empty"):
+        build(lambda line: None, {"SERVING_LITE_FOLDER": str(folder)})
+    assert (folder / name).read_text() == "precious"
+
+
+def test_a_build_replaces_no_file(tmp_path: Path) -> None:
+    (tmp_path / "lite").write_text("precious")
+    with pytest.raises(StartUpError, match="which holds something else"):
+        build(lambda line: None, {"SERVING_LITE_FOLDER": str(tmp_path / "lite")})
+    assert (tmp_path / "lite").read_text() == "precious"
+
+
+COMPILER = """#!/bin/sh
+while [ $# -gt 1 ]; do
+  [ "$1" = -o ] && echo compiled > "$2"
+  shift
+done
+"""
+
+
+def test_what_a_killed_build_left_goes_away(tmp_path: Path) -> None:
+    """With a compiler whose result cannot be loaded, which ends the build; an earlier one stays as it is."""
+    compiler, folder = tmp_path / "cc", tmp_path / "lite"
+    compiler.write_text(COMPILER)
+    compiler.chmod(0o755)
+    library_of(folder).parent.mkdir(parents=True)
+    library_of(folder).write_text("of an earlier build")
+    stamp_of(folder).write_text("2.0.0 another shim\n")
+    left = tmp_path / ".lite.building" / "made" / "lib" / "half.so"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    with pytest.raises(StartUpError, match="Loading the compiled interface to Lite failed"):
+        build(lambda line: None, {"SERVING_LITE_FOLDER": str(folder), "CXX": str(compiler)})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lite.lock", "cc", "lite"]
+    assert library_of(folder).read_text() == "of an earlier build"
 
 
 def test_a_build_where_nothing_can_be_written() -> None:

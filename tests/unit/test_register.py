@@ -529,7 +529,7 @@ class LikeAFunction:
         return x
 
 
-@pytest.mark.parametrize("stage", [1, None, len, int, functools.partial(add_one), LikeAFunction()], ids=repr)
+@pytest.mark.parametrize("stage", [1, None, len, int, functools.partial(add_one), LikeAFunction()])
 def test_a_stage_is_a_function_or_a_model(servable: ServableDefinition, stage: Any) -> None:
     assert (
         "Check failed in method 'predict', the parameter 'stage' of add_stage must be function or Model returned by "

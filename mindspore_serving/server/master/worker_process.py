@@ -207,7 +207,10 @@ class WorkerProcess:
                 lines = file.read().decode(errors="replace").splitlines()
         except OSError as error:
             return f"(log not readable: {error})"
-        return "\n".join(lines[-count:])
+        return (
+            "\n".join(lines[-count:])
+            or "(the log is empty; with GLOG_v=1 it names the models that are loaded)"
+        )
 
     def release(self) -> None:
         """Give back what main holds for a worker that is gone; safe to call twice."""

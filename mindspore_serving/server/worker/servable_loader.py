@@ -258,6 +258,7 @@ def _load_graph(place: ServablePlace, path: Path, model: ModelDeclaration) -> Mo
         dec_key=place.dec_key,
         dec_mode=place.dec_mode,
     )
+    log.info("Loading model %s", path)  # the last line, where a damaged file crashes the process
     graph = backend_for(model.model_format, place.enable_lite).load(request)
     log.info("Loaded model %s: %s", path, graph.signature)
     return ModelRunner(graph, model.with_batch_dim, model.without_batch_dim_inputs, model.max_batch_size)
