@@ -20,7 +20,7 @@ Usage: ./build.sh COMMAND [ARGUMENTS]
   demo [--check]    serve two example models until Ctrl+C; with --check send them requests, and end;
                     with --lite MindSpore Lite runs the models
   lite              make MindSpore Lite, which needs a C++ compiler; at once when that is done already
-  test [ARGUMENTS]  run the tests; arguments go to pytest, for example: ./build.sh test tests/unit -k shape
+  test [ARGUMENTS]  run all tests, two at a time; arguments go to pytest, for example: ./build.sh test tests/unit -k shape
   check             ruff, mypy and the test of the layers
   bench [ARGUMENTS] run the benchmarks; ./build.sh bench --help lists them
   docs              make the documentation, a web site, in site/; warnings are errors
@@ -187,6 +187,10 @@ command_demo() {
 command_test() {
   setup
   make_lite || say "==> MindSpore Lite is not there, for the reason above: the tests that need it are skipped"
+  if (($# == 0)); then
+    # Many tests wait for processes: two at a time take little more than half the time, on two cores as well.
+    set -- --numprocesses=2 --dist=loadfile
+  fi
   exec "$VENV_PYTHON" -m pytest "$@"
 }
 

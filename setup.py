@@ -68,6 +68,7 @@ setup(
             "pillow>=10",
             "pytest>=8.2",
             "pytest-timeout>=2.3",
+            "pytest-xdist>=3.6",
             "scikit-learn>=1.4",
             "tqdm>=4.66",
         ],

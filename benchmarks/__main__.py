@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from benchmarks.distributed import measure_distributed
 from benchmarks.lite import measure_lite
 from benchmarks.load import Load, children_of, grpc_load, resident_megabytes, rest_load, tree_cpu_seconds
 from benchmarks.parallel import measure_parallel
@@ -88,6 +89,10 @@ def main() -> int:
     arguments = _parse_arguments()
     if arguments.lite:
         return _report({}, measure_lite(arguments.turns, arguments.seconds), arguments)
+    if arguments.distributed:
+        with tempfile.TemporaryDirectory() as folder:
+            table = measure_distributed(Path(folder), arguments.turns, arguments.seconds)
+        return _report({}, table, arguments)
     rows = [
         Row(
             f"{interface} {method}, {count} instance{'s' if count > 1 else ''}",
@@ -137,6 +142,11 @@ def _parse_arguments() -> argparse.Namespace:
         "--lite",
         action="store_true",
         help="measure the MindSpore Lite backend beside the MindSpore backend instead",
+    )
+    parser.add_argument(
+        "--distributed",
+        action="store_true",
+        help="measure a distributed model on 2 and 4 ranks beside the same ranks without a server instead",
     )
     parser.add_argument("--json", metavar="FILE", help="also write the figures to a JSON file")
     return parser.parse_args()

@@ -46,12 +46,27 @@ def convert(
 
     Raises:
         InvalidParameter: The ending of a file is none of these.
-        StartUpError: The library is not built, or Lite cannot convert the model; the text says why.
+        StartUpError: The library is not built, Lite cannot convert the model, or the new file cannot be written; the
+            text says why.
     """
     source_format = _format(source, _SOURCES, "be converted")
     target_format = _format(target, _TARGETS, "be converted to")
     if not source.is_file():
         raise StartUpError(f"Model file '{source}' does not exist")
+    try:
+        _convert(source, source_format, target, target_format, shapes or {}, weight_fp16)
+    except OSError as cause:
+        raise StartUpError(f"Model file '{target}' cannot be written: {cause}") from cause
+
+
+def _convert(
+    source: Path,
+    source_format: int,
+    target: Path,
+    target_format: int,
+    shapes: Mapping[str, Sequence[int]],
+    weight_fp16: bool,
+) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".converting-") as scratch:
         made = Path(scratch).absolute() / target.name
@@ -60,7 +75,7 @@ def convert(
             "source": str(source.absolute()),
             "target": str(made.with_suffix("")),
             "target_format": target_format,
-            "shapes": dict(shapes or {}),
+            "shapes": dict(shapes),
             "weight_fp16": weight_fp16,
         }
         problem = _convert_elsewhere(request)
@@ -76,7 +91,7 @@ def _convert_elsewhere(request: Mapping[str, object]) -> str:
     command = [sys.executable, "-m", "mindspore_serving.lite.convert_process", json.dumps(request)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode < 0:
-        last = "\n".join(done.stderr.splitlines()[-_SHOWN_LINES:])
+        last = "\n".join(done.stderr.splitlines()[-_SHOWN_LINES:]) or "(none)"
         return (
             f"MindSpore Lite crashed with {signal.Signals(-done.returncode).name}, after these lines:\n{last}"
         )

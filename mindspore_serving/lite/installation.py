@@ -32,11 +32,21 @@ def folders(environment: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
     named = environment.get(FOLDER_VARIABLE)
     if named:
         return (Path(named).expanduser().absolute(),)
-    data = environment.get("XDG_DATA_HOME") or str(Path("~/.local/share").expanduser())
-    of_user = Path(data) / "mindspore_serving" / _FOLDER_NAME
+    of_user = _data_folder(environment) / "mindspore_serving" / _FOLDER_NAME
     if sys.prefix == sys.base_prefix:
         return (of_user,)
     return (Path(sys.prefix) / "share" / "mindspore_serving" / _FOLDER_NAME, of_user)
+
+
+def _data_folder(environment: Mapping[str, str]) -> Path:
+    named = environment.get("XDG_DATA_HOME")
+    if named:
+        return Path(named)
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user id without a name, as containers have them, and without HOME
+        home = Path("/")
+    return home / ".local" / "share"
 
 
 def library_of(folder: Path) -> Path:

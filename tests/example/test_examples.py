@@ -59,6 +59,12 @@ class Addresses:
     distributed: str
     agent_port: int
 
+    @classmethod
+    def free(cls) -> Addresses:
+        """Addresses that nothing listens on."""
+        grpc, rest, distributed = (f"127.0.0.1:{free_port()}" for _ in range(3))
+        return cls(grpc, rest, distributed, free_ports(2))
+
     def put_into(self, text: str) -> str:
         """The text with these addresses."""
         text = text.replace("127.0.0.1:6200", self.distributed)
@@ -78,8 +84,7 @@ class Addresses:
 
 @pytest.fixture
 def addresses() -> Addresses:
-    grpc, rest, distributed = (f"127.0.0.1:{free_port()}" for _ in range(3))
-    return Addresses(grpc, rest, distributed, free_ports(2))
+    return Addresses.free()
 
 
 @pytest.fixture

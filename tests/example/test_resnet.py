@@ -25,7 +25,7 @@ from tests.example.test_examples import (
     run,
     wait_for_output,
 )
-from tests.serving import REPOSITORY, free_port, running_script
+from tests.serving import REPOSITORY, running_script
 
 SOURCE = REPOSITORY / "example" / "resnet"
 DAMAGED = {
@@ -59,7 +59,7 @@ def image_to_input() -> ImageToInput:
 @pytest.mark.skipif(importlib.util.find_spec("mindspore") is None, reason="MindSpore is not installed")
 @pytest.mark.timeout(240)
 def test_resnet_as_its_readme_says(resnet: Path) -> None:
-    addresses = Addresses(f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")
+    addresses = Addresses.free()
     with contextlib.ExitStack() as servers:
         for block in blocks_of((resnet / "README.md").read_text()):
             script = resnet / block.text.split()[1]

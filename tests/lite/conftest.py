@@ -14,6 +14,8 @@ from mindspore_serving.server.worker.backend.lite_backend import LiteBackend, Li
 from mindspore_serving.server.worker.backend.lite_runtime import CompiledRuntime
 from tests.lite.models import Models
 
+IN_PROCESS = "in_process"
+
 Load = Callable[..., LiteGraph]
 
 
@@ -24,6 +26,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.skip(reason=f"MindSpore Lite is not built: {HOW_TO_BUILD}"))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what loads Lite into the process of the tests, unless that is what was asked for."""
+    asked = any(IN_PROCESS in argument for argument in config.args)
+    return True if collection_path.name == IN_PROCESS and not asked else None
 
 
 @pytest.fixture(scope="session")

@@ -50,6 +50,9 @@ def add(x, y):
     return register.add_stage(quick, x, y, outputs_count=1)
 """
 
+SHAPE_OF_A_TUPLE = b"\x05shape\x80\x01\x14\x8a\x01\x07"
+"""Where `two_outputs` has a field that Lite takes for granted; what follows is the tag of it."""
+
 WITH_LITE = """
 from mindspore_serving import server
 
@@ -112,6 +115,20 @@ def test_the_reason_of_a_failed_start(models: Models, tmp_path: Path) -> None:
     text = failed_start(tmp_path, {"SERVING_LITE_FOLDER": str(tmp_path)})
     assert f"not built, or by another release, expected in {tmp_path}" in text
     assert "build it with: python -m mindspore_serving.lite build (in a source tree: ./build.sh lite)" in text
+
+
+def test_a_file_that_crashes_lite(models: Models, tmp_path: Path) -> None:
+    servable(tmp_path, models, "sum.mindir", "MindIR_Lite")
+    content = models.get(made.two_outputs).read_bytes()
+    damaged = content.replace(SHAPE_OF_A_TUPLE + b"b", SHAPE_OF_A_TUPLE + b"j", 1)
+    assert damaged != content
+    (tmp_path / "sum" / "1" / "sum.mindir").write_bytes(damaged)
+    text = failed_start(tmp_path, {})
+    assert "was ended by signal 11" in text
+    assert "(the log is empty; with GLOG_v=1 it names the models that are loaded)" in text
+    failed_start(tmp_path, {"GLOG_v": "1"})
+    [log] = (tmp_path / "serving_logs").glob("*.log")
+    assert f"Loading model {tmp_path}/sum/1/sum.mindir" in log.read_text(errors="replace")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mindspore") is None, reason="MindSpore is not installed")

@@ -11,6 +11,7 @@ import numpy as np
 from mindspore_serving.server.distributed.communication import join_ranks
 
 WIDTH = 8
+KEY = bytes(range(100, 124))
 
 
 def main(folder: Path, rank: int, ranks: int, scheduler: str) -> None:
@@ -55,7 +56,8 @@ def main(folder: Path, rank: int, ranks: int, scheduler: str) -> None:
     for name, count in rows.items():
         ms.export(Lookup(count), index, file_name=str(folder / f"{name}{rank}"), file_format="MINDIR")
     x = Tensor(shape=[None, WIDTH], dtype=ms.float32)
-    ms.export(Product(), x, file_name=str(folder / f"product{rank}"), file_format="MINDIR")
+    name = str(folder / f"product{rank}")
+    ms.export(Product(), x, file_name=name, file_format="MINDIR", enc_key=KEY, enc_mode="AES-CBC")
 
 
 if __name__ == "__main__":

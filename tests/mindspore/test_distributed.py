@@ -15,8 +15,9 @@ import pytest
 
 from mindspore_serving.client import Client
 from mindspore_serving.server.distributed.communication import Scheduler
-from tests.mindspore.export_sharded_models import WIDTH
-from tests.server.distributed_scripts import Distributed, distributed_serving, error_of
+from tests.mindspore.export_sharded_models import KEY, WIDTH
+from tests.server.distributed_scripts import Distributed, distributed_scripts, error_of
+from tests.traces import traces, traces_in
 from tests.watch import kill, wait_until_gone
 
 RANKS = 4
@@ -79,10 +80,16 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, parts: Path, config: str, *names: str, **environment: str) -> Iterator[Distributed]:
+def serving(
+    folder: Path, parts: Path, config: str, *names: str, agents: str = "", **environment: str
+) -> Iterator[Distributed]:
+    """A distributed servable on real ranks; `agents` is further arguments of `startup_agents`, each after a comma."""
     files = [[str(parts / f"{name}{rank}.mindir") for name in names] for rank in range(RANKS)]
     settings = {"SERVING_BACKEND": "mindspore", **environment}
-    with distributed_serving(folder, RANKS, files=files, config=config, **settings) as made:
+    with distributed_scripts(folder, RANKS, config=config, **settings) as made:
+        made.start_server(ready="")
+        made.start_agents(agents, files=files, ready="")
+        made.wait_until_up()
         yield made
 
 
@@ -119,14 +126,19 @@ def test_four_ranks_fail_together_load_anew_and_go_out_of_step(tmp_path: Path, p
         wait_until_gone(*processes)
 
 
-def test_batches_of_any_size_and_an_agent_that_is_killed(tmp_path: Path, parts: Path) -> None:
+def test_batches_of_any_size_with_encrypted_parts(tmp_path: Path, parts: Path) -> None:
     weight = np.arange(WIDTH * WIDTH, dtype=np.float32).reshape(WIDTH, WIDTH) / 64
-    with serving(tmp_path, parts, BATCHES, "product") as made:
+    key_file = parts / "key"
+    key_file.write_bytes(KEY)
+    key = f", dec_key=open({str(key_file)!r}, 'rb').read(), dec_mode='AES-CBC'"
+    with serving(tmp_path, parts, BATCHES, "product", agents=key) as made:
         for count in (1, 3, 64, 150):
             x = np.random.default_rng(count).random((count, WIDTH), np.float32)
             with Client(made.grpc, "sharded", "product") as client:
                 replies = client.infer([{"x": row} for row in x], timeout=60)
             np.testing.assert_allclose([reply["y"] for reply in replies], x @ weight, rtol=1e-5)
+        assert traces(KEY, tmp_path) == []
+        assert traces_in(KEY, made.server.output + made.starter.output) == []
         processes = made.processes()
         kill(made.agents()[1])
         made.server.wait(timeout_s=30)

@@ -151,6 +151,23 @@ def test_a_receiver_may_own_what_came_through_shared_memory(memory: SharedMemory
     assert_equal_rows(result.groups[0], rows)
 
 
+def test_results_of_one_batch_wait_beside_each_other(memory: SharedMemory) -> None:
+    """The worker may send the next results of a batch before main has read the ones before."""
+    blocks = [rows_of(x=np.full((2, INLINE_LIMIT), value, np.uint8)) for value in (1, 2, 3)]
+    results = [Result(7, 0, 2 * i, (rows,), i == 2) for i, rows in enumerate(blocks)]
+    frames = [frame_of(result, memory) for result in results]
+    for frame, rows in zip(frames, blocks, strict=True):
+        result = decoded(frame, memory, own=True)
+        assert isinstance(result, Result)
+        assert_equal_rows(result.groups[0], rows)
+
+
+def test_the_next_batch_uses_the_same_memory(memory: SharedMemory) -> None:
+    rows = rows_of(x=np.ones((2, INLINE_LIMIT), np.uint8))
+    first = frame_of(Result(1, 0, 0, (rows,), True), memory)
+    assert frame_of(Result(2, 0, 0, (rows,), True), memory)[16:] == first[16:]
+
+
 def test_slots_do_not_share_memory(memory: SharedMemory) -> None:
     blocks = [rows_of(x=np.full((2, INLINE_LIMIT), value, np.uint8)) for value in (1, 2)]
     frames = [frame_of(Batch(slot, slot, "m", (rows,)), memory) for slot, rows in enumerate(blocks)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -61,6 +62,13 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setattr(sys, "prefix", sys.base_prefix)
     assert folders({"XDG_DATA_HOME": str(tmp_path)}) == (of_user,)
+
+
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 987654)
+    monkeypatch.setattr(sys, "prefix", "/some/venv")
+    assert folders({})[0] == Path("/some/venv/share/mindspore_serving/mindspore-lite-2.0.0")
 
 
 def test_only_what_was_built_from_this_source_counts(tmp_path: Path) -> None:
@@ -192,6 +200,13 @@ def test_endings_of_converted_files(source: str, target: str, text: str) -> None
 def test_missing_file_is_not_converted(tmp_path: Path) -> None:
     with pytest.raises(StartUpError, match="does not exist"):
         convert(tmp_path / "a.onnx", tmp_path / "a.mindir")
+
+
+def test_where_no_converted_file_can_be_written(tmp_path: Path) -> None:
+    source = tmp_path / "a.onnx"
+    source.touch()
+    with pytest.raises(StartUpError, match=r"a\.onnx/b\.mindir' cannot be written: .*File exists"):
+        convert(source, source / "b.mindir")
 
 
 def test_devices_with_lite(tmp_path: Path) -> None:

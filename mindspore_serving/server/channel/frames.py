@@ -145,12 +145,14 @@ def _hot_body(
     groups = list(_joinable(message.groups))
     head = _BODY.pack(message.batch_id, message.slot, len(groups), start, flags, len(method))
     parts: list[Any] = [head, method, _pad(len(method))]
-    offset = 0
+    offset = memory.written(region, message.batch_id) if memory is not None else 0
     for group in groups:
         if isinstance(group[0], FailedRows):
             _append_failed(parts, group[0])
         else:
             offset = _append_rows(parts, group, memory, region, offset)  # type: ignore[arg-type]
+    if memory is not None:
+        memory.set_written(region, message.batch_id, offset)
     return parts
 
 

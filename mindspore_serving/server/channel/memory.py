@@ -4,6 +4,8 @@ One anonymous file (memfd) per worker, created by the main process and inherited
 vanishes with the last of the two processes, however they end. It is cut into regions, two for each slot of the copy: a
 request region that main writes and the worker reads, and a reply region for the other way. A region belongs to the
 batch that holds the slot, which makes an allocator needless; it is sparse, so only pages that were used take memory.
+Several messages of one batch, such as results that are told piecemeal, follow each other in the region: the reader may
+not have read the one before.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ class SharedMemory:
     def __init__(self, fd: int, slots: int) -> None:
         self.fd = fd
         self._mappings: list[mmap.mmap | None] = [None] * (2 * slots)
+        self._written: list[tuple[int, int]] = [(-1, 0)] * (2 * slots)
 
     @classmethod
     def create(cls, slots: int) -> SharedMemory:
@@ -58,6 +61,15 @@ class SharedMemory:
     def reply_region(slot: int) -> int:
         """Region that carries the results of the batch in `slot`."""
         return 2 * slot + 1
+
+    def written(self, region: int, batch_id: int) -> int:
+        """Bytes of a region that this side has written for a batch so far."""
+        batch, size = self._written[region]
+        return size if batch == batch_id else 0
+
+    def set_written(self, region: int, batch_id: int, size: int) -> None:
+        """Keep how many bytes of a region this side has written for a batch."""
+        self._written[region] = (batch_id, size)
 
     def view(self, region: int, offset: int, size: int) -> Array:
         """Writable uint8 array over bytes offset..offset+size-1 of a region.

@@ -46,7 +46,7 @@ from mindspore_serving.server.key_pipe import read_key
 from mindspore_serving.server.master.context import worker_timeout_s
 from mindspore_serving.server.master.waiting import wait_for_event
 from mindspore_serving.server.process_tree import kill_children
-from mindspore_serving.server.worker.backend import backend_for
+from mindspore_serving.server.worker.backend import create_backend
 from mindspore_serving.server.worker.backend.contract import LoadedGraph, LoadRequest
 from mindspore_serving.signature import GraphInfo, ModelInfo
 from mindspore_serving.tensor import Array
@@ -66,6 +66,7 @@ class ShardLoader:
     def __init__(self, request: LoadRequest, files: Sequence[str]) -> None:
         self._request = request
         self._files = files
+        self._backend = create_backend(_agent_backend())
         self._graphs: list[LoadedGraph] = []
         self._failed: set[int] = set()
 
@@ -96,20 +97,22 @@ class ShardLoader:
     def run(self, subgraph: int, arrays: Sequence[Array]) -> list[Array]:
         """Run a graph.
 
+        After a failure of one, nothing runs until it is loaded anew, no other graph either: ranks may still wait within
+        the run that failed here, and would take what another graph sends for a part of it.
+
         Raises:
-            ServingError: It failed, or had failed before and was not loaded anew.
+            ServingError: It failed, or one had failed before and was not loaded anew.
         """
-        if subgraph in self._failed:
+        if self._failed:
             raise ModelError("the graph failed before, and is not loaded anew yet")
-        try:
-            return self._graphs[subgraph].predict(arrays)
-        except ServingError:
-            self._failed.add(subgraph)
-            raise
+        self._failed.add(subgraph)  # until the run has come to its end, whatever it raises
+        outputs = self._graphs[subgraph].predict(arrays)
+        self._failed.discard(subgraph)
+        return outputs
 
     def _load(self, file: str) -> LoadedGraph:
         request = replace(self._request, path=Path(file))
-        graph = backend_for(request.model_format, enable_lite=False).load(request)
+        graph = self._backend.load(request)
         log.info("Loaded model %s: %s", file, graph.signature)
         return graph
 
@@ -229,7 +232,7 @@ class Agent:
         return self._link
 
     def _start_scheduler(self) -> Scheduler | None:
-        if self.rank == 0 and needs_scheduler(backend_name(), self._arguments.device_type):
+        if self.rank == 0 and needs_scheduler(_agent_backend(), self._arguments.device_type):
             return Scheduler(self._arguments.ip, self._arguments.rank_size)
         return None
 
@@ -262,7 +265,7 @@ class Agent:
 
     def _load_in_thread(self, scheduler: str) -> ModelInfo:
         arguments = self._arguments
-        if backend_name() == "mindspore":
+        if _agent_backend() == "mindspore":
             join_ranks(
                 device_type=arguments.device_type,
                 device_id=arguments.device_id,
@@ -299,6 +302,11 @@ def _outcome_of(work: Callable[[], list[Array]], with_outputs: bool) -> Group:
         log.error("An agent's model failed", exc_info=True)
         return FailedRows(ModelError(repr(error)).failure(), 1)
     return one_row(outputs if with_outputs else [])
+
+
+def _agent_backend() -> str:
+    """The backend of agents: ranks come together in MindSpore only."""
+    return "stub" if backend_name() == "stub" else "mindspore"
 
 
 def argument_parser() -> argparse.ArgumentParser:

@@ -21,7 +21,7 @@ from mindspore_serving.server.worker.backend.stderr_text import StderrText
 from mindspore_serving.tensor import Array
 from tests.lite import models as made
 from tests.lite.conftest import request_for
-from tests.lite.fake_wrapper import mindspore_lite
+from tests.lite.in_process.fake_wrapper import mindspore_lite
 from tests.lite.models import Models
 
 

@@ -21,6 +21,7 @@ from mindspore_serving.server.worker.values import Values
 from mindspore_serving.tensor import NUMPY_OF, Array, DataType, TensorSpec
 from tests.lite import models as made
 from tests.lite.models import Models
+from tests.serving import REPOSITORY
 
 Load = Callable[..., LiteGraph]
 
@@ -322,7 +323,7 @@ def test_thread_num_and_affinity(models: Models) -> None:
     """In a process of its own: Lite gives threads of unloaded models to later ones."""
     done = subprocess.run(
         [sys.executable, "-c", THREADS, str(models.get(made.add))],
-        cwd=Path(__file__).parents[2],
+        cwd=REPOSITORY,
         capture_output=True,
         text=True,
         timeout=LIMIT_S,

@@ -1,0 +1,30 @@
+"""The tests that load MindSpore Lite into their own process, run in one without MindSpore: only one of them fits in.
+
+`pytest tests/lite/in_process` runs them one by one.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.serving import REPOSITORY
+
+LIMIT_S = 300
+
+
+@pytest.mark.timeout(LIMIT_S + 20)
+def test_with_lite_in_the_process_of_the_tests() -> None:
+    folder = "tests/lite/in_process"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", folder],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "passed" in done.stdout
+    assert "skipped" not in done.stdout
