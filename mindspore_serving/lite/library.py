@@ -54,9 +54,9 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "model_load": (_Pointer, (_Text, _Int, _Pointer, _Text)),
     "model_free": (None, (_Pointer,)),
     "count": (_Int, (_Pointer, _Int)),
-    "describe": (_Int, (_Pointer, _Int, _Int, _Text, _Int, _Ints, _Ints, _Longs, _Int)),
-    "resize": (_Int, (_Pointer, _Longs, _Ints)),
-    "predict": (_Int, (_Pointer, ctypes.POINTER(_Pointer), _Longs)),
+    "describe": (_Int, (_Pointer, _Int, _Int, _Text, _Int, _Ints, _Longs, _Int)),
+    "resize": (_Int, (_Pointer, _Int, _Longs, _Ints)),
+    "predict": (_Int, (_Pointer, _Int, ctypes.POINTER(_Pointer), _Longs)),
     "output": (_Pointer, (_Pointer, _Int, _Longs, _Longs, _Int, _Ints)),
     "convert": (_Int, (_Int, _Text, _Text, _Int, _Int, ctypes.POINTER(_Text), _Longs, _Ints, _Int)),
 }
@@ -219,7 +219,7 @@ class LiteModel:
             LiteError: The model cannot have them; the shapes are what they were.
         """
         dims, ranks = _flat(shapes)
-        if not self._call["resize"](self._handle, dims, ranks):
+        if not self._call["resize"](self._handle, len(shapes), dims, ranks):
             raise self._library.error()
         self.inputs = self._tensors(0)
 
@@ -238,7 +238,7 @@ class LiteModel:
         count = len(arrays)
         data = (_Pointer * count)(*(array.ctypes.data for array in arrays))
         sizes = (ctypes.c_int64 * count)(*(array.nbytes for array in arrays))
-        if not self._call["predict"](self._handle, data, sizes):
+        if not self._call["predict"](self._handle, count, data, sizes):
             raise self._library.error()
         return [self._output(index, tensor) for index, tensor in enumerate(self.outputs)]
 
@@ -260,10 +260,10 @@ class LiteModel:
 
     def _tensor(self, outputs: int, index: int) -> LiteTensor:
         name = ctypes.create_string_buffer(_NAME_BYTES)
-        data_type, layout = ctypes.c_int(), ctypes.c_int()
+        data_type = ctypes.c_int()
         dims = (ctypes.c_int64 * _MOST_DIMS)()
         rank = self._call["describe"](
-            self._handle, outputs, index, name, _NAME_BYTES - 1, data_type, layout, dims, _MOST_DIMS
+            self._handle, outputs, index, name, _NAME_BYTES - 1, data_type, dims, _MOST_DIMS
         )
         label = name.value.decode(errors="replace")
         return LiteTensor(label, DATA_TYPES.get(data_type.value), tuple(dims[:rank]))

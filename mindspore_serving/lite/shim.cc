@@ -137,6 +137,12 @@ bool attempt(const std::function<Status()> &call) {
   return false;
 }
 
+Status wrong_count(int given, size_t expected) {
+  if (given >= 0 && static_cast<size_t>(given) == expected) return Status();
+  return Status(mindspore::kLiteInputTensorError, "the model takes " + std::to_string(expected) + " inputs, got " +
+                                                      std::to_string(given));
+}
+
 bool fail(const std::string &text) {
   last_error = text;
   return false;
@@ -321,21 +327,24 @@ void serving_lite_model_free(void *model) { delete static_cast<ModelHandle *>(mo
 
 int serving_lite_count(void *model, int outputs) { return static_cast<int>(tensors_of(model, outputs).size()); }
 
-// Name and shape of a tensor; returns the number of its dimensions, of which at most `capacity` are written.
+// Name and shape of a tensor; returns the number of its dimensions, of which at most `capacity` are written, or -1
+// where there is no such tensor.
 int serving_lite_describe(void *model, int outputs, int index, char *name, int name_capacity, int *data_type,
-                          int *format, int64_t *shape, int capacity) {
-  auto &tensor = tensors_of(model, outputs).at(static_cast<size_t>(index));
+                          int64_t *shape, int capacity) {
+  auto &tensors = tensors_of(model, outputs);
+  if (index < 0 || static_cast<size_t>(index) >= tensors.size()) return -1;
+  auto &tensor = tensors[static_cast<size_t>(index)];
   std::strncpy(name, tensor.Name().c_str(), static_cast<size_t>(name_capacity));
   *data_type = static_cast<int>(tensor.DataType());
-  *format = static_cast<int>(tensor.format());
   return write_shape(tensor, shape, capacity);
 }
 
 // Give all inputs new shapes: `dims` has those of all inputs one after the other, `ranks` the number of each.
-int serving_lite_resize(void *model, const int64_t *dims, const int *ranks) {
+int serving_lite_resize(void *model, int count, const int64_t *dims, const int *ranks) {
   auto handle = static_cast<ModelHandle *>(model);
-  return attempt([&] {
+  return attempt([&]() -> Status {
     auto inputs = handle->model.GetInputs();
+    if (auto wrong = wrong_count(count, inputs.size()); wrong.IsError()) return wrong;
     std::vector<std::vector<int64_t>> shapes;
     for (size_t i = 0; i < inputs.size(); dims += ranks[i++]) shapes.emplace_back(dims, dims + ranks[i]);
     auto status = handle->model.Resize(inputs, shapes);
@@ -347,9 +356,10 @@ int serving_lite_resize(void *model, const int64_t *dims, const int *ranks) {
 }
 
 // Run the model with copies of the inputs. What it gives stays in the handle until the next run or resize.
-int serving_lite_predict(void *model, const void *const *data, const int64_t *sizes) {
+int serving_lite_predict(void *model, int count, const void *const *data, const int64_t *sizes) {
   auto handle = static_cast<ModelHandle *>(model);
   return attempt([&]() -> Status {
+    if (auto wrong = wrong_count(count, handle->inputs.size()); wrong.IsError()) return wrong;
     for (size_t i = 0; i < handle->inputs.size(); ++i) {
       auto &input = handle->inputs[i];
       if (static_cast<int64_t>(input.DataSize()) != sizes[i])
@@ -371,7 +381,9 @@ int serving_lite_predict(void *model, const void *const *data, const int64_t *si
 // An output of the last run: where its data is, its bytes, and its shape, of which at most `capacity` dimensions are
 // written.
 const void *serving_lite_output(void *model, int index, int64_t *size, int64_t *shape, int capacity, int *rank) {
-  auto &output = tensors_of(model, 1).at(static_cast<size_t>(index));
+  auto &outputs = tensors_of(model, 1);
+  if (index < 0 || static_cast<size_t>(index) >= outputs.size()) return nullptr;
+  auto &output = outputs[static_cast<size_t>(index)];
   *size = static_cast<int64_t>(output.DataSize());
   *rank = write_shape(output, shape, capacity);
   return output.MutableData();

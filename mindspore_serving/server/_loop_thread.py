@@ -32,6 +32,7 @@ class LoopThread:
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
+        self.loop.close()
 
     def stop(self) -> None:
         """Cancel what runs on the loop, and end the thread; safe to call twice.

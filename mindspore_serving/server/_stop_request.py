@@ -90,6 +90,19 @@ class StopRequest:
         """Let signals have the effect that they had before `begin`."""
         self.active = False
 
+    def withdraw(self) -> None:
+        """Undo `begin`, in the thread that called it: nothing of this object is left, and it is of no further use."""
+        self.end()
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in self._earlier.items():
+                if signal.getsignal(number) == self._on_signal and handler is not None:
+                    signal.signal(number, handler)
+            earlier = signal.set_wakeup_fd(-1)
+            if earlier != self._writer.fileno():
+                signal.set_wakeup_fd(earlier)
+        self._reader.close()
+        self._writer.close()
+
     def raise_in_main_thread(self) -> None:
         """Let the signal that stopped the server have its earlier effect on a script that is still busy."""
         if self.signal and threading.main_thread().is_alive():

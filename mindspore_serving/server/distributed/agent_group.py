@@ -50,6 +50,7 @@ class StarterLink(JoiningLink):
     def __init__(self) -> None:
         super().__init__(cluster_token(), STARTER_RANK, f"agent start-up process on {socket.gethostname()}")
         self.settings: asyncio.Future[AgentSettings] = asyncio.get_running_loop().create_future()
+        self.end_reason = ""
 
     def on_joined_message(self, message: Message) -> None:
         """Take the settings."""
@@ -58,9 +59,10 @@ class StarterLink(JoiningLink):
         self.settings.set_result(message)
 
     def on_end(self, reason: str) -> None:
-        """Nothing to do: the agents learn it too, and end."""
+        """Keep it for who waits for agents: those that have not joined yet would look for another worker."""
+        self.end_reason = reason
         if not self.settings.done():
-            self.settings.set_exception(ConnectionError(reason))
+            self.settings.set_exception(StartUpError(reason))
 
 
 class AgentGroup:
@@ -97,12 +99,12 @@ class AgentGroup:
             details = f"ranks: {[place.rank_id for place in places]}, {details}"
             self._spawn(places, settings)
             self._until_ready()
+            print(f"Success to start agents, {details}", flush=True)
         except BaseException as error:
-            print(f"Failed to start agents, {details}", flush=True)
             self._end(str(error))
-            self._stop_request.end()
+            self._stop_request.withdraw()
+            print(f"Failed to start agents, {details}", flush=True)
             raise
-        print(f"Success to start agents, {details}", flush=True)
         threading.Thread(target=self._watch, name="agents watch", daemon=True).start()
         threading.Thread(target=self._monitor, args=(generation,), name="agents monitor").start()
 
@@ -143,8 +145,8 @@ class AgentGroup:
             try:
                 return future.result(_POLL_S)
             except FutureTimeout:
-                if future.done():
-                    raise
+                if future.done():  # it may have come to its end just now
+                    return future.result()
         future.cancel()
         raise StartUpError(_INTERRUPTED)
 
@@ -152,7 +154,7 @@ class AgentGroup:
         """Wait until all agents are ready, which they are all at the same time.
 
         Raises:
-            StartUpError: One cannot start, or died; or a signal came.
+            StartUpError: One cannot start, or died; the worker has ended; or a signal came.
         """
         pending = dict(enumerate(self._agents))
         told = time.monotonic()
@@ -170,6 +172,8 @@ class AgentGroup:
                     f"Fail to start agents because of death of one agent, rank {agent.place.rank_id}, exit code "
                     f"{agent.exit_status()}, see {agent.log_path}"
                 )
+            if self._link is not None and self._link.end_reason:
+                raise StartUpError(f"Fail to start agents: {self._link.end_reason}")
             if pending and time.monotonic() - told > _PROGRESS_EVERY_S:
                 told = time.monotonic()
                 print(f"Waiting for agents {[agent.place.rank_id for agent in pending.values()]}", flush=True)
@@ -190,9 +194,11 @@ class AgentGroup:
         self._stop_request.wait(generation)
         self._stop_request.want()
         self._end("the agents end")
-        print("Serving: all agents of this machine have ended", flush=True)
         self._stop_request.end()
-        self._stop_request.raise_in_main_thread()
+        try:
+            print("Serving: all agents of this machine have ended", flush=True)
+        finally:
+            self._stop_request.raise_in_main_thread()
 
     def _end(self, reason: str) -> None:
         """Tell the worker, and end all agents: those that do not take their leave in time are killed."""

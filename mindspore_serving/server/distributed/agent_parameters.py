@@ -131,12 +131,20 @@ def worker_address(distributed_address: str) -> tuple[str, int]:
     check_str("distributed_address", distributed_address)
     ip, _, port = distributed_address.rpartition(":")
     is_port = port.isascii() and port.isdigit() and len(port) <= len(str(_LARGEST_PORT))
-    if not ip or not is_port or not 1 <= int(port) <= _LARGEST_PORT:
+    if not _may_be_host(ip) or not is_port or not 1 <= int(port) <= _LARGEST_PORT:
         raise InvalidParameter(
             f"Parameter 'distributed_address' should be 'ip:port' with a port in range [1,{_LARGEST_PORT}], but "
             f"actually '{distributed_address}'"
         )
     return ip.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _may_be_host(ip: str) -> bool:
+    """Whether it can be looked up; what cannot be written as a host name makes the look-up raise anything."""
+    try:
+        return bool(ip.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 def _check_counts(models: Groups, groups: Groups | None) -> None:

@@ -34,7 +34,7 @@ class AgentReport:
 
     def failed(self, reason: str) -> None:
         """Report that the agent cannot start."""
-        self._write(_FAILED + reason.encode()[:_LONGEST])
+        self._write(_FAILED + reason.encode(errors="backslashreplace")[:_LONGEST])
 
     def close(self) -> None:
         """Close this end; safe to call twice."""

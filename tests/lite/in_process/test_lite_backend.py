@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from mindspore_serving.errors import InvalidInput, ModelError, StartUpError
+from mindspore_serving.lite.library import MINDIR, LiteContext, LiteError, LiteModel, load_library
 from mindspore_serving.server.worker.backend.contract import ConcurrentGraph
 from mindspore_serving.server.worker.backend.lite_backend import LiteGraph
 from mindspore_serving.server.worker.model_runner import ModelRunner
@@ -374,3 +375,15 @@ def test_a_lookup_outside_of_the_table(models: Models, load: Load) -> None:
     graph = load(models.get(made.lookup))
     graph.predict([np.array([99, 1], np.int32)])
     np.testing.assert_array_equal(graph.predict([np.array([3, 1], np.int32)])[0], made.TABLE[[3, 1]])
+
+
+def test_another_number_of_inputs_than_the_model_has(models: Models) -> None:
+    """The backend checks before; the library does not rely on it."""
+    library = load_library()
+    model = LiteModel(library, models.get(made.add), MINDIR, LiteContext(library, 1, 0, (), [("cpu", {})]), None)
+    with pytest.raises(LiteError, match="the model takes 2 inputs, got 1"):
+        model.predict([floats(2, 2)])
+    with pytest.raises(LiteError, match="the model takes 2 inputs, got 3"):
+        model.resize([(1, 2)] * 3)
+    np.testing.assert_array_equal(model.predict([floats(2, 2), floats(2, 2)])[0], floats(2, 2) * 2)
+    model.close()
