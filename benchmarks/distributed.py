@@ -30,6 +30,7 @@ _RANKS = (2, 4)
 _TOLERANCE = 1e-4
 _END_S = 30
 _WARM_UP = 20
+_FIGURES = b"figures:"
 
 _SERVER = """\
 from mindspore_serving import server
@@ -132,8 +133,9 @@ def _served(address: str, seconds: float) -> _Calls:
 def _bare(folder: Path, ranks: int, seconds: float) -> _Calls:
     """Run the files of all ranks in processes of their own, without a server."""
     scheduler = Scheduler("127.0.0.1", ranks)
+    processes: list[subprocess.Popen[bytes]] = []
     try:
-        processes = [
+        processes += [
             subprocess.Popen(
                 [
                     sys.executable,
@@ -146,19 +148,32 @@ def _bare(folder: Path, ranks: int, seconds: float) -> _Calls:
                     str(seconds),
                 ],
                 cwd=Path(__file__).resolve().parents[1],
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
             )
             for rank in range(ranks)
         ]
-        outputs = [process.communicate()[0].decode() for process in processes]
+        figures = _figures_of(processes[0])
     finally:
+        # Ranks wait to be ended: one that went first could take its last words to the others along.
+        for process in processes:
+            process.kill()
+            process.communicate()
         scheduler.stop()
-    lines = outputs[0].splitlines()
-    if any(process.returncode for process in processes) or not lines:
-        raise RuntimeError(f"The ranks failed, exit codes {[process.returncode for process in processes]}")
-    error, *milliseconds = map(float, lines[-1].split())
+    if not figures:
+        raise RuntimeError("The ranks failed; run the example matmul_distributed to see why")
+    error, *milliseconds = figures
     return _Calls(milliseconds, error)
+
+
+def _figures_of(rank: subprocess.Popen[bytes]) -> list[float]:
+    """What rank 0 prints at its end; empty if it has failed."""
+    assert rank.stdout is not None
+    for line in rank.stdout:
+        if line.startswith(_FIGURES):
+            return [float(word) for word in line.removeprefix(_FIGURES).split()]
+    return []
 
 
 def _run_rank(model_file: str, rank: int, ranks: int, scheduler: str, seconds: float) -> None:
@@ -188,8 +203,8 @@ def _run_rank(model_file: str, rank: int, ranks: int, scheduler: str, seconds: f
         milliseconds.append(1000 * (time.perf_counter() - begin))
         error = max(error, _error_of(x, y))
     if rank == 0:
-        print(error, *milliseconds[_WARM_UP:], flush=True)
-    os._exit(0)  # MindSpore's clean-up waits for ranks that may be gone
+        print(_FIGURES.decode(), error, *milliseconds[_WARM_UP:], flush=True)
+    sys.stdin.read()
 
 
 def _error_of(x: np.ndarray, y: np.ndarray) -> float:

@@ -27,12 +27,13 @@ def check_str(arg_name: str, str_val: object) -> None:
         str_val: What the caller gave.
 
     Raises:
-        InvalidParameter: It is not a str, or empty.
+        InvalidParameter: It is not a str, or empty, or has a null character, which no path or name can have.
     """
     if not isinstance(str_val, str):
         raise InvalidParameter(f"Parameter '{arg_name}' should be str, but actually {type(str_val)}")
     if not str_val:
         raise InvalidParameter(f"Parameter '{arg_name}' should not be empty str")
+    _check_no_null(f"Parameter '{arg_name}'", str_val)
 
 
 def check_bytes(arg_name: str, bytes_val: object) -> None:
@@ -206,10 +207,16 @@ def _checked_strs(place: str, repeated: str, items: Sequence[object]) -> tuple[s
             raise InvalidParameter(f"The {place} should be str, but actually {type(item)}")
         if not item:
             raise InvalidParameter(f"The {place} should not be empty str")
+        _check_no_null(f"The {place}", item)
         if item in seen:
             raise InvalidParameter(f"The {repeated.format(item)} should not be repeated")
         seen[item] = None
     return tuple(seen)
+
+
+def _check_no_null(place: str, text: str) -> None:
+    if "\0" in text:
+        raise InvalidParameter(f"{place} should not have null characters, but actually {text!r}")
 
 
 def _checked_ints(

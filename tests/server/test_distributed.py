@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
+from mindspore_serving.server.channel.messages import AgentFailed
 from tests.server.distributed_scripts import (
     INFO,
     SERVER,
@@ -26,11 +28,13 @@ from tests.server.distributed_scripts import (
     server_list,
     sums,
 )
+from tests.server.fake_worker import FakeWorker
 from tests.server.http_requests import post
-from tests.serving import RunningScript, running_script
+from tests.serving import START_TIMEOUT_S, RunningScript, running_script
 from tests.watch import wait_until, wait_until_gone
 
 REFUSED_S = 30.0
+LOST_S = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -408,6 +412,40 @@ def test_fewer_model_files_than_ranks(tmp_path: Path) -> None:
         assert starter.wait(REFUSED_S) == 1
         assert text in starter.output
         ends_with(made, "Failed to starting all agents, maybe some error reported: start-up of agents at")
+
+
+def test_a_worker_that_ends_while_agents_join(tmp_path: Path) -> None:
+    with distributed_scripts(tmp_path) as made, contextlib.closing(FakeWorker(made.address, 2)) as worker:
+        starter = made.start_agents(ready="")
+        wait_until(lambda: len(made.agents()) == 2, "the agents are started", START_TIMEOUT_S)
+        worker.close()
+        begin = time.monotonic()
+        assert starter.wait(REFUSED_S) == 1
+        assert time.monotonic() - begin < LOST_S
+        assert f"the connection to the distributed worker {made.address} is lost" in starter.output
+        assert made.agents() == []
+
+
+TRIES_AGAIN = """\
+import os
+from mindspore_serving.server import distributed
+
+for _ in range(5):
+    try:
+        distributed.startup_agents({address!r}, {files!r}, agent_start_port={port}{options})
+    except RuntimeError:
+        print("open files:", len(os.listdir("/proc/self/fd")), flush=True)
+"""
+
+
+def test_start_up_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
+    with distributed_scripts(tmp_path) as made, contextlib.closing(FakeWorker(made.address, 2)) as worker:
+        starter = made.start_agents(files=["tensor_add.mindir"], ready="", script=TRIES_AGAIN)
+        assert starter.wait(REFUSED_S) == 0
+        counts = {line for line in starter.lines if line.startswith("open files:")}
+        assert len(counts) == 1, starter.output
+        failures = [message for message in worker.received if isinstance(message, AgentFailed)]
+        assert len(failures) == 5, "each time the worker is told"
 
 
 @pytest.mark.parametrize("token", ["", "another secret"])

@@ -247,7 +247,18 @@ def test_the_address_of_the_worker(given: str, split: tuple[str, int]) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    ["127.0.0.1", ":6200", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:0", "127.0.0.1:65536", "a:-1", "a:\u0661"],
+    [
+        "127.0.0.1",
+        ":6200",
+        "127.0.0.1:",
+        "127.0.0.1:x",
+        "127.0.0.1:0",
+        "127.0.0.1:65536",
+        "a:-1",
+        "a:\u0661",
+        f"{'a' * 64}:6200",
+        "\udcff:6200",
+    ],
 )
 def test_a_wrong_address_of_the_worker(given: str) -> None:
     with pytest.raises(InvalidParameter) as refused:

@@ -44,6 +44,13 @@ FAILING: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
     (checks.check_str, (1,), "Parameter 'p' should be str, but actually <class 'int'>"),
     (checks.check_str, (None,), "Parameter 'p' should be str, but actually <class 'NoneType'>"),
     (checks.check_str, ("",), "Parameter 'p' should not be empty str"),
+    (checks.check_str, ("a\0b",), "Parameter 'p' should not have null characters, but actually 'a\\x00b'"),
+    (STR_LIST, ("\0",), "The item of parameter 'p' should not have null characters, but actually '\\x00'"),
+    (
+        GROUPS,
+        ([["a", "b\0"]],),
+        "The inner of parameter 'p' should not have null characters, but actually 'b\\x00'",
+    ),
     (checks.check_bytes, ("a",), "Parameter 'p' should be bytes, but actually <class 'str'>"),
     (checks.check_bytes, (b"",), "Parameter 'p' should not be empty bytes"),
     (checks.check_bool, (1,), "Parameter 'p' should be bool, but actually <class 'int'>"),

@@ -296,12 +296,12 @@ def _outcome_of(work: Callable[[], list[Array]], with_outputs: bool) -> Group:
     """What is sent back; only the last rank sends outputs."""
     try:
         outputs = work()
+        return one_row(outputs if with_outputs else [])
     except ServingError as error:
         return FailedRows(error.failure(), 1)
     except Exception as error:  # whatever it is, the worker waits for an answer
         log.error("An agent's model failed", exc_info=True)
         return FailedRows(ModelError(repr(error)).failure(), 1)
-    return one_row(outputs if with_outputs else [])
 
 
 def _agent_backend() -> str:

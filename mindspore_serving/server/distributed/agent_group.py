@@ -236,6 +236,6 @@ def _can_bind(ip: str, port: int) -> bool:
     with socket.socket() as probe:
         try:
             probe.bind((ip, port))
-        except OSError:
+        except (OSError, UnicodeError):  # the latter where it cannot be a host name at all
             return False
     return True

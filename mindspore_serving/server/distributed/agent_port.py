@@ -19,7 +19,7 @@ import numpy as np
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, FailedRows, ModelError
-from mindspore_serving.server.channel.frames import frame_of
+from mindspore_serving.server.channel.frames import LARGEST_FRAME, frame_of
 from mindspore_serving.server.channel.messages import (
     AgentFailed,
     AgentHello,
@@ -46,6 +46,8 @@ STARTER_RANK = -1
 """Rank in the `AgentHello` of a process that starts agents."""
 AGENT_ROLE, WORKER_ROLE = "agent", "distributed worker"
 _LIMITS_UNTIL_GIVEN_UP = 3
+_MOST_BYTES = LARGEST_FRAME - (1 << 20)
+"""Bytes of the inputs or outputs of one batch; the rest of a frame is for what describes them."""
 _LOAD_S = 600.0
 
 
@@ -254,15 +256,17 @@ class AgentPort(ListeningPort):
             The outputs of the last rank.
 
         Raises:
-            ModelError: A rank failed, or did not answer within the limit; or the agents are gone.
+            ModelError: A rank failed, or did not answer within the limit; the inputs are too large for a message; or
+                the agents are gone.
         """
         async with self._turns:
             while self._unsettled:
                 await self._recover()
             self._check_open()
+            inputs = one_row(arrays)
             call = self._new_call(subgraph)
             for ranks, rows in (
-                (range(input_ranks), one_row(arrays)),
+                (range(input_ranks), inputs),
                 (range(input_ranks, self.rank_size), one_row([])),
             ):
                 self._tell(ranks, Batch(call.number, 0, str(subgraph), (rows,)))
@@ -358,8 +362,18 @@ class AgentPort(ListeningPort):
             agent.send(message)
 
 
-def one_row(arrays: Sequence[Array]) -> Rows:
-    """Inputs or outputs of a graph as what a message carries: one row that holds everything."""
+def one_row(arrays: Sequence[Array], most_bytes: int = _MOST_BYTES) -> Rows:
+    """Inputs or outputs of a graph as what a message carries: one row that holds everything.
+
+    Raises:
+        ModelError: They are too large. Who receives such a message would take it for nonsense and end the connection.
+    """
+    size = sum(array.nbytes for array in arrays)
+    if size > most_bytes:
+        raise ModelError(
+            f"The inputs or outputs of one batch have {size} bytes, at most {most_bytes} can be sent between the "
+            "distributed worker and its agents, export the model with a smaller batch"
+        )
     specs = tuple(
         TensorSpec(f"x{i}", DATA_TYPE_OF[array.dtype], array.shape) for i, array in enumerate(arrays)
     )

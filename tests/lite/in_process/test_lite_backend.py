@@ -380,7 +380,9 @@ def test_a_lookup_outside_of_the_table(models: Models, load: Load) -> None:
 def test_another_number_of_inputs_than_the_model_has(models: Models) -> None:
     """The backend checks before; the library does not rely on it."""
     library = load_library()
-    model = LiteModel(library, models.get(made.add), MINDIR, LiteContext(library, 1, 0, (), [("cpu", {})]), None)
+    model = LiteModel(
+        library, models.get(made.add), MINDIR, LiteContext(library, 1, 0, (), [("cpu", {})]), None
+    )
     with pytest.raises(LiteError, match="the model takes 2 inputs, got 1"):
         model.predict([floats(2, 2)])
     with pytest.raises(LiteError, match="the model takes 2 inputs, got 3"):
