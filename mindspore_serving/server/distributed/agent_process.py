@@ -106,7 +106,7 @@ class AgentProcess:
         inherited = [writer]
         with contextlib.ExitStack() as stack:
             stack.callback(os.close, writer)
-            output = stack.enter_context(self.log_path.open("wb"))
+            output = stack.enter_context(self.log_path.open("ab"))
             if parameters.dec_key is not None:
                 pipe = open_key_pipe(parameters.dec_key)
                 stack.callback(os.close, pipe)
