@@ -425,15 +425,21 @@ def test_what_would_show_is_found_in_processes(argument: str, environment: str, 
 
 
 def test_what_would_show_is_found_in_pipes() -> None:
+    """In a process of its own: the search empties the pipes that it looks into."""
     key = secrets.token_bytes(32)
     reader, writer = os.pipe()
+    os.write(writer, key)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(reader, writer)
+    )
+    os.close(reader)
+    os.close(writer)
     try:
-        os.write(writer, key)
-        assert traces_in_pipes(key, [os.getpid()])
-        assert traces_in_pipes(key, [os.getpid()]) == []
+        assert traces_in_pipes(key, [holder.pid])
+        assert traces_in_pipes(key, [holder.pid]) == []
     finally:
-        os.close(reader)
-        os.close(writer)
+        holder.kill()
+        holder.communicate()
 
 
 # --- The names of release 1.2 ---
