@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 _LONGEST_KEY = 64
 
@@ -22,6 +24,24 @@ def open_key_pipe(key: bytes) -> int:
     finally:
         os.close(writer)
     return reader
+
+
+@contextlib.contextmanager
+def key_for_child(key: bytes | None, mode: str) -> Iterator[tuple[list[str], list[int]]]:
+    """What a child is started with to get a key: arguments that do not tell it, and descriptors to inherit.
+
+    Args:
+        key: The key; None for none, which needs neither.
+        mode: `AES-GCM` or `AES-CBC`.
+    """
+    if key is None:
+        yield [], []
+        return
+    pipe = open_key_pipe(key)
+    try:
+        yield [f"--key_fd={pipe}", f"--dec_mode={mode}"], [pipe]
+    finally:
+        os.close(pipe)
 
 
 def read_key(descriptor: int) -> bytes:

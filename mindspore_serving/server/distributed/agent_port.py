@@ -141,6 +141,10 @@ class AgentPort(ListeningPort):
         silence_s: Seconds of silence after which an agent that has loaded its model is taken for lost.
         answer_s: Seconds within which every rank must have run a batch.
         depth: Batches under way at a time.
+
+    Attributes:
+        settings: As given.
+        failure: Why the agents were given up; empty while they were not.
         on_change: Called when an agent joins or is ready, and when the agents have failed.
     """
 
@@ -152,13 +156,12 @@ class AgentPort(ListeningPort):
         silence_s: float,
         answer_s: float,
         depth: int,
-        on_change: Callable[[], None],
     ) -> None:
         super().__init__("Worker gRPC server", address, token, None, silence_s)
         self.settings = settings
         self.failure = ""
+        self.on_change: Callable[[], None] = lambda: None
         self._answer_s = answer_s
-        self._on_change = on_change
         self._agents: dict[int, AgentLink] = {}
         self._turns = asyncio.Semaphore(depth)
         self._recovery = asyncio.Lock()
@@ -211,11 +214,11 @@ class AgentPort(ListeningPort):
         log.info("Agent of rank %s joined from %s", agent.rank, agent.address)
         if len(self._agents) == self.rank_size:
             self._tell_all(AgentsGathered(self._agents[0].scheduler))
-        self._on_change()
+        self.on_change()
 
     def on_ready(self) -> None:
         """Count an agent that has loaded its models."""
-        self._on_change()
+        self.on_change()
 
     def on_failed(self, link: AgentLink, reason: str) -> None:
         """End everything because of an agent, or of a process that cannot start its agents."""
@@ -233,7 +236,7 @@ class AgentPort(ListeningPort):
         for call in self._calls.values():
             call.done.set()
         self._tell_all(Stop())
-        self._on_change()
+        self.on_change()
 
     async def accept(self) -> None:
         """Tell the agents that they fit together."""

@@ -13,7 +13,7 @@ from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.channel.messages import AgentSettings
 from mindspore_serving.server.distributed.agent_parameters import AgentParameters, AgentPlace
 from mindspore_serving.server.distributed.agent_report import AgentReport
-from mindspore_serving.server.key_pipe import open_key_pipe
+from mindspore_serving.server.key_pipe import key_for_child
 from mindspore_serving.server.master.worker_process import LOG_DIRECTORY
 from mindspore_serving.server.process_tree import kill_children
 
@@ -47,6 +47,9 @@ class AgentProcess:
         directory: Path,
     ) -> None:
         self.place = place
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        self.report = AgentReport(reader)
         self.log_path = directory / LOG_DIRECTORY / f"log_{settings.servable}_agent_rank{place.rank_id}.log"
         arguments = [
             f"--rank={place.rank_id}",
@@ -65,8 +68,9 @@ class AgentProcess:
         if settings.with_batch_dim:
             arguments.append("--with_batch_dim")
         try:
-            self._process = self._start(arguments, parameters, directory)
+            self._process = self._start(arguments, parameters, directory, writer)
         except OSError as cause:
+            self.report.close()
             raise StartUpError(f"Start agent of rank {place.rank_id} failed: {cause}") from cause
 
     def __repr__(self) -> str:
@@ -94,26 +98,21 @@ class AgentProcess:
         self.report.close()
 
     def _start(
-        self, arguments: list[str], parameters: AgentParameters, directory: Path
+        self, arguments: list[str], parameters: AgentParameters, directory: Path, writer: int
     ) -> subprocess.Popen[bytes]:
-        self.log_path.parent.mkdir(exist_ok=True)
+        """Start the process; `writer` is its end of the report, which is closed here."""
         environment = dict(os.environ, PYTHONUNBUFFERED="1")
         if self.place.group_config is not None:
             environment["PARA_GROUP_FILE"] = self.place.group_config
-        reader, writer = os.pipe()
-        os.set_blocking(reader, False)
-        self.report = AgentReport(reader)
-        inherited = [writer]
         with contextlib.ExitStack() as stack:
             stack.callback(os.close, writer)
+            self.log_path.parent.mkdir(exist_ok=True)
             output = stack.enter_context(self.log_path.open("ab"))
-            if parameters.dec_key is not None:
-                pipe = open_key_pipe(parameters.dec_key)
-                stack.callback(os.close, pipe)
-                inherited.append(pipe)
-                arguments = [*arguments, f"--key_fd={pipe}", f"--dec_mode={parameters.dec_mode}"]
+            key_arguments, key_pipe = stack.enter_context(
+                key_for_child(parameters.dec_key, parameters.dec_mode)
+            )
             return subprocess.Popen(
-                [sys.executable, str(_SCRIPT), *arguments, f"--report_fd={writer}"],
+                [sys.executable, str(_SCRIPT), *arguments, *key_arguments, f"--report_fd={writer}"],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -121,5 +120,5 @@ class AgentProcess:
                 env=environment,
                 # A session of its own: Ctrl+C at the terminal reaches the owner alone, which then ends its agents.
                 start_new_session=True,
-                pass_fds=inherited,
+                pass_fds=[writer, *key_pipe],
             )

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from mindspore_serving import log
 from mindspore_serving.errors import ModelError, StartUpError
 from mindspore_serving.server._loop_thread import LoopThread
-from mindspore_serving.server.channel.messages import AgentSettings
 from mindspore_serving.server.distributed.agent_facts import ShardedGraph, sharded_graphs
 from mindspore_serving.server.distributed.agent_port import AgentPort
 from mindspore_serving.server.worker.backend.input_check import InputCheck
@@ -24,30 +23,17 @@ class Agents:
     """The agents of this worker. Safe to use from several threads.
 
     Args:
-        address: `ip:port` on which agents join.
-        token: Shared token.
-        settings: What is to be started.
-        silence_s: Seconds of silence after which an agent is taken for lost.
-        answer_s: Seconds within which every rank must have run a batch.
-        depth: Batches under way at a time.
-        on_failed: Called once, in a thread of its own, when the agents have failed while they served.
+        port: Where they join; not started yet.
+        on_failed: Called once, in some thread, when the agents have failed while they served.
     """
 
-    def __init__(
-        self,
-        address: str,
-        token: str,
-        settings: AgentSettings,
-        silence_s: float,
-        answer_s: float,
-        depth: int,
-        on_failed: Callable[[], None],
-    ) -> None:
+    def __init__(self, port: AgentPort, on_failed: Callable[[], None]) -> None:
         self._thread = LoopThread()
         self._changed = threading.Event()
         self._on_failed = on_failed
         self._serving = False
-        self._port = AgentPort(address, token, settings, silence_s, answer_s, depth, self._on_change)
+        self._port = port
+        port.on_change = self._on_change
 
     def __repr__(self) -> str:
         return f"<Agents {self._port.ready_count} of {self._port.rank_size} ready>"
@@ -115,7 +101,7 @@ class Agents:
         self._changed.set()
         if self._serving and self._port.failure:
             self._serving = False
-            threading.Thread(target=self._on_failed, name="agents failed", daemon=True).start()
+            self._on_failed()
 
 
 class DistributedGraph:

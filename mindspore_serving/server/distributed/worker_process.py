@@ -7,6 +7,7 @@ import argparse
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.channel.messages import AgentSettings
 from mindspore_serving.server.cluster.token import cluster_token
+from mindspore_serving.server.distributed.agent_port import AgentPort
 from mindspore_serving.server.distributed.limits import agent_answer_s
 from mindspore_serving.server.distributed.rank_table import RankTable, check_ranks, read_rank_table
 from mindspore_serving.server.distributed.sharded_model import Agents, DistributedGraph
@@ -73,15 +74,10 @@ class DistributedWorker(Worker):
             without_batch_dim_inputs=model.without_batch_dim_inputs,
             max_batch_size=model.max_batch_size,
         )
-        agents = Agents(
-            self._address,
-            cluster_token(),
-            settings,
-            silence_s=worker_timeout_s(),
-            answer_s=agent_answer_s(),
-            depth=depth,
-            on_failed=self.end,
+        port = AgentPort(
+            self._address, cluster_token(), settings, worker_timeout_s(), agent_answer_s(), depth
         )
+        agents = Agents(port, on_failed=self.end)
         agents.listen()
         return agents
 

@@ -14,7 +14,7 @@ from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.channel.address import worker_socket
 from mindspore_serving.server.channel.memory import SharedMemory
-from mindspore_serving.server.key_pipe import open_key_pipe
+from mindspore_serving.server.key_pipe import key_for_child
 from mindspore_serving.server.master.copy import MAX_SLOTS, WAITING_SLOTS
 from mindspore_serving.server.process_tree import kill_children
 
@@ -229,16 +229,15 @@ class WorkerProcess:
         inherited = [self.memory.fd] if self.memory is not None else []
         with contextlib.ExitStack() as stack:
             output = stack.enter_context(self.log_path.open("ab" if append_log else "wb"))
-            if self.plan.dec_key is not None:
-                pipe = open_key_pipe(self.plan.dec_key)
-                stack.callback(os.close, pipe)
-                inherited.append(pipe)
-                arguments = [*arguments, f"--key_fd={pipe}", f"--dec_mode={self.plan.dec_mode}"]
+            key_arguments, key_pipe = stack.enter_context(
+                key_for_child(self.plan.dec_key, self.plan.dec_mode)
+            )
             return subprocess.Popen(
                 [
                     sys.executable,
                     str(_SCRIPT if self.plan.agents is None else _DISTRIBUTED_SCRIPT),
                     *arguments,
+                    *key_arguments,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -247,7 +246,7 @@ class WorkerProcess:
                 env=environment,
                 # A session of its own: Ctrl+C at the terminal reaches main alone, which then ends its workers in order.
                 start_new_session=True,
-                pass_fds=inherited,
+                pass_fds=[*inherited, *key_pipe],
             )
 
 
