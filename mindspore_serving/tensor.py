@@ -40,6 +40,9 @@ class DataType(IntEnum):
     STRING = 13
     BYTES = 14
 
+    __hash__ = int.__hash__
+    """That of `Enum` is written in Python; specs are hashed for every batch."""
+
     @property
     def label(self) -> str:
         """Name in messages, for example `kMSI_Float32`."""
@@ -108,12 +111,9 @@ class Rows:
     @property
     def byte_size(self) -> int:
         """Bytes of all columns."""
-        return sum(column_byte_size(column) for column in self.columns)
-
-
-def column_byte_size(column: ColumnData) -> int:
-    """Bytes of the values of one column."""
-    return sum(map(len, column)) if isinstance(column, list) else column.nbytes
+        return sum(
+            [sum(map(len, column)) if isinstance(column, list) else column.nbytes for column in self.columns]
+        )
 
 
 def join_columns(parts: Sequence[ColumnData]) -> ColumnData:

@@ -43,6 +43,9 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
         ValueError: It has more than ten bytes.
         IndexError: The data ends inside it.
     """
+    number = data[at]
+    if number < 0x80:
+        return number, at + 1
     number = 0
     for shift in range(0, 70, 7):
         byte = data[at]

@@ -21,6 +21,7 @@ import dataclasses
 import struct
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -120,14 +121,14 @@ def frame_of(message: Message, memory: SharedMemory | None = None) -> bytes:
     """
     if isinstance(message, Batch):
         region = SharedMemory.request_region(message.slot)
-        parts = _hot_body(message, 0, 0, message.method.encode(), memory, region)
+        parts = _hot_body(message, 0, 0, message.method, memory, region)
     elif isinstance(message, Result):
         region = SharedMemory.reply_region(message.slot)
-        parts = _hot_body(message, message.start, _FINAL if message.final else 0, b"", memory, region)
+        parts = _hot_body(message, message.start, _FINAL if message.final else 0, "", memory, region)
     else:
-        parts = [orjson.dumps(dataclasses.asdict(message), default=list)]
-    body_length = sum(part.nbytes if isinstance(part, np.ndarray) else len(part) for part in parts)
-    return b"".join([_FRAME.pack(body_length, _KINDS[type(message)]), *parts])
+        parts = [b"", orjson.dumps(dataclasses.asdict(message), default=list)]
+    parts[0] = _FRAME.pack(sum(map(len, parts)), _KINDS[type(message)])
+    return b"".join(parts)
 
 
 def _pad(length: int, to: int = 8) -> bytes:
@@ -138,51 +139,58 @@ def _hot_body(
     message: Batch | Result,
     start: int,
     flags: int,
-    method: bytes,
+    method: str,
     memory: SharedMemory | None,
     region: int,
-) -> list[Any]:
-    groups = list(_joinable(message.groups))
-    head = _BODY.pack(message.batch_id, message.slot, len(groups), start, flags, len(method))
-    parts: list[Any] = [head, method, _pad(len(method))]
-    offset = memory.written(region, message.batch_id) if memory is not None else 0
+) -> list[bytes]:
+    """The parts of a frame; the first is left empty, for the frame's head."""
+    groups = _joinable(message.groups)
+    method_length, padded_method = _method_bytes(method)
+    head = _BODY.pack(message.batch_id, message.slot, len(groups), start, flags, method_length)
+    parts = [b"", head, padded_method]
+    written = memory.written(region, message.batch_id) if memory is not None else 0
+    offset = written
     for group in groups:
         if isinstance(group[0], FailedRows):
             _append_failed(parts, group[0])
         else:
             offset = _append_rows(parts, group, memory, region, offset)  # type: ignore[arg-type]
-    if memory is not None:
+    if memory is not None and offset != written:
         memory.set_written(region, message.batch_id, offset)
     return parts
 
 
-def _joinable(groups: Sequence[Group]) -> Iterator[Sequence[Group]]:
+@lru_cache(maxsize=1024)
+def _method_bytes(name: str) -> tuple[int, bytes]:
+    encoded = name.encode()
+    return len(encoded), encoded + _pad(len(encoded))
+
+
+def _joinable(groups: Sequence[Group]) -> list[Sequence[Group]]:
     """Neighbours that can travel as one group."""
     if len(groups) == 1:
-        yield groups
-        return
+        return [groups]
     keys = [object() if isinstance(group, FailedRows) else group.specs for group in groups]
-    for start, stop in runs_of_equal(keys):
-        yield groups[start:stop]
+    return [groups[start:stop] for start, stop in runs_of_equal(keys)]
 
 
-def _append_failed(parts: list[Any], group: FailedRows) -> None:
+def _append_failed(parts: list[bytes], group: FailedRows) -> None:
     failure = group.failure
     layout = orjson.dumps([failure.code, failure.text, failure.http_status])
     parts += [_GROUP.pack(group.count, len(layout), _FAILED, 0), layout, _pad(len(layout))]
 
 
 def _append_rows(
-    parts: list[Any], blocks: Sequence[Rows], memory: SharedMemory | None, region: int, offset: int
+    parts: list[bytes], blocks: Sequence[Rows], memory: SharedMemory | None, region: int, offset: int
 ) -> int:
     """Append one group made of blocks with equal specs; returns the next free offset in the region."""
-    specs = blocks[0].specs
-    layout = _layout_of(specs)
-    count = sum(block.count for block in blocks)
-    shared = memory is not None and sum(block.byte_size for block in blocks) > INLINE_LIMIT
-    kind = _SHARED_ROWS if shared else _ROWS
-    parts += [_GROUP.pack(count, len(layout), kind, offset), layout, _pad(len(layout))]
-    for i in range(len(specs)):
+    layout = _layout_of(blocks[0].specs)
+    count = blocks[0].count if len(blocks) == 1 else sum([block.count for block in blocks])
+    size = sum([block.byte_size for block in blocks]) if layout.has_text else count * layout.row_bytes
+    shared = memory is not None and size > INLINE_LIMIT
+    parts.append(_GROUP.pack(count, layout.length, _SHARED_ROWS if shared else _ROWS, offset))
+    parts.append(layout.padded)
+    for i in range(len(blocks[0].columns)):
         columns = [block.columns[i] for block in blocks]
         if isinstance(columns[0], list):
             lengths = np.array([len(value) for column in columns for value in column], "<u4").tobytes()
@@ -194,16 +202,14 @@ def _append_rows(
     return offset
 
 
-def _append_inline(parts: list[Any], columns: Sequence[ColumnData]) -> None:
+def _append_inline(parts: list[bytes], columns: Sequence[ColumnData]) -> None:
     length = 0
     for column in columns:
-        if isinstance(column, list):
-            parts += column
-            length += sum(map(len, column))
-        else:
-            parts.append(column.tobytes())
-            length += column.nbytes
-    parts.append(_pad(length))
+        data = b"".join(column) if isinstance(column, list) else column.tobytes()
+        parts.append(data)
+        length += len(data)
+    if length % 8:
+        parts.append(_pad(length))
 
 
 def _write_shared(memory: SharedMemory, region: int, offset: int, columns: Sequence[ColumnData]) -> int:
@@ -223,23 +229,38 @@ def _write_shared(memory: SharedMemory, region: int, offset: int, columns: Seque
     return offset + size + (-size % 64)
 
 
+class _Layout(NamedTuple):
+    """How rows are described in a frame: the layout's bytes without and with their padding, and sizes of one row."""
+
+    length: int
+    padded: bytes
+    row_bytes: int
+    has_text: bool
+
+
 @lru_cache(maxsize=1024)
-def _layout_of(specs: Specs) -> bytes:
-    return orjson.dumps([list(spec) for spec in specs])
+def _layout_of(specs: Specs) -> _Layout:
+    encoded = orjson.dumps([list(spec) for spec in specs])
+    row_bytes = sum(spec.byte_size for spec in specs)
+    has_text = any(spec.dtype.is_text for spec in specs)
+    return _Layout(len(encoded), encoded + _pad(len(encoded)), row_bytes, has_text)
 
 
 class _ColumnPlan(NamedTuple):
-    """How one column is read: NumPy type (None for text), shape and bytes of one instance's value."""
+    """How one column is read: NumPy type (None for text), and shape, elements and bytes of one instance's value."""
 
     dtype: np.dtype[Any] | None
     shape: tuple[int, ...]
+    elements: int
     row_bytes: int
 
 
 @lru_cache(maxsize=1024)
 def _plans_of(layout: bytes) -> tuple[Specs, tuple[_ColumnPlan, ...]]:
     specs = tuple(_spec_of(fields) for fields in orjson.loads(layout))
-    plans = tuple(_ColumnPlan(NUMPY_OF.get(spec.dtype), spec.shape, spec.byte_size) for spec in specs)
+    plans = tuple(
+        _ColumnPlan(NUMPY_OF.get(spec.dtype), spec.shape, prod(spec.shape), spec.byte_size) for spec in specs
+    )
     return specs, plans
 
 
@@ -282,8 +303,9 @@ class FrameSplitter:
             at = end
         else:
             length = 0
-        self._pending = bytearray(view[at:])
-        self._wanted = _FRAME.size + length if len(self._pending) >= _FRAME.size else _FRAME.size
+        if at < size:
+            self._pending = bytearray(view[at:])
+            self._wanted = _FRAME.size + length if len(self._pending) >= _FRAME.size else _FRAME.size
 
 
 def message_of(
@@ -306,10 +328,10 @@ def message_of(
     """
     try:
         message_type = _TYPES[kind]
-        if issubclass(message_type, Batch):
-            return _read_batch(message_type, body, memory, own)
         if issubclass(message_type, Result):
             return _read_result(message_type, body, memory, own)
+        if issubclass(message_type, Batch):
+            return _read_batch(message_type, body, memory, own)
         return _read_control(message_type, orjson.loads(body))
     except (ValueError, TypeError, KeyError, IndexError, struct.error, OSError) as cause:
         raise ChannelError(f"Channel got a frame of kind {kind} that cannot be read: {cause}") from cause
@@ -365,7 +387,7 @@ def _read_batch(message_type: type[Batch], body: memoryview, memory: SharedMemor
     at = _BODY.size + method_length
     method = str(body[_BODY.size : at], "utf-8")
     reader = _GroupReader(body, at + (-at % 8), memory, SharedMemory.request_region(slot), own)
-    return message_type(batch_id, slot, method, tuple(_rows_only(reader.read()) for _ in range(count)))
+    return message_type(batch_id, slot, method, tuple([_rows_only(reader.read()) for _ in range(count)]))
 
 
 def _rows_only(group: Group) -> Rows:
@@ -379,7 +401,7 @@ def _read_result(
 ) -> Result:
     batch_id, slot, count, start, flags, _ = _BODY.unpack_from(body)
     reader = _GroupReader(body, _BODY.size, memory, SharedMemory.reply_region(slot), own)
-    groups = tuple(reader.read() for _ in range(count))
+    groups = tuple([reader.read() for _ in range(count)])
     return message_type(batch_id, slot, start, groups, bool(flags & _FINAL))
 
 
@@ -405,9 +427,18 @@ class _GroupReader:
         specs, plans = _plans_of(layout)
         columns: list[ColumnData] = []
         for plan in plans:
-            column, offset = self._column(plan, count, kind == _SHARED_ROWS, offset)
-            columns.append(column)
+            if kind == _ROWS and plan.dtype is not None:
+                columns.append(self._inline_array(plan, count))
+            else:
+                column, offset = self._column(plan, count, kind == _SHARED_ROWS, offset)
+                columns.append(column)
         return Rows(specs, tuple(columns), count)
+
+    def _inline_array(self, plan: _ColumnPlan, count: int) -> Array:
+        array: Array = np.frombuffer(self._body, plan.dtype, count * plan.elements, self._at)
+        size = count * plan.row_bytes
+        self._at += size + (-size % 8)
+        return array.reshape(count, *plan.shape) if plan.shape else array
 
     def _skip(self, length: int) -> memoryview:
         view = self._body[self._at : self._at + length]
@@ -417,15 +448,14 @@ class _GroupReader:
         return view
 
     def _column(self, plan: _ColumnPlan, count: int, shared: bool, offset: int) -> tuple[ColumnData, int]:
+        """A column of text, or one in shared memory; and the offset after it."""
         if plan.dtype is None:
             lengths = np.frombuffer(self._skip(4 * count), "<u4").tolist()
             data, offset = self._data(sum(lengths), shared, offset)
             return _cut(memoryview(data), lengths), offset  # type: ignore[arg-type]  # arrays are buffers
         data, offset = self._data(count * plan.row_bytes, shared, offset)
-        array: Array = np.frombuffer(data, plan.dtype)
-        if plan.shape:
-            array = array.reshape(count, *plan.shape)
-        return (array.copy() if shared and self._own else array), offset
+        array: Array = np.frombuffer(data, plan.dtype).reshape(count, *plan.shape)
+        return (array.copy() if self._own else array), offset
 
     def _data(self, size: int, shared: bool, offset: int) -> tuple[memoryview | Array, int]:
         if not shared:

@@ -105,7 +105,7 @@ class PredictHandler(grpc.GenericRpcHandler):
         Raises:
             _ReplyTooLarge: It has more bytes than a message may have.
         """
-        size = sum(group.byte_size for group in reply if isinstance(group, Rows))
+        size = sum([group.byte_size for group in reply if isinstance(group, Rows)])
         if size > self._most_bytes:
             raise _ReplyTooLarge(f"SERVER: Sent message larger than max ({size} vs. {self._most_bytes})")
 

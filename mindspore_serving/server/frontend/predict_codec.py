@@ -37,9 +37,10 @@ class PredictCall:
         name: Servable name.
         method: Method name.
         version: Version number, 0 for the newest.
+        spec_bytes: The serialised target, as the reply echoes it.
     """
 
-    __slots__ = ("_at", "_message", "method", "name", "version")
+    __slots__ = ("_at", "_message", "method", "name", "spec_bytes", "version")
 
     def __init__(self, message: bytes) -> None:
         """Read the target.
@@ -50,20 +51,12 @@ class PredictCall:
         self._message = message
         self._at = _end_of_spec(message)
         if self._at:
-            self.name, self.method, self.version = _target_of(message[: self._at])
+            self.spec_bytes = message[: self._at]
+            self.name, self.method, self.version = _target_of(self.spec_bytes)
         else:
             spec = ms_service_pb2.PredictRequest.FromString(message).servable_spec
             self.name, self.method, self.version = spec.name, spec.method_name, spec.version_number
-
-    @property
-    def spec_bytes(self) -> bytes:
-        """The serialised target, as the reply echoes it."""
-        if self._at:
-            return self._message[: self._at]
-        spec = ms_service_pb2.ServableSpec(
-            name=self.name, method_name=self.method, version_number=self.version
-        )
-        return ms_service_pb2.PredictReply(servable_spec=spec).SerializeToString()
+            self.spec_bytes = ms_service_pb2.PredictReply(servable_spec=spec).SerializeToString()
 
     def read_instances(self, method: MethodSignature, layouts: LayoutMemory) -> list[Rows]:
         """Read and check the instances.
@@ -207,10 +200,11 @@ def encode_reply(spec: bytes, groups: Reply) -> bytes:
         spec: Serialised target to echo.
         groups: Results and failures in request order.
     """
-    if len(groups) == 1 and isinstance(groups[0], Rows):
-        layout = reply_layout(groups[0].specs)
+    first = groups[0]
+    if len(groups) == 1 and isinstance(first, Rows):
+        layout = reply_layout(first.specs)
         if layout is not None:
-            return b"".join([spec, *layout.write(groups[0])])
+            return b"".join([spec, *layout.write(first)])
     failures = [group.failure for group in groups if isinstance(group, FailedRows)]
     if len(failures) == len(groups) and _alike(failures):
         return encode_failure(spec, failures[0])

@@ -55,7 +55,7 @@ def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
 
 
 class DataPlace(NamedTuple):
-    """Where one input's data lies in a serialised instance, and what it is."""
+    """Where one input's data lies in a serialised instance, and what it is as a column of one row."""
 
     start: int
     stop: int
@@ -89,7 +89,11 @@ class RequestLayout:
             if message[at + start : at + stop] != expected:
                 return None
         if count == 1:
-            return Rows(self.specs, tuple(self._single(message, at)), 1)
+            columns = [
+                np.frombuffer(message, dtype, elements, at + start).reshape(shape)
+                for start, _, dtype, elements, shape in self.places
+            ]
+            return Rows(self.specs, tuple(columns), 1)
         table = np.frombuffer(message, np.uint8, offset=at).reshape(count, self.stride)
         for start, stop, _ in self.fixed:
             part = table[1:, start:stop]
@@ -97,13 +101,9 @@ class RequestLayout:
                 return None
         return Rows(self.specs, tuple(self._columns(table)), count)
 
-    def _single(self, message: bytes, at: int) -> Iterator[Array]:
-        for start, _, dtype, elements, shape in self.places:
-            yield np.frombuffer(message, dtype, elements, at + start).reshape(1, *shape)
-
     def _columns(self, table: Array) -> Iterator[Array]:
         for start, stop, dtype, _, shape in self.places:
-            yield table[:, start:stop].view(dtype).reshape(len(table), *shape)
+            yield table[:, start:stop].view(dtype).reshape(len(table), *shape[1:])
 
 
 class LayoutMemory:
@@ -169,7 +169,7 @@ def _layout_of_instance(message: bytes, at: int, specs: Specs) -> RequestLayout 
         end = start + spec.byte_size
     fixed.append((end, stride, message[at + end : at + stride]))
     data = [
-        DataPlace(start, start + spec.byte_size, NUMPY_OF[spec.dtype], prod(spec.shape), spec.shape)
+        DataPlace(start, start + spec.byte_size, NUMPY_OF[spec.dtype], prod(spec.shape), (1, *spec.shape))
         for start, spec in zip(starts, specs, strict=True)
     ]
     return RequestLayout(stride, tuple(fixed), specs, tuple(data))
@@ -203,8 +203,13 @@ class ReplyLayout:
 
     def write(self, rows: Rows) -> list[bytes]:
         """The serialised instances, as byte strings to join."""
+        if rows.count == 1:
+            parts: list[bytes] = []
+            for head, column in zip(self.pieces, rows.columns, strict=True):
+                parts += (head, column.tobytes())  # type: ignore[union-attr]  # text has no layout
+            return parts
         stride = len(self.template)
-        if rows.count == 1 or stride > _COLUMN_COPY_LIMIT:
+        if stride > _COLUMN_COPY_LIMIT:
             return list(self._by_row(rows))
         table = np.empty((rows.count, stride), np.uint8)
         table[:] = self.template

@@ -45,20 +45,23 @@ class Flight:
         self.method = method
         self.pieces = pieces
         self.answered: list[tuple[int, int]] = []
-        self._begins = [0, *accumulate(piece.rows.count for piece in pieces)]
+        self._begins = [0, *accumulate([piece.rows.count for piece in pieces])]
         self.count = self._begins[-1]
 
     def settle(self, start: int, group: Group) -> None:
         """Hand the outcome of neighbouring instances to the requests that own them."""
         stop = start + group.count
-        at = bisect_right(self._begins, start) - 1
-        while at < len(self.pieces) and self._begins[at] < stop:
-            piece, begin, end = self.pieces[at], self._begins[at], self._begins[at + 1]
-            low, high = max(start, begin), min(stop, end)
-            part = piece.part(low - begin, high - begin) if high - low < end - begin else piece
-            part.settle(group.take(low - start, high - start))
-            at += 1
         self.answered.append((start, stop))
+        begins = self._begins
+        at = bisect_right(begins, start) - 1 if start else 0
+        while at < len(self.pieces) and begins[at] < stop:
+            piece, begin, end = self.pieces[at], begins[at], begins[at + 1]
+            at += 1
+            low = begin if begin > start else start
+            high = end if end < stop else stop
+            if high - low < end - begin:
+                piece = piece.part(low - begin, high - begin)
+            piece.request.settle(piece.start, group.take(low - start, high - start))
 
     def unanswered(self, blame: bool) -> list[Piece]:
         """Instances without an outcome, each as a piece of its own; with `blame` each has tried once more."""
@@ -140,7 +143,7 @@ class ServableCopy:
         """
         waits = self.methods[method].waits
         free = self._free_for_waiting if waits else self._free
-        batch = Batch(self._next_id, free[-1], method, tuple(piece.rows for piece in pieces))
+        batch = Batch(self._next_id, free[-1], method, tuple([piece.rows for piece in pieces]))
         self._send(batch)
         free.pop()
         if waits:
@@ -171,7 +174,7 @@ class ServableCopy:
             at += group.count
         if not result.final:
             return False
-        answered = sum(stop - start for start, stop in flight.answered)
+        answered = sum([stop - start for start, stop in flight.answered])
         if answered != flight.count:
             raise ChannelError(f"{self.label} answered {answered} of {flight.count} instances")
         del self._flights[result.batch_id]

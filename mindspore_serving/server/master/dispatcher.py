@@ -40,6 +40,7 @@ class Dispatcher:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._servables: dict[str, dict[int, RunningServable]] = {}
+        self._routes: dict[tuple[str, str, int], Route] = {}
         self._unanswered = 0
 
     def __repr__(self) -> str:
@@ -50,7 +51,7 @@ class Dispatcher:
         """The entry of a servable version, made at first use."""
         versions = self._servables.setdefault(name, {})
         if version not in versions:
-            versions[version] = RunningServable(name, version, self._loop)
+            versions[version] = RunningServable(name, version, self._loop, self._routes.clear)
         return versions[version]
 
     def resolve(self, name: str, method: str, version: int) -> Route:
@@ -65,13 +66,10 @@ class Dispatcher:
             UnknownTarget: No such servable, version or method.
             ServableUnavailable: The servable was started, but no worker of it is left.
         """
-        servable = self._find(name, method, version)
-        signature = servable.method(method)
-        if signature is None or method.startswith(CALL_PREFIX):
-            raise UnknownTarget(f"Request {request_spec(name, method, version)}, method is not available")
-        if not servable.serves(method):
-            raise ServableUnavailable(servable.unavailable(method).text)
-        return Route(servable, signature)
+        route = self._routes.get((name, method, version))
+        if route is None:
+            route = self._routes[name, method, version] = self._new_route(name, method, version)
+        return route
 
     def submit(self, route: Route, blocks: Sequence[Rows]) -> asyncio.Future[Reply]:
         """Queue the instances of one request.
@@ -121,6 +119,15 @@ class Dispatcher:
                 for copy in list(servable.copies):
                     servable.remove_copy(copy)
                 servable.fail_waiting()
+
+    def _new_route(self, name: str, method: str, version: int) -> Route:
+        servable = self._find(name, method, version)
+        signature = servable.method(method)
+        if signature is None or method.startswith(CALL_PREFIX):
+            raise UnknownTarget(f"Request {request_spec(name, method, version)}, method is not available")
+        if not servable.serves(method):
+            raise ServableUnavailable(servable.unavailable(method).text)
+        return Route(servable, signature)
 
     def _find(self, name: str, method: str, version: int) -> RunningServable:
         versions = self._servables.get(name, {})

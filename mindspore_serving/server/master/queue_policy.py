@@ -18,8 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mindspore_serving.server.master.request import Piece
 from mindspore_serving.signature import MethodSignature
@@ -67,6 +66,11 @@ class MethodQueue:
         suspects = f", {len(self.suspects)} suspects" if self.suspects else ""
         return f"<MethodQueue {self.signature.name}: {self.waiting} waiting{suspects}>"
 
+    @property
+    def has_work(self) -> bool:
+        """Whether anything waits."""
+        return bool(self.pieces or self.suspects)
+
     def put(self, pieces: Iterable[Piece]) -> None:
         """Append instances at the tail."""
         for piece in pieces:
@@ -96,7 +100,7 @@ class MethodQueue:
                 continue
             part = self._split_head(_rows_within(piece, most, LARGEST_BATCH_BYTES - size))
             most -= part.rows.count
-            size += part.rows.byte_size
+            size += part.byte_size
             taken.append(part)
         return taken
 
@@ -124,8 +128,7 @@ class MethodQueue:
         return piece.part(0, count)
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(NamedTuple):
     """One batch to send.
 
     Attributes:
@@ -158,6 +161,8 @@ def next_batch(
     Returns:
         What to send, None if nothing waits or no copy has a slot for it; and whose turn it is after that.
     """
+    if not any(queue.has_work for queue in queues):
+        return None, turn
     reserved: set[int] = set()
     for queue in queues:
         chosen = _copy_for_suspects(queue.signature, copies, expected) if queue.suspects else -1
@@ -172,19 +177,30 @@ def next_batch(
     for step in range(len(queues)):
         at = (turn + step) % len(queues)
         queue = queues[at]
-        if not queue.waiting:
+        if not queue.pieces:
             continue
-        signature = queue.signature
-        offering = [i for i, copy in enumerate(copies) if copy.offers(signature.name)]
-        free = [i for i in offering if copies[i].free_slots(signature) > 0 and i not in reserved]
-        if not free:
+        chosen, idle = _copy_for_batch(queue.signature, copies, reserved)
+        if chosen < 0:
             continue
-        idle = sum(copies[i].idle for i in offering)
-        pieces = queue.take(batch_size(signature, queue.waiting, idle))
+        pieces = queue.take(batch_size(queue.signature, queue.waiting, idle))
         if pieces:
-            chosen = min(free, key=lambda i: (-copies[i].free_slots(signature), copies[i].last_served))
             return Assignment(queue, chosen, pieces), at + 1
     return None, turn
+
+
+def _copy_for_batch(
+    method: MethodSignature, copies: Sequence[CopyState], reserved: Collection[int]
+) -> tuple[int, int]:
+    """The copy that gets the next batch, -1 for none now; and how many of the method's copies are idle."""
+    chosen, idle, most, served = -1, 0, 0, 0
+    for i, copy in enumerate(copies):
+        if not copy.offers(method.name):
+            continue
+        idle += copy.idle
+        free = copy.free_slots(method)
+        if free and (free > most or (free == most and copy.last_served < served)) and i not in reserved:
+            chosen, most, served = i, free, copy.last_served
+    return chosen, idle
 
 
 def _copy_for_suspects(
@@ -218,7 +234,7 @@ def batch_size(signature: MethodSignature, waiting: int, idle_copies: int) -> in
 def _rows_within(piece: Piece, most: int, byte_budget: int) -> int:
     """How many instances of a piece fit into a count and a byte budget, at least 1."""
     count = min(most, piece.rows.count)
-    size = piece.rows.byte_size
+    size = piece.byte_size
     if size <= byte_budget:
         return count
     return max(1, min(count, byte_budget * piece.rows.count // size))

@@ -38,7 +38,7 @@ class Request:
         self, blocks: Sequence[Rows], future: asyncio.Future[Reply], on_end: Callable[[Request], None]
     ) -> None:
         self.blocks = blocks
-        self.count = sum(block.count for block in blocks)
+        self.count = blocks[0].count if len(blocks) == 1 else sum([block.count for block in blocks])
         self._future = future
         self._on_end = on_end
         self._pending = self.count
@@ -58,11 +58,13 @@ class Request:
         """Take the outcome of the instances from index `start` on."""
         if self._future.done():
             return
-        self._outcomes.append((start, group))
         self._pending -= group.count
+        if self._pending == 0 and not self._outcomes:
+            self._future.set_result([group])
+            return
+        self._outcomes.append((start, group))
         if self._pending == 0:
-            if len(self._outcomes) > 1:
-                self._outcomes.sort(key=lambda outcome: outcome[0])
+            self._outcomes.sort(key=lambda outcome: outcome[0])
             self._future.set_result([outcome for _, outcome in self._outcomes])
 
     def _ended(self, _: asyncio.Future[Reply]) -> None:
@@ -76,15 +78,17 @@ class Piece:
         request: Whose they are.
         start: Index of the first of them in the request.
         rows: The instances.
+        byte_size: Bytes of the instances.
         attempts: How many workers were lost while they held these instances.
     """
 
-    __slots__ = ("attempts", "request", "rows", "start")
+    __slots__ = ("attempts", "byte_size", "request", "rows", "start")
 
     def __init__(self, request: Request, start: int, rows: Rows, attempts: int = 0) -> None:
         self.request = request
         self.start = start
         self.rows = rows
+        self.byte_size = rows.byte_size
         self.attempts = attempts
 
     def __repr__(self) -> str:
@@ -101,6 +105,8 @@ class Piece:
 
 def pieces_of(request: Request) -> list[Piece]:
     """All instances of a new request, a piece or several per block."""
+    if len(request.blocks) == 1 and request.count <= LARGEST_PIECE:
+        return [Piece(request, 0, request.blocks[0])]
     pieces, start = [], 0
     for block in request.blocks:
         for low in range(0, block.count, LARGEST_PIECE):

@@ -40,19 +40,27 @@ class RunningServable:
         name: Servable name.
         version: Version that runs.
         loop: The event loop on which all methods are called.
+        forget_routes: Called when the answer of `method` or `serves` may have changed.
 
     Attributes:
         copies: Those that are ready.
         on_copies_changed: Called when `copies` has changed.
     """
 
-    def __init__(self, name: str, version: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        loop: asyncio.AbstractEventLoop,
+        forget_routes: Callable[[], None],
+    ) -> None:
         self.name = name
         self.version = version
         self.copies: list[ServableCopy] = []
         self.on_copies_changed: Callable[[], None] = _ignore
         self._expected: dict[str, frozenset[str]] = {}
         self._loop = loop
+        self._forget_routes = forget_routes
         self._queues: dict[str, MethodQueue] = {}
         self._queue_list: list[MethodQueue] = []
         self._turn = 0
@@ -151,7 +159,7 @@ class RunningServable:
         Raises:
             ChannelError: The worker broke the protocol.
         """
-        if copy.take(result):
+        if copy.take(result) and any(queue.has_work for queue in self._queue_list):
             self._schedule_pump()
 
     def remove_copy(self, copy: ServableCopy, *, returns: bool = False, left: bool = False) -> None:
@@ -188,6 +196,7 @@ class RunningServable:
 
     def _go_on(self) -> None:
         """Use the copies that are left; answer what waits for a method that none runs now or will run."""
+        self._forget_routes()
         for queue in self._queue_list:
             if not self.serves(queue.signature.name):
                 _fail_all(queue.clear(), self.unavailable(queue.signature.name))

@@ -185,14 +185,16 @@ class MethodRunner:
             StageRunner(self, stage, _stage_batch_size(definition, stage, model_batch_sizes))
             for stage in definition.stages
         ]
+        self.last_stage_first = self.stages[::-1]
+        self._input_refs = [ValueRef(0, i) for i in range(len(definition.input_names))]
 
     def chunks_of(self, blocks: Sequence[Rows], flight: Flight) -> list[Chunk]:
         """The rows of a flight, one chunk per block."""
         chunks, start = [], 0
         for group in blocks:
             values = {
-                ValueRef(0, i): Values(group.count, spec, column)
-                for i, (spec, column) in enumerate(zip(group.specs, group.columns, strict=True))
+                ref: Values(group.count, spec, column)
+                for ref, spec, column in zip(self._input_refs, group.specs, group.columns, strict=True)
             }
             chunks.append(Chunk(flight, start, group.count, values))
             start += group.count
@@ -275,12 +277,13 @@ class Engine:
 
     def add(self, batch: Batch) -> None:
         """Take a new batch."""
-        flight = BatchFlight(batch, time.monotonic(), self._send)
+        now = time.monotonic()
+        flight = BatchFlight(batch, now, self._send)
         method = self._pipelines.get(batch.method) or self._methods.get(batch.method)
         if method is None:
             text = f"Method {batch.method} is not registered in this worker"
             flight.add(0, FailedRows(Failure(StatusCode.INVALID_INPUTS, text), batch.count))
-            self._report(flight)
+            self._report(flight, now)
             return
         self._depart(method, batch.groups, flight)
 
@@ -291,11 +294,9 @@ class Engine:
     @property
     def has_function_work(self) -> bool:
         """Whether a chunk waits for a function or built-in, or something waits in `collect`."""
-        return (
-            bool(self._finished)
-            or bool(self._calls)
-            or any(stage.queue for method in self._method_list for stage in method.stages)
-        )
+        if self._finished or self._calls:
+            return True
+        return any(stage.queue for method in self._method_list for stage in method.stages)
 
     @property
     def has_model_work(self) -> bool:
@@ -315,7 +316,7 @@ class Engine:
         """
         for step in range(len(self._method_list)):
             at = (self._turn + step) % len(self._method_list)
-            for stage in reversed(self._method_list[at].stages):
+            for stage in self._method_list[at].last_stage_first:
                 if stage.queue:
                     self._turn = at + 1
                     for finished in self._run_functions(stage):
@@ -379,8 +380,10 @@ class Engine:
             [value for chunk in chunks for value in stage.objects_of(chunk.values[ref])]
             for ref in stage.stage.inputs
         ]
-        results = stage.run(inputs, sum(chunk.count for chunk in chunks))
+        results = stage.run(inputs, sum([chunk.count for chunk in chunks]))
         outcomes = _columns_of(results, stage.stage.outputs_count)
+        if len(chunks) == 1 and len(results) == chunks[0].count:
+            return [_Finished(stage, chunks[0], outcomes)]
         begin = 0
         finished: list[_Finished] = []
         undone: list[Chunk] = []
@@ -402,7 +405,7 @@ class Engine:
             join_values([chunk.values[stage.stage.inputs[i]] for stage, chunk in taken])
             for i in range(len(runner.inputs))
         ]
-        total = sum(chunk.count for _, chunk in taken)
+        total = sum([chunk.count for _, chunk in taken])
         specs = runner.outputs
         outcomes: list[tuple[int, int, list[Values] | Failure]] = []
         for start, stop, result in runner.run(inputs, total):
@@ -459,17 +462,18 @@ class Engine:
         for group in groups:
             flight.add(start, group)
             start += group.count
-        if flight.pending == 0 or time.monotonic() - flight.reported > PARTIAL_REPLY_S:
-            self._report(flight)
+        now = time.monotonic()
+        if flight.pending == 0 or now - flight.reported > PARTIAL_REPLY_S:
+            self._report(flight, now)
 
-    def _report(self, flight: Flight) -> None:
+    def _report(self, flight: Flight, now: float) -> None:
         flight.report()
-        flight.reported = time.monotonic()
+        flight.reported = now
         if flight.pending == 0:
             log.info(
                 "Method %s WorkerRequestHandle Time Cost # %.3f ms",
                 flight.method,
-                (flight.reported - flight.arrived) * 1000,
+                (now - flight.arrived) * 1000,
             )
 
 
@@ -479,15 +483,13 @@ def _columns_of(
     """Outcomes per instance as runs: neighbours that succeeded, or failed alike, together."""
     keys = [result if type(result) is Failure else None for result in results]
     runs: list[tuple[int, int, list[Values] | Failure]] = []
-    for start, stop in runs_of_equal(keys):
+    for start, stop in runs_of_equal(keys) if any(keys) else [(0, len(keys))]:
         failure = keys[start]
         if failure is not None:
             runs.append((start, stop, failure))
             continue
-        columns = [
-            Values(stop - start, objects=[results[row][i] for row in range(start, stop)])  # type: ignore[index]
-            for i in range(outputs_count)
-        ]
+        rows: Any = results[start:stop]
+        columns = [Values(stop - start, objects=[row[i] for row in rows]) for i in range(outputs_count)]
         runs.append((start, stop, columns))
     return runs
 
@@ -496,6 +498,8 @@ def _cut(
     outcomes: Sequence[tuple[int, int, list[Values] | Failure]], begin: int, end: int
 ) -> list[tuple[int, int, list[Values] | Failure]]:
     """Outcomes of rows begin..end-1, counted from `begin`."""
+    if len(outcomes) == 1 and outcomes[0][:2] == (begin, end) and begin == 0:
+        return list(outcomes)
     cut: list[tuple[int, int, list[Values] | Failure]] = []
     for start, stop, outcome in outcomes:
         low, high = max(start, begin), min(stop, end)

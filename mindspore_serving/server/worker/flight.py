@@ -39,7 +39,9 @@ class Flight(ABC):
     def take_outcomes(self) -> list[tuple[int, Group]]:
         """Outcomes since the last time, in order, with the index of their first row."""
         outcomes, self._outcomes = self._outcomes, []
-        return sorted(outcomes, key=lambda outcome: outcome[0])
+        if len(outcomes) > 1:
+            outcomes.sort(key=lambda outcome: outcome[0])
+        return outcomes
 
     @abstractmethod
     def report(self) -> None:

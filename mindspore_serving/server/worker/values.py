@@ -97,12 +97,9 @@ def as_rows(names: Sequence[str], values: Sequence[Values], count: int) -> list[
     Raises:
         StageError: A Python object cannot be a tensor.
     """
-    if all(value.column is not None for value in values):
-        specs = tuple(_named(name, value.spec) for name, value in zip(names, values, strict=True))
-        return [Rows(specs, tuple(value.column for value in values), count)]  # type: ignore[misc]
     columns = [_runs_of(name, value) for name, value in zip(names, values, strict=True)]
     if all(len(runs) == 1 for runs in columns):
-        return [Rows(tuple(runs[0][0] for runs in columns), tuple(runs[0][1] for runs in columns), count)]
+        return [Rows(tuple([runs[0][0] for runs in columns]), tuple([runs[0][1] for runs in columns]), count)]
     return _split_at_runs(columns, count)
 
 
