@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -25,7 +24,8 @@ from mindspore_serving.tensor import (
 
 _SMALL_ARRAY = 64
 """Elements of one instance's output up to which Python lists serialise faster than arrays."""
-_MANY_DIGITS = re.compile(rb"[0-9]{19}")
+_DIGITS_AS_ZEROS = bytes(0x30 if byte in b"0123456789" else 0x20 for byte in range(256))
+_MANY_DIGITS = b"0" * 19
 _DUMP_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY
 
 
@@ -39,7 +39,7 @@ def parse_body(body: bytes) -> Any:
         raise InvalidInput("http message invalid")
     try:
         document = orjson.loads(body)
-        if _MANY_DIGITS.search(body):
+        if _MANY_DIGITS in body.translate(_DIGITS_AS_ZEROS):
             json.loads(body, parse_int=_check_digits)
         return document
     except orjson.JSONDecodeError as cause:
@@ -183,6 +183,8 @@ def _objects_of(rows: Rows) -> list[dict[str, Any]]:
     columns = [_json_values(spec, column) for spec, column in zip(rows.specs, rows.columns, strict=True)]
     if not names:
         return [{} for _ in range(rows.count)]
+    if len(names) == 1:
+        return [{names[0]: value} for value in columns[0]]
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 

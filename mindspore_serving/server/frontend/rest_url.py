@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -18,6 +19,7 @@ class Target(NamedTuple):
     version: int
 
 
+@lru_cache(maxsize=256)
 def parse_target(path: str) -> Target:
     """Read the path of a URL.
 
