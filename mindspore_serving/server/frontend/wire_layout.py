@@ -201,16 +201,16 @@ class ReplyLayout:
     starts: tuple[int, ...]
     template: Array
 
-    def write(self, rows: Rows) -> list[bytes]:
-        """The serialised instances, as byte strings to join."""
-        if rows.count == 1:
-            parts: list[bytes] = []
-            for head, column in zip(self.pieces, rows.columns, strict=True):
-                parts += (head, column.tobytes())  # type: ignore[union-attr]  # text has no layout
-            return parts
+    def write(self, rows: Rows) -> list[Any]:
+        """The serialised instances, as byte strings and arrays to join."""
         stride = len(self.template)
         if stride > _COLUMN_COPY_LIMIT:
             return list(self._by_row(rows))
+        if rows.count == 1:
+            parts: list[Any] = []
+            for head, column in zip(self.pieces, rows.columns, strict=True):
+                parts += (head, column.tobytes())  # type: ignore[union-attr]  # text has no layout
+            return parts
         table = np.empty((rows.count, stride), np.uint8)
         table[:] = self.template
         for column, start, spec in zip(rows.columns, self.starts, rows.specs, strict=True):
@@ -218,11 +218,12 @@ class ReplyLayout:
             table[:, start : start + spec.byte_size] = flat
         return [table.tobytes()]
 
-    def _by_row(self, rows: Rows) -> Iterator[bytes]:
+    def _by_row(self, rows: Rows) -> Iterator[Any]:
+        columns = [np.ascontiguousarray(column) for column in rows.columns]  # no copy: they are
         for i in range(rows.count):
-            for head, column in zip(self.pieces, rows.columns, strict=True):
+            for head, column in zip(self.pieces, columns, strict=True):
                 yield head
-                yield column[i].tobytes()  # type: ignore[union-attr]  # text has no layout
+                yield column[i : i + 1]
 
 
 @lru_cache(maxsize=1024)
