@@ -8,7 +8,7 @@ cd -- "$ROOT"
 VENV="$ROOT/.venv"
 VENV_PYTHON="$VENV/bin/python"
 STAMP="$VENV/setup-stamp"
-EXTRAS="mindspore,test,dev,docs"
+EXTRAS="mindspore,test,bench,dev,docs"
 SITE="$ROOT/site"
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 
@@ -264,8 +264,8 @@ command_clean() {
 }
 
 remove_what_was_made() {
-  local made=(.venv build dist site mindspore_serving.egg-info .mypy_cache .pytest_cache .ruff_cache)
-  made+=(mindspore_serving/proto/.generated mindspore_serving/proto/.generating-* mindspore_serving/proto/*_pb2*.py*)
+  local made=(.venv build dist site benchmarks/results mindspore_serving.egg-info .mypy_cache .pytest_cache .ruff_cache)
+  made+=(benchmarks/peers/.venv mindspore_serving/proto/.generated mindspore_serving/proto/.generating-* mindspore_serving/proto/*_pb2*.py*)
   mapfile -d '' -O "${#made[@]}" made < <(
     find . -path ./.git -prune -o -path ./.venv -prune -o \
       \( -type d \( -name __pycache__ -o -name serving_logs -o -name unix_socket_files -o -name temp_rank_table \

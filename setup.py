@@ -72,6 +72,7 @@ setup(
             "scikit-learn>=1.4",
             "tqdm>=4.66",
         ],
+        "bench": ["matplotlib>=3.9"],
         # Linters and stubs are pinned: a new release of one must not fail the check of an unchanged tree.
         "dev": [
             "build>=1.2",

@@ -1,261 +1,184 @@
-"""`python -m benchmarks`: requests per second, latency and CPU per request, beside the bare libraries.
+"""Measures the server beside floors that cannot be undercut, in turn, with every kind of reply checked.
 
-The server under test and a bare echo server of the same library (no worker, no dispatch) are loaded in turn, several
-times over, from one load process; each row's ratio is the median of the ratios of neighbouring turns. Every reply is
-compared with the expected bytes. Absolute figures depend on the machine and on what else it does; ratios less so.
+Without an option that names a suite: requests over gRPC and REST from closed loops (the main table), two copies, the
+backend alone, a mix of large and small requests, open loops, and workers for Python stages. The whole takes about
+20 minutes with the defaults; benchmarks/README.md says how to read it. Absolute figures depend on the machine and
+on what else it does; the ratios, taken between neighbouring turns, much less so.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import contextlib
-import json
-import os
-import platform
-import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import orjson
-
-from benchmarks.distributed import measure_distributed
-from benchmarks.lite import measure_lite
-from benchmarks.load import Load, children_of, grpc_load, resident_megabytes, rest_load, tree_cpu_seconds
-from benchmarks.parallel import measure_parallel
-from benchmarks.servers import free_port, running, running_start_script
-from mindspore_serving.proto import ms_service_pb2
-from mindspore_serving.tensor import DATA_TYPE_OF
+from benchmarks.load_tools import HOW_TO_INSTALL, version_of
+from benchmarks.machine import describe_machine
+from benchmarks.report import Table, write_report
+from benchmarks.run import Settings, starting
 
 _HERE = Path(__file__).resolve().parent
-_PREDICT = "/mindspore.serving.proto.MSService/Predict"
 
-_START = """\
-from mindspore_serving import server
-
-server.start_servables(server.ServableStartConfig(".", "bench", device_ids=0))
-server.start_grpc_server("127.0.0.1:{grpc}")
-server.start_restful_server("127.0.0.1:{rest}")
-print("started", flush=True)
-"""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One workload.
-
-    Attributes:
-        name: How the table calls it.
-        interface: `grpc` or `rest`.
-        method: Method of the servable.
-        instances: Instances per request.
-        clients: Closed loops.
-    """
-
-    name: str
-    interface: str
-    method: str
-    instances: int
-    clients: int
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One server in one turn."""
-
-    load: Load
-    cpu_us: float
-
-
-@dataclass(frozen=True)
-class Server:
-    """A server under load: its process, and where it listens."""
-
-    process: subprocess.Popen[bytes]
-    grpc: str
-    rest: str
+Suite = Callable[[Path, int, float], list[dict[str, Any]]]
 
 
 def main() -> int:
     """Measure, print, write; returns the exit code."""
     arguments = _parse_arguments()
-    if arguments.lite:
-        return _report({}, measure_lite(arguments.turns, arguments.seconds), arguments)
-    if arguments.distributed:
-        with tempfile.TemporaryDirectory() as folder:
-            table = measure_distributed(Path(folder), arguments.turns, arguments.seconds)
-        return _report({}, table, arguments)
-    rows = [
-        Row(
-            f"{interface} {method}, {count} instance{'s' if count > 1 else ''}",
-            interface,
-            method,
-            count,
-            clients,
-        )
-        for interface, method, counts in (
-            ("grpc", "add", (1, 32)),
-            ("grpc", "identity", (1, 32)),
-            ("rest", "add", (1, 32)),
-        )
-        for count in counts
-        for clients in arguments.clients
-    ]
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        print("Exporting the model and starting the servers ...", flush=True)
-        ours = stack.enter_context(_server_under_test(Path(folder)))
-        floors = {interface: stack.enter_context(_floor(interface)) for interface in ("grpc", "rest")}
-        memory = _memory_line(ours)
-        table = [_measure(row, ours, floors[row.interface], arguments) for row in rows]
-    with tempfile.TemporaryDirectory() as folder:
-        table.append(measure_parallel(Path(folder), arguments.turns, arguments.seconds))
-    print(memory)
-    return _report({"memory": memory}, table, arguments)
-
-
-def _report(more: dict[str, object], table: list[dict[str, Any]], arguments: argparse.Namespace) -> int:
-    report = {"machine": _machine(), **more, "rows": table}
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps(report, indent=2) + "\n")
-        print(f"Written to {arguments.json}")
-    wrong = sum(row["wrong"] for row in table)
+    settings = Settings(
+        arguments.turns, arguments.seconds, sorted(arguments.clients), arguments.load, arguments.only
+    )
+    output = Path(arguments.output or _HERE / "results" / time.strftime("%Y%m%d-%H%M%S"))
+    machine = describe_machine()
+    suites = [name for name in _SUITES if getattr(arguments, name)]
+    begin = time.monotonic()
+    if suites:
+        facts: dict[str, Any] = {}
+        tables: dict[str, Table] = {_SUITES[name]: _run_suite(name, settings) for name in suites}
+    else:
+        facts, tables = _measure_requests(settings)
+    rows = [row for table in tables.values() for row in table]
+    if not rows:
+        print(f"No row has {arguments.only!r} in its name.", file=sys.stderr)
+        return 2
+    used = {"turns": settings.turns, "seconds": settings.seconds, "load": settings.load}
+    used["took_minutes"] = round((time.monotonic() - begin) / 60, 1)
+    files = write_report(output, {"machine": machine, "settings": used, **facts}, tables)
+    print(f"Written: {', '.join(file.name for file in files)} in {output}")
+    wrong = sum(row.get("wrong", 0) for row in rows)
     print("All replies were right." if not wrong else f"{wrong} replies were WRONG.")
     return 1 if wrong else 0
 
 
+_SUITES = {
+    "steps": "Steps of a request",
+    "models": "LeNet and ResNet-50",
+    "batching": "Batching",
+    "memory": "Memory",
+    "capacity": "Many servables, connections and requests",
+    "peers": "Other servers",
+    "lite": "MindSpore Lite",
+    "distributed": "Distributed models",
+}
+"""Titles by option."""
+
+_HELP = {
+    "models": "LeNet and ResNet-50 beside the backend alone, with one copy and two",
+    "batching": "how large batches become, and what waiting for more instances brings",
+    "memory": "whether memory stays flat over many requests of mixed sizes",
+    "capacity": "many servables, idle connections and waiting requests",
+    "peers": "servers that pip installs, with the same function, in turn",
+    "steps": "what each step of a request costs in Python",
+    "lite": "the MindSpore Lite backend beside the MindSpore backend",
+    "distributed": "a distributed model on 2 and 4 ranks beside the same ranks without a server",
+}
+
+
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="./build.sh bench", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=1.5, help="length of one turn (default 1.5)")
-    parser.add_argument("--turns", type=int, default=3, help="turns per row and server (default 3)")
-    parser.add_argument(
-        "--clients", type=int, nargs="+", default=[1, 8, 32], help="closed loops per row (default 1 8 32)"
+    parser = argparse.ArgumentParser(
+        prog="./build.sh bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--lite",
-        action="store_true",
-        help="measure the MindSpore Lite backend beside the MindSpore backend instead",
+        "--only",
+        metavar="TEXT",
+        default="",
+        help="the rows of the main suite with TEXT in their name, case ignored",
     )
     parser.add_argument(
-        "--distributed",
-        action="store_true",
-        help="measure a distributed model on 2 and 4 ranks beside the same ranks without a server instead",
+        "--turns", type=int, default=3, help="turns of each server in a row (default: %(default)s)"
     )
-    parser.add_argument("--json", metavar="FILE", help="also write the figures to a JSON file")
-    return parser.parse_args()
-
-
-def _measure(row: Row, ours: Server, floor: Server, arguments: argparse.Namespace) -> dict[str, object]:
-    """Load both servers in turn; prints and returns one row of the table."""
-    body, expected = _messages(row)
-    pairs = []
-    for _ in range(arguments.turns):
-        base = _turn(row, floor, body, body, arguments.seconds)
-        pairs.append((base, _turn(row, ours, body, expected, arguments.seconds)))
-    last = [pair[1] for pair in pairs]
-    figures: dict[str, object] = {
-        "row": row.name,
-        "clients": row.clients,
-        "requests_per_s": round(statistics.median(m.load.rate for m in last)),
-        "p50_ms": round(statistics.median(m.load.p50_ms for m in last), 3),
-        "p99_ms": round(statistics.median(m.load.p99_ms for m in last), 3),
-        "cpu_us": round(statistics.median(m.cpu_us for m in last)),
-        "floor_cpu_us": round(statistics.median(pair[0].cpu_us for pair in pairs)),
-        "cpu_ratio": round(statistics.median(own.cpu_us / base.cpu_us for base, own in pairs), 2),
-        "cpu_ratio_spread": [
-            round(bound(own.cpu_us / base.cpu_us for base, own in pairs), 2) for bound in (min, max)
-        ],
-        "wrong": sum(m.load.wrong for m in last),
-    }
-    low, high = figures["cpu_ratio_spread"]  # type: ignore[misc]
-    print(
-        f"{row.name:28} {row.clients:3} clients  {figures['requests_per_s']:>6} req/s  p50 {figures['p50_ms']:>7} ms  "
-        f"p99 {figures['p99_ms']:>7} ms  CPU {figures['cpu_us']:>5} us/req = {figures['cpu_ratio']} x floor "
-        f"({low}-{high})",
-        flush=True,
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=1.0,
+        help="length of a turn (default: %(default)s); wrk takes whole seconds only",
     )
-    return figures
+    parser.add_argument(
+        "--clients", type=int, nargs="+", default=[1, 8, 32, 128], help="closed loops (default: 1 8 32 128)"
+    )
+    parser.add_argument(
+        "--load",
+        choices=("tools", "own"),
+        default="tools",
+        help="tools: wrk for REST and h2load for gRPC where they are installed; own: the generator in benchmarks/ "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        help="folder for JSON, Markdown and plots (default: benchmarks/results/TIME)",
+    )
+    suites = parser.add_argument_group("suites, instead of the main one; several may be named")
+    for name, text in _HELP.items():
+        suites.add_argument(f"--{name}", action="store_true", help=text)
+    arguments = parser.parse_args()
+    if arguments.turns < 1 or arguments.seconds <= 0 or min(arguments.clients) < 1:
+        parser.error("--turns, --seconds and --clients take positive numbers")
+    return arguments
 
 
-def _turn(row: Row, server: Server, body: bytes, expected: bytes, seconds: float) -> Measured:
-    path = f"/model/bench:{row.method}"
-    run: Callable[[float], Awaitable[Load]] = {
-        "grpc": lambda length: grpc_load(server.grpc, _PREDICT, body, expected, row.clients, length),
-        "rest": lambda length: rest_load(server.rest, path, body, expected, row.clients, length),
-    }[row.interface]
-    asyncio.run(_await(run(0.3)))
-    before = tree_cpu_seconds(server.process.pid)
-    load = asyncio.run(_await(run(seconds)))
-    return Measured(load, 1e6 * (tree_cpu_seconds(server.process.pid) - before) / load.requests)
+def _measure_requests(settings: Settings) -> tuple[dict[str, Any], dict[str, Table]]:
+    """The main suite: facts and tables."""
+    from benchmarks import main_table, mix, open_table, parallel
+
+    if settings.load == "tools":
+        for tool, command in HOW_TO_INSTALL.items():
+            if version_of(tool) is None:
+                print(
+                    f"{tool} is not installed (Debian: {command}): our own load generator stands in for it."
+                )
+    rows = sum(len(counts) for _, counts in main_table.planned_rows(settings))
+    rows += len(main_table.planned_copies(settings)) + len(main_table.planned_backends(settings))
+    rows += mix.planned_mix(settings) + len(open_table.planned_open(settings)) + settings.wants(parallel.ROW)
+    if not rows:
+        return {}, {}
+    with tempfile.TemporaryDirectory() as folder, starting(Path(folder), settings, rows) as run:
+        tables: dict[str, Table] = {
+            "Requests": main_table.measure_main_table(run),
+            "Two copies beside one": main_table.measure_copies(run),
+            "Backend alone": main_table.measure_backends(run),
+            "Large and small requests": mix.measure_mix(run),
+            "Open loop": open_table.measure_open(run),
+        }
+        facts, progress = run.facts, run.progress
+    if settings.wants(parallel.ROW):
+        with tempfile.TemporaryDirectory() as folder:
+            tables["Workers for Python stages"] = [
+                parallel.measure_parallel(Path(folder), settings.turns, settings.seconds, progress)
+            ]
+    return facts, tables
 
 
-async def _await(load: Awaitable[Load]) -> Load:
-    return await load
+def _run_suite(name: str, settings: Settings) -> list[dict[str, Any]]:
+    """One of the other suites; what it needs is imported only now."""
+    with tempfile.TemporaryDirectory() as folder:
+        if name == "lite":
+            from benchmarks.lite import measure_lite
+
+            return measure_lite(settings.turns, settings.seconds)
+        return _suite(name)(Path(folder), settings.turns, settings.seconds)
 
 
-def _messages(row: Row) -> tuple[bytes, bytes]:
-    """A request's body, and the body of the right reply."""
-    xs = [np.full((2, 2), i, np.float32) for i in range(row.instances)]
-    twos = np.full((2, 2), 2, np.float32)
-    results = [x + twos if row.method == "add" else x for x in xs]
-    if row.interface == "rest":
-        request = {"instances": [{"x1": x.tolist(), "x2": twos.tolist()} for x in xs]}
-        reply = {"instances": [{"y": y.tolist()} for y in results]}
-        return orjson.dumps(request), orjson.dumps(reply)
-    spec = ms_service_pb2.ServableSpec(name="bench", method_name=row.method)
-    message = ms_service_pb2.PredictRequest(servable_spec=spec)
-    answer = ms_service_pb2.PredictReply(servable_spec=spec)
-    for x, y in zip(xs, results, strict=True):
-        instance = message.instances.add()
-        for name, array in (("x1", x), ("x2", twos)):
-            _fill(instance.items[name], array)
-        _fill(answer.instances.add().items["y"], y)
-    return message.SerializeToString(), answer.SerializeToString()
-
-
-def _fill(tensor: ms_service_pb2.Tensor, array: np.ndarray) -> None:
-    tensor.dtype = DATA_TYPE_OF[array.dtype]  # type: ignore[assignment]
-    tensor.shape.dims.extend(array.shape)
-    tensor.data = array.tobytes()
-
-
-@contextlib.contextmanager
-def _server_under_test(folder: Path) -> Iterator[Server]:
-    shutil.copytree(_HERE / "servables" / "bench", folder / "bench")
-    export = [sys.executable, str(_HERE / "export_add.py"), str(folder / "bench" / "1" / "add.mindir")]
-    subprocess.run(export, cwd=folder, check=True, env={**os.environ, "GLOG_v": "3"})
-    grpc_port, rest_port = free_port(), free_port()
-    with running_start_script(folder, _START.format(grpc=grpc_port, rest=rest_port)) as process:
-        yield Server(process, f"127.0.0.1:{grpc_port}", f"127.0.0.1:{rest_port}")
-
-
-@contextlib.contextmanager
-def _floor(interface: str) -> Iterator[Server]:
-    port = free_port()
-    with running([sys.executable, "-m", "benchmarks.floor", interface, str(port)], _HERE.parent) as process:
-        yield Server(process, f"127.0.0.1:{port}", f"127.0.0.1:{port}")
-
-
-def _memory_line(server: Server) -> str:
-    main = resident_megabytes(server.process.pid)
-    workers = [resident_megabytes(pid) for pid in children_of(server.process.pid)]
-    return f"Resident memory: main {main:.0f} MB, worker {', '.join(f'{size:.0f} MB' for size in workers)}"
-
-
-def _machine() -> dict[str, object]:
-    return {
-        "cores": os.cpu_count(),
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "time": time.strftime("%Y-%m-%d %H:%M:%S"),
-    }
+def _suite(name: str) -> Suite:
+    if name == "steps":
+        from benchmarks.steps import measure_steps as suite
+    elif name == "peers":
+        from benchmarks.peers import measure_peers as suite
+    elif name == "models":
+        from benchmarks.models import measure_models as suite
+    elif name == "batching":
+        from benchmarks.batching import measure_batching as suite
+    elif name == "memory":
+        from benchmarks.memory import measure_memory as suite
+    elif name == "capacity":
+        from benchmarks.capacity import measure_capacity as suite
+    else:
+        from benchmarks.distributed import measure_distributed as suite
+    return suite
 
 
 if __name__ == "__main__":

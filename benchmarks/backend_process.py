@@ -2,8 +2,10 @@
 
 It takes one JSON object a line, and answers each with one:
 
-- `{"load": NAME}` loads a model and compares what it gives with what MindSpore gave when it was exported;
-- `{"run": NAME, "seconds": S}` runs it over and over, and tells the median and the least of the milliseconds of a call;
+- `{"load": NAME}` loads a model and compares what it gives with what MindSpore gave when it was exported, and tells
+  how many rows that has;
+- `{"run": NAME, "seconds": S}` runs it over and over, and tells the median, the 99th percentile and the least of the
+  milliseconds of a call, how many calls there were in how many seconds, and the CPU time of a call;
 - `{"pair": NAME, "seconds": S}` tells the calls per second of two copies, one after the other and at the same time.
 """
 
@@ -19,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.load import percentile
 from mindspore_serving.server.worker.backend import create_backend
 from mindspore_serving.server.worker.backend.contract import LoadedGraph, LoadRequest
 
@@ -48,17 +51,27 @@ class Runner:
         [output] = graph.predict(arrays)
         self._graphs[name] = graph, arrays
         expected = known["expected"]
-        return {"right": bool(np.allclose(output, expected, rtol=1e-2, atol=1e-3 * abs(expected).max()))}
+        right = np.allclose(output, expected, rtol=1e-2, atol=1e-3 * abs(expected).max())
+        return {"right": bool(right), "rows": len(expected)}
 
     def run(self, name: str, seconds: float) -> dict[str, object]:
         graph, arrays = self._graphs[name]
         times = []
-        end = time.perf_counter() + seconds
-        while len(times) < _LEAST_CALLS or time.perf_counter() < end:
+        start, cpu = time.perf_counter(), time.process_time()
+        while len(times) < _LEAST_CALLS or time.perf_counter() < start + seconds:
             begin = time.perf_counter()
             graph.predict(arrays)
             times.append(time.perf_counter() - begin)
-        return {"ms": statistics.median(times) * 1000, "best_ms": min(times) * 1000}
+        elapsed, cpu_us = time.perf_counter() - start, 1e6 * (time.process_time() - cpu) / len(times)
+        times.sort()
+        return {
+            "ms": statistics.median(times) * 1000,
+            "p99_ms": percentile(times, 0.99) * 1000,
+            "best_ms": times[0] * 1000,
+            "calls": len(times),
+            "seconds": elapsed,
+            "cpu_us": cpu_us,
+        }
 
     def pair(self, name: str, seconds: float) -> dict[str, object]:
         first, arrays = self._graphs[name]

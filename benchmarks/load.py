@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
+import math
+import random
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 
-import grpc.aio
+from benchmarks.connections import Connection, Exchange, connect, grpc_exchange, rest_exchange
+from benchmarks.processes import children_of, resident_megabytes, tree_cpu_seconds
+
+__all__ = [
+    "Load",
+    "Samples",
+    "children_of",
+    "closed_loop",
+    "grpc_load",
+    "percentile",
+    "resident_megabytes",
+    "rest_load",
+    "run_clients",
+    "tree_cpu_seconds",
+]
 
 
 @dataclass(frozen=True)
@@ -36,94 +50,128 @@ class Load:
         return self.requests / self.seconds
 
 
+@dataclass
+class Samples:
+    """Requests of one kind: the latency of each in seconds, and how many replies were wrong."""
+
+    latencies: list[float] = field(default_factory=list)
+    wrong: int = 0
+
+    def load(self, seconds: float) -> Load:
+        """Sum up, over the wall-clock time that it took."""
+        ordered = sorted(self.latencies)
+        p50, p99 = (1000 * percentile(ordered, share) for share in (0.5, 0.99))
+        return Load(len(ordered), self.wrong, seconds, p50, p99)
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """The least of some sorted values that at least a share of them does not exceed; NaN if there are none."""
+    if not ordered:
+        return float("nan")
+    # What rounding adds to the product must not reach for the next value.
+    rank = math.ceil(share * len(ordered) - 1e-9)
+    return ordered[min(max(rank, 1), len(ordered)) - 1]
+
+
 async def run_clients(
     clients: int, seconds: float, send: Callable[[], Awaitable[bytes]], expected: bytes
 ) -> Load:
-    """Send requests from `clients` closed loops for some seconds."""
-    latencies: list[float] = []
-    wrong = 0
+    """Send requests from `clients` closed loops for some seconds, by a coroutine that returns the reply."""
+    samples = Samples()
     end = time.perf_counter() + seconds
 
     async def one() -> None:
-        nonlocal wrong
         while (begin := time.perf_counter()) < end:
             reply = await send()
-            latencies.append(time.perf_counter() - begin)
-            wrong += reply != expected
+            samples.latencies.append(time.perf_counter() - begin)
+            samples.wrong += reply != expected
 
     begin = time.perf_counter()
     await asyncio.gather(*(one() for _ in range(clients)))
-    elapsed = time.perf_counter() - begin
-    cuts = statistics.quantiles(latencies, n=100)
-    return Load(len(latencies), wrong, elapsed, 1000 * cuts[49], 1000 * cuts[98])
+    return samples.load(time.perf_counter() - begin)
+
+
+async def closed_loop(
+    connections: Sequence[Connection],
+    exchanges: Sequence[Exchange],
+    seconds: float,
+    shares: Sequence[float] = (1.0,),
+    seed: int = 0,
+) -> tuple[float, list[Samples]]:
+    """Keep each connection busy with one request for some seconds.
+
+    Args:
+        connections: One per client.
+        exchanges: Kinds of requests.
+        seconds: How long new requests are sent.
+        shares: How often each kind is chosen, in relation to the others.
+        seed: Of the choice.
+
+    Returns:
+        Seconds until the last reply, and the samples of each kind. A connection that fails counts as a wrong reply, and
+        its client ends.
+    """
+    kinds = [Samples() for _ in exchanges]
+    draw = random.Random(seed)
+    finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    running = len(connections)
+    end = time.perf_counter() + seconds
+
+    def start(connection: Connection) -> None:
+        kind = draw.choices(range(len(kinds)), shares)[0] if len(kinds) > 1 else 0
+        exchange, samples, begin = exchanges[kind], kinds[kind], time.perf_counter()
+
+        def done(reply: bytes) -> None:
+            nonlocal running
+            now = time.perf_counter()
+            samples.latencies.append(now - begin)
+            samples.wrong += reply != exchange.reply
+            if reply and now < end:
+                start(connection)
+                return
+            running -= 1
+            if not running:
+                finished.set_result(None)
+
+        connection.send(exchange.request, done)
+
+    begin = time.perf_counter()
+    for connection in connections:
+        start(connection)
+    await finished
+    return time.perf_counter() - begin, kinds
 
 
 async def grpc_load(
     address: str, method: str, body: bytes, expected: bytes, clients: int, seconds: float
 ) -> Load:
-    """Load a gRPC server over one channel per client, at most eight."""
-    channels = [
-        grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
-        for _ in range(min(clients, 8))
-    ]
-    calls = [channel.unary_unary(method) for channel in channels]
-    turn = 0
+    """Load a gRPC server over one connection per client.
 
-    async def send() -> bytes:
-        nonlocal turn
-        turn += 1
-        return bytes(await calls[turn % len(calls)](body))
-
-    try:
-        return await run_clients(clients, seconds, send, expected)
-    finally:
-        for channel in channels:
-            await channel.close()
+    Args:
+        address: `host:port`.
+        method: `/package.Service/Method`.
+        body: The serialized request.
+        expected: The serialized reply.
+        clients: Closed loops.
+        seconds: Length.
+    """
+    return await _load("grpc", address, method, grpc_exchange(body, expected), clients, seconds)
 
 
 async def rest_load(
     address: str, path: str, body: bytes, expected: bytes, clients: int, seconds: float
 ) -> Load:
-    """Load a REST server over one kept-alive connection per client."""
-    host, port = address.rsplit(":", 1)
-    head = f"POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-    idle: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
-    for _ in range(clients):
-        idle.put_nowait(await asyncio.open_connection(host, int(port)))
+    """Load a REST server over one kept-alive connection per client; see `grpc_load`."""
+    return await _load("rest", address, path, rest_exchange(address, path, body, expected), clients, seconds)
 
-    async def send() -> bytes:
-        reader, writer = idle.get_nowait()
-        writer.write(head + body)
-        reply_head = await reader.readuntil(b"\r\n\r\n")
-        length = int(reply_head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-        reply = await reader.readexactly(length)
-        idle.put_nowait((reader, writer))
-        return reply
 
+async def _load(
+    interface: str, address: str, path: str, exchange: Exchange, clients: int, seconds: float
+) -> Load:
+    connections = [await connect(interface, address, path) for _ in range(clients)]
     try:
-        return await run_clients(clients, seconds, send, expected)
+        elapsed, [samples] = await closed_loop(connections, [exchange], seconds)
     finally:
-        while not idle.empty():
-            idle.get_nowait()[1].close()
-
-
-def tree_cpu_seconds(pid: int) -> float:
-    """User and system time of a process and its children so far, in seconds."""
-    total = 0.0
-    for process in [pid, *children_of(pid)]:
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        total += (int(fields[11]) + int(fields[12])) / 100
-    return total
-
-
-def resident_megabytes(pid: int) -> float:
-    """Resident memory of one process in MB (2**20 bytes)."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 / (1 << 20)
-
-
-def children_of(pid: int) -> list[int]:
-    """Process ids of the direct children of a process."""
-    found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(child) for child in (task / "children").read_text().split()]
-    return found
+        for connection in connections:
+            connection.close()
+    return samples.load(elapsed)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import shutil
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ import orjson
 from benchmarks.load import Load, rest_load
 from benchmarks.servers import free_port, running_start_script
 
+ROW = "busy Python stage, 1 worker and 3"
 _HERE = Path(__file__).resolve().parent
 _CLIENTS = 8
 _ROUNDS = 60_000  # as in servables/parallel
@@ -32,20 +33,23 @@ print("started", flush=True)
 """
 
 
-def measure_parallel(folder: Path, turns: int, seconds: float) -> dict[str, object]:
-    """Load both servers in turn; prints and returns the ratio of their rates.
+def measure_parallel(
+    folder: Path, turns: int, seconds: float, say: Callable[[str], None] = print
+) -> dict[str, object]:
+    """Load both servers in turn; tells and returns the ratio of their rates.
 
     Args:
         folder: An empty folder to work in.
         turns: Turns per server.
         seconds: Length of a turn.
+        say: Takes the line of the row.
     """
     with contextlib.ExitStack() as stack:
         alone, three = (stack.enter_context(_serving(folder / str(n), n)) for n in (1, 3))
         pairs = [(_turn(alone, seconds), _turn(three, seconds)) for _ in range(turns)]
     ratios = [more.rate / one.rate for one, more in pairs]
     figures: dict[str, object] = {
-        "row": "busy Python stage, 1 worker and 3",
+        "row": ROW,
         "clients": _CLIENTS,
         "requests_per_s": [
             round(statistics.median(load.rate for load in loads)) for loads in zip(*pairs, strict=True)
@@ -55,10 +59,9 @@ def measure_parallel(folder: Path, turns: int, seconds: float) -> dict[str, obje
         "wrong": sum(load.wrong for pair in pairs for load in pair),
     }
     one, more = figures["requests_per_s"]  # type: ignore[misc]
-    print(
-        f"{figures['row']}: {one} and {more} req/s = {figures['rate_ratio']} times the rate "
-        f"({min(ratios):.2f}-{max(ratios):.2f})",
-        flush=True,
+    say(
+        f"{ROW}: {one} and {more} req/s = {figures['rate_ratio']} times the rate "
+        f"({min(ratios):.2f}-{max(ratios):.2f})"
     )
     return figures
 

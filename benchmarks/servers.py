@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -28,10 +29,16 @@ def running(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[b
                 break
         else:
             raise RuntimeError(f"{command} ended before it had started")
+        # A pipe that nobody reads fills up, and the server would then wait at its next line.
+        threading.Thread(target=process.stdout.read, daemon=True).start()
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(_END_S)
+        try:
+            process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 @contextlib.contextmanager

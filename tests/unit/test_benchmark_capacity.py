@@ -1,0 +1,66 @@
+"""What the benchmarks of capacity and of other servers compute without a server."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.capacity.figures import Turn, compared
+from benchmarks.capacity.idle_connections import connections_that_fit
+from benchmarks.capacity.long_queue import sizes_that_fit
+from benchmarks.capacity.many_servables import servables_that_fit
+from benchmarks.load import Load
+from benchmarks.peers.environment import versions
+from benchmarks.peers.targets import PEERS, expected_values
+
+
+@pytest.mark.parametrize(
+    ("available_mb", "count"), [(100_000.0, 200), (12_000.0, 200), (6_000.0, 100), (10.0, 1)]
+)
+def test_half_of_the_free_memory_is_used_at_most(available_mb: float, count: int) -> None:
+    assert servables_that_fit(available_mb) == count
+
+
+@pytest.mark.parametrize(("most_files", "count"), [(1 << 20, 5000), (20_000, 5000), (1024, 524)])
+def test_connections_leave_some_files(most_files: int, count: int) -> None:
+    assert connections_that_fit(most_files) == count
+
+
+@pytest.mark.parametrize(
+    ("interface", "most_files", "sizes"),
+    [
+        ("grpc", 1024, (1000, 2500, 5000, 10_000)),
+        ("rest", 20_000, (1000, 2500, 5000, 10_000)),
+        ("rest", 4096, (1000, 2500)),
+        ("rest", 1024, (524,)),
+    ],
+)
+def test_a_rest_queue_needs_a_file_for_each_request(
+    interface: str, most_files: int, sizes: tuple[int, ...]
+) -> None:
+    assert sizes_that_fit(interface, most_files) == sizes
+
+
+def test_ratios_are_those_of_neighbouring_turns() -> None:
+    def turn(requests: int, cpu_us: float, wrong: int = 0) -> Turn:
+        return Turn(Load(requests, wrong, 2.0, 1.0, 2.0), cpu_us)
+
+    pairs = [
+        (turn(100, 10), turn(50, 30)),
+        (turn(10, 20), turn(20, 20)),
+        (turn(40, 40), turn(40, 80, wrong=1)),
+    ]
+    row = compared(pairs)
+    assert (row["cpu_ratio"], row["cpu_ratio_spread"]) == (2.0, [1.0, 3.0])
+    assert (row["rate_ratio"], row["rate_ratio_spread"]) == (1.0, [0.5, 2.0])
+    assert (row["requests_per_s"], row["wrong"]) == (20.0, 1)
+
+
+def test_every_other_server_has_its_version_pinned() -> None:
+    assert {peer.package for peer in PEERS} <= set(versions())
+
+
+@pytest.mark.parametrize(
+    ("method", "y"), [("add", [[3.5, 2.0], [2.0, 0.75]]), ("identity", [[1.5, -2.0], [3.0, 0.25]])]
+)
+def test_expected_values(method: str, y: list[list[float]]) -> None:
+    assert expected_values(method) == y
