@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -111,29 +111,6 @@ def threads_on_cores(cores: tuple[int, ...]) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
-
-
-def share_of_cores(cores: Collection[int], copies: int, index: int) -> tuple[int, ...]:
-    """The cores of one of several copies that run at the same time.
-
-    MindSpore starts threads for all cores in every process, and they wait for each other by spinning: copies that share
-    their cores take them from one another. A small graph runs on the thread that calls it, so a worker is to keep all
-    of its threads to its share, from before MindSpore is imported, not only those that MindSpore starts.
-
-    Args:
-        cores: Numbers of the cores that there are.
-        copies: How many copies share them.
-        index: Which copy this is, from 0.
-
-    Returns:
-        Neighbouring cores, so many that shares differ by one at most. All cores for a single copy, and where there are
-        fewer cores than copies: the scheduler then shares them out better than any fixed plan.
-    """
-    ordered = sorted(cores)
-    if len(ordered) < copies:
-        return tuple(ordered)
-    begin, end = (len(ordered) * number // copies for number in (index, index + 1))
-    return tuple(ordered[begin:end])
 
 
 def reason_of(error: BaseException) -> str:
