@@ -18,6 +18,8 @@ from mindspore_serving.server.channel.messages import Message
 from mindspore_serving.server.master.request import Reply
 
 _LONGEST_SOCKET_PATH = 100
+_BACKLOG = 4096
+"""Workers that may connect while this process starts others; one beyond that would be refused."""
 
 
 class LinkOwner(Protocol):
@@ -122,7 +124,7 @@ class ChannelServer:
             previous = os.umask(0o177)
             try:
                 self._server = await loop.create_unix_server(
-                    self._make_link, self.address.removeprefix("unix:")
+                    self._make_link, self.address.removeprefix("unix:"), backlog=_BACKLOG
                 )
             finally:
                 os.umask(previous)
