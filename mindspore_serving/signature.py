@@ -27,9 +27,10 @@ class MethodSignature:
     Attributes:
         name: Method name.
         input_names: Names that every instance must carry, in the order of the method's parameters.
-        batch_limit: Most instances of one message to a worker, at least 1.
+        batch_limit: Most instances of one message to a worker, at least 1; more if they turn out to be quick.
         fill: Batch size that pays off to fill before instances are spread over idle copies; 1 where batches do not
             matter, the model's batch size where short batches would be padded.
+        full: Most instances that one of its stages takes at once; with as many nothing is gained by waiting for more.
         only_models: Whether it has stages, and all of them are models.
         waits: Whether it spends its time waiting for other methods, and must not keep them from running.
     """
@@ -38,6 +39,7 @@ class MethodSignature:
     input_names: tuple[str, ...]
     batch_limit: int
     fill: int = 1
+    full: int = 1
     only_models: bool = False
     waits: bool = False
 

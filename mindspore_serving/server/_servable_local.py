@@ -10,6 +10,10 @@ from mindspore_serving.errors import InvalidParameter, StartUpError
 from mindspore_serving.server.device import display_name, supported_device_types
 
 MAX_PARALLEL_WORKERS = 64
+MAX_BATCH_DELAY_MS = 60_000
+DEFAULT_SLOTS = 2
+"""Batches under way per copy: one that runs, and one that is there when it ends."""
+MAX_SLOTS = 16
 _DEVICE_TYPES = ("ascend", "gpu", "cpu", "none")
 _KEY_LENGTHS = (16, 24, 32)
 _DEC_MODES = ("AES-GCM", "AES-CBC")
@@ -28,6 +32,9 @@ class ServableStartConfig:
         num_parallel_workers: Number of worker processes, at most 64; those beyond the devices run Python stages.
         dec_key: Key of encrypted models, 16, 24 or 32 bytes.
         dec_mode: `AES-GCM` or `AES-CBC`.
+        max_batch_delay_ms: Milliseconds that instances may wait for others while a batch is not full, at most 60000; 0
+            lets nobody wait. Timers are exact to 1 ms. Without effect on methods whose stages take single instances.
+        slots_per_copy: Batches under way in each worker process, 1 to 16: one that runs, the others there when it ends.
 
     Raises:
         RuntimeError: A parameter has the wrong type or value.
@@ -43,6 +50,9 @@ class ServableStartConfig:
         num_parallel_workers: int = 0,
         dec_key: bytes | None = None,
         dec_mode: str = "AES-GCM",
+        *,
+        max_batch_delay_ms: float = 0,
+        slots_per_copy: int = DEFAULT_SLOTS,
     ) -> None:
         check_str("servable_directory", servable_directory)
         check_str("servable_name", servable_name)
@@ -66,6 +76,9 @@ class ServableStartConfig:
         check_dec(dec_key, dec_mode)
         self._dec_key = dec_key
         self._dec_mode = dec_mode
+        self._max_batch_delay_ms = _check_delay(max_batch_delay_ms)
+        check_int("slots_per_copy", slots_per_copy, 1, MAX_SLOTS)
+        self._slots_per_copy = slots_per_copy
 
     def __repr__(self) -> str:
         return (
@@ -112,6 +125,28 @@ class ServableStartConfig:
     def dec_mode(self) -> str:
         """Mode of encrypted models."""
         return self._dec_mode
+
+    @property
+    def max_batch_delay_ms(self) -> float:
+        """Milliseconds that instances may wait for others while a batch is not full."""
+        return self._max_batch_delay_ms
+
+    @property
+    def slots_per_copy(self) -> int:
+        """Batches under way in each worker process."""
+        return self._slots_per_copy
+
+
+def _check_delay(delay_ms: object) -> float:
+    if isinstance(delay_ms, bool) or not isinstance(delay_ms, (int, float)):
+        raise InvalidParameter(
+            f"Parameter 'max_batch_delay_ms' should be int or float, but actually {type(delay_ms)}"
+        )
+    if not 0 <= delay_ms <= MAX_BATCH_DELAY_MS:
+        raise InvalidParameter(
+            f"Parameter 'max_batch_delay_ms' should be in range [0,{MAX_BATCH_DELAY_MS}], but actually {delay_ms}"
+        )
+    return delay_ms
 
 
 def _check_device_type(device_type: str | None) -> str:
@@ -214,6 +249,11 @@ def _united(
                 f"The dec key or dec mode of servable name {config.servable_name} is different in multiple "
                 "configurations."
             )
+        if _batching(earlier) != _batching(config):
+            raise StartUpError(
+                f"The max batch delay or slots per copy of servable name {config.servable_name} is different in "
+                "multiple configurations."
+            )
         device_ids |= set(earlier.device_ids)
         workers = max(workers, earlier.num_parallel_workers)
     return ServableStartConfig(
@@ -225,4 +265,10 @@ def _united(
         num_parallel_workers=workers,
         dec_key=config.dec_key,
         dec_mode=config.dec_mode,
+        max_batch_delay_ms=config.max_batch_delay_ms,
+        slots_per_copy=config.slots_per_copy,
     )
+
+
+def _batching(config: ServableStartConfig) -> tuple[float, int]:
+    return config.max_batch_delay_ms, config.slots_per_copy

@@ -419,6 +419,8 @@ def absolute(config: ServableStartConfig) -> ServableStartConfig:
         num_parallel_workers=config.num_parallel_workers,
         dec_key=config.dec_key,
         dec_mode=config.dec_mode,
+        max_batch_delay_ms=config.max_batch_delay_ms,
+        slots_per_copy=config.slots_per_copy,
     )
 
 
@@ -439,6 +441,8 @@ def plans_of(config: ServableStartConfig, enable_lite: bool = False) -> list[Wor
         enable_lite=enable_lite,
         dec_key=config.dec_key,
         dec_mode=config.dec_mode,
+        batch_slots=config.slots_per_copy,
+        batch_delay_s=config.max_batch_delay_ms / 1000,
     )
     # Without devices every worker loads models of its own, on CPU.
     other = replace(device, has_device=False, remote_models=bool(config.device_ids), serves_calls=False)

@@ -197,6 +197,28 @@ def test_waiting_instances_of_several_requests_are_combined(tmp_path: Path, gate
         assert max(sizes) > 1
 
 
+@pytest.mark.parametrize("delay_ms", [0, 60_000])
+def test_a_delay_lets_batches_fill(tmp_path: Path, delay_ms: int) -> None:
+    add_copies(tmp_path, "copies", "def pass_gate():\n    pass")
+    config = f'".", "copies", device_ids=0, max_batch_delay_ms={delay_ms}, slots_per_copy=3'
+    with (
+        serving(tmp_path, [config]) as running,
+        Client(running.grpc, "copies", "waits_in_batches") as client,
+    ):
+        calls = []
+        for _ in range(4):
+            calls.append(client.infer_async({"x": ROW}))
+            # The answer shows that the server has read what was sent before on the same connection.
+            assert "Cannot find input x" in client.infer({"other": ROW})["error"]
+        sizes = [int(reply["size"]) for call in calls for reply in call.result()]
+        if delay_ms:
+            assert sizes == [4] * 4
+        else:
+            assert len(sizes) == 4
+        with Client(running.grpc, "copies", "device_of") as other:  # takes one instance: nothing to wait for
+            assert other.infer({"x": ROW}, timeout=20) == [{"device": "0"}]
+
+
 # --- Several versions and servables ---
 
 

@@ -1,7 +1,9 @@
 """Requests through the dispatcher to copies and back, with copies that answer, fail and get lost."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -14,9 +16,10 @@ from mindspore_serving.errors import (
     StatusCode,
     UnknownTarget,
 )
+from mindspore_serving.server._servable_local import DEFAULT_SLOTS
 from mindspore_serving.server.channel.messages import Batch, Group, Result
 from mindspore_serving.server.master import context
-from mindspore_serving.server.master.copy import MAX_SLOTS, ServableCopy
+from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.signature import MethodSignature
 from tests.unit.rows import numbered, numbers_in
@@ -35,11 +38,17 @@ class Worker:
         *,
         label: str = "",
         methods: Sequence[MethodSignature] = (METHOD,),
+        told: Callable[[], None] = lambda: None,
     ) -> None:
         self.batches: list[Batch] = []
+        self._told = told
         self.servable = dispatcher.servable(name, version)
-        self.copy = ServableCopy(label or f"{name}:{version}", methods, self.batches.append)
+        self.copy = ServableCopy(label or f"{name}:{version}", methods, self._take)
         self.servable.add_copy(self.copy)
+
+    def _take(self, batch: Batch) -> None:
+        self.batches.append(batch)
+        self._told()
 
     def answer(
         self, batch: Batch, start: int = 0, groups: tuple[Group, ...] = (), final: bool = True
@@ -105,15 +114,50 @@ def test_requests_that_arrive_together_travel_together(dispatcher: Dispatcher) -
 def test_no_more_batches_than_slots(dispatcher: Dispatcher) -> None:
     async def test() -> None:
         worker = Worker(dispatcher)
-        future = submit(dispatcher, 8 * (MAX_SLOTS + 2))
+        future = submit(dispatcher, 8 * (DEFAULT_SLOTS + 2))
         await turn()
-        assert len(worker.batches) == MAX_SLOTS
+        assert len(worker.batches) == DEFAULT_SLOTS
         assert worker.free_slots() == 0
-        for i in range(MAX_SLOTS + 2):
+        for i in range(DEFAULT_SLOTS + 2):
             worker.answer(worker.batches[i])
             await turn()
-        assert numbers_in(await future) == list(range(8 * (MAX_SLOTS + 2)))
-        assert worker.free_slots() == MAX_SLOTS
+        assert numbers_in(await future) == list(range(8 * (DEFAULT_SLOTS + 2)))
+        assert worker.free_slots() == DEFAULT_SLOTS
+
+    run(dispatcher, test)
+
+
+def test_a_copy_has_the_slots_that_it_is_given(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        batches: list[Batch] = []
+        copy = ServableCopy("s:1", [METHOD], batches.append, slots=3)
+        dispatcher.servable("s", 1).add_copy(copy)
+        submit(dispatcher, 8 * 5)
+        await turn()
+        assert len(batches) == 3
+        assert repr(copy) == "<ServableCopy s:1 READY 0/3 slots free>"
+
+    run(dispatcher, test)
+
+
+def test_a_batch_that_is_not_full_waits_as_long_as_it_may(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        dispatcher.servable("s", 1).delay_s = 0.1
+        sent = asyncio.Event()
+        worker = Worker(dispatcher, methods=[replace(METHOD, full=4)], told=sent.set)
+        begin = time.monotonic()
+        first = submit(dispatcher, 1)
+        second = submit(dispatcher, 2, 1)
+        await turn()
+        assert worker.batches == []
+        await sent.wait()
+        assert time.monotonic() - begin >= 0.1
+        worker.answer(worker.batches[0])
+        assert numbers_in(await first) + numbers_in(await second) == [0, 1, 2]
+        full = submit(dispatcher, 4)
+        await turn()
+        worker.answer(worker.batches[1])
+        assert numbers_in(await full) == [0, 1, 2, 3]
 
     run(dispatcher, test)
 
@@ -425,7 +469,7 @@ def test_the_state_shows_in_the_repr(dispatcher: Dispatcher) -> None:
         submit(dispatcher, 12)
         assert "12 waiting" in repr(dispatcher)
         await turn()
-        assert f"<ServableCopy s:1 READY 0/{MAX_SLOTS} slots free>" in repr(worker.servable)
+        assert f"<ServableCopy s:1 READY 0/{DEFAULT_SLOTS} slots free>" in repr(worker.servable)
         worker.die()
         assert "LOST" in repr(worker.copy)
 

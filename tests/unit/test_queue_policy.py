@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from mindspore_serving.server._servable_local import DEFAULT_SLOTS
 from mindspore_serving.server.channel.messages import Batch, Result
 from mindspore_serving.server.master import queue_policy
-from mindspore_serving.server.master.copy import MAX_SLOTS, ServableCopy
+from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.queue_policy import MethodQueue, batch_size, next_batch
 from mindspore_serving.server.master.request import Piece, Request, pieces_of
 from mindspore_serving.signature import MethodSignature
@@ -122,7 +123,77 @@ def test_methods_take_turns(request_of) -> None:
     ],
 )
 def test_batch_size(waiting: int, idle_copies: int, limit: int, fill: int, expected: int) -> None:
-    assert batch_size(MethodSignature("m", ("x",), limit, fill), waiting, idle_copies) == expected
+    assert batch_size(fill, limit, waiting, idle_copies) == expected
+
+
+def test_quick_instances_make_larger_batches() -> None:
+    queue = queue_of(limit=64)
+    assert queue.limit == 64
+    for _ in range(100):
+        queue.learn(64, 64 * 20e-6)
+    assert 200 <= queue.limit <= 250
+    for _ in range(100):
+        queue.learn(64, 0.0)
+    assert queue.limit == 512
+    for _ in range(100):
+        queue.learn(64, 64 * 1e-3)
+    assert queue.limit == 64
+
+
+def test_a_method_that_takes_one_instance_goes_on_to(request_of) -> None:
+    queue = queue_of(request_of(3), limit=1)
+    for _ in range(100):
+        queue.learn(1, 1e-6)
+    assert queue.limit == 1
+    assignment, _ = next_batch([queue], 0, [FakeCopy()])
+    assert numbers(assignment.pieces) == [0]
+
+
+class TestDelay:
+    """A batch that is not full waits for more, but no longer than it may."""
+
+    @staticmethod
+    def queue(*requests: Request, full: int = 4, arrived: float = 100.0) -> MethodQueue:
+        queue = MethodQueue(MethodSignature("m", ("x",), 8, full=full), delay_s=0.5)
+        for request in requests:
+            queue.put(pieces_of(request, arrived))
+        return queue
+
+    def test_it_waits_until_it_is_due(self, request_of) -> None:
+        queue = self.queue(request_of(3))
+        assert queue.due == 100.5
+        assert next_batch([queue], 0, [FakeCopy()], now=100.4)[0] is None
+        assignment, _ = next_batch([queue], 0, [FakeCopy()], now=100.5)
+        assert numbers(assignment.pieces) == [0, 1, 2]
+
+    def test_a_full_one_goes_at_once(self, request_of) -> None:
+        queue = self.queue(request_of(3), request_of(1, 3))
+        assignment, _ = next_batch([queue], 0, [FakeCopy()], now=100.0)
+        assert numbers(assignment.pieces) == [0, 1, 2, 3]
+
+    def test_nothing_is_gained_where_stages_take_one_instance(self, request_of) -> None:
+        queue = self.queue(request_of(1), full=1)
+        assert next_batch([queue], 0, [FakeCopy()], now=100.0)[0] is not None
+
+    def test_the_oldest_instance_counts(self, request_of) -> None:
+        queue = self.queue(request_of(1))
+        queue.put(pieces_of(request_of(1, 1), 100.3))
+        assert queue.due == 100.5
+
+    def test_what_was_left_over_keeps_its_time(self, request_of) -> None:
+        queue = self.queue(request_of(9))
+        next_batch([queue], 0, [FakeCopy()], now=100.1)
+        assert (queue.waiting, queue.due) == (1, 100.5)
+
+    def test_other_methods_do_not_wait_for_it(self, request_of) -> None:
+        slow, other = self.queue(request_of(1)), queue_of(request_of(1, 7), name="n")
+        assignment, _ = next_batch([slow, other], 0, [FakeCopy()], now=100.0)
+        assert numbers(assignment.pieces) == [7]
+
+    def test_suspects_do_not_wait(self, request_of) -> None:
+        queue = self.queue()
+        queue.put_suspects(pieces_of(request_of(1)))
+        assert next_batch([queue], 0, [FakeCopy()], now=100.0)[0].exclusive
 
 
 def test_instances_of_a_gone_client_are_dropped(request_of) -> None:
@@ -202,14 +273,14 @@ def test_methods_that_wait_and_others_have_slots_of_their_own() -> None:
     waits = [MethodSignature(f"p{i}", ("x",), 1, waits=True) for i in range(2)]
     plain = MethodSignature("m", ("x",), 8)
     copy = ServableCopy("c", [plain, *waits], sent.append)
-    assert [copy.free_slots(method) for method in (plain, *waits)] == [MAX_SLOTS, 1, 1]
+    assert [copy.free_slots(method) for method in (plain, *waits)] == [DEFAULT_SLOTS, 1, 1]
     copy.send("p0", [], 1)
-    assert [copy.free_slots(method) for method in (plain, *waits)] == [MAX_SLOTS, 0, 1]
+    assert [copy.free_slots(method) for method in (plain, *waits)] == [DEFAULT_SLOTS, 0, 1]
     copy.send("m", [], 2)
-    assert [copy.free_slots(method) for method in (plain, *waits)] == [MAX_SLOTS - 1, 0, 1]
-    assert sent[0].slot >= MAX_SLOTS > sent[1].slot
+    assert [copy.free_slots(method) for method in (plain, *waits)] == [DEFAULT_SLOTS - 1, 0, 1]
+    assert sent[0].slot >= DEFAULT_SLOTS > sent[1].slot
     copy.take(Result(sent[0].batch_id, sent[0].slot, 0, (), final=True))
-    assert [copy.free_slots(method) for method in (plain, *waits)] == [MAX_SLOTS - 1, 1, 1]
+    assert [copy.free_slots(method) for method in (plain, *waits)] == [DEFAULT_SLOTS - 1, 1, 1]
 
 
 def test_a_suspect_whose_client_is_gone_is_dropped(request_of) -> None:

@@ -58,6 +58,34 @@ def test_defaults() -> None:
     assert config.num_parallel_workers == 1
     assert config.dec_key is None
     assert config.dec_mode == "AES-GCM"
+    assert config.max_batch_delay_ms == 0
+    assert config.slots_per_copy == 2
+
+
+def test_batching_is_set_by_keyword() -> None:
+    config = ServableStartConfig("folder", "add", max_batch_delay_ms=2.5, slots_per_copy=3)
+    assert (config.max_batch_delay_ms, config.slots_per_copy) == (2.5, 3)
+    with pytest.raises(TypeError):
+        ServableStartConfig("folder", "add", 0, 0, None, 0, None, "AES-GCM", 5)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"),
+    [
+        ({"max_batch_delay_ms": "5"}, "'max_batch_delay_ms' should be int or float, but actually <class 'str'>"),
+        ({"max_batch_delay_ms": True}, "'max_batch_delay_ms' should be int or float, but actually <class 'bool'>"),
+        ({"max_batch_delay_ms": -1}, "'max_batch_delay_ms' should be in range [0,60000], but actually -1"),
+        ({"max_batch_delay_ms": 60_001}, "'max_batch_delay_ms' should be in range [0,60000], but actually 60001"),
+        ({"max_batch_delay_ms": float("nan")}, "'max_batch_delay_ms' should be in range [0,60000], but actually nan"),
+        ({"slots_per_copy": 0}, "'slots_per_copy' should be in range [1,16]"),
+        ({"slots_per_copy": 17}, "'slots_per_copy' should be in range [1,16]"),
+        ({"slots_per_copy": 1.0}, "'slots_per_copy' should be int, but actually <class 'float'>"),
+    ],
+)  # fmt: skip
+def test_wrong_batching_parameters(parameters: dict[str, Any], text: str) -> None:
+    with pytest.raises(RuntimeError) as refused:
+        ServableStartConfig("folder", "add", **parameters)
+    assert str(refused.value) == f"Parameter {text}"
 
 
 def test_all_values_in_positional_order() -> None:
@@ -339,6 +367,17 @@ def test_one_servable_in_two_directories(folder: Path, tmp_path_factory: pytest.
         "The servable directory of servable name add is different in multiple configurations, "
         f"servable directory: {folder} and {other}"
     )
+
+
+def test_one_version_with_two_ways_of_batching(folder: Path) -> None:
+    for second in ({}, {"max_batch_delay_ms": 5}, {"slots_per_copy": 1, "max_batch_delay_ms": 2}):
+        assert refusal([add(folder, 0, max_batch_delay_ms=2), add(folder, 1, **second)]) == (
+            "The max batch delay or slots per copy of servable name add is different in multiple configurations."
+        )
+    [merged] = merge_config(
+        [add(folder, number, max_batch_delay_ms=2, slots_per_copy=4) for number in range(2)]
+    )
+    assert (merged.device_ids, merged.max_batch_delay_ms, merged.slots_per_copy) == ((0, 1), 2, 4)
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from enum import Enum
 from itertools import accumulate
 
 from mindspore_serving.errors import ChannelError
+from mindspore_serving.server._servable_local import DEFAULT_SLOTS
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import Batch, Result
 from mindspore_serving.server.master.request import Group, Piece
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import Rows
 
-MAX_SLOTS = 2
-"""Batches under way per copy: one that runs, and one that is there when it ends."""
 WAITING_SLOTS = 16
 """Batches under way per copy of methods that wait for others, one per method at most."""
 
@@ -33,17 +33,19 @@ class Flight:
     Args:
         method: Method name.
         pieces: Its instances in order.
+        sent: When it was sent, in seconds of `time.monotonic`.
 
     Attributes:
         count: Number of instances.
         answered: (start, stop) of the instances that have an outcome, in order of arrival.
     """
 
-    __slots__ = ("_begins", "answered", "count", "method", "pieces")
+    __slots__ = ("_begins", "answered", "count", "method", "pieces", "sent")
 
-    def __init__(self, method: str, pieces: Sequence[Piece]) -> None:
+    def __init__(self, method: str, pieces: Sequence[Piece], sent: float) -> None:
         self.method = method
         self.pieces = pieces
+        self.sent = sent
         self.answered: list[tuple[int, int]] = []
         self._begins = [0, *accumulate([piece.rows.count for piece in pieces])]
         self.count = self._begins[-1]
@@ -85,6 +87,7 @@ class ServableCopy:
         methods: What the worker registered.
         send: Writes a message to the worker; returns at once.
         memory: Shared memory of the worker, whose slots are given back after use; None where there is none.
+        slots: Most batches under way of methods that do not wait for others.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class ServableCopy:
         methods: Sequence[MethodSignature],
         send: Callable[[Batch], None],
         memory: SharedMemory | None = None,
+        slots: int = DEFAULT_SLOTS,
     ) -> None:
         self.label = label
         self.methods = {method.name: method for method in methods}
@@ -102,14 +106,15 @@ class ServableCopy:
         self.exclusive = False
         self._send = send
         self._memory = memory
-        self._free = list(range(MAX_SLOTS))
-        self._free_for_waiting = list(range(MAX_SLOTS, MAX_SLOTS + WAITING_SLOTS))
+        self._slots = slots
+        self._free = list(range(slots))
+        self._free_for_waiting = list(range(slots, slots + WAITING_SLOTS))
         self._waiting: set[str] = set()
         self._flights: dict[int, Flight] = {}
         self._next_id = 0
 
     def __repr__(self) -> str:
-        slots = f"{len(self._free)}/{MAX_SLOTS} slots free"
+        slots = f"{len(self._free)}/{self._slots} slots free"
         return f"<ServableCopy {self.label} {self.status.name} {slots}>"
 
     def free_slots(self, method: MethodSignature) -> int:
@@ -148,16 +153,16 @@ class ServableCopy:
         free.pop()
         if waits:
             self._waiting.add(method)
-        self._flights[batch.batch_id] = Flight(method, pieces)
+        self._flights[batch.batch_id] = Flight(method, pieces, time.monotonic())
         self._next_id = (self._next_id + 1) & 0xFFFFFFFF
         self.last_served = now_serving
         self.exclusive = exclusive
 
-    def take(self, result: Result) -> bool:
+    def take(self, result: Result) -> Flight | None:
         """Hand results to their requests.
 
         Returns:
-            Whether a slot became free.
+            The batch if that were its last ones, so that its slot became free.
 
         Raises:
             ChannelError: The worker answers what it was not asked, or not all that it was asked.
@@ -173,7 +178,7 @@ class ServableCopy:
             flight.settle(at, group)
             at += group.count
         if not result.final:
-            return False
+            return None
         answered = sum([stop - start for start, stop in flight.answered])
         if answered != flight.count:
             raise ChannelError(f"{self.label} answered {answered} of {flight.count} instances")
@@ -186,7 +191,7 @@ class ServableCopy:
             self._free_for_waiting.append(result.slot)
         else:
             self._free.append(result.slot)
-        return True
+        return flight
 
     def lose(self, *, blame: bool = True) -> dict[str, list[Piece]]:
         """Mark the worker as gone; returns by method what it had not answered.

@@ -1,9 +1,12 @@
 """Which instances form the next batch, and for whom: the one place where that is decided.
 
 `next_batch` is a synchronous function over plain state. It has no clock, no I/O and no lock, and changes only the queue
-it takes from. The rules:
+it takes from. Times are those of one clock, in seconds. The rules:
 
-* Work-conserving: what waits is sent as soon as some copy has a free slot. Nobody waits for a batch to fill.
+* Work-conserving: what waits is sent as soon as some copy has a free slot. Nobody waits for a batch to fill, unless the
+  user has allowed a delay: then a batch that is not full (`MethodSignature.full`) waits for more, but no longer.
+* Where instances have been quick of late, a batch takes more of them than its method asked for: as many as
+  `_MESSAGE_S` seconds are enough for.
 * The copy with most free slots is next; among equals the one that was served longest ago.
 * Methods take turns, so that a busy one cannot starve another.
 * Several idle copies share what waits, in lots that are worth a batch of the model (`MethodSignature.fill`).
@@ -16,6 +19,7 @@ it takes from. The rules:
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, Protocol
@@ -25,6 +29,10 @@ from mindspore_serving.signature import MethodSignature
 
 LARGEST_BATCH_BYTES = 256 << 20
 """A batch takes no further instance once it holds this many bytes."""
+_MESSAGE_S = 5e-3
+"""As long as that a worker keeps the results of a batch together."""
+_LARGEST_QUICK = 512
+_WEIGHT = 1 / 8
 
 
 class CopyState(Protocol):
@@ -54,13 +62,16 @@ class MethodQueue:
 
     Args:
         signature: The method.
+        delay_s: How long a batch that is not full may wait for more.
     """
 
-    def __init__(self, signature: MethodSignature) -> None:
+    def __init__(self, signature: MethodSignature, delay_s: float = 0.0) -> None:
         self.signature = signature
         self.pieces: deque[Piece] = deque()
         self.suspects: deque[Piece] = deque()
         self.waiting = 0
+        self._delay_s = delay_s
+        self._instance_s = _MESSAGE_S
 
     def __repr__(self) -> str:
         suspects = f", {len(self.suspects)} suspects" if self.suspects else ""
@@ -70,6 +81,24 @@ class MethodQueue:
     def has_work(self) -> bool:
         """Whether anything waits."""
         return bool(self.pieces or self.suspects)
+
+    @property
+    def limit(self) -> int:
+        """Most instances of the next batch."""
+        if self.signature.batch_limit == 1:
+            return 1
+        return max(self.signature.batch_limit, min(int(_MESSAGE_S / self._instance_s), _LARGEST_QUICK))
+
+    @property
+    def due(self) -> float:
+        """When the next batch is to be sent, whether it is full or not."""
+        if not self._delay_s or not self.pieces or self.waiting >= self.signature.full:
+            return 0.0
+        return self.pieces[0].arrived + self._delay_s
+
+    def learn(self, count: int, seconds: float) -> None:
+        """Take into account how long a batch took."""
+        self._instance_s += (max(seconds, 1e-6) / count - self._instance_s) * _WEIGHT
 
     def put(self, pieces: Iterable[Piece]) -> None:
         """Append instances at the tail."""
@@ -149,6 +178,7 @@ def next_batch(
     turn: int,
     copies: Sequence[CopyState],
     expected: Sequence[Collection[str]] = (),
+    now: float = math.inf,
 ) -> tuple[Assignment | None, int]:
     """Decide on the next batch.
 
@@ -157,6 +187,7 @@ def next_batch(
         turn: Index of the queue whose turn it is; any non-negative number.
         copies: Copies of the servable that are ready.
         expected: Methods of each copy that was lost and is being started again.
+        now: The time.
 
     Returns:
         What to send, None if nothing waits or no copy has a slot for it; and whose turn it is after that.
@@ -177,12 +208,12 @@ def next_batch(
     for step in range(len(queues)):
         at = (turn + step) % len(queues)
         queue = queues[at]
-        if not queue.pieces:
+        if not queue.pieces or queue.due > now:
             continue
         chosen, idle = _copy_for_batch(queue.signature, copies, reserved)
         if chosen < 0:
             continue
-        pieces = queue.take(batch_size(queue.signature, queue.waiting, idle))
+        pieces = queue.take(batch_size(queue.signature.fill, queue.limit, queue.waiting, idle))
         if pieces:
             return Assignment(queue, chosen, pieces), at + 1
     return None, turn
@@ -215,11 +246,12 @@ def _copy_for_suspects(
     return min(offering, key=lambda i: (not copies[i].idle, -copies[i].free_slots(method), i))
 
 
-def batch_size(signature: MethodSignature, waiting: int, idle_copies: int) -> int:
+def batch_size(fill: int, limit: int, waiting: int, idle_copies: int) -> int:
     """How many of `waiting` instances the next batch takes.
 
     Args:
-        signature: Limit of a batch, and the size that is worth filling.
+        fill: The size that is worth filling.
+        limit: Most instances of a batch.
         waiting: Instances of the method that wait.
         idle_copies: Copies that have nothing to do, and could share the work.
 
@@ -227,8 +259,8 @@ def batch_size(signature: MethodSignature, waiting: int, idle_copies: int) -> in
         At least 1, at most the limit.
     """
     share = -(-waiting // max(1, idle_copies))
-    lots = -(-share // signature.fill)
-    return max(1, min(lots * signature.fill, signature.batch_limit))
+    lots = -(-share // fill)
+    return max(1, min(lots * fill, limit))
 
 
 def _rows_within(piece: Piece, most: int, byte_budget: int) -> int:

@@ -80,37 +80,42 @@ class Piece:
         rows: The instances.
         byte_size: Bytes of the instances.
         attempts: How many workers were lost while they held these instances.
+        arrived: When they came, in seconds of `time.monotonic`.
     """
 
-    __slots__ = ("attempts", "byte_size", "request", "rows", "start")
+    __slots__ = ("arrived", "attempts", "byte_size", "request", "rows", "start")
 
-    def __init__(self, request: Request, start: int, rows: Rows, attempts: int = 0) -> None:
+    def __init__(
+        self, request: Request, start: int, rows: Rows, attempts: int = 0, arrived: float = 0.0
+    ) -> None:
         self.request = request
         self.start = start
         self.rows = rows
         self.byte_size = rows.byte_size
         self.attempts = attempts
+        self.arrived = arrived
 
     def __repr__(self) -> str:
         return f"<Piece {self.start}:{self.start + self.rows.count} of {self.request!r}>"
 
     def part(self, start: int, stop: int) -> Piece:
         """Instances start..stop-1 of this piece."""
-        return Piece(self.request, self.start + start, self.rows.take(start, stop), self.attempts)
+        rows = self.rows.take(start, stop)
+        return Piece(self.request, self.start + start, rows, self.attempts, self.arrived)
 
     def settle(self, group: Group) -> None:
         """Take the outcome of all instances of this piece."""
         self.request.settle(self.start, group)
 
 
-def pieces_of(request: Request) -> list[Piece]:
+def pieces_of(request: Request, arrived: float = 0.0) -> list[Piece]:
     """All instances of a new request, a piece or several per block."""
     if len(request.blocks) == 1 and request.count <= LARGEST_PIECE:
-        return [Piece(request, 0, request.blocks[0])]
+        return [Piece(request, 0, request.blocks[0], 0, arrived)]
     pieces, start = [], 0
     for block in request.blocks:
         for low in range(0, block.count, LARGEST_PIECE):
             high = min(low + LARGEST_PIECE, block.count)
-            pieces.append(Piece(request, start + low, block.take(low, high)))
+            pieces.append(Piece(request, start + low, block.take(low, high), 0, arrived))
         start += block.count
     return pieces

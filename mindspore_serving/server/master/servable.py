@@ -6,6 +6,7 @@ Everything here runs on the event loop and nowhere else.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 from mindspore_serving import log
@@ -19,12 +20,15 @@ from mindspore_serving.errors import (
 )
 from mindspore_serving.server.channel.messages import Result
 from mindspore_serving.server.master.copy import ServableCopy
+from mindspore_serving.server.master.gathering import Gathering
 from mindspore_serving.server.master.queue_policy import Assignment, MethodQueue, next_batch
 from mindspore_serving.server.master.request import Piece, Request, pieces_of
 from mindspore_serving.signature import CALL_PREFIX, MethodSignature
 
 MAX_ATTEMPTS = 2
 """Workers that may be lost with an instance before it is given up."""
+_ALARM_TICK_S = 1e-3
+"""How exact timers of the event loop are."""
 
 
 def request_spec(name: str, method: str, version: int) -> str:
@@ -43,6 +47,7 @@ class RunningServable:
         forget_routes: Called when the answer of `method` or `serves` may have changed.
 
     Attributes:
+        delay_s: How long a batch that is not full may wait for more; to be set before the first copy is added.
         copies: Those that are ready.
         on_copies_changed: Called when `copies` has changed.
     """
@@ -56,6 +61,7 @@ class RunningServable:
     ) -> None:
         self.name = name
         self.version = version
+        self.delay_s = 0.0
         self.copies: list[ServableCopy] = []
         self.on_copies_changed: Callable[[], None] = _ignore
         self._expected: dict[str, frozenset[str]] = {}
@@ -66,6 +72,8 @@ class RunningServable:
         self._turn = 0
         self._batches = 0
         self._pump_scheduled = False
+        self._gathering = Gathering()
+        self._alarm: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
         return f"<RunningServable {self.name}:{self.version} {self.copies} {self._queue_list}>"
@@ -135,7 +143,7 @@ class RunningServable:
     def _learn(self, signature: MethodSignature) -> None:
         queue = self._queues.get(signature.name)
         if queue is None:
-            queue = self._queues[signature.name] = MethodQueue(signature)
+            queue = self._queues[signature.name] = MethodQueue(signature, self.delay_s)
             self._queue_list.append(queue)
         elif not any(copy.offers(signature.name) for copy in self.copies):
             if (
@@ -147,10 +155,10 @@ class RunningServable:
     def submit(self, method: str, request: Request) -> None:
         """Queue all instances of a request.
 
-        Batches are formed at the end of this turn of the event loop, so that requests which arrive together travel
-        together.
+        Batches are formed at the end of this turn of the event loop or later (`gathering`), so that requests which
+        arrive together travel together.
         """
-        self._queues[method].put(pieces_of(request))
+        self._queues[method].put(pieces_of(request, time.monotonic()))
         self._schedule_pump()
 
     def take_result(self, copy: ServableCopy, result: Result) -> None:
@@ -159,7 +167,11 @@ class RunningServable:
         Raises:
             ChannelError: The worker broke the protocol.
         """
-        if copy.take(result) and any(queue.has_work for queue in self._queue_list):
+        flight = copy.take(result)
+        if flight is None:
+            return
+        self._queues[flight.method].learn(flight.count, time.monotonic() - flight.sent)
+        if any(queue.has_work for queue in self._queue_list):
             self._schedule_pump()
 
     def remove_copy(self, copy: ServableCopy, *, returns: bool = False, left: bool = False) -> None:
@@ -216,16 +228,45 @@ class RunningServable:
     def _schedule_pump(self) -> None:
         if not self._pump_scheduled:
             self._pump_scheduled = True
+            self._gathering.open(time.monotonic())
             self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
+        now = time.monotonic()
+        if self._gathering.holds(now) and self._has_room():
+            self._loop.call_soon(self._pump)
+            return
         self._pump_scheduled = False
+        requests = 0
         while True:
             expected = list(self._expected.values())
-            assignment, self._turn = next_batch(self._queue_list, self._turn, self.copies, expected)
+            assignment, self._turn = next_batch(self._queue_list, self._turn, self.copies, expected, now)
             if assignment is None:
-                return
+                break
+            requests += len(assignment.pieces)
             self._send(assignment)
+        self._gathering.close(requests)
+        if self.delay_s and self._alarm is None:
+            self._set_alarm(now)
+
+    def _set_alarm(self, now: float) -> None:
+        """Look again when a batch that waits for more is due."""
+        due = [queue.due for queue in self._queue_list if queue.due > now]
+        if due:
+            self._alarm = self._loop.call_later(max(_ALARM_TICK_S, min(due) - now), self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._schedule_pump()
+
+    def _has_room(self) -> bool:
+        """Whether batches that are not full yet could be sent."""
+        return any(
+            queue.pieces
+            and queue.waiting < queue.limit
+            and any(copy.free_slots(queue.signature) for copy in self.copies)
+            for queue in self._queue_list
+        )
 
     def _send(self, assignment: Assignment) -> None:
         self._batches += 1

@@ -298,8 +298,11 @@ class Supervisor:
         link.memory = worker.process.memory
         worker.link = link
         worker.models = message.models
-        worker.copy = ServableCopy(worker.plan.label, message.methods, link.send, link.memory)
-        self._servable(worker.plan).add_copy(worker.copy)
+        plan = worker.plan
+        worker.copy = ServableCopy(plan.label, message.methods, link.send, link.memory, plan.batch_slots)
+        servable = self._servable(plan)
+        servable.delay_s = plan.batch_delay_s
+        servable.add_copy(worker.copy)
         worker.returns = False
         log.info(
             "Register success: worker address: %s, servable: {name:%s, version:%s, method:%s}",

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
+from mindspore_serving.server._servable_local import DEFAULT_SLOTS
 from mindspore_serving.server.channel.address import worker_socket
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.key_pipe import key_for_child
-from mindspore_serving.server.master.copy import MAX_SLOTS, WAITING_SLOTS
+from mindspore_serving.server.master.copy import WAITING_SLOTS
 from mindspore_serving.server.process_tree import kill_children
 
-_FIRST_CALL_SLOT = MAX_SLOTS + WAITING_SLOTS
 CALL_SLOTS = 4
 """Calls of models under way per worker that has none of its own."""
 LOG_DIRECTORY = "serving_logs"
@@ -60,6 +60,8 @@ class WorkerPlan:
         dec_key: Key of encrypted models; None for plain ones.
         dec_mode: `AES-GCM` or `AES-CBC`.
         agents: Who holds its model; None for a worker that loads models itself.
+        batch_slots: Most batches under way of methods that do not wait for others.
+        batch_delay_s: How long a batch that is not full may wait for more.
     """
 
     servable_directory: str
@@ -74,6 +76,8 @@ class WorkerPlan:
     dec_key: bytes | None = field(default=None, repr=False)
     dec_mode: str = "AES-GCM"
     agents: AgentsPlan | None = None
+    batch_slots: int = DEFAULT_SLOTS
+    batch_delay_s: float = 0.0
 
     @property
     def start_timeout_s(self) -> float | None:
@@ -85,7 +89,12 @@ class WorkerPlan:
     @property
     def slots(self) -> int:
         """Slots of its shared memory: for batches, and for its own calls of models."""
-        return _FIRST_CALL_SLOT + (CALL_SLOTS if self.remote_models else 0)
+        return self.first_call_slot + (CALL_SLOTS if self.remote_models else 0)
+
+    @property
+    def first_call_slot(self) -> int:
+        """Slots before this one are for batches."""
+        return self.batch_slots + WAITING_SLOTS
 
     @property
     def place(self) -> str:
@@ -148,7 +157,7 @@ class WorkerProcess:
         if not plan.has_device:
             arguments.append("--device_ids_empty")
         if plan.remote_models:
-            arguments.append(f"--first_call_slot={_FIRST_CALL_SLOT}")
+            arguments.append(f"--first_call_slot={plan.first_call_slot}")
         if plan.serves_calls:
             arguments.append("--serves_calls")
         if plan.enable_lite:

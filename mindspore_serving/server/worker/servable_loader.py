@@ -291,5 +291,6 @@ def _signature_of(method: MethodDefinition, runners: Mapping[str, Sequence[Graph
         input_names=method.input_names,
         batch_limit=min(max([MESSAGE_LIMIT, *sizes, *asked]), LARGEST_MESSAGE),
         fill=max([1, *fixed]),
+        full=max([1, *sizes, *asked]),
         only_models=bool(method.stages) and all(stage.kind is StageKind.MODEL for stage in method.stages),
     )

@@ -1,0 +1,59 @@
+"""Whether a batch is held back while requests are still coming in.
+
+Requests of many clients reach the main process one by one, each behind several events of the network library. A quick
+worker would get each in a batch of its own, which costs both processes more than the request. So while the event loop
+has other work, which is likely to bring more requests, the batch may stay open: it is sent as soon as the loop has had
+nothing to do for a moment, or the batch has been open for `_LONGEST_S`.
+
+That pays only where requests do come together. It is tried with one batch in `_TRY_EVERY`, and done with each for as
+long as those that were held back brought at least `_WORTH_IT` requests on average. So one client that waits for each
+reply, or two of them, are not made to wait for others.
+"""
+
+from __future__ import annotations
+
+_LULL_S = 40e-6
+"""How long the loop is to have had nothing else to do."""
+_IDLE_TURN_S = 15e-6
+"""A turn of the loop that took longer had something to do."""
+_LONGEST_S = 2e-3
+_TRY_EVERY = 16
+_WORTH_IT = 2.5
+_WEIGHT = 0.25
+
+
+class Gathering:
+    """Decides for one servable. Times are those of one clock, in seconds."""
+
+    def __init__(self) -> None:
+        self._mean = 0.0
+        self._untried = 0
+        self._held = False
+        self._opened = 0.0
+        self._turn = 0.0
+        self._busy = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Gathering {self._mean:.1f} requests a batch>"
+
+    def open(self, now: float) -> None:
+        """Learn that there is something to send."""
+        self._untried += 1
+        self._held = self._mean >= _WORTH_IT or self._untried >= _TRY_EVERY
+        self._opened = self._turn = self._busy = now
+
+    def holds(self, now: float) -> bool:
+        """Whether to wait for another turn of the loop; to be asked once per turn."""
+        if not self._held:
+            return False
+        if now - self._turn > _IDLE_TURN_S:
+            self._busy = now
+        self._turn = now
+        return now - self._busy < _LULL_S and now - self._opened < _LONGEST_S
+
+    def close(self, requests: int) -> None:
+        """Learn how many requests came together in what is sent now."""
+        if self._held:
+            self._held = False
+            self._untried = 0
+            self._mean += (requests - self._mean) * _WEIGHT
