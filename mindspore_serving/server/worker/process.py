@@ -40,6 +40,7 @@ from mindspore_serving.server.register.pipeline import set_method_runtime
 from mindspore_serving.server.worker.connection import Connection
 from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.last_resort import ends_process
+from mindspore_serving.server.worker.parent import Parent
 from mindspore_serving.server.worker.remote_models import ModelCalls, call_methods, models_held, remote_models
 from mindspore_serving.server.worker.servable_loader import LoadedServable, ServablePlace, load_servable
 from mindspore_serving.signature import ModelInfo
@@ -48,7 +49,6 @@ EXIT_OK = 0
 EXIT_START_FAILED = 3
 """The servable cannot be loaded: starting again would not help."""
 EXIT_CHANNEL_LOST = 4
-_PARENT_POLL_S = 0.1
 _IDLE_POLL_S = 1.0
 _PARENT_GONE_S = 1.0
 _FINISH_S = 2.0
@@ -281,11 +281,9 @@ class Worker:
 
         Its children end with it, and its sockets are removed.
         """
-        told = time.monotonic()
-        while os.getppid() == self._parent:
-            time.sleep(_PARENT_POLL_S)
-            if self._registered and time.monotonic() - told >= _ALIVE_EVERY_S:
-                told = time.monotonic()
+        parent = Parent(self._parent)
+        while not parent.wait_until_gone(_ALIVE_EVERY_S):
+            if self._registered:
                 with contextlib.suppress(OSError):  # the main thread finds out
                     self._connection.send(Alive())
         self._own_path.unlink(missing_ok=True)
