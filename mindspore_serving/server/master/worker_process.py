@@ -15,10 +15,12 @@ from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.channel.address import worker_socket
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.key_pipe import key_for_child
+from mindspore_serving.server.master.context import memory_idle_s
 from mindspore_serving.server.master.copy import MAX_SLOTS, WAITING_SLOTS
 from mindspore_serving.server.process_tree import kill_children
 
-_FIRST_CALL_SLOT = MAX_SLOTS + WAITING_SLOTS
+FIRST_CALL_SLOT = MAX_SLOTS + WAITING_SLOTS
+"""Slots below this one are for batches, and handed out by the main process; the worker hands out the others."""
 CALL_SLOTS = 4
 """Calls of models under way per worker that has none of its own."""
 LOG_DIRECTORY = "serving_logs"
@@ -85,7 +87,7 @@ class WorkerPlan:
     @property
     def slots(self) -> int:
         """Slots of its shared memory: for batches, and for its own calls of models."""
-        return _FIRST_CALL_SLOT + (CALL_SLOTS if self.remote_models else 0)
+        return FIRST_CALL_SLOT + (CALL_SLOTS if self.remote_models else 0)
 
     @property
     def place(self) -> str:
@@ -148,7 +150,7 @@ class WorkerProcess:
         if not plan.has_device:
             arguments.append("--device_ids_empty")
         if plan.remote_models:
-            arguments.append(f"--first_call_slot={_FIRST_CALL_SLOT}")
+            arguments += [f"--first_call_slot={FIRST_CALL_SLOT}", f"--memory_idle_s={memory_idle_s():g}"]
         if plan.serves_calls:
             arguments.append("--serves_calls")
         if plan.enable_lite:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import math
 import os
 import signal
 import sys
@@ -19,7 +20,7 @@ import setproctitle
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, ServingError
 from mindspore_serving.server.channel.address import worker_socket
-from mindspore_serving.server.channel.memory import SharedMemory
+from mindspore_serving.server.channel.memory import IdleSlots, SharedMemory
 from mindspore_serving.server.channel.messages import (
     Alive,
     Batch,
@@ -83,6 +84,9 @@ def argument_parser(script: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--first_call_slot", type=int, help="models are held by other workers; slots for calls of them"
     )
+    parser.add_argument(
+        "--memory_idle_s", type=float, default=math.inf, help="keep shared memory of calls for this long"
+    )
     parser.add_argument("--serves_calls", action="store_true", help="run models for other workers")
     parser.add_argument("--enable_lite", action="store_true", help="run models with MindSpore Lite")
     parser.add_argument("--key_fd", type=int, default=-1, help="pipe with the key of encrypted models")
@@ -119,9 +123,12 @@ class Worker:
         self._own_path = Path(own_path).absolute()
         self._serves_calls: bool = arguments.serves_calls
         self._calls: ModelCalls | None = None
+        self._call_memory: IdleSlots | None = None
         if arguments.first_call_slot is not None:
             slots = range(arguments.first_call_slot, arguments.slots)
             self._calls = ModelCalls(slots, self._connection.send, self._read)
+            if memory is not None:
+                self._call_memory = IdleSlots(memory, slots, arguments.memory_idle_s)
         self._engine: Engine | None = None
         self._held_models: tuple[ModelInfo, ...] | None = None
         self._registered = False
@@ -206,6 +213,8 @@ class Worker:
             self._read(0 if busy else _IDLE_POLL_S)
             if self._stopping:
                 return
+            if self._calls is not None and self._call_memory is not None:
+                self._calls.look_at_memory(self._call_memory, time.monotonic())
             engine.collect()
             engine.run_function_step()
             busy = engine.has_function_work
