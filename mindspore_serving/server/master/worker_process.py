@@ -14,6 +14,7 @@ from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.channel.address import worker_socket
 from mindspore_serving.server.channel.memory import SharedMemory
+from mindspore_serving.server.descriptor_limit import descriptor_limit
 from mindspore_serving.server.key_pipe import key_for_child
 from mindspore_serving.server.master.context import memory_idle_s
 from mindspore_serving.server.master.copy import MAX_SLOTS, WAITING_SLOTS
@@ -168,6 +169,7 @@ class WorkerProcess:
         except OSError as cause:
             self._close_memory()
             raise StartUpError(f"Start worker failed: {cause}") from cause
+        descriptor_limit.restore_in(self.pid)
 
     def __repr__(self) -> str:
         return f"<WorkerProcess {self.number} {self.plan.label} pid {self.pid}>"
