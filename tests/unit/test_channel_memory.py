@@ -57,6 +57,8 @@ def test_idle_slots_give_their_pages_back_and_serve_again(
         slots.look(round_, False, now + IDLE_S - 0.1)
         assert taken(memory) == 4 * SIZE
         slots.look(round_, False, now + IDLE_S)
+        assert taken(memory) == 2 * SIZE  # one slot at a time
+        slots.look(round_, False, now + IDLE_S)
         assert taken(memory) == 0
 
 
@@ -106,7 +108,7 @@ def test_an_idle_memory_holds_one_descriptor(memory: SharedMemory) -> None:
     for region in range(4):
         memory.view(region, 0, SIZE)
     assert open_descriptors() == before + 4
-    for now in (0.0, IDLE_S):
+    for now in (0.0, IDLE_S, IDLE_S):
         slots.look(1, False, now)
     assert open_descriptors() == before
 

@@ -95,19 +95,25 @@ class SharedMemory:
             self._mappings[region] = mapping
         return np.frombuffer(mapping, np.uint8, size, offset)
 
-    def release(self, slot: int, keep: int = _KEEP) -> None:
+    def release(self, slot: int, keep: int = _KEEP) -> bool:
         """Give the pages of a slot's regions back; nobody may use the slot meanwhile.
 
         Args:
             slot: The slot.
             keep: Bytes of a region that are not worth giving back.
+
+        Returns:
+            Whether there were pages to give back.
         """
+        found = False
         for region in (self.request_region(slot), self.reply_region(slot)):
             mapping = self._mappings[region]
             if mapping is not None and len(mapping) > keep:
                 with contextlib.suppress(OSError):  # a process may have locked its memory; the pages then stay
                     mapping.madvise(mmap.MADV_REMOVE)
                 self._mappings[region] = None
+                found = True
+        return found
 
     def close(self) -> None:
         """Drop this side's handle; safe to call twice."""
@@ -119,6 +125,8 @@ class SharedMemory:
 
 class IdleSlots:
     """Gives the pages of slots back once no slot of them has been used for a while.
+
+    One slot at a time: 100 MB take the system 15 ms, for which the event loop of the main process would stand still.
 
     Args:
         memory: The shared memory.
@@ -132,10 +140,10 @@ class IdleSlots:
         self._idle_s = idle_s
         self._uses = 0
         self._idle_since = 0.0
-        self._used = False
+        self._used: list[int] = []
 
     def look(self, uses: int, in_use: bool, now: float) -> None:
-        """Give the pages back if it is time; to be called again and again.
+        """Give the pages of a slot back if it is time; to be called again and again.
 
         Args:
             uses: A number that is another one after each use, 0 before the first.
@@ -143,8 +151,7 @@ class IdleSlots:
             now: Monotonic time in seconds.
         """
         if in_use or uses != self._uses:
-            self._uses, self._idle_since, self._used = uses, now, True
-        elif self._used and now - self._idle_since >= self._idle_s:
-            self._used = False
-            for slot in self._slots:
-                self._memory.release(slot, keep=0)
+            self._uses, self._idle_since, self._used = uses, now, list(self._slots)
+        elif now - self._idle_since >= self._idle_s:
+            while self._used and not self._memory.release(self._used.pop(), keep=0):
+                continue
