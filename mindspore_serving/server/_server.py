@@ -25,6 +25,7 @@ from mindspore_serving.server._stop_request import StopRequest
 from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.member import Member, Membership, reserve
 from mindspore_serving.server.cluster.token import cluster_token, new_nonce
+from mindspore_serving.server.descriptor_limit import descriptor_limit
 from mindspore_serving.server.device import supported_device_types
 from mindspore_serving.server.frontend.grpc_service import GrpcServer, check_grpc_address
 from mindspore_serving.server.frontend.rest_gateway import RestServer, check_rest_address
@@ -235,6 +236,7 @@ class Server:
     def _begin(self) -> tuple[LoopThread, Dispatcher]:
         """Loop and dispatcher, made at first use."""
         if self._thread is None:
+            descriptor_limit.raise_to_hard()
             self._thread = LoopThread()
             atexit.register(self._at_exit)
         if self._dispatcher is None:

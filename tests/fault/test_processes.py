@@ -264,6 +264,26 @@ def test_requests_under_way_are_answered_when_the_server_ends(tmp_path: Path, en
             held.release()
 
 
+def test_a_worker_with_a_batch_ends_in_order_when_the_server_ends(tmp_path: Path) -> None:
+    with Gate(tmp_path / "gate") as gate:
+        add_servable(tmp_path, "stages", STAGES + gate.source + WAIT, ())
+        with (
+            serving(tmp_path, ['".", "stages", 0'], environment=INFO) as server,
+            Client(server.grpc, "stages", "wait") as client,
+        ):
+            call = client.infer_async(number(1))
+            held = gate.hold()
+            server.signal(signal.SIGTERM)
+            assert "available" in call.result()["error"]  # so the batch is nobody's from now on
+            held.release()
+            server.wait(12)
+            assert leftovers(server) == []
+            for log in (server.output, server.worker_logs()):
+                assert "[ERROR]" not in log
+                assert "was lost" not in log
+            assert "WorkerRequestHandle Time Cost" in server.worker_logs()  # it answered the batch
+
+
 def test_a_worker_that_does_not_heed_its_end_is_killed(tmp_path: Path) -> None:
     with stages_server(tmp_path, 2) as server:
         first, second = server.workers()

@@ -375,6 +375,47 @@ def test_without_a_copy_what_waits_is_answered(dispatcher: Dispatcher) -> None:
     run(dispatcher, test)
 
 
+def test_a_stop_answers_everything_and_ignores_what_workers_send_then(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        under_way = [submit(dispatcher, 8) for _ in range(DEFAULT_SLOTS)]
+        await turn()
+        waiting = submit(dispatcher, 1)
+        worker.answer(worker.batches[0], groups=worker.batches[0].groups[0:1], final=False)
+        dispatcher.fail_waiting()
+        assert numbers_in(await under_way[0]) == list(range(8))
+        text = "Request servable(s) method(m)  version(1) , servable is not available"
+        for future, count in ((under_way[1], 8), (waiting, 1)):
+            groups = await future
+            assert sum(group.count for group in groups) == count
+            assert all(isinstance(group, FailedRows) and group.failure.text == text for group in groups)
+        for batch in worker.batches:
+            worker.answer(batch)
+        worker.die()
+        await turn()
+        assert "0 unanswered" in repr(dispatcher)
+        assert "LOST 0/" in repr(worker.copy)
+        with pytest.raises(ServableUnavailable):
+            submit(dispatcher, 1)
+
+    run(dispatcher, test)
+
+
+def test_a_stop_does_not_wait_for_copies_that_are_started_again(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        future = submit(dispatcher, 1)
+        await turn()
+        worker.servable.remove_copy(worker.copy, returns=True)
+        assert not future.done()
+        dispatcher.fail_waiting()
+        assert isinstance((await future)[0], FailedRows)
+        with pytest.raises(ServableUnavailable):
+            submit(dispatcher, 1)
+
+    run(dispatcher, test)
+
+
 @pytest.mark.parametrize(
     ("target", "text"),
     [

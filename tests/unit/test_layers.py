@@ -21,6 +21,7 @@ LAYERS: list[dict[str, list[str]]] = [
             "server.common",
             "common",
             "server.process_tree",
+            "server.descriptor_limit",
             "server.key_pipe",
             "server._loop_thread",
             "server._stop_request",

@@ -6,12 +6,21 @@ request region that main writes and the worker reads, and a reply region for the
 batch that holds the slot, which makes an allocator needless; it is sparse, so only pages that were used take memory.
 Several messages of one batch, such as results that are told piecemeal, follow each other in the region: the reader may
 not have read the one before.
+
+Pages stay after use, so that the next batch finds them. They are given back by the side that hands the slots out, for
+both sides: at once where a batch was very large, and else when the slots have not been used for a while. The other
+side's mappings remain, and read as zeros.
+
+Each mapping holds a copy of the descriptor, which Python makes unless it is told not to, and it can be told from 3.13
+on: five per worker in a main process whose workers serve large tensors, one where they are idle.
 """
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -86,13 +95,27 @@ class SharedMemory:
             self._mappings[region] = mapping
         return np.frombuffer(mapping, np.uint8, size, offset)
 
-    def release(self, slot: int) -> None:
-        """Give the pages of a slot's regions back where a large batch had used them."""
+    def release(self, slot: int, keep: int = _KEEP) -> bool:
+        """Give the pages of a slot's regions back; nobody may use the slot meanwhile.
+
+        Args:
+            slot: The slot.
+            keep: Bytes of a region that are not worth giving back.
+
+        Returns:
+            Whether there were pages to give back.
+        """
+        found = False
         for region in (self.request_region(slot), self.reply_region(slot)):
             mapping = self._mappings[region]
-            if mapping is not None and len(mapping) > _KEEP:
-                mapping.madvise(mmap.MADV_REMOVE)
+            if mapping is not None and len(mapping) > keep:
+                with contextlib.suppress(
+                    OSError
+                ):  # a process may have locked its memory; the pages then stay
+                    mapping.madvise(mmap.MADV_REMOVE)
                 self._mappings[region] = None
+                found = True
+        return found
 
     def close(self) -> None:
         """Drop this side's handle; safe to call twice."""
@@ -100,3 +123,37 @@ class SharedMemory:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+class IdleSlots:
+    """Gives the pages of slots back once no slot of them has been used for a while.
+
+    One slot at a time: 100 MB take the system 15 ms, for which the event loop of the main process would stand still.
+
+    Args:
+        memory: The shared memory.
+        slots: The slots, which this side hands out.
+        idle_s: Seconds without use.
+    """
+
+    def __init__(self, memory: SharedMemory, slots: Sequence[int], idle_s: float) -> None:
+        self._memory = memory
+        self._slots = slots
+        self._idle_s = idle_s
+        self._uses = 0
+        self._idle_since = 0.0
+        self._used: list[int] = []
+
+    def look(self, uses: int, in_use: bool, now: float) -> None:
+        """Give the pages of a slot back if it is time; to be called again and again.
+
+        Args:
+            uses: A number that is another one after each use, 0 before the first.
+            in_use: Whether a slot is in use.
+            now: Monotonic time in seconds.
+        """
+        if in_use or uses != self._uses:
+            self._uses, self._idle_since, self._used = uses, now, list(self._slots)
+        elif now - self._idle_since >= self._idle_s:
+            while self._used and not self._memory.release(self._used.pop(), keep=0):
+                continue

@@ -11,6 +11,8 @@ from mindspore_serving.errors import InvalidParameter
 DEFAULT_MAX_ENQUEUED_REQUESTS = 10000
 DEFAULT_WORKER_TIMEOUT_S = 20.0
 WORKER_TIMEOUT_VARIABLE = "SERVING_WORKER_TIMEOUT_S"
+DEFAULT_MEMORY_IDLE_S = 10.0
+MEMORY_IDLE_VARIABLE = "SERVING_MEMORY_IDLE_S"
 
 _max_enqueued_requests = DEFAULT_MAX_ENQUEUED_REQUESTS
 
@@ -46,6 +48,18 @@ def worker_timeout_s(environment: Mapping[str, str] = os.environ) -> float:
         InvalidParameter: It is no number, or below 2.
     """
     return seconds_from(WORKER_TIMEOUT_VARIABLE, DEFAULT_WORKER_TIMEOUT_S, 2, environment)
+
+
+def memory_idle_s(environment: Mapping[str, str] = os.environ) -> float:
+    """Seconds without a batch after which a worker's shared memory is given back to the system.
+
+    Args:
+        environment: Where SERVING_MEMORY_IDLE_S may be set; 10 where it is not.
+
+    Raises:
+        InvalidParameter: It is no number, or below 1.
+    """
+    return seconds_from(MEMORY_IDLE_VARIABLE, DEFAULT_MEMORY_IDLE_S, 1, environment)
 
 
 def seconds_from(variable: str, default_s: float, least_s: float, environment: Mapping[str, str]) -> float:

@@ -159,7 +159,7 @@ class ServableCopy:
         self.exclusive = exclusive
 
     def take(self, result: Result) -> Flight | None:
-        """Hand results to their requests.
+        """Hand results to their requests. Those of a copy that was taken out are too late, and nobody's.
 
         Returns:
             The batch if that were its last ones, so that its slot became free.
@@ -167,6 +167,8 @@ class ServableCopy:
         Raises:
             ChannelError: The worker answers what it was not asked, or not all that it was asked.
         """
+        if self.status is CopyStatus.LOST:
+            return None
         flight = self._flights.get(result.batch_id)
         if flight is None:
             raise ChannelError(f"{self.label} answered batch {result.batch_id}, which is not under way")

@@ -113,11 +113,9 @@ class Dispatcher:
         return future
 
     def fail_waiting(self) -> None:
-        """Answer every waiting request with "not available"; used when the server stops."""
+        """Answer every request that waits or is under way with "not available"; used when the server stops."""
         for versions in self._servables.values():
             for servable in versions.values():
-                for copy in list(servable.copies):
-                    servable.remove_copy(copy)
                 servable.fail_waiting()
 
     def _new_route(self, name: str, method: str, version: int) -> Route:

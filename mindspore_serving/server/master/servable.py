@@ -215,7 +215,15 @@ class RunningServable:
         self._schedule_pump()
 
     def fail_waiting(self) -> None:
-        """Answer everything that waits with "not available"."""
+        """Take all copies out, and answer what waits and what they have under way with "not available"."""
+        copies = self.copies[:]
+        self.copies.clear()
+        self._expected.clear()
+        self._forget_routes()
+        self.on_copies_changed()
+        for copy in copies:
+            for method, pieces in copy.lose(blame=False).items():
+                _fail_all(pieces, self.unavailable(method))
         for queue in self._queue_list:
             _fail_all(queue.clear(), self.unavailable(queue.signature.name))
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, FailedRows, Failure, StartUpError, StatusCode
+from mindspore_serving.server.channel.memory import IdleSlots
 from mindspore_serving.server.channel.messages import (
     Alive,
     Exiting,
@@ -35,14 +36,18 @@ from mindspore_serving.server.channel.messages import (
     Stop,
     WantModels,
 )
-from mindspore_serving.server.master.context import worker_timeout_s
+from mindspore_serving.server.master.context import memory_idle_s, worker_timeout_s
 from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.request import Reply
 from mindspore_serving.server.master.servable import RunningServable
 from mindspore_serving.server.master.waiting import wait_for_event
 from mindspore_serving.server.master.worker_link import ChannelServer, WorkerLink
-from mindspore_serving.server.master.worker_process import START_TIMEOUT_S, WorkerPlan, WorkerProcess
+from mindspore_serving.server.master.worker_process import (
+    START_TIMEOUT_S,
+    WorkerPlan,
+    WorkerProcess,
+)
 from mindspore_serving.signature import CALL_PREFIX, ModelInfo
 
 RESTART_DELAY_S = 1.0
@@ -88,6 +93,7 @@ class SupervisedWorker:
         self.process: WorkerProcess | None = None
         self.link: WorkerLink | None = None
         self.copy: ServableCopy | None = None
+        self.idle_slots: IdleSlots | None = None
         self.failure = ""
         self.models: tuple[ModelInfo, ...] = ()
         self.served = False
@@ -108,6 +114,11 @@ class SupervisedWorker:
             raise ChannelError(f"{self!r} cannot become {status.name}")
         self.status = status
         self.changed.set()
+
+    def look_at_memory(self) -> None:
+        """Give shared memory back where no batch has needed it for a while."""
+        if self.copy is not None and self.idle_slots is not None:
+            self.idle_slots.look(self.copy.last_served, not self.copy.idle, time.monotonic())
 
     def give_up(self) -> None:
         """Mark a worker that did not become ready as failed."""
@@ -136,6 +147,7 @@ class Supervisor:
         self._said_ready = 0
         self._told_all_gone = False
         self._most_missed = worker_timeout_s() / _WATCH_POLL_S
+        self._memory_idle_s = memory_idle_s()
 
     def __repr__(self) -> str:
         return f"<Supervisor {self._workers}>"
@@ -300,6 +312,8 @@ class Supervisor:
         worker.models = message.models
         plan = worker.plan
         worker.copy = ServableCopy(plan.label, message.methods, link.send, link.memory, plan.batch_slots)
+        if link.memory is not None:
+            worker.idle_slots = IdleSlots(link.memory, range(plan.first_call_slot), self._memory_idle_s)
         servable = self._servable(plan)
         servable.delay_s = plan.batch_delay_s
         servable.add_copy(worker.copy)
@@ -407,6 +421,7 @@ class Supervisor:
                 log.error("Recv Pong Time Out from %s, %s is killed", process.address, worker.plan.label)
                 process.kill()
                 break
+            worker.look_at_memory()
             await wait_for_event(worker.changed, _WATCH_POLL_S)
             worker.changed.clear()
         await self._reap(process)

@@ -15,7 +15,9 @@ from mindspore_serving.errors import StartUpError
 from mindspore_serving.server._servable_local import DEFAULT_SLOTS
 from mindspore_serving.server.channel.address import worker_socket
 from mindspore_serving.server.channel.memory import SharedMemory
+from mindspore_serving.server.descriptor_limit import descriptor_limit
 from mindspore_serving.server.key_pipe import key_for_child
+from mindspore_serving.server.master.context import memory_idle_s
 from mindspore_serving.server.master.copy import WAITING_SLOTS
 from mindspore_serving.server.process_tree import kill_children
 
@@ -93,7 +95,7 @@ class WorkerPlan:
 
     @property
     def first_call_slot(self) -> int:
-        """Slots before this one are for batches."""
+        """Slots below this one are for batches, and handed out by the main process; the worker hands out the others."""
         return self.batch_slots + WAITING_SLOTS
 
     @property
@@ -157,7 +159,7 @@ class WorkerProcess:
         if not plan.has_device:
             arguments.append("--device_ids_empty")
         if plan.remote_models:
-            arguments.append(f"--first_call_slot={plan.first_call_slot}")
+            arguments += [f"--first_call_slot={plan.first_call_slot}", f"--memory_idle_s={memory_idle_s():g}"]
         if plan.serves_calls:
             arguments.append("--serves_calls")
         if plan.enable_lite:
@@ -175,6 +177,7 @@ class WorkerProcess:
         except OSError as cause:
             self._close_memory()
             raise StartUpError(f"Start worker failed: {cause}") from cause
+        descriptor_limit.restore_in(self.pid)
 
     def __repr__(self) -> str:
         return f"<WorkerProcess {self.number} {self.plan.label} pid {self.pid}>"

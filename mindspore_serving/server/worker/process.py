@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import math
 import os
 import signal
 import sys
@@ -19,7 +20,7 @@ import setproctitle
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, ServingError
 from mindspore_serving.server.channel.address import worker_socket
-from mindspore_serving.server.channel.memory import SharedMemory
+from mindspore_serving.server.channel.memory import IdleSlots, SharedMemory
 from mindspore_serving.server.channel.messages import (
     Alive,
     Batch,
@@ -40,6 +41,7 @@ from mindspore_serving.server.register.pipeline import set_method_runtime
 from mindspore_serving.server.worker.connection import Connection
 from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.last_resort import ends_process
+from mindspore_serving.server.worker.parent import Parent
 from mindspore_serving.server.worker.remote_models import ModelCalls, call_methods, models_held, remote_models
 from mindspore_serving.server.worker.servable_loader import LoadedServable, ServablePlace, load_servable
 from mindspore_serving.signature import ModelInfo
@@ -48,7 +50,6 @@ EXIT_OK = 0
 EXIT_START_FAILED = 3
 """The servable cannot be loaded: starting again would not help."""
 EXIT_CHANNEL_LOST = 4
-_PARENT_POLL_S = 0.1
 _IDLE_POLL_S = 1.0
 _PARENT_GONE_S = 1.0
 _FINISH_S = 2.0
@@ -82,6 +83,9 @@ def argument_parser(script: str) -> argparse.ArgumentParser:
     parser.add_argument("--slots", type=int, required=True, help="batches under way at a time")
     parser.add_argument(
         "--first_call_slot", type=int, help="models are held by other workers; slots for calls of them"
+    )
+    parser.add_argument(
+        "--memory_idle_s", type=float, default=math.inf, help="keep shared memory of calls for this long"
     )
     parser.add_argument("--serves_calls", action="store_true", help="run models for other workers")
     parser.add_argument("--enable_lite", action="store_true", help="run models with MindSpore Lite")
@@ -119,9 +123,12 @@ class Worker:
         self._own_path = Path(own_path).absolute()
         self._serves_calls: bool = arguments.serves_calls
         self._calls: ModelCalls | None = None
+        self._call_memory: IdleSlots | None = None
         if arguments.first_call_slot is not None:
             slots = range(arguments.first_call_slot, arguments.slots)
             self._calls = ModelCalls(slots, self._connection.send, self._read)
+            if memory is not None:
+                self._call_memory = IdleSlots(memory, slots, arguments.memory_idle_s)
         self._engine: Engine | None = None
         self._held_models: tuple[ModelInfo, ...] | None = None
         self._registered = False
@@ -206,6 +213,8 @@ class Worker:
             self._read(0 if busy else _IDLE_POLL_S)
             if self._stopping:
                 return
+            if self._calls is not None and self._call_memory is not None:
+                self._calls.look_at_memory(self._call_memory, time.monotonic())
             engine.collect()
             engine.run_function_step()
             busy = engine.has_function_work
@@ -281,11 +290,9 @@ class Worker:
 
         Its children end with it, and its sockets are removed.
         """
-        told = time.monotonic()
-        while os.getppid() == self._parent:
-            time.sleep(_PARENT_POLL_S)
-            if self._registered and time.monotonic() - told >= _ALIVE_EVERY_S:
-                told = time.monotonic()
+        parent = Parent(self._parent)
+        while not parent.wait_until_gone(_ALIVE_EVERY_S):
+            if self._registered:
                 with contextlib.suppress(OSError):  # the main thread finds out
                     self._connection.send(Alive())
         self._own_path.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from mindspore_serving.errors import FailedRows, Failure, ModelError, ServingError
+from mindspore_serving.server.channel.memory import IdleSlots
 from mindspore_serving.server.channel.messages import Group, ModelCall, ModelReply
 from mindspore_serving.server.register.definition import (
     MethodDefinition,
@@ -57,7 +58,9 @@ class ModelCalls:
         self._send = send
         self._read = read
         self._lock = threading.Condition()
+        self._slots = len(slots)
         self._free = list(slots)
+        self._taken = 0
         self._calls: dict[int, _Call] = {}
         self._ids = itertools.count()
         self._ended = False
@@ -96,6 +99,16 @@ class ModelCalls:
         if call is not None:
             call.end(reply.groups)
 
+    def look_at_memory(self, memory: IdleSlots, now: float) -> None:
+        """Give the shared memory of the slots back where no call has needed it for a while.
+
+        Args:
+            memory: Of the slots.
+            now: Monotonic time in seconds.
+        """
+        with self._lock:  # so that no slot is taken meanwhile
+            memory.look(self._taken, len(self._free) < self._slots, now)
+
     def end(self) -> None:
         """Let all calls fail; no answer will come."""
         self._ended = True
@@ -115,6 +128,7 @@ class ModelCalls:
             self._check_open()
             with self._lock:
                 if self._free:
+                    self._taken += 1
                     return self._free.pop()
                 if threading.current_thread() is not threading.main_thread():
                     self._lock.wait(_POLL_S)
