@@ -133,6 +133,7 @@ def _measure_requests(settings: Settings) -> tuple[dict[str, Any], dict[str, Tab
                 )
     rows = sum(len(counts) for _, counts in main_table.planned_rows(settings))
     rows += len(main_table.planned_copies(settings)) + len(main_table.planned_backends(settings))
+    rows += main_table.planned_hop_rows(settings)
     rows += mix.planned_mix(settings) + len(open_table.planned_open(settings)) + settings.wants(parallel.ROW)
     if not rows:
         return {}, {}
@@ -140,6 +141,7 @@ def _measure_requests(settings: Settings) -> tuple[dict[str, Any], dict[str, Tab
         tables: dict[str, Table] = {
             "Requests": main_table.measure_main_table(run),
             "Two copies beside one": main_table.measure_copies(run),
+            "A process on the way": main_table.measure_hops(run),
             "Backend alone": main_table.measure_backends(run),
             "Large and small requests": mix.measure_mix(run),
             "Open loop": open_table.measure_open(run),

@@ -18,6 +18,7 @@ from benchmarks.workloads import Sample, Workload, workloads
 
 _COPIES = 2
 _CLIENTS_OF_COPIES = 32
+_CLIENTS_OF_HOPS = (1, 8)
 
 
 def planned_rows(settings: Settings) -> list[tuple[Workload, list[int]]]:
@@ -145,6 +146,36 @@ def measure_copies(run: Run) -> list[dict[str, Any]]:
         row = _measure_row(run, name, sample, two, base, server, _CLIENTS_OF_COPIES)
         rows.append(row | {"interface": workload.interface, "floor_name": "one copy"})
     return rows
+
+
+def planned_hops(settings: Settings) -> list[Workload]:
+    """What is asked of echo servers whose requests pass through a process."""
+    found = {workload.name: workload for workload in workloads()}
+    names = ("gRPC identity, 1 instance", "REST identity, 1 instance")
+    return [found[name] for name in names if settings.wants(_hop_name(name))]
+
+
+def planned_hop_rows(settings: Settings) -> int:
+    """Number of rows of `measure_hops`."""
+    return len(_CLIENTS_OF_HOPS) * len(planned_hops(settings))
+
+
+def measure_hops(run: Run) -> list[dict[str, Any]]:
+    """What a second process costs a server that does nothing else: rows of an echo through it, beside one without."""
+    rows = []
+    for workload in planned_hops(run.settings):
+        sample = workload.sample(run.models)
+        bare, through = (run.echo_target(workload, sample, hop=hop) for hop in (False, True))
+        generator, seconds = run.generator(workload), run.settings.seconds
+        base, server = _turns(generator, bare, seconds), _turns(generator, through, seconds)
+        for clients in _CLIENTS_OF_HOPS:
+            row = _measure_row(run, _hop_name(workload.name), sample, through, base, server, clients)
+            rows.append(row | {"interface": workload.interface, "floor_name": bare.server.name})
+    return rows
+
+
+def _hop_name(workload: str) -> str:
+    return f"{workload}, echo through a process"
 
 
 def planned_backends(settings: Settings) -> list[str]:

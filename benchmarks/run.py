@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -77,7 +78,7 @@ class Run:
     facts: dict[str, Any] = field(default_factory=dict)
     best_rates: dict[str, float] = field(default_factory=dict)
     _servers: dict[tuple[str, int], Server] = field(default_factory=dict)
-    _floors: dict[str, Server] = field(default_factory=dict)
+    _floors: dict[tuple[str, bool], Server] = field(default_factory=dict)
     _backends: dict[str, BackendProcess] = field(default_factory=dict)
     _files: int = 0
 
@@ -95,13 +96,13 @@ class Run:
             self._servers[key] = self.stack.enter_context(serving(self.models, folder, servable, copies))
         return self._servers[key]
 
-    def floor(self, protocol: str) -> Server:
-        """The echo server."""
-        if protocol not in self._floors:
+    def floor(self, protocol: str, *, hop: bool = False) -> Server:
+        """The echo server; with `hop` the one whose requests pass through a second process."""
+        if (protocol, hop) not in self._floors:
             # aiohttp gains from uvloop wherever it was measured; what grpc.aio gains depends on its release.
-            loop = self._quicker_loop() if protocol == "grpc" else "uvloop"
-            self._floors[protocol] = self.stack.enter_context(echo(protocol, loop))
-        return self._floors[protocol]
+            loop = self._grpc_loop if protocol == "grpc" else "uvloop"
+            self._floors[protocol, hop] = self.stack.enter_context(echo(protocol, loop, hop=hop))
+        return self._floors[protocol, hop]
 
     def backend(self, servable: str) -> BackendProcess:
         """A process that calls the backend with the models of a servable."""
@@ -119,15 +120,16 @@ class Run:
         """Requests to the server under test."""
         return target_of(workload, sample, self.server(workload.servable, copies), self._new_folder())
 
-    def echo_target(self, workload: Workload, sample: Sample) -> Target:
+    def echo_target(self, workload: Workload, sample: Sample, *, hop: bool = False) -> Target:
         """The same requests to the floor."""
-        return echo_target_of(workload, sample, self.floor(workload.protocol), self._new_folder())
+        return echo_target_of(workload, sample, self.floor(workload.protocol, hop=hop), self._new_folder())
 
     def _new_folder(self) -> Path:
         self._files += 1
         return self.folder / f"files_{self._files}"
 
-    def _quicker_loop(self) -> str:
+    @functools.cached_property
+    def _grpc_loop(self) -> str:
         """The event loop on which grpc.aio needs less CPU time for a small message."""
         workload = workloads()[0]
         sample = workload.sample(self.models)

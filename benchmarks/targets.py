@@ -117,16 +117,20 @@ def serving(models: Path, folder: Path, servable: str, copies: int = 1) -> Itera
 
 
 @contextlib.contextmanager
-def echo(protocol: str, loop: str) -> Iterator[Server]:
-    """A floor: a bare server of the same library that gives back what it gets.
+def echo(protocol: str, loop: str, *, hop: bool = False) -> Iterator[Server]:
+    """A floor: a bare server of a well-known library that gives back what it gets.
 
     Args:
         protocol: `grpc` or `rest`.
         loop: `uvloop` or `asyncio`.
+        hop: Whether each request goes to a second process and back.
     """
     port = free_port()
     name = f"{'grpc.aio' if protocol == 'grpc' else 'aiohttp'} echo on {loop}"
     command = [sys.executable, "-m", "benchmarks.floor", protocol, str(port), loop]
+    if hop:
+        name += " through a process"
+        command.append("hop")
     with running(command, _HERE.parent) as process:
         yield Server(name, process.pid, {protocol: f"127.0.0.1:{port}"})
 
