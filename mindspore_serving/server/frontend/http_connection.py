@@ -8,8 +8,9 @@ the connection is not read.
 A connection that ends with a refusal is not closed at once: its client may still be sending, and would lose the reply.
 What it sends is thrown away until it stops, or a limit has passed.
 
-A client that has sent its last byte may wait for its reply, or be gone; the network does not tell which. It is sent a
-`100 Continue`, which those who wait skip. Where nobody is left, the error comes back, and the request is abandoned.
+A client that has sent its last byte may wait for its reply, or be gone; the network does not tell which. If its reply
+takes long, it is sent a `100 Continue`, which those who wait skip. Where nobody is left, an error comes back, and the
+request is abandoned.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any, Protocol, cast
 
 from mindspore_serving import log
 from mindspore_serving.server.frontend.http_reader import TIMED_OUT, HttpLimits, HttpReader, HttpRequest, Turn
-from mindspore_serving.server.frontend.http_reply import CLOSED, CONTINUE, KEPT_1_0, HttpReply, ReplyHeads
+from mindspore_serving.server.frontend.http_reply import CLOSED, CONTINUE, HttpReply, ReplyHeads
 
 _MOST_HELD_BYTES = 1 << 16
 _LARGE_REPLY_BYTES = 1 << 16
@@ -87,6 +88,7 @@ class HttpConnection(asyncio.Protocol):
         "_opened",
         "_paused",
         "_phase",
+        "_probed",
         "_reader",
         "_service",
         "_since",
@@ -125,6 +127,7 @@ class HttpConnection(asyncio.Protocol):
         self._writable = True
         self._stopping = False
         self._eof = False
+        self._probed = False
 
     def __repr__(self) -> str:
         return f"<HttpConnection {self._peer()} {self._phase.name}>"
@@ -163,8 +166,6 @@ class HttpConnection(asyncio.Protocol):
             self._phase = _Phase.CLOSING
             return False
         self._eof = True
-        if self._turn is not None and self._turn.connection is not KEPT_1_0:
-            self._transport.write(CONTINUE)
         return True
 
     def pause_writing(self) -> None:
@@ -198,8 +199,8 @@ class HttpConnection(asyncio.Protocol):
             if waited > self._limits.linger_s:
                 self._close()
         elif self._future is not None:
-            if self._eof and self._client_is_gone():
-                self.abort()
+            if self._eof:
+                self._check_client()
         else:
             self._check_flow(now)
 
@@ -342,9 +343,14 @@ class HttpConnection(asyncio.Protocol):
         elif now - self._since > self._limits.idle_s:
             self.abort()
 
-    def _client_is_gone(self) -> bool:
+    def _check_client(self) -> None:
+        """Abandon a request whose client is gone; one that has only sent all that it will send is asked once."""
         connection = self._transport.get_extra_info("socket")
-        return bool(connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.abort()
+        elif not self._probed and self._turn is not None and self._turn.interim:
+            self._probed = True
+            self._transport.write(CONTINUE)
 
     def _peer(self) -> str:
         peer = self._transport.get_extra_info("peername")

@@ -36,11 +36,13 @@ class Turn(NamedTuple):
         question: A request, or the reply to something that was refused.
         connection: KEPT, KEPT_1_0 or CLOSED.
         has_body: Whether the reply has its body.
+        interim: Whether the client understands `100 Continue`.
     """
 
     question: HttpRequest | HttpReply
     connection: bytes
     has_body: bool
+    interim: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class HttpReader:
         "_fields",
         "_headed",
         "_header_count",
+        "_interim",
         "_limits",
         "_method",
         "_parser",
@@ -121,7 +124,7 @@ class HttpReader:
 
     def take_continue(self) -> bool:
         """Whether the client waits for leave to send its body; true once for a request."""
-        if not self._headed or self._size or self._connection is KEPT_1_0:
+        if not self._headed or self._size or not self._interim:
             return False
         return self._fields.pop(b"expect", b"").lower() == b"100-continue"
 
@@ -149,7 +152,9 @@ class HttpReader:
             self.fault = text
             text = f"http message invalid, {text}"
         self._pieces.clear()
-        self.turns.append(Turn(self._refuse(status, text, self._method), CLOSED, self._method != b"HEAD"))
+        self.turns.append(
+            Turn(self._refuse(status, text, self._method), CLOSED, self._method != b"HEAD", False)
+        )
         self.started = False
         self.ended = self.unread = True
 
@@ -189,6 +194,7 @@ class HttpReader:
         self.started = True
         self._headed = self._upgrading = False
         self._method = self._target = b""
+        self._interim = True
         self._connection = KEPT
         self._fields: dict[bytes, bytes] = {}
         self._header_count = 0
@@ -218,9 +224,10 @@ class HttpReader:
         if version not in ("1.1", "1.0"):
             self.end(VERSION_UNKNOWN, f"HTTP version {version} is not supported")
             raise _Stop
+        self._interim = version == "1.1"
         if not parser.should_keep_alive():
             self._connection = CLOSED
-        elif version == "1.0":
+        elif not self._interim:
             self._connection = KEPT_1_0
         length = self._fields.get(b"content-length")
         if length is not None and int(length) > self._limits.body_bytes:
@@ -256,7 +263,7 @@ class HttpReader:
         pieces = self._pieces
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         request = HttpRequest(self._method, self._target, self._fields.get(b"content-encoding", b""), body)
-        self.turns.append(Turn(request, self._connection, self._method != b"HEAD"))
+        self.turns.append(Turn(request, self._connection, self._method != b"HEAD", self._interim))
         pieces.clear()
         self._size = self._silent = 0
         self.started = False
