@@ -142,7 +142,7 @@ class HttpReader:
             self._silent += len(piece)
             self._parse(piece)
             if self._silent >= most and not self.ended:
-                self.end(HEAD_TOO_LARGE, f"http message has headers of more than {most} bytes")
+                self.end(HEAD_TOO_LARGE, f"headers of more than {most} bytes")
         if rest:
             self.unread = True
 
@@ -207,7 +207,7 @@ class HttpReader:
         """Keep a header that matters; those behind the body do not."""
         self._header_count += 1
         if self._header_count > self._limits.headers:
-            self.end(HEAD_TOO_LARGE, f"http message has more than {self._limits.headers} headers")
+            self.end(HEAD_TOO_LARGE, f"more than {self._limits.headers} headers")
             raise _Stop
         name = name.lower()
         if name in _FIELDS and not self._headed:
