@@ -68,7 +68,7 @@ def read_instances(document: Any) -> list[Rows]:
     try:
         instances = _instances_of(document)
         first = instances[0].keys()
-        if len(instances) == 1 or all(map(first.__eq__, map(dict.keys, instances))):
+        if len(instances) == 1 or all(instance.keys() == first for instance in instances):
             columns = {name: read_column([instance[name] for instance in instances]) for name in first}
             if None not in columns.values():
                 return [_block_of_columns(columns, len(instances))]  # type: ignore[arg-type]
