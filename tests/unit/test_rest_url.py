@@ -98,7 +98,9 @@ def test_a_request_target_is_a_path_or_a_whole_url(target: bytes) -> None:
     assert parse_request_target(target) == ("add", "m", 0)
 
 
-@pytest.mark.parametrize("target", [b"", b"*", b"http://localhost", b"localhost:80", b"/\xff\xfe", b"?/model/a:b"])
+@pytest.mark.parametrize(
+    "target", [b"", b"*", b"http://localhost", b"localhost:80", b"/\xff\xfe", b"?/model/a:b"]
+)
 def test_another_request_target_is_refused(target: bytes) -> None:
     with pytest.raises(InvalidInput, match=r"keyword:\[model\]"):
         parse_request_target(target)

@@ -143,7 +143,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Abandon the request under way."""
         self._phase = _Phase.CLOSED
-        self._turns.clear()
+        self._reader.drop()
         self._held = b""
         future, self._future = self._future, None
         if future is not None:

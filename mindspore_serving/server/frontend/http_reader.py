@@ -158,6 +158,13 @@ class HttpReader:
         self.started = False
         self.ended = self.unread = True
 
+    def drop(self) -> None:
+        """Forget all that was read; nothing more will be. The parser, which knows this reader, is let go."""
+        self.turns.clear()
+        self._pieces.clear()
+        self.ended = True
+        del self._parser
+
     def _parse(self, data: bytes | memoryview) -> None:
         try:
             self._parser.feed_data(data)
