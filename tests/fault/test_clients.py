@@ -262,23 +262,6 @@ def test_a_client_that_sends_on_and_reads_nothing(server: RunningServer) -> None
     assert_serves(server)
 
 
-@pytest.mark.parametrize("wait", [False, True])
-def test_a_client_that_has_sent_all_gets_its_reply(gated: tuple[RunningServer, Door], wait: bool) -> None:
-    server, gate = gated
-    with raw_connection(server.rest) as connection:
-        connection.sendall(body(1, 2) + body(3))
-        connection.shutdown(socket.SHUT_WR)
-        held = gate.hold()
-        if wait:  # until the server wants to know whether somebody is there
-            assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        gate.open()
-        held.release()
-        received = b"".join(iter(lambda: connection.recv(65536), b""))
-    assert received.count(b"HTTP/1.1 200 OK\r\n") == 2
-    assert b'{"instances":[{"y":2},{"y":4}]}HTTP/1.1' in received
-    assert received.endswith(b'\r\n\r\n{"instances":[{"y":6}]}')
-
-
 def test_rest_requests_whose_client_has_closed_are_abandoned(gated: tuple[RunningServer, Door]) -> None:
     server, gate = gated
     abandoned = range(100, 100 + LIMIT - 1)

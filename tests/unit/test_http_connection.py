@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import gzip
 import json
 import random
@@ -27,28 +26,11 @@ SECOND = b"POST /second HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\ntwo"
 OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
 
 
-class Socket:
-    """Whether the other side is gone."""
+class Transport(asyncio.Transport):
+    """What was written, and what else was asked of a transport."""
 
     def __init__(self) -> None:
-        self.error = 0
-
-    def getsockopt(self, level: int, option: int) -> int:
-        assert (level, option) == (socket.SOL_SOCKET, socket.SO_ERROR)
-        return self.error
-
-
-class Transport(asyncio.Transport):
-    """What was written, and what else was asked of a transport.
-
-    Args:
-        tls: It is one of TLS.
-    """
-
-    def __init__(self, tls: bool) -> None:
         super().__init__()
-        self.socket = Socket()
-        self.tls = tls
         self.written = b""
         self.writes = 0
         self.buffered = 0
@@ -57,8 +39,7 @@ class Transport(asyncio.Transport):
         self.reading = True
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        known = {"peername": ("1.2.3.4", 5), "socket": self.socket, "sslcontext": self.tls or None}
-        return known.get(name, default)
+        return {"peername": ("1.2.3.4", 5)}.get(name, default)
 
     def write(self, data: Any) -> None:
         assert not self.closed
@@ -67,7 +48,7 @@ class Transport(asyncio.Transport):
         self.writes += 1
 
     def can_write_eof(self) -> bool:
-        return not self.tls
+        return True
 
     def write_eof(self) -> None:
         self.ended = True
@@ -94,9 +75,9 @@ class Peer:
     The service answers `/later` with a future, anything else at once with verb, target, coding and body.
     """
 
-    def __init__(self, limits: HttpLimits = LIMITS, tls: bool = False) -> None:
+    def __init__(self, limits: HttpLimits = LIMITS) -> None:
         self.loop = asyncio.new_event_loop()
-        self.transport = Transport(tls)
+        self.transport = Transport()
         self.asked: list[HttpRequest] = []
         self.futures: list[asyncio.Future[str]] = []
         self.connections: set[HttpConnection] = set()
@@ -387,7 +368,7 @@ def test_refusals(peer: Peer, data: bytes, status: int, text: str | None, piece:
     assert peer.asked == []
     peer.send(FIRST)
     assert len(peer.replies) == 1
-    assert peer.connection.eof_received() is False
+    assert not peer.connection.eof_received()
 
 
 def test_a_refusal_waits_for_the_replies_before_it(peer: Peer) -> None:
@@ -527,49 +508,22 @@ def test_a_future_that_somebody_else_cancels_ends_the_connection(peer: Peer) -> 
     assert peer.transport.closed == "aborted"
 
 
-def test_who_has_sent_all_gets_all_replies(peer: Peer) -> None:
-    peer.send(later() + FIRST)
-    peer.send(SECOND)
-    assert peer.connection.eof_received() is True
-    assert peer.transport.written == b""
+@pytest.mark.parametrize("sent", [b"", FIRST, FIRST[:-1], b"later"])
+def test_who_ends_its_side_is_gone(peer: Peer, sent: bytes) -> None:
+    peer.send(later() + FIRST if sent == b"later" else sent)
+    written = peer.transport.written
+    assert not peer.connection.eof_received()  # the transport closes
+    if peer.futures:
+        peer.complete(0, "0")
     peer.wait(1)
-    peer.wait(1)
-    assert peer.transport.written == CONTINUE
-    peer.complete(0, "0")
-    assert peer.replies == [(200, b"0"), ONE, TWO]
-    assert peer.transport.closed == "closed"
-
-
-def test_who_has_sent_all_and_is_gone_is_forgotten(peer: Peer) -> None:
-    peer.send(later())
-    assert peer.connection.eof_received() is True
-    peer.wait(1)
-    assert not peer.transport.closed
-    peer.transport.socket.error = errno.ECONNRESET
-    peer.wait(1)
-    assert peer.transport.closed == "aborted"
     peer.lose()
-    assert peer.futures[0].cancelled()
+    assert peer.transport.written == written
+    assert peer.connections == set()
 
 
-def test_a_client_of_http_1_0_is_asked_nothing(peer: Peer) -> None:
-    peer.send(later().replace(b"1.1", b"1.0"))
-    assert peer.connection.eof_received() is True
-    peer.wait(1)
-    peer.complete(0, "0")
-    assert (peer.replies, CONTINUE in peer.transport.written) == ([(200, b"0")], False)
-
-
-@pytest.mark.parametrize("sent", [b"", FIRST, FIRST[:-1]])
-def test_who_has_sent_all_and_waits_for_nothing_is_closed(peer: Peer, sent: bytes) -> None:
-    peer.send(sent)
-    assert peer.connection.eof_received() is False
-
-
-def test_tls_has_no_half_of_a_connection() -> None:
-    peer = Peer(tls=True)
+def test_who_ends_its_side_abandons_the_request(peer: Peer) -> None:
     peer.send(later())
-    assert peer.connection.eof_received() is False
+    peer.connection.eof_received()
     peer.lose()
     assert peer.futures[0].cancelled()
 

@@ -8,15 +8,13 @@ the connection is not read.
 A connection that ends with a refusal is not closed at once: its client may still be sending, and would lose the reply.
 What it sends is thrown away until it stops, or a limit has passed.
 
-A client that has sent its last byte may wait for its reply, or be gone; the network does not tell which. If its reply
-takes long, it is sent a `100 Continue`, which those who wait skip. Where nobody is left, an error comes back, and the
-request is abandoned.
+A client that ends its sending side is taken to be gone, and its request is abandoned: the network does not tell whether
+it still waits for the reply, and hardly any does.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, Protocol, cast
@@ -78,7 +76,6 @@ class HttpConnection(asyncio.Protocol):
 
     __slots__ = (
         "_closed",
-        "_eof",
         "_future",
         "_heads",
         "_held",
@@ -88,12 +85,10 @@ class HttpConnection(asyncio.Protocol):
         "_opened",
         "_paused",
         "_phase",
-        "_probed",
         "_reader",
         "_service",
         "_since",
         "_stopping",
-        "_tls",
         "_transport",
         "_turn",
         "_turns",
@@ -126,8 +121,6 @@ class HttpConnection(asyncio.Protocol):
         self._paused = False
         self._writable = True
         self._stopping = False
-        self._eof = False
-        self._probed = False
 
     def __repr__(self) -> str:
         return f"<HttpConnection {self._peer()} {self._phase.name}>"
@@ -137,7 +130,6 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
-        self._tls = transport.get_extra_info("sslcontext") is not None
         self._opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -160,13 +152,9 @@ class HttpConnection(asyncio.Protocol):
         elif phase is _Phase.ANSWERING:
             self._hold(data)
 
-    def eof_received(self) -> bool:
-        """Keep a connection whose client may wait for its reply; with TLS there is no such thing."""
-        if self._phase is not _Phase.ANSWERING or self._tls:
-            self._phase = _Phase.CLOSING
-            return False
-        self._eof = True
-        return True
+    def eof_received(self) -> None:
+        """Close once what was answered is written, which abandons the request under way."""
+        self._phase = _Phase.CLOSING
 
     def pause_writing(self) -> None:
         """The client does not take its reply as fast as it is written: answer nothing more."""
@@ -198,10 +186,7 @@ class HttpConnection(asyncio.Protocol):
         elif phase is _Phase.LINGERING:
             if waited > self._limits.linger_s:
                 self._close()
-        elif self._future is not None:
-            if self._eof:
-                self._check_client()
-        else:
+        elif self._future is None:
             self._check_flow(now)
 
     def stop(self) -> None:
@@ -273,8 +258,6 @@ class HttpConnection(asyncio.Protocol):
         reader = self._reader
         if reader.ended:
             self._end()
-        elif self._eof:
-            self._close()
         elif not self._writable:
             self._phase = _Phase.ANSWERING
             self._since = self._now()
@@ -319,7 +302,7 @@ class HttpConnection(asyncio.Protocol):
         reader = self._reader
         if reader.fault:
             log.warning("Bad HTTP request from %s: %s", self._peer(), reader.fault)
-        if self._eof or not (reader.unread or self._held):
+        if not (reader.unread or self._held):
             self._close()
             return
         self._phase = _Phase.LINGERING
@@ -342,15 +325,6 @@ class HttpConnection(asyncio.Protocol):
             self._since = now
         elif now - self._since > self._limits.idle_s:
             self.abort()
-
-    def _check_client(self) -> None:
-        """Abandon a request whose client is gone; one that has only sent all that it will send is asked once."""
-        connection = self._transport.get_extra_info("socket")
-        if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self.abort()
-        elif not self._probed and self._turn is not None and self._turn.interim:
-            self._probed = True
-            self._transport.write(CONTINUE)
 
     def _peer(self) -> str:
         peer = self._transport.get_extra_info("peername")

@@ -36,13 +36,11 @@ class Turn(NamedTuple):
         question: A request, or the reply to something that was refused.
         connection: KEPT, KEPT_1_0 or CLOSED.
         has_body: Whether the reply has its body.
-        interim: Whether the client understands `100 Continue`.
     """
 
     question: HttpRequest | HttpReply
     connection: bytes
     has_body: bool
-    interim: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +150,7 @@ class HttpReader:
             self.fault = text
             text = f"http message invalid, {text}"
         self._pieces.clear()
-        self.turns.append(
-            Turn(self._refuse(status, text, self._method), CLOSED, self._method != b"HEAD", False)
-        )
+        self.turns.append(Turn(self._refuse(status, text, self._method), CLOSED, self._method != b"HEAD"))
         self.started = False
         self.ended = self.unread = True
 
@@ -270,7 +266,7 @@ class HttpReader:
         pieces = self._pieces
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         request = HttpRequest(self._method, self._target, self._fields.get(b"content-encoding", b""), body)
-        self.turns.append(Turn(request, self._connection, self._method != b"HEAD", self._interim))
+        self.turns.append(Turn(request, self._connection, self._method != b"HEAD"))
         pieces.clear()
         self._size = self._silent = 0
         self.started = False
