@@ -49,9 +49,9 @@ setup(
     package_data={"mindspore_serving": ["py.typed"], "mindspore_serving.lite": ["shim.cc"]},
     cmdclass={"build_py": BuildWithProto},
     install_requires=[
-        "aiohttp>=3.10,<4",
         # Not older than the grpcio-tools of pyproject.toml: generated stubs refuse an older grpcio.
         "grpcio>=1.74.0,<2",
+        "httptools>=0.6.4,<1",
         "numpy>=1.26",
         "orjson>=3.10",
         # Generated messages load with the protobuf they were generated for, and up to the end of the next major.
@@ -64,6 +64,7 @@ setup(
         # MindSpore is compiled for the C interface of NumPy 1; cryptography is for its encrypted models.
         "mindspore": ["cryptography>=42", "mindspore>=2.10.0,<2.11", "numpy<2"],
         "test": [
+            "aiohttp>=3.10,<4",
             "cryptography>=42",
             "pillow>=10",
             "pytest>=8.2",
@@ -72,7 +73,7 @@ setup(
             "scikit-learn>=1.4",
             "tqdm>=4.66",
         ],
-        "bench": ["matplotlib>=3.9"],
+        "bench": ["aiohttp>=3.10,<4", "matplotlib>=3.9"],
         # Linters and stubs are pinned: a new release of one must not fail the check of an unchanged tree.
         "dev": [
             "build>=1.2",

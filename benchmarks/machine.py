@@ -18,6 +18,7 @@ _PACKAGES = (
     "grpcio",
     "protobuf",
     "aiohttp",
+    "httptools",
     "uvloop",
     "orjson",
     "numpy",

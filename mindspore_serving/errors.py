@@ -87,6 +87,12 @@ class MessageTooLarge(InvalidInput):
     http_status = 413
 
 
+class UnsupportedCoding(InvalidInput):
+    """A body is compressed in a way that Serving cannot read."""
+
+    http_status = 415
+
+
 class UnknownTarget(InvalidInput):
     """No such servable, version or method is running."""
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 import os
 import random
+import select
 import socket
 import struct
 import threading
+import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import numpy as np
+import psutil
 import pytest
 
 from mindspore_serving.client import Client
@@ -243,6 +248,116 @@ def test_a_client_that_never_reads_its_reply(server: RunningServer) -> None:
     for connection in connections:
         connection.close()
     assert_serves(server)
+
+
+def test_a_client_that_sends_on_and_reads_nothing(server: RunningServer) -> None:
+    main = psutil.Process(server.process.pid)
+    before = main.memory_info().rss
+    with raw_connection(server.rest) as connection:
+        connection.sendall(body(4 << 20, method="large") * 40)  # replies of 8 MiB each
+        assert_serves(server)
+        for _ in range(3):  # at least so many were under way, one after the other
+            assert len(json.loads(read_raw_reply(connection).body)["instances"][0]["y"]) == 4 << 20
+        assert main.memory_info().rss - before < 150 << 20
+    assert_serves(server)
+
+
+def test_rest_requests_whose_client_has_closed_are_abandoned(gated: tuple[RunningServer, Door]) -> None:
+    server, gate = gated
+    abandoned = range(100, 100 + LIMIT - 1)
+    with raw_connection(server.rest) as patient, contextlib.ExitStack() as opened:
+        patient.sendall(body(1))
+        held = gate.hold()
+        for value in abandoned:
+            with raw_connection(server.rest) as hasty:
+                hasty.sendall(body(value))
+        accepted: list[socket.socket] = []
+        end = time.monotonic() + 20
+        while len(accepted) < LIMIT - 1:
+            assert time.monotonic() < end, f"only {len(accepted)} places have become free"
+            connection = opened.enter_context(raw_connection(server.rest))
+            connection.sendall(body(10 + len(accepted)))
+            wait_for_arrival(server)
+            if select.select([connection], [], [], 0.1)[0]:
+                assert read_raw_reply(connection).status == 429
+            else:
+                accepted.append(connection)
+        gate.open()
+        held.release()
+        assert read_raw_reply(patient).text == '{"instances":[{"y":2}]}'
+        for i, connection in enumerate(accepted):
+            assert read_raw_reply(connection).text == f'{{"instances":[{{"y":{20 + 2 * i}}}]}}'
+    done = {value for batch in told_batches(server) for value in batch}
+    assert len(done & set(abandoned)) <= 1  # what the worker's other slot held
+    assert_serves(server)
+
+
+def test_connections_that_come_and_go(server: RunningServer) -> None:
+    for i in range(300):
+        with raw_connection(server.rest) as connection:
+            if i % 3 == 1:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            if i % 2:
+                connection.sendall(body(1, method="twice")[: 7 * i])
+    assert_serves(server)
+    main = psutil.Process(server.process.pid)
+    end = time.monotonic() + 20
+    while any(c.status == "CLOSE_WAIT" for c in main.net_connections("tcp")):
+        assert time.monotonic() < end, main.net_connections("tcp")
+
+
+# ---- what HTTP allows, and few clients do
+
+
+@pytest.mark.parametrize("cut", [0, 200, -25, -1, None])
+def test_an_offer_of_http_2_is_ignored(server: RunningServer, cut: int | None) -> None:
+    offer = (
+        b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
+    )
+    message = body(4, method="twice").replace(b"Host:", offer + b"Host:")
+    with raw_connection(server.rest) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(2):
+            connection.sendall(message[:cut])
+            wait_for_arrival(server)
+            connection.sendall(message[cut:] if cut is not None else b"")
+            assert read_raw_reply(connection).text == '{"instances":[{"y":8}]}'
+    assert_serves(server)
+
+
+def coded(content: bytes, coding: str, verb: str = "POST") -> bytes:
+    head = (
+        f"{verb} http://localhost/model/one:twice?a=1 HTTP/1.1\r\nHost: localhost\r\n"
+        f"Content-Encoding: {coding}\r\nContent-Length: {len(content)}\r\n\r\n"
+    )
+    return head.encode() + content
+
+
+@pytest.mark.parametrize(
+    ("message", "status", "text"),
+    [
+        (coded(gzip.compress(b'{"instances":[{"x":5}]}'), "gzip"), 200, '{"instances":[{"y":10}]}'),
+        (coded(zlib.compress(b'{"instances":[{"x":5}]}'), "deflate"), 200, '{"instances":[{"y":10}]}'),
+        (coded(gzip.compress(bytes(120_000_000), 1), "gzip"), 413, "http message is bigger than 104857600"),
+        (coded(b'{"instances":[{"x":5}]}', "gzip"), 400, "http message invalid, body is not gzip"),
+        (coded(b"x", "br"), 415, "Content-Encoding br is not supported"),
+        (coded(b"x", "br", "PUT"), 405, "http message only support POST right now"),
+    ],
+    ids=["gzip", "deflate", "bomb", "no gzip", "br", "PUT"],
+)
+def test_compressed_bodies(server: RunningServer, message: bytes, status: int, text: str) -> None:
+    with raw_connection(server.rest) as connection:
+        for _ in range(2):  # the connection is kept
+            connection.sendall(message)
+            reply = read_raw_reply(connection)
+            assert (reply.status, text in reply.text) == (status, True), reply.text
+    assert_serves(server)
+
+
+def test_a_body_that_is_too_large_for_a_verb_that_is_wrong(server: RunningServer) -> None:
+    with raw_connection(server.rest) as connection:
+        connection.sendall(b"PUT / HTTP/1.1\r\nContent-Length: 999999999999\r\n\r\n")
+        assert read_raw_reply(connection).status == 405
 
 
 # ---- nonsense

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mindspore_serving.errors import InvalidInput
-from mindspore_serving.server.frontend.rest_url import parse_target
+from mindspore_serving.server.frontend.rest_url import parse_request_target, parse_target
 
 NO_MODEL = "please check url, the keyword:[model] must contain."
 NO_METHOD = "please check url, the keyword:[service method] must contain."
@@ -82,3 +82,25 @@ def test_an_odd_url_is_read_or_refused_but_raises_nothing_else(path: str) -> Non
         parse_target(path)
     except InvalidInput as refused:
         assert str(refused).startswith("please check url")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/model/add:m",
+        b"/model/add:m?version/9:x",
+        b"/model/add:m#part?more",
+        b"http://localhost:5500/model/add:m?a=http://b/c",
+        b"https://localhost/model/add:m",
+    ],
+)
+def test_a_request_target_is_a_path_or_a_whole_url(target: bytes) -> None:
+    assert parse_request_target(target) == ("add", "m", 0)
+
+
+@pytest.mark.parametrize(
+    "target", [b"", b"*", b"http://localhost", b"localhost:80", b"/\xff\xfe", b"?/model/a:b"]
+)
+def test_another_request_target_is_refused(target: bytes) -> None:
+    with pytest.raises(InvalidInput, match=r"keyword:\[model\]"):
+        parse_request_target(target)

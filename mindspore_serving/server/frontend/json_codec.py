@@ -68,7 +68,7 @@ def read_instances(document: Any) -> list[Rows]:
     try:
         instances = _instances_of(document)
         first = instances[0].keys()
-        if all(instance.keys() == first for instance in instances):
+        if len(instances) == 1 or all(instance.keys() == first for instance in instances):
             columns = {name: read_column([instance[name] for instance in instances]) for name in first}
             if None not in columns.values():
                 return [_block_of_columns(columns, len(instances))]  # type: ignore[arg-type]
@@ -87,6 +87,9 @@ def select_inputs(blocks: Sequence[Rows], servable: str, method: MethodSignature
 
 
 def _select(block: Rows, servable: str, method: MethodSignature) -> Rows:
+    names, dtypes = zip(*[(spec.name, spec.dtype) for spec in block.specs], strict=True)
+    if names == method.input_names and max(dtypes) < DataType.STRING:
+        return block
     places = {spec.name: i for i, spec in enumerate(block.specs)}
     for name in method.input_names:
         if name not in places:
@@ -128,8 +131,8 @@ def _instances_of(document: Any) -> list[dict[str, Any]]:
 
 
 def _block_of_columns(columns: dict[str, JsonColumn], count: int) -> Rows:
-    specs = tuple(TensorSpec(name, column.dtype, column.shape) for name, column in columns.items())
-    return Rows(specs, tuple(column.data for column in columns.values()), count)
+    specs = tuple([TensorSpec(name, column.dtype, column.shape) for name, column in columns.items()])
+    return Rows(specs, tuple([column.data for column in columns.values()]), count)
 
 
 def _blocks_by_instance(instances: Sequence[dict[str, Any]]) -> list[Rows]:
@@ -179,12 +182,13 @@ def _printable(text: str) -> str:
 
 
 def _objects_of(rows: Rows) -> list[dict[str, Any]]:
+    if len(rows.specs) == 1:
+        [spec], [column] = rows.specs, rows.columns
+        return [{spec.name: value} for value in _json_values(spec, column)]
     names = [spec.name for spec in rows.specs]
     columns = [_json_values(spec, column) for spec, column in zip(rows.specs, rows.columns, strict=True)]
     if not names:
         return [{} for _ in range(rows.count)]
-    if len(names) == 1:
-        return [{names[0]: value} for value in columns[0]]
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
@@ -193,10 +197,10 @@ def _json_values(spec: TensorSpec, column: ColumnData) -> Sequence[Any]:
     if isinstance(column, list):
         values = [_json_text(spec.dtype, value) for value in column]
         return [[value] for value in values] if spec.shape else values
+    if column.size <= _SMALL_ARRAY * len(column):
+        return cast("list[Any]", column.tolist())
     if spec.dtype in (DataType.FLOAT16, DataType.FLOAT32):
         column = column.astype(np.float64)
-    if column.size // max(1, len(column)) <= _SMALL_ARRAY:
-        return cast("list[Any]", column.tolist())
     return list(np.ascontiguousarray(column))
 
 

@@ -42,6 +42,8 @@ _TYPE_NAMES: dict[str, DataType] = {
     "str": DataType.STRING,
     "bytes": DataType.BYTES,
 }
+_STRING = DataType.STRING
+_LISTS_ONLY = {list}
 _B64_KEYS = ("b64", "type", "shape")
 _TYPE_CODES = {DataType.BOOL: "b", DataType.INT32: "i", DataType.FLOAT32: "f"}
 
@@ -76,20 +78,20 @@ def read_column(values: Sequence[Any]) -> JsonColumn | None:
     """
     shape: list[int] = []
     level: Sequence[Any] = values
-    kinds = set(map(type, level))
-    while kinds == {list}:
-        lengths = set(map(len, level))
-        if len(lengths) > 1 or 0 in lengths or len(shape) == MAX_DIMENSIONS:
+    while (kinds := set(map(type, level))) == _LISTS_ONLY:
+        length = len(level[0])
+        if not length or len(shape) == MAX_DIMENSIONS:
             return None
-        shape.append(lengths.pop())
-        level = list(chain.from_iterable(level))
-        kinds = set(map(type, level))
+        if len(level) > 1 and len(set(map(len, level))) > 1:
+            return None
+        shape.append(length)
+        level = level[0] if len(level) == 1 else list(chain.from_iterable(level))
     if len(kinds) > 1:
         return None
     dtype = _TYPE_OF_JSON.get(kinds.pop())
     if dtype is None:
         return None
-    if dtype is DataType.STRING:
+    if dtype is _STRING:
         return None if shape else JsonColumn(dtype, (), [text.encode() for text in level])
     return JsonColumn(dtype, tuple(shape), _array_of(level, dtype).reshape(len(values), *shape))
 

@@ -1,28 +1,30 @@
-"""The REST interface: POST /model/{servable}[/version/{n}]:{method} on aiohttp.
+"""The REST interface: POST /model/{servable}[/version/{n}]:{method}.
 
-Serves aiohttp's plain request handler, without routes and middlewares: there is one kind of request.
+`HttpConnection` speaks HTTP; here is what a request is answered, and the server that listens.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
-from typing import Any
-
-from aiohttp import web
+import time
 
 from mindspore_serving import log
 from mindspore_serving.errors import (
     Failure,
     InvalidInput,
-    MessageTooLarge,
     ServingError,
     StartUpError,
     SystemFailure,
     VerbNotAllowed,
 )
 from mindspore_serving.server.frontend.address import parse_socket_address
+from mindspore_serving.server.frontend.content_coding import decompress_body
+from mindspore_serving.server.frontend.http_connection import HttpConnection
+from mindspore_serving.server.frontend.http_reader import TIMED_OUT, TOO_LARGE, HttpLimits, HttpRequest
+from mindspore_serving.server.frontend.http_reply import HttpReply, ReplyHeads
 from mindspore_serving.server.frontend.json_codec import (
     encode_failure,
     encode_reply,
@@ -30,15 +32,14 @@ from mindspore_serving.server.frontend.json_codec import (
     read_instances,
     select_inputs,
 )
-from mindspore_serving.server.frontend.rest_url import parse_target
+from mindspore_serving.server.frontend.rest_url import parse_request_target
 from mindspore_serving.server.master.dispatcher import Dispatcher
+from mindspore_serving.server.master.request import Reply
 
 _TAG = "RESTful server"
 _BACKLOG = 1024
-_KEEP_ALIVE_S = 100.0
-_BODY_TIMEOUT_S = 100.0
+_CHECK_PERIOD_S = 1.0
 _STOP_GRACE_S = 1.0
-_CONTENT_TYPE = "application/json"
 
 
 def check_rest_address(address: str) -> None:
@@ -66,94 +67,57 @@ class RestHandler:
         self._max_body_bytes = max_body_bytes
         self._always_ok = always_ok
 
-    async def __call__(self, request: web.BaseRequest) -> web.Response:
-        """Answer one request; errors of Serving are in the body."""
+    def answer(self, request: HttpRequest) -> HttpReply | asyncio.Future[Reply]:
+        """Queue the instances of a request; errors of Serving are a reply at once."""
         try:
-            status, body = await self._answer(request)
-            return self._response(status, body)
+            return self._submit(request)
         except ServingError as error:
             return self._failed(error.failure())
-        except asyncio.TimeoutError:
-            failure = InvalidInput(f"http message was not received within {_BODY_TIMEOUT_S:.0f} s").failure()
-            return self._failed(Failure(failure.code, failure.text, 408))
-        except web.HTTPException as refused:
-            return self._failed(InvalidInput(refused.reason).failure())
         except Exception as error:  # whatever goes wrong here, the client gets an answer
-            log.error("REST request failed: %r", error, exc_info=True)
-            return self._failed(SystemFailure(f"Predict failed: {error!r}").failure())
+            return self._unexpected(error)
 
-    async def _answer(self, request: web.BaseRequest) -> tuple[int, bytes]:
-        if request.method != "POST":
-            raise VerbNotAllowed("http message only support POST right now")
-        document = parse_body(await self._read(request))
-        name, method, version = parse_target(request.rel_url.raw_path)
+    def finish(self, future: asyncio.Future[Reply]) -> HttpReply:
+        """The reply to a request of which the outcome of all instances is known."""
+        try:
+            status, body = encode_reply(future.result())
+            return HttpReply(200 if self._always_ok else status, body)
+        except ServingError as error:
+            return self._failed(error.failure())
+        except Exception as error:  # whatever goes wrong here, the client gets an answer
+            return self._unexpected(error)
+
+    def refuse(self, status: int, text: str, method: bytes) -> HttpReply:
+        """The reply to what is not read as a request; `always_ok` is about requests only."""
+        if status not in (TIMED_OUT, TOO_LARGE):
+            return HttpReply(status, encode_failure(InvalidInput(text).failure()))
+        if status == TOO_LARGE and method != b"POST":
+            return self._failed(_other_verb().failure())
+        failure = InvalidInput(text).failure()
+        return self._failed(Failure(failure.code, failure.text, status))
+
+    def _submit(self, request: HttpRequest) -> asyncio.Future[Reply]:
+        method, target, coding, body = request
+        if method != b"POST":
+            raise _other_verb()
+        if coding:
+            body = decompress_body(body, coding, self._max_body_bytes)
+        document = parse_body(body)
+        name, called, version = parse_request_target(target)
         blocks = read_instances(document)
-        route = self._dispatcher.resolve(name, method, version)
-        blocks = select_inputs(blocks, name, route.method)
-        return encode_reply(await self._dispatcher.submit(route, blocks))
+        route = self._dispatcher.resolve(name, called, version)
+        return self._dispatcher.submit(route, select_inputs(blocks, name, route.method))
 
-    async def _read(self, request: web.BaseRequest) -> bytes:
-        """The body, never more of it in memory than allowed."""
-        limit = self._max_body_bytes
-        if request.content_length is not None and request.content_length > limit:
-            raise MessageTooLarge(f"http message is bigger than {limit}")
-        if request.headers.get("Expect", "").lower() == "100-continue":
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0
-        stream = request.content
-        if stream.is_eof():
-            body = stream.read_nowait()
-        else:
-            body = await asyncio.wait_for(self._read_chunks(stream, limit), _BODY_TIMEOUT_S)
-        if len(body) > limit:
-            raise MessageTooLarge(f"http message is bigger than {limit}")
-        return body
+    def _unexpected(self, error: Exception) -> HttpReply:
+        log.error("REST request failed: %r", error, exc_info=True)
+        return self._failed(SystemFailure(f"Predict failed: {error!r}").failure())
 
-    async def _read_chunks(self, stream: Any, limit: int) -> bytes:
-        chunks, size = [], 0
-        while chunk := await stream.readany():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > limit:
-                break
-        return b"".join(chunks)
-
-    def _failed(self, failure: Failure) -> web.Response:
-        headers = {"Retry-After": "1"} if failure.status == 429 else None
-        return self._response(failure.status, encode_failure(failure), headers)
-
-    def _response(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> web.Response:
-        if self._always_ok:
-            status = 200
-        return web.Response(body=body, status=status, headers=headers, content_type=_CONTENT_TYPE)
+    def _failed(self, failure: Failure) -> HttpReply:
+        fields = b"Retry-After: 1\r\n" if failure.status == 429 else b""
+        return HttpReply(200 if self._always_ok else failure.status, encode_failure(failure), fields)
 
 
-class _HttpConnection(web.RequestHandler):
-    """A connection on which bytes that are no HTTP request get an error like any other, and one line in the log."""
-
-    __slots__ = ()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        log.warning("Bad HTTP request from %s: %s", request.remote, type(exc).__name__)
-        if request.writer.output_size > 0:
-            raise ConnectionError("a reply was begun already")
-        failure = InvalidInput(f"http message invalid, {type(exc).__name__}").failure()
-        response = web.Response(body=encode_failure(failure), status=status, content_type=_CONTENT_TYPE)
-        response.force_close()
-        return response
-
-
-class _HttpServer(web.Server):
-    """Makes a `_HttpConnection` of each connection."""
-
-    def __call__(self) -> web.RequestHandler:
-        return _HttpConnection(self, loop=self._loop, **self._kwargs)
+def _other_verb() -> VerbNotAllowed:
+    return VerbNotAllowed("http message only support POST right now")
 
 
 class RestServer:
@@ -178,7 +142,13 @@ class RestServer:
         self.address = address
         self._tls = tls
         self._handler = RestHandler(dispatcher, max_message_bytes, always_ok)
-        self._runner: web.ServerRunner | None = None
+        self._limits = HttpLimits(max_message_bytes)
+        self._heads = ReplyHeads(time.time())
+        self._connections: set[HttpConnection] = set()
+        self._no_connections = asyncio.Event()
+        self._no_connections.set()
+        self._server: asyncio.AbstractServer | None = None
+        self._checks: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
         """Listen.
@@ -187,23 +157,56 @@ class RestServer:
             StartUpError: The address cannot be bound.
         """
         host, port = parse_socket_address(self.address, _TAG)
-        server = _HttpServer(
-            self._handler, handler_cancellation=True, keepalive_timeout=_KEEP_ALIVE_S, access_log=None
-        )
-        runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_STOP_GRACE_S)
-        await runner.setup()
+        loop = asyncio.get_running_loop()
+
+        def connection() -> HttpConnection:
+            return HttpConnection(
+                self._handler, self._limits, self._heads, self._opened, self._closed, loop.time
+            )
+
         try:
-            site = web.TCPSite(runner, host, port, ssl_context=self._tls, backlog=_BACKLOG)
-            await site.start()
+            self._server = await loop.create_server(
+                connection, host, port, ssl=self._tls, backlog=_BACKLOG, reuse_address=True
+            )
         except (OSError, socket.gaierror, OverflowError, UnicodeError) as cause:
-            await runner.cleanup()
             raise StartUpError(
                 f"Serving Error: RESTful server start failed, bind to the socket address {self.address} failed"
             ) from cause
-        self._runner = runner
+        self._check_connections()
 
     async def stop(self) -> None:
         """Refuse new requests, let those under way finish shortly, and close. Safe to call twice."""
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.close()
+        for connection in tuple(self._connections):
+            connection.stop()
+        await self._wait_for_no_connections()
+        for connection in tuple(self._connections):
+            connection.abort()
+        await self._wait_for_no_connections()
+        if self._checks is not None:
+            self._checks.cancel()
+
+    def _opened(self, connection: HttpConnection) -> None:
+        self._connections.add(connection)
+        self._no_connections.clear()
+
+    def _closed(self, connection: HttpConnection) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            self._no_connections.set()
+
+    async def _wait_for_no_connections(self) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._no_connections.wait(), _STOP_GRACE_S)
+
+    def _check_connections(self) -> None:
+        """What all connections need once in a while, so that none has a timer of its own."""
+        loop = asyncio.get_running_loop()
+        self._checks = loop.call_later(_CHECK_PERIOD_S, self._check_connections)
+        self._heads.set_time(time.time())
+        now = loop.time()
+        for connection in tuple(self._connections):
+            connection.check(now)

@@ -20,6 +20,22 @@ class Target(NamedTuple):
 
 
 @lru_cache(maxsize=256)
+def parse_request_target(target: bytes) -> Target:
+    """Read what stands between verb and version of HTTP.
+
+    Args:
+        target: A path with or without query string, or a whole URL.
+
+    Raises:
+        InvalidInput: The path does not fit the grammar; the text says which part.
+    """
+    text = target.decode(errors="replace").partition("#")[0].partition("?")[0]
+    if not text.startswith("/"):
+        _, slashes, rest = text.partition("://")
+        text = "/" + rest.partition("/")[2] if slashes else text
+    return parse_target(text)
+
+
 def parse_target(path: str) -> Target:
     """Read the path of a URL.
 

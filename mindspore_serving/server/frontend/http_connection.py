@@ -1,0 +1,331 @@
+"""One connection of HTTP/1.1: in which order its requests are answered, what it waits for, and when it ends.
+
+Nothing here knows what a request asks for. A request costs no task, no coroutine and no timer: it is read in
+`data_received`, the service gives a reply or a future of one, and the reply is written when the future is done. One
+request of a connection is under way at a time. What has arrived behind it waits, and once that is more than a little,
+the connection is not read.
+
+A connection that ends with a refusal is not closed at once: its client may still be sending, and would lose the reply.
+What it sends is thrown away until it stops, or a limit has passed.
+
+A client that ends its sending side is taken to be gone, and its request is abandoned: the network does not tell whether
+it still waits for the reply, and hardly any does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Any, Protocol, cast
+
+from mindspore_serving import log
+from mindspore_serving.server.frontend.http_reader import TIMED_OUT, HttpLimits, HttpReader, HttpRequest, Turn
+from mindspore_serving.server.frontend.http_reply import CLOSED, CONTINUE, HttpReply, ReplyHeads
+
+_MOST_HELD_BYTES = 1 << 16
+_LARGE_REPLY_BYTES = 1 << 16
+
+
+class HttpService(Protocol):
+    """What answers the requests of connections."""
+
+    def answer(self, request: HttpRequest) -> HttpReply | asyncio.Future[Any]:
+        """The reply, or a future that `finish` makes the reply of; cancelling it abandons the request. Never raises."""
+
+    def finish(self, future: asyncio.Future[Any]) -> HttpReply:
+        """The reply of a future that is done and was not cancelled. Never raises."""
+
+    def refuse(self, status: int, text: str, method: bytes) -> HttpReply:
+        """The reply to what cannot be read.
+
+        Args:
+            status: What HTTP says to it.
+            text: Why.
+            method: The verb; b"" if not even that is known.
+        """
+
+
+class _Phase(Enum):
+    """What a connection waits for."""
+
+    IDLE = auto()
+    """The first byte of a request."""
+    RECEIVING = auto()
+    """The rest of a request."""
+    ANSWERING = auto()
+    """The service, or the client to take its reply."""
+    LINGERING = auto()
+    """The client to stop sending; the last reply is written."""
+    CLOSING = auto()
+    """The last bytes to leave."""
+    CLOSED = auto()
+
+
+class HttpConnection(asyncio.Protocol):
+    """One connection.
+
+    Args:
+        service: Answers requests.
+        limits: What a client may take.
+        heads: Of replies.
+        opened: Called with this once it is open.
+        closed: Called with this when it is no more.
+        now: A monotonic clock, in seconds.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_future",
+        "_heads",
+        "_held",
+        "_left",
+        "_limits",
+        "_now",
+        "_opened",
+        "_paused",
+        "_phase",
+        "_reader",
+        "_service",
+        "_since",
+        "_stopping",
+        "_transport",
+        "_turn",
+        "_turns",
+        "_writable",
+    )
+
+    def __init__(
+        self,
+        service: HttpService,
+        limits: HttpLimits,
+        heads: ReplyHeads,
+        opened: Callable[[HttpConnection], None],
+        closed: Callable[[HttpConnection], None],
+        now: Callable[[], float],
+    ) -> None:
+        self._service = service
+        self._limits = limits
+        self._heads = heads
+        self._opened = opened
+        self._closed = closed
+        self._now = now
+        self._reader = HttpReader(limits, service.refuse)
+        self._turns = self._reader.turns
+        self._turn: Turn | None = None
+        self._future: asyncio.Future[Any] | None = None
+        self._held = b""
+        self._phase = _Phase.IDLE
+        self._since = now()
+        self._left = 0
+        self._paused = False
+        self._writable = True
+        self._stopping = False
+
+    def __repr__(self) -> str:
+        return f"<HttpConnection {self._peer()} {self._phase.name}>"
+
+    # --- What the event loop calls ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Abandon the request under way."""
+        self._phase = _Phase.CLOSED
+        self._reader.drop()
+        self._held = b""
+        future, self._future = self._future, None
+        if future is not None:
+            future.remove_done_callback(self._answered)
+            future.cancel()
+        self._closed(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of the client."""
+        phase = self._phase
+        if phase is _Phase.IDLE or phase is _Phase.RECEIVING:
+            self._reader.feed(data)
+            self._advance()
+        elif phase is _Phase.ANSWERING:
+            self._hold(data)
+
+    def eof_received(self) -> None:
+        """Close once what was answered is written, which abandons the request under way."""
+        self._phase = _Phase.CLOSING
+
+    def pause_writing(self) -> None:
+        """The client does not take its reply as fast as it is written: answer nothing more."""
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._writable = True
+        if self._phase is _Phase.ANSWERING and self._future is None:
+            self._advance()
+
+    # --- What the server calls ---
+
+    def check(self, now: float) -> None:
+        """End this connection if what it waits for has not come in time.
+
+        Args:
+            now: Time of the clock.
+        """
+        phase, waited = self._phase, now - self._since
+        if phase is _Phase.IDLE:
+            if waited > self._limits.idle_s:
+                self._close()
+        elif phase is _Phase.RECEIVING:
+            if waited > self._limits.receive_s:
+                text = f"http message was not received within {self._limits.receive_s:.0f} s"
+                self._reader.end(TIMED_OUT, text)
+                self._advance()
+        elif phase is _Phase.LINGERING:
+            if waited > self._limits.linger_s:
+                self._close()
+        elif self._future is None:
+            self._check_flow(now)
+
+    def stop(self) -> None:
+        """Answer the request that is under way or arriving, and no further one."""
+        self._stopping = True
+        if self._phase is _Phase.IDLE:
+            self._close()
+
+    def abort(self) -> None:
+        """End at once."""
+        self._phase = _Phase.CLOSING
+        self._transport.abort()
+
+    # --- Requests and replies ---
+
+    def _advance(self) -> None:
+        """Answer what was read, up to the first that has to be waited for."""
+        turns = self._turns
+        while True:
+            while turns:
+                if not self._writable:
+                    self._phase = _Phase.ANSWERING
+                    return
+                turn = turns.popleft()
+                question = turn.question
+                reply = question if isinstance(question, HttpReply) else self._service.answer(question)
+                if not isinstance(reply, HttpReply):
+                    self._wait_for(reply, turn)
+                    return
+                self._write(turn, reply)
+            if not self._held or self._reader.ended:
+                break
+            self._feed_held()
+        self._rest()
+
+    def _wait_for(self, future: asyncio.Future[Any], turn: Turn) -> None:
+        self._phase = _Phase.ANSWERING
+        self._turn = turn
+        self._future = future
+        future.add_done_callback(self._answered)
+
+    def _answered(self, future: asyncio.Future[Any]) -> None:
+        turn = self._turn
+        if self._phase is not _Phase.ANSWERING or turn is None:  # the connection has ended meanwhile
+            return
+        self._future = None
+        if future.cancelled():
+            self.abort()
+            return
+        self._write(turn, self._service.finish(future))
+        self._advance()
+
+    def _write(self, turn: Turn, reply: HttpReply) -> None:
+        connection = turn.connection
+        if self._stopping:
+            connection = CLOSED
+            self._reader.ended = True
+            self._turns.clear()
+        head = self._heads.head(reply, connection)
+        if not turn.has_body:
+            self._transport.write(head)
+        elif len(reply.body) < _LARGE_REPLY_BYTES:
+            self._transport.write(head + reply.body)
+        else:
+            self._transport.writelines((head, reply.body))  # no copy
+
+    def _rest(self) -> None:
+        """Wait for the client; all that it asked is answered."""
+        reader = self._reader
+        if reader.ended:
+            self._end()
+        elif not self._writable:
+            self._phase = _Phase.ANSWERING
+            self._since = self._now()
+        elif not reader.started:
+            self._phase = _Phase.IDLE
+            self._since = self._now()
+        else:
+            self._receive()
+
+    def _receive(self) -> None:
+        if self._phase is not _Phase.RECEIVING:
+            self._phase = _Phase.RECEIVING
+            self._since = self._now()
+        if self._reader.take_continue():
+            self._transport.write(CONTINUE)
+
+    # --- Bytes that have to wait ---
+
+    def _hold(self, data: bytes) -> None:
+        if self._reader.ended:
+            self._reader.unread = True
+            return
+        self._held += data
+        if len(self._held) > _MOST_HELD_BYTES and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _feed_held(self) -> None:
+        held, self._held = self._held, b""
+        self._resume_reading()
+        self._reader.feed(held)
+
+    def _resume_reading(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+
+    # --- The end ---
+
+    def _end(self) -> None:
+        """Close once the client has got the last reply."""
+        reader = self._reader
+        if reader.fault:
+            log.warning("Bad HTTP request from %s: %s", self._peer(), reader.fault)
+        if not (reader.unread or self._held):
+            self._close()
+            return
+        self._phase = _Phase.LINGERING
+        self._since = self._now()
+        self._held = b""
+        self._resume_reading()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def _close(self) -> None:
+        self._phase = _Phase.CLOSING
+        self._since = self._now()
+        self._transport.close()
+
+    def _check_flow(self, now: float) -> None:
+        """End a connection whose client takes nothing of what is written to it."""
+        left = self._transport.get_write_buffer_size()
+        if left != self._left:
+            self._left = left
+            self._since = now
+        elif now - self._since > self._limits.idle_s:
+            self.abort()
+
+    def _peer(self) -> str:
+        peer = self._transport.get_extra_info("peername")
+        return str(peer[0]) if peer else "?"

@@ -1,0 +1,273 @@
+"""The bytes of one HTTP/1.1 connection to requests, on the parser llhttp, within limits of what a client may send."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from mindspore_serving import log
+from mindspore_serving.server.frontend.http_reply import CLOSED, KEPT, KEPT_1_0, HttpReply
+
+BAD_REQUEST: Final = 400
+TIMED_OUT: Final = 408
+TOO_LARGE: Final = 413
+HEAD_TOO_LARGE: Final = 431
+VERSION_UNKNOWN: Final = 505
+_FIELDS = frozenset((b"content-length", b"transfer-encoding", b"content-encoding", b"expect"))
+
+
+class HttpRequest(NamedTuple):
+    """A request that has arrived: verb, target as it was sent, `Content-Encoding` or b"", and body."""
+
+    method: bytes
+    target: bytes
+    coding: bytes
+    body: bytes
+
+
+class Turn(NamedTuple):
+    """What is answered when those before it have been.
+
+    Attributes:
+        question: A request, or the reply to something that was refused.
+        connection: KEPT, KEPT_1_0 or CLOSED.
+        has_body: Whether the reply has its body.
+    """
+
+    question: HttpRequest | HttpReply
+    connection: bytes
+    has_body: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """What a client may take.
+
+    Attributes:
+        body_bytes: Largest body.
+        head_bytes: Most bytes of a request that bring neither the end of its headers nor any of its body.
+        headers: Most headers of a request.
+        receive_s: Time for a request to arrive, from its first byte.
+        idle_s: Time without a request, and time in which a client may take nothing of its reply.
+        linger_s: Time for which a client that was refused may go on sending.
+    """
+
+    body_bytes: int
+    head_bytes: int = 1 << 16
+    headers: int = 256
+    receive_s: float = 100.0
+    idle_s: float = 100.0
+    linger_s: float = 10.0
+
+
+class _Stop(Exception):
+    """Leaves the parser, which reads no further byte."""
+
+
+class HttpReader:
+    """Reads requests.
+
+    Args:
+        limits: What a client may send.
+        refuse: Makes the reply to what is refused: of a status, why, and the verb, b"" if not even that is known.
+
+    Attributes:
+        turns: What was read, in order; the owner takes from its left.
+        started: Part of a request was read.
+        ended: Nothing more will be read.
+        unread: It has ended where the client may not have: more was sent, or may come.
+        fault: What was no HTTP, and ended it; "" if there was no such thing.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_fields",
+        "_headed",
+        "_header_count",
+        "_interim",
+        "_limits",
+        "_method",
+        "_parser",
+        "_pieces",
+        "_refuse",
+        "_silent",
+        "_size",
+        "_target",
+        "_upgrading",
+        "ended",
+        "fault",
+        "started",
+        "turns",
+        "unread",
+    )
+
+    def __init__(self, limits: HttpLimits, refuse: Callable[[int, str, bytes], HttpReply]) -> None:
+        self.turns: deque[Turn] = deque()
+        self.started = False
+        self.ended = False
+        self.unread = False
+        self.fault = ""
+        self._limits = limits
+        self._refuse = refuse
+        self._parser = HttpRequestParser(self)
+        self._silent = 0
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self.on_message_begin()
+        self.started = False
+
+    def take_continue(self) -> bool:
+        """Whether the client waits for leave to send its body; true once for a request."""
+        if not self._headed or self._size or not self._interim:
+            return False
+        return self._fields.pop(b"expect", b"").lower() == b"100-continue"
+
+    def feed(self, data: bytes) -> None:
+        """Read bytes; never raises."""
+        most = self._limits.head_bytes
+        if len(data) < most - self._silent:
+            self._silent += len(data)
+            self._parse(data)
+            return
+        rest = memoryview(data)
+        while rest and not self.ended:
+            room = most - self._silent
+            piece, rest = rest[:room], rest[room:]
+            self._silent += len(piece)
+            self._parse(piece)
+            if self._silent >= most and not self.ended:
+                self.end(HEAD_TOO_LARGE, f"headers of more than {most} bytes")
+        if rest:
+            self.unread = True
+
+    def end(self, status: int, text: str) -> None:
+        """Refuse what is being read, and read nothing more."""
+        if status not in (TIMED_OUT, TOO_LARGE):
+            self.fault = text
+            text = f"http message invalid, {text}"
+        self._pieces.clear()
+        self.turns.append(Turn(self._refuse(status, text, self._method), CLOSED, self._method != b"HEAD"))
+        self.started = False
+        self.ended = self.unread = True
+
+    def drop(self) -> None:
+        """Forget all that was read; nothing more will be. The parser, which knows this reader, is let go."""
+        self.turns.clear()
+        self._pieces.clear()
+        self.ended = True
+        del self._parser
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade as offer:
+            self._decline_upgrade(data[offer.args[0] :])
+        except HttpParserError as error:
+            if self.ended:  # left on purpose, or by bytes behind the last request
+                self.unread = True
+            else:
+                self._end_at(error)
+
+    def _end_at(self, error: HttpParserError) -> None:
+        if isinstance(error.__context__, Exception):
+            log.error("HTTP request could not be read: %r", error.__context__, exc_info=True)
+        self.end(VERSION_UNKNOWN if "HTTP version" in str(error) else BAD_REQUEST, str(error))
+
+    def _decline_upgrade(self, rest: bytes | memoryview) -> None:
+        """Read the request as if its client had not offered another protocol.
+
+        The parser takes the offer as accepted, and what follows for no HTTP. Another one begins with the same head.
+        """
+        fields = {**self._fields, b"connection": b"close" if self._connection is CLOSED else b"keep-alive"}
+        lines = [b"%b %b HTTP/%b" % (self._method, self._target, self._parser.get_http_version().encode())]
+        lines += [b"%b: %b" % field for field in fields.items()]
+        self._parser = HttpRequestParser(self)
+        self._parse(b"\r\n".join((*lines, b"", b"")))
+        if rest and not self.ended:
+            self._parse(rest)
+
+    # --- What the parser calls ---
+
+    def on_message_begin(self) -> None:
+        """Forget the request before."""
+        self.started = True
+        self._headed = self._upgrading = False
+        self._method = self._target = b""
+        self._interim = True
+        self._connection = KEPT
+        self._fields: dict[bytes, bytes] = {}
+        self._header_count = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the target."""
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header that matters; those behind the body do not."""
+        self._header_count += 1
+        if self._header_count > self._limits.headers:
+            self.end(HEAD_TOO_LARGE, f"more than {self._limits.headers} headers")
+            raise _Stop
+        name = name.lower()
+        if name in _FIELDS and not self._headed:
+            before = self._fields.get(name)
+            self._fields[name] = value if before is None else before + b", " + value
+
+    def on_headers_complete(self) -> None:
+        """Refuse what shall not be read to its end."""
+        parser = self._parser
+        self._headed = True
+        self._silent = 0
+        self._method = parser.get_method()
+        version = parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            self.end(VERSION_UNKNOWN, f"HTTP version {version} is not supported")
+            raise _Stop
+        self._interim = version == "1.1"
+        if not parser.should_keep_alive():
+            self._connection = CLOSED
+        elif not self._interim:
+            self._connection = KEPT_1_0
+        length = self._fields.get(b"content-length")
+        if length is not None and int(length) > self._limits.body_bytes:
+            self._end_too_large()
+        if parser.should_upgrade():
+            self._offered()
+
+    def _offered(self) -> None:
+        """The client wants to speak another protocol."""
+        if self._method == b"CONNECT":  # there is no way to go on
+            self._connection = CLOSED
+            self.on_message_complete()
+            self.unread = True
+            raise _Stop
+        self._upgrading = True
+
+    def on_body(self, piece: bytes) -> None:
+        """Take a part of the body."""
+        self._silent = 0
+        self._size += len(piece)
+        if self._size > self._limits.body_bytes:
+            self._end_too_large()
+        self._pieces.append(piece)
+
+    def _end_too_large(self) -> None:
+        self.end(TOO_LARGE, f"http message is bigger than {self._limits.body_bytes}")
+        raise _Stop
+
+    def on_message_complete(self) -> None:
+        """The request is read."""
+        if self._upgrading:
+            return
+        pieces = self._pieces
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        request = HttpRequest(self._method, self._target, self._fields.get(b"content-encoding", b""), body)
+        self.turns.append(Turn(request, self._connection, self._method != b"HEAD"))
+        pieces.clear()
+        self._size = self._silent = 0
+        self.started = False
+        self.ended = self._connection is CLOSED

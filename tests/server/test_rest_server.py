@@ -1,0 +1,115 @@
+"""How the REST server starts and stops, on an event loop of the test's own and without workers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+import pytest
+import uvloop
+
+from mindspore_serving.errors import FailedRows, ServableUnavailable, StartUpError
+from mindspore_serving.server.frontend.rest_gateway import RestServer
+from mindspore_serving.server.master.dispatcher import Dispatcher, Route
+from mindspore_serving.signature import MethodSignature
+from tests.serving import free_port
+
+BODY = b'{"instances":[{"x":1}]}'
+REQUEST = b"POST /model/any:method HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
+OUTCOME = [FailedRows(ServableUnavailable("gone").failure(), 1)]
+
+
+class Requests:
+    """A dispatcher that answers when it is told."""
+
+    def __init__(self) -> None:
+        self.waiting: asyncio.Queue[asyncio.Future[Any]] = asyncio.Queue()
+
+    def resolve(self, name: str, method: str, version: int) -> Route:
+        return Route(cast("Any", None), MethodSignature(method, ("x",), 1))
+
+    def submit(self, route: Route, blocks: Any) -> asyncio.Future[Any]:
+        future = asyncio.get_running_loop().create_future()
+        self.waiting.put_nowait(future)
+        return future
+
+
+Scene = Callable[[RestServer, Requests, str], Coroutine[Any, Any, None]]
+
+
+def play(scene: Scene) -> None:
+    """Run a scene with a server that listens."""
+
+    async def run() -> None:
+        requests, address = Requests(), f"127.0.0.1:{free_port()}"
+        server = RestServer(cast("Dispatcher", requests), address, 1 << 20, None, False)
+        await server.start()
+        try:
+            await asyncio.wait_for(scene(server, requests, address), 20)
+        finally:
+            await server.stop()
+
+    loop = uvloop.new_event_loop()
+    loop.run_until_complete(run())
+    loop.close()
+
+
+async def connect(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, _, port = address.rpartition(":")
+    return await asyncio.open_connection(host, int(port))
+
+
+def test_the_stop_closes_what_is_idle_answers_what_is_under_way_and_cuts_off_the_rest() -> None:
+    async def scene(server: RestServer, requests: Requests, address: str) -> None:
+        idle, quick, slow = [await connect(address) for _ in range(3)]
+        futures = []
+        for _, writer in (quick, slow):
+            writer.write(REQUEST)
+            futures.append(await requests.waiting.get())
+        stopping = asyncio.create_task(server.stop())
+        assert await idle[0].read() == b""
+        with pytest.raises(ConnectionError):
+            await connect(address)
+        futures[0].set_result(OUTCOME)
+        reply = await quick[0].read()
+        assert reply.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nConnection: close\r\n" in reply
+        assert not stopping.done()
+        await stopping
+        assert futures[1].cancelled()
+        assert await slow[0].read() == b""
+
+    play(scene)
+
+
+def test_a_stop_without_requests_takes_no_time() -> None:
+    async def scene(server: RestServer, requests: Requests, address: str) -> None:
+        reader, _ = await connect(address)
+        await asyncio.wait_for(server.stop(), 0.9)  # less than requests under way would get
+        assert await reader.read() == b""
+        await server.stop()
+
+    play(scene)
+
+
+def test_an_address_that_is_taken_is_refused() -> None:
+    async def scene(server: RestServer, requests: Requests, address: str) -> None:
+        other = RestServer(cast("Dispatcher", requests), address, 1 << 20, None, False)
+        with pytest.raises(StartUpError, match=f"bind to the socket address {address} failed"):
+            await other.start()
+        await other.stop()
+
+    play(scene)
+
+
+def test_a_lost_client_abandons_its_request() -> None:
+    async def scene(server: RestServer, requests: Requests, address: str) -> None:
+        _, writer = await connect(address)
+        writer.write(REQUEST)
+        future = await requests.waiting.get()
+        writer.transport.abort()
+        await asyncio.wait([future])
+        assert future.cancelled()
+
+    play(scene)
