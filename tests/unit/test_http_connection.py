@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import json
 import random
-import socket
 import zlib
 from collections.abc import Iterator
 from typing import Any
