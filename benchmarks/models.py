@@ -1,7 +1,8 @@
 """Networks with a server, beside the backend alone at its best batch size, and two copies beside one.
 
 LeNet-5 and ResNet-50 of the examples, with random weights. The backend alone runs in a process of its own, without a
-server. Both are run with MindSpore's threads on any core, and on one core; the second copy then has a core of its own.
+server. Both are run with MindSpore's threads on any core, and on one core. Two copies have a core each, which is what
+the server does by itself, or are let run on any core.
 A request holds a batch, and four clients per copy send them: one batch runs, one waits behind it, and two are between
 client and worker. Clients send different instances, and every score is compared with MindSpore's.
 
@@ -44,6 +45,7 @@ import os
 from mindspore_serving import server
 
 os.environ["BENCHMARK_CORES"] = "{cores}"
+os.environ["SERVING_SHARE_CORES"] = "{share}"
 server.start_servables(server.ServableStartConfig(".", "models", device_ids={devices}))
 server.start_grpc_server("127.0.0.1:{grpc}")
 print("started", flush=True)
@@ -188,14 +190,15 @@ def _measure(folder: Path, network: Network, turns: int, seconds: float) -> list
         rows, wrong = _best_batch(alone, network, seconds)
         wrong += not alone_on_core.load(rows)
 
-        def serving(copies: int, own_cores: Sequence[int]) -> Served:
-            place = folder / f"{network.name}_{copies}_{len(own_cores)}"
-            address, pid = stack.enter_context(_serving(place, folder, network, rows, copies, own_cores))
+        def serving(copies: int, own_cores: Sequence[int] = (), share: bool = True) -> Served:
+            place = folder / f"{network.name}_{copies}_{len(own_cores)}_{share}"
+            started = _serving(place, folder, network, rows, copies, own_cores, share)
+            address, pid = stack.enter_context(started)
             return Served(pid, address, copies, network, samples, rows)
 
-        served = {(1, False): serving(1, ()), (1, True): serving(1, cores[:1])}
+        served = {(1, False): serving(1), (1, True): serving(1, cores[:1])}
         if len(cores) > 1:
-            served |= {(2, False): serving(2, ()), (2, True): serving(2, cores)}
+            served |= {(2, False): serving(2, share=False), (2, True): serving(2)}
         rounds = []
         for _ in range(turns):
             found = {(0, False): alone.run(rows, seconds), (0, True): alone_on_core.run(rows, seconds)}
@@ -205,7 +208,7 @@ def _measure(folder: Path, network: Network, turns: int, seconds: float) -> list
         (f"{shown}: one copy, beside the backend alone", (1, False), (0, False)),
         (f"{shown}: one copy on one core, beside the backend alone on it", (1, True), (0, True)),
         (f"{shown}: two copies on a core each, beside one copy on one core", (2, True), (1, True)),
-        (f"{shown}: two copies, beside one copy", (2, False), (1, False)),
+        (f"{shown}: two copies on a core each, beside one copy on any core", (2, True), (1, False)),
         (f"{shown}: two copies on a core each, beside two on any core", (2, True), (2, False)),
     ]
     figures = [_row(title, rounds, ours, base) for title, ours, base in comparisons if ours in rounds[0]]
@@ -238,14 +241,21 @@ def _alone(folder: Path, network: Network, cores: Sequence[int]) -> Iterator[Bac
 
 @contextlib.contextmanager
 def _serving(
-    place: Path, models: Path, network: Network, rows: int, copies: int, cores: Sequence[int]
+    place: Path,
+    models: Path,
+    network: Network,
+    rows: int,
+    copies: int,
+    cores: Sequence[int],
+    share: bool,
 ) -> Iterator[tuple[str, int]]:
     """Address and process id of a server."""
     shutil.copytree(_HERE / "servables" / "models", place / "models")
     (place / "models" / "1").mkdir()
     (place / "models" / "1" / "model.mindir").hardlink_to(models / f"{network.name}_{rows}.mindir")
     port = free_port()
-    script = _START.format(cores=" ".join(map(str, cores)), devices=tuple(range(copies)), grpc=port)
+    devices = tuple(range(copies))
+    script = _START.format(cores=" ".join(map(str, cores)), share=int(share), devices=devices, grpc=port)
     with running_start_script(place, script) as process:
         yield f"127.0.0.1:{port}", process.pid
 

@@ -26,7 +26,7 @@ from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.member import Member, Membership, reserve
 from mindspore_serving.server.cluster.token import cluster_token, new_nonce
 from mindspore_serving.server.descriptor_limit import descriptor_limit
-from mindspore_serving.server.device import supported_device_types
+from mindspore_serving.server.device import shares_of_cores, supported_device_types
 from mindspore_serving.server.frontend.grpc_service import GrpcServer, check_grpc_address
 from mindspore_serving.server.frontend.rest_gateway import RestServer, check_rest_address
 from mindspore_serving.server.frontend.tls import SSLConfig, grpc_credentials, ssl_context
@@ -448,6 +448,9 @@ def plans_of(config: ServableStartConfig, enable_lite: bool = False) -> list[Wor
     )
     # Without devices every worker loads models of its own, on CPU.
     other = replace(device, has_device=False, remote_models=bool(config.device_ids), serves_calls=False)
-    return [replace(device, device_id=number) for number in config.device_ids] + [
-        replace(other, device_id=index) for index in range(extra)
-    ]
+    copies = len(config.device_ids)
+    shares = shares_of_cores(copies) if device_type == "cpu" else [()] * copies
+    return [
+        replace(device, device_id=number, cores=cores)
+        for number, cores in zip(config.device_ids, shares, strict=True)
+    ] + [replace(other, device_id=index) for index in range(extra)]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 from mindspore_serving.errors import InvalidParameter
@@ -20,6 +21,7 @@ DEVICE_TYPES = ("ascend", "gpu", "cpu")
 
 _DISPLAY_NAMES = {"ascend": "Ascend", "gpu": "Gpu", "cpu": "Cpu"}
 _DEVICE_FILES = {"ascend": "davinci[0-9]*", "gpu": "nvidia[0-9]*"}
+SHARE_CORES_VARIABLE = "SERVING_SHARE_CORES"
 _STUB_SWITCHES = {"gpu": "SERVING_ENABLE_GPU_DEVICE", "cpu": "SERVING_ENABLE_CPU_DEVICE"}
 
 
@@ -107,3 +109,31 @@ def _is_usable(device_type: str, mindspore_folder: Path, device_folder: Path) ->
 
 def _has_device_files(device_type: str, device_folder: Path) -> bool:
     return any(device_folder.glob(_DEVICE_FILES[device_type]))
+
+
+def shares_of_cores(
+    copies: int, cores: Collection[int] | None = None, environment: Mapping[str, str] = os.environ
+) -> list[tuple[int, ...]]:
+    """The CPU cores that each copy of a servable keeps to, so that their threads are not in each other's way.
+
+    Args:
+        copies: How many there are.
+        cores: Cores that may be used; None for those of this process.
+        environment: Where SERVING_SHARE_CORES may be set to 0, which gives every copy all cores.
+
+    Returns:
+        Cores by copy, neighbours together; empty tuples, which stand for any core, where there is nothing to share.
+
+    Raises:
+        InvalidParameter: SERVING_SHARE_CORES is neither 0 nor 1.
+    """
+    wanted = environment.get(SHARE_CORES_VARIABLE) or "1"
+    if wanted not in ("0", "1"):
+        raise InvalidParameter(
+            f"Environment variable {SHARE_CORES_VARIABLE} should be 0 or 1, but got {wanted!r}"
+        )
+    usable = sorted(os.sched_getaffinity(0) if cores is None else cores)
+    if wanted == "0" or not 1 < copies <= len(usable):
+        return [()] * copies
+    ends = [len(usable) * at // copies for at in range(copies + 1)]
+    return [tuple(usable[begin:end]) for begin, end in pairwise(ends)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,10 @@ def device(x):
     return os.environ["SERVING_DEVICE_ID"]
 
 
+def cores(x):
+    return np.array(sorted(os.sched_getaffinity(0)), np.int64)
+
+
 def wait(x):
     pass_gate()
     return os.getpid()
@@ -65,6 +70,11 @@ def only_model(x1, x2):
 @register.register_method(output_names=["device"])
 def device_of(x):
     return register.add_stage(device, x, outputs_count=1)
+
+
+@register.register_method(output_names=["cores"])
+def cores_of(x):
+    return register.add_stage(cores, x, outputs_count=1)
 
 
 @register.register_method(output_names=["pid"])
@@ -130,6 +140,25 @@ def test_two_copies_share_the_work(tmp_path: Path, gate: Gate) -> None:
     logs = list((tmp_path / "serving_logs").glob("*.log"))
     assert len(logs) == 2
     assert all("WorkerRequestHandle Time Cost" in log.read_text() for log in logs)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core only")
+@pytest.mark.parametrize("share", [True, False])
+def test_copies_on_cpu_share_the_cores(tmp_path: Path, share: bool) -> None:
+    add_copies(tmp_path, "copies", versions=(1, 2))
+    usable = sorted(os.sched_getaffinity(0))
+    configs = [
+        f'".", "copies", device_ids={devices}, device_type="CPU", version_number={version}'
+        for version, devices in ((1, "0"), (2, "(0, 1)"))
+    ]
+    environment = {"SERVING_ENABLE_CPU_DEVICE": "1", "SERVING_SHARE_CORES": str(int(share))}
+    with serving(tmp_path, configs, environment=environment) as running:
+        with Client(running.grpc, "copies", "cores_of", version_number=1) as alone:
+            assert alone.infer({"x": ROW})[0]["cores"].tolist() == usable
+        with Client(running.grpc, "copies", "cores_of", version_number=2) as two:
+            seen = {tuple(two.infer({"x": ROW})[0]["cores"].tolist()) for _ in range(10)}
+        half = len(usable) // 2
+        assert seen == ({tuple(usable[:half]), tuple(usable[half:])} if share else {tuple(usable)})
 
 
 def test_a_held_copy_does_not_hold_up_the_other(tmp_path: Path, gate: Gate) -> None:

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from mindspore_serving.errors import InvalidParameter
-from mindspore_serving.server.device import DEVICE_TYPES, backend_name, display_name, supported_device_types
+from mindspore_serving.server.device import (
+    DEVICE_TYPES,
+    backend_name,
+    display_name,
+    shares_of_cores,
+    supported_device_types,
+)
 
 
 @pytest.mark.parametrize(
@@ -78,3 +84,26 @@ def test_unknown_backend() -> None:
         InvalidParameter, match="SERVING_BACKEND can only be 'mindspore' or 'lite' or 'stub', but got 'Stub'"
     ):
         supported_device_types({"SERVING_BACKEND": "Stub"})
+
+
+@pytest.mark.parametrize(
+    ("copies", "cores", "expected"),
+    [
+        (1, (0, 1), [()]),
+        (2, (0, 1), [(0,), (1,)]),
+        (2, (7, 3, 5), [(3,), (5, 7)]),
+        (3, (0, 1, 2, 3, 4, 5, 6, 7), [(0, 1), (2, 3, 4), (5, 6, 7)]),
+        (3, (0, 1), [(), (), ()]),
+        (0, (0, 1), []),
+    ],
+)
+def test_shares_of_cores(copies: int, cores: tuple[int, ...], expected: list[tuple[int, ...]]) -> None:
+    assert shares_of_cores(copies, cores, {}) == expected
+    assert shares_of_cores(copies, cores, {"SERVING_SHARE_CORES": "1"}) == expected
+    assert shares_of_cores(copies, cores, {"SERVING_SHARE_CORES": "0"}) == [()] * copies
+
+
+def test_a_wrong_setting_of_shares_of_cores() -> None:
+    with pytest.raises(InvalidParameter) as refused:
+        shares_of_cores(2, (0, 1), {"SERVING_SHARE_CORES": "no"})
+    assert str(refused.value) == "Environment variable SERVING_SHARE_CORES should be 0 or 1, but got 'no'"

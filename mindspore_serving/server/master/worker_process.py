@@ -64,6 +64,7 @@ class WorkerPlan:
         agents: Who holds its model; None for a worker that loads models itself.
         batch_slots: Most batches under way of methods that do not wait for others.
         batch_delay_s: How long a batch that is not full may wait for more.
+        cores: CPU cores that its threads keep to; empty for any.
     """
 
     servable_directory: str
@@ -80,6 +81,7 @@ class WorkerPlan:
     agents: AgentsPlan | None = None
     batch_slots: int = DEFAULT_SLOTS
     batch_delay_s: float = 0.0
+    cores: tuple[int, ...] = ()
 
     @property
     def start_timeout_s(self) -> float | None:
@@ -178,9 +180,18 @@ class WorkerProcess:
             self._close_memory()
             raise StartUpError(f"Start worker failed: {cause}") from cause
         descriptor_limit.restore_in(self.pid)
+        self._keep_to_cores()
 
     def __repr__(self) -> str:
         return f"<WorkerProcess {self.number} {self.plan.label} pid {self.pid}>"
+
+    def _keep_to_cores(self) -> None:
+        """Bind the process to its cores before it has started a thread."""
+        if self.plan.cores:
+            try:
+                os.sched_setaffinity(self.pid, self.plan.cores)
+            except OSError as error:
+                log.warning("%s cannot be kept to the cores %s: %s", self.plan.label, self.plan.cores, error)
 
     @property
     def pid(self) -> int:
