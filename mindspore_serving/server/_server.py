@@ -30,6 +30,7 @@ from mindspore_serving.server.device import shares_of_cores, supported_device_ty
 from mindspore_serving.server.frontend.grpc_service import GrpcServer, check_grpc_address
 from mindspore_serving.server.frontend.rest_gateway import RestServer, check_rest_address
 from mindspore_serving.server.frontend.tls import SSLConfig, grpc_credentials, ssl_context
+from mindspore_serving.server.heap import keep_freed_memory
 from mindspore_serving.server.master.context import worker_timeout_s
 from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.supervisor import Supervisor
@@ -237,6 +238,7 @@ class Server:
         """Loop and dispatcher, made at first use."""
         if self._thread is None:
             descriptor_limit.raise_to_hard()
+            keep_freed_memory()
             self._thread = LoopThread()
             atexit.register(self._at_exit)
         if self._dispatcher is None:

@@ -22,6 +22,7 @@ LAYERS: list[dict[str, list[str]]] = [
             "common",
             "server.process_tree",
             "server.descriptor_limit",
+            "server.heap",
             "server.key_pipe",
             "server._loop_thread",
             "server._stop_request",

@@ -6,8 +6,7 @@ has other work, which is likely to bring more requests, the batch may stay open:
 nothing to do for a moment, or the batch has been open for `_LONGEST_S`.
 
 That pays only where requests do come together. It is tried with one batch in `_TRY_EVERY`, and done with each for as
-long as those that were held back brought at least `_WORTH_IT` requests on average. So one client that waits for each
-reply, or two of them, are not made to wait for others.
+long as those that were held back brought at least `_WORTH_IT` requests on average.
 """
 
 from __future__ import annotations
@@ -18,7 +17,8 @@ _IDLE_TURN_S = 15e-6
 """A turn of the loop that took longer had something to do."""
 _LONGEST_S = 2e-3
 _TRY_EVERY = 16
-_WORTH_IT = 2.5
+_WORTH_IT = 2.1
+"""More than two, so that two clients in turn do not have to wait for each other."""
 _WEIGHT = 0.25
 
 

@@ -33,6 +33,7 @@ from mindspore_serving.server.channel.messages import (
     Stop,
     WantModels,
 )
+from mindspore_serving.server.heap import keep_freed_memory
 from mindspore_serving.server.key_pipe import read_key
 from mindspore_serving.server.process_tree import kill_children
 from mindspore_serving.server.register.definition import StageKind
@@ -323,6 +324,7 @@ def run_worker(script: str, make: Callable[[], Worker]) -> int:
         The exit code.
     """
     setproctitle.setproctitle(" ".join([script, *sys.argv[1:]]))
+    keep_freed_memory()
     try:
         return make().run()
     finally:
