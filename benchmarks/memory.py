@@ -33,7 +33,7 @@ _SAMPLES = 20
 _CLIENTS = 32
 _LARGEST_AT_FIRST = 3 * _CLIENTS
 _SMALL_BYTES = 16 << 10
-_REST_S = 10.0
+_REST_S = 30.0
 _SEED = 1
 _HERE = Path(__file__).resolve().parent
 
