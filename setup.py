@@ -54,6 +54,7 @@ setup(
         "httptools>=0.6.4,<1",
         "numpy>=1.26",
         "orjson>=3.10",
+        "pybase64>=1.4",
         # Generated messages load with the protobuf they were generated for, and up to the end of the next major.
         "protobuf>=6.31.1,<8",
         "psutil>=5.9",

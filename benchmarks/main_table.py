@@ -170,7 +170,7 @@ def measure_hops(run: Run) -> list[dict[str, Any]]:
         base, server = _turns(generator, bare, seconds), _turns(generator, through, seconds)
         for clients in _CLIENTS_OF_HOPS:
             row = _measure_row(run, _hop_name(workload.name), sample, through, base, server, clients)
-            rows.append(row | {"interface": workload.interface, "floor_name": bare.server.name})
+            rows.append(row | {"floor_name": bare.server.name})
     return rows
 
 

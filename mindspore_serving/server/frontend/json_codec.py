@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
 import orjson
+import pybase64
 
 from mindspore_serving.errors import FailedRows, Failure, InvalidInput
 from mindspore_serving.server.frontend.json_values import JsonColumn, read_column, read_value
@@ -26,6 +26,9 @@ _SMALL_ARRAY = 64
 """Elements of one instance's output up to which Python lists serialise faster than arrays."""
 _DIGITS_AS_ZEROS = bytes(0x30 if byte in b"0123456789" else 0x20 for byte in range(256))
 _MANY_DIGITS = b"0" * 19
+_LARGE_BODY = 1 << 14
+"""Bytes of a body in which a first look for digits with NumPy is quicker."""
+_EIGHT_TRUE = np.uint64(0x0101010101010101)
 _DUMP_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY
 
 
@@ -39,11 +42,21 @@ def parse_body(body: bytes) -> Any:
         raise InvalidInput("http message invalid")
     try:
         document = orjson.loads(body)
-        if _MANY_DIGITS in body.translate(_DIGITS_AS_ZEROS):
+        if _has_many_digits(body):
             json.loads(body, parse_int=_check_digits)
         return document
     except orjson.JSONDecodeError as cause:
         raise InvalidInput(f"Illegal JSON format.{cause}") from cause
+
+
+def _has_many_digits(body: bytes) -> bool:
+    """Whether 19 digits follow each other, as in each integer of more than 64 bits."""
+    if len(body) > _LARGE_BODY:
+        # 19 digits fill one of the blocks of eight bytes: text in base64 hardly ever does.
+        digits = np.frombuffer(body, np.uint8, len(body) & ~7) - np.uint8(ord("0")) < 10
+        if not (digits.view(np.uint64) == _EIGHT_TRUE).any():
+            return False
+    return _MANY_DIGITS in body.translate(_DIGITS_AS_ZEROS)
 
 
 def _check_digits(digits: str) -> int:
@@ -205,4 +218,4 @@ def _json_values(spec: TensorSpec, column: ColumnData) -> Sequence[Any]:
 
 
 def _json_text(dtype: DataType, value: bytes) -> str | dict[str, str]:
-    return value.decode() if dtype is DataType.STRING else {"b64": base64.b64encode(value).decode()}
+    return value.decode() if dtype is DataType.STRING else {"b64": pybase64.b64encode_as_string(value)}

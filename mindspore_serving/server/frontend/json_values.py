@@ -13,7 +13,6 @@ Values of many instances are read together where they agree in type and shape, w
 
 from __future__ import annotations
 
-import base64
 import binascii
 from array import array
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
+import pybase64
 
 from mindspore_serving.errors import InvalidInput
 from mindspore_serving.tensor import ITEM_SIZE, NUMPY_OF, Array, ColumnData, DataType
@@ -239,7 +239,7 @@ def _decode_b64(text: Any) -> bytes:
     if len(text) % 4:
         raise InvalidInput(f"'{text}' is illegal b64 encode string")
     try:
-        return base64.b64decode(text.encode(), validate=True)
+        return pybase64.b64decode(text, validate=True)
     except binascii.Error as cause:
         raise InvalidInput("decode base64 failed, size is not matched.") from cause
 
