@@ -74,7 +74,7 @@ def _flat(row: Mapping[str, Any], before: str = "") -> dict[str, str]:
         if isinstance(value, Mapping) and value.keys() != _SPREAD:
             cells |= _flat(value, f"{before}{name} ")
         else:
-            cells[before + name] = _cell(value)
+            cells[f"{before}{name}"] = _cell(value)
     return cells
 
 

@@ -443,6 +443,14 @@ def test_refused_somehow(server: RunningServer, value: str) -> None:
     assert reply.error
 
 
+@pytest.mark.parametrize("digits", [19, 20, 25])
+def test_long_integers_in_large_bodies(server: RunningServer, digits: int) -> None:
+    for shift in range(8):
+        body = '{"instances":[{"x":"' + "a" * (1 << 15) + " " * shift + '"},{"x":' + "9" * digits + "}]}"
+        reply = post(server.rest, ECHO, body)
+        assert (reply.status, reply.error) == (400, f"Parser request failed, {RANGE}")
+
+
 @pytest.mark.parametrize(
     "value",
     [
