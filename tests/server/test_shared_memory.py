@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,11 @@ def many(x):
 
 def taken(pid: int) -> int:
     """Bytes that the pages of a worker's shared memory take."""
-    descriptors = Path(f"/proc/{pid}/fd").iterdir()
-    memory = next(each for each in descriptors if "memfd:mindspore_serving" in str(each.readlink()))
-    return 512 * memory.stat().st_blocks
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            if "memfd:mindspore_serving" in str(descriptor.readlink()):
+                return 512 * descriptor.stat().st_blocks
+    raise AssertionError(f"process {pid} has no shared memory")
 
 
 def wait_until_given_back(pid: int) -> None:
