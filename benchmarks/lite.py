@@ -9,15 +9,14 @@ MindSpore gave when it was exported.
 from __future__ import annotations
 
 import contextlib
-import json
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from benchmarks.asked_process import AskedProcess
 from mindspore_serving.lite.convert import convert
 
 _HERE = Path(__file__).resolve().parent
@@ -31,35 +30,15 @@ _ROWS = {
 _PAIR = "resnet_1"
 
 
-class BackendProcess:
-    """One process that runs models.
+def backend_process(backend: str, threads: int, folder: Path) -> AskedProcess:
+    """One process that runs models, with the requests of `backend_process`.
 
     Args:
         backend: `mindspore` or `lite`.
         threads: Threads of a model.
         folder: Where the models are.
     """
-
-    def __init__(self, backend: str, threads: int, folder: Path) -> None:
-        command = [sys.executable, "-m", "benchmarks.backend_process", backend, str(threads), str(folder)]
-        self._process = subprocess.Popen(
-            command, cwd=_HERE.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def ask(self, **request: object) -> dict[str, Any]:
-        """Send a request of `backend_process`; returns the answer."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        print(json.dumps(request), file=self._process.stdin, flush=True)
-        for line in self._process.stdout:
-            with contextlib.suppress(ValueError):
-                return dict(json.loads(line))
-        raise RuntimeError(f"a process of the benchmark ended with exit status {self._process.wait()}")
-
-    def stop(self) -> None:
-        """Let it end."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+    return AskedProcess("benchmarks.backend_process", backend, str(threads), str(folder))
 
 
 def measure_lite(turns: int, seconds: float) -> list[dict[str, object]]:
@@ -104,8 +83,8 @@ def _make_models(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _processes(threads: int, folder: Path) -> Iterator[tuple[BackendProcess, BackendProcess]]:
-    processes = [BackendProcess(backend, threads, folder) for backend in ("mindspore", "lite")]
+def _processes(threads: int, folder: Path) -> Iterator[tuple[AskedProcess, AskedProcess]]:
+    processes = [backend_process(backend, threads, folder) for backend in ("mindspore", "lite")]
     try:
         yield processes[0], processes[1]
     finally:
@@ -114,7 +93,7 @@ def _processes(threads: int, folder: Path) -> Iterator[tuple[BackendProcess, Bac
 
 
 def _measure(
-    title: str, model: str, mindspore: BackendProcess, lite: BackendProcess, turns: int, seconds: float
+    title: str, model: str, mindspore: AskedProcess, lite: AskedProcess, turns: int, seconds: float
 ) -> dict[str, object]:
     wrong = sum(not process.ask(load=model)["right"] for process in (mindspore, lite))
     for process in (mindspore, lite):
@@ -145,7 +124,7 @@ def _measure(
 
 
 def _measure_pair(
-    mindspore: BackendProcess, lite: BackendProcess, turns: int, seconds: float
+    mindspore: AskedProcess, lite: AskedProcess, turns: int, seconds: float
 ) -> dict[str, object]:
     """Two models of a process at a time, beside one after the other."""
     figures: dict[str, object] = {"row": "two ResNet-50, 1 image, 1 thread each", "wrong": 0}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.lite import BackendProcess
+from benchmarks.asked_process import AskedProcess
 from benchmarks.processes import memory_of
 from benchmarks.rows import line_of, row_of, spread_of
 from benchmarks.run import Run, Settings, warm_up
@@ -107,7 +107,7 @@ def _turns(generator: Generator, target: Target, seconds: float) -> Callable[[in
     return lambda clients: generator.turn(target, clients, seconds)
 
 
-def backend_turns(process: BackendProcess, model: str, seconds: float) -> Callable[[int], Turn]:
+def backend_turns(process: AskedProcess, model: str, seconds: float) -> Callable[[int], Turn]:
     """Turns in which the backend is called directly, one full batch after the other; an instance counts as a request.
 
     Raises:

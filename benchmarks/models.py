@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import json
 import os
 import shutil
 import statistics
@@ -27,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.asked_process import AskedProcess
 from benchmarks.calls import RIGHT, WRONG, GrpcCalls, columns_of
 from benchmarks.load import children_of, run_clients, tree_cpu_seconds
 from benchmarks.messages import request_bytes
@@ -82,33 +82,20 @@ class BackendAlone:
 
     def __init__(self, folder: Path, network: Network, cores: Sequence[int]) -> None:
         shown = ",".join(map(str, cores)) or "-"
-        command = [sys.executable, "-m", "benchmarks.models_process", str(folder), network.name, shown]
-        self._process = subprocess.Popen(
-            command, cwd=_HERE.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self._process = AskedProcess("benchmarks.models_process", str(folder), network.name, shown)
 
     def load(self, rows: int) -> bool:
         """Load the network for a batch size; returns whether it gives what it should."""
-        return bool(self._ask(load=rows)["right"])
+        return bool(self._process.ask(load=rows)["right"])
 
     def run(self, rows: int, seconds: float) -> Turn:
         """Run it over and over."""
-        answer = self._ask(run=rows, seconds=seconds)
+        answer = self._process.ask(run=rows, seconds=seconds)
         return Turn(answer["rate"], answer["cpu_ms"])
 
     def stop(self) -> None:
         """Let the process end."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-
-    def _ask(self, **request: object) -> dict[str, Any]:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        print(json.dumps(request), file=self._process.stdin, flush=True)
-        for line in self._process.stdout:
-            with contextlib.suppress(ValueError):
-                return dict(json.loads(line))
-        raise RuntimeError(f"a process of the benchmark ended with exit status {self._process.wait()}")
+        self._process.stop()
 
 
 @dataclass(frozen=True)

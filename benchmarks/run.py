@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.lite import BackendProcess
+from benchmarks.asked_process import AskedProcess
+from benchmarks.lite import backend_process
 from benchmarks.load import grpc_load, rest_load
 from benchmarks.targets import Server, Target, echo, echo_target_of, export_models, serving, target_of
 from benchmarks.turns import Generator, choose_generator
@@ -79,7 +80,7 @@ class Run:
     best_rates: dict[str, float] = field(default_factory=dict)
     _servers: dict[tuple[str, int], Server] = field(default_factory=dict)
     _floors: dict[tuple[str, bool], Server] = field(default_factory=dict)
-    _backends: dict[str, BackendProcess] = field(default_factory=dict)
+    _backends: dict[str, AskedProcess] = field(default_factory=dict)
     _files: int = 0
 
     @property
@@ -104,10 +105,10 @@ class Run:
             self._floors[protocol, hop] = self.stack.enter_context(echo(protocol, loop, hop=hop))
         return self._floors[protocol, hop]
 
-    def backend(self, servable: str) -> BackendProcess:
+    def backend(self, servable: str) -> AskedProcess:
         """A process that calls the backend with the models of a servable."""
         if servable not in self._backends:
-            process = BackendProcess("mindspore", _THREADS_AS_IN_A_WORKER, self.models / servable / "1")
+            process = backend_process("mindspore", _THREADS_AS_IN_A_WORKER, self.models / servable / "1")
             self.stack.callback(process.stop)
             self._backends[servable] = process
         return self._backends[servable]
