@@ -52,6 +52,13 @@ def test_each_is_held_while_that_brings_requests_together() -> None:
     assert all(loop.batches(50, requests=8))
 
 
+def test_what_could_not_be_sent_says_nothing() -> None:
+    loop = Loop()
+    loop.batches(64, requests=8)
+    loop.batches(100, requests=0)
+    assert all(loop.batches(5, requests=8))
+
+
 def test_when_requests_come_alone_again_it_ends() -> None:
     loop = Loop()
     loop.batches(64, requests=8)

@@ -512,8 +512,7 @@ def test_who_ends_its_side_is_gone(peer: Peer, sent: bytes) -> None:
     peer.send(later() + FIRST if sent == b"later" else sent)
     written = peer.transport.written
     assert not peer.connection.eof_received()  # the transport closes
-    if peer.futures:
-        peer.complete(0, "0")
+    peer.run_callbacks()
     peer.wait(1)
     peer.lose()
     assert peer.transport.written == written
@@ -523,8 +522,24 @@ def test_who_ends_its_side_is_gone(peer: Peer, sent: bytes) -> None:
 def test_who_ends_its_side_abandons_the_request(peer: Peer) -> None:
     peer.send(later())
     peer.connection.eof_received()
-    peer.lose()
     assert peer.futures[0].cancelled()
+
+
+def test_who_ends_its_side_and_takes_nothing_is_cut_off(peer: Peer) -> None:
+    peer.send(FIRST + later())
+    peer.transport.buffered = 1000
+    peer.connection.eof_received()
+    peer.wait(1)
+    assert not peer.transport.closed
+    peer.wait(LIMITS.idle_s + 1)
+    assert peer.transport.closed == "aborted"
+
+
+def test_many_offers_at_once_are_all_declined(peer: Peer) -> None:
+    offer = b"GET / HTTP/1.1\r\nUpgrade: a\r\nConnection: upgrade\r\n\r\n"
+    peer.send(offer * 1200)
+    assert len(peer.asked) == 1200
+    assert not peer.transport.closed
 
 
 # --- The end ---

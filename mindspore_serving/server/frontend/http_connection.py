@@ -137,10 +137,7 @@ class HttpConnection(asyncio.Protocol):
         self._phase = _Phase.CLOSED
         self._reader.drop()
         self._held = b""
-        future, self._future = self._future, None
-        if future is not None:
-            future.remove_done_callback(self._answered)
-            future.cancel()
+        self._abandon()
         self._closed(self)
 
     def data_received(self, data: bytes) -> None:
@@ -153,8 +150,9 @@ class HttpConnection(asyncio.Protocol):
             self._hold(data)
 
     def eof_received(self) -> None:
-        """Close once what was answered is written, which abandons the request under way."""
+        """Abandon the request under way, and close once what was answered is written."""
         self._phase = _Phase.CLOSING
+        self._abandon()
 
     def pause_writing(self) -> None:
         """The client does not take its reply as fast as it is written: answer nothing more."""
@@ -227,6 +225,12 @@ class HttpConnection(asyncio.Protocol):
         self._turn = turn
         self._future = future
         future.add_done_callback(self._answered)
+
+    def _abandon(self) -> None:
+        future, self._future = self._future, None
+        if future is not None:
+            future.remove_done_callback(self._answered)
+            future.cancel()
 
     def _answered(self, future: asyncio.Future[Any]) -> None:
         turn = self._turn

@@ -162,22 +162,26 @@ class HttpReader:
         del self._parser
 
     def _parse(self, data: bytes | memoryview) -> None:
-        try:
-            self._parser.feed_data(data)
-        except HttpParserUpgrade as offer:
-            self._decline_upgrade(data[offer.args[0] :])
-        except HttpParserError as error:
-            if self.ended:  # left on purpose, or by bytes behind the last request
-                self.unread = True
-            else:
-                self._end_at(error)
+        while data:
+            try:
+                self._parser.feed_data(data)
+                return
+            except HttpParserUpgrade as offer:
+                data = data[offer.args[0] :]
+                self._decline_upgrade()
+            except HttpParserError as error:
+                if self.ended:  # left on purpose, or by bytes behind the last request
+                    self.unread = True
+                else:
+                    self._end_at(error)
+                return
 
     def _end_at(self, error: HttpParserError) -> None:
         if isinstance(error.__context__, Exception):
             log.error("HTTP request could not be read: %r", error.__context__, exc_info=True)
         self.end(VERSION_UNKNOWN if "HTTP version" in str(error) else BAD_REQUEST, str(error))
 
-    def _decline_upgrade(self, rest: bytes | memoryview) -> None:
+    def _decline_upgrade(self) -> None:
         """Read the request as if its client had not offered another protocol.
 
         The parser takes the offer as accepted, and what follows for no HTTP. Another one begins with the same head.
@@ -187,8 +191,6 @@ class HttpReader:
         lines += [b"%b: %b" % field for field in fields.items()]
         self._parser = HttpRequestParser(self)
         self._parse(b"\r\n".join((*lines, b"", b"")))
-        if rest and not self.ended:
-            self._parse(rest)
 
     # --- What the parser calls ---
 

@@ -162,7 +162,7 @@ class ServableCopy:
         """Hand results to their requests. Those of a copy that was taken out are too late, and nobody's.
 
         Returns:
-            The batch if that were its last ones, so that its slot became free.
+            The batch if these were its last ones, so that its slot became free.
 
         Raises:
             ChannelError: The worker answers what it was not asked, or not all that it was asked.

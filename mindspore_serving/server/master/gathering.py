@@ -52,8 +52,8 @@ class Gathering:
         return now - self._busy < _LULL_S and now - self._opened < _LONGEST_S
 
     def close(self, requests: int) -> None:
-        """Learn how many requests came together in what is sent now."""
-        if self._held:
-            self._held = False
+        """Learn how many requests came together in what is sent now; none if there was no free slot."""
+        held, self._held = self._held, False
+        if held and requests:
             self._untried = 0
             self._mean += (requests - self._mean) * _WEIGHT
