@@ -25,6 +25,7 @@ import pytest
 
 from mindspore_serving.client import Client
 from mindspore_serving.client.python.async_client import AsyncClient
+from mindspore_serving.proto import ms_service_pb2
 from tests.server.gate import Gate
 from tests.server.http_requests import post, raw_connection, read_raw_reply
 from tests.serving import RunningServer, add_servable, free_port, running_script, serving
@@ -144,6 +145,18 @@ def wait_for_arrival(server: RunningServer) -> None:
         assert "method is not available" in client.infer(number(1), timeout=20)["error"]
 
 
+async def arrival(client: AsyncClient) -> None:
+    """Return once the main process has seen all that tasks made before have sent with the client."""
+    request = ms_service_pb2.PredictRequest(instances=[ms_service_pb2.Instance()])
+    request.servable_spec.name, request.servable_spec.method_name = "one", "no_such_method"
+
+    async def ask() -> Any:
+        return await client.stub.Predict(request, timeout=20)
+
+    reply = await asyncio.create_task(ask())  # a task as they are, and so behind them on the connection
+    assert "method is not available" in str(reply.error_msg)
+
+
 def told_batches(server: RunningServer) -> list[list[int]]:
     return [json.loads(line) for line in (server.folder / "batches").read_text().splitlines()]
 
@@ -155,26 +168,26 @@ def told_batches(server: RunningServer) -> list[list[int]]:
 def test_one_of_four_requests_of_a_batch_is_cancelled(gated: tuple[RunningServer, Door], when: str) -> None:
     server, gate = gated
 
-    async def cancel(task: asyncio.Task[Any]) -> None:
+    async def cancel(client: AsyncClient, task: asyncio.Task[Any]) -> None:
         task.cancel()
         await asyncio.wait([task])
-        await asyncio.to_thread(wait_for_arrival, server)
+        await arrival(client)
 
     async def run() -> None:
         async with AsyncClient(server.grpc, "one", "batches") as client:
             first = asyncio.create_task(client.infer(number(0)))
             held = await asyncio.to_thread(gate.hold)
             second = asyncio.create_task(client.infer(number(1)))  # takes the worker's other slot
-            await asyncio.to_thread(wait_for_arrival, server)
+            await arrival(client)
             four = [asyncio.create_task(client.infer(number(i))) for i in range(2, 6)]
-            await asyncio.to_thread(wait_for_arrival, server)
+            await arrival(client)
             if when == "in the queue":
-                await cancel(four[1])
+                await cancel(client, four[1])
             while 4 not in told_batches(server)[-1]:
                 held.release()
                 held = await asyncio.to_thread(gate.hold)
             if when == "in a batch":
-                await cancel(four[1])
+                await cancel(client, four[1])
             gate.open()
             held.release()
             others = await asyncio.wait_for(asyncio.gather(first, second, four[0], four[2], four[3]), 20)
@@ -200,14 +213,14 @@ def test_cancelled_requests_do_not_count_as_unanswered(gated: tuple[RunningServe
                 tasks = [asyncio.create_task(client.infer(number(i))) for i in range(LIMIT)]
                 if round_ == 0:
                     held = await asyncio.to_thread(gate.hold)
-                await asyncio.to_thread(wait_for_arrival, server)
+                await arrival(client)
                 assert not any(task.done() for task in tasks)
                 for task in tasks:
                     task.cancel()
                 await asyncio.wait(tasks)
-                await asyncio.to_thread(wait_for_arrival, server)
+                await arrival(client)
             calls = asyncio.gather(*(other.infer(number(i)) for i in range(LIMIT)))
-            await asyncio.to_thread(wait_for_arrival, server)
+            await arrival(other)
             gate.open()
             held.release()
             replies = await asyncio.wait_for(calls, 20)
