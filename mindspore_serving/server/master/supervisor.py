@@ -7,7 +7,7 @@ Everything here runs on the event loop. A worker's life:
     READY -> EXITED         it said that it ends (a signal, or Stop)
     READY -> DEAD           it ended without a word
     DEAD -> STARTING        it had answered something without error since its start, or ran an instance that had ended
-                            a worker before: started again after a second
+                            a worker before, or a call in it took too long: started again after a second
     DEAD -> FAILED          it had not: starting it again would not help
 """
 
@@ -18,6 +18,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import partial
 from pathlib import Path
 
 from mindspore_serving import log
@@ -41,6 +42,7 @@ from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.request import Reply
 from mindspore_serving.server.master.servable import RunningServable
+from mindspore_serving.server.master.stage_limit import OverdueCall, StageLimit
 from mindspore_serving.server.master.waiting import wait_for_event
 from mindspore_serving.server.master.worker_link import ChannelServer, WorkerLink
 from mindspore_serving.server.master.worker_process import (
@@ -94,6 +96,7 @@ class SupervisedWorker:
         self.link: WorkerLink | None = None
         self.copy: ServableCopy | None = None
         self.idle_slots: IdleSlots | None = None
+        self.stage_limit: StageLimit | None = None
         self.failure = ""
         self.models: tuple[ModelInfo, ...] = ()
         self.served = False
@@ -119,6 +122,14 @@ class SupervisedWorker:
         """Give shared memory back where no batch has needed it for a while."""
         if self.copy is not None and self.idle_slots is not None:
             self.idle_slots.look(self.copy.last_served, not self.copy.idle, time.monotonic())
+
+    def limit_stages(self, limit: StageLimit | None) -> None:
+        """Look for calls that take too long, or look no more."""
+        if self.stage_limit is not None:
+            self.stage_limit.stop()
+        self.stage_limit = limit
+        if limit is not None:
+            limit.start()
 
     def give_up(self) -> None:
         """Mark a worker that did not become ready as failed."""
@@ -317,6 +328,10 @@ class Supervisor:
         servable = self._servable(plan)
         servable.delay_s = plan.batch_delay_s
         servable.add_copy(worker.copy)
+        if worker.process.calls is not None:
+            limit_s = plan.stage_timeout_ms / 1000
+            on_overdue = partial(self._end_overdue, worker)
+            worker.limit_stages(StageLimit(worker.process.calls, limit_s, on_overdue))
         worker.returns = False
         log.info(
             "Register success: worker address: %s, servable: {name:%s, version:%s, method:%s}",
@@ -326,11 +341,29 @@ class Supervisor:
             [method.name for method in message.methods if not method.name.startswith(CALL_PREFIX)],
         )
 
-    def _take_out(self, worker: SupervisedWorker) -> None:
+    def _end_overdue(self, worker: SupervisedWorker, overdue: OverdueCall) -> None:
+        """End a worker in which a call takes too long; its watcher starts it again."""
+        process, link = worker.process, worker.link
+        if process is None or link is None:
+            return
+        log.error(
+            "A call in %s, process %s, has run for %.2f s; the worker is ended, tracebacks of its threads are in %s; %s",
+            worker.plan.label,
+            process.pid,
+            overdue.seconds,
+            process.log_path,
+            overdue.call.text,
+        )
+        self._take_out(worker, overdue)
+        process.end_with_traceback()
+        link.close()
+
+    def _take_out(self, worker: SupervisedWorker, overdue: OverdueCall | None = None) -> None:
+        worker.limit_stages(None)
         copy, worker.copy = worker.copy, None
         if copy is not None:
-            # A copy that is lost while it runs a suspect is not to blame, whatever it has served.
-            worker.served = copy.answered_without_error or copy.exclusive
+            # A copy that is lost while it runs a suspect, or to a call, is not to blame, whatever it has served.
+            worker.served = copy.answered_without_error or copy.exclusive or overdue is not None
             worker.returns = (
                 worker.served
                 and worker.status is WorkerStatus.READY
@@ -338,7 +371,9 @@ class Supervisor:
                 and not self._stopping
             )
             left = worker.status is WorkerStatus.EXITED
-            self._servable(worker.plan).remove_copy(copy, returns=worker.returns, left=left)
+            self._servable(worker.plan).remove_copy(
+                copy, returns=worker.returns, left=left, overdue=overdue.call if overdue else None
+            )
 
     def _servable(self, plan: WorkerPlan) -> RunningServable:
         return self._dispatcher.servable(plan.servable_name, plan.version)
@@ -457,6 +492,7 @@ class Supervisor:
         return True
 
     async def _end(self, worker: SupervisedWorker) -> None:
+        worker.limit_stages(None)
         process = worker.process
         if process is None:
             return

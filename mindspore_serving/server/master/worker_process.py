@@ -14,12 +14,13 @@ from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server._servable_local import DEFAULT_SLOTS
 from mindspore_serving.server.channel.address import worker_socket
+from mindspore_serving.server.channel.call_page import TRACEBACK_SIGNAL, CallPage
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.descriptor_limit import descriptor_limit
 from mindspore_serving.server.key_pipe import key_for_child
 from mindspore_serving.server.master.context import memory_idle_s
 from mindspore_serving.server.master.copy import WAITING_SLOTS
-from mindspore_serving.server.process_tree import kill_children
+from mindspore_serving.server.process_tree import children_of, kill_all, kill_children
 
 CALL_SLOTS = 4
 """Calls of models under way per worker that has none of its own."""
@@ -64,6 +65,7 @@ class WorkerPlan:
         agents: Who holds its model; None for a worker that loads models itself.
         batch_slots: Most batches under way of methods that do not wait for others.
         batch_delay_s: How long a batch that is not full may wait for more.
+        stage_timeout_ms: Milliseconds that one call of a function or model may take; 0 for any time.
         cores: CPU cores that its threads keep to; empty for any.
     """
 
@@ -81,6 +83,7 @@ class WorkerPlan:
     agents: AgentsPlan | None = None
     batch_slots: int = DEFAULT_SLOTS
     batch_delay_s: float = 0.0
+    stage_timeout_ms: float = 0
     cores: tuple[int, ...] = ()
 
     @property
@@ -146,6 +149,7 @@ class WorkerProcess:
         self.log_path = directory / LOG_DIRECTORY / plan.log_file
         self._directory = directory
         self.memory = _shared_memory(plan.slots)
+        self.calls: CallPage | None = None
         arguments = [
             f"--servable_directory={plan.servable_directory}",
             f"--servable_name={plan.servable_name}",
@@ -175,6 +179,12 @@ class WorkerProcess:
         if self.memory is not None:
             arguments.append(f"--memory_fd={self.memory.fd}")
         try:
+            if plan.stage_timeout_ms:
+                self.calls = CallPage.create()
+                arguments += [
+                    f"--calls_fd={self.calls.fd}",
+                    f"--stage_timeout_ms={plan.stage_timeout_ms}",
+                ]
             self._process = self._start(arguments, directory, append_log)
         except OSError as cause:
             self._close_memory()
@@ -217,6 +227,12 @@ class WorkerProcess:
         kill_children(self.pid)
         self._process.kill()
 
+    def end_with_traceback(self) -> None:
+        """Let a worker whose calls are limited write where its threads are to its log, and end, and what it started."""
+        children = children_of(self.pid)
+        self._process.send_signal(TRACEBACK_SIGNAL)
+        kill_all(children)
+
     def kill_group(self) -> None:
         """End what a worker that is gone has left: processes of the group that it led."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -241,15 +257,16 @@ class WorkerProcess:
         (self._directory / self.address.removeprefix("unix:")).unlink(missing_ok=True)
 
     def _close_memory(self) -> None:
-        if self.memory is not None:
-            self.memory.close()
+        for memory in (self.memory, self.calls):
+            if memory is not None:
+                memory.close()
 
     def _start(self, arguments: list[str], directory: Path, append_log: bool) -> subprocess.Popen[bytes]:
         self.log_path.parent.mkdir(exist_ok=True)
         environment = dict(os.environ, PYTHONUNBUFFERED="1")
         if self.plan.has_device:
             environment["SERVING_DEVICE_ID"] = str(self.plan.device_id)
-        inherited = [self.memory.fd] if self.memory is not None else []
+        inherited = [memory.fd for memory in (self.memory, self.calls) if memory is not None]
         with contextlib.ExitStack() as stack:
             output = stack.enter_context(self.log_path.open("ab" if append_log else "wb"))
             key_arguments, key_pipe = stack.enter_context(
