@@ -37,8 +37,8 @@ class ServableStartConfig:
             lets nobody wait. Timers are exact to 1 ms. Without effect on methods whose stages take single instances.
         slots_per_copy: Batches under way in each worker process, 1 to 16: one that runs, the others there when it ends.
         stage_timeout_ms: Milliseconds that one call of a function or model may take, at most 86400000, a day; 0 sets no
-            limit. A worker in which a call takes longer is killed and started again. Exact to a quarter of it, at best to
-            10 ms.
+            limit. A worker in which a call takes longer is killed and started again. Exact to a quarter of the limit,
+            at best to 10 ms.
 
     Raises:
         RuntimeError: A parameter has the wrong type or value.

@@ -187,18 +187,18 @@ def test_a_batch_of_a_model_is_a_call(engine: WatchedEngine) -> None:
 
 
 def test_a_model_that_a_function_calls_is_part_of_its_call(engine: WatchedEngine) -> None:
-    begins: list[int] = []
+    calls: list[int] = []
 
     def around(x):
-        begins.append(engine.page.running()[0][2])
+        calls.append(engine.page.running()[0][1])
         Model("m.mindir").call(np.float32(x))
-        begins.append(engine.page.running()[0][2])
+        calls.append(engine.page.running()[0][1])
         return x
 
     method_of(around)
     engine.start()
     engine.run(batch(3, 1))
-    assert begins[0] == begins[1]
+    assert calls[0] == calls[1]
     assert engine.seen == [[WrittenCall(FUNCTION_TEXT.format("around"), (HeldRows(3, 0, 1),))]]
 
 

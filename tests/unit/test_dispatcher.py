@@ -538,12 +538,14 @@ def overdue(*rows: HeldRows) -> WrittenCall:
     return WrittenCall("it ran for too long", rows or None)
 
 
-def test_an_instance_whose_call_takes_too_long_fails_at_once_and_the_others_go_on(dispatcher: Dispatcher) -> None:
+def test_an_instance_whose_call_takes_too_long_fails_at_once_and_the_others_go_on(
+    dispatcher: Dispatcher,
+) -> None:
     async def test() -> None:
         first = Worker(dispatcher)
         futures = [submit(dispatcher, 4), submit(dispatcher, 8, 4)]
         await turn()
-        one, two = first.batches
+        one, _ = first.batches
         first.answer(one, groups=(numbered(1),), final=False)
         first.servable.remove_copy(first.copy, returns=True, overdue=overdue(HeldRows(one.batch_id, 2, 1)))
         await turn()
@@ -638,6 +640,7 @@ def test_a_client_that_has_gone_is_not_missed_when_a_call_takes_too_long(dispatc
         assert second.free_slots() == 0  # alone: the one that has gone may have been to blame, or this one
         second.answer(second.batches[0])
         assert numbers_in(await stays) == [1]
+        await turn()
         assert "<Dispatcher 0 unanswered" in repr(dispatcher)
 
     run(dispatcher, test)

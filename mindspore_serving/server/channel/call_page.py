@@ -1,8 +1,8 @@
 """Shared memory in which a worker writes down what it calls, so that the main process sees a call that does not end.
 
-A worker cannot watch itself: native code may hold the interpreter's lock. So it writes before each call of a function or
-model what it calls and when, and clears that afterwards; the main process looks from time to time. One anonymous file
-(memfd) per worker, made by the main process, mapped by both:
+A worker cannot watch itself: native code may hold the interpreter's lock. So before each call of a function or model
+it writes what it calls and when, and clears that afterwards; the main process looks from time to time. One anonymous
+file (memfd) per worker, made by the main process, mapped by both:
 
     begins   i64 per record: when its call began, in nanoseconds of the monotonic clock, which both processes share; 0
              where none runs, or the clock stands still
@@ -47,12 +47,12 @@ class HeldRows(NamedTuple):
     Attributes:
         batch_id: Number of the batch.
         start: Index in the batch of the first of them.
-        count: How many.
+        size: How many.
     """
 
     batch_id: int
     start: int
-    count: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +116,7 @@ class CallPage:
         begin = at + _HEAD.size
         self._mapping[begin : begin + len(text)] = text
         if known:
-            struct.pack_into(
-                f"<{3 * len(rows)}I", self._mapping, at + _RANGES_AT, *chain.from_iterable(rows)
-            )
+            struct.pack_into(f"<{3 * len(rows)}I", self._mapping, at + _RANGES_AT, *chain.from_iterable(rows))
         self._serials[record] += 1
         self._begins[record] = now
 

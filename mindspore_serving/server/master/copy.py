@@ -214,7 +214,7 @@ class ServableCopy:
         return flight
 
     def part_with(self, overdue: Sequence[HeldRows] | None, failure: Failure) -> dict[str, list[Piece]]:
-        """Prepare the end of a worker in which a call takes too long: only instances that may be why are left to `lose`.
+        """Before the end of a worker in which a call takes too long: leave only instances that may be why to `lose`.
 
         Args:
             overdue: The instances of the call; None may be any. A single one gets the failure.
@@ -225,14 +225,14 @@ class ServableCopy:
         """
         if overdue is None:
             overdue = [HeldRows(number, 0, flight.count) for number, flight in self._flights.items()]
-        single = sum(rows.count for rows in overdue) == 1
+        single = sum(rows.size for rows in overdue) == 1
         innocent: dict[str, list[Piece]] = {}
         for number, flight in self._flights.items():
             suspects = {
                 i
-                for batch_id, start, count in overdue
+                for batch_id, start, size in overdue
                 if batch_id == number
-                for i in range(start, min(start + count, flight.count))
+                for i in range(start, min(start + size, flight.count))
             }
             innocent.setdefault(flight.method, []).extend(flight.take_back(suspects))
             if single:

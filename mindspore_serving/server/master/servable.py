@@ -189,8 +189,8 @@ class RunningServable:
             copy: The copy.
             returns: Whether it is being started again; what waits may wait for it.
             left: Whether it ends on purpose. Instances are to blame for that only if they ran alone.
-            overdue: The call that takes too long, if that is why: only its instances are to blame then, and a single one
-                is given up.
+            overdue: The call that takes too long, if that is why: only its instances are to blame then, and a single
+                one is given up.
         """
         if copy not in self.copies:
             return

@@ -1,8 +1,8 @@
 """Finds calls of a worker that take longer than its servable allows.
 
 The worker writes its calls into memory that it shares with this process (`channel/call_page.py`); this process looks
-four times within the limit. Time alone condemns no call: it must also have been seen for half of the looks that fit into
-the limit, so that a machine that was suspended does not end workers which could not work meanwhile.
+four times within the limit. Time alone condemns no call: it must also have been seen for half of the looks that fit
+into the limit, so that a machine that was suspended does not end workers which could not work meanwhile.
 """
 
 from __future__ import annotations

@@ -347,7 +347,7 @@ class Supervisor:
         if process is None or link is None:
             return
         log.error(
-            "A call in %s, process %s, has run for %.2f s; the worker is ended, tracebacks of its threads are in %s; %s",
+            "A call in %s, process %s, has run for %.2f s. The worker is ended, where its threads were is in %s. %s",
             worker.plan.label,
             process.pid,
             overdue.seconds,

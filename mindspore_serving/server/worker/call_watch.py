@@ -212,6 +212,6 @@ class _TimedGraph:
 
 
 def end_with_traceback_on_signal() -> None:
-    """Let `TRACEBACK_SIGNAL` write where every thread is to stderr, also while native code runs, and end the process."""
+    """Let `TRACEBACK_SIGNAL` write to stderr where each thread is, also while native code runs, and end the process."""
     signal.signal(TRACEBACK_SIGNAL, signal.SIG_DFL)
     faulthandler.register(TRACEBACK_SIGNAL, chain=True)

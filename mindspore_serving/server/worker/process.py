@@ -95,8 +95,12 @@ def argument_parser(script: str) -> argparse.ArgumentParser:
     parser.add_argument("--key_fd", type=int, default=-1, help="pipe with the key of encrypted models")
     parser.add_argument("--dec_mode", default="AES-GCM", help="AES-GCM or AES-CBC")
     parser.add_argument("--memory_fd", type=int, default=-1, help="descriptor of the shared memory")
-    parser.add_argument("--calls_fd", type=int, default=-1, help="descriptor of the memory where calls are written")
-    parser.add_argument("--stage_timeout_ms", type=float, default=0, help="how long a call may take; 0: any time")
+    parser.add_argument(
+        "--calls_fd", type=int, default=-1, help="descriptor of the memory where calls are written"
+    )
+    parser.add_argument(
+        "--stage_timeout_ms", type=float, default=0, help="how long a call may take; 0: any time"
+    )
     return parser
 
 
