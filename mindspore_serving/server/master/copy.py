@@ -255,4 +255,4 @@ class ServableCopy:
         rest: dict[str, list[Piece]] = {}
         for flight in flights.values():
             rest.setdefault(flight.method, []).extend(flight.unanswered(blame))
-        return rest
+        return {method: pieces for method, pieces in rest.items() if pieces}

@@ -200,8 +200,11 @@ class RunningServable:
             self._expected[copy.label] = frozenset(copy.methods)
         if overdue is not None:
             failure = Failure(StatusCode.SYSTEM_ERROR, overdue.text)
-            for method, pieces in copy.part_with(overdue.rows, failure).items():
+            innocent = copy.part_with(overdue.rows, failure)
+            for method, pieces in innocent.items():
                 self._queues[method].put_back(pieces)
+            count = sum(piece.rows.count for pieces in innocent.values() for piece in pieces)
+            log.warning("%s other instances of %s wait for another copy", count, copy.label)
         for method, pieces in copy.lose(blame=not left).items():
             retried = [piece for piece in pieces if piece.attempts < MAX_ATTEMPTS]
             for piece in pieces:
