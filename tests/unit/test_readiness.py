@@ -44,7 +44,10 @@ def readiness_of(*workers: WorkerHealth) -> Readiness:
         ([worker("a", reason="starting")], "1 of 1 servables not ready"),
         ([worker("a"), worker("a", reason="starting", place="device1")], ""),
         ([worker("a"), worker("a", 2, "starting")], "1 of 2 servables not ready"),
-        ([worker("a"), worker("b", reason="starting"), worker("c", reason="no worker: x")], "2 of 3 servables not ready"),
+        (
+            [worker("a"), worker("b", reason="starting"), worker("c", reason="no worker: x")],
+            "2 of 3 servables not ready",
+        ),
     ],
 )
 def test_a_server_is_ready_once_each_servable_has_a_worker(workers: list[WorkerHealth], reason: str) -> None:

@@ -8,16 +8,18 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2
 
+from mindspore_serving.server.frontend.predict_codec import UNDECODABLE
 from mindspore_serving.server.master.dispatcher import Dispatcher
 
 MOST_WATCHES = 1000
 """Watch streams at a time of one server; one beyond that is refused."""
 _SERVICE = "/grpc.health.v1.Health"
-_MOST_SHOWN = 100
-_SERVING = health_pb2.HealthCheckResponse.SERVING
-_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
-_Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+_LARGEST_REQUEST = 1024
+"""Bytes; a servable is a folder, whose name is shorter. A watch holds its request for as long as it lasts."""
+_SERVING: int = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING: int = health_pb2.HealthCheckResponse.NOT_SERVING
+_UNKNOWN: int = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+_Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 
 
 class HealthHandler(grpc.GenericRpcHandler):
@@ -31,10 +33,9 @@ class HealthHandler(grpc.GenericRpcHandler):
         self._dispatcher = dispatcher
         self._watches = 0
         self._ended = False
-        coding = (health_pb2.HealthCheckRequest.FromString, health_pb2.HealthCheckResponse.SerializeToString)
         self._methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            f"{_SERVICE}/Check": grpc.unary_unary_rpc_method_handler(self.check, *coding),
-            f"{_SERVICE}/Watch": grpc.unary_stream_rpc_method_handler(self.watch, *coding),
+            f"{_SERVICE}/Check": grpc.unary_unary_rpc_method_handler(self.check),
+            f"{_SERVICE}/Watch": grpc.unary_stream_rpc_method_handler(self.watch),
         }
 
     def service(
@@ -43,26 +44,42 @@ class HealthHandler(grpc.GenericRpcHandler):
         """The handler of a call; None for anything but Check and Watch."""
         return self._methods.get(handler_call_details.method)
 
-    async def check(self, request: Any, context: _Context) -> Any:
-        """Say how a service is now; NOT_FOUND for one that nobody has declared."""
-        status = self._status(request.service)
+    async def check(self, message: bytes, context: _Context) -> bytes:
+        """Say how a service is now; NOT_FOUND for one that nobody has declared.
+
+        Args:
+            message: Serialised HealthCheckRequest.
+            context: Of the call.
+
+        Returns:
+            Serialised HealthCheckResponse.
+        """
+        service = await _service_of(message, context)
+        status = self._status(service)
         if status == _UNKNOWN:
             await context.abort(
                 grpc.StatusCode.NOT_FOUND,
-                f"Unknown service '{request.service[:_MOST_SHOWN]}', expected '' for the server, '{{servable}}' or "
+                f"Unknown service '{service}', expected '' for the server, '{{servable}}' or "
                 "'{servable}/{version}'",
             )
-        return health_pb2.HealthCheckResponse(status=status)
+        return _reply(status)
 
-    async def watch(self, request: Any, context: _Context) -> None:
-        """Say how a service is now, and again whenever that has changed, until the client or the server goes away."""
+    async def watch(self, message: bytes, context: _Context) -> None:
+        """Say how a service is now, and again whenever that has changed, until the client or the server goes away.
+
+        Args:
+            message: Serialised HealthCheckRequest.
+            context: Of the call.
+        """
+        service = await _service_of(message, context)
         if self._watches >= MOST_WATCHES:
             await context.abort(
-                grpc.StatusCode.RESOURCE_EXHAUSTED, f"There are {MOST_WATCHES} watches already, the most there may be"
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"There are {MOST_WATCHES} watches already, the most there may be",
             )
         self._watches += 1
         try:
-            await self._tell_changes(request.service, context)
+            await self._tell_changes(service, context)
         finally:
             self._watches -= 1
 
@@ -77,7 +94,7 @@ class HealthHandler(grpc.GenericRpcHandler):
             changed = self._dispatcher.readiness.changed
             status = self._status(service)
             if status != told:
-                await context.write(health_pb2.HealthCheckResponse(status=status))
+                await context.write(_reply(status))
                 told = status
             if self._ended:
                 return
@@ -89,3 +106,22 @@ class HealthHandler(grpc.GenericRpcHandler):
         if serves is None:
             return _UNKNOWN
         return _SERVING if serves else _NOT_SERVING
+
+
+async def _service_of(message: bytes, context: _Context) -> str:
+    """What a request asks about; ends the call where the bytes are none."""
+    if len(message) > _LARGEST_REQUEST:
+        await context.abort(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            f"Health check of {len(message)} bytes, expected at most {_LARGEST_REQUEST}",
+        )
+    try:
+        service: str = health_pb2.HealthCheckRequest.FromString(message).service
+    except UNDECODABLE:
+        await context.abort(grpc.StatusCode.INTERNAL, "Unable to parse request")
+    return service
+
+
+def _reply(status: int) -> bytes:
+    reply: bytes = health_pb2.HealthCheckResponse(status=status).SerializeToString()
+    return reply
