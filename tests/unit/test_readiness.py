@@ -85,20 +85,21 @@ def test_the_worker_from_which_most_is_to_be_hoped_tells_the_reason() -> None:
 
 @pytest.mark.parametrize("closing", ["draining", "stopping"])
 def test_nothing_is_ready_while_the_server_closes(closing: str) -> None:
-    loop = asyncio.new_event_loop()
-    dispatcher = Dispatcher(loop)
-    dispatcher.readiness.add(Owner(worker("a")))
-    assert dispatcher.readiness.look().ready
-    if closing == "draining":
-        dispatcher.draining = True
-        assert dispatcher.draining
-        loop.run_until_complete(asyncio.sleep(0))
-    else:
-        dispatcher.fail_waiting()
-    loop.close()
-    health = dispatcher.readiness.look()
-    assert health.reason == closing
-    assert [health.serves(service) for service in ("", "a", "a/1", "b")] == [False, False, False, None]
+    async def test() -> None:
+        dispatcher = Dispatcher(asyncio.get_running_loop())
+        dispatcher.readiness.add(Owner(worker("a")))
+        assert dispatcher.readiness.look().ready
+        changed = dispatcher.readiness.changed
+        if closing == "draining":
+            dispatcher.draining = True
+        else:
+            dispatcher.fail_waiting()
+        assert changed.is_set()
+        health = dispatcher.readiness.look()
+        assert health.reason == closing
+        assert [health.serves(service) for service in ("", "a", "a/1", "b")] == [False, False, False, None]
+
+    asyncio.run(test())
 
 
 def test_copies_that_come_and_go_are_told() -> None:

@@ -55,14 +55,14 @@ class Dispatcher:
 
     @property
     def draining(self) -> bool:
-        """Whether the server only finishes what it has admitted; may be set from any thread."""
+        """Whether the server only finishes what it has admitted."""
         return self._draining
 
     @draining.setter
     def draining(self, draining: bool) -> None:
         self._draining = draining
         if draining:
-            self._loop.call_soon_threadsafe(self.readiness.close, "draining")
+            self.readiness.close("draining")
 
     def servable(self, name: str, version: int) -> RunningServable:
         """The entry of a servable version, made at first use."""
