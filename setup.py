@@ -51,6 +51,7 @@ setup(
     install_requires=[
         # Not older than the grpcio-tools of pyproject.toml: generated stubs refuse an older grpcio.
         "grpcio>=1.74.0,<2",
+        "grpcio-health-checking>=1.74.0,<2",
         "httptools>=0.6.4,<1",
         "numpy>=1.26",
         "orjson>=3.10",

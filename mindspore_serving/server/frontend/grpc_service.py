@@ -1,4 +1,4 @@
-"""The gRPC interface: service `mindspore.serving.proto.MSService` on grpc.aio.
+"""The gRPC interface: service `mindspore.serving.proto.MSService` on grpc.aio, and health checks.
 
 A generic handler takes the raw bytes of a request, so that instances can be read by column (`wire_layout`).
 """
@@ -14,6 +14,7 @@ import grpc.aio
 from mindspore_serving import log
 from mindspore_serving.errors import ServingError, StartUpError, SystemFailure
 from mindspore_serving.server.frontend.address import parse_socket_address
+from mindspore_serving.server.frontend.grpc_health import HealthHandler
 from mindspore_serving.server.frontend.predict_codec import (
     UNDECODABLE,
     PredictCall,
@@ -66,7 +67,7 @@ class PredictHandler(grpc.GenericRpcHandler):
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """The handler of a call; None, hence UNIMPLEMENTED, for anything but Predict."""
+        """The handler of a call; None for anything but Predict."""
         return self._predict if handler_call_details.method == PREDICT_METHOD else None
 
     async def predict(self, message: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
@@ -130,6 +131,7 @@ class GrpcServer:
         self.address = address
         self._credentials = credentials
         self._handler = PredictHandler(dispatcher, max_message_bytes)
+        self._health = HealthHandler(dispatcher)
         self._options = [
             ("grpc.so_reuseport", 0),
             ("grpc.server.max_pending_requests", _MAX_PENDING),
@@ -146,7 +148,7 @@ class GrpcServer:
             StartUpError: The address cannot be bound, or key and certificate do not fit together.
         """
         server = grpc.aio.server(options=self._options)
-        server.add_generic_rpc_handlers((self._handler,))
+        server.add_generic_rpc_handlers((self._handler, self._health))
         try:
             if self._credentials is None:
                 port = server.add_insecure_port(self.address)
@@ -164,6 +166,7 @@ class GrpcServer:
         server, self._server = self._server, None
         if server is None:
             return
+        self._health.end_watches()
         await server.stop(_STOP_GRACE_S)
         if self.address.startswith(_UNIX_PREFIX):
             Path(self.address.removeprefix(_UNIX_PREFIX)).unlink(missing_ok=True)

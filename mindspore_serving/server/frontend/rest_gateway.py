@@ -1,4 +1,4 @@
-"""The REST interface: POST /model/{servable}[/version/{n}]:{method}.
+"""The REST interface: POST /model/{servable}[/version/{n}]:{method}, and GET /healthz/live and /healthz/ready.
 
 `HttpConnection` speaks HTTP; here is what a request is answered, and the server that listens.
 """
@@ -22,6 +22,7 @@ from mindspore_serving.errors import (
 )
 from mindspore_serving.server.frontend.address import parse_socket_address
 from mindspore_serving.server.frontend.content_coding import decompress_body
+from mindspore_serving.server.frontend.health_page import health_reply
 from mindspore_serving.server.frontend.http_connection import HttpConnection
 from mindspore_serving.server.frontend.http_reader import TIMED_OUT, TOO_LARGE, HttpLimits, HttpRequest
 from mindspore_serving.server.frontend.http_reply import HttpReply, ReplyHeads
@@ -32,7 +33,7 @@ from mindspore_serving.server.frontend.json_codec import (
     read_instances,
     select_inputs,
 )
-from mindspore_serving.server.frontend.rest_url import parse_request_target
+from mindspore_serving.server.frontend.rest_url import parse_request_target, path_of
 from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.request import Reply
 
@@ -68,7 +69,7 @@ class RestHandler:
         self._always_ok = always_ok
 
     def answer(self, request: HttpRequest) -> HttpReply | asyncio.Future[Reply]:
-        """Queue the instances of a request; errors of Serving are a reply at once."""
+        """Queue the instances of a request; errors of Serving and health checks have their reply at once."""
         try:
             return self._submit(request)
         except ServingError as error:
@@ -95,10 +96,10 @@ class RestHandler:
         failure = InvalidInput(text).failure()
         return self._failed(Failure(failure.code, failure.text, status))
 
-    def _submit(self, request: HttpRequest) -> asyncio.Future[Reply]:
+    def _submit(self, request: HttpRequest) -> HttpReply | asyncio.Future[Reply]:
         method, target, coding, body = request
         if method != b"POST":
-            raise _other_verb()
+            return self._answer_other_verb(method, target)
         if coding:
             body = decompress_body(body, coding, self._max_body_bytes)
         document = parse_body(body)
@@ -106,6 +107,18 @@ class RestHandler:
         blocks = read_instances(document)
         route = self._dispatcher.resolve(name, called, version)
         return self._dispatcher.submit(route, select_inputs(blocks, name, route.method))
+
+    def _answer_other_verb(self, method: bytes, target: bytes) -> HttpReply:
+        """The reply to a health check, which `always_ok` is not about.
+
+        Raises:
+            VerbNotAllowed: It is none.
+        """
+        if method in (b"GET", b"HEAD"):
+            reply = health_reply(path_of(target), self._dispatcher.readiness)
+            if reply is not None:
+                return reply
+        raise _other_verb()
 
     def _unexpected(self, error: Exception) -> HttpReply:
         log.error("REST request failed: %r", error, exc_info=True)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from pathlib import Path
 
@@ -39,6 +39,7 @@ from mindspore_serving.server.channel.messages import (
 from mindspore_serving.server.master.context import memory_idle_s, worker_timeout_s
 from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.dispatcher import Dispatcher
+from mindspore_serving.server.master.readiness import STARTING, WorkerHealth
 from mindspore_serving.server.master.request import Reply
 from mindspore_serving.server.master.servable import RunningServable
 from mindspore_serving.server.master.waiting import wait_for_event
@@ -95,6 +96,7 @@ class SupervisedWorker:
         self.copy: ServableCopy | None = None
         self.idle_slots: IdleSlots | None = None
         self.failure = ""
+        self.last_end = ""
         self.models: tuple[ModelInfo, ...] = ()
         self.served = False
         self.returns = False
@@ -114,6 +116,32 @@ class SupervisedWorker:
             raise ChannelError(f"{self!r} cannot become {status.name}")
         self.status = status
         self.changed.set()
+
+    def health(self, now: float) -> WorkerHealth:
+        """How it is, for health checks.
+
+        Args:
+            now: In seconds of `time.monotonic`.
+        """
+        plan, link, status = self.plan, self.link, self.status.value
+        if self.copy is not None:
+            reason = "its models are held by other workers" if plan.remote_models else ""
+        elif self.status is WorkerStatus.STARTING and not self.last_end:
+            reason = STARTING
+        elif self.status is WorkerStatus.READY:
+            status, reason = "lost", "no worker: its connection has ended"
+        else:
+            first_line = self.last_end.partition("\n")[0]  # what follows is for the log
+            reason = f"no worker: {first_line or status}"
+        return WorkerHealth(
+            servable=plan.servable_name,
+            version=plan.version,
+            place=plan.place,
+            status=status,
+            serves=not reason,
+            reason=reason,
+            silent_s=now - link.alive_at if link is not None else None,
+        )
 
     def look_at_memory(self) -> None:
         """Give shared memory back where no batch has needed it for a while."""
@@ -162,6 +190,7 @@ class Supervisor:
         Raises:
             StartUpError: A worker failed to start; the text is the reason that it gave. All are ended then.
         """
+        self._dispatcher.readiness.add(self)
         await self._channel.start()
         say(f"Serving: Master server start success, listening on {self._channel.address}")
         self._planned = len(plans)
@@ -180,6 +209,7 @@ class Supervisor:
         first = len(self._workers)
         workers = [SupervisedWorker(plan, number) for number, plan in enumerate(plans, first)]
         self._workers += workers
+        self._dispatcher.readiness.notify()
         for worker in workers:
             self._spawn(worker, append_log=False)
         limits = [plan.start_timeout_s for plan in plans]
@@ -212,6 +242,12 @@ class Supervisor:
         self._watchers = []
         await asyncio.gather(*(self._end(worker) for worker in self._workers))
         await self._channel.stop()
+        self._dispatcher.readiness.remove(self)
+
+    def workers_health(self) -> Iterator[WorkerHealth]:
+        """All workers; see `HealthSource`."""
+        now = time.monotonic()
+        return (worker.health(now) for worker in self._workers)
 
     def on_message(self, link: WorkerLink, message: Message) -> None:
         """Act on a message of a worker.
@@ -226,7 +262,7 @@ class Supervisor:
         elif isinstance(message, ModelCall):
             self._call_model(link, self._worker_of(link.worker), message)
         elif isinstance(message, Alive):
-            return
+            link.alive_at = time.monotonic()
         elif isinstance(message, Register):
             self._register(link, message)
         elif isinstance(message, WantModels):
@@ -308,6 +344,7 @@ class Supervisor:
         worker.move(WorkerStatus.READY)
         link.worker = message.worker
         link.memory = worker.process.memory
+        link.alive_at = time.monotonic()
         worker.link = link
         worker.models = message.models
         plan = worker.plan
@@ -427,7 +464,8 @@ class Supervisor:
         await self._reap(process)
         self._take_out(worker)
         process.release()
-        log.warning("Worker of %s %s", worker.plan.label, _ended_by(process.exit_status()))
+        worker.last_end = _ended_by(process.exit_status())
+        log.warning("Worker of %s %s", worker.plan.label, worker.last_end)
         if worker.status is WorkerStatus.READY:
             worker.move(WorkerStatus.DEAD)
 

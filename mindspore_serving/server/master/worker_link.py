@@ -42,6 +42,7 @@ class WorkerLink(asyncio.Protocol):
         worker: Number of the worker, once it has registered.
         memory: Shared memory of the worker, once it is known.
         heard: Set whenever something arrives.
+        alive_at: When the worker last said that it lives, in seconds of `time.monotonic`; 0 before it has registered.
         calls: Answers that the worker waits for.
     """
 
@@ -49,6 +50,7 @@ class WorkerLink(asyncio.Protocol):
         self.worker: int | None = None
         self.memory: SharedMemory | None = None
         self.heard = True
+        self.alive_at = 0.0
         self.calls: set[asyncio.Future[Reply]] = set()
         self._owner = owner
         self._splitter = FrameSplitter()
