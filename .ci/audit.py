@@ -1,7 +1,7 @@
 """Compares the installed packages with known vulnerabilities; part of `./build.sh check`.
 
-A vulnerability that is not in audit-ignored.txt is a failure. That the list of vulnerabilities cannot be reached is none,
-but a line says so: a check must not depend on somebody else's server.
+A vulnerability that is not in audit-ignored.txt is a failure. That the vulnerabilities cannot be had is none, but a
+line says so: a check must not depend on somebody else's server.
 """
 
 from __future__ import annotations

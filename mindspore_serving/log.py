@@ -27,7 +27,7 @@ from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
 
-from mindspore_serving.private_files import LOG, opener
+from mindspore_serving.private_files import LOG
 
 LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
 
@@ -184,7 +184,8 @@ class RotatingFile(logging.handlers.RotatingFileHandler):
     """A log file that other users cannot read, and whose older parts are read-only."""
 
     def _open(self) -> TextIOWrapper:
-        return open(self.baseFilename, self.mode, encoding=self.encoding, opener=opener(LOG))
+        Path(self.baseFilename).touch(LOG)
+        return super()._open()
 
     def rotate(self, source: str, dest: str) -> None:
         """Move the full file `source` aside to `dest`, and protect it."""

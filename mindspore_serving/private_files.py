@@ -19,7 +19,7 @@ _ALL_BUT_OWN_ACCESS = 0o177
 
 
 def opener(mode: int) -> Callable[[str, int], int]:
-    """For `open`: what makes a new file with this mode, less what the umask takes. A file that is there keeps its own."""
+    """For `open`: makes a new file with this mode, less what the umask takes. A file that is there keeps its own."""
 
     def open_with_mode(path: str, flags: int) -> int:
         return os.open(path, flags, mode)

@@ -331,9 +331,9 @@ def start_grpc_server(
         address: `ip:port`, or `unix:path` with a path that is absolute or relative to the working directory.
         max_msg_mb_size: Largest request and largest reply in MB (2**20 bytes), 1 to 512.
         ssl_config: TLS; None for plain text.
-        api_keys: Only clients that send one of these keys are let in; None for no such limit. Either a list of keys, each
-            of 16 to 256 visible ASCII characters, or the path of a file with a key on each line, which is read again
-            when it changes. Clients send a key as metadata, `authorization: Bearer KEY` or `x-api-key: KEY`.
+        api_keys: Only clients that send one of these keys are let in; None for no such limit. A list of keys, each of
+            16 to 256 visible ASCII characters, or the path of a file with a key on each line, which is read again when
+            it changes. Clients send a key as metadata, `authorization: Bearer KEY` or `x-api-key: KEY`.
 
     Raises:
         RuntimeError: A parameter is wrong, the address cannot be bound, or the server runs already. The whole server is

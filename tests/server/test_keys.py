@@ -26,12 +26,24 @@ SECOND = "a-second-key-that-comes-later"
 TOKEN = "the-token-of-the-cluster"
 PATH = "/model/one:echo"
 ECHO = """\
+import json
+import os
+
 from mindspore_serving.server import register
+
+
+def variables(x):
+    return json.dumps(dict(os.environ))
 
 
 @register.register_method(output_names=["y"])
 def echo(x):
     return x
+
+
+@register.register_method(output_names=["y"])
+def environment(x):
+    return register.add_stage(variables, x, outputs_count=1)
 """
 BODY = {"instances": {"x": 7}}
 ANSWER = '{"instances":[{"y":7}]}'
@@ -76,11 +88,14 @@ def assert_let_in(reply: HttpReply) -> None:
 def assert_refused(reply: HttpReply) -> None:
     assert (reply.status, reply.headers["www-authenticate"]) == (401, "Bearer")
     assert reply.headers["connection"] == "close"
-    assert reply.error.startswith("Not let in, this server asks for a valid API key, as 'Authorization: Bearer KEY'")
+    assert reply.error.startswith(
+        "Not let in, this server asks for a valid API key, as 'Authorization: Bearer KEY'"
+    )
 
 
 @pytest.mark.parametrize(
-    "headers", [bearer(KEY), {"X-API-Key": KEY}, {"authorization": f"bearer {KEY}"}, {**bearer(KEY), "Cookie": "a=b"}]
+    "headers",
+    [bearer(KEY), {"X-API-Key": KEY}, {"authorization": f"bearer {KEY}"}, {**bearer(KEY), "Cookie": "a=b"}],
 )
 def test_rest_lets_keys_in(server: RunningServer, headers: dict[str, str]) -> None:
     assert_let_in(send(server.rest, "POST", PATH, BODY, headers))
@@ -88,9 +103,18 @@ def test_rest_lets_keys_in(server: RunningServer, headers: dict[str, str]) -> No
 
 @pytest.mark.parametrize(
     "headers",
-    [{}, bearer(KEY + "x"), bearer(KEY[:-1]), {"X-API-Key": f"Bearer {KEY}"}, {"Authorization": KEY}, {"Cookie": KEY}],
+    [
+        {},
+        bearer(KEY + "x"),
+        bearer(KEY[:-1]),
+        {"X-API-Key": f"Bearer {KEY}"},
+        {"Authorization": KEY},
+        {"Cookie": KEY},
+    ],
 )
-@pytest.mark.parametrize(("method", "path"), [("POST", PATH), ("GET", PATH), ("POST", "/healthz/live"), ("PUT", "/x")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", PATH), ("GET", PATH), ("POST", "/healthz/live"), ("PUT", "/x")]
+)
 def test_rest_refuses_others(server: RunningServer, headers: dict[str, str], method: str, path: str) -> None:
     assert_refused(send(server.rest, method, path, BODY, headers))
 
@@ -172,15 +196,16 @@ def test_another_call_is_none(server: RunningServer) -> None:
         assert call.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-def environment_of(pid: int) -> dict[str, str]:
-    variables = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
-    return dict(variable.split("=", 1) for variable in variables if "=" in variable)
+def environment_of_worker(server: RunningServer, key: str) -> str:
+    """As a function of the servable sees it, JSON."""
+    with Client(server.grpc, "one", "environment", api_key=key) as client:
+        [result]: Any = client.infer({"x": 1}, timeout=20)
+    return str(result["y"])
 
 
 def test_workers_get_the_environment_but_for_the_token(server: RunningServer) -> None:
-    assert environment_of(server.process.pid)["SERVING_CLUSTER_TOKEN"] == TOKEN
-    [worker] = server.workers()
-    environment = environment_of(worker)
+    assert TOKEN.encode() in Path(f"/proc/{server.process.pid}/environ").read_bytes()
+    environment = json.loads(environment_of_worker(server, KEY))
     assert "SERVING_CLUSTER_TOKEN" not in environment
     assert environment["SERVING_BACKEND"] == "stub"
     assert environment["PYTHONUNBUFFERED"] == "1"
@@ -209,12 +234,15 @@ def test_keys_come_and_go_while_the_server_runs(tmp_path: Path) -> None:
         )
         assert refused(server, KEY) == {"rest", "grpc"}
         seen = [
-            *(Path(f"/proc/{pid}/{file}").read_bytes() for pid in server.workers() for file in ("cmdline", "environ")),
-            Path(f"/proc/{server.process.pid}/cmdline").read_bytes(),
+            *(Path(f"/proc/{pid}/cmdline").read_bytes() for pid in (*server.workers(), server.process.pid)),
+            environment_of_worker(server, SECOND).encode(),
             server.worker_logs().encode(),
         ]
     text = "should have 16 to 256 characters, but actually has 10"
-    assert server.output.count(f"the old one stays in use: Line 2 of the file of parameter 'api_keys' {text}") == 2
+    assert (
+        server.output.count(f"the old one stays in use: Line 2 of the file of parameter 'api_keys' {text}")
+        == 2
+    )
     for content in (*seen, server.output.encode()):
         assert not any(secret in content for secret in (KEY.encode(), SECOND.encode(), b"0123456789"))
 
@@ -286,8 +314,8 @@ def test_names_of_certificates(
     else:
         assert "a client certificate for a name that this server admits" in reply.error
         assert result["error"] == (  # type: ignore[call-overload]
-            "Grpc Error, (16, 'unauthenticated'), Not let in, this server asks for a client certificate for a name that "
-            "this server admits"
+            "Grpc Error, (16, 'unauthenticated'), Not let in, this server asks for a client certificate for a name "
+            "that this server admits"
         )
 
 

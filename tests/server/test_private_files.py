@@ -25,7 +25,9 @@ def _no_umask() -> Iterator[None]:
 def modes_below(folder: Path, before: set[Path]) -> dict[str, str]:
     """Kind and mode of what is new, with `N` for numbers in names."""
     new = [path for path in folder.rglob("*") if path not in before and "__pycache__" not in path.parts]
-    return {re.sub(r"\d+", "N", str(path.relative_to(folder))): stat.filemode(path.stat().st_mode) for path in new}
+    return {
+        re.sub(r"\d+", "N", str(path.relative_to(folder))): stat.filemode(path.stat().st_mode) for path in new
+    }
 
 
 def test_what_a_server_makes_is_not_for_all(tmp_path: Path) -> None:

@@ -628,7 +628,13 @@ def test_a_key_that_cannot_be_sent_is_not_shown(kind: Any, key: Any) -> None:
 
 @pytest.mark.parametrize(
     ("address", "warned"),
-    [("10.1.2.3:5500", 1), ("host.example:5500", 1), ("localhost:5500", 0), ("[::1]:1", 0), ("unix:/tmp/a", 0)],
+    [
+        ("10.1.2.3:5500", 1),
+        ("host.example:5500", 1),
+        ("localhost:5500", 0),
+        ("[::1]:1", 0),
+        ("unix:/tmp/a", 0),
+    ],
 )
 def test_a_key_that_others_could_read_on_its_way_is_warned_of(
     address: str, warned: int, capsys: pytest.CaptureFixture[str]

@@ -12,7 +12,14 @@ PACKAGE = Path(__file__).resolve().parents[2] / "mindspore_serving"
 MODULES = frozenset(("pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "jsonpickle"))
 BUILT_INS = frozenset(("eval", "exec", "compile", "__import__"))
 ATTRIBUTES = frozenset(
-    (("os", "system"), ("os", "popen"), ("yaml", "load"), ("yaml", "unsafe_load"), ("builtins", "eval"), ("builtins", "exec"))
+    (
+        ("os", "system"),
+        ("os", "popen"),
+        ("yaml", "load"),
+        ("yaml", "unsafe_load"),
+        ("builtins", "eval"),
+        ("builtins", "exec"),
+    )
 )
 ARGUMENTS = frozenset(("shell", "allow_pickle"))
 

@@ -94,12 +94,18 @@ def test_every_key_is_compared_whichever_is_right(monkeypatch: pytest.MonkeyPatc
     [
         ([], "Parameter 'api_keys' should hold 1 to 1000 keys, but actually 0"),
         ([f"{KEY}{i}" for i in range(1001)], "should hold 1 to 1000 keys, but actually 1001"),
-        (["0123456789abcde"], "The item of parameter 'api_keys' should have 16 to 256 characters, but actually has 15"),
+        (
+            ["0123456789abcde"],
+            "The item of parameter 'api_keys' should have 16 to 256 characters, but actually has 15",
+        ),
         ([KEY, "x" * 257], "should have 16 to 256 characters, but actually has 257"),
         ([KEY + " "], "should have visible ASCII characters only"),
         ([KEY + "ä"], "should have visible ASCII characters only"),
         ([KEY.encode()], "The item of parameter 'api_keys' should be str, but actually <class 'bytes'>"),
-        (5, "Parameter 'api_keys' should be list or tuple of str, or the path of a file, but actually <class 'int'>"),
+        (
+            5,
+            "Parameter 'api_keys' should be list or tuple of str, or the path of a file, but actually <class 'int'>",
+        ),
         (KEY, "The file of parameter 'api_keys' cannot be read: there is no such file"),
         (KEY + "\0", "The file of parameter 'api_keys' cannot be read: "),
     ],
@@ -168,7 +174,9 @@ def test_no_text_of_an_object_shows_its_keys(guard: Guard) -> None:
 def test_a_name_of_the_certificate_lets_in(name: str) -> None:
     guard = Guard(None, ["nobody", name])
     assert guard.door(Transport(CERTIFICATE)) is None
-    kind = {"alice": "x509_common_name", "host.example": "peer_dns", "a@example": "peer_email"}.get(name, "peer_uri")
+    kind = {"alice": "x509_common_name", "host.example": "peer_dns", "a@example": "peer_email"}.get(
+        name, "peer_uri"
+    )
     assert guard.admits_names({kind: [b"other", name.encode()]})
 
 
@@ -193,9 +201,15 @@ def test_without_a_certificate_a_key_is_asked_for(certificate: Any) -> None:
     ("arguments", "text"),
     [
         ({"client_identities": ["a"]}, "needs verify_client=True and custom_ca"),
-        ({"client_identities": [], "custom_ca": "ca", "verify_client": True}, "should hold at least one name"),
+        (
+            {"client_identities": [], "custom_ca": "ca", "verify_client": True},
+            "should hold at least one name",
+        ),
         ({"client_identities": [1], "custom_ca": "ca", "verify_client": True}, "should be str"),
-        ({"client_identities": 5, "custom_ca": "ca", "verify_client": True}, "should be str or tuple/list of str"),
+        (
+            {"client_identities": 5, "custom_ca": "ca", "verify_client": True},
+            "should be str or tuple/list of str",
+        ),
     ],
 )
 def test_identities_that_are_refused(arguments: dict[str, Any], text: str) -> None:

@@ -57,7 +57,9 @@ def test_a_half_written_pair_is_complained_of_once(pair: Pair, capsys: pytest.Ca
     pair.one.write_text("bb")
     assert [pair.look_later() for _ in range(3)] == [None, None, None]
     complaints = capsys.readouterr().err
-    assert complaints.count("pair: the new content cannot be used, the old one stays in use: they differ") == 1
+    assert (
+        complaints.count("pair: the new content cannot be used, the old one stays in use: they differ") == 1
+    )
     pair.two.write_text("bb")
     assert pair.look_later() == "bb"
 

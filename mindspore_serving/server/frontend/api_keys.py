@@ -93,8 +93,8 @@ def _content(path: Path) -> str:
     except (OSError, ValueError) as cause:
         reason = cause.strerror if isinstance(cause, OSError) else "it cannot be a path"
         raise InvalidParameter(
-            f"The file of parameter 'api_keys' cannot be read: {reason}. A str is the path of a file with a key on each "
-            "line; keys themselves are given as a list"
+            f"The file of parameter 'api_keys' cannot be read: {reason}. A str is the path of a file with a key on "
+            "each line; keys themselves are given as a list"
         ) from None  # the cause would show what was given, which may be a key
     if len(content) > _MOST_FILE_BYTES:
         raise InvalidParameter(f"The file of parameter 'api_keys' should have up to {_MOST_FILE_BYTES} bytes")

@@ -156,9 +156,7 @@ def guard_for(address: str, api_keys: KeySource | None, ssl_config: SSLConfig | 
 
 def _names_in(certificate: Mapping[str, Any]) -> set[str]:
     """Common name, and DNS, URI and mail names, of a certificate as the module ssl has it."""
-    names = {
-        value for part in certificate.get("subject", ()) for kind, value in part if kind == "commonName"
-    }
+    names = {value for part in certificate.get("subject", ()) for kind, value in part if kind == "commonName"}
     return names | {
         value for kind, value in certificate.get("subjectAltName", ()) if kind in _NAMES_IN_CERTIFICATES
     }

@@ -26,7 +26,7 @@ class ReloadedFiles(Generic[_T]):
 
     Args:
         what: How log lines call them.
-        paths: The files. That they have changed is measured from now on, so they are to be read first after this is made.
+        paths: The files. Changes count from now on, so what they say at first is to be read after this is made.
         read: Reads them. What it raises, OSError, ValueError or ServingError, says that they cannot be used.
         now: A monotonic clock, in seconds.
     """
@@ -56,14 +56,18 @@ class ReloadedFiles(Generic[_T]):
             if now < self._next_look:
                 return None
             self._next_look = now + LOOK_EVERY_S
-            marks = self._marks()  # before they are read, so that a change meanwhile is found by the next look
+            marks = (
+                self._marks()
+            )  # before they are read, so that a change meanwhile is found by the next look
             if marks == self._seen:
                 return None
             self._seen = marks
             try:
                 value = self._read()
             except (OSError, ValueError, ServingError) as error:
-                log.error("%s: the new content cannot be used, the old one stays in use: %s", self._what, error)
+                log.error(
+                    "%s: the new content cannot be used, the old one stays in use: %s", self._what, error
+                )
                 return None
             log.info("%s: the new content is in use", self._what)
             return value
@@ -75,6 +79,6 @@ class ReloadedFiles(Generic[_T]):
 def _mark(path: Path) -> _Mark:
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):
         return None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

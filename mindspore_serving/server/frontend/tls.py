@@ -65,8 +65,8 @@ def _identities(names: Sequence[str] | None, verify_client: bool) -> tuple[str, 
         return ()
     if not verify_client:
         raise InvalidParameter(
-            "Parameter 'client_identities' needs verify_client=True and custom_ca: names in certificates that nobody has "
-            "checked say nothing"
+            "Parameter 'client_identities' needs verify_client=True and custom_ca: names in certificates that nobody "
+            "has checked say nothing"
         )
     identities = check_and_as_str_tuple_list("client_identities", names)
     if not identities:
