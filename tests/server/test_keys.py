@@ -199,8 +199,8 @@ def test_another_call_is_none(server: RunningServer) -> None:
 def environment_of_worker(server: RunningServer, key: str) -> str:
     """As a function of the servable sees it, JSON."""
     with Client(server.grpc, "one", "environment", api_key=key) as client:
-        [result]: Any = client.infer({"x": 1}, timeout=20)
-    return str(result["y"])
+        result: Any = client.infer({"x": 1}, timeout=20)
+    return str(result[0]["y"])
 
 
 def test_workers_get_the_environment_but_for_the_token(server: RunningServer) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import grpc
 
 from mindspore_serving import log
-from mindspore_serving.check_type import check_api_key, check_int, check_str
+from mindspore_serving.api_key import check_api_key
+from mindspore_serving.check_type import check_int, check_str
 from mindspore_serving.client.python.reply import ReplyReader
 from mindspore_serving.client.python.request import Instances, encode_request
 from mindspore_serving.errors import InvalidParameter, ServingError

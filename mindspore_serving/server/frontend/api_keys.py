@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mindspore_serving import log
-from mindspore_serving.check_type import check_api_key
+from mindspore_serving.api_key import check_api_key
 from mindspore_serving.errors import InvalidParameter
 from mindspore_serving.server.frontend.reloaded_files import ReloadedFiles
 
