@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-SOURCE = "https://pypi.org/pypi/pip/json"
-"""A page of the source that pip-audit asks, to find out quickly whether it can be reached."""
+SOURCE = "https://pypi.org/pypi/pip/24.0/json"
+"""A page of the source that pip-audit asks, to find out quickly whether it can be reached. Mirrors often lack these."""
 REACHED_WITHIN_S = 10
 AUDITED_WITHIN_S = 180
 IGNORED = Path(__file__).with_name("audit-ignored.txt")
@@ -89,13 +89,16 @@ def main() -> int:
     ignored = ignored_identifiers(IGNORED.read_text(encoding="utf-8"))
     report = report_of_installed() if can_be_reached(SOURCE) else None
     if report is None:
-        print(f"Not audited: the known vulnerabilities, {SOURCE}, cannot be had from here.")
+        print(f"Not audited: the known vulnerabilities cannot be had from here, {SOURCE} gives none.")
         return 0
     found = findings(report, ignored)
     for line in found:
         print(line)
-    audited = sum("skip_reason" not in package for package in report["dependencies"])
-    print(f"{audited} packages, {len(found)} known vulnerabilities that are not in {IGNORED.name}")
+    skipped = [package["name"] for package in report["dependencies"] if "skip_reason" in package]
+    audited = len(report["dependencies"]) - len(skipped)
+    print(f"{audited} packages audited, {len(found)} known vulnerabilities that are not in {IGNORED.name}")
+    if skipped:
+        print(f"Not audited, because the source does not know them: {', '.join(skipped)}")
     return 1 if found else 0
 
 

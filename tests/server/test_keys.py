@@ -190,6 +190,14 @@ def test_grpc_refuses_before_the_message_is_sent(server: RunningServer) -> None:
         refused.set()
 
 
+def test_who_is_refused_can_read_it_though_the_request_is_large(server: RunningServer) -> None:
+    size = 20 << 20
+    with Client(server.grpc, "one", "echo") as client:
+        result: Any = client.infer({"x": bytes(size)}, timeout=20)
+    assert result["error"].startswith("Grpc Error, (16, 'unauthenticated')")
+    assert_refused(send(server.rest, "POST", PATH, bytes(size)))
+
+
 def test_another_call_is_none(server: RunningServer) -> None:
     with grpc.insecure_channel(server.grpc) as channel:
         call = channel.unary_unary("/some.Service/Other").future(b"", timeout=20)
