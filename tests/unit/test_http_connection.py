@@ -298,11 +298,10 @@ def test_connect_is_answered_and_ends_the_connection(peer: Peer) -> None:
 
 
 KEY = b"0123456789-this-is-the-key"
-REFUSAL = b"Not let in, this server asks for a valid API key, as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
-KEPT_OUT = (401, REFUSAL)
-    401,
-    b"Not let in, this server asks for a valid API key, as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'",
+REFUSAL = (
+    b"Not let in, this server asks for a valid API key, as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
 )
+KEPT_OUT = (401, REFUSAL)
 
 
 def test_a_key_is_found_wherever_bytes_are_split() -> None:
