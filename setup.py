@@ -81,6 +81,7 @@ setup(
             "build>=1.2",
             "grpcio-tools>=1.74.0",
             "mypy==2.4.1",
+            "pip-audit==2.10.1",
             "pre-commit>=4",
             "ruff==0.17.5",
             "types-grpcio==1.85.0.20261028",

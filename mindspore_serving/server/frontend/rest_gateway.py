@@ -22,9 +22,16 @@ from mindspore_serving.errors import (
 )
 from mindspore_serving.server.frontend.address import parse_socket_address
 from mindspore_serving.server.frontend.content_coding import decompress_body
+from mindspore_serving.server.frontend.guard import Guard
 from mindspore_serving.server.frontend.health_page import health_reply
 from mindspore_serving.server.frontend.http_connection import HttpConnection
-from mindspore_serving.server.frontend.http_reader import TIMED_OUT, TOO_LARGE, HttpLimits, HttpRequest
+from mindspore_serving.server.frontend.http_reader import (
+    TIMED_OUT,
+    TOO_LARGE,
+    UNAUTHORIZED,
+    HttpLimits,
+    HttpRequest,
+)
 from mindspore_serving.server.frontend.http_reply import HttpReply, ReplyHeads
 from mindspore_serving.server.frontend.json_codec import (
     encode_failure,
@@ -89,6 +96,10 @@ class RestHandler:
 
     def refuse(self, status: int, text: str, method: bytes) -> HttpReply:
         """The reply to what is not read as a request; `always_ok` is about requests only."""
+        if status == UNAUTHORIZED:
+            return HttpReply(
+                status, encode_failure(InvalidInput(text).failure()), b"WWW-Authenticate: Bearer\r\n"
+            )
         if status not in (TIMED_OUT, TOO_LARGE):
             return HttpReply(status, encode_failure(InvalidInput(text).failure()))
         if status == TOO_LARGE and method != b"POST":
@@ -142,6 +153,7 @@ class RestServer:
         max_message_bytes: Largest request body.
         tls: TLS; None for plain HTTP.
         always_ok: Say HTTP 200 also for errors.
+        guard: Decides who is let in; None lets everybody in.
     """
 
     def __init__(
@@ -151,8 +163,10 @@ class RestServer:
         max_message_bytes: int,
         tls: ssl.SSLContext | None,
         always_ok: bool,
+        guard: Guard | None = None,
     ) -> None:
         self.address = address
+        self._guard = guard
         self._tls = tls
         self._handler = RestHandler(dispatcher, max_message_bytes, always_ok)
         self._limits = HttpLimits(max_message_bytes)
@@ -174,7 +188,13 @@ class RestServer:
 
         def connection() -> HttpConnection:
             return HttpConnection(
-                self._handler, self._limits, self._heads, self._opened, self._closed, loop.time
+                self._handler,
+                self._limits,
+                self._heads,
+                self._opened,
+                self._closed,
+                loop.time,
+                self._guard,
             )
 
         try:

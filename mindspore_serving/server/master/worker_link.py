@@ -11,6 +11,7 @@ from typing import Protocol, cast
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, StartUpError
+from mindspore_serving.private_files import make_private_folder, private_sockets
 from mindspore_serving.server.channel.address import master_socket
 from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
 from mindspore_serving.server.channel.memory import SharedMemory
@@ -120,16 +121,13 @@ class ChannelServer:
             StartUpError: The socket cannot be made.
         """
         try:
-            self._folder.mkdir(mode=0o700, exist_ok=True)
+            make_private_folder(self._folder)
             self._path.unlink(missing_ok=True)
             loop = asyncio.get_running_loop()
-            previous = os.umask(0o177)
-            try:
+            with private_sockets():
                 self._server = await loop.create_unix_server(
                     self._make_link, self.address.removeprefix("unix:"), backlog=_BACKLOG
                 )
-            finally:
-                os.umask(previous)
         except OSError as cause:
             raise StartUpError(
                 f"Serving Error: Master server start failed, create server failed, address {self.address}: {cause}"

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
+from mindspore_serving.private_files import LOG, LOG_FOLDER, opener
 from mindspore_serving.server._servable_local import DEFAULT_SLOTS
 from mindspore_serving.server.channel.address import worker_socket
 from mindspore_serving.server.channel.memory import SharedMemory
+from mindspore_serving.server.child_environment import child_environment
 from mindspore_serving.server.descriptor_limit import descriptor_limit
 from mindspore_serving.server.key_pipe import key_for_child
 from mindspore_serving.server.master.context import memory_idle_s
@@ -245,13 +247,15 @@ class WorkerProcess:
             self.memory.close()
 
     def _start(self, arguments: list[str], directory: Path, append_log: bool) -> subprocess.Popen[bytes]:
-        self.log_path.parent.mkdir(exist_ok=True)
-        environment = dict(os.environ, PYTHONUNBUFFERED="1")
+        self.log_path.parent.mkdir(LOG_FOLDER, exist_ok=True)
+        environment = child_environment(needs_token=self.plan.agents is not None)
         if self.plan.has_device:
             environment["SERVING_DEVICE_ID"] = str(self.plan.device_id)
         inherited = [self.memory.fd] if self.memory is not None else []
         with contextlib.ExitStack() as stack:
-            output = stack.enter_context(self.log_path.open("ab" if append_log else "wb"))
+            output = stack.enter_context(
+                open(self.log_path, "ab" if append_log else "wb", opener=opener(LOG))
+            )
             key_arguments, key_pipe = stack.enter_context(
                 key_for_child(self.plan.dec_key, self.plan.dec_mode)
             )
