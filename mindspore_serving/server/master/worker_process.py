@@ -19,6 +19,7 @@ from mindspore_serving.server.descriptor_limit import descriptor_limit
 from mindspore_serving.server.key_pipe import key_for_child
 from mindspore_serving.server.master.context import memory_idle_s
 from mindspore_serving.server.master.copy import WAITING_SLOTS
+from mindspore_serving.server.master.worker_end import ended_by, oom_kills
 from mindspore_serving.server.process_tree import kill_children
 
 CALL_SLOTS = 4
@@ -146,6 +147,7 @@ class WorkerProcess:
         self.log_path = directory / LOG_DIRECTORY / plan.log_file
         self._directory = directory
         self.memory = _shared_memory(plan.slots)
+        self._oom_kills = oom_kills()
         arguments = [
             f"--servable_directory={plan.servable_directory}",
             f"--servable_name={plan.servable_name}",
@@ -222,7 +224,12 @@ class WorkerProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
-    def last_log_lines(self, count: int = 8) -> str:
+    def how_it_ended(self) -> str:
+        """How it ended, to follow its name in logs."""
+        status = self.exit_status()
+        return "lives" if status is None else ended_by(status, self._oom_kills, oom_kills())
+
+    def last_log_lines(self, count: int = 30) -> str:
         """The end of its log, for error texts."""
         try:
             with self.log_path.open("rb") as file:
