@@ -1,8 +1,8 @@
 """The exit code of this process, where it is settled after the script has come to its end.
 
 Python takes no other exit code from then on: not from a function of `atexit`, and not from a thread. `os._exit` would
-keep exit functions of the user from running. So the C library is told, which calls its own exit functions when Python is
-done.
+keep exit functions of the user from running. So the C library is told, which calls its own exit functions when Python
+is done.
 """
 
 from __future__ import annotations

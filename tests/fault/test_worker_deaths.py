@@ -203,6 +203,7 @@ def test_workers_that_die_too_often_are_given_up_and_the_server_fails(tmp_path: 
         # Three ends; the fourth is that of the worker which finds the file. It is tried once more.
         wait_until(lambda: count_of(server, "was started again") == 3, "three workers are back", 30)
         assert count_of(server, "has not come back: ") == 1
+        assert count_of(server, "(the log is empty") == 1  # what the one before it has written is not shown
         serve_from_all(server)
         victim, *others = server.workers()
         kill(victim)

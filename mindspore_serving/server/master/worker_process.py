@@ -148,6 +148,7 @@ class WorkerProcess:
         self._directory = directory
         self.memory = _shared_memory(plan.slots)
         self._oom_kills = oom_kills()
+        self._log_begin = 0
         arguments = [
             f"--servable_directory={plan.servable_directory}",
             f"--servable_name={plan.servable_name}",
@@ -230,10 +231,10 @@ class WorkerProcess:
         return "lives" if status is None else ended_by(status, self._oom_kills, oom_kills())
 
     def last_log_lines(self, count: int = 30) -> str:
-        """The end of its log, for error texts."""
+        """The end of what it has written to its log, for error texts."""
         try:
             with self.log_path.open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - (8 << 10)))
+                file.seek(max(self._log_begin, file.seek(0, os.SEEK_END) - (8 << 10)))
                 lines = file.read().decode(errors="replace").splitlines()
         except OSError as error:
             return f"(log not readable: {error})"
@@ -259,6 +260,7 @@ class WorkerProcess:
         inherited = [self.memory.fd] if self.memory is not None else []
         with contextlib.ExitStack() as stack:
             output = stack.enter_context(self.log_path.open("ab" if append_log else "wb"))
+            self._log_begin = output.tell()
             key_arguments, key_pipe = stack.enter_context(
                 key_for_child(self.plan.dec_key, self.plan.dec_mode)
             )
