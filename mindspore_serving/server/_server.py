@@ -27,6 +27,7 @@ from mindspore_serving.server.cluster.member import Member, Membership, reserve
 from mindspore_serving.server.cluster.token import cluster_token, new_nonce
 from mindspore_serving.server.descriptor_limit import descriptor_limit
 from mindspore_serving.server.device import shares_of_cores, supported_device_types
+from mindspore_serving.server.exit_code import end_with
 from mindspore_serving.server.frontend.api_keys import KeySource
 from mindspore_serving.server.frontend.grpc_service import GrpcServer, check_grpc_address
 from mindspore_serving.server.frontend.guard import Guard, guard_for
@@ -43,6 +44,8 @@ _LARGEST_MESSAGE_MB = 512
 _BIND_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 30.0
 _SIGNAL_POLL_S = 0.1
+_EXIT_NO_WORKERS = 1
+"""Exit code of a process whose server has stopped because no worker was left."""
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -72,6 +75,7 @@ class Server:
         self._stop_request = StopRequest()
         self._kept_alive = 0
         self._starting = False
+        self._no_workers_left = False
 
     @property
     def running(self) -> bool:
@@ -127,9 +131,14 @@ class Server:
                 raise StartUpError("Raise failed: Serving Error: Master gRPC server is already running")
             thread, dispatcher = self._begin()
             self.keep_alive()
-            self._supervisor = Supervisor(dispatcher, Path.cwd(), self._stop_request.want)
+            self._supervisor = Supervisor(dispatcher, Path.cwd(), self._on_no_workers_left)
             started = thread.submit(self._supervisor.start(plans, _say))
         self._wait_for(started, "Fail to start workers because of signal SIGINT or SIGTERM")
+
+    def _on_no_workers_left(self) -> None:
+        """Stop the server, which has failed, unless it is being stopped already. Called on the loop."""
+        self._no_workers_left = not self._stop_request.wanted
+        self._stop_request.want()
 
     def start_master_port(self, ip: str, port: int, ssl_config: SSLConfig | None) -> None:
         """Let workers of other processes and machines join.
@@ -224,6 +233,8 @@ class Server:
         self.stop()
         if self._thread is not None and os.getpid() == self._pid:
             self._thread.stop()
+            if self._no_workers_left:
+                end_with(_EXIT_NO_WORKERS)
 
     def stop_workers(self) -> None:
         """End the workers, and leave the cluster; what else is started goes on."""
@@ -252,6 +263,7 @@ class Server:
             atexit.register(self._at_exit)
         if self._dispatcher is None:
             self._dispatcher = Dispatcher(self._thread.loop)
+            self._no_workers_left = False
         return self._thread, self._dispatcher
 
     def _end(self, stopping: Future[None], part: object) -> None:

@@ -21,6 +21,7 @@ from mindspore_serving.server.descriptor_limit import descriptor_limit
 from mindspore_serving.server.key_pipe import key_for_child
 from mindspore_serving.server.master.context import memory_idle_s
 from mindspore_serving.server.master.copy import WAITING_SLOTS
+from mindspore_serving.server.master.worker_end import ended_by, oom_kills
 from mindspore_serving.server.process_tree import kill_children
 
 CALL_SLOTS = 4
@@ -148,6 +149,8 @@ class WorkerProcess:
         self.log_path = directory / LOG_DIRECTORY / plan.log_file
         self._directory = directory
         self.memory = _shared_memory(plan.slots)
+        self._oom_kills = oom_kills()
+        self._log_begin = 0
         arguments = [
             f"--servable_directory={plan.servable_directory}",
             f"--servable_name={plan.servable_name}",
@@ -224,11 +227,16 @@ class WorkerProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
-    def last_log_lines(self, count: int = 8) -> str:
-        """The end of its log, for error texts."""
+    def how_it_ended(self) -> str:
+        """How it ended, to follow its name in logs."""
+        status = self.exit_status()
+        return "lives" if status is None else ended_by(status, self._oom_kills, oom_kills())
+
+    def last_log_lines(self, count: int = 30) -> str:
+        """The end of what it has written to its log, for error texts."""
         try:
             with self.log_path.open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - (8 << 10)))
+                file.seek(max(self._log_begin, file.seek(0, os.SEEK_END) - (8 << 10)))
                 lines = file.read().decode(errors="replace").splitlines()
         except OSError as error:
             return f"(log not readable: {error})"
@@ -256,6 +264,7 @@ class WorkerProcess:
             output = stack.enter_context(
                 open(self.log_path, "ab" if append_log else "wb", opener=opener(LOG))
             )
+            self._log_begin = output.tell()
             key_arguments, key_pipe = stack.enter_context(
                 key_for_child(self.plan.dec_key, self.plan.dec_mode)
             )
