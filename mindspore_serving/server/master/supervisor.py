@@ -307,8 +307,7 @@ class Supervisor:
             (
                 other.models
                 for other in self._workers
-                if other.models
-                and (other.plan.servable_name, other.plan.version) == (plan.servable_name, plan.version)
+                if other.models and other.plan.servable == plan.servable
             ),
             (),
         )
@@ -534,7 +533,8 @@ class Supervisor:
     def _count_end(self, worker: SupervisedWorker) -> RestartPolicy:
         """Tell the policy of a worker's servable that it has died; returns the policy."""
         plan = worker.plan
-        policy = self._policies.setdefault((plan.servable_name, plan.version), RestartPolicy())
+        same = [w for w in self._workers if w.plan.servable == plan.servable]
+        policy = self._policies.setdefault(plan.servable, RestartPolicy(len(same)))
         now = time.monotonic()
         served_s = 0.0 if worker.ready_at is None else now - worker.ready_at
         what = f"{plan.place} {worker.last_end}"
@@ -547,9 +547,8 @@ class Supervisor:
                 WINDOW_S,
                 "; ".join(policy.ends),
             )
-            for other in self._workers:  # those that wait to be started again
-                same = (other.plan.servable_name, other.plan.version) == (plan.servable_name, plan.version)
-                if same and other.status is WorkerStatus.DEAD:
+            for other in same:  # those that wait to be started again
+                if other.status is WorkerStatus.DEAD:
                     other.changed.set()
         return policy
 

@@ -109,6 +109,11 @@ class WorkerPlan:
         return f"{'device' if self.has_device else 'extra'}{self.device_id}"
 
     @property
+    def servable(self) -> tuple[str, int]:
+        """Name and version of its servable."""
+        return self.servable_name, self.version
+
+    @property
     def label(self) -> str:
         """How logs call the worker."""
         return f"servable {self.servable_name} version {self.version} {self.place}"
