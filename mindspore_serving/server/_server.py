@@ -460,6 +460,7 @@ def absolute(config: ServableStartConfig) -> ServableStartConfig:
         dec_mode=config.dec_mode,
         max_batch_delay_ms=config.max_batch_delay_ms,
         slots_per_copy=config.slots_per_copy,
+        stage_timeout_ms=config.stage_timeout_ms,
     )
 
 
@@ -482,6 +483,7 @@ def plans_of(config: ServableStartConfig, enable_lite: bool = False) -> list[Wor
         dec_mode=config.dec_mode,
         batch_slots=config.slots_per_copy,
         batch_delay_s=config.max_batch_delay_ms / 1000,
+        stage_timeout_ms=config.stage_timeout_ms,
     )
     # Without devices every worker loads models of its own, on CPU.
     other = replace(device, has_device=False, remote_models=bool(config.device_ids), serves_calls=False)

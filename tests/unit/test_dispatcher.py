@@ -17,6 +17,7 @@ from mindspore_serving.errors import (
     UnknownTarget,
 )
 from mindspore_serving.server._servable_local import DEFAULT_SLOTS
+from mindspore_serving.server.channel.call_page import HeldRows, WrittenCall
 from mindspore_serving.server.channel.messages import Batch, Group, Result
 from mindspore_serving.server.master import context
 from mindspore_serving.server.master.copy import ServableCopy
@@ -526,5 +527,120 @@ def test_a_huge_request_comes_back_whole_and_in_order(dispatcher: Dispatcher) ->
             while worker.batches:
                 worker.answer(worker.batches.pop(0))
         assert numbers_in(await future) == list(range(5000))
+
+    run(dispatcher, test)
+
+
+# ---- a call takes too long
+
+
+def overdue(*rows: HeldRows) -> WrittenCall:
+    return WrittenCall("it ran for too long", rows or None)
+
+
+def test_an_instance_whose_call_takes_too_long_fails_at_once_and_the_others_go_on(
+    dispatcher: Dispatcher,
+) -> None:
+    async def test() -> None:
+        first = Worker(dispatcher)
+        futures = [submit(dispatcher, 4), submit(dispatcher, 8, 4)]
+        await turn()
+        one, _ = first.batches
+        first.answer(one, groups=(numbered(1),), final=False)
+        first.servable.remove_copy(first.copy, returns=True, overdue=overdue(HeldRows(one.batch_id, 2, 1)))
+        await turn()
+        second = Worker(dispatcher)
+        await turn()
+        held = [numbers_in(batch.groups) for batch in second.batches]
+        assert held == [[1, 3, 4, 5, 6, 7, 8, 9], [10, 11]]  # together, and before what came later
+        for batch in second.batches:
+            second.answer(batch)
+        before, single, failed, after = await futures[0]
+        assert numbers_in([before, single, after]) == [0, 1, 3]
+        assert failed == FailedRows(Failure(StatusCode.SYSTEM_ERROR, "it ran for too long"), 1)
+        assert numbers_in(await futures[1]) == list(range(4, 12))
+
+    run(dispatcher, test)
+
+
+def test_instances_of_a_call_that_takes_too_long_are_tried_one_by_one(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        first = Worker(dispatcher)
+        future = submit(dispatcher, 4)
+        await turn()
+        call = overdue(HeldRows(first.batches[0].batch_id, 1, 2))
+        first.servable.remove_copy(first.copy, returns=True, overdue=call)
+        second = Worker(dispatcher)
+        await turn()
+        assert [numbers_in(batch.groups) for batch in second.batches] == [[1]]
+        second.servable.remove_copy(second.copy, returns=True, overdue=overdue(HeldRows(0, 0, 1)))
+        third = Worker(dispatcher)
+        for held in ([2], [0, 3]):
+            await turn()
+            [batch] = third.batches
+            assert numbers_in(batch.groups) == held
+            third.answer(third.batches.pop())
+        good, failed, *rest = await future
+        assert failed == FailedRows(Failure(StatusCode.SYSTEM_ERROR, "it ran for too long"), 1)
+        assert numbers_in([good, *rest]) == [0, 2, 3]
+
+    run(dispatcher, test)
+
+
+def test_of_an_unknown_call_all_instances_are_suspects_and_a_single_one_fails(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        first = Worker(dispatcher)
+        future = submit(dispatcher, 2)
+        await turn()
+        first.servable.remove_copy(first.copy, returns=True, overdue=overdue())
+        second = Worker(dispatcher)
+        await turn()
+        assert [numbers_in(batch.groups) for batch in second.batches] == [[0]]
+        second.servable.remove_copy(second.copy, returns=True, overdue=overdue())
+        third = Worker(dispatcher)
+        await turn()
+        third.answer(third.batches[0])
+        failed, good = await future
+        assert failed == FailedRows(Failure(StatusCode.SYSTEM_ERROR, "it ran for too long"), 1)
+        assert numbers_in([good]) == [1]
+
+    run(dispatcher, test)
+
+
+def test_a_call_for_instances_that_are_answered_blames_nobody(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        first = Worker(dispatcher)
+        future = submit(dispatcher, 3)
+        await turn()
+        [batch] = first.batches
+        first.answer(batch, groups=(numbered(1),), final=False)
+        call = overdue(HeldRows(batch.batch_id, 0, 1), HeldRows(77, 0, 0xFFFFFFFF))
+        first.servable.remove_copy(first.copy, returns=True, overdue=call)
+        second = Worker(dispatcher)
+        await turn()
+        assert [numbers_in(batch.groups) for batch in second.batches] == [[1, 2]]
+        second.answer(second.batches[0])
+        assert numbers_in(await future) == [0, 1, 2]
+
+    run(dispatcher, test)
+
+
+def test_a_client_that_has_gone_is_not_missed_when_a_call_takes_too_long(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        first = Worker(dispatcher)
+        gone, stays = submit(dispatcher, 1), submit(dispatcher, 1, 1)
+        await turn()
+        gone.cancel()
+        await turn()
+        call = overdue(HeldRows(first.batches[0].batch_id, 0, 2))
+        first.servable.remove_copy(first.copy, returns=True, overdue=call)
+        second = Worker(dispatcher)
+        await turn()
+        assert [numbers_in(batch.groups) for batch in second.batches] == [[1]]
+        assert second.free_slots() == 0  # alone: the one that has gone may have been to blame, or this one
+        second.answer(second.batches[0])
+        assert numbers_in(await stays) == [1]
+        await turn()
+        assert "<Dispatcher 0 unanswered" in repr(dispatcher)
 
     run(dispatcher, test)

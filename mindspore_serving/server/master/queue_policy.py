@@ -106,6 +106,11 @@ class MethodQueue:
             self.pieces.append(piece)
             self.waiting += piece.rows.count
 
+    def put_back(self, pieces: Sequence[Piece]) -> None:
+        """Insert instances at the head, where they were before."""
+        self.pieces.extendleft(reversed(pieces))
+        self.waiting += sum(piece.rows.count for piece in pieces)
+
     def put_suspects(self, pieces: Iterable[Piece]) -> None:
         """Append single instances whose worker was lost."""
         self.suspects.extend(pieces)

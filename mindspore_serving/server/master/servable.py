@@ -18,6 +18,7 @@ from mindspore_serving.errors import (
     StatusCode,
     SystemFailure,
 )
+from mindspore_serving.server.channel.call_page import WrittenCall
 from mindspore_serving.server.channel.messages import Result
 from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.gathering import Gathering
@@ -174,13 +175,22 @@ class RunningServable:
         if any(queue.has_work for queue in self._queue_list):
             self._schedule_pump()
 
-    def remove_copy(self, copy: ServableCopy, *, returns: bool = False, left: bool = False) -> None:
+    def remove_copy(
+        self,
+        copy: ServableCopy,
+        *,
+        returns: bool = False,
+        left: bool = False,
+        overdue: WrittenCall | None = None,
+    ) -> None:
         """Take a copy out; what it had not answered goes to other copies, or is answered here.
 
         Args:
             copy: The copy.
             returns: Whether it is being started again; what waits may wait for it.
             left: Whether it ends on purpose. Instances are to blame for that only if they ran alone.
+            overdue: The call that takes too long, if that is why: only its instances are to blame then, and a single
+                one is given up.
         """
         if copy not in self.copies:
             return
@@ -188,6 +198,13 @@ class RunningServable:
         self.on_copies_changed()
         if returns:
             self._expected[copy.label] = frozenset(copy.methods)
+        if overdue is not None:
+            failure = Failure(StatusCode.SYSTEM_ERROR, overdue.text)
+            innocent = copy.part_with(overdue.rows, failure)
+            for method, pieces in innocent.items():
+                self._queues[method].put_back(pieces)
+            count = sum(piece.rows.count for pieces in innocent.values() for piece in pieces)
+            log.warning("%s other instances of %s wait for another copy", count, copy.label)
         for method, pieces in copy.lose(blame=not left).items():
             retried = [piece for piece in pieces if piece.attempts < MAX_ATTEMPTS]
             for piece in pieces:

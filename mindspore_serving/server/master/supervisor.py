@@ -8,7 +8,8 @@ Everything here runs on the event loop. A worker's life:
     READY -> EXITED         it said that it ends (a signal, or Stop)
     READY -> DEAD           it ended without a word
     DEAD -> STARTING        it had answered something without error since its start, or ran an instance that had ended
-                            a worker before: started again after a while (`restart_policy`)
+                            a worker before, or a call in it took too long: started again after a while
+                            (`restart_policy`)
     DEAD -> FAILED          it had not, or workers of its servable die too often: starting it again would not help
 """
 
@@ -19,6 +20,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
+from functools import partial
 from pathlib import Path
 
 from mindspore_serving import log
@@ -44,6 +46,7 @@ from mindspore_serving.server.master.readiness import STARTING, WorkerHealth
 from mindspore_serving.server.master.request import Reply
 from mindspore_serving.server.master.restart_policy import WINDOW_S, RestartPolicy
 from mindspore_serving.server.master.servable import RunningServable
+from mindspore_serving.server.master.stage_limit import OverdueCall, StageLimit
 from mindspore_serving.server.master.waiting import wait_for_event
 from mindspore_serving.server.master.worker_link import ChannelServer, WorkerLink
 from mindspore_serving.server.master.worker_process import (
@@ -102,10 +105,12 @@ class SupervisedWorker:
         self.link: WorkerLink | None = None
         self.copy: ServableCopy | None = None
         self.idle_slots: IdleSlots | None = None
+        self.stage_limit: StageLimit | None = None
         self.failure = ""
         self.models: tuple[ModelInfo, ...] = ()
         self.served = False
         self.blameless = False
+        self.overdue = False
         self.returns = False
         self.restarts = 0
         self.last_end = ""
@@ -158,6 +163,14 @@ class SupervisedWorker:
         """Give shared memory back where no batch has needed it for a while."""
         if self.copy is not None and self.idle_slots is not None:
             self.idle_slots.look(self.copy.last_served, not self.copy.idle, time.monotonic())
+
+    def limit_stages(self, limit: StageLimit | None) -> None:
+        """Look for calls that take too long, or look no more."""
+        if self.stage_limit is not None:
+            self.stage_limit.stop()
+        self.stage_limit = limit
+        if limit is not None:
+            limit.start()
 
     def give_up(self) -> None:
         """Mark a worker that did not become ready as failed."""
@@ -340,6 +353,7 @@ class Supervisor:
         worker.started_at = time.monotonic()
         worker.ready_at = None
         worker.blameless = False
+        worker.overdue = False
         worker.failure = ""
         worker.changed.clear()
         worker.process = WorkerProcess(
@@ -368,6 +382,10 @@ class Supervisor:
         servable = self._servable(plan)
         servable.delay_s = plan.batch_delay_s
         servable.add_copy(worker.copy)
+        if worker.process.calls is not None:
+            limit_s = plan.stage_timeout_ms / 1000
+            on_overdue = partial(self._end_overdue, worker)
+            worker.limit_stages(StageLimit(worker.process.calls, limit_s, on_overdue))
         worker.returns = False
         log.info(
             "Register success: worker address: %s, servable: {name:%s, version:%s, method:%s}",
@@ -377,11 +395,30 @@ class Supervisor:
             [method.name for method in message.methods if not method.name.startswith(CALL_PREFIX)],
         )
 
-    def _take_out(self, worker: SupervisedWorker) -> None:
+    def _end_overdue(self, worker: SupervisedWorker, overdue: OverdueCall) -> None:
+        """End a worker in which a call takes too long; its watcher starts it again."""
+        process, link = worker.process, worker.link
+        if process is None or link is None:
+            return
+        log.error(
+            "A call in %s, process %s, has run for %.2f s. The worker is ended, where its threads were is in %s. %s",
+            worker.plan.label,
+            process.pid,
+            overdue.seconds,
+            process.log_path,
+            overdue.call.text,
+        )
+        self._take_out(worker, overdue)
+        process.end_with_traceback()
+        link.close()
+
+    def _take_out(self, worker: SupervisedWorker, overdue: OverdueCall | None = None) -> None:
+        worker.limit_stages(None)
         copy, worker.copy = worker.copy, None
         if copy is not None:
-            # A copy that is lost while it runs a suspect is not to blame, whatever it has served.
-            worker.blameless = copy.exclusive
+            # A copy that is lost while it runs a suspect, or to a call, is not to blame, whatever it has served.
+            worker.overdue = overdue is not None
+            worker.blameless = copy.exclusive or worker.overdue
             worker.served = copy.answered_without_error or worker.blameless
             worker.returns = (
                 worker.served
@@ -390,7 +427,9 @@ class Supervisor:
                 and not self._stopping
             )
             left = worker.status is WorkerStatus.EXITED
-            self._servable(worker.plan).remove_copy(copy, returns=worker.returns, left=left)
+            self._servable(worker.plan).remove_copy(
+                copy, returns=worker.returns, left=left, overdue=overdue.call if overdue else None
+            )
 
     def _servable(self, plan: WorkerPlan) -> RunningServable:
         return self._dispatcher.servable(plan.servable_name, plan.version)
@@ -483,6 +522,8 @@ class Supervisor:
             worker.look_at_memory()
             await wait_for_event(worker.changed, _WATCH_POLL_S)
             worker.changed.clear()
+        if worker.overdue:
+            killed = "was ended over a call that took too long"
         if await self._reap(process) and not killed:
             killed = f"closed its channel, did not end within {STOP_GRACE_S:g} s and was killed"
         self._take_out(worker)
@@ -538,7 +579,8 @@ class Supervisor:
         now = time.monotonic()
         served_s = 0.0 if worker.ready_at is None else now - worker.ready_at
         what = f"{plan.place} {worker.last_end}"
-        if policy.ended(worker.number, now, served_s, what, blameless=worker.blameless):
+        excuses = not worker.overdue
+        if policy.ended(worker.number, now, served_s, what, blameless=worker.blameless, excuses=excuses):
             log.error(
                 "%s workers of servable %s version %s have died within %.0f s, none of them is started again: %s",
                 len(policy.ends),
@@ -571,6 +613,7 @@ class Supervisor:
             log.error("%s cannot be started again: %s", worker.plan.label, error)
 
     async def _end(self, worker: SupervisedWorker) -> None:
+        worker.limit_stages(None)
         process = worker.process
         if process is None:
             return

@@ -15,6 +15,7 @@ from mindspore_serving.errors import StartUpError
 from mindspore_serving.private_files import LOG, LOG_FOLDER, opener
 from mindspore_serving.server._servable_local import DEFAULT_SLOTS
 from mindspore_serving.server.channel.address import worker_socket
+from mindspore_serving.server.channel.call_page import TRACEBACK_SIGNAL, CallPage
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.child_environment import child_environment
 from mindspore_serving.server.descriptor_limit import descriptor_limit
@@ -22,7 +23,7 @@ from mindspore_serving.server.key_pipe import key_for_child
 from mindspore_serving.server.master.context import memory_idle_s
 from mindspore_serving.server.master.copy import WAITING_SLOTS
 from mindspore_serving.server.master.worker_end import ended_by, oom_kills
-from mindspore_serving.server.process_tree import kill_children
+from mindspore_serving.server.process_tree import children_of, kill_all, kill_children
 
 CALL_SLOTS = 4
 """Calls of models under way per worker that has none of its own."""
@@ -67,6 +68,7 @@ class WorkerPlan:
         agents: Who holds its model; None for a worker that loads models itself.
         batch_slots: Most batches under way of methods that do not wait for others.
         batch_delay_s: How long a batch that is not full may wait for more.
+        stage_timeout_ms: Milliseconds that one call of a function or model may take; 0 for any time.
         cores: CPU cores that its threads keep to; empty for any.
     """
 
@@ -84,6 +86,7 @@ class WorkerPlan:
     agents: AgentsPlan | None = None
     batch_slots: int = DEFAULT_SLOTS
     batch_delay_s: float = 0.0
+    stage_timeout_ms: float = 0
     cores: tuple[int, ...] = ()
 
     @property
@@ -154,6 +157,7 @@ class WorkerProcess:
         self.log_path = directory / LOG_DIRECTORY / plan.log_file
         self._directory = directory
         self.memory = _shared_memory(plan.slots)
+        self.calls: CallPage | None = None
         self._oom_kills = oom_kills()
         self._log_begin = 0
         arguments = [
@@ -185,6 +189,12 @@ class WorkerProcess:
         if self.memory is not None:
             arguments.append(f"--memory_fd={self.memory.fd}")
         try:
+            if plan.stage_timeout_ms:
+                self.calls = CallPage.create()
+                arguments += [
+                    f"--calls_fd={self.calls.fd}",
+                    f"--stage_timeout_ms={plan.stage_timeout_ms}",
+                ]
             self._process = self._start(arguments, directory, append_log)
         except OSError as cause:
             self._close_memory()
@@ -227,6 +237,12 @@ class WorkerProcess:
         kill_children(self.pid)
         self._process.kill()
 
+    def end_with_traceback(self) -> None:
+        """Let a worker whose calls are limited write where its threads are to its log, and end, and what it started."""
+        children = children_of(self.pid)
+        self._process.send_signal(TRACEBACK_SIGNAL)
+        kill_all(children)
+
     def kill_group(self) -> None:
         """End what a worker that is gone has left: processes of the group that it led."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -256,15 +272,16 @@ class WorkerProcess:
         (self._directory / self.address.removeprefix("unix:")).unlink(missing_ok=True)
 
     def _close_memory(self) -> None:
-        if self.memory is not None:
-            self.memory.close()
+        for memory in (self.memory, self.calls):
+            if memory is not None:
+                memory.close()
 
     def _start(self, arguments: list[str], directory: Path, append_log: bool) -> subprocess.Popen[bytes]:
         self.log_path.parent.mkdir(LOG_FOLDER, exist_ok=True)
         environment = child_environment(needs_token=self.plan.agents is not None)
         if self.plan.has_device:
             environment["SERVING_DEVICE_ID"] = str(self.plan.device_id)
-        inherited = [self.memory.fd] if self.memory is not None else []
+        inherited = [memory.fd for memory in (self.memory, self.calls) if memory is not None]
         with contextlib.ExitStack() as stack:
             output = stack.enter_context(
                 open(self.log_path, "ab" if append_log else "wb", opener=opener(LOG))

@@ -21,6 +21,7 @@ import setproctitle
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, ServingError
 from mindspore_serving.server.channel.address import worker_socket
+from mindspore_serving.server.channel.call_page import CallPage
 from mindspore_serving.server.channel.memory import IdleSlots, SharedMemory
 from mindspore_serving.server.channel.messages import (
     Alive,
@@ -40,6 +41,7 @@ from mindspore_serving.server.process_tree import kill_children
 from mindspore_serving.server.register.definition import StageKind
 from mindspore_serving.server.register.model import Instances, Runtime, check_subgraph, set_runtime
 from mindspore_serving.server.register.pipeline import set_method_runtime
+from mindspore_serving.server.worker.call_watch import CallWatch, end_with_traceback_on_signal
 from mindspore_serving.server.worker.connection import Connection
 from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.last_resort import ends_process
@@ -94,6 +96,12 @@ def argument_parser(script: str) -> argparse.ArgumentParser:
     parser.add_argument("--key_fd", type=int, default=-1, help="pipe with the key of encrypted models")
     parser.add_argument("--dec_mode", default="AES-GCM", help="AES-GCM or AES-CBC")
     parser.add_argument("--memory_fd", type=int, default=-1, help="descriptor of the shared memory")
+    parser.add_argument(
+        "--calls_fd", type=int, default=-1, help="descriptor of the memory where calls are written"
+    )
+    parser.add_argument(
+        "--stage_timeout_ms", type=float, default=0, help="how long a call may take; 0: any time"
+    )
     return parser
 
 
@@ -131,6 +139,10 @@ class Worker:
             self._calls = ModelCalls(slots, self._connection.send, self._read)
             if memory is not None:
                 self._call_memory = IdleSlots(memory, slots, arguments.memory_idle_s)
+        self._watch: CallWatch | None = None
+        if arguments.calls_fd >= 0:
+            end_with_traceback_on_signal()
+            self._watch = CallWatch(CallPage(arguments.calls_fd), arguments.stage_timeout_ms)
         self._engine: Engine | None = None
         self._held_models: tuple[ModelInfo, ...] | None = None
         self._registered = False
@@ -165,9 +177,9 @@ class Worker:
         methods = [*servable.definition.methods.values(), *(definition for definition, _ in calls)]
         pipelines = list(servable.definition.pipelines.values())
         self._engine = engine = Engine(
-            methods, servable.runners, self._send_result, pipelines, self._connection.wake
+            methods, servable.runners, self._send_result, pipelines, self._connection.wake, self._watch
         )
-        set_runtime(_runtime_of(servable))
+        set_runtime(self._model_runtime(servable))
         set_method_runtime(engine.call)
         own = (*servable.definition.methods.values(), *pipelines)
         kinds = {stage.kind for method in own for stage in method.stages}
@@ -201,6 +213,16 @@ class Worker:
         self._connection.send(Exiting())
         self._connection.finish(_FINISH_S)
         return EXIT_OK
+
+    def _model_runtime(self, servable: LoadedServable) -> Runtime:
+        """What `Model.call` runs. Where calls are limited, models here count as calls, waiting for others does not."""
+        runtime = _runtime_of(servable)
+        if self._watch is None:
+            return runtime
+        if self._calls is not None:
+            return self._watch.waiting(runtime)
+        self._watch.time_models([runner for graphs in servable.runners.values() for runner in graphs])
+        return runtime
 
     def _loop(self, engine: Engine, may_run_models: bool, separate: bool) -> None:
         """Take batches and run them, until told to stop.
