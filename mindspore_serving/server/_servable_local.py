@@ -35,6 +35,10 @@ class ServableStartConfig:
         max_batch_delay_ms: Milliseconds that instances may wait for others while a batch is not full, at most 60000; 0
             lets nobody wait. Timers are exact to 1 ms. Without effect on methods whose stages take single instances.
         slots_per_copy: Batches under way in each worker process, 1 to 16: one that runs, the others there when it ends.
+        max_enqueued_requests: Requests of this servable and version that may be unanswered at a time, beside the limit
+            of the whole server; 0 for no further limit.
+        max_enqueued_instances: Instances that these requests may have together; 0 for no further limit.
+        max_enqueued_bytes: Bytes that their tensors may have together; 0 for no further limit.
 
     Raises:
         RuntimeError: A parameter has the wrong type or value.
@@ -53,6 +57,9 @@ class ServableStartConfig:
         *,
         max_batch_delay_ms: float = 0,
         slots_per_copy: int = DEFAULT_SLOTS,
+        max_enqueued_requests: int = 0,
+        max_enqueued_instances: int = 0,
+        max_enqueued_bytes: int = 0,
     ) -> None:
         check_str("servable_directory", servable_directory)
         check_str("servable_name", servable_name)
@@ -79,6 +86,12 @@ class ServableStartConfig:
         self._max_batch_delay_ms = _check_delay(max_batch_delay_ms)
         check_int("slots_per_copy", slots_per_copy, 1, MAX_SLOTS)
         self._slots_per_copy = slots_per_copy
+        check_int("max_enqueued_requests", max_enqueued_requests, 0)
+        self._max_enqueued_requests = max_enqueued_requests
+        check_int("max_enqueued_instances", max_enqueued_instances, 0)
+        self._max_enqueued_instances = max_enqueued_instances
+        check_int("max_enqueued_bytes", max_enqueued_bytes, 0)
+        self._max_enqueued_bytes = max_enqueued_bytes
 
     def __repr__(self) -> str:
         return (
@@ -135,6 +148,21 @@ class ServableStartConfig:
     def slots_per_copy(self) -> int:
         """Batches under way in each worker process."""
         return self._slots_per_copy
+
+    @property
+    def max_enqueued_requests(self) -> int:
+        """Requests that may be unanswered at a time; 0 for no limit but the server's."""
+        return self._max_enqueued_requests
+
+    @property
+    def max_enqueued_instances(self) -> int:
+        """Instances of requests that may be unanswered at a time; 0 for no limit but the server's."""
+        return self._max_enqueued_instances
+
+    @property
+    def max_enqueued_bytes(self) -> int:
+        """Bytes of requests that may be unanswered at a time; 0 for no limit but the server's."""
+        return self._max_enqueued_bytes
 
 
 def _check_delay(delay_ms: object) -> float:
@@ -254,6 +282,11 @@ def _united(
                 f"The max batch delay or slots per copy of servable name {config.servable_name} is different in "
                 "multiple configurations."
             )
+        if _limits(earlier) != _limits(config):
+            raise StartUpError(
+                f"The max enqueued requests, instances or bytes of servable name {config.servable_name} is different in "
+                "multiple configurations."
+            )
         device_ids |= set(earlier.device_ids)
         workers = max(workers, earlier.num_parallel_workers)
     return ServableStartConfig(
@@ -267,8 +300,15 @@ def _united(
         dec_mode=config.dec_mode,
         max_batch_delay_ms=config.max_batch_delay_ms,
         slots_per_copy=config.slots_per_copy,
+        max_enqueued_requests=config.max_enqueued_requests,
+        max_enqueued_instances=config.max_enqueued_instances,
+        max_enqueued_bytes=config.max_enqueued_bytes,
     )
 
 
 def _batching(config: ServableStartConfig) -> tuple[float, int]:
     return config.max_batch_delay_ms, config.slots_per_copy
+
+
+def _limits(config: ServableStartConfig) -> tuple[int, int, int]:
+    return config.max_enqueued_requests, config.max_enqueued_instances, config.max_enqueued_bytes

@@ -34,6 +34,7 @@ from mindspore_serving.server.heap import keep_freed_memory
 from mindspore_serving.server.master.context import worker_timeout_s
 from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.supervisor import Supervisor
+from mindspore_serving.server.master.unanswered import Limits
 from mindspore_serving.server.master.worker_process import WorkerPlan
 
 _MEGABYTE = 1 << 20
@@ -425,6 +426,9 @@ def absolute(config: ServableStartConfig) -> ServableStartConfig:
         dec_mode=config.dec_mode,
         max_batch_delay_ms=config.max_batch_delay_ms,
         slots_per_copy=config.slots_per_copy,
+        max_enqueued_requests=config.max_enqueued_requests,
+        max_enqueued_instances=config.max_enqueued_instances,
+        max_enqueued_bytes=config.max_enqueued_bytes,
     )
 
 
@@ -434,6 +438,7 @@ def plans_of(config: ServableStartConfig, enable_lite: bool = False) -> list[Wor
     extra = max(0, config.num_parallel_workers - len(config.device_ids))
     if not config.device_ids and config.device_type == "none" and "cpu" in supported_device_types():
         device_type = "cpu"
+    limits = Limits(config.max_enqueued_requests, config.max_enqueued_instances, config.max_enqueued_bytes)
     device = WorkerPlan(
         servable_directory=config.servable_directory,
         servable_name=config.servable_name,
@@ -447,6 +452,7 @@ def plans_of(config: ServableStartConfig, enable_lite: bool = False) -> list[Wor
         dec_mode=config.dec_mode,
         batch_slots=config.slots_per_copy,
         batch_delay_s=config.max_batch_delay_ms / 1000,
+        limits=limits if any(limits) else None,
     )
     # Without devices every worker loads models of its own, on CPU.
     other = replace(device, has_device=False, remote_models=bool(config.device_ids), serves_calls=False)

@@ -23,6 +23,7 @@ LAYERS: list[dict[str, list[str]]] = [
             "server.process_tree",
             "server.descriptor_limit",
             "server.heap",
+            "server.memory_limit",
             "server.key_pipe",
             "server._loop_thread",
             "server._stop_request",

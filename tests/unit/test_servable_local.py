@@ -60,6 +60,7 @@ def test_defaults() -> None:
     assert config.dec_mode == "AES-GCM"
     assert config.max_batch_delay_ms == 0
     assert config.slots_per_copy == 2
+    assert config.max_enqueued_requests == config.max_enqueued_instances == config.max_enqueued_bytes == 0
 
 
 def test_batching_is_set_by_keyword() -> None:
@@ -86,6 +87,15 @@ def test_wrong_batching_parameters(parameters: dict[str, Any], text: str) -> Non
     with pytest.raises(RuntimeError) as refused:
         ServableStartConfig("folder", "add", **parameters)
     assert str(refused.value) == f"Parameter {text}"
+
+
+@pytest.mark.parametrize("name", ["max_enqueued_requests", "max_enqueued_instances", "max_enqueued_bytes"])
+def test_limits_of_a_servable(name: str) -> None:
+    assert getattr(ServableStartConfig("folder", "add", **{name: 7}), name) == 7
+    for wrong, text in ((-1, ">= 0"), (1.5, "int, but actually <class 'float'>"), (True, "int, but actually <class 'bool'>")):
+        with pytest.raises(RuntimeError) as refused:
+            ServableStartConfig("folder", "add", **{name: wrong})
+        assert str(refused.value) == f"Parameter '{name}' should be {text}"
 
 
 def test_all_values_in_positional_order() -> None:
@@ -378,6 +388,17 @@ def test_one_version_with_two_ways_of_batching(folder: Path) -> None:
         [add(folder, number, max_batch_delay_ms=2, slots_per_copy=4) for number in range(2)]
     )
     assert (merged.device_ids, merged.max_batch_delay_ms, merged.slots_per_copy) == ((0, 1), 2, 4)
+
+
+def test_one_version_with_two_limits(folder: Path) -> None:
+    for second in ({}, {"max_enqueued_requests": 3}, {"max_enqueued_requests": 2, "max_enqueued_bytes": 1}):
+        assert refusal([add(folder, 0, max_enqueued_requests=2), add(folder, 1, **second)]) == (
+            "The max enqueued requests, instances or bytes of servable name add is different in multiple "
+            "configurations."
+        )
+    limits = {"max_enqueued_requests": 2, "max_enqueued_instances": 3, "max_enqueued_bytes": 4}
+    [merged] = merge_config([add(folder, number, **limits) for number in range(2)])
+    assert {name: getattr(merged, name) for name in limits} == limits
 
 
 @pytest.mark.parametrize(

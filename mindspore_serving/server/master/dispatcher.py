@@ -9,10 +9,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mindspore_serving.errors import FailedRows, QueueFull, ServableUnavailable, UnknownTarget
-from mindspore_serving.server.master.context import max_enqueued_requests
+from mindspore_serving.errors import DeadlineExceeded, FailedRows, ServableUnavailable, UnknownTarget
+from mindspore_serving.server.master.context import enqueued_limits
 from mindspore_serving.server.master.request import Reply, Request
 from mindspore_serving.server.master.servable import RunningServable, request_spec
+from mindspore_serving.server.master.unanswered import Unanswered
 from mindspore_serving.signature import CALL_PREFIX, MethodSignature
 from mindspore_serving.tensor import Rows
 
@@ -31,7 +32,7 @@ class Route:
 
 
 class Dispatcher:
-    """The running servables of this server, and the number of requests that they owe an answer.
+    """The running servables of this server, and what they owe an answer.
 
     Args:
         loop: The event loop on which all methods are called.
@@ -41,11 +42,11 @@ class Dispatcher:
         self._loop = loop
         self._servables: dict[str, dict[int, RunningServable]] = {}
         self._routes: dict[tuple[str, str, int], Route] = {}
-        self._unanswered = 0
+        self._unanswered = Unanswered()
 
     def __repr__(self) -> str:
         running = [servable for versions in self._servables.values() for servable in versions.values()]
-        return f"<Dispatcher {self._unanswered} unanswered, {running}>"
+        return f"<Dispatcher {self._unanswered.requests} unanswered, {running}>"
 
     def servable(self, name: str, version: int) -> RunningServable:
         """The entry of a servable version, made at first use."""
@@ -71,26 +72,65 @@ class Dispatcher:
             route = self._routes[name, method, version] = self._new_route(name, method, version)
         return route
 
-    def submit(self, route: Route, blocks: Sequence[Rows]) -> asyncio.Future[Reply]:
-        """Queue the instances of one request.
+    def check_room(self, route: Route) -> None:
+        """Refuse a request before its instances are read, which costs more than all the rest of a refusal.
+
+        Args:
+            route: From `resolve`.
+
+        Raises:
+            QueueFull: Too many requests are unanswered, in the server or of the servable.
+        """
+        self._unanswered.check_requests(enqueued_limits())
+        servable = route.servable
+        if servable.limits is not None:
+            servable.unanswered.check_requests(servable.limits)
+
+    def submit(
+        self, route: Route, blocks: Sequence[Rows], timeout_s: float | None = None
+    ) -> asyncio.Future[Reply]:
+        """Queue the instances of one request, for which `check_room` has found room.
 
         Args:
             route: From `resolve`.
             blocks: The instances, at least one; the specs of each block are the method's inputs in order.
+            timeout_s: Seconds after which they are answered with `DeadlineExceeded`, and those that wait are dropped;
+                None for no limit.
 
         Returns:
             A future of the outcome of every instance. Cancelling it abandons the request.
 
         Raises:
-            QueueFull: Too many requests are unanswered.
+            QueueFull: Too many instances or bytes are unanswered, in the server or of the servable.
         """
-        limit = max_enqueued_requests()
-        if self._unanswered >= limit:
-            raise QueueFull(f"Serving Error: enqueued requests count exceeds the limit {limit}")
+        servable = route.servable
         future: asyncio.Future[Reply] = self._loop.create_future()
-        self._unanswered += 1
-        route.servable.submit(route.method.name, Request(blocks, future, self._request_ended))
+        request = Request(blocks, future)
+        self._unanswered.check_size(enqueued_limits(), request)
+        if servable.limits is not None:
+            servable.unanswered.check_size(servable.limits, request)
+        self._unanswered.add(request)
+        servable.unanswered.add(request)
+
+        def ended(_: asyncio.Future[Reply]) -> None:
+            self._unanswered.remove(request)
+            servable.unanswered.remove(request)
+            servable.forget(request)
+
+        future.add_done_callback(ended)
+        if timeout_s is not None:
+            self._limit_time(route, request, future, timeout_s)
+        servable.submit(route.method.name, request)
         return future
+
+    def _limit_time(
+        self, route: Route, request: Request, future: asyncio.Future[Reply], timeout_s: float
+    ) -> None:
+        """Give a request up after a time, unless it has ended before."""
+        spec = request_spec(route.servable.name, route.method.name, route.servable.version)
+        text = f"Request {spec}, deadline of {1000 * timeout_s:.15g} ms exceeded"
+        timer = self._loop.call_later(timeout_s, request.give_up, DeadlineExceeded(text).failure())
+        future.add_done_callback(lambda _: timer.cancel())
 
     def forward(
         self, servable: RunningServable, method: str, blocks: Sequence[Rows]
@@ -109,7 +149,9 @@ class Dispatcher:
         if servable.method(method) is None or not servable.serves(method):
             future.set_result([FailedRows(servable.unavailable(method), sum(b.count for b in blocks))])
         else:
-            servable.submit(method, Request(blocks, future, lambda _: None))
+            request = Request(blocks, future)
+            future.add_done_callback(lambda _: servable.forget(request))
+            servable.submit(method, request)
         return future
 
     def fail_waiting(self) -> None:
@@ -135,6 +177,3 @@ class Dispatcher:
             return found
         text = f"Request {request_spec(name, method, version)}, servable is not available"
         raise ServableUnavailable(text) if found or (versions and not version) else UnknownTarget(text)
-
-    def _request_ended(self, _: Request) -> None:
-        self._unanswered -= 1

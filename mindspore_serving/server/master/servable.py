@@ -23,6 +23,7 @@ from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.gathering import Gathering
 from mindspore_serving.server.master.queue_policy import Assignment, MethodQueue, next_batch
 from mindspore_serving.server.master.request import Piece, Request, pieces_of
+from mindspore_serving.server.master.unanswered import Limits, Unanswered
 from mindspore_serving.signature import CALL_PREFIX, MethodSignature
 
 MAX_ATTEMPTS = 2
@@ -48,6 +49,8 @@ class RunningServable:
 
     Attributes:
         delay_s: How long a batch that is not full may wait for more; to be set before the first copy is added.
+        limits: Most that may be unanswered at a time, beside the limits of the server; None for no further limits.
+        unanswered: What clients have asked, and are owed an answer to.
         copies: Those that are ready.
         on_copies_changed: Called when `copies` has changed.
     """
@@ -62,6 +65,8 @@ class RunningServable:
         self.name = name
         self.version = version
         self.delay_s = 0.0
+        self.limits: Limits | None = None
+        self.unanswered = Unanswered(f", servable: {name}")
         self.copies: list[ServableCopy] = []
         self.on_copies_changed: Callable[[], None] = _ignore
         self._expected: dict[str, frozenset[str]] = {}
@@ -72,6 +77,8 @@ class RunningServable:
         self._turn = 0
         self._batches = 0
         self._pump_scheduled = False
+        self._left_instances = 0
+        self._left_bytes = 0
         self._gathering = Gathering()
         self._alarm: asyncio.TimerHandle | None = None
 
@@ -160,6 +167,22 @@ class RunningServable:
         """
         self._queues[method].put(pieces_of(request, time.monotonic()))
         self._schedule_pump()
+
+    def forget(self, request: Request) -> None:
+        """Let go of what a request that has ended early has left in the queues.
+
+        Batches leave it out anyhow. But while no copy takes any, what is left would pile up without a limit: so all of
+        it is removed as soon as it outweighs what is owed an answer.
+        """
+        if not request.ended_early:
+            return
+        self._left_instances += request.count
+        self._left_bytes += request.byte_size
+        owed = self.unanswered
+        if self._left_instances > owed.instances or self._left_bytes > owed.byte_size:
+            self._left_instances = self._left_bytes = 0
+            for queue in self._queue_list:
+                queue.drop_ended()
 
     def take_result(self, copy: ServableCopy, result: Result) -> None:
         """Hand results to their requests, and use the slot that became free.

@@ -19,6 +19,7 @@ from mindspore_serving.server.descriptor_limit import descriptor_limit
 from mindspore_serving.server.key_pipe import key_for_child
 from mindspore_serving.server.master.context import memory_idle_s
 from mindspore_serving.server.master.copy import WAITING_SLOTS
+from mindspore_serving.server.master.unanswered import Limits
 from mindspore_serving.server.process_tree import kill_children
 
 CALL_SLOTS = 4
@@ -64,6 +65,7 @@ class WorkerPlan:
         agents: Who holds its model; None for a worker that loads models itself.
         batch_slots: Most batches under way of methods that do not wait for others.
         batch_delay_s: How long a batch that is not full may wait for more.
+        limits: Most that may be unanswered of its servable; None for no limits but those of the server.
         cores: CPU cores that its threads keep to; empty for any.
     """
 
@@ -81,6 +83,7 @@ class WorkerPlan:
     agents: AgentsPlan | None = None
     batch_slots: int = DEFAULT_SLOTS
     batch_delay_s: float = 0.0
+    limits: Limits | None = None
     cores: tuple[int, ...] = ()
 
     @property

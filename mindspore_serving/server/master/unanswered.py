@@ -1,0 +1,87 @@
+"""What is owed an answer, and how much of it there may be at a time.
+
+A request counts from its admission until it is answered or abandoned, whether it waits or is under way. It counts for
+the server and for its servable (each version for itself), and has to fit into the limits of both.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mindspore_serving.errors import QueueFull
+from mindspore_serving.server.master.request import Request
+
+
+class Limits(NamedTuple):
+    """Most that may be unanswered at a time; 0 stands for no limit.
+
+    Attributes:
+        requests: Requests.
+        instances: Their instances.
+        byte_size: Bytes of the tensors of their instances.
+    """
+
+    requests: int = 0
+    instances: int = 0
+    byte_size: int = 0
+
+
+class Unanswered:
+    """What a server, or one of its servables, owes an answer.
+
+    Args:
+        whose: What refusals say at their end: nothing, or `, servable: {name}`.
+
+    Attributes:
+        requests: Number of requests.
+        instances: Number of their instances.
+        byte_size: Bytes of the tensors of their instances.
+    """
+
+    __slots__ = ("_whose", "byte_size", "instances", "requests")
+
+    def __init__(self, whose: str = "") -> None:
+        self.requests = 0
+        self.instances = 0
+        self.byte_size = 0
+        self._whose = whose
+
+    def __repr__(self) -> str:
+        return f"<Unanswered {self.requests} requests, {self.instances} instances, {self.byte_size} bytes>"
+
+    def check_requests(self, limits: Limits) -> None:
+        """Check that there is room for one request more.
+
+        Raises:
+            QueueFull: There is not.
+        """
+        if self.requests >= limits.requests > 0:
+            raise self._full("requests", limits.requests)
+
+    def check_size(self, limits: Limits, request: Request) -> None:
+        """Check that there is room for the instances of a request; a request that would be the only one always has it.
+
+        Raises:
+            QueueFull: There is not.
+        """
+        if not self.requests:
+            return
+        if self.instances + request.count > limits.instances > 0:
+            raise self._full("instances", limits.instances)
+        if self.byte_size + request.byte_size > limits.byte_size > 0:
+            raise self._full("bytes", limits.byte_size)
+
+    def add(self, request: Request) -> None:
+        """Count a request that is admitted."""
+        self.requests += 1
+        self.instances += request.count
+        self.byte_size += request.byte_size
+
+    def remove(self, request: Request) -> None:
+        """Count a request no more."""
+        self.requests -= 1
+        self.instances -= request.count
+        self.byte_size -= request.byte_size
+
+    def _full(self, what: str, limit: int) -> QueueFull:
+        return QueueFull(f"Serving Error: enqueued {what} count exceeds the limit {limit}{self._whose}")
