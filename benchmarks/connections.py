@@ -53,7 +53,7 @@ class RestConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's does not say that it is one
 
     def send(self, body: bytes, done: Done) -> None:
-        """Send a request from `rest_exchange`; `done` gets the body of a reply with one of `statuses`, else no bytes."""
+        """Send a request from `rest_exchange`; `done` gets the body of a reply with one of `statuses`, else nothing."""
         if self._closed:
             asyncio.get_running_loop().call_soon(done, b"")
             return

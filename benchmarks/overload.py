@@ -1,8 +1,8 @@
 """Ten times as many requests as a servable can answer: what becomes of those that are taken, and of the memory.
 
-The stage of the servable waits for 10 ms, so it answers just below 100 requests per second; how many it is, a closed loop
-finds out. Then requests come in open loops, half as fast, as fast and ten times as fast. Small requests meet the limit of
-requests, large ones the limit of bytes. Every reply is compared with the right one, and with the right refusal.
+The stage of the servable waits for 10 ms, so it answers just below 100 requests per second; how many it is, a closed
+loop finds out. Then requests come in open loops, half as fast, as fast and ten times as fast. Small requests meet the
+limit of requests, large ones the limit of bytes. Every reply is compared with the right one, or the right refusal.
 """
 
 from __future__ import annotations
@@ -119,9 +119,7 @@ class Question:
         if self.interface == "grpc":
             refusal = grpc_exchange(b"", self._refusal).reply
             return replace(grpc_exchange(self.body, self.reply), refusal=refusal)
-        return replace(
-            rest_exchange(self.address, self.path, self.body, self.reply), refusal=self._refusal
-        )
+        return replace(rest_exchange(self.address, self.path, self.body, self.reply), refusal=self._refusal)
 
     def rate(self, seconds: float) -> float:
         """Requests per second that closed loops get answered."""

@@ -284,8 +284,8 @@ def _united(
             )
         if _limits(earlier) != _limits(config):
             raise StartUpError(
-                f"The max enqueued requests, instances or bytes of servable name {config.servable_name} is different in "
-                "multiple configurations."
+                f"The max enqueued requests, instances or bytes of servable name {config.servable_name} is different "
+                "in multiple configurations."
             )
         device_ids |= set(earlier.device_ids)
         workers = max(workers, earlier.num_parallel_workers)

@@ -11,7 +11,6 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TextIO
 
 import aiohttp
@@ -140,7 +139,7 @@ class Overloaded:
             self.server.wait_for_line(f"done {number}")
 
     def is_full(self) -> bool:
-        """Whether the servable with limits refuses a further request: one without instances, which gets an error anyhow."""
+        """Whether the servable with limits refuses a further request: one without instances, hence an error anyhow."""
         with RawClient(self.server.grpc) as client:
             [(code, _)] = errors(client.predict(request("limited", "gated", [])))
         return code == 1
@@ -196,7 +195,10 @@ Ask = Callable[[int, Kind], Awaitable["int | str"]]
 @contextlib.asynccontextmanager
 async def asking(overloaded: Overloaded, servable: str, method: str = "gated") -> AsyncIterator[Ask]:
     """A function that sends a request with a number, over gRPC or REST, and returns twice the number or the error."""
-    async with AsyncClient(overloaded.server.grpc, servable, method) as client, aiohttp.ClientSession() as session:
+    async with (
+        AsyncClient(overloaded.server.grpc, servable, method) as client,
+        aiohttp.ClientSession() as session,
+    ):
 
         async def ask(value: int, kind: Kind) -> int | str:
             if value % 2:
@@ -267,13 +269,14 @@ def test_the_answers_of_a_full_servable(overloaded: Overloaded) -> None:
         held = overloaded.gate.hold()
         wait_until(overloaded.is_full, "all places are taken")
         full = exceeded("requests", MOST.requests, "limited")
+        no_method = "Request servable(limited) method(nosuch) , method is not available"
         for path, body, status, text in (
             ("/model/limited:gated", b"no JSON", 429, full),
             ("/model/limited:free", b"", 429, full),
             ("/model/limited:nosuch", b"", 400, "http message invalid"),
             ("/model/limited", b"{}", 400, "please check url, the keyword:[service method] must contain."),
-            ("/model/limited:nosuch", rest_body(1), 404, "Request servable(limited) method(nosuch) , method is not available"),
-        ):  # fmt: skip
+            ("/model/limited:nosuch", rest_body(1), 404, no_method),
+        ):
             reply = send(address, "POST", path, body)
             assert (reply.status, reply.error) == (status, text)
             assert reply.headers.get("retry-after") == ("1" if status == 429 else None)
@@ -306,6 +309,7 @@ def test_requests_whose_deadline_passes_are_answered_and_never_run(overloaded: O
             "Request servable(limited) method(gated)  version(1) , deadline of 150.5 ms exceeded",
         )
         assert call.result()["error"].startswith(text)
+        wait_for_arrival(overloaded)  # the server has learnt that the call has ended
         with overloaded.gate.let_all_pass():
             held.release()
             assert int(patient.result()[0]["y"]) == 2 * first

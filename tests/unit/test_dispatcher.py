@@ -588,7 +588,8 @@ def test_what_abandoned_requests_leave_in_the_queue_is_bounded(dispatcher: Dispa
         for batch in worker.batches[:]:
             worker.answer(batch)
         await under_way
-        await turn()
+        while len(worker.batches) == DEFAULT_SLOTS:  # it is kept open: many requests have come of late
+            await turn()
         worker.answer(worker.batches[-1])
         assert numbers_in(await waiting) == [100, 101, 102, 103, 104]
 

@@ -92,7 +92,11 @@ def test_wrong_batching_parameters(parameters: dict[str, Any], text: str) -> Non
 @pytest.mark.parametrize("name", ["max_enqueued_requests", "max_enqueued_instances", "max_enqueued_bytes"])
 def test_limits_of_a_servable(name: str) -> None:
     assert getattr(ServableStartConfig("folder", "add", **{name: 7}), name) == 7
-    for wrong, text in ((-1, ">= 0"), (1.5, "int, but actually <class 'float'>"), (True, "int, but actually <class 'bool'>")):
+    for wrong, text in (
+        (-1, ">= 0"),
+        (1.5, "int, but actually <class 'float'>"),
+        (True, "int, but actually <class 'bool'>"),
+    ):
         with pytest.raises(RuntimeError) as refused:
             ServableStartConfig("folder", "add", **{name: wrong})
         assert str(refused.value) == f"Parameter '{name}' should be {text}"
