@@ -452,7 +452,7 @@ def plans_of(config: ServableStartConfig, enable_lite: bool = False) -> list[Wor
         dec_mode=config.dec_mode,
         batch_slots=config.slots_per_copy,
         batch_delay_s=config.max_batch_delay_ms / 1000,
-        limits=limits if any(limits) else None,
+        limits=limits,
     )
     # Without devices every worker loads models of its own, on CPU.
     other = replace(device, has_device=False, remote_models=bool(config.device_ids), serves_calls=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mindspore_serving.server.master.context import DEFAULT_LIMITS
+from mindspore_serving.server.master.context import server_limits
 from mindspore_serving.server.memory_limit import usable_memory
 
 MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -43,4 +43,4 @@ def test_a_system_without_control_groups(tmp_path: Path) -> None:
 
 
 def test_the_default_is_a_quarter_but_never_tiny() -> None:
-    assert max(MACHINE // 4, 256 << 20) >= DEFAULT_LIMITS.byte_size >= 256 << 20
+    assert max(MACHINE // 4, 256 << 20) >= server_limits.byte_size >= 256 << 20

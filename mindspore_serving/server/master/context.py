@@ -10,14 +10,12 @@ from mindspore_serving.errors import InvalidParameter
 from mindspore_serving.server.master.unanswered import Limits
 from mindspore_serving.server.memory_limit import usable_memory
 
-DEFAULT_LIMITS = Limits(10_000, 1_000_000, max(usable_memory() // 4, 256 << 20))
-"""Bytes: a quarter of the memory that this process may use, and at least 256 MiB."""
+server_limits = Limits(10_000, 1_000_000, max(usable_memory() // 4, 256 << 20))
+"""Most that may be unanswered in the whole server, now."""
 DEFAULT_WORKER_TIMEOUT_S = 20.0
 WORKER_TIMEOUT_VARIABLE = "SERVING_WORKER_TIMEOUT_S"
 DEFAULT_MEMORY_IDLE_S = 10.0
 MEMORY_IDLE_VARIABLE = "SERVING_MEMORY_IDLE_S"
-
-_limits = DEFAULT_LIMITS
 
 
 def set_max_enqueued_requests(max_enqueued_requests: int) -> None:
@@ -31,9 +29,8 @@ def set_max_enqueued_requests(max_enqueued_requests: int) -> None:
     Raises:
         RuntimeError: `max_enqueued_requests` is no int, or below 1.
     """
-    global _limits
     check_int("max_enqueued_requests", max_enqueued_requests, 1)
-    _limits = _limits._replace(requests=max_enqueued_requests)
+    server_limits.requests = max_enqueued_requests
 
 
 def set_max_enqueued_instances(max_enqueued_instances: int) -> None:
@@ -48,9 +45,8 @@ def set_max_enqueued_instances(max_enqueued_instances: int) -> None:
     Raises:
         RuntimeError: `max_enqueued_instances` is no int, or below 1.
     """
-    global _limits
     check_int("max_enqueued_instances", max_enqueued_instances, 1)
-    _limits = _limits._replace(instances=max_enqueued_instances)
+    server_limits.instances = max_enqueued_instances
 
 
 def set_max_enqueued_bytes(max_enqueued_bytes: int) -> None:
@@ -66,14 +62,8 @@ def set_max_enqueued_bytes(max_enqueued_bytes: int) -> None:
     Raises:
         RuntimeError: `max_enqueued_bytes` is no int, or below 1.
     """
-    global _limits
     check_int("max_enqueued_bytes", max_enqueued_bytes, 1)
-    _limits = _limits._replace(byte_size=max_enqueued_bytes)
-
-
-def enqueued_limits() -> Limits:
-    """The limits of the whole server that are in force."""
-    return _limits
+    server_limits.byte_size = max_enqueued_bytes
 
 
 def worker_timeout_s(environment: Mapping[str, str] = os.environ) -> float:

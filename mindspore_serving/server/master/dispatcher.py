@@ -9,8 +9,14 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mindspore_serving.errors import DeadlineExceeded, FailedRows, ServableUnavailable, UnknownTarget
-from mindspore_serving.server.master.context import enqueued_limits
+from mindspore_serving.errors import (
+    DeadlineExceeded,
+    FailedRows,
+    QueueFull,
+    ServableUnavailable,
+    UnknownTarget,
+)
+from mindspore_serving.server.master.context import server_limits
 from mindspore_serving.server.master.request import Reply, Request
 from mindspore_serving.server.master.servable import RunningServable, request_spec
 from mindspore_serving.server.master.unanswered import Unanswered
@@ -42,7 +48,9 @@ class Dispatcher:
         self._loop = loop
         self._servables: dict[str, dict[int, RunningServable]] = {}
         self._routes: dict[tuple[str, str, int], Route] = {}
-        self._unanswered = Unanswered()
+        self._unanswered = Unanswered(server_limits)
+        self._left_instances = 0
+        self._left_bytes = 0
 
     def __repr__(self) -> str:
         running = [servable for versions in self._servables.values() for servable in versions.values()]
@@ -81,10 +89,10 @@ class Dispatcher:
         Raises:
             QueueFull: Too many requests are unanswered, in the server or of the servable.
         """
-        self._unanswered.check_requests(enqueued_limits())
-        servable = route.servable
-        if servable.limits is not None:
-            servable.unanswered.check_requests(servable.limits)
+        self._unanswered.check_requests()
+        own = route.servable.unanswered
+        if own is not None:
+            own.check_requests()
 
     def submit(
         self, route: Route, blocks: Sequence[Rows], timeout_s: float | None = None
@@ -106,22 +114,42 @@ class Dispatcher:
         servable = route.servable
         future: asyncio.Future[Reply] = self._loop.create_future()
         request = Request(blocks, future)
-        self._unanswered.check_size(enqueued_limits(), request)
-        if servable.limits is not None:
-            servable.unanswered.check_size(servable.limits, request)
-        self._unanswered.add(request)
-        servable.unanswered.add(request)
+        everything, own = self._unanswered, servable.unanswered
+        everything.add(request)
+        if own is not None:
+            try:
+                own.add(request)
+            except QueueFull:
+                everything.remove(request)
+                raise
 
         def ended(_: asyncio.Future[Reply]) -> None:
-            self._unanswered.remove(request)
-            servable.unanswered.remove(request)
-            servable.forget(request)
+            everything.remove(request)
+            if own is not None:
+                own.remove(request)
+            if request.pending:
+                self._forget(request)
 
         future.add_done_callback(ended)
         if timeout_s is not None:
             self._limit_time(route, request, future, timeout_s)
         servable.submit(route.method.name, request)
         return future
+
+    def _forget(self, request: Request) -> None:
+        """Let go of what a request that has ended early has left in the queues.
+
+        Batches leave it out anyhow. But while no copy takes any, what is left would pile up without a limit: so all of
+        it is removed as soon as it outweighs what is owed an answer.
+        """
+        self._left_instances += request.count
+        self._left_bytes += request.byte_size
+        owed = self._unanswered
+        if self._left_instances > owed.instances or self._left_bytes > owed.byte_size:
+            self._left_instances = self._left_bytes = 0
+            for versions in self._servables.values():
+                for servable in versions.values():
+                    servable.drop_ended()
 
     def _limit_time(
         self, route: Route, request: Request, future: asyncio.Future[Reply], timeout_s: float
@@ -150,7 +178,12 @@ class Dispatcher:
             future.set_result([FailedRows(servable.unavailable(method), sum(b.count for b in blocks))])
         else:
             request = Request(blocks, future)
-            future.add_done_callback(lambda _: servable.forget(request))
+
+            def ended(_: asyncio.Future[Reply]) -> None:
+                if request.pending:
+                    self._forget(request)
+
+            future.add_done_callback(ended)
             servable.submit(method, request)
         return future
 

@@ -33,9 +33,10 @@ class Request:
     Attributes:
         count: Number of instances.
         byte_size: Bytes of the instances.
+        pending: Instances without an outcome; those that an ended request still has are nobody's any more.
     """
 
-    __slots__ = ("_future", "_outcomes", "_pending", "blocks", "byte_size", "count")
+    __slots__ = ("_future", "_outcomes", "blocks", "byte_size", "count", "pending")
 
     def __init__(self, blocks: Sequence[Rows], future: asyncio.Future[Reply]) -> None:
         self.blocks = blocks
@@ -45,22 +46,17 @@ class Request:
             self.count = sum([block.count for block in blocks])
             self.byte_size = sum([block.byte_size for block in blocks])
         self._future = future
-        self._pending = self.count
+        self.pending = self.count
         self._outcomes: list[tuple[int, Group]] = []
 
     def __repr__(self) -> str:
-        state = "ABANDONED" if self._future.cancelled() else f"{self.count - self._pending}/{self.count} done"
+        state = "ABANDONED" if self._future.cancelled() else f"{self.count - self.pending}/{self.count} done"
         return f"<Request {state}>"
 
     @property
     def ended(self) -> bool:
         """Whether the client is answered or gone, so that nothing more needs to be done for it."""
         return self._future.done()
-
-    @property
-    def ended_early(self) -> bool:
-        """Whether it has ended while instances had no outcome, so that some may still wait."""
-        return self._pending > 0 and self._future.done()
 
     def give_up(self, failure: Failure) -> None:
         """Answer all instances with a failure, whatever outcomes some have; an ended request stays as it is."""
@@ -71,12 +67,12 @@ class Request:
         """Take the outcome of the instances from index `start` on."""
         if self._future.done():
             return
-        self._pending -= group.count
-        if self._pending == 0 and not self._outcomes:
+        self.pending -= group.count
+        if self.pending == 0 and not self._outcomes:
             self._future.set_result([group])
             return
         self._outcomes.append((start, group))
-        if self._pending == 0:
+        if self.pending == 0:
             self._outcomes.sort(key=lambda outcome: outcome[0])
             self._future.set_result([outcome for _, outcome in self._outcomes])
 

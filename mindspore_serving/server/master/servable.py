@@ -49,8 +49,7 @@ class RunningServable:
 
     Attributes:
         delay_s: How long a batch that is not full may wait for more; to be set before the first copy is added.
-        limits: Most that may be unanswered at a time, beside the limits of the server; None for no further limits.
-        unanswered: What clients have asked, and are owed an answer to.
+        unanswered: What clients are owed an answer to; None where no limits but those of the server hold.
         copies: Those that are ready.
         on_copies_changed: Called when `copies` has changed.
     """
@@ -65,8 +64,7 @@ class RunningServable:
         self.name = name
         self.version = version
         self.delay_s = 0.0
-        self.limits: Limits | None = None
-        self.unanswered = Unanswered(f", servable: {name}")
+        self.unanswered: Unanswered | None = None
         self.copies: list[ServableCopy] = []
         self.on_copies_changed: Callable[[], None] = _ignore
         self._expected: dict[str, frozenset[str]] = {}
@@ -77,13 +75,18 @@ class RunningServable:
         self._turn = 0
         self._batches = 0
         self._pump_scheduled = False
-        self._left_instances = 0
-        self._left_bytes = 0
         self._gathering = Gathering()
         self._alarm: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
         return f"<RunningServable {self.name}:{self.version} {self.copies} {self._queue_list}>"
+
+    def limit(self, limits: Limits) -> None:
+        """Limit what may be unanswered, beside the server's limits; to be called before the first copy is added."""
+        if self.unanswered is not None:
+            self.unanswered.limits = limits
+        elif limits != Limits():
+            self.unanswered = Unanswered(limits, f", servable: {self.name}")
 
     def method(self, name: str) -> MethodSignature | None:
         """The method of that name, if any worker registered it."""
@@ -168,21 +171,10 @@ class RunningServable:
         self._queues[method].put(pieces_of(request, time.monotonic()))
         self._schedule_pump()
 
-    def forget(self, request: Request) -> None:
-        """Let go of what a request that has ended early has left in the queues.
-
-        Batches leave it out anyhow. But while no copy takes any, what is left would pile up without a limit: so all of
-        it is removed as soon as it outweighs what is owed an answer.
-        """
-        if not request.ended_early:
-            return
-        self._left_instances += request.count
-        self._left_bytes += request.byte_size
-        owed = self.unanswered
-        if self._left_instances > owed.instances or self._left_bytes > owed.byte_size:
-            self._left_instances = self._left_bytes = 0
-            for queue in self._queue_list:
-                queue.drop_ended()
+    def drop_ended(self) -> None:
+        """Remove what ended requests have left in the queues."""
+        for queue in self._queue_list:
+            queue.drop_ended()
 
     def take_result(self, copy: ServableCopy, result: Result) -> None:
         """Hand results to their requests, and use the slot that became free.

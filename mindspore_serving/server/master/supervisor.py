@@ -316,7 +316,7 @@ class Supervisor:
             worker.idle_slots = IdleSlots(link.memory, range(plan.first_call_slot), self._memory_idle_s)
         servable = self._servable(plan)
         servable.delay_s = plan.batch_delay_s
-        servable.limits = plan.limits
+        servable.limit(plan.limits)
         servable.add_copy(worker.copy)
         worker.returns = False
         log.info(

@@ -6,13 +6,14 @@ the server and for its servable (each version for itself), and has to fit into t
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from mindspore_serving.errors import QueueFull
 from mindspore_serving.server.master.request import Request
 
 
-class Limits(NamedTuple):
+@dataclass(slots=True)
+class Limits:
     """Most that may be unanswered at a time; 0 stands for no limit.
 
     Attributes:
@@ -30,6 +31,7 @@ class Unanswered:
     """What a server, or one of its servables, owes an answer.
 
     Args:
+        limits: Most that this may be; changes of them hold at once.
         whose: What refusals say at their end: nothing, or `, servable: {name}`.
 
     Attributes:
@@ -38,9 +40,10 @@ class Unanswered:
         byte_size: Bytes of the tensors of their instances.
     """
 
-    __slots__ = ("_whose", "byte_size", "instances", "requests")
+    __slots__ = ("_whose", "byte_size", "instances", "limits", "requests")
 
-    def __init__(self, whose: str = "") -> None:
+    def __init__(self, limits: Limits, whose: str = "") -> None:
+        self.limits = limits
         self.requests = 0
         self.instances = 0
         self.byte_size = 0
@@ -49,33 +52,32 @@ class Unanswered:
     def __repr__(self) -> str:
         return f"<Unanswered {self.requests} requests, {self.instances} instances, {self.byte_size} bytes>"
 
-    def check_requests(self, limits: Limits) -> None:
+    def check_requests(self) -> None:
         """Check that there is room for one request more.
 
         Raises:
             QueueFull: There is not.
         """
-        if self.requests >= limits.requests > 0:
-            raise self._full("requests", limits.requests)
-
-    def check_size(self, limits: Limits, request: Request) -> None:
-        """Check that there is room for the instances of a request; a request that would be the only one always has it.
-
-        Raises:
-            QueueFull: There is not.
-        """
-        if not self.requests:
-            return
-        if self.instances + request.count > limits.instances > 0:
-            raise self._full("instances", limits.instances)
-        if self.byte_size + request.byte_size > limits.byte_size > 0:
-            raise self._full("bytes", limits.byte_size)
+        if self.requests >= self.limits.requests > 0:
+            raise self._full("requests", self.limits.requests)
 
     def add(self, request: Request) -> None:
-        """Count a request that is admitted."""
+        """Count a request, for which `check_requests` has found room.
+
+        Raises:
+            QueueFull: Its instances or bytes are too many, and it is not the only one; it is not counted.
+        """
+        limits = self.limits
+        instances = self.instances + request.count
+        byte_size = self.byte_size + request.byte_size
+        if self.requests:  # alone, a request is taken whatever its size: it could never be served otherwise
+            if instances > limits.instances > 0:
+                raise self._full("instances", limits.instances)
+            if byte_size > limits.byte_size > 0:
+                raise self._full("bytes", limits.byte_size)
         self.requests += 1
-        self.instances += request.count
-        self.byte_size += request.byte_size
+        self.instances = instances
+        self.byte_size = byte_size
 
     def remove(self, request: Request) -> None:
         """Count a request no more."""

@@ -65,7 +65,7 @@ class WorkerPlan:
         agents: Who holds its model; None for a worker that loads models itself.
         batch_slots: Most batches under way of methods that do not wait for others.
         batch_delay_s: How long a batch that is not full may wait for more.
-        limits: Most that may be unanswered of its servable; None for no limits but those of the server.
+        limits: Most that may be unanswered of its servable, beside the limits of the server.
         cores: CPU cores that its threads keep to; empty for any.
     """
 
@@ -83,7 +83,7 @@ class WorkerPlan:
     agents: AgentsPlan | None = None
     batch_slots: int = DEFAULT_SLOTS
     batch_delay_s: float = 0.0
-    limits: Limits | None = None
+    limits: Limits = field(default_factory=Limits)
     cores: tuple[int, ...] = ()
 
     @property
