@@ -21,7 +21,7 @@ from mindspore_serving.client import Client
 from mindspore_serving.client.python.async_client import AsyncClient
 from tests.server.gate import Gate
 from tests.server.grpc_messages import RawClient, errors, request
-from tests.server.http_requests import HttpReply, raw_connection, send
+from tests.server.http_requests import HttpReply, raw_connection, read_raw_reply, send
 from tests.serving import RunningServer, add_servable, free_port, running_script
 from tests.watch import kill, wait_until
 
@@ -362,10 +362,29 @@ def wait_for_arrival(overloaded: Overloaded) -> None:
         assert "method is not available" in client.infer({"x": 1}, timeout=20)["error"]
 
 
-def send_by_hand(connection: socket.socket, value: int) -> None:
+def send_by_hand(
+    connection: socket.socket, value: int, method: str = "limited:gated", header: str = "Accept: */*"
+) -> None:
     body = f'{{"instances": [{{"x": [{value}]}}]}}'.encode()
-    head = f"POST /model/limited:gated HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = (
+        f"POST /model/{method} HTTP/1.1\r\nHost: localhost\r\n{header}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
     connection.sendall(head.encode() + body)
+
+
+def test_a_connection_goes_on_after_a_deadline(overloaded: Overloaded) -> None:
+    first, late, last = overloaded.new_values(3)
+    with Client(overloaded.server.grpc, "limited", "gated") as client:
+        call = client.infer_async({"x": array(first)})
+        held = overloaded.gate.hold()
+        with raw_connection(overloaded.server.rest) as connection:
+            send_by_hand(connection, late, header="X-Request-Timeout-Ms: 20")
+            send_by_hand(connection, last, "other:free")
+            assert read_raw_reply(connection).status == 504
+            reply = read_raw_reply(connection)
+            assert (reply.status, reply.text) == (200, f'{{"instances":[{{"y":{2 * last}}}]}}')
+        held.release()
+        assert int(call.result()[0]["y"]) == 2 * first
 
 
 def test_a_lost_worker_loses_no_place(overloaded: Overloaded) -> None:

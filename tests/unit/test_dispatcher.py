@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 
@@ -618,6 +619,22 @@ def test_a_deadline_ends_a_request_and_drops_what_waits(dispatcher: Dispatcher) 
         worker.answer(worker.batches[-1])
         assert numbers_in(await patient) == [200, 201]
         assert 100 not in [x for batch in worker.batches for x in numbers_in(batch.groups)]
+
+    run(dispatcher, test)
+
+
+def test_a_deadline_keeps_nothing_of_an_answered_request(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        rows = numbered(1)
+        values = weakref.ref(rows.columns[0])
+        answered = dispatcher.submit(dispatcher.resolve("s", "m", 0), [rows], timeout_s=50)
+        del rows
+        await turn()
+        worker.answer(worker.batches.pop(), groups=(numbered(1, 7),))
+        assert numbers_in(await answered) == [7]
+        await turn()
+        assert values() is None
 
     run(dispatcher, test)
 
