@@ -40,7 +40,7 @@ _CONNECTIONS = {"grpc": 8, "rest": 512}
 _CLIENTS_TO_FIND_THE_RATE = 8
 _LENGTH = 5  # times as long as turns elsewhere: the queue takes most of a second to fill
 _MOST_REQUESTS = 64
-_MOST_BYTES = 4 << 20
+_MOST_BYTES = 2 << 20
 
 _START = """\
 import os
@@ -76,7 +76,7 @@ class Size:
 
 _SIZES = (
     Size("small", 4, f"Serving Error: enqueued requests count exceeds the limit {_MOST_REQUESTS}"),
-    Size("128 KiB", 1 << 15, f"Serving Error: enqueued bytes count exceeds the limit {_MOST_BYTES}"),
+    Size("64 KiB", 1 << 14, f"Serving Error: enqueued bytes count exceeds the limit {_MOST_BYTES}"),
 )
 
 

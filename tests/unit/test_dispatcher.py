@@ -539,6 +539,19 @@ def test_a_request_that_is_larger_than_a_limit_is_taken_if_it_is_alone(
     run(dispatcher, test)
 
 
+@pytest.mark.parametrize("name", ["requests", "instances", "bytes"])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, ">= 1"), (True, "int, but actually <class 'bool'>"), (2.0, "int, but actually <class 'float'>")],
+)
+def test_limits_that_are_none(name: str, value: object, text: str) -> None:
+    before = replace(context.server_limits)
+    with pytest.raises(RuntimeError) as caught:
+        getattr(context, f"set_max_enqueued_{name}")(value)
+    assert str(caught.value) == f"Parameter 'max_enqueued_{name}' should be {text}"
+    assert context.server_limits == before
+
+
 def test_limits_change_while_requests_wait(dispatcher: Dispatcher, limits: Callable[..., None]) -> None:
     async def test() -> None:
         Worker(dispatcher)
