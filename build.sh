@@ -21,7 +21,7 @@ Usage: ./build.sh COMMAND [ARGUMENTS]
                     with --lite MindSpore Lite runs the models
   lite              make MindSpore Lite, which needs a C++ compiler; at once when that is done already
   test [ARGUMENTS]  run all tests, two at a time; arguments go to pytest, for example: ./build.sh test tests/unit -k shape
-  check             ruff, mypy and the test of the layers
+  check             ruff, mypy, the test of the layers, and the audit of the installed packages
   bench [ARGUMENTS] run the benchmarks; ./build.sh bench --help lists them
   docs              make the documentation, a web site, in site/; warnings are errors
   build             make the wheel in dist/, install it in an empty environment and import it
@@ -207,6 +207,7 @@ command_check() {
   run_check "$VENV_PYTHON" -m ruff format --check || failed=1
   run_check "$VENV_PYTHON" -m mypy || failed=1
   run_check "$VENV_PYTHON" -m pytest -q tests/unit/test_layers.py || failed=1
+  run_check "$VENV_PYTHON" -I .ci/audit.py || failed=1
   ((failed == 0)) || fail "the check failed. '.venv/bin/ruff check --fix' and '.venv/bin/ruff format' mend much of ruff's."
   say "==> The check passed"
 }

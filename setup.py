@@ -51,6 +51,7 @@ setup(
     install_requires=[
         # Not older than the grpcio-tools of pyproject.toml: generated stubs refuse an older grpcio.
         "grpcio>=1.74.0,<2",
+        "grpcio-health-checking>=1.74.0,<2",
         "httptools>=0.6.4,<1",
         "numpy>=1.26",
         "orjson>=3.10",
@@ -80,6 +81,7 @@ setup(
             "build>=1.2",
             "grpcio-tools>=1.74.0",
             "mypy==2.4.1",
+            "pip-audit==2.10.1",
             "pre-commit>=4",
             "ruff==0.17.5",
             "types-grpcio==1.85.0.20261028",

@@ -24,7 +24,10 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from io import TextIOWrapper
 from pathlib import Path
+
+from mindspore_serving.private_files import LOG
 
 LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
 
@@ -178,7 +181,11 @@ class StderrHandler(logging.Handler):
 
 
 class RotatingFile(logging.handlers.RotatingFileHandler):
-    """A log file whose older parts are read-only."""
+    """A log file that other users cannot read, and whose older parts are read-only."""
+
+    def _open(self) -> TextIOWrapper:
+        Path(self.baseFilename).touch(LOG)
+        return super()._open()
 
     def rotate(self, source: str, dest: str) -> None:
         """Move the full file `source` aside to `dest`, and protect it."""

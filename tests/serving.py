@@ -69,6 +69,12 @@ class RunningScript:
         """All lines so far."""
         return "\n".join(self.lines)
 
+    def read_output(self) -> str:
+        """All that it has printed by now."""
+        while self._read(0.001):
+            continue
+        return self.output
+
     def wait_for_line(self, text: str, timeout_s: float = START_TIMEOUT_S) -> str:
         """The next line that holds `text`; fails the test if the process ends or the time passes before."""
         deadline = time.monotonic() + timeout_s

@@ -79,6 +79,11 @@ def start_master_server(
     check_ip_port("master_port", master_port)
     if ssl_config is not None and not isinstance(ssl_config, SSLConfig):
         raise InvalidParameter("The type of ssl_config should be type of SSLConfig")
+    if ssl_config is not None and ssl_config.client_identities:
+        raise InvalidParameter(
+            "Parameter 'ssl_config' has client_identities, which are for clients of gRPC and REST: workers of a "
+            "cluster prove that they know the token"
+        )
     server_of_process.start_master_port(ip, master_port, ssl_config)
     _keep_alive()
 

@@ -27,7 +27,10 @@ from mindspore_serving.server.cluster.member import Member, Membership, reserve
 from mindspore_serving.server.cluster.token import cluster_token, new_nonce
 from mindspore_serving.server.descriptor_limit import descriptor_limit
 from mindspore_serving.server.device import shares_of_cores, supported_device_types
+from mindspore_serving.server.exit_code import end_with
+from mindspore_serving.server.frontend.api_keys import KeySource
 from mindspore_serving.server.frontend.grpc_service import GrpcServer, check_grpc_address
+from mindspore_serving.server.frontend.guard import Guard, guard_for
 from mindspore_serving.server.frontend.rest_gateway import RestServer, check_rest_address
 from mindspore_serving.server.frontend.tls import SSLConfig, grpc_credentials, ssl_context
 from mindspore_serving.server.heap import keep_freed_memory
@@ -42,6 +45,8 @@ _LARGEST_MESSAGE_MB = 512
 _BIND_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 30.0
 _SIGNAL_POLL_S = 0.1
+_EXIT_NO_WORKERS = 1
+"""Exit code of a process whose server has stopped because no worker was left."""
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -71,6 +76,7 @@ class Server:
         self._stop_request = StopRequest()
         self._kept_alive = 0
         self._starting = False
+        self._no_workers_left = False
 
     @property
     def running(self) -> bool:
@@ -86,20 +92,27 @@ class Server:
         """What can be started, in the order in which it is stopped."""
         return self._grpc, self._rest, self._member, self._port, self._supervisor
 
-    def start_grpc(self, address: str, max_message_bytes: int, ssl_config: SSLConfig | None) -> None:
+    def start_grpc(
+        self, address: str, max_message_bytes: int, ssl_config: SSLConfig | None, guard: Guard | None
+    ) -> None:
         """Start the gRPC front end; errors as `start_grpc_server`."""
         credentials = grpc_credentials(ssl_config) if ssl_config else None
         with self._lock:
             if self._grpc is not None:
                 raise StartUpError("Serving Error: Serving gRPC server is already running")
             thread, dispatcher = self._begin()
-            server = GrpcServer(dispatcher, address, max_message_bytes, credentials)
+            server = GrpcServer(dispatcher, address, max_message_bytes, credentials, guard)
             thread.run(server.start(), _BIND_TIMEOUT_S)
             self._grpc = server
         _say(f"Serving: Serving gRPC server start success, listening on {address}")
 
     def start_rest(
-        self, address: str, max_message_bytes: int, ssl_config: SSLConfig | None, always_ok: bool
+        self,
+        address: str,
+        max_message_bytes: int,
+        ssl_config: SSLConfig | None,
+        always_ok: bool,
+        guard: Guard | None,
     ) -> None:
         """Start the REST front end; errors as `start_restful_server`."""
         tls = ssl_context(ssl_config) if ssl_config else None
@@ -107,7 +120,7 @@ class Server:
             if self._rest is not None:
                 raise StartUpError("Serving Error: RESTful server is already running")
             thread, dispatcher = self._begin()
-            server = RestServer(dispatcher, address, max_message_bytes, tls, always_ok)
+            server = RestServer(dispatcher, address, max_message_bytes, tls, always_ok, guard)
             thread.run(server.start(), _BIND_TIMEOUT_S)
             self._rest = server
         _say(f"Serving: Serving RESTful server start success, listening on {address}")
@@ -119,9 +132,14 @@ class Server:
                 raise StartUpError("Raise failed: Serving Error: Master gRPC server is already running")
             thread, dispatcher = self._begin()
             self.keep_alive()
-            self._supervisor = Supervisor(dispatcher, Path.cwd(), self._stop_request.want)
+            self._supervisor = Supervisor(dispatcher, Path.cwd(), self._on_no_workers_left)
             started = thread.submit(self._supervisor.start(plans, _say))
         self._wait_for(started, "Fail to start workers because of signal SIGINT or SIGTERM")
+
+    def _on_no_workers_left(self) -> None:
+        """Stop the server, which has failed, unless it is being stopped already. Called on the loop."""
+        self._no_workers_left = not self._stop_request.wanted
+        self._stop_request.want()
 
     def start_master_port(self, ip: str, port: int, ssl_config: SSLConfig | None) -> None:
         """Let workers of other processes and machines join.
@@ -216,6 +234,8 @@ class Server:
         self.stop()
         if self._thread is not None and os.getpid() == self._pid:
             self._thread.stop()
+            if self._no_workers_left:
+                end_with(_EXIT_NO_WORKERS)
 
     def stop_workers(self) -> None:
         """End the workers, and leave the cluster; what else is started goes on."""
@@ -244,6 +264,7 @@ class Server:
             atexit.register(self._at_exit)
         if self._dispatcher is None:
             self._dispatcher = Dispatcher(self._thread.loop)
+            self._no_workers_left = False
         return self._thread, self._dispatcher
 
     def _end(self, stopping: Future[None], part: object) -> None:
@@ -310,13 +331,22 @@ def stop_on_exception(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 @stop_on_exception
-def start_grpc_server(address: str, max_msg_mb_size: int = 100, ssl_config: SSLConfig | None = None) -> None:
+def start_grpc_server(
+    address: str,
+    max_msg_mb_size: int = 100,
+    ssl_config: SSLConfig | None = None,
+    *,
+    api_keys: KeySource | None = None,
+) -> None:
     """Start the gRPC server, through which clients reach the servables.
 
     Args:
         address: `ip:port`, or `unix:path` with a path that is absolute or relative to the working directory.
         max_msg_mb_size: Largest request and largest reply in MB (2**20 bytes), 1 to 512.
         ssl_config: TLS; None for plain text.
+        api_keys: Only clients that send one of these keys are let in; None for no such limit. A list of keys, each of
+            16 to 256 visible ASCII characters, or the path of a file with a key on each line, which is read again when
+            it changes. Clients send a key as metadata, `authorization: Bearer KEY` or `x-api-key: KEY`.
 
     Raises:
         RuntimeError: A parameter is wrong, the address cannot be bound, or the server runs already. The whole server is
@@ -328,7 +358,8 @@ def start_grpc_server(address: str, max_msg_mb_size: int = 100, ssl_config: SSLC
     if ssl_config is not None and not isinstance(ssl_config, SSLConfig):
         raise InvalidParameter("The type of ssl_config should be type of SSLConfig")
     check_grpc_address(address)
-    server_of_process.start_grpc(address, max_msg_mb_size * _MEGABYTE, ssl_config)
+    guard = guard_for(address, api_keys, ssl_config)
+    server_of_process.start_grpc(address, max_msg_mb_size * _MEGABYTE, ssl_config, guard)
 
 
 @stop_on_exception
@@ -338,6 +369,7 @@ def start_restful_server(
     ssl_config: SSLConfig | None = None,
     *,
     always_ok: bool = False,
+    api_keys: KeySource | None = None,
 ) -> None:
     """Start the RESTful server, through which clients reach the servables.
 
@@ -346,6 +378,8 @@ def start_restful_server(
         max_msg_mb_size: Largest request in MB (2**20 bytes), 1 to 512.
         ssl_config: TLS; None for plain HTTP.
         always_ok: Reply with HTTP status 200 to every request, as the original does; errors are in the body only.
+        api_keys: As for `start_grpc_server`; clients send a key as header `Authorization: Bearer KEY` or
+            `X-API-Key: KEY`. Others get HTTP status 401, also with `always_ok`.
 
     Raises:
         RuntimeError: A parameter is wrong, the address cannot be bound, or the server runs already. The whole server is
@@ -357,7 +391,8 @@ def start_restful_server(
         raise InvalidParameter("The type of ssl_config should be class of SSLConfig")
     check_bool("always_ok", always_ok)
     check_rest_address(address)
-    server_of_process.start_rest(address, max_msg_mb_size * _MEGABYTE, ssl_config, always_ok)
+    guard = guard_for(address, api_keys, ssl_config)
+    server_of_process.start_rest(address, max_msg_mb_size * _MEGABYTE, ssl_config, always_ok, guard)
 
 
 @stop_on_exception

@@ -199,6 +199,12 @@ RULES = (
         "one connection that the worker opens is enough, also through a firewall (docs/adr/0008-cluster.md)",
     ),
     Departure(
+        "6.1-no-health",
+        "no health service",
+        "grpc.health.v1.Health, and GET /healthz/live and /healthz/ready",
+        "an orchestrator has to know whom to send requests (docs/adr/0023-health.md)",
+    ),
+    Departure(
         "12.1-7",
         "a directory with a blank in its name breaks the start of workers",
         "it works",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from grpc_health.v1 import health_pb2
 
 from mindspore_serving.client import Client
 from mindspore_serving.client.python.request import encode_request
@@ -434,11 +435,14 @@ def test_text_and_bytes_come_back(server: RunningServer, method: str, value: obj
 
 @pytest.mark.parametrize(
     "service",
-    [
-        row("6.1-no-reflection", "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"),
-        row("6.1-no-health", "grpc.health.v1.Health/Check"),
-    ],
+    [row("6.1-no-reflection", "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")],
 )
 def test_no_other_service(raw: RawClient, service: str) -> None:
     code, _ = raw.failure(b"", "/" + service)
     assert code.name == "UNIMPLEMENTED"
+
+
+@pytest.mark.parametrize("status", [row("6.1-no-health", health_pb2.HealthCheckResponse.SERVING)])
+def test_health_service(raw: RawClient, status: int) -> None:
+    reply = raw.call(b"", "/grpc.health.v1.Health/Check")
+    assert health_pb2.HealthCheckResponse.FromString(reply).status == status

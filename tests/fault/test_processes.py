@@ -188,7 +188,7 @@ def test_a_signal_ends_everything(tmp_path: Path, number_: signal.Signals) -> No
         assert ask(server.grpc, "twice", 1, 2) == [2, 4]
         workers = server.workers()
         server.signal(number_)
-        server.wait(10)
+        assert server.wait(10) == 0
         assert not any(map(lives, workers))
         assert leftovers(server) == []
         assert port_is_closed(server.grpc)
@@ -479,7 +479,7 @@ def test_what_a_killed_worker_held_runs_elsewhere(tmp_path: Path) -> None:
 def test_killed_before_any_request_the_server_ends(tmp_path: Path, workers: int) -> None:
     with stages_server(tmp_path, workers) as server:
         kill(*server.workers())
-        server.wait(15)
+        assert server.wait(15) == 1
         assert (
             "Serving server begin to exit: all worker processes that occupy devices have exited"
             in server.output
@@ -498,7 +498,7 @@ def test_a_signal_to_the_only_worker_ends_the_server(
             assert ask(server.grpc, "twice", 1) == [2]
         [worker] = server.workers()
         os.kill(worker, number_)
-        server.wait(15)
+        assert server.wait(15) == 1
         with Client(server.grpc, "stages", "twice") as client:
             assert "Grpc Error, (14, 'unavailable')" in client.infer(number(1))["error"]
         assert leftovers(server) == []

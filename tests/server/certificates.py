@@ -40,13 +40,18 @@ class Authority:
         self.certificate = str(folder / f"{name}.crt")
         Path(self.certificate).write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str) -> Pair:
-        """A pair for localhost, fit for servers and clients."""
+    def issue(self, name: str, *more: x509.GeneralName) -> Pair:
+        """A pair for localhost, fit for servers and clients.
+
+        Args:
+            name: Its common name, and how its files are called.
+            more: Further names of its holder.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         signed = (
             _builder(_named(name), self._subject, key)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost"), *more]), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
             .add_extension(issuer, critical=False)

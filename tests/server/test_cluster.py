@@ -20,6 +20,7 @@ from mindspore_serving.server.channel.messages import Challenge, Join, Message, 
 from mindspore_serving.server.cluster.token import proof
 from mindspore_serving.signature import MethodSignature
 from tests.server.certificates import Authority
+from tests.server.health_checks import Checks
 from tests.serving import RunningScript, add_servable, free_port, running_script
 from tests.traffic import Traffic
 from tests.watch import kill, wait_until_gone
@@ -284,6 +285,25 @@ def test_the_last_worker_leaves(tmp_path: Path) -> None:
         assert made.ask() == {"error": text}
         made.worker()
         assert sums(made.ask()) == [1]
+
+
+def test_a_master_is_ready_while_every_servable_that_was_not_taken_out_has_a_worker(tmp_path: Path) -> None:
+    with cluster(tmp_path) as made, Checks(made.grpc) as checks:
+        master = made.master()
+        assert checks.check_all("", "add") == ["NOT_SERVING", "NOT_FOUND"]
+        worker = made.worker()
+        overall, add_ = checks.watch(""), checks.watch("add")
+        assert [overall.next(), add_.next()] == ["SERVING", "SERVING"]
+        kill(worker.process.pid)
+        assert [overall.next(), add_.next()] == ["NOT_SERVING", "NOT_SERVING"]
+        worker = made.worker()
+        assert [overall.next(), add_.next()] == ["SERVING", "SERVING"]
+        worker.signal(signal.SIGTERM)  # it leaves on purpose: nobody waits for it
+        assert [overall.next(), add_.next()] == ["NOT_SERVING", "SERVICE_UNKNOWN"]
+        made.worker()
+        assert [overall.next(), add_.next()] == ["SERVING", "SERVING"]
+        master.signal(signal.SIGTERM)
+        assert [overall.next(), overall.next()] == ["NOT_SERVING", "end"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

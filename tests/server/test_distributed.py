@@ -621,6 +621,6 @@ def test_a_worker_of_a_cluster(tmp_path: Path) -> None:
             everything = made.processes()
             made.starter.signal(signal.SIGTERM)
             wait_until_gone(*everything)
-            assert made.server.wait() == 0
+            assert made.server.wait() == 1
             assert "servable is not available" in error_of(made.ask())
             assert master.process.poll() is None

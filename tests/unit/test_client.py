@@ -588,9 +588,66 @@ def test_both_forms_of_the_constructor(
     assert (client.servable_name, client.method_name, client.version_number) == ("add", "add_common", version)
 
 
+KEY = "0123456789-this-is-the-key"
+
+
+async def _infer_with_key_on_a_loop(address: str) -> Any:
+    async with AsyncClient(address, "add", "m", api_key=KEY) as client:
+        return await client.infer({"x": "a"})
+
+
+def test_a_key_is_sent_with_each_call(server: FakeServer) -> None:
+    sent: list[Any] = []
+
+    def note(request: Any, context: Any) -> ms_service_pb2.PredictReply:
+        sent.append(dict(context.invocation_metadata()).get("authorization"))
+        return echo(request, context)
+
+    server.answer = note
+    ip, _, port = server.address.rpartition(":")
+    for client in (
+        Client(server.address, "add", "m", api_key=KEY),
+        Client(ip, int(port), "add", "m", api_key=KEY),
+    ):
+        with client:
+            assert client.infer({"x": "a"}) == client.infer_async({"x": "a"}).result() == [{"x": "a"}]
+            assert KEY not in repr(client)
+    assert asyncio.run(_infer_with_key_on_a_loop(server.address)) == [{"x": "a"}]
+    with Client(server.address, "add", "m") as without:
+        without.infer({"x": "a"})
+    assert sent == [f"Bearer {KEY}"] * 5 + [None]
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize("key", ["short", "with blanks in it, which no header has", 5, KEY + "\n"])
+def test_a_key_that_cannot_be_sent_is_not_shown(kind: Any, key: Any) -> None:
+    with pytest.raises(InvalidParameter, match="Parameter 'api_key' should ") as raised:
+        kind("localhost:1", "add", "m", api_key=key)
+    assert str(key) not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "warned"),
+    [
+        ("10.1.2.3:5500", 1),
+        ("host.example:5500", 1),
+        ("localhost:5500", 0),
+        ("[::1]:1", 0),
+        ("unix:/tmp/a", 0),
+    ],
+)
+def test_a_key_that_others_could_read_on_its_way_is_warned_of(
+    address: str, warned: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Client(address, "add", "m", api_key=KEY).close()
+    output = capsys.readouterr().err
+    assert output.count("without TLS: whoever listens on the way can read it") == warned
+    assert KEY not in output
+
+
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 def test_signature_shows_the_present_form(kind: type) -> None:
-    names = ["address", "servable_name", "method_name", "version_number", "ssl_config"]
+    names = ["address", "servable_name", "method_name", "version_number", "ssl_config", "api_key"]
     assert list(inspect.signature(kind).parameters) == names
 
 

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from mindspore_serving.errors import InvalidInput, MessageTooLarge, UnsupportedCoding
+from mindspore_serving.server.frontend.api_keys import ApiKeys
 from mindspore_serving.server.frontend.content_coding import decompress_body
+from mindspore_serving.server.frontend.guard import Guard
 from mindspore_serving.server.frontend.http_connection import HttpConnection
 from mindspore_serving.server.frontend.http_reader import HttpLimits, HttpRequest
 from mindspore_serving.server.frontend.http_reply import HttpReply, ReplyHeads
@@ -74,15 +76,16 @@ class Peer:
     The service answers `/later` with a future, anything else at once with verb, target, coding and body.
     """
 
-    def __init__(self, limits: HttpLimits = LIMITS) -> None:
+    def __init__(self, limits: HttpLimits = LIMITS, guard: Guard | None = None) -> None:
         self.loop = asyncio.new_event_loop()
         self.transport = Transport()
         self.asked: list[HttpRequest] = []
         self.futures: list[asyncio.Future[str]] = []
         self.connections: set[HttpConnection] = set()
         self.now = 1000.0
+        opened, closed = self.connections.add, self.connections.discard
         self.connection = HttpConnection(
-            self, limits, ReplyHeads(0.0), self.connections.add, self.connections.discard, lambda: self.now
+            self, limits, ReplyHeads(0.0), opened, closed, lambda: self.now, guard
         )
         self.connection.connection_made(self.transport)
 
@@ -299,6 +302,36 @@ def test_an_offer_keeps_the_other_headers(peer: Peer) -> None:
 def test_connect_is_answered_and_ends_the_connection(peer: Peer) -> None:
     peer.send(b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\nanything")
     assert peer.refusal == (200, b"CONNECT a:1  ")
+
+
+KEY = b"0123456789-this-is-the-key"
+REFUSAL = (
+    b"Not let in, this server asks for a valid API key, as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
+)
+KEPT_OUT = (401, REFUSAL)
+
+
+def test_a_key_is_found_wherever_bytes_are_split() -> None:
+    guard = Guard(ApiKeys([KEY.decode()]), ())
+    data = OFFERED.replace(b"Connection", b"X-Api-Key: " + KEY + b"\r\nConnection") + SECOND
+    for at in range(1, len(data)):
+        peer = Peer(guard=guard)
+        peer.send(data[:at])
+        peer.send(data[at:])
+        assert peer.replies == [ONE, KEPT_OUT], at
+        assert len(peer.asked) == 1
+        assert peer.heads[1].count(b"Connection: close\r\n") == 1
+
+
+def test_what_comes_behind_a_refusal_is_thrown_away() -> None:
+    peer = Peer(guard=Guard(ApiKeys([KEY.decode()]), ()))
+    peer.send(b"POST /first HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 900\r\n\r\n")
+    assert peer.refusal == KEPT_OUT
+    peer.send(b"x" * 900 + FIRST)
+    assert not peer.asked
+    assert CONTINUE not in peer.transport.written
+    peer.wait(LIMITS.linger_s + 1)
+    assert peer.transport.closed == "closed"
 
 
 EXPECTING = FIRST.replace(b"Host: a", b"Expect: 100-Continue")

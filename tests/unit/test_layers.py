@@ -9,7 +9,19 @@ PACKAGE = Path(__file__).resolve().parents[2] / "mindspore_serving"
 
 # Lowest first. Modules of one entry may import each other; of two entries on one level, neither imports the other.
 LAYERS: list[dict[str, list[str]]] = [
-    {"ground": ["", "errors", "log", "check_type", "deprecation", "proto"]},
+    {
+        "ground": [
+            "",
+            "errors",
+            "log",
+            "check_type",
+            "deprecation",
+            "proto",
+            "api_key",
+            "loopback",
+            "private_files",
+        ]
+    },
     {"data": ["tensor", "signature", "wire"]},
     {
         "client": ["client"],
@@ -24,7 +36,9 @@ LAYERS: list[dict[str, list[str]]] = [
             "server.descriptor_limit",
             "server.heap",
             "server.memory_limit",
+            "server.exit_code",
             "server.key_pipe",
+            "server.child_environment",
             "server._loop_thread",
             "server._stop_request",
         ],

@@ -289,6 +289,7 @@ def test_a_table_is_written_in_its_first_form(tmp_path: Path, content: Any) -> N
     table = read_rank_table(file_with(tmp_path, content))
     written = write_rank_table(table, tmp_path, datetime(2024, 2, 3, 4, 5, 6))
     assert written == tmp_path / "temp_rank_table" / "hccl_rank_table_20240203_040506_16p.json"
+    assert [path.stat().st_mode & 0o777 for path in (written, written.parent)] == [0o600, 0o700]
     assert read_rank_table(str(written)).ranks == table.ranks
     found = json.loads(written.read_text())
     assert found["version"] == "1.0"

@@ -53,6 +53,7 @@ class AsyncClient(MethodTarget):
         method_name: Name of the method.
         version_number: Version of the servable; 0 for the newest that runs.
         ssl_config: TLS settings; None for a connection without TLS.
+        api_key: Secret that the server asks for, sent with each call; None for none.
 
     Raises:
         InvalidParameter: The type or value of a parameter is not as above.
@@ -70,8 +71,10 @@ class AsyncClient(MethodTarget):
         method_name: str,
         version_number: int = 0,
         ssl_config: SSLConfig | None = None,
+        *,
+        api_key: str | None = None,
     ) -> None:
-        super().__init__(address, servable_name, method_name, version_number, ssl_config)
+        super().__init__(address, servable_name, method_name, version_number, ssl_config, api_key)
         self._channel: Any = None
         self._stub: Any = None
         self._predict: Any = None
@@ -126,7 +129,8 @@ class AsyncClient(MethodTarget):
         request = self._encode(instances)
         if self._predict is None:
             self._predict = self.channel.unary_unary(PREDICT_PATH)
-        return AsyncClientResult(self._predict(request, timeout=timeout), self._reader)
+        call = self._predict(request, timeout=timeout, metadata=self._metadata)
+        return AsyncClientResult(call, self._reader)
 
     async def close(self) -> None:
         """Close the connection; calls under way end with the error `cancelled`. A second call does nothing."""

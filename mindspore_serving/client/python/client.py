@@ -48,12 +48,12 @@ def _takes_ip_and_port(init: Callable[..., None]) -> Callable[..., None]:
     """
 
     @functools.wraps(init)
-    def either_form(self: object, *args: Any, **kwargs: Any) -> None:
+    def either_form(self: object, *args: Any, api_key: str | None = None, **kwargs: Any) -> None:
         names_a_port = "port" in kwargs or (len(args) > 1 and type(args[1]) is int)
         if names_a_port and len(args) + len(kwargs) > 3:
-            init(self, *_with_address(*args, **kwargs))
+            init(self, *_with_address(*args, **kwargs), api_key=api_key)
         else:
-            init(self, *args, **kwargs)
+            init(self, *args, api_key=api_key, **kwargs)
 
     return either_form
 
@@ -77,6 +77,7 @@ class Client(MethodTarget):
         method_name: Name of the method.
         version_number: Version of the servable; 0 for the newest that runs.
         ssl_config: TLS settings; None for a connection without TLS.
+        api_key: Secret that the server asks for, sent with each call; None for none.
 
     The older form `Client(ip, port, servable_name, method_name, version_number=0)` is understood as well.
 
@@ -100,11 +101,20 @@ class Client(MethodTarget):
         method_name: str,
         version_number: int = 0,
         ssl_config: SSLConfig | None = None,
+        *,
+        api_key: str | None = None,
     ) -> None: ...
 
     @overload
     def __init__(
-        self, ip: str, port: int, servable_name: str, method_name: str, version_number: int = 0
+        self,
+        ip: str,
+        port: int,
+        servable_name: str,
+        method_name: str,
+        version_number: int = 0,
+        *,
+        api_key: str | None = None,
     ) -> None: ...
 
     @_takes_ip_and_port
@@ -115,8 +125,10 @@ class Client(MethodTarget):
         method_name: str,
         version_number: int = 0,
         ssl_config: SSLConfig | None = None,
+        *,
+        api_key: str | None = None,
     ) -> None:
-        super().__init__(address, servable_name, method_name, version_number, ssl_config)
+        super().__init__(address, servable_name, method_name, version_number, ssl_config, api_key)
         if self._credentials is None:
             self.channel = grpc.insecure_channel(address, CHANNEL_OPTIONS)
         else:
@@ -148,7 +160,7 @@ class Client(MethodTarget):
         """
         request = self._encode(instances)
         try:
-            reply = self._predict(request, timeout=timeout)
+            reply = self._predict(request, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             return grpc_failure(error.code(), error.details())
         return self._reader.read(reply)
@@ -167,7 +179,7 @@ class Client(MethodTarget):
             InvalidParameter: As for `infer`.
             ServingError: The client is closed.
         """
-        call = self._predict.future(self._encode(instances), timeout=timeout)
+        call = self._predict.future(self._encode(instances), timeout=timeout, metadata=self._metadata)
         return ClientGrpcAsyncResult(call, self._reader)
 
     def close(self) -> None:

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import grpc
 
+from mindspore_serving import log
+from mindspore_serving.api_key import check_api_key
 from mindspore_serving.check_type import check_int, check_str
 from mindspore_serving.client.python.reply import ReplyReader
 from mindspore_serving.client.python.request import Instances, encode_request
 from mindspore_serving.errors import InvalidParameter, ServingError
+from mindspore_serving.loopback import stays_here
 
 PREDICT_PATH = "/mindspore.serving.proto.MSService/Predict"
 MAX_MESSAGE_BYTES = 512 * 1024 * 1024
@@ -91,6 +94,7 @@ class MethodTarget:
         method_name: str,
         version_number: int = 0,
         ssl_config: SSLConfig | None = None,
+        api_key: str | None = None,
     ) -> None:
         check_str("address", address)
         check_str("servable_name", servable_name)
@@ -103,8 +107,17 @@ class MethodTarget:
         self.method_name = method_name
         self.version_number = version_number
         self._credentials = None if ssl_config is None else ssl_config.credentials()
+        self._metadata = None if api_key is None else self._metadata_of(api_key)
         self._reader = ReplyReader()
         self._closed = False
+
+    def _metadata_of(self, api_key: str) -> tuple[tuple[str, str], ...]:
+        check_api_key("Parameter 'api_key'", api_key)
+        if self._credentials is None and not stays_here(self.address):
+            log.warning(
+                "An API key is sent to %s without TLS: whoever listens on the way can read it", self.address
+            )
+        return (("authorization", f"Bearer {api_key}"),)
 
     def _encode(self, instances: Instances) -> bytes:
         if self._closed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from typing import cast
 
@@ -24,12 +25,14 @@ class ClusterLink(asyncio.Protocol, ABC):
         peer: `ip:port` of the other end.
         joined: Whether both ends have proved that they know the token.
         fault: Why the connection has ended.
+        alive_at: When the other end last said that it lives, in seconds of `time.monotonic`.
     """
 
     def __init__(self) -> None:
         self.peer = ""
         self.joined = False
         self.fault = "the connection was closed"
+        self.alive_at = time.monotonic()
         self._heard = True
         self._missed = 0
         self._splitter = FrameSplitter(LARGEST_GREETING)
@@ -67,7 +70,9 @@ class ClusterLink(asyncio.Protocol, ABC):
         try:
             for kind, body in self._splitter.feed(data):
                 message = message_of(kind, body)
-                if not isinstance(message, Alive):
+                if isinstance(message, Alive):
+                    self.alive_at = time.monotonic()
+                else:
                     self.on_message(message)
                 if self._transport is None:
                     return

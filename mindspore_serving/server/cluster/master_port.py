@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+import time
+from collections.abc import Iterator
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError
@@ -11,6 +13,7 @@ from mindspore_serving.server.cluster.listening_port import AcceptedLink, Listen
 from mindspore_serving.server.cluster.token import is_proof, listening_ip, proof
 from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.dispatcher import Dispatcher
+from mindspore_serving.server.master.readiness import WorkerHealth
 from mindspore_serving.server.master.servable import RunningServable
 
 _ANY_ADDRESS = ("0.0.0.0", "::", "")
@@ -44,6 +47,16 @@ class WorkerLink(AcceptedLink):
         """Servable, version and address."""
         assert self._servable is not None
         return self._servable.name, self._servable.version, self.address
+
+    def health(self, now: float) -> WorkerHealth | None:
+        """How the worker is, for health checks; None where it does not serve.
+
+        Args:
+            now: In seconds of `time.monotonic`.
+        """
+        if self._copy is None:
+            return None
+        return WorkerHealth(*self.identity, status="ready", serves=True, silent_s=now - self.alive_at)
 
     def is_same_member(self, other: WorkerLink) -> bool:
         """Whether both connections are of one start of one worker."""
@@ -98,6 +111,7 @@ class WorkerLink(AcceptedLink):
         label = f"servable {join.servable} version {join.version} worker {self.address}"
         self._copy = ServableCopy(label, join.methods, self.send)
         self.send(Welcome(proof(self._master.token, "master", self.nonce, join.nonce)))
+        self._master.has_joined(self)
         servable.add_copy(self._copy)
         log.info(
             "Register success: worker address: %s, servable: {name:%s, version:%s, method:%s}",
@@ -115,6 +129,8 @@ class WorkerLink(AcceptedLink):
     def _take_out(self, *, left: bool = False) -> None:
         copy, self._copy = self._copy, None
         if copy is not None and self._servable is not None:
+            if not left:
+                self._master.was_lost(self)
             self._servable.remove_copy(copy, left=left)
 
 
@@ -141,6 +157,21 @@ class MasterPort(ListeningPort):
     ) -> None:
         super().__init__("Master server", f"{listening_ip(ip, token)}:{port}", token, tls, timeout_s)
         self.dispatcher = dispatcher
+        self._lost: dict[tuple[str, int], str] = {}  # servable and version to address
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            StartUpError: The address cannot be bound.
+        """
+        await super().start()
+        self.dispatcher.readiness.add(self)
+
+    async def stop(self) -> None:
+        """Tell all workers to exit, and stop listening; safe to call twice."""
+        await super().stop()
+        self.dispatcher.readiness.remove(self)
 
     def make_link(self) -> WorkerLink:
         """The protocol of a new connection."""
@@ -161,3 +192,27 @@ class MasterPort(ListeningPort):
                 log.info("%r registers again", link)
                 other.abort()
         return True
+
+    def has_joined(self, link: WorkerLink) -> None:
+        """Miss no other worker of the same servable and version any more."""
+        name, version, _ = link.identity
+        self._lost.pop((name, version), None)
+
+    def was_lost(self, link: WorkerLink) -> None:
+        """Miss a worker until one of the same servable and version joins, unless it has a newer connection."""
+        name, version, address = link.identity
+        others = (other for other in self.links if isinstance(other, WorkerLink) and other is not link)
+        if not any(other.joined and other.identity == link.identity for other in others):
+            self._lost[name, version] = address
+
+    def workers_health(self) -> Iterator[WorkerHealth]:
+        """Workers that serve, and those that are missed; see `HealthSource`. Who left on purpose is not missed."""
+        now = time.monotonic()
+        for link in self.links:
+            health = link.health(now) if isinstance(link, WorkerLink) else None
+            if health is not None:
+                yield health
+        for (name, version), address in self._lost.items():
+            yield WorkerHealth(
+                name, version, address, status="lost", serves=False, reason=f"no worker: {address} was lost"
+            )

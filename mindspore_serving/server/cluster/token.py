@@ -7,14 +7,14 @@ both nonces, so that no proof can be used again or sent back.
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import os
 import secrets
 from collections.abc import Mapping
 
 from mindspore_serving import log
+from mindspore_serving.loopback import is_loopback
+from mindspore_serving.server.child_environment import TOKEN_VARIABLE
 
-TOKEN_VARIABLE = "SERVING_CLUSTER_TOKEN"
 _NONCE_BYTES = 32
 _LOOPBACK = "127.0.0.1"
 
@@ -56,7 +56,7 @@ def listening_ip(ip: str, token: str, server: str = "master", peers: str = "work
         server: How the warning calls who listens.
         peers: How it calls those who join.
     """
-    if token or _is_loopback(ip):
+    if token or is_loopback(ip):
         return ip
     log.warning(
         "Environment variable %s is not set: the %s listens on %s instead of %s, and %s of this machine only can reach "
@@ -70,12 +70,3 @@ def listening_ip(ip: str, token: str, server: str = "master", peers: str = "work
         peers,
     )
     return _LOOPBACK
-
-
-def _is_loopback(ip: str) -> bool:
-    if ip == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(ip).is_loopback
-    except ValueError:
-        return False

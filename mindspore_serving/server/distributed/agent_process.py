@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 from mindspore_serving.errors import StartUpError
+from mindspore_serving.private_files import LOG, LOG_FOLDER, opener
 from mindspore_serving.server.channel.messages import AgentSettings
+from mindspore_serving.server.child_environment import child_environment
 from mindspore_serving.server.distributed.agent_parameters import AgentParameters, AgentPlace
 from mindspore_serving.server.distributed.agent_report import AgentReport
 from mindspore_serving.server.key_pipe import key_for_child
@@ -101,13 +103,13 @@ class AgentProcess:
         self, arguments: list[str], parameters: AgentParameters, directory: Path, writer: int
     ) -> subprocess.Popen[bytes]:
         """Start the process; `writer` is its end of the report, which is closed here."""
-        environment = dict(os.environ, PYTHONUNBUFFERED="1")
+        environment = child_environment(needs_token=True)
         if self.place.group_config is not None:
             environment["PARA_GROUP_FILE"] = self.place.group_config
         with contextlib.ExitStack() as stack:
             stack.callback(os.close, writer)
-            self.log_path.parent.mkdir(exist_ok=True)
-            output = stack.enter_context(self.log_path.open("ab"))
+            self.log_path.parent.mkdir(LOG_FOLDER, exist_ok=True)
+            output = stack.enter_context(open(self.log_path, "ab", opener=opener(LOG)))
             key_arguments, key_pipe = stack.enter_context(
                 key_for_child(parameters.dec_key, parameters.dec_mode)
             )

@@ -19,6 +19,7 @@ import psutil
 import setproctitle
 
 from mindspore_serving.errors import StartUpError
+from mindspore_serving.server.child_environment import child_environment
 from mindspore_serving.server.worker.backend.exclusive_turn import TURN
 from mindspore_serving.server.worker.backend.mindspore_runtime import reason_of, start_mindspore
 
@@ -106,6 +107,7 @@ class Scheduler:
             self._process = subprocess.Popen(
                 [sys.executable, str(_SCRIPT), *self._arguments],
                 stdin=subprocess.DEVNULL,
+                env=child_environment(),
                 start_new_session=True,  # Ctrl+C at the terminal is for the agents, which need it to the end
             )
         except OSError as cause:

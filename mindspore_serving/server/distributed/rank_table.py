@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from mindspore_serving.errors import StartUpError
+from mindspore_serving.private_files import PRIVATE, make_private_folder, opener
 
 CARDS_OF_A_MACHINE = 8
 _FOLDER = "temp_rank_table"
@@ -238,8 +239,9 @@ def write_rank_table(table: RankTable, folder: Path, now: datetime) -> Path:
     """
     path = folder / _FOLDER / f"hccl_rank_table_{now:%Y%m%d_%H%M%S}_{len(table.ranks)}p.json"
     try:
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(_as_server_list(table), indent=4) + "\n")
+        make_private_folder(path.parent)
+        with open(path, "w", opener=opener(PRIVATE)) as file:
+            file.write(json.dumps(_as_server_list(table), indent=4) + "\n")
     except OSError as cause:
         raise StartUpError(f"Cannot write rank table file '{path}': {cause}") from cause
     return path

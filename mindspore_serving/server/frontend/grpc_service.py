@@ -1,10 +1,11 @@
-"""The gRPC interface: service `mindspore.serving.proto.MSService` on grpc.aio.
+"""The gRPC interface: service `mindspore.serving.proto.MSService` on grpc.aio, and health checks.
 
 A generic handler takes the raw bytes of a request, so that instances can be read by column (`wire_layout`).
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ import grpc.aio
 
 from mindspore_serving import log
 from mindspore_serving.errors import ServingError, StartUpError, SystemFailure
+from mindspore_serving.private_files import private_sockets
 from mindspore_serving.server.frontend.address import parse_socket_address
+from mindspore_serving.server.frontend.grpc_health import HealthHandler
+from mindspore_serving.server.frontend.guard import Guard
 from mindspore_serving.server.frontend.predict_codec import (
     UNDECODABLE,
     PredictCall,
@@ -55,19 +59,45 @@ class PredictHandler(grpc.GenericRpcHandler):
     Args:
         dispatcher: Where instances go.
         most_bytes: Largest reply.
+        guard: Decides who is let in; None lets everybody in.
     """
 
-    def __init__(self, dispatcher: Dispatcher, most_bytes: int) -> None:
+    def __init__(self, dispatcher: Dispatcher, most_bytes: int, guard: Guard | None = None) -> None:
         self._dispatcher = dispatcher
         self._most_bytes = most_bytes
+        self._guard = guard
         self._layouts = LayoutMemory()
         self._predict: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(self.predict)
+        self._predict_by_name: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(
+            self._predict_for_names
+        )
+        # A call that streams its requests is answered before any of them is read.
+        self._refuse: grpc.RpcMethodHandler[Any, Any] = grpc.stream_unary_rpc_method_handler(self._turn_away)
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """The handler of a call; None, hence UNIMPLEMENTED, for anything but Predict."""
-        return self._predict if handler_call_details.method == PREDICT_METHOD else None
+        """The handler of a call; None for anything but Predict."""
+        if handler_call_details.method != PREDICT_METHOD:
+            return None
+        guard = self._guard
+        if guard is None or guard.admits_metadata(handler_call_details.invocation_metadata or ()):
+            return self._predict
+        return self._predict_by_name if guard.identities else self._refuse
+
+    async def _predict_for_names(
+        self, message: bytes, context: grpc.aio.ServicerContext[bytes, bytes]
+    ) -> bytes:
+        """Answer a call without a key, if the certificate of its client has a name that is listed."""
+        if self._guard is not None and not self._guard.admits_names(context.auth_context()):
+            await self._turn_away(None, context)
+        return await self.predict(message, context)
+
+    async def _turn_away(self, requests: Any, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
+        """Answer a call that is not let in; raises, and so ends the call."""
+        assert self._guard is not None
+        self._guard.note_refusal(context.peer())
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, self._guard.refusal)
 
     async def predict(self, message: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         """Answer one call.
@@ -119,6 +149,7 @@ class GrpcServer:
         address: `ip:port`, or `unix:path`.
         max_message_bytes: Largest request and largest reply.
         credentials: TLS; None for plain text.
+        guard: Decides who is let in; None lets everybody in.
     """
 
     def __init__(
@@ -127,10 +158,12 @@ class GrpcServer:
         address: str,
         max_message_bytes: int,
         credentials: grpc.ServerCredentials | None,
+        guard: Guard | None = None,
     ) -> None:
         self.address = address
         self._credentials = credentials
-        self._handler = PredictHandler(dispatcher, max_message_bytes)
+        self._handler = PredictHandler(dispatcher, max_message_bytes, guard)
+        self._health = HealthHandler(dispatcher)
         self._options = [
             ("grpc.so_reuseport", 0),
             ("grpc.server.max_pending_requests", _MAX_PENDING),
@@ -141,18 +174,19 @@ class GrpcServer:
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:
-        """Listen.
+        """Listen; on a Unix socket, for this user only.
 
         Raises:
             StartUpError: The address cannot be bound, or key and certificate do not fit together.
         """
         server = grpc.aio.server(options=self._options)
-        server.add_generic_rpc_handlers((self._handler,))
+        server.add_generic_rpc_handlers((self._handler, self._health))
         try:
-            if self._credentials is None:
-                port = server.add_insecure_port(self.address)
-            else:
-                port = server.add_secure_port(self.address, self._credentials)
+            with private_sockets() if self.address.startswith(_UNIX_PREFIX) else nullcontext():
+                if self._credentials is None:
+                    port = server.add_insecure_port(self.address)
+                else:
+                    port = server.add_secure_port(self.address, self._credentials)
         except RuntimeError as cause:
             raise _not_created(self.address) from cause
         if port == 0:
@@ -165,6 +199,7 @@ class GrpcServer:
         server, self._server = self._server, None
         if server is None:
             return
+        self._health.end_watches()
         await server.stop(_STOP_GRACE_S)
         if self.address.startswith(_UNIX_PREFIX):
             Path(self.address.removeprefix(_UNIX_PREFIX)).unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from enum import Enum, auto
 from typing import Any, Protocol, cast
 
 from mindspore_serving import log
+from mindspore_serving.server.frontend.guard import Guard
 from mindspore_serving.server.frontend.http_reader import TIMED_OUT, HttpLimits, HttpReader, HttpRequest, Turn
 from mindspore_serving.server.frontend.http_reply import CLOSED, CONTINUE, HttpReply, ReplyHeads
 
@@ -72,11 +73,13 @@ class HttpConnection(asyncio.Protocol):
         opened: Called with this once it is open.
         closed: Called with this when it is no more.
         now: A monotonic clock, in seconds.
+        guard: Decides who is let in; None lets everybody in.
     """
 
     __slots__ = (
         "_closed",
         "_future",
+        "_guard",
         "_heads",
         "_held",
         "_left",
@@ -103,8 +106,10 @@ class HttpConnection(asyncio.Protocol):
         opened: Callable[[HttpConnection], None],
         closed: Callable[[HttpConnection], None],
         now: Callable[[], float],
+        guard: Guard | None = None,
     ) -> None:
         self._service = service
+        self._guard = guard
         self._limits = limits
         self._heads = heads
         self._opened = opened
@@ -130,6 +135,9 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
+        door = None if self._guard is None else self._guard.door(transport)
+        if door is not None:
+            self._reader.guard(door)
         self._opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

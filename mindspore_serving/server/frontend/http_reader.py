@@ -10,11 +10,13 @@ from typing import Final, NamedTuple
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from mindspore_serving import log
+from mindspore_serving.server.frontend.guard import KEY_FIELDS, Door
 from mindspore_serving.server.frontend.http_reply import CLOSED, KEPT, KEPT_1_0, HttpReply
 
 BAD_REQUEST: Final = 400
 TIMED_OUT: Final = 408
 TOO_LARGE: Final = 413
+UNAUTHORIZED: Final = 401
 HEAD_TOO_LARGE: Final = 431
 VERSION_UNKNOWN: Final = 505
 _TIMEOUT = b"x-request-timeout-ms"
@@ -95,12 +97,14 @@ class HttpReader:
 
     __slots__ = (
         "_connection",
+        "_door",
         "_fields",
         "_headed",
         "_header_count",
         "_interim",
         "_limits",
         "_method",
+        "_names",
         "_parser",
         "_pieces",
         "_refuse",
@@ -123,12 +127,23 @@ class HttpReader:
         self.fault = ""
         self._limits = limits
         self._refuse = refuse
+        self._door: Door | None = None
+        self._names = _FIELDS
         self._parser = HttpRequestParser(self)
         self._silent = 0
         self._pieces: list[bytes] = []
         self._size = 0
         self.on_message_begin()
         self.started = False
+
+    def guard(self, door: Door) -> None:
+        """Refuse requests that are not let in, as soon as their headers are read.
+
+        Args:
+            door: Decides.
+        """
+        self._door = door
+        self._names = _FIELDS | KEY_FIELDS
 
     def take_continue(self) -> bool:
         """Whether the client waits for leave to send its body; true once for a request."""
@@ -156,7 +171,7 @@ class HttpReader:
 
     def end(self, status: int, text: str) -> None:
         """Refuse what is being read, and read nothing more."""
-        if status not in (TIMED_OUT, TOO_LARGE):
+        if status not in (TIMED_OUT, TOO_LARGE, UNAUTHORIZED):
             self.fault = text
             text = f"http message invalid, {text}"
         self._pieces.clear()
@@ -225,7 +240,7 @@ class HttpReader:
             self.end(HEAD_TOO_LARGE, f"more than {self._limits.headers} headers")
             raise _Stop
         name = name.lower()
-        if name in _FIELDS and not self._headed:
+        if name in self._names and not self._headed:
             before = self._fields.get(name)
             self._fields[name] = value if before is None else before + b", " + value
 
@@ -244,6 +259,9 @@ class HttpReader:
             self._connection = CLOSED
         elif not self._interim:
             self._connection = KEPT_1_0
+        if self._door is not None and not self._door.admits(self._method, self._target, self._fields):
+            self.end(UNAUTHORIZED, self._door.refusal)
+            raise _Stop
         length = self._fields.get(b"content-length")
         if length is not None and int(length) > self._limits.body_bytes:
             self._end_too_large()

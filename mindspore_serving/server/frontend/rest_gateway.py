@@ -1,4 +1,4 @@
-"""The REST interface: POST /model/{servable}[/version/{n}]:{method}.
+"""The REST interface: POST /model/{servable}[/version/{n}]:{method}, and GET /healthz/live and /healthz/ready.
 
 `HttpConnection` speaks HTTP; here is what a request is answered, and the server that listens.
 """
@@ -23,8 +23,16 @@ from mindspore_serving.errors import (
 )
 from mindspore_serving.server.frontend.address import parse_socket_address
 from mindspore_serving.server.frontend.content_coding import decompress_body
+from mindspore_serving.server.frontend.guard import Guard
+from mindspore_serving.server.frontend.health_page import health_reply
 from mindspore_serving.server.frontend.http_connection import HttpConnection
-from mindspore_serving.server.frontend.http_reader import TIMED_OUT, TOO_LARGE, HttpLimits, HttpRequest
+from mindspore_serving.server.frontend.http_reader import (
+    TIMED_OUT,
+    TOO_LARGE,
+    UNAUTHORIZED,
+    HttpLimits,
+    HttpRequest,
+)
 from mindspore_serving.server.frontend.http_reply import HttpReply, ReplyHeads
 from mindspore_serving.server.frontend.json_codec import (
     encode_failure,
@@ -34,7 +42,7 @@ from mindspore_serving.server.frontend.json_codec import (
     select_inputs,
 )
 from mindspore_serving.server.frontend.request_timeout import read_timeout_s
-from mindspore_serving.server.frontend.rest_url import parse_request_target
+from mindspore_serving.server.frontend.rest_url import parse_request_target, path_of
 from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.request import Reply
 
@@ -70,7 +78,7 @@ class RestHandler:
         self._always_ok = always_ok
 
     def answer(self, request: HttpRequest) -> HttpReply | asyncio.Future[Reply]:
-        """Queue the instances of a request; errors of Serving are a reply at once."""
+        """Queue the instances of a request; errors of Serving and health checks have their reply at once."""
         try:
             return self._submit(request)
         except ServingError as error:
@@ -90,6 +98,10 @@ class RestHandler:
 
     def refuse(self, status: int, text: str, method: bytes) -> HttpReply:
         """The reply to what is not read as a request; `always_ok` is about requests only."""
+        if status == UNAUTHORIZED:
+            return HttpReply(
+                status, encode_failure(InvalidInput(text).failure()), b"WWW-Authenticate: Bearer\r\n"
+            )
         if status not in (TIMED_OUT, TOO_LARGE):
             return HttpReply(status, encode_failure(InvalidInput(text).failure()))
         if status == TOO_LARGE and method != b"POST":
@@ -97,9 +109,9 @@ class RestHandler:
         failure = InvalidInput(text).failure()
         return self._failed(Failure(failure.code, failure.text, status))
 
-    def _submit(self, request: HttpRequest) -> asyncio.Future[Reply]:
+    def _submit(self, request: HttpRequest) -> HttpReply | asyncio.Future[Reply]:
         if request.method != b"POST":
-            raise _other_verb()
+            return self._answer_other_verb(request.method, request.target)
         timeout_s = None if request.timeout_ms is None else read_timeout_s(request.timeout_ms)
         try:
             name, called, version = parse_request_target(request.target)
@@ -118,6 +130,18 @@ class RestHandler:
         if request.coding:
             body = decompress_body(body, request.coding, self._max_body_bytes)
         return parse_body(body)
+
+    def _answer_other_verb(self, method: bytes, target: bytes) -> HttpReply:
+        """The reply to a health check, which `always_ok` is not about.
+
+        Raises:
+            VerbNotAllowed: It is none.
+        """
+        if method in (b"GET", b"HEAD"):
+            reply = health_reply(path_of(target), self._dispatcher.readiness)
+            if reply is not None:
+                return reply
+        raise _other_verb()
 
     def _unexpected(self, error: Exception) -> HttpReply:
         log.error("REST request failed: %r", error, exc_info=True)
@@ -141,6 +165,7 @@ class RestServer:
         max_message_bytes: Largest request body.
         tls: TLS; None for plain HTTP.
         always_ok: Say HTTP 200 also for errors.
+        guard: Decides who is let in; None lets everybody in.
     """
 
     def __init__(
@@ -150,8 +175,10 @@ class RestServer:
         max_message_bytes: int,
         tls: ssl.SSLContext | None,
         always_ok: bool,
+        guard: Guard | None = None,
     ) -> None:
         self.address = address
+        self._guard = guard
         self._tls = tls
         self._handler = RestHandler(dispatcher, max_message_bytes, always_ok)
         self._limits = HttpLimits(max_message_bytes)
@@ -173,7 +200,13 @@ class RestServer:
 
         def connection() -> HttpConnection:
             return HttpConnection(
-                self._handler, self._limits, self._heads, self._opened, self._closed, loop.time
+                self._handler,
+                self._limits,
+                self._heads,
+                self._opened,
+                self._closed,
+                loop.time,
+                self._guard,
             )
 
         try:

@@ -29,11 +29,16 @@ def parse_request_target(target: bytes) -> Target:
     Raises:
         InvalidInput: The path does not fit the grammar; the text says which part.
     """
+    return parse_target(path_of(target))
+
+
+def path_of(target: bytes) -> str:
+    """The raw path of what stands between verb and version of HTTP, without query string, host and the like."""
     text = target.decode(errors="replace").partition("#")[0].partition("?")[0]
     if not text.startswith("/"):
         _, slashes, rest = text.partition("://")
         text = "/" + rest.partition("/")[2] if slashes else text
-    return parse_target(text)
+    return text
 
 
 def parse_target(path: str) -> Target:

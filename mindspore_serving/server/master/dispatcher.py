@@ -17,6 +17,7 @@ from mindspore_serving.errors import (
     UnknownTarget,
 )
 from mindspore_serving.server.master.context import server_limits
+from mindspore_serving.server.master.readiness import Readiness
 from mindspore_serving.server.master.request import Reply, Request
 from mindspore_serving.server.master.servable import RunningServable, request_spec
 from mindspore_serving.server.master.unanswered import Unanswered
@@ -42,12 +43,17 @@ class Dispatcher:
 
     Args:
         loop: The event loop on which all methods are called.
+
+    Attributes:
+        readiness: What health checks ask.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.readiness = Readiness()
         self._loop = loop
         self._servables: dict[str, dict[int, RunningServable]] = {}
         self._routes: dict[tuple[str, str, int], Route] = {}
+        self._draining = False
         self._unanswered = Unanswered(server_limits)
         self._left_instances = 0
         self._left_bytes = 0
@@ -56,11 +62,22 @@ class Dispatcher:
         running = [servable for versions in self._servables.values() for servable in versions.values()]
         return f"<Dispatcher {self._unanswered.requests} unanswered, {running}>"
 
+    @property
+    def draining(self) -> bool:
+        """Whether the server only finishes what it has admitted."""
+        return self._draining
+
+    @draining.setter
+    def draining(self, draining: bool) -> None:
+        self._draining = draining
+        if draining:
+            self.readiness.close("draining")
+
     def servable(self, name: str, version: int) -> RunningServable:
         """The entry of a servable version, made at first use."""
         versions = self._servables.setdefault(name, {})
         if version not in versions:
-            versions[version] = RunningServable(name, version, self._loop, self._routes.clear)
+            versions[version] = RunningServable(name, version, self._loop, self._copies_changed)
         return versions[version]
 
     def resolve(self, name: str, method: str, version: int) -> Route:
@@ -189,9 +206,14 @@ class Dispatcher:
 
     def fail_waiting(self) -> None:
         """Answer every request that waits or is under way with "not available"; used when the server stops."""
+        self.readiness.close("stopping")
         for versions in self._servables.values():
             for servable in versions.values():
                 servable.fail_waiting()
+
+    def _copies_changed(self) -> None:
+        self._routes.clear()
+        self.readiness.notify()
 
     def _new_route(self, name: str, method: str, version: int) -> Route:
         servable = self._find(name, method, version)

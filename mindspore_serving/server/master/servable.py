@@ -45,7 +45,7 @@ class RunningServable:
         name: Servable name.
         version: Version that runs.
         loop: The event loop on which all methods are called.
-        forget_routes: Called when the answer of `method` or `serves` may have changed.
+        forget_routes: Called when the answer of `method` or `serves`, or `copies`, may have changed.
 
     Attributes:
         delay_s: How long a batch that is not full may wait for more; to be set before the first copy is added.

@@ -3,12 +3,13 @@
 Everything here runs on the event loop. A worker's life:
 
     STARTING -> READY       it registered
-    STARTING -> FAILED      it reported why it cannot start, or died
+    STARTING -> FAILED      it reported why it cannot start, or died when it was started for the first time
+    STARTING -> DEAD        it died without a word when it was started again
     READY -> EXITED         it said that it ends (a signal, or Stop)
     READY -> DEAD           it ended without a word
     DEAD -> STARTING        it had answered something without error since its start, or ran an instance that had ended
-                            a worker before: started again after a second
-    DEAD -> FAILED          it had not: starting it again would not help
+                            a worker before: started again after a while (`restart_policy`)
+    DEAD -> FAILED          it had not, or workers of its servable die too often: starting it again would not help
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from pathlib import Path
 
@@ -39,7 +40,9 @@ from mindspore_serving.server.channel.messages import (
 from mindspore_serving.server.master.context import memory_idle_s, worker_timeout_s
 from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.dispatcher import Dispatcher
+from mindspore_serving.server.master.readiness import STARTING, WorkerHealth
 from mindspore_serving.server.master.request import Reply
+from mindspore_serving.server.master.restart_policy import WINDOW_S, RestartPolicy
 from mindspore_serving.server.master.servable import RunningServable
 from mindspore_serving.server.master.waiting import wait_for_event
 from mindspore_serving.server.master.worker_link import ChannelServer, WorkerLink
@@ -50,7 +53,6 @@ from mindspore_serving.server.master.worker_process import (
 )
 from mindspore_serving.signature import CALL_PREFIX, ModelInfo
 
-RESTART_DELAY_S = 1.0
 STOP_GRACE_S = 5.0
 _START_POLL_S = 0.05
 _WATCH_POLL_S = 1.0
@@ -71,6 +73,7 @@ class WorkerStatus(Enum):
 _ALLOWED = {
     (WorkerStatus.STARTING, WorkerStatus.READY),
     (WorkerStatus.STARTING, WorkerStatus.FAILED),
+    (WorkerStatus.STARTING, WorkerStatus.DEAD),
     (WorkerStatus.READY, WorkerStatus.EXITED),
     (WorkerStatus.READY, WorkerStatus.DEAD),
     (WorkerStatus.DEAD, WorkerStatus.STARTING),
@@ -84,6 +87,11 @@ class SupervisedWorker:
     Args:
         plan: What it loads.
         number: Under which it registers.
+
+    Attributes:
+        restarts: How often it was started again.
+        last_end: How its process ended last, to follow its name; empty before its first end.
+        last_lines: The end of its log then.
     """
 
     def __init__(self, plan: WorkerPlan, number: int) -> None:
@@ -97,9 +105,14 @@ class SupervisedWorker:
         self.failure = ""
         self.models: tuple[ModelInfo, ...] = ()
         self.served = False
+        self.blameless = False
         self.returns = False
+        self.restarts = 0
+        self.last_end = ""
+        self.last_lines = ""
         self.changed = asyncio.Event()
         self.started_at = time.monotonic()
+        self.ready_at: float | None = None
 
     def __repr__(self) -> str:
         return f"<SupervisedWorker {self.number} {self.plan.label} {self.status.name}>"
@@ -114,6 +127,32 @@ class SupervisedWorker:
             raise ChannelError(f"{self!r} cannot become {status.name}")
         self.status = status
         self.changed.set()
+
+    def health(self, now: float) -> WorkerHealth:
+        """How it is, for health checks.
+
+        Args:
+            now: In seconds of `time.monotonic`.
+        """
+        plan, link, status = self.plan, self.link, self.status.value
+        if self.copy is not None:
+            reason = "its models are held by other workers" if plan.remote_models else ""
+        elif self.status is WorkerStatus.STARTING and not self.last_end:
+            reason = STARTING
+        elif self.status is WorkerStatus.READY:
+            status, reason = "lost", "no worker: its connection has ended"
+        else:
+            first_line = self.last_end.partition("\n")[0]  # what follows is for the log
+            reason = f"no worker: {first_line or status}"
+        return WorkerHealth(
+            servable=plan.servable_name,
+            version=plan.version,
+            place=plan.place,
+            status=status,
+            serves=not reason,
+            reason=reason,
+            silent_s=now - link.alive_at if link is not None else None,
+        )
 
     def look_at_memory(self) -> None:
         """Give shared memory back where no batch has needed it for a while."""
@@ -143,6 +182,7 @@ class Supervisor:
         self._channel = ChannelServer(directory, lambda: WorkerLink(self))
         self._watchers: list[asyncio.Task[None]] = []
         self._stopping = False
+        self._policies: dict[tuple[str, int], RestartPolicy] = {}
         self._planned = 0
         self._said_ready = 0
         self._told_all_gone = False
@@ -162,6 +202,7 @@ class Supervisor:
         Raises:
             StartUpError: A worker failed to start; the text is the reason that it gave. All are ended then.
         """
+        self._dispatcher.readiness.add(self)
         await self._channel.start()
         say(f"Serving: Master server start success, listening on {self._channel.address}")
         self._planned = len(plans)
@@ -180,6 +221,7 @@ class Supervisor:
         first = len(self._workers)
         workers = [SupervisedWorker(plan, number) for number, plan in enumerate(plans, first)]
         self._workers += workers
+        self._dispatcher.readiness.notify()
         for worker in workers:
             self._spawn(worker, append_log=False)
         limits = [plan.start_timeout_s for plan in plans]
@@ -212,6 +254,12 @@ class Supervisor:
         self._watchers = []
         await asyncio.gather(*(self._end(worker) for worker in self._workers))
         await self._channel.stop()
+        self._dispatcher.readiness.remove(self)
+
+    def workers_health(self) -> Iterator[WorkerHealth]:
+        """All workers; see `HealthSource`."""
+        now = time.monotonic()
+        return (worker.health(now) for worker in self._workers)
 
     def on_message(self, link: WorkerLink, message: Message) -> None:
         """Act on a message of a worker.
@@ -226,7 +274,7 @@ class Supervisor:
         elif isinstance(message, ModelCall):
             self._call_model(link, self._worker_of(link.worker), message)
         elif isinstance(message, Alive):
-            return
+            link.alive_at = time.monotonic()
         elif isinstance(message, Register):
             self._register(link, message)
         elif isinstance(message, WantModels):
@@ -259,8 +307,7 @@ class Supervisor:
             (
                 other.models
                 for other in self._workers
-                if other.models
-                and (other.plan.servable_name, other.plan.version) == (plan.servable_name, plan.version)
+                if other.models and other.plan.servable == plan.servable
             ),
             (),
         )
@@ -291,6 +338,8 @@ class Supervisor:
 
     def _spawn(self, worker: SupervisedWorker, *, append_log: bool) -> None:
         worker.started_at = time.monotonic()
+        worker.ready_at = None
+        worker.blameless = False
         worker.failure = ""
         worker.changed.clear()
         worker.process = WorkerProcess(
@@ -306,8 +355,10 @@ class Supervisor:
             worker.changed.set()
             raise ChannelError(worker.failure)
         worker.move(WorkerStatus.READY)
+        worker.ready_at = time.monotonic()
         link.worker = message.worker
         link.memory = worker.process.memory
+        link.alive_at = time.monotonic()
         worker.link = link
         worker.models = message.models
         plan = worker.plan
@@ -331,7 +382,8 @@ class Supervisor:
         copy, worker.copy = worker.copy, None
         if copy is not None:
             # A copy that is lost while it runs a suspect is not to blame, whatever it has served.
-            worker.served = copy.answered_without_error or copy.exclusive
+            worker.blameless = copy.exclusive
+            worker.served = copy.answered_without_error or worker.blameless
             worker.returns = (
                 worker.served
                 and worker.status is WorkerStatus.READY
@@ -376,23 +428,28 @@ class Supervisor:
             if worker.failure:
                 worker.move(WorkerStatus.FAILED)
                 raise StartUpError(f"Fail to start workers: {worker.plan.failure(worker.failure)}")
-            status = process.exit_status()
-            if status is not None and not worker.changed.is_set():
+            if process.exit_status() is not None and not worker.changed.is_set():
                 # What it wrote last may still be on its way through the socket.
                 await asyncio.sleep(_START_POLL_S)
                 if not worker.changed.is_set():
-                    worker.move(WorkerStatus.FAILED)
+                    process.kill_group()
+                    process.release()
+                    worker.last_end, worker.last_lines = process.how_it_ended(), process.last_log_lines()
+                    worker.move(WorkerStatus.DEAD if worker.restarts else WorkerStatus.FAILED)
                     raise StartUpError(
                         f"Fail to start workers because of death of one worker, {worker.plan.label}, "
-                        f"{_ended_by(status)}, last lines of {process.log_path}:\n{process.last_log_lines()}"
+                        f"{worker.last_end}, last lines of {process.log_path}:\n{worker.last_lines}"
                     )
             await wait_for_event(worker.changed, _START_POLL_S)
 
     async def _watch(self, worker: SupervisedWorker) -> None:
         """Follow one worker until it is not started again."""
-        while not self._stopping and (worker.status is WorkerStatus.READY or await self._revive(worker)):
-            worker.changed.clear()
-            await self._until_ended(worker)
+        while not self._stopping and worker.status in (WorkerStatus.READY, WorkerStatus.DEAD):
+            if worker.status is WorkerStatus.READY:
+                worker.changed.clear()
+                await self._until_ended(worker)
+            else:
+                await self._revive(worker)
         if self._stopping:
             return
         if worker.returns:
@@ -413,6 +470,7 @@ class Supervisor:
         assert process is not None
         ended = False
         missed = 0
+        killed = ""
         while worker.link is not None and not ended:
             # What it wrote last, that it ends on purpose for example, may still be on its way: wait once more.
             ended = process.exit_status() is not None
@@ -421,41 +479,97 @@ class Supervisor:
             if missed > self._most_missed:
                 log.error("Recv Pong Time Out from %s, %s is killed", process.address, worker.plan.label)
                 process.kill()
+                killed = f"showed no sign of life for {self._most_missed * _WATCH_POLL_S:g} s and was killed"
                 break
             worker.look_at_memory()
             await wait_for_event(worker.changed, _WATCH_POLL_S)
             worker.changed.clear()
-        await self._reap(process)
+        if await self._reap(process) and not killed:
+            killed = f"closed its channel, did not end within {STOP_GRACE_S:g} s and was killed"
         self._take_out(worker)
+        link, worker.link = worker.link, None
+        if link is not None:  # a process that user code has forked may still hold it
+            link.close()
         process.release()
-        log.warning("Worker of %s %s", worker.plan.label, _ended_by(process.exit_status()))
-        if worker.status is WorkerStatus.READY:
-            worker.move(WorkerStatus.DEAD)
+        worker.last_end, worker.last_lines = killed or process.how_it_ended(), process.last_log_lines()
+        if worker.status is not WorkerStatus.READY:
+            log.warning("Worker of %s %s", worker.plan.label, worker.last_end)
+            return
+        worker.move(WorkerStatus.DEAD)
+        label, log_path = worker.plan.label, process.log_path
+        log.warning(
+            "Worker of %s %s, last lines of %s:\n%s", label, worker.last_end, log_path, worker.last_lines
+        )
 
-    async def _revive(self, worker: SupervisedWorker) -> bool:
-        """Start a dead worker again where that makes sense; returns whether it is ready."""
-        if worker.status is not WorkerStatus.DEAD:
-            return False
+    async def _revive(self, worker: SupervisedWorker) -> None:
+        """Start a dead worker again where that makes sense; it is ready or failed then, or dead once more."""
+        label = worker.plan.label
         if worker.plan.agents is not None:
-            log.error("%s died, and its agents with it; it is not started again", worker.plan.label)
+            log.error("%s died, and its agents with it; it is not started again", label)
             worker.move(WorkerStatus.FAILED)
-            return False
+            return
+        policy = self._count_end(worker)
         if not worker.served:
-            log.error("%s died before it served anything; it is not started again", worker.plan.label)
+            log.error("%s died before it served anything; it is not started again", label)
             worker.move(WorkerStatus.FAILED)
-            return False
-        await asyncio.sleep(RESTART_DELAY_S)
+            return
+        await self._pause(worker, policy)
+        if policy.given_up:
+            log.error("%s is not started again: too many workers of its servable have died", label)
+            worker.move(WorkerStatus.FAILED)
+            return
         worker.move(WorkerStatus.STARTING)
-        worker.served = False
+        worker.restarts += 1
         try:
             self._spawn(worker, append_log=True)
             await asyncio.wait_for(self._until_started(worker), START_TIMEOUT_S)
-        except (StartUpError, asyncio.TimeoutError) as error:
-            log.error("%s cannot be started again: %s", worker.plan.label, error)
+        except asyncio.TimeoutError:
+            log.error("%s cannot be started again: it is not ready after %.0f s", label, START_TIMEOUT_S)
             worker.give_up()
-            return False
-        log.warning("%s was started again", worker.plan.label)
-        return True
+        except StartUpError as error:
+            self._not_back(worker, error)
+        else:
+            log.warning("%s was started again", label)
+
+    def _count_end(self, worker: SupervisedWorker) -> RestartPolicy:
+        """Tell the policy of a worker's servable that it has died; returns the policy."""
+        plan = worker.plan
+        same = [w for w in self._workers if w.plan.servable == plan.servable]
+        policy = self._policies.setdefault(plan.servable, RestartPolicy(len(same)))
+        now = time.monotonic()
+        served_s = 0.0 if worker.ready_at is None else now - worker.ready_at
+        what = f"{plan.place} {worker.last_end}"
+        if policy.ended(worker.number, now, served_s, what, blameless=worker.blameless):
+            log.error(
+                "%s workers of servable %s version %s have died within %.0f s, none of them is started again: %s",
+                len(policy.ends),
+                plan.servable_name,
+                plan.version,
+                WINDOW_S,
+                "; ".join(policy.ends),
+            )
+            for other in same:  # those that wait to be started again
+                if other.status is WorkerStatus.DEAD:
+                    other.changed.set()
+        return policy
+
+    async def _pause(self, worker: SupervisedWorker, policy: RestartPolicy) -> None:
+        """Wait until the worker is to be started again, or not any more."""
+        due = time.monotonic() + policy.delay_s(worker.number)
+        while not policy.given_up and (rest_s := due - time.monotonic()) > 0:
+            worker.changed.clear()
+            await wait_for_event(worker.changed, rest_s)
+
+    def _not_back(self, worker: SupervisedWorker, error: StartUpError) -> None:
+        """Act on a restart that failed: a worker which said why is given up, any other is tried again."""
+        if worker.status is WorkerStatus.STARTING:  # there was not even a process
+            worker.last_end, worker.last_lines = f"could not be started: {error}", ""
+            worker.move(WorkerStatus.DEAD)
+        if worker.status is WorkerStatus.DEAD:
+            log.warning("%s has not come back: %s", worker.plan.label, error)
+        else:
+            worker.last_end = f"cannot be started again: {worker.failure}"
+            log.error("%s cannot be started again: %s", worker.plan.label, error)
 
     async def _end(self, worker: SupervisedWorker) -> None:
         process = worker.process
@@ -470,14 +584,21 @@ class Supervisor:
         if worker.link is not None:
             worker.link.close()
 
-    async def _reap(self, process: WorkerProcess) -> None:
-        """Wait for the end of a process, and bring it about after the grace time."""
+    async def _reap(self, process: WorkerProcess) -> bool:
+        """Wait for the end of a process, and bring it about after the grace time.
+
+        Returns:
+            Whether it had to be brought about.
+        """
         deadline = time.monotonic() + STOP_GRACE_S
+        killed = False
         while process.exit_status() is None:
             if time.monotonic() > deadline:
                 process.kill()
+                killed = True
             await asyncio.sleep(_REAP_POLL_S)
         process.kill_group()
+        return killed
 
 
 def _ready_line(worker: SupervisedWorker, ready: int, total: int) -> str:
@@ -487,9 +608,3 @@ def _ready_line(worker: SupervisedWorker, ready: int, total: int) -> str:
         f"Serving: Worker ready, servable: {plan.servable_name}, version: {plan.version}, {plan.place} "
         f"({plan.device_type}), {seconds:.2f} s, {ready} of {total}"
     )
-
-
-def _ended_by(status: int | None) -> str:
-    if status is None:
-        return "lives"
-    return f"was ended by signal {-status}" if status < 0 else f"ended with exit code {status}"

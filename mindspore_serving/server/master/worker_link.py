@@ -11,6 +11,7 @@ from typing import Protocol, cast
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, StartUpError
+from mindspore_serving.private_files import make_private_folder, private_sockets
 from mindspore_serving.server.channel.address import master_socket
 from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
 from mindspore_serving.server.channel.memory import SharedMemory
@@ -42,6 +43,7 @@ class WorkerLink(asyncio.Protocol):
         worker: Number of the worker, once it has registered.
         memory: Shared memory of the worker, once it is known.
         heard: Set whenever something arrives.
+        alive_at: When the worker last said that it lives, in seconds of `time.monotonic`; 0 before it has registered.
         calls: Answers that the worker waits for.
     """
 
@@ -49,6 +51,7 @@ class WorkerLink(asyncio.Protocol):
         self.worker: int | None = None
         self.memory: SharedMemory | None = None
         self.heard = True
+        self.alive_at = 0.0
         self.calls: set[asyncio.Future[Reply]] = set()
         self._owner = owner
         self._splitter = FrameSplitter()
@@ -118,16 +121,13 @@ class ChannelServer:
             StartUpError: The socket cannot be made.
         """
         try:
-            self._folder.mkdir(mode=0o700, exist_ok=True)
+            make_private_folder(self._folder)
             self._path.unlink(missing_ok=True)
             loop = asyncio.get_running_loop()
-            previous = os.umask(0o177)
-            try:
+            with private_sockets():
                 self._server = await loop.create_unix_server(
                     self._make_link, self.address.removeprefix("unix:"), backlog=_BACKLOG
                 )
-            finally:
-                os.umask(previous)
         except OSError as cause:
             raise StartUpError(
                 f"Serving Error: Master server start failed, create server failed, address {self.address}: {cause}"

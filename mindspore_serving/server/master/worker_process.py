@@ -12,14 +12,17 @@ from pathlib import Path
 
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
+from mindspore_serving.private_files import LOG, LOG_FOLDER, opener
 from mindspore_serving.server._servable_local import DEFAULT_SLOTS
 from mindspore_serving.server.channel.address import worker_socket
 from mindspore_serving.server.channel.memory import SharedMemory
+from mindspore_serving.server.child_environment import child_environment
 from mindspore_serving.server.descriptor_limit import descriptor_limit
 from mindspore_serving.server.key_pipe import key_for_child
 from mindspore_serving.server.master.context import memory_idle_s
 from mindspore_serving.server.master.copy import WAITING_SLOTS
 from mindspore_serving.server.master.unanswered import Limits
+from mindspore_serving.server.master.worker_end import ended_by, oom_kills
 from mindspore_serving.server.process_tree import kill_children
 
 CALL_SLOTS = 4
@@ -109,6 +112,11 @@ class WorkerPlan:
         return f"{'device' if self.has_device else 'extra'}{self.device_id}"
 
     @property
+    def servable(self) -> tuple[str, int]:
+        """Name and version of its servable."""
+        return self.servable_name, self.version
+
+    @property
     def label(self) -> str:
         """How logs call the worker."""
         return f"servable {self.servable_name} version {self.version} {self.place}"
@@ -149,6 +157,8 @@ class WorkerProcess:
         self.log_path = directory / LOG_DIRECTORY / plan.log_file
         self._directory = directory
         self.memory = _shared_memory(plan.slots)
+        self._oom_kills = oom_kills()
+        self._log_begin = 0
         arguments = [
             f"--servable_directory={plan.servable_directory}",
             f"--servable_name={plan.servable_name}",
@@ -225,11 +235,16 @@ class WorkerProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
-    def last_log_lines(self, count: int = 8) -> str:
-        """The end of its log, for error texts."""
+    def how_it_ended(self) -> str:
+        """How it ended, to follow its name in logs."""
+        status = self.exit_status()
+        return "lives" if status is None else ended_by(status, self._oom_kills, oom_kills())
+
+    def last_log_lines(self, count: int = 30) -> str:
+        """The end of what it has written to its log, for error texts."""
         try:
             with self.log_path.open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - (8 << 10)))
+                file.seek(max(self._log_begin, file.seek(0, os.SEEK_END) - (8 << 10)))
                 lines = file.read().decode(errors="replace").splitlines()
         except OSError as error:
             return f"(log not readable: {error})"
@@ -248,13 +263,16 @@ class WorkerProcess:
             self.memory.close()
 
     def _start(self, arguments: list[str], directory: Path, append_log: bool) -> subprocess.Popen[bytes]:
-        self.log_path.parent.mkdir(exist_ok=True)
-        environment = dict(os.environ, PYTHONUNBUFFERED="1")
+        self.log_path.parent.mkdir(LOG_FOLDER, exist_ok=True)
+        environment = child_environment(needs_token=self.plan.agents is not None)
         if self.plan.has_device:
             environment["SERVING_DEVICE_ID"] = str(self.plan.device_id)
         inherited = [self.memory.fd] if self.memory is not None else []
         with contextlib.ExitStack() as stack:
-            output = stack.enter_context(self.log_path.open("ab" if append_log else "wb"))
+            output = stack.enter_context(
+                open(self.log_path, "ab" if append_log else "wb", opener=opener(LOG))
+            )
+            self._log_begin = output.tell()
             key_arguments, key_pipe = stack.enter_context(
                 key_for_child(self.plan.dec_key, self.plan.dec_mode)
             )

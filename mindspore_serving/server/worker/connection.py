@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mindspore_serving.errors import ChannelError
+from mindspore_serving.private_files import private_sockets
 from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import Message
@@ -39,7 +40,8 @@ class Connection:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(_CONNECT_TIMEOUT_S)
         Path(own_path).unlink(missing_ok=True)
-        self._socket.bind(own_path)
+        with private_sockets():
+            self._socket.bind(own_path)
         self._socket.connect(address.removeprefix("unix:"))
         # Without a timeout of its own: Python would poll before each call, and `receive` polls already.
         self._socket.setblocking(False)

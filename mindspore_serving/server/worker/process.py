@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import gc
 import math
 import os
@@ -324,6 +325,7 @@ def run_worker(script: str, make: Callable[[], Worker]) -> int:
         The exit code.
     """
     setproctitle.setproctitle(" ".join([script, *sys.argv[1:]]))
+    faulthandler.enable()  # a crash in native code leaves in the log where Python was
     keep_freed_memory()
     try:
         return make().run()

@@ -1,0 +1,52 @@
+"""What `GET /healthz/live` and `GET /healthz/ready` are answered."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from mindspore_serving.server.frontend.http_reply import HttpReply
+from mindspore_serving.server.master.readiness import Readiness, ServableHealth, ServerHealth, WorkerHealth
+
+LIVE_PATH: Final = "/healthz/live"
+READY_PATH: Final = "/healthz/ready"
+_FIELDS: Final = b"Cache-Control: no-store\r\n"
+_ALIVE = HttpReply(200, b'{"status":"alive"}', _FIELDS)
+
+
+def health_reply(path: str, readiness: Readiness) -> HttpReply | None:
+    """The reply to a health check; None where the path is of none.
+
+    That this is called at all shows that the event loop turns, which is all that being alive means.
+    """
+    if path == LIVE_PATH:
+        return _ALIVE
+    if path != READY_PATH:
+        return None
+    health = readiness.look()
+    return HttpReply(200 if health.ready else 503, orjson.dumps(_document(health)), _FIELDS)
+
+
+def _document(health: ServerHealth) -> dict[str, Any]:
+    return {
+        **_status(health.reason),
+        "servables": {servable.label: _of_servable(servable) for servable in health.servables},
+    }
+
+
+def _of_servable(servable: ServableHealth) -> dict[str, Any]:
+    return {**_status(servable.reason), "workers": [_of_worker(worker) for worker in servable.workers]}
+
+
+def _of_worker(worker: WorkerHealth) -> dict[str, Any]:
+    document: dict[str, Any] = {"place": worker.place, "status": worker.status}
+    if worker.reason:
+        document["reason"] = worker.reason
+    if worker.silent_s is not None:
+        document["heartbeat_age_s"] = round(worker.silent_s, 3)
+    return document
+
+
+def _status(reason: str) -> dict[str, str]:
+    return {"status": "not ready", "reason": reason} if reason else {"status": "ready"}
