@@ -106,9 +106,15 @@ class VerbNotAllowed(InvalidInput):
 
 
 class QueueFull(ServingError):
-    """The limit of unanswered requests is reached."""
+    """A limit of unanswered requests, instances or bytes is reached."""
 
     http_status = 429
+
+
+class DeadlineExceeded(ServingError):
+    """A request has no answer after the time that its client gave it."""
+
+    http_status = 504
 
 
 class StageError(ServingError):

@@ -39,6 +39,10 @@ class ServableStartConfig:
         stage_timeout_ms: Milliseconds that one call of a function or model may take, at most 86400000, a day; 0 sets no
             limit. A worker in which a call takes longer is killed and started again. Exact to a quarter of the limit,
             at best to 10 ms.
+        max_enqueued_requests: Requests of this servable and version that may be unanswered at a time, beside the limit
+            of the whole server; 0 for no further limit.
+        max_enqueued_instances: Instances that these requests may have together; 0 for no further limit.
+        max_enqueued_bytes: Bytes that their tensors may have together; 0 for no further limit.
 
     Raises:
         RuntimeError: A parameter has the wrong type or value.
@@ -58,6 +62,9 @@ class ServableStartConfig:
         max_batch_delay_ms: float = 0,
         slots_per_copy: int = DEFAULT_SLOTS,
         stage_timeout_ms: float = 0,
+        max_enqueued_requests: int = 0,
+        max_enqueued_instances: int = 0,
+        max_enqueued_bytes: int = 0,
     ) -> None:
         check_str("servable_directory", servable_directory)
         check_str("servable_name", servable_name)
@@ -89,6 +96,12 @@ class ServableStartConfig:
         self._stage_timeout_ms = _check_milliseconds(
             "stage_timeout_ms", stage_timeout_ms, MAX_STAGE_TIMEOUT_MS
         )
+        check_int("max_enqueued_requests", max_enqueued_requests, 0)
+        self._max_enqueued_requests = max_enqueued_requests
+        check_int("max_enqueued_instances", max_enqueued_instances, 0)
+        self._max_enqueued_instances = max_enqueued_instances
+        check_int("max_enqueued_bytes", max_enqueued_bytes, 0)
+        self._max_enqueued_bytes = max_enqueued_bytes
 
     def __repr__(self) -> str:
         return (
@@ -150,6 +163,21 @@ class ServableStartConfig:
     def stage_timeout_ms(self) -> float:
         """Milliseconds that one call of a function or model may take, 0 for any time."""
         return self._stage_timeout_ms
+
+    @property
+    def max_enqueued_requests(self) -> int:
+        """Requests that may be unanswered at a time; 0 for no limit but the server's."""
+        return self._max_enqueued_requests
+
+    @property
+    def max_enqueued_instances(self) -> int:
+        """Instances of requests that may be unanswered at a time; 0 for no limit but the server's."""
+        return self._max_enqueued_instances
+
+    @property
+    def max_enqueued_bytes(self) -> int:
+        """Bytes of requests that may be unanswered at a time; 0 for no limit but the server's."""
+        return self._max_enqueued_bytes
 
 
 def _check_milliseconds(name: str, value: object, most: int) -> float:
@@ -269,6 +297,11 @@ def _united(
             raise StartUpError(
                 f"The stage timeout of servable name {config.servable_name} is different in multiple configurations."
             )
+        if _limits(earlier) != _limits(config):
+            raise StartUpError(
+                f"The max enqueued requests, instances or bytes of servable name {config.servable_name} is different "
+                "in multiple configurations."
+            )
         device_ids |= set(earlier.device_ids)
         workers = max(workers, earlier.num_parallel_workers)
     return ServableStartConfig(
@@ -283,8 +316,15 @@ def _united(
         max_batch_delay_ms=config.max_batch_delay_ms,
         slots_per_copy=config.slots_per_copy,
         stage_timeout_ms=config.stage_timeout_ms,
+        max_enqueued_requests=config.max_enqueued_requests,
+        max_enqueued_instances=config.max_enqueued_instances,
+        max_enqueued_bytes=config.max_enqueued_bytes,
     )
 
 
 def _batching(config: ServableStartConfig) -> tuple[float, int]:
     return config.max_batch_delay_ms, config.slots_per_copy
+
+
+def _limits(config: ServableStartConfig) -> tuple[int, int, int]:
+    return config.max_enqueued_requests, config.max_enqueued_instances, config.max_enqueued_bytes

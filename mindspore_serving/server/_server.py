@@ -37,6 +37,7 @@ from mindspore_serving.server.heap import keep_freed_memory
 from mindspore_serving.server.master.context import worker_timeout_s
 from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.supervisor import Supervisor
+from mindspore_serving.server.master.unanswered import Limits
 from mindspore_serving.server.master.worker_process import WorkerPlan
 
 _MEGABYTE = 1 << 20
@@ -461,6 +462,9 @@ def absolute(config: ServableStartConfig) -> ServableStartConfig:
         max_batch_delay_ms=config.max_batch_delay_ms,
         slots_per_copy=config.slots_per_copy,
         stage_timeout_ms=config.stage_timeout_ms,
+        max_enqueued_requests=config.max_enqueued_requests,
+        max_enqueued_instances=config.max_enqueued_instances,
+        max_enqueued_bytes=config.max_enqueued_bytes,
     )
 
 
@@ -470,6 +474,7 @@ def plans_of(config: ServableStartConfig, enable_lite: bool = False) -> list[Wor
     extra = max(0, config.num_parallel_workers - len(config.device_ids))
     if not config.device_ids and config.device_type == "none" and "cpu" in supported_device_types():
         device_type = "cpu"
+    limits = Limits(config.max_enqueued_requests, config.max_enqueued_instances, config.max_enqueued_bytes)
     device = WorkerPlan(
         servable_directory=config.servable_directory,
         servable_name=config.servable_name,
@@ -484,6 +489,7 @@ def plans_of(config: ServableStartConfig, enable_lite: bool = False) -> list[Wor
         batch_slots=config.slots_per_copy,
         batch_delay_s=config.max_batch_delay_ms / 1000,
         stage_timeout_ms=config.stage_timeout_ms,
+        limits=limits,
     )
     # Without devices every worker loads models of its own, on CPU.
     other = replace(device, has_device=False, remote_models=bool(config.device_ids), serves_calls=False)

@@ -29,7 +29,10 @@ class Requests:
     def resolve(self, name: str, method: str, version: int) -> Route:
         return Route(cast("Any", None), MethodSignature(method, ("x",), 1))
 
-    def submit(self, route: Route, blocks: Any) -> asyncio.Future[Any]:
+    def check_room(self, route: Route) -> None:
+        pass
+
+    def submit(self, route: Route, blocks: Any, timeout_s: float | None) -> asyncio.Future[Any]:
         future = asyncio.get_running_loop().create_future()
         self.waiting.put_nowait(future)
         return future

@@ -94,7 +94,7 @@ class Peer:
         if request.target == b"/later":
             self.futures.append(self.loop.create_future())
             return self.futures[-1]
-        return HttpReply(200, b" ".join(request))
+        return HttpReply(200, b" ".join(request[:4]))
 
     def finish(self, future: asyncio.Future[Any]) -> HttpReply:
         return HttpReply(200, future.result().encode())
@@ -204,6 +204,13 @@ def test_bytes_may_be_split_anywhere(data: bytes) -> None:
 def test_a_trailer_is_no_header_of_the_request_behind_it(peer: Peer) -> None:
     peer.send(CHUNKED + SECOND)
     assert [request.coding for request in peer.asked] == [b"", b""]
+
+
+def test_the_time_that_a_client_gives_its_request(peer: Peer) -> None:
+    timed = FIRST.replace(b"Host: a", b"x-request-TIMEOUT-ms: 25 ")
+    twice = FIRST.replace(b"Host: a", b"X-Request-Timeout-Ms: 5\r\nX-Request-Timeout-Ms: 6")
+    peer.send(timed + SECOND + twice + FIRST.replace(b"Host: a", b"X-Request-Timeout-Ms:"))
+    assert [request.timeout_ms for request in peer.asked] == [b"25 ", None, b"5, 6", b""]
 
 
 def test_requests_are_answered_in_order_and_one_at_a_time(peer: Peer) -> None:

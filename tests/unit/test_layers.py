@@ -35,6 +35,7 @@ LAYERS: list[dict[str, list[str]]] = [
             "server.process_tree",
             "server.descriptor_limit",
             "server.heap",
+            "server.memory_limit",
             "server.exit_code",
             "server.key_pipe",
             "server.child_environment",

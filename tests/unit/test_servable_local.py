@@ -62,6 +62,7 @@ def test_defaults() -> None:
     assert config.max_batch_delay_ms == 0
     assert config.slots_per_copy == 2
     assert config.stage_timeout_ms == 0
+    assert config.max_enqueued_requests == config.max_enqueued_instances == config.max_enqueued_bytes == 0
 
 
 def test_batching_is_set_by_keyword() -> None:
@@ -98,6 +99,19 @@ def test_wrong_keyword_parameters(parameters: dict[str, Any], text: str) -> None
     with pytest.raises(RuntimeError) as refused:
         ServableStartConfig("folder", "add", **parameters)
     assert str(refused.value) == f"Parameter {text}"
+
+
+@pytest.mark.parametrize("name", ["max_enqueued_requests", "max_enqueued_instances", "max_enqueued_bytes"])
+def test_limits_of_a_servable(name: str) -> None:
+    assert getattr(ServableStartConfig("folder", "add", **{name: 7}), name) == 7
+    for wrong, text in (
+        (-1, ">= 0"),
+        (1.5, "int, but actually <class 'float'>"),
+        (True, "int, but actually <class 'bool'>"),
+    ):
+        with pytest.raises(RuntimeError) as refused:
+            ServableStartConfig("folder", "add", **{name: wrong})
+        assert str(refused.value) == f"Parameter '{name}' should be {text}"
 
 
 def test_all_values_in_positional_order() -> None:
@@ -398,6 +412,17 @@ def test_one_version_with_two_limits_of_calls(folder: Path) -> None:
     )
     [merged] = merge_config([add(folder, number, stage_timeout_ms=100) for number in range(2)])
     assert (merged.device_ids, merged.stage_timeout_ms) == ((0, 1), 100)
+
+
+def test_one_version_with_two_limits(folder: Path) -> None:
+    for second in ({}, {"max_enqueued_requests": 3}, {"max_enqueued_requests": 2, "max_enqueued_bytes": 1}):
+        assert refusal([add(folder, 0, max_enqueued_requests=2), add(folder, 1, **second)]) == (
+            "The max enqueued requests, instances or bytes of servable name add is different in multiple "
+            "configurations."
+        )
+    limits = {"max_enqueued_requests": 2, "max_enqueued_instances": 3, "max_enqueued_bytes": 4}
+    [merged] = merge_config([add(folder, number, **limits) for number in range(2)])
+    assert {name: getattr(merged, name) for name in limits} == limits
 
 
 @pytest.mark.parametrize(

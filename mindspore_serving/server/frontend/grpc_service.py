@@ -115,6 +115,7 @@ class PredictHandler(grpc.GenericRpcHandler):
             await context.abort(grpc.StatusCode.INTERNAL, "Unable to parse request")
         try:
             route = self._dispatcher.resolve(call.name, call.method, call.version)
+            self._dispatcher.check_room(route)
             blocks = call.read_instances(route.method, self._layouts)
             reply = await self._dispatcher.submit(route, blocks)
             self._check_size(reply)

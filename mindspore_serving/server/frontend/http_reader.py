@@ -19,16 +19,26 @@ TOO_LARGE: Final = 413
 UNAUTHORIZED: Final = 401
 HEAD_TOO_LARGE: Final = 431
 VERSION_UNKNOWN: Final = 505
-_FIELDS = frozenset((b"content-length", b"transfer-encoding", b"content-encoding", b"expect"))
+_TIMEOUT = b"x-request-timeout-ms"
+_FIELDS = frozenset((b"content-length", b"transfer-encoding", b"content-encoding", b"expect", _TIMEOUT))
 
 
 class HttpRequest(NamedTuple):
-    """A request that has arrived: verb, target as it was sent, `Content-Encoding` or b"", and body."""
+    """A request that has arrived.
+
+    Attributes:
+        method: Verb.
+        target: As it was sent.
+        coding: `Content-Encoding`, b"" where there is none.
+        body: As it was sent.
+        timeout_ms: `X-Request-Timeout-Ms`, None where there is none.
+    """
 
     method: bytes
     target: bytes
     coding: bytes
     body: bytes
+    timeout_ms: bytes | None = None
 
 
 class Turn(NamedTuple):
@@ -285,7 +295,9 @@ class HttpReader:
             return
         pieces = self._pieces
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        request = HttpRequest(self._method, self._target, self._fields.get(b"content-encoding", b""), body)
+        fields = self._fields
+        coding = fields.get(b"content-encoding", b"")
+        request = HttpRequest(self._method, self._target, coding, body, fields.get(_TIMEOUT))
         self.turns.append(Turn(request, self._connection, self._method != b"HEAD"))
         pieces.clear()
         self._size = self._silent = 0

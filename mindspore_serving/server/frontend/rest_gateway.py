@@ -10,6 +10,7 @@ import contextlib
 import socket
 import ssl
 import time
+from typing import Any
 
 from mindspore_serving import log
 from mindspore_serving.errors import (
@@ -40,6 +41,7 @@ from mindspore_serving.server.frontend.json_codec import (
     read_instances,
     select_inputs,
 )
+from mindspore_serving.server.frontend.request_timeout import read_timeout_s
 from mindspore_serving.server.frontend.rest_url import parse_request_target, path_of
 from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.request import Reply
@@ -108,16 +110,26 @@ class RestHandler:
         return self._failed(Failure(failure.code, failure.text, status))
 
     def _submit(self, request: HttpRequest) -> HttpReply | asyncio.Future[Reply]:
-        method, target, coding, body = request
-        if method != b"POST":
-            return self._answer_other_verb(method, target)
-        if coding:
-            body = decompress_body(body, coding, self._max_body_bytes)
-        document = parse_body(body)
-        name, called, version = parse_request_target(target)
-        blocks = read_instances(document)
-        route = self._dispatcher.resolve(name, called, version)
-        return self._dispatcher.submit(route, select_inputs(blocks, name, route.method))
+        if request.method != b"POST":
+            return self._answer_other_verb(request.method, request.target)
+        timeout_s = None if request.timeout_ms is None else read_timeout_s(request.timeout_ms)
+        try:
+            name, called, version = parse_request_target(request.target)
+            route = self._dispatcher.resolve(name, called, version)
+        except ServingError:  # what else is wrong with the request is told before that
+            document = self._document_of(request)
+            parse_request_target(request.target)
+            read_instances(document)
+            raise
+        self._dispatcher.check_room(route)
+        blocks = select_inputs(read_instances(self._document_of(request)), name, route.method)
+        return self._dispatcher.submit(route, blocks, timeout_s)
+
+    def _document_of(self, request: HttpRequest) -> Any:
+        body = request.body
+        if request.coding:
+            body = decompress_body(body, request.coding, self._max_body_bytes)
+        return parse_body(body)
 
     def _answer_other_verb(self, method: bytes, target: bytes) -> HttpReply:
         """The reply to a health check, which `always_ok` is not about.

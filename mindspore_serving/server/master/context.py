@@ -7,14 +7,15 @@ from collections.abc import Mapping
 
 from mindspore_serving.check_type import check_int
 from mindspore_serving.errors import InvalidParameter
+from mindspore_serving.server.master.unanswered import Limits
+from mindspore_serving.server.memory_limit import usable_memory
 
-DEFAULT_MAX_ENQUEUED_REQUESTS = 10000
+server_limits = Limits(10_000, 1_000_000, max(usable_memory() // 4, 256 << 20))
+"""Most that may be unanswered in the whole server, now."""
 DEFAULT_WORKER_TIMEOUT_S = 20.0
 WORKER_TIMEOUT_VARIABLE = "SERVING_WORKER_TIMEOUT_S"
 DEFAULT_MEMORY_IDLE_S = 10.0
 MEMORY_IDLE_VARIABLE = "SERVING_MEMORY_IDLE_S"
-
-_max_enqueued_requests = DEFAULT_MAX_ENQUEUED_REQUESTS
 
 
 def set_max_enqueued_requests(max_enqueued_requests: int) -> None:
@@ -28,14 +29,41 @@ def set_max_enqueued_requests(max_enqueued_requests: int) -> None:
     Raises:
         RuntimeError: `max_enqueued_requests` is no int, or below 1.
     """
-    global _max_enqueued_requests
     check_int("max_enqueued_requests", max_enqueued_requests, 1)
-    _max_enqueued_requests = max_enqueued_requests
+    server_limits.requests = max_enqueued_requests
 
 
-def max_enqueued_requests() -> int:
-    """The limit in force."""
-    return _max_enqueued_requests
+def set_max_enqueued_instances(max_enqueued_instances: int) -> None:
+    """Set how many instances the unanswered requests of the whole server may have together.
+
+    A request beyond the limit is refused at once, unless it would be the only one. Takes effect immediately, also on a
+    running server.
+
+    Args:
+        max_enqueued_instances: At least 1. The default is 1000000.
+
+    Raises:
+        RuntimeError: `max_enqueued_instances` is no int, or below 1.
+    """
+    check_int("max_enqueued_instances", max_enqueued_instances, 1)
+    server_limits.instances = max_enqueued_instances
+
+
+def set_max_enqueued_bytes(max_enqueued_bytes: int) -> None:
+    """Set how many bytes the tensors of the unanswered requests of the whole server may have together.
+
+    A request beyond the limit is refused at once, unless it would be the only one. Takes effect immediately, also on a
+    running server.
+
+    Args:
+        max_enqueued_bytes: Bytes, at least 1. The default is a quarter of the memory that the process may use, and at
+            least 256 MiB.
+
+    Raises:
+        RuntimeError: `max_enqueued_bytes` is no int, or below 1.
+    """
+    check_int("max_enqueued_bytes", max_enqueued_bytes, 1)
+    server_limits.byte_size = max_enqueued_bytes
 
 
 def worker_timeout_s(environment: Mapping[str, str] = os.environ) -> float:

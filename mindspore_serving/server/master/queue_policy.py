@@ -14,7 +14,7 @@ it takes from. Times are those of one clock, in seconds. The rules:
   else meanwhile, one suspect at a time among the copies that run its method, and only while another of these is there
   or none is expected back.
   If it is what kills workers, it takes nobody with it.
-* A request whose client is gone is dropped here, before it costs work.
+* A request whose client is gone, or whose deadline has passed, is dropped here, before it costs work.
 """
 
 from __future__ import annotations
@@ -137,6 +137,12 @@ class MethodQueue:
             size += part.byte_size
             taken.append(part)
         return taken
+
+    def drop_ended(self) -> None:
+        """Remove the instances of ended requests, wherever they stand."""
+        self.pieces = deque([piece for piece in self.pieces if not piece.request.ended])
+        self.suspects = deque([piece for piece in self.suspects if not piece.request.ended])
+        self.waiting = sum([piece.rows.count for piece in self.pieces])
 
     def clear(self) -> list[Piece]:
         """Remove and return everything."""

@@ -24,6 +24,7 @@ from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.gathering import Gathering
 from mindspore_serving.server.master.queue_policy import Assignment, MethodQueue, next_batch
 from mindspore_serving.server.master.request import Piece, Request, pieces_of
+from mindspore_serving.server.master.unanswered import Limits, Unanswered
 from mindspore_serving.signature import CALL_PREFIX, MethodSignature
 
 MAX_ATTEMPTS = 2
@@ -49,6 +50,7 @@ class RunningServable:
 
     Attributes:
         delay_s: How long a batch that is not full may wait for more; to be set before the first copy is added.
+        unanswered: What clients are owed an answer to; None where no limits but those of the server hold.
         copies: Those that are ready.
         on_copies_changed: Called when `copies` has changed.
     """
@@ -63,6 +65,7 @@ class RunningServable:
         self.name = name
         self.version = version
         self.delay_s = 0.0
+        self.unanswered: Unanswered | None = None
         self.copies: list[ServableCopy] = []
         self.on_copies_changed: Callable[[], None] = _ignore
         self._expected: dict[str, frozenset[str]] = {}
@@ -78,6 +81,13 @@ class RunningServable:
 
     def __repr__(self) -> str:
         return f"<RunningServable {self.name}:{self.version} {self.copies} {self._queue_list}>"
+
+    def limit(self, limits: Limits) -> None:
+        """Limit what may be unanswered, beside the server's limits; to be called before the first copy is added."""
+        if self.unanswered is not None:
+            self.unanswered.limits = limits
+        elif limits != Limits():
+            self.unanswered = Unanswered(limits, f", servable: {self.name}")
 
     def method(self, name: str) -> MethodSignature | None:
         """The method of that name, if any worker registered it."""
@@ -161,6 +171,11 @@ class RunningServable:
         """
         self._queues[method].put(pieces_of(request, time.monotonic()))
         self._schedule_pump()
+
+    def drop_ended(self) -> None:
+        """Remove what ended requests have left in the queues."""
+        for queue in self._queue_list:
+            queue.drop_ended()
 
     def take_result(self, copy: ServableCopy, result: Result) -> None:
         """Hand results to their requests, and use the slot that became free.

@@ -381,6 +381,7 @@ class Supervisor:
             worker.idle_slots = IdleSlots(link.memory, range(plan.first_call_slot), self._memory_idle_s)
         servable = self._servable(plan)
         servable.delay_s = plan.batch_delay_s
+        servable.limit(plan.limits)
         servable.add_copy(worker.copy)
         if worker.process.calls is not None:
             limit_s = plan.stage_timeout_ms / 1000

@@ -22,6 +22,7 @@ from mindspore_serving.server.descriptor_limit import descriptor_limit
 from mindspore_serving.server.key_pipe import key_for_child
 from mindspore_serving.server.master.context import memory_idle_s
 from mindspore_serving.server.master.copy import WAITING_SLOTS
+from mindspore_serving.server.master.unanswered import Limits
 from mindspore_serving.server.master.worker_end import ended_by, oom_kills
 from mindspore_serving.server.process_tree import children_of, kill_all, kill_children
 
@@ -69,6 +70,7 @@ class WorkerPlan:
         batch_slots: Most batches under way of methods that do not wait for others.
         batch_delay_s: How long a batch that is not full may wait for more.
         stage_timeout_ms: Milliseconds that one call of a function or model may take; 0 for any time.
+        limits: Most that may be unanswered of its servable, beside the limits of the server.
         cores: CPU cores that its threads keep to; empty for any.
     """
 
@@ -87,6 +89,7 @@ class WorkerPlan:
     batch_slots: int = DEFAULT_SLOTS
     batch_delay_s: float = 0.0
     stage_timeout_ms: float = 0
+    limits: Limits = field(default_factory=Limits)
     cores: tuple[int, ...] = ()
 
     @property
