@@ -13,6 +13,7 @@ from mindspore_serving.errors import (
     Failure,
     QueueFull,
     ServableUnavailable,
+    ServerStopping,
     StatusCode,
     UnknownTarget,
 )
@@ -526,5 +527,87 @@ def test_a_huge_request_comes_back_whole_and_in_order(dispatcher: Dispatcher) ->
             while worker.batches:
                 worker.answer(worker.batches.pop(0))
         assert numbers_in(await future) == list(range(5000))
+
+    run(dispatcher, test)
+
+
+def test_a_drain_refuses_what_is_new_and_waits_for_what_was_admitted(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        futures = [submit(dispatcher, 3, 10 * i) for i in range(2)]
+        await turn()
+        drained = asyncio.create_task(dispatcher.drain(60))
+        await turn()
+        assert dispatcher.draining
+        for name in ("s", "unknown"):
+            with pytest.raises(ServerStopping, match="the server is stopping and takes no more requests"):
+                dispatcher.resolve(name, "m", 0)
+        worker.answer(worker.batches[0])
+        assert not drained.done()
+        futures[1].cancel()
+        for batch in worker.batches[1:]:
+            worker.answer(batch)
+        assert await drained
+        assert numbers_in(await futures[0]) == [0, 1, 2]
+
+    run(dispatcher, test)
+
+
+def test_a_drain_without_requests_or_without_time_ends_at_once(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        Worker(dispatcher)
+        assert await dispatcher.drain(60)
+        dispatcher.draining = False
+        future = submit(dispatcher, 1)
+        assert not await dispatcher.drain(0.01)
+        dispatcher.fail_waiting()
+        await turn()
+        assert await dispatcher.drain(60)
+        assert isinstance((await future)[0], FailedRows)
+
+    run(dispatcher, test)
+
+
+def test_a_drain_ends_with_what_is_failed(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        Worker(dispatcher)
+        submit(dispatcher, 1)
+        drained = asyncio.create_task(dispatcher.drain(60))
+        await turn()
+        dispatcher.fail_waiting()
+        assert await drained
+
+    run(dispatcher, test)
+
+
+def test_in_a_drain_no_batch_waits_for_more(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        dispatcher.servable("s", 1).delay_s = 60
+        sent = asyncio.Event()
+        worker = Worker(dispatcher, methods=[replace(METHOD, full=4)], told=sent.set)
+        submit(dispatcher, 1)
+        await turn()
+        assert worker.batches == []
+        drained = asyncio.create_task(dispatcher.drain(60))
+        await sent.wait()
+        worker.answer(worker.batches[0])
+        assert await drained
+
+    run(dispatcher, test)
+
+
+def test_what_others_have_admitted_is_served_in_a_drain(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        first = submit(dispatcher, 1)
+        await turn()
+        drained = asyncio.create_task(dispatcher.drain(60))
+        await turn()
+        other = dispatcher.forward(worker.servable, "m", [numbered(1, 5)])
+        await turn()
+        for batch in worker.batches:
+            worker.answer(batch)
+        assert await drained
+        assert numbers_in(await first) + numbers_in(await other) == [0, 5]
 
     run(dispatcher, test)

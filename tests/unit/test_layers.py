@@ -26,6 +26,7 @@ LAYERS: list[dict[str, list[str]]] = [
             "server.key_pipe",
             "server._loop_thread",
             "server._stop_request",
+            "server.forked_child",
         ],
     },
     {"register": ["server.register"], "channel": ["server.channel"]},

@@ -20,7 +20,7 @@ from mindspore_serving.errors import (
     SystemFailure,
     VerbNotAllowed,
 )
-from mindspore_serving.server.frontend.address import parse_socket_address
+from mindspore_serving.server.frontend.address import QUIET_S, STOP_GRACE_S, parse_socket_address
 from mindspore_serving.server.frontend.content_coding import decompress_body
 from mindspore_serving.server.frontend.http_connection import HttpConnection
 from mindspore_serving.server.frontend.http_reader import TIMED_OUT, TOO_LARGE, HttpLimits, HttpRequest
@@ -39,7 +39,6 @@ from mindspore_serving.server.master.request import Reply
 _TAG = "RESTful server"
 _BACKLOG = 1024
 _CHECK_PERIOD_S = 1.0
-_STOP_GRACE_S = 1.0
 
 
 def check_rest_address(address: str) -> None:
@@ -147,6 +146,7 @@ class RestServer:
         self._connections: set[HttpConnection] = set()
         self._no_connections = asyncio.Event()
         self._no_connections.set()
+        self._draining = False
         self._server: asyncio.AbstractServer | None = None
         self._checks: asyncio.TimerHandle | None = None
 
@@ -174,33 +174,51 @@ class RestServer:
             ) from cause
         self._check_connections()
 
-    async def stop(self) -> None:
-        """Refuse new requests, let those under way finish shortly, and close. Safe to call twice."""
-        server, self._server = self._server, None
-        if server is None:
-            return
-        server.close()
+    def drain(self) -> None:
+        """Close idle connections, and each other one with the reply to what is under way on it or comes next."""
+        self._draining = True
         for connection in tuple(self._connections):
             connection.stop()
-        await self._wait_for_no_connections()
+
+    async def hand_over(self) -> None:
+        """Let connections that the system has accepted get their refusal: a socket that is closed cuts them off."""
+        await asyncio.sleep(QUIET_S)
+
+    async def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """Refuse new requests, let those under way finish shortly, and close. Safe to call twice.
+
+        Args:
+            grace_s: How long a reply may take, at least `STOP_GRACE_S`; a later call with less shortens it.
+        """
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+        self.drain()
+        await self._wait_for_no_connections(STOP_GRACE_S)
+        for connection in tuple(self._connections):
+            if not connection.owes_reply:
+                connection.abort()
+        await self._wait_for_no_connections(grace_s - STOP_GRACE_S)
         for connection in tuple(self._connections):
             connection.abort()
-        await self._wait_for_no_connections()
+        await self._wait_for_no_connections(STOP_GRACE_S)
         if self._checks is not None:
             self._checks.cancel()
 
     def _opened(self, connection: HttpConnection) -> None:
         self._connections.add(connection)
         self._no_connections.clear()
+        if self._draining:
+            connection.answer_one_more()
 
     def _closed(self, connection: HttpConnection) -> None:
         self._connections.discard(connection)
         if not self._connections:
             self._no_connections.set()
 
-    async def _wait_for_no_connections(self) -> None:
+    async def _wait_for_no_connections(self, timeout_s: float) -> None:
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._no_connections.wait(), _STOP_GRACE_S)
+            await asyncio.wait_for(self._no_connections.wait(), timeout_s)
 
     def _check_connections(self) -> None:
         """What all connections need once in a while, so that none has a timer of its own."""

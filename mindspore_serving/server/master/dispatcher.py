@@ -9,10 +9,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mindspore_serving.errors import FailedRows, QueueFull, ServableUnavailable, UnknownTarget
+from mindspore_serving.errors import FailedRows, QueueFull, ServableUnavailable, ServerStopping, UnknownTarget
 from mindspore_serving.server.master.context import max_enqueued_requests
 from mindspore_serving.server.master.request import Reply, Request
 from mindspore_serving.server.master.servable import RunningServable, request_spec
+from mindspore_serving.server.master.waiting import wait_for_event
 from mindspore_serving.signature import CALL_PREFIX, MethodSignature
 from mindspore_serving.tensor import Rows
 
@@ -35,6 +36,9 @@ class Dispatcher:
 
     Args:
         loop: The event loop on which all methods are called.
+
+    Attributes:
+        draining: Whether new requests are refused, because the server is about to end.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -42,10 +46,12 @@ class Dispatcher:
         self._servables: dict[str, dict[int, RunningServable]] = {}
         self._routes: dict[tuple[str, str, int], Route] = {}
         self._unanswered = 0
+        self.draining = False
+        self._drained = asyncio.Event()
 
     def __repr__(self) -> str:
-        running = [servable for versions in self._servables.values() for servable in versions.values()]
-        return f"<Dispatcher {self._unanswered} unanswered, {running}>"
+        draining = " draining," if self.draining else ""
+        return f"<Dispatcher{draining} {self._unanswered} unanswered, {self._all_servables()}>"
 
     def servable(self, name: str, version: int) -> RunningServable:
         """The entry of a servable version, made at first use."""
@@ -65,6 +71,7 @@ class Dispatcher:
         Raises:
             UnknownTarget: No such servable, version or method.
             ServableUnavailable: The servable was started, but no worker of it is left.
+            ServerStopping: The server drains.
         """
         route = self._routes.get((name, method, version))
         if route is None:
@@ -112,13 +119,34 @@ class Dispatcher:
             servable.submit(method, Request(blocks, future, lambda _: None))
         return future
 
+    async def drain(self, timeout_s: float) -> bool:
+        """Refuse new requests from now on, and wait until those that were admitted are answered.
+
+        Args:
+            timeout_s: How long to wait at most.
+
+        Returns:
+            Whether all are answered.
+        """
+        self.draining = True
+        self._routes.clear()
+        for servable in self._all_servables():
+            servable.hurry()
+        if self._unanswered:
+            await wait_for_event(self._drained, timeout_s)
+        return not self._unanswered
+
     def fail_waiting(self) -> None:
         """Answer every request that waits or is under way with "not available"; used when the server stops."""
-        for versions in self._servables.values():
-            for servable in versions.values():
-                servable.fail_waiting()
+        for servable in self._all_servables():
+            servable.fail_waiting()
+
+    def _all_servables(self) -> list[RunningServable]:
+        return [servable for versions in self._servables.values() for servable in versions.values()]
 
     def _new_route(self, name: str, method: str, version: int) -> Route:
+        if self.draining:
+            raise ServerStopping("Serving Error: the server is stopping and takes no more requests")
         servable = self._find(name, method, version)
         signature = servable.method(method)
         if signature is None or method.startswith(CALL_PREFIX):
@@ -138,3 +166,5 @@ class Dispatcher:
 
     def _request_ended(self, _: Request) -> None:
         self._unanswered -= 1
+        if self.draining and not self._unanswered:
+            self._drained.set()

@@ -36,18 +36,19 @@ from mindspore_serving.server.channel.messages import (
     Stop,
     WantModels,
 )
-from mindspore_serving.server.master.context import memory_idle_s, worker_timeout_s
+from mindspore_serving.server.master.context import (
+    START_TIMEOUT_VARIABLE,
+    memory_idle_s,
+    start_timeout_s,
+    worker_timeout_s,
+)
 from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.request import Reply
 from mindspore_serving.server.master.servable import RunningServable
 from mindspore_serving.server.master.waiting import wait_for_event
 from mindspore_serving.server.master.worker_link import ChannelServer, WorkerLink
-from mindspore_serving.server.master.worker_process import (
-    START_TIMEOUT_S,
-    WorkerPlan,
-    WorkerProcess,
-)
+from mindspore_serving.server.master.worker_process import WorkerPlan, WorkerProcess
 from mindspore_serving.signature import CALL_PREFIX, ModelInfo
 
 RESTART_DELAY_S = 1.0
@@ -143,14 +144,21 @@ class Supervisor:
         self._channel = ChannelServer(directory, lambda: WorkerLink(self))
         self._watchers: list[asyncio.Task[None]] = []
         self._stopping = False
+        self._hurried = False
         self._planned = 0
         self._said_ready = 0
         self._told_all_gone = False
         self._most_missed = worker_timeout_s() / _WATCH_POLL_S
         self._memory_idle_s = memory_idle_s()
+        self._start_timeout_s = start_timeout_s()
 
     def __repr__(self) -> str:
         return f"<Supervisor {self._workers}>"
+
+    @property
+    def address(self) -> str:
+        """Where workers connect, `unix:path`."""
+        return self._channel.address
 
     async def start(self, plans: Sequence[WorkerPlan], say: Callable[[str], None]) -> None:
         """Start all workers at the same time; returns when each is ready.
@@ -183,13 +191,15 @@ class Supervisor:
         for worker in workers:
             self._spawn(worker, append_log=False)
         limits = [plan.start_timeout_s for plan in plans]
-        limit = None if None in limits else max(filter(None, limits), default=START_TIMEOUT_S)
+        limit = None if None in limits else max(filter(None, limits), default=self._start_timeout_s)
         try:
             await asyncio.wait_for(self._all_ready(workers, say), limit)
         except asyncio.TimeoutError as cause:
-            late = [worker.plan.label for worker in workers if worker.status is WorkerStatus.STARTING]
+            late = [worker for worker in workers if worker.status is WorkerStatus.STARTING]
+            names = ", ".join(worker.plan.label for worker in late)
             raise StartUpError(
-                f"Fail to start workers: {', '.join(late)} not ready after {limit:.0f} s"
+                f"Fail to start workers: {names} not ready after {limit:.0f} s. If servable_config.py and its models "
+                f"take that long to load, set {START_TIMEOUT_VARIABLE} to more seconds{_end_of_log(late)}"
             ) from cause
 
     def _is_needed(self, plan: WorkerPlan) -> bool:
@@ -212,6 +222,10 @@ class Supervisor:
         self._watchers = []
         await asyncio.gather(*(self._end(worker) for worker in self._workers))
         await self._channel.stop()
+
+    def hurry(self) -> None:
+        """Let the stop wait for no worker; may be called from any thread, and while it stops."""
+        self._hurried = True
 
     def on_message(self, link: WorkerLink, message: Message) -> None:
         """Act on a message of a worker.
@@ -383,7 +397,7 @@ class Supervisor:
                     worker.move(WorkerStatus.FAILED)
                     raise StartUpError(
                         f"Fail to start workers because of death of one worker, {worker.plan.label}, "
-                        f"{_ended_by(status)}, last lines of {process.log_path}:\n{process.last_log_lines()}"
+                        f"{_ended_by(status)}{_end_of_log([worker])}"
                     )
             await wait_for_event(worker.changed, _START_POLL_S)
 
@@ -448,7 +462,7 @@ class Supervisor:
         worker.served = False
         try:
             self._spawn(worker, append_log=True)
-            await asyncio.wait_for(self._until_started(worker), START_TIMEOUT_S)
+            await asyncio.wait_for(self._until_started(worker), self._start_timeout_s)
         except (StartUpError, asyncio.TimeoutError) as error:
             log.error("%s cannot be started again: %s", worker.plan.label, error)
             worker.give_up()
@@ -473,7 +487,7 @@ class Supervisor:
         """Wait for the end of a process, and bring it about after the grace time."""
         deadline = time.monotonic() + STOP_GRACE_S
         while process.exit_status() is None:
-            if time.monotonic() > deadline:
+            if self._hurried or time.monotonic() > deadline:
                 process.kill()
             await asyncio.sleep(_REAP_POLL_S)
         process.kill_group()
@@ -492,3 +506,9 @@ def _ended_by(status: int | None) -> str:
     if status is None:
         return "lives"
     return f"was ended by signal {-status}" if status < 0 else f"ended with exit code {status}"
+
+
+def _end_of_log(workers: Sequence[SupervisedWorker]) -> str:
+    """The end of the log of the first of these, for error texts."""
+    process = workers[0].process if workers else None
+    return f", last lines of {process.log_path}:\n{process.last_log_lines()}" if process else ""

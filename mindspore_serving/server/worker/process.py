@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import gc
 import math
 import os
@@ -42,6 +43,7 @@ from mindspore_serving.server.register.pipeline import set_method_runtime
 from mindspore_serving.server.worker.connection import Connection
 from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.last_resort import ends_process
+from mindspore_serving.server.worker.output import keep_printing_harmless
 from mindspore_serving.server.worker.parent import Parent
 from mindspore_serving.server.worker.remote_models import ModelCalls, call_methods, models_held, remote_models
 from mindspore_serving.server.worker.servable_loader import LoadedServable, ServablePlace, load_servable
@@ -56,6 +58,7 @@ _PARENT_GONE_S = 1.0
 _FINISH_S = 2.0
 _ANSWER_S = 60.0
 _ALIVE_EVERY_S = 1.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def argument_parser(script: str) -> argparse.ArgumentParser:
@@ -157,8 +160,10 @@ class Worker:
 
     def _serve(self, servable: LoadedServable) -> int:
         # Until here a signal ends the process at once, whatever the servable is importing or loading.
-        signal.signal(signal.SIGINT, self._on_signal)
-        signal.signal(signal.SIGTERM, self._on_signal)
+        for ending in _SIGNALS:
+            earlier = signal.signal(ending, self._on_signal)
+            # Processes that functions fork end by signals as ever, which pools of them rely on.
+            os.register_at_fork(after_in_child=functools.partial(signal.signal, ending, earlier))
         place = self.place
         calls = call_methods(servable.runners) if self._serves_calls else []
         methods = [*servable.definition.methods.values(), *(definition for definition, _ in calls)]
@@ -323,6 +328,7 @@ def run_worker(script: str, make: Callable[[], Worker]) -> int:
     Returns:
         The exit code.
     """
+    keep_printing_harmless()
     setproctitle.setproctitle(" ".join([script, *sys.argv[1:]]))
     keep_freed_memory()
     try:
