@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mindspore_serving.client import Client
+from tests.server.http_requests import raw_connection
 from tests.serving import add_servable, free_port, running_script
 from tests.traffic import Traffic
 from tests.watch import kill, leftovers, lives, wait_until_gone
@@ -139,9 +141,10 @@ def listens(address: str) -> bool:
 
 def test_forks_and_programs_of_a_script_harm_nobody(tmp_path: Path) -> None:
     script, grpc, rest = start(tmp_path, again=False)
-    with running_script(script, environment={"SERVING_BACKEND": "stub"}) as running:
+    with running_script(script, environment={"SERVING_BACKEND": "stub"}) as running, ExitStack() as stack:
         running.wait_for_line("up")
         workers = running.workers()
+        idle = stack.enter_context(raw_connection(rest))
         with Traffic(grpc, "forks", "twice", double) as traffic:
             running.wait_for_line("forked")
             traffic.wait_for(20)
@@ -153,6 +156,7 @@ def test_forks_and_programs_of_a_script_harm_nobody(tmp_path: Path) -> None:
         kill(running.process.pid)
         wait_until_gone(*workers)
         assert lives(child)
+        assert idle.recv(1) == b""
         assert not listens(grpc)
         assert not listens(rest)
         assert leftovers(running) == []

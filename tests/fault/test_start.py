@@ -15,6 +15,7 @@ from tests.server.http_requests import post
 from tests.serving import RunningScript, RunningServer, add_servable, free_port, running_script
 from tests.watch import at_a_terminal, leftovers, press_ctrl_c, wait_until
 
+UP = "front ends listen"
 STUB = {"SERVING_BACKEND": "stub"}
 
 PRINTS = """\
@@ -42,7 +43,7 @@ from mindspore_serving import server
 server.start_servables(server.ServableStartConfig({folder!r}, "echo", 0))
 server.start_grpc_server({grpc!r})
 server.start_restful_server({rest!r})
-print("up", flush=True)
+print("front ends listen", flush=True)
 """
 
 # Runs what follows as the superuser of a user namespace of its own, with mounts of its own.
@@ -100,10 +101,10 @@ def error_of(running: RunningScript) -> str:
 
 
 def assert_up(server: RunningServer) -> None:
-    wait_until(lambda: server._read(0.1) is False or "up" in server.lines, "it is up")
+    wait_until(lambda: server._read(1) is False or UP in server.lines, "it listens", 60)
     if "not permitted:" in server.output:
         pytest.skip(f"namespaces are {server.output}")
-    server.wait_for_line("up")
+    server.wait_for_line(UP)
 
 
 # ---- servable_config.py

@@ -20,7 +20,12 @@ from mindspore_serving.errors import (
     SystemFailure,
     VerbNotAllowed,
 )
-from mindspore_serving.server.frontend.address import QUIET_S, STOP_GRACE_S, parse_socket_address
+from mindspore_serving.server.frontend.address import (
+    QUIET_S,
+    STOP_GRACE_S,
+    SocketAddress,
+    parse_socket_address,
+)
 from mindspore_serving.server.frontend.content_coding import decompress_body
 from mindspore_serving.server.frontend.http_connection import HttpConnection
 from mindspore_serving.server.frontend.http_reader import TIMED_OUT, TOO_LARGE, HttpLimits, HttpRequest
@@ -147,7 +152,7 @@ class RestServer:
         self._no_connections = asyncio.Event()
         self._no_connections.set()
         self._draining = False
-        self._server: asyncio.AbstractServer | None = None
+        self._servers: list[asyncio.AbstractServer] = []
         self._checks: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
@@ -156,7 +161,6 @@ class RestServer:
         Raises:
             StartUpError: The address cannot be bound.
         """
-        host, port = parse_socket_address(self.address, _TAG)
         loop = asyncio.get_running_loop()
 
         def connection() -> HttpConnection:
@@ -165,10 +169,12 @@ class RestServer:
             )
 
         try:
-            self._server = await loop.create_server(
-                connection, host, port, ssl=self._tls, backlog=_BACKLOG, reuse_address=True
-            )
-        except (OSError, socket.gaierror, OverflowError, UnicodeError) as cause:
+            for listener in _bound(parse_socket_address(self.address, _TAG)):
+                self._servers.append(
+                    await loop.create_server(connection, sock=listener, ssl=self._tls, backlog=_BACKLOG)
+                )
+        except (OSError, OverflowError, UnicodeError) as cause:
+            self._close_listeners()
             raise StartUpError(
                 f"Serving Error: RESTful server start failed, bind to the socket address {self.address} failed"
             ) from cause
@@ -190,9 +196,7 @@ class RestServer:
         Args:
             grace_s: How long a reply may take, at least `STOP_GRACE_S`; a later call with less shortens it.
         """
-        server, self._server = self._server, None
-        if server is not None:
-            server.close()
+        self._close_listeners()
         self.drain()
         await self._wait_for_no_connections(STOP_GRACE_S)
         for connection in tuple(self._connections):
@@ -204,6 +208,11 @@ class RestServer:
         await self._wait_for_no_connections(STOP_GRACE_S)
         if self._checks is not None:
             self._checks.cancel()
+
+    def _close_listeners(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
 
     def _opened(self, connection: HttpConnection) -> None:
         self._connections.add(connection)
@@ -228,3 +237,27 @@ class RestServer:
         now = loop.time()
         for connection in tuple(self._connections):
             connection.check(now)
+
+
+def _bound(address: SocketAddress) -> list[socket.socket]:
+    """Sockets at all addresses of a host.
+
+    The event loop could look the host up, but in threads of its library, and a forked child of the user's script that
+    leaves by `sys.exit` crashes over these.
+
+    Raises:
+        OSError, OverflowError, UnicodeError: There is no such host, or an address cannot be bound.
+    """
+    bound: list[socket.socket] = []
+    with contextlib.ExitStack() as on_error:
+        for family, kind, protocol, _, place in socket.getaddrinfo(
+            *address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            listener = on_error.enter_context(socket.socket(family, kind, protocol))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family is socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind(place)
+            bound.append(listener)
+        on_error.pop_all()
+    return bound

@@ -198,7 +198,7 @@ class Supervisor:
             late = [worker for worker in workers if worker.status is WorkerStatus.STARTING]
             names = ", ".join(worker.plan.label for worker in late)
             raise StartUpError(
-                f"Fail to start workers: {names} not ready after {limit:.0f} s. If servable_config.py and its models "
+                f"Fail to start workers: {names} not ready after {limit:g} s. If servable_config.py and its models "
                 f"take that long to load, set {START_TIMEOUT_VARIABLE} to more seconds{_end_of_log(late)}"
             ) from cause
 
