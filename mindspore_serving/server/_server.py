@@ -31,7 +31,7 @@ from mindspore_serving.server.cluster.member import Member, Membership, reserve
 from mindspore_serving.server.cluster.token import cluster_token, new_nonce
 from mindspore_serving.server.descriptor_limit import descriptor_limit
 from mindspore_serving.server.device import shares_of_cores, supported_device_types
-from mindspore_serving.server.forked_child import let_go_of_sockets
+from mindspore_serving.server.forked_child import let_go_of_sockets, run_in_forked_children
 from mindspore_serving.server.frontend.address import STOP_GRACE_S
 from mindspore_serving.server.frontend.grpc_service import GrpcServer, check_grpc_address
 from mindspore_serving.server.frontend.rest_gateway import RestServer, check_rest_address
@@ -355,7 +355,7 @@ async def _finish_requests(
 
 
 server_of_process = Server()
-os.register_at_fork(after_in_child=server_of_process.leave_to_parent)
+run_in_forked_children(server_of_process.leave_to_parent)
 
 
 def _say(line: str) -> None:

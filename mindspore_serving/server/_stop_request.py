@@ -24,8 +24,8 @@ from types import FrameType
 from typing import Any
 
 from mindspore_serving import log
+from mindspore_serving.server.forked_child import SIGNALS, run_in_forked_children
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _WISH = b"\0"
 _HANDLED = b"\xff"  # as no signal is numbered
 _Handler = Callable[[int, FrameType | None], Any] | int | None
@@ -75,7 +75,7 @@ class StopRequest:
                 "This start function is not called in the main thread: Ctrl+C and SIGTERM are not handled"
             )
             return self._generation
-        for number in _SIGNALS:
+        for number in SIGNALS:
             handler = signal.getsignal(number)
             if handler != self._on_signal:
                 self._earlier[number] = handler
@@ -115,7 +115,7 @@ class StopRequest:
         self._wishes += told.count(_WISH)
         self._handled += told.count(_HANDLED)
         for number in told:
-            if number in _SIGNALS and self._earlier:
+            if number in SIGNALS and self._earlier:
                 self._numbers += 1
                 self.signal = self.signal or number
                 self.wanted = True
@@ -167,4 +167,4 @@ def _withdraw_all() -> None:
         request.withdraw()
 
 
-os.register_at_fork(after_in_child=_withdraw_all)
+run_in_forked_children(_withdraw_all)

@@ -1,11 +1,46 @@
-"""What a forked child of a start script gives up: sockets of the server that goes on in its parent."""
+"""What a forked child of a start script, or of a stage function, does not share with its parent.
+
+Between the fork and the moment at which the child has put its handlers right, signals are held: Python would forget one
+that comes then, and its number would be told to the parent through the wake-up descriptor that both have.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
-from collections.abc import Collection
+import threading
+from collections.abc import Callable, Collection
 from pathlib import Path
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Those that end processes of Serving in order."""
+_actions: list[Callable[[], object]] = []
+_thread = threading.local()
+
+
+def run_in_forked_children(action: Callable[[], object]) -> None:
+    """Let every child that this process forks from now on do something, before it takes signals."""
+    _actions.append(action)
+
+
+def _before_fork() -> None:
+    _thread.mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def _after_fork() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _thread.mask)
+
+
+def _after_fork_in_child() -> None:
+    try:
+        for action in _actions:
+            action()
+    finally:
+        _after_fork()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
 
 
 def let_go_of_sockets(addresses: Collection[str]) -> None:

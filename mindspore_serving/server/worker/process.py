@@ -34,6 +34,7 @@ from mindspore_serving.server.channel.messages import (
     Stop,
     WantModels,
 )
+from mindspore_serving.server.forked_child import SIGNALS, run_in_forked_children
 from mindspore_serving.server.heap import keep_freed_memory
 from mindspore_serving.server.key_pipe import read_key
 from mindspore_serving.server.process_tree import kill_children
@@ -58,7 +59,6 @@ _PARENT_GONE_S = 1.0
 _FINISH_S = 2.0
 _ANSWER_S = 60.0
 _ALIVE_EVERY_S = 1.0
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def argument_parser(script: str) -> argparse.ArgumentParser:
@@ -160,10 +160,10 @@ class Worker:
 
     def _serve(self, servable: LoadedServable) -> int:
         # Until here a signal ends the process at once, whatever the servable is importing or loading.
-        for ending in _SIGNALS:
+        for ending in SIGNALS:
             earlier = signal.signal(ending, self._on_signal)
             # Processes that functions fork end by signals as ever, which pools of them rely on.
-            os.register_at_fork(after_in_child=functools.partial(signal.signal, ending, earlier))
+            run_in_forked_children(functools.partial(signal.signal, ending, earlier))
         place = self.place
         calls = call_methods(servable.runners) if self._serves_calls else []
         methods = [*servable.definition.methods.values(), *(definition for definition, _ in calls)]
