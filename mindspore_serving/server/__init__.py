@@ -9,8 +9,8 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-# gRPC reads this once, when it is imported. What it does about forks lets children of the start script read from sockets
-# of the server, which breaks connections of clients, and crashes the children.
+# gRPC reads this once, when it is imported. What it does about forks lets children of the start script read from
+# sockets of the server, which breaks connections of clients, and crashes the children.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 if TYPE_CHECKING:

@@ -29,6 +29,7 @@ SCRIPT = """\
 import json
 import os
 import pathlib
+import threading
 import time
 
 from mindspore_serving import server
@@ -43,6 +44,9 @@ def descriptors():
 
 
 def held():
+    for thread in threading.enumerate():
+        if thread.name == "serving monitor":  # about to end
+            thread.join(20)
     children = [path.read_text().split() for path in pathlib.Path("/proc/self/task").glob("*/children")]
     return {{
         "threads": len(os.listdir("/proc/self/task")),
