@@ -148,6 +148,10 @@ class ServableUnavailable(ServingError):
     code = StatusCode.SERVABLE_UNAVAILABLE
 
 
+class ServerStopping(ServableUnavailable):
+    """The server takes no more requests, because it is about to end."""
+
+
 class ChannelError(ServingError):
     """The peer of a channel sent bytes that are no frame, or went away."""
 

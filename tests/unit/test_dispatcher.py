@@ -14,6 +14,7 @@ from mindspore_serving.errors import (
     Failure,
     QueueFull,
     ServableUnavailable,
+    ServerStopping,
     StatusCode,
     UnknownTarget,
 )
@@ -765,6 +766,26 @@ def test_an_instance_whose_call_takes_too_long_fails_at_once_and_the_others_go_o
         assert failed == FailedRows(Failure(StatusCode.SYSTEM_ERROR, "it ran for too long"), 1)
         assert numbers_in(await futures[1]) == list(range(4, 12))
 
+
+def test_a_drain_refuses_what_is_new_and_waits_for_what_was_admitted(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        futures = [submit(dispatcher, 3, 10 * i) for i in range(2)]
+        await turn()
+        drained = asyncio.create_task(dispatcher.drain(60))
+        await turn()
+        assert dispatcher.draining
+        for name in ("s", "unknown"):
+            with pytest.raises(ServerStopping, match="the server is stopping and takes no more requests"):
+                dispatcher.resolve(name, "m", 0)
+        worker.answer(worker.batches[0])
+        assert not drained.done()
+        futures[1].cancel()
+        for batch in worker.batches[1:]:
+            worker.answer(batch)
+        assert await drained
+        assert numbers_in(await futures[0]) == [0, 1, 2]
+
     run(dispatcher, test)
 
 
@@ -789,6 +810,19 @@ def test_instances_of_a_call_that_takes_too_long_are_tried_one_by_one(dispatcher
         assert failed == FailedRows(Failure(StatusCode.SYSTEM_ERROR, "it ran for too long"), 1)
         assert numbers_in([good, *rest]) == [0, 2, 3]
 
+
+def test_a_drain_without_requests_or_without_time_ends_at_once(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        Worker(dispatcher)
+        assert await dispatcher.drain(60)
+        dispatcher.draining = False
+        future = submit(dispatcher, 1)
+        assert not await dispatcher.drain(0.01)
+        dispatcher.fail_waiting()
+        await turn()
+        assert await dispatcher.drain(60)
+        assert isinstance((await future)[0], FailedRows)
+
     run(dispatcher, test)
 
 
@@ -809,6 +843,16 @@ def test_of_an_unknown_call_all_instances_are_suspects_and_a_single_one_fails(di
         assert failed == FailedRows(Failure(StatusCode.SYSTEM_ERROR, "it ran for too long"), 1)
         assert numbers_in([good]) == [1]
 
+
+def test_a_drain_ends_with_what_is_failed(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        Worker(dispatcher)
+        submit(dispatcher, 1)
+        drained = asyncio.create_task(dispatcher.drain(60))
+        await turn()
+        dispatcher.fail_waiting()
+        assert await drained
+
     run(dispatcher, test)
 
 
@@ -826,6 +870,20 @@ def test_a_call_for_instances_that_are_answered_blames_nobody(dispatcher: Dispat
         assert [numbers_in(batch.groups) for batch in second.batches] == [[1, 2]]
         second.answer(second.batches[0])
         assert numbers_in(await future) == [0, 1, 2]
+
+
+def test_in_a_drain_no_batch_waits_for_more(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        dispatcher.servable("s", 1).delay_s = 60
+        sent = asyncio.Event()
+        worker = Worker(dispatcher, methods=[replace(METHOD, full=4)], told=sent.set)
+        submit(dispatcher, 1)
+        await turn()
+        assert worker.batches == []
+        drained = asyncio.create_task(dispatcher.drain(60))
+        await sent.wait()
+        worker.answer(worker.batches[0])
+        assert await drained
 
     run(dispatcher, test)
 
@@ -847,5 +905,20 @@ def test_a_client_that_has_gone_is_not_missed_when_a_call_takes_too_long(dispatc
         assert numbers_in(await stays) == [1]
         await turn()
         assert "<Dispatcher 0 unanswered" in repr(dispatcher)
+
+
+def test_what_others_have_admitted_is_served_in_a_drain(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        first = submit(dispatcher, 1)
+        await turn()
+        drained = asyncio.create_task(dispatcher.drain(60))
+        await turn()
+        other = dispatcher.forward(worker.servable, "m", [numbered(1, 5)])
+        await turn()
+        for batch in worker.batches:
+            worker.answer(batch)
+        assert await drained
+        assert numbers_in(await first) + numbers_in(await other) == [0, 5]
 
     run(dispatcher, test)

@@ -603,6 +603,31 @@ def test_the_stop_lets_a_request_under_way_end_and_no_other_begin(peer: Peer) ->
     assert peer.transport.closed or peer.transport.ended
 
 
+def test_a_connection_answers_one_more_request(peer: Peer) -> None:
+    peer.connection.answer_one_more()
+    assert not peer.transport.closed
+    peer.send(FIRST)
+    assert peer.replies == [ONE]
+    assert b"Connection: close\r\n" in peer.heads[0]
+    assert peer.transport.closed == "closed"
+
+
+def test_a_reply_is_owed_until_it_has_left(peer: Peer) -> None:
+    assert not peer.connection.owes_reply
+    peer.send(FIRST[:-1])
+    assert not peer.connection.owes_reply
+    peer.lose()
+
+    other = Peer()
+    other.send(later())
+    assert other.connection.owes_reply
+    other.complete(0, "0")
+    assert not other.connection.owes_reply
+    other.transport.buffered = 1
+    assert other.connection.owes_reply
+    other.lose()
+
+
 def test_the_stop_lets_a_request_arrive(peer: Peer) -> None:
     peer.send(FIRST[:-1])
     peer.connection.stop()

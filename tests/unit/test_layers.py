@@ -41,6 +41,7 @@ LAYERS: list[dict[str, list[str]]] = [
             "server.child_environment",
             "server._loop_thread",
             "server._stop_request",
+            "server.forked_child",
         ],
     },
     {"register": ["server.register"], "channel": ["server.channel"]},

@@ -5,6 +5,7 @@ A generic handler takes the raw bytes of a request, so that instances can be rea
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ import grpc
 import grpc.aio
 
 from mindspore_serving import log
-from mindspore_serving.errors import ServingError, StartUpError, SystemFailure
+from mindspore_serving.errors import ServerStopping, ServingError, StartUpError, SystemFailure
 from mindspore_serving.private_files import private_sockets
-from mindspore_serving.server.frontend.address import parse_socket_address
+from mindspore_serving.server.frontend.address import QUIET_S, STOP_GRACE_S, parse_socket_address
 from mindspore_serving.server.frontend.grpc_health import HealthHandler
 from mindspore_serving.server.frontend.guard import Guard
 from mindspore_serving.server.frontend.predict_codec import (
@@ -32,7 +33,7 @@ from mindspore_serving.tensor import Rows
 PREDICT_METHOD = "/mindspore.serving.proto.MSService/Predict"
 _TAG = "Serving gRPC"
 _UNIX_PREFIX = "unix:"
-_STOP_GRACE_S = 1.0
+_LONGEST_HAND_OVER_S = 0.5
 _MAX_PENDING = 1 << 16
 """Calls that gRPC holds until the event loop takes them; by default it would drop some from 1000 on."""
 
@@ -60,9 +61,13 @@ class PredictHandler(grpc.GenericRpcHandler):
         dispatcher: Where instances go.
         most_bytes: Largest reply.
         guard: Decides who is let in; None lets everybody in.
+
+    Attributes:
+        turned_away: Calls that were refused because the server stops.
     """
 
     def __init__(self, dispatcher: Dispatcher, most_bytes: int, guard: Guard | None = None) -> None:
+        self.turned_away = 0
         self._dispatcher = dispatcher
         self._most_bytes = most_bytes
         self._guard = guard
@@ -122,6 +127,9 @@ class PredictHandler(grpc.GenericRpcHandler):
             return encode_reply(call.spec_bytes, reply)
         except _ReplyTooLarge as error:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+        except ServerStopping as error:
+            self.turned_away += 1
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))  # so that clients try another server
         except ServingError as error:
             return encode_failure(call.spec_bytes, error.failure())
         except UNDECODABLE:
@@ -194,14 +202,27 @@ class GrpcServer:
         await server.start()
         self._server = server
 
-    async def stop(self) -> None:
-        """Refuse new calls, let those under way finish shortly, and close. Safe to call twice."""
-        server, self._server = self._server, None
+    async def hand_over(self) -> None:
+        """Let the calls that gRPC has received get their refusal from the handler: a server that stops cancels them."""
+        for _ in range(round(_LONGEST_HAND_OVER_S / QUIET_S)):
+            before = self._handler.turned_away
+            await asyncio.sleep(QUIET_S)
+            if self._handler.turned_away == before:
+                return
+
+    async def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """Refuse new calls, let those under way finish shortly, and close. Safe to call twice.
+
+        Args:
+            grace_s: How long calls under way may take; a later call with less shortens it.
+        """
+        server = self._server
         if server is None:
             return
         self._health.end_watches()
-        await server.stop(_STOP_GRACE_S)
-        if self.address.startswith(_UNIX_PREFIX):
+        await server.stop(grace_s)
+        first, self._server = self._server is server, None
+        if first and self.address.startswith(_UNIX_PREFIX):
             Path(self.address.removeprefix(_UNIX_PREFIX)).unlink(missing_ok=True)
 
 

@@ -14,6 +14,7 @@ from mindspore_serving.errors import (
     FailedRows,
     QueueFull,
     ServableUnavailable,
+    ServerStopping,
     UnknownTarget,
 )
 from mindspore_serving.server.master.context import server_limits
@@ -21,6 +22,7 @@ from mindspore_serving.server.master.readiness import Readiness
 from mindspore_serving.server.master.request import Reply, Request
 from mindspore_serving.server.master.servable import RunningServable, request_spec
 from mindspore_serving.server.master.unanswered import Unanswered
+from mindspore_serving.server.master.waiting import wait_for_event
 from mindspore_serving.signature import CALL_PREFIX, MethodSignature
 from mindspore_serving.tensor import Rows
 
@@ -46,6 +48,7 @@ class Dispatcher:
 
     Attributes:
         readiness: What health checks ask.
+        draining: Whether new requests are refused, because the server is about to end.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -53,25 +56,15 @@ class Dispatcher:
         self._loop = loop
         self._servables: dict[str, dict[int, RunningServable]] = {}
         self._routes: dict[tuple[str, str, int], Route] = {}
-        self._draining = False
         self._unanswered = Unanswered(server_limits)
         self._left_instances = 0
         self._left_bytes = 0
+        self.draining = False
+        self._drained = asyncio.Event()
 
     def __repr__(self) -> str:
-        running = [servable for versions in self._servables.values() for servable in versions.values()]
-        return f"<Dispatcher {self._unanswered.requests} unanswered, {running}>"
-
-    @property
-    def draining(self) -> bool:
-        """Whether the server only finishes what it has admitted."""
-        return self._draining
-
-    @draining.setter
-    def draining(self, draining: bool) -> None:
-        self._draining = draining
-        if draining:
-            self.readiness.close("draining")
+        draining = " draining," if self.draining else ""
+        return f"<Dispatcher{draining} {self._unanswered.requests} unanswered, {self._all_servables()}>"
 
     def servable(self, name: str, version: int) -> RunningServable:
         """The entry of a servable version, made at first use."""
@@ -91,6 +84,7 @@ class Dispatcher:
         Raises:
             UnknownTarget: No such servable, version or method.
             ServableUnavailable: The servable was started, but no worker of it is left.
+            ServerStopping: The server drains.
         """
         route = self._routes.get((name, method, version))
         if route is None:
@@ -146,6 +140,8 @@ class Dispatcher:
                 own.remove(request)
             if request.pending:
                 self._forget(request)
+            if self.draining and not everything.requests:
+                self._drained.set()
 
         future.add_done_callback(ended)
         if timeout_s is not None:
@@ -164,9 +160,8 @@ class Dispatcher:
         owed = self._unanswered
         if self._left_instances > owed.instances or self._left_bytes > owed.byte_size:
             self._left_instances = self._left_bytes = 0
-            for versions in self._servables.values():
-                for servable in versions.values():
-                    servable.drop_ended()
+            for servable in self._all_servables():
+                servable.drop_ended()
 
     def _limit_time(
         self, route: Route, request: Request, future: asyncio.Future[Reply], timeout_s: float
@@ -204,18 +199,40 @@ class Dispatcher:
             servable.submit(method, request)
         return future
 
+    async def drain(self, timeout_s: float) -> bool:
+        """Refuse new requests from now on, and wait until those that were admitted are answered.
+
+        Args:
+            timeout_s: How long to wait at most.
+
+        Returns:
+            Whether all are answered.
+        """
+        self.draining = True
+        self.readiness.close("draining")
+        self._routes.clear()
+        for servable in self._all_servables():
+            servable.hurry()
+        if self._unanswered.requests:
+            await wait_for_event(self._drained, timeout_s)
+        return not self._unanswered.requests
+
     def fail_waiting(self) -> None:
         """Answer every request that waits or is under way with "not available"; used when the server stops."""
         self.readiness.close("stopping")
-        for versions in self._servables.values():
-            for servable in versions.values():
-                servable.fail_waiting()
+        for servable in self._all_servables():
+            servable.fail_waiting()
+
+    def _all_servables(self) -> list[RunningServable]:
+        return [servable for versions in self._servables.values() for servable in versions.values()]
 
     def _copies_changed(self) -> None:
         self._routes.clear()
         self.readiness.notify()
 
     def _new_route(self, name: str, method: str, version: int) -> Route:
+        if self.draining:
+            raise ServerStopping("Serving Error: the server is stopping and takes no more requests")
         servable = self._find(name, method, version)
         signature = servable.method(method)
         if signature is None or method.startswith(CALL_PREFIX):

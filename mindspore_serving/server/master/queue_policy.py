@@ -62,7 +62,7 @@ class MethodQueue:
 
     Args:
         signature: The method.
-        delay_s: How long a batch that is not full may wait for more.
+        delay_s: How long a batch that is not full may wait for more; may be changed.
     """
 
     def __init__(self, signature: MethodSignature, delay_s: float = 0.0) -> None:
@@ -70,7 +70,7 @@ class MethodQueue:
         self.pieces: deque[Piece] = deque()
         self.suspects: deque[Piece] = deque()
         self.waiting = 0
-        self._delay_s = delay_s
+        self.delay_s = delay_s
         self._instance_s = _MESSAGE_S
 
     def __repr__(self) -> str:
@@ -92,9 +92,9 @@ class MethodQueue:
     @property
     def due(self) -> float:
         """When the next batch is to be sent, whether it is full or not."""
-        if not self._delay_s or not self.pieces or self.waiting >= self.signature.full:
+        if not self.delay_s or not self.pieces or self.waiting >= self.signature.full:
             return 0.0
-        return self.pieces[0].arrived + self._delay_s
+        return self.pieces[0].arrived + self.delay_s
 
     def learn(self, count: int, seconds: float) -> None:
         """Take into account how long a batch took."""

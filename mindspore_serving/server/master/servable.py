@@ -246,6 +246,13 @@ class RunningServable:
                 _fail_all(queue.clear(), self.unavailable(queue.signature.name))
         self._schedule_pump()
 
+    def hurry(self) -> None:
+        """Let no batch wait for more instances from now on: hardly any come."""
+        self.delay_s = 0.0
+        for queue in self._queue_list:
+            queue.delay_s = 0.0
+        self._schedule_pump()
+
     def fail_waiting(self) -> None:
         """Take all copies out, and answer what waits and what they have under way with "not available"."""
         copies = self.copies[:]

@@ -39,7 +39,12 @@ from mindspore_serving.server.channel.messages import (
     Stop,
     WantModels,
 )
-from mindspore_serving.server.master.context import memory_idle_s, worker_timeout_s
+from mindspore_serving.server.master.context import (
+    START_TIMEOUT_VARIABLE,
+    memory_idle_s,
+    start_timeout_s,
+    worker_timeout_s,
+)
 from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.readiness import STARTING, WorkerHealth
@@ -49,11 +54,7 @@ from mindspore_serving.server.master.servable import RunningServable
 from mindspore_serving.server.master.stage_limit import OverdueCall, StageLimit
 from mindspore_serving.server.master.waiting import wait_for_event
 from mindspore_serving.server.master.worker_link import ChannelServer, WorkerLink
-from mindspore_serving.server.master.worker_process import (
-    START_TIMEOUT_S,
-    WorkerPlan,
-    WorkerProcess,
-)
+from mindspore_serving.server.master.worker_process import WorkerPlan, WorkerProcess
 from mindspore_serving.signature import CALL_PREFIX, ModelInfo
 
 STOP_GRACE_S = 5.0
@@ -196,14 +197,21 @@ class Supervisor:
         self._watchers: list[asyncio.Task[None]] = []
         self._stopping = False
         self._policies: dict[tuple[str, int], RestartPolicy] = {}
+        self._hurried = False
         self._planned = 0
         self._said_ready = 0
         self._told_all_gone = False
         self._most_missed = worker_timeout_s() / _WATCH_POLL_S
         self._memory_idle_s = memory_idle_s()
+        self._start_timeout_s = start_timeout_s()
 
     def __repr__(self) -> str:
         return f"<Supervisor {self._workers}>"
+
+    @property
+    def address(self) -> str:
+        """Where workers connect, `unix:path`."""
+        return self._channel.address
 
     async def start(self, plans: Sequence[WorkerPlan], say: Callable[[str], None]) -> None:
         """Start all workers at the same time; returns when each is ready.
@@ -238,13 +246,15 @@ class Supervisor:
         for worker in workers:
             self._spawn(worker, append_log=False)
         limits = [plan.start_timeout_s for plan in plans]
-        limit = None if None in limits else max(filter(None, limits), default=START_TIMEOUT_S)
+        limit = None if None in limits else max(filter(None, limits), default=self._start_timeout_s)
         try:
             await asyncio.wait_for(self._all_ready(workers, say), limit)
         except asyncio.TimeoutError as cause:
-            late = [worker.plan.label for worker in workers if worker.status is WorkerStatus.STARTING]
+            late = [worker for worker in workers if worker.status is WorkerStatus.STARTING]
+            names = ", ".join(worker.plan.label for worker in late)
             raise StartUpError(
-                f"Fail to start workers: {', '.join(late)} not ready after {limit:.0f} s"
+                f"Fail to start workers: {names} not ready after {limit:g} s. If servable_config.py and its models "
+                f"take that long to load, set {START_TIMEOUT_VARIABLE} to more seconds{_end_of_log(late)}"
             ) from cause
 
     def _is_needed(self, plan: WorkerPlan) -> bool:
@@ -273,6 +283,10 @@ class Supervisor:
         """All workers; see `HealthSource`."""
         now = time.monotonic()
         return (worker.health(now) for worker in self._workers)
+
+    def hurry(self) -> None:
+        """Let the stop wait for no worker; may be called from any thread, and while it stops."""
+        self._hurried = True
 
     def on_message(self, link: WorkerLink, message: Message) -> None:
         """Act on a message of a worker.
@@ -563,9 +577,11 @@ class Supervisor:
         worker.restarts += 1
         try:
             self._spawn(worker, append_log=True)
-            await asyncio.wait_for(self._until_started(worker), START_TIMEOUT_S)
+            await asyncio.wait_for(self._until_started(worker), self._start_timeout_s)
         except asyncio.TimeoutError:
-            log.error("%s cannot be started again: it is not ready after %.0f s", label, START_TIMEOUT_S)
+            log.error(
+                "%s cannot be started again: it is not ready after %.0f s", label, self._start_timeout_s
+            )
             worker.give_up()
         except StartUpError as error:
             self._not_back(worker, error)
@@ -636,7 +652,7 @@ class Supervisor:
         deadline = time.monotonic() + STOP_GRACE_S
         killed = False
         while process.exit_status() is None:
-            if time.monotonic() > deadline:
+            if self._hurried or time.monotonic() > deadline:
                 process.kill()
                 killed = True
             await asyncio.sleep(_REAP_POLL_S)
@@ -651,3 +667,9 @@ def _ready_line(worker: SupervisedWorker, ready: int, total: int) -> str:
         f"Serving: Worker ready, servable: {plan.servable_name}, version: {plan.version}, {plan.place} "
         f"({plan.device_type}), {seconds:.2f} s, {ready} of {total}"
     )
+
+
+def _end_of_log(workers: Sequence[SupervisedWorker]) -> str:
+    """The end of the log of the first of these, for error texts."""
+    process = workers[0].process if workers else None
+    return f", last lines of {process.log_path}:\n{process.last_log_lines()}" if process else ""

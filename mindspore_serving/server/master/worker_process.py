@@ -20,7 +20,7 @@ from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.child_environment import child_environment
 from mindspore_serving.server.descriptor_limit import descriptor_limit
 from mindspore_serving.server.key_pipe import key_for_child
-from mindspore_serving.server.master.context import memory_idle_s
+from mindspore_serving.server.master.context import memory_idle_s, start_timeout_s
 from mindspore_serving.server.master.copy import WAITING_SLOTS
 from mindspore_serving.server.master.unanswered import Limits
 from mindspore_serving.server.master.worker_end import ended_by, oom_kills
@@ -29,7 +29,6 @@ from mindspore_serving.server.process_tree import children_of, kill_all, kill_ch
 CALL_SLOTS = 4
 """Calls of models under way per worker that has none of its own."""
 LOG_DIRECTORY = "serving_logs"
-START_TIMEOUT_S = 1800.0
 _SERVER = Path(__file__).resolve().parents[1]
 _SCRIPT = _SERVER / "worker" / "start_worker.py"
 _DISTRIBUTED_SCRIPT = _SERVER / "distributed" / "start_distributed_worker.py"
@@ -96,8 +95,8 @@ class WorkerPlan:
     def start_timeout_s(self) -> float | None:
         """Seconds after which it should be ready; None where the user wants to wait without limit."""
         if self.agents is None:
-            return START_TIMEOUT_S
-        return START_TIMEOUT_S + self.agents.wait_s if self.agents.wait_s else None
+            return start_timeout_s()
+        return start_timeout_s() + self.agents.wait_s if self.agents.wait_s else None
 
     @property
     def slots(self) -> int:
@@ -201,7 +200,7 @@ class WorkerProcess:
             self._process = self._start(arguments, directory, append_log)
         except OSError as cause:
             self._close_memory()
-            raise StartUpError(f"Start worker failed: {cause}") from cause
+            raise StartUpError(f"Start worker failed: {plan.label}, log {self.log_path}: {cause}") from cause
         descriptor_limit.restore_in(self.pid)
         self._keep_to_cores()
 
@@ -261,7 +260,7 @@ class WorkerProcess:
         try:
             with self.log_path.open("rb") as file:
                 file.seek(max(self._log_begin, file.seek(0, os.SEEK_END) - (8 << 10)))
-                lines = file.read().decode(errors="replace").splitlines()
+                lines = file.read(8 << 10).decode(errors="replace").splitlines()
         except OSError as error:
             return f"(log not readable: {error})"
         return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import faulthandler
+import functools
 import gc
 import math
 import os
@@ -35,6 +36,7 @@ from mindspore_serving.server.channel.messages import (
     Stop,
     WantModels,
 )
+from mindspore_serving.server.forked_child import SIGNALS, run_in_forked_children
 from mindspore_serving.server.heap import keep_freed_memory
 from mindspore_serving.server.key_pipe import read_key
 from mindspore_serving.server.process_tree import kill_children
@@ -45,6 +47,7 @@ from mindspore_serving.server.worker.call_watch import CallWatch, end_with_trace
 from mindspore_serving.server.worker.connection import Connection
 from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.last_resort import ends_process
+from mindspore_serving.server.worker.output import keep_printing_harmless
 from mindspore_serving.server.worker.parent import Parent
 from mindspore_serving.server.worker.remote_models import ModelCalls, call_methods, models_held, remote_models
 from mindspore_serving.server.worker.servable_loader import LoadedServable, ServablePlace, load_servable
@@ -170,8 +173,10 @@ class Worker:
 
     def _serve(self, servable: LoadedServable) -> int:
         # Until here a signal ends the process at once, whatever the servable is importing or loading.
-        signal.signal(signal.SIGINT, self._on_signal)
-        signal.signal(signal.SIGTERM, self._on_signal)
+        for ending in SIGNALS:
+            earlier = signal.signal(ending, self._on_signal)
+            # Processes that functions fork end by signals as ever, which pools of them rely on.
+            run_in_forked_children(functools.partial(signal.signal, ending, earlier))
         place = self.place
         calls = call_methods(servable.runners) if self._serves_calls else []
         methods = [*servable.definition.methods.values(), *(definition for definition, _ in calls)]
@@ -346,6 +351,7 @@ def run_worker(script: str, make: Callable[[], Worker]) -> int:
     Returns:
         The exit code.
     """
+    keep_printing_harmless()
     setproctitle.setproctitle(" ".join([script, *sys.argv[1:]]))
     faulthandler.enable()  # a crash in native code leaves in the log where Python was
     keep_freed_memory()
