@@ -28,7 +28,9 @@ def main() -> int:
     arguments = _parse_arguments()
     output = Path(arguments.output or _RESULTS / time.strftime("%Y%m%d-%H%M%S")).resolve()
     output.mkdir(parents=True, exist_ok=True)
-    plan = Plan(60 * arguments.minutes, arguments.seed, arguments.clients, arguments.processes, arguments.backend)
+    plan = Plan(
+        60 * arguments.minutes, arguments.seed, arguments.clients, arguments.processes, arguments.backend
+    )
     print(f"Soak test: {plan}; results go to {output}", flush=True)
     with tempfile.TemporaryDirectory(prefix="soak_") as folder:
         try:
@@ -53,7 +55,9 @@ def _parse_arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("minutes", type=_positive, help="how long there is load")
-    parser.add_argument("--seed", type=int, default=random.randrange(1 << 31), help="of all choices; default: random")
+    parser.add_argument(
+        "--seed", type=int, default=random.randrange(1 << 31), help="of all choices; default: random"
+    )
     parser.add_argument("--clients", type=int, default=32, help="in all processes together; default 32")
     parser.add_argument("--processes", type=int, default=2, help="processes of clients; default 2")
     parser.add_argument("--output", help="folder of the results; default: a new one in tests/soak/results")

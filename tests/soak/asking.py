@@ -106,7 +106,12 @@ class Asker:
         return await RestConnection.open(self._rest, self._ledger.unasked)
 
     async def on_connection(
-        self, connection: RestConnection, questions: Sequence[Question], *, slowly: bool = False, packed: bool = False
+        self,
+        connection: RestConnection,
+        questions: Sequence[Question],
+        *,
+        slowly: bool = False,
+        packed: bool = False,
     ) -> None:
         """Ask by REST, all at once on a connection that is kept.
 
@@ -146,7 +151,9 @@ class Asker:
     def _patience(self, attitude: Attitude) -> float:
         return self._draw.uniform(0, _SHORT_S) if attitude is Attitude.CANCELS else LOST_AFTER_S
 
-    def _end(self, number: int, question: Question, call: asyncio.Future[Answer], attitude: Attitude) -> Outcome:
+    def _end(
+        self, number: int, question: Question, call: asyncio.Future[Answer], attitude: Attitude
+    ) -> Outcome:
         outcome, detail = _outcome_of(question, call, attitude)
         self._ledger.ended(number, outcome, detail, len(question.instances))
         return outcome
@@ -176,4 +183,3 @@ def _outcome_of_error(error: BaseException) -> tuple[Outcome, str]:
     if isinstance(error, (UnreadableReply, ServingError, ValueError, TypeError, KeyError)):
         return Outcome.WRONG, detail
     return Outcome.FAILED, detail
-

@@ -208,7 +208,10 @@ class Chaos:
         self.turns["half-open"] += 1
         opened = []
         for _ in range(30):
-            for address, content in ((self._server.grpc, half_a_call()), (self._server.rest, half_a_request())):
+            for address, content in (
+                (self._server.grpc, half_a_call()),
+                (self._server.rest, half_a_request()),
+            ):
                 with contextlib.suppress(OSError):
                     _, writer = await self._connect(address)
                     writer.write(content[: self._draw.randint(1, len(content))])

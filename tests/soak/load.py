@@ -82,7 +82,9 @@ class Clients:
         if habit == "leave":
             await self._asker.and_leave(connection, question)
         else:
-            several = [self._author.any() for _ in range(self._draw.randint(1, 4))] if habit == "several" else []
+            several = (
+                [self._author.any() for _ in range(self._draw.randint(1, 4))] if habit == "several" else []
+            )
             await self._asker.on_connection(
                 connection, [question, *several], slowly=habit == "slowly", packed=habit == "packed"
             )

@@ -28,9 +28,9 @@ NUMBERS = [
     "float32",
     "float64",
 ]
-_INT32_ROOM = 1 << 29
-"""Below this a number and its double plus one are int32."""
 _PROCESS_SPAN = 1 << 40
+_INT32_SPAN = 1 << 24
+"""Of int32, whose numbers begin again from time to time."""
 _LARGEST_REQUEST_BYTES = 8 << 20
 
 
@@ -69,7 +69,7 @@ class Question:
 
 def _short(value: Any) -> str:
     if isinstance(value, np.ndarray):
-        return f"{value.dtype}{list(value.shape)} {str(value.ravel()[:3])}"
+        return f"{value.dtype}{list(value.shape)} {value.ravel()[:3]!s}"
     return f"{value!r:.40}"
 
 
@@ -78,11 +78,12 @@ class Author:
 
     Args:
         draw: Source of all choices.
-        process: A number that no other author of the test has, from 0.
+        process: A number that no other author of the test has, 0 to 63.
     """
 
     def __init__(self, draw: random.Random, process: int) -> None:
         self._draw = draw
+        self._process = process
         self._numbers = itertools.count(process * _PROCESS_SPAN)
         self._arrays = np.random.default_rng(draw.getrandbits(32))
 
@@ -103,7 +104,11 @@ class Author:
 
     def one_of_each(self) -> list[Question]:
         """A request to every method of every servable."""
-        found = [self.numbers(name, method) for name in ("plain", "copies") for method in ("affine", "affine_batch")]
+        found = [
+            self.numbers(name, method)
+            for name in ("plain", "copies")
+            for method in ("affine", "affine_batch")
+        ]
         for name in ("plain", "copies"):
             found += [self.echo(name, "echo"), self.echo(name, "identity"), self.slow(name)]
             found += [self.picky(name, "picky"), self.picky(name, "picky_batch")]
@@ -204,7 +209,9 @@ class Author:
 
     def _number(self, dtype: np.dtype[Any]) -> Any:
         number = next(self._numbers)
-        return np.array(number % _INT32_ROOM if dtype == np.int32 else number, dtype)
+        if dtype == np.int32:
+            number = self._process * _INT32_SPAN + number % _INT32_SPAN
+        return np.array(number, dtype)
 
     def _pair(self) -> Any:
         """Two whole numbers whose sums are exact in float32."""

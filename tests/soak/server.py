@@ -169,7 +169,9 @@ class SoakServer:
         if status:
             problems.append(f"exit status 0 was expected after SIGTERM, got {status}")
         problems += [f"left behind: {what}" for what in leftovers(self._running)]
-        problems += [f"{address} still accepts connections" for address in (self.grpc, self.rest) if _listens(address)]
+        problems += [
+            f"{address} still accepts connections" for address in (self.grpc, self.rest) if _listens(address)
+        ]
         return problems
 
     def kill(self) -> None:

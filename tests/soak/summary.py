@@ -77,7 +77,9 @@ class Summary:
                 f"{self.settled.memory_mb:.0f} MB; at most {most_mb:.0f} MB were expected"
             )
         if end.shared_mb > start.shared_mb + _SHARED_ROOM_MB:
-            found.append(f"{end.shared_mb:.1f} MB of shared memory are held, {start.shared_mb:.1f} MB were at the start")
+            found.append(
+                f"{end.shared_mb:.1f} MB of shared memory are held, {start.shared_mb:.1f} MB were at the start"
+            )
         if end.descriptors > start.descriptors + _DESCRIPTORS_ROOM:
             found.append(f"{end.descriptors} descriptors are open, {start.descriptors} were at the start")
         if end.children != start.children:
@@ -94,7 +96,7 @@ class Summary:
         found = [f"the main process logged: {surprise}" for surprise in log.surprises]
         if log.poisoned > self.poisoned:
             found.append(
-                f"{log.poisoned} instances were given up because workers were lost with them, {self.poisoned} end workers"
+                f"{log.poisoned} instances were given up because workers were lost with them, expected {self.poisoned}"
             )
         if log.silent > self.stopped:
             found.append(f"{log.silent} workers were killed as silent, {self.stopped} were stopped")
@@ -151,7 +153,12 @@ class Summary:
 
     def _samples(self) -> list[str]:
         return [
-            "\n".join([f"Requests that ended as {name!r}, the first ones:", *(f"  {text}" for text in texts[:_MOST_SHOWN])])
+            "\n".join(
+                [
+                    f"Requests that ended as {name!r}, the first ones:",
+                    *(f"  {text}" for text in texts[:_MOST_SHOWN]),
+                ]
+            )
             for name, texts in self.totals.samples.items()
         ]
 

@@ -111,7 +111,9 @@ class RawGrpc:
             for values in question.instances
         ]
         try:
-            reply = await self._predict(request(question.servable, question.method, instances), timeout=timeout_s)
+            reply = await self._predict(
+                request(question.servable, question.method, instances), timeout=timeout_s
+            )
         except grpc.aio.AioRpcError as error:
             return Answer([], f"Grpc Error, {error.code().value}, {error.details()}")
         told = errors(reply)
@@ -282,7 +284,9 @@ class RestConnection(asyncio.Protocol):
             self._on_unasked(f"REST reply that nobody asked for: HTTP {reply.status}, {reply.body[:300]!r}")
 
 
-def rest_message(question: Question, draw: random.Random, *, close: bool = False, packed: bool = False) -> bytes:
+def rest_message(
+    question: Question, draw: random.Random, *, close: bool = False, packed: bool = False
+) -> bytes:
     """A request as bytes.
 
     Args:
