@@ -150,7 +150,7 @@ class Chaos:
         found = []
         for name in [servable] if servable else SERVABLES:
             mine = [worker for worker in workers if worker.servable == name]
-            settled = len(mine) == SERVABLES[name].workers and all(w.age_s >= _SETTLED_S for w in mine)
+            settled = len(mine) == SERVABLES[name].workers and all(w.ready_s >= _SETTLED_S for w in mine)
             if settled and self._budget.allows(name, ends, now):
                 found.append(mine)
         return self._draw.choice(self._draw.choice(found)) if found else None

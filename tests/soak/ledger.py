@@ -37,6 +37,8 @@ class Totals:
         outcomes: How many ended how, by the value of `Outcome`.
         duplicated: Replies to requests that had ended already, or that nobody had sent.
         instances: Instances of the requests that were answered.
+        slowest_s: The longest that a request has waited for its reply.
+        slowest: That request in words.
         routes: Requests by transport.
         samples: Texts about requests that failed, were lost or were answered wrongly, by the value of `Outcome`.
     """
@@ -45,6 +47,8 @@ class Totals:
     outcomes: Counter[str] = field(default_factory=Counter)
     duplicated: int = 0
     instances: int = 0
+    slowest_s: float = 0.0
+    slowest: str = ""
     routes: Counter[str] = field(default_factory=Counter)
     samples: dict[str, list[str]] = field(default_factory=dict)
 
@@ -73,6 +77,8 @@ class Totals:
         self.outcomes += other.outcomes
         self.duplicated += other.duplicated
         self.instances += other.instances
+        if other.slowest_s > self.slowest_s:
+            self.slowest_s, self.slowest = other.slowest_s, other.slowest
         self.routes += other.routes
         for name, texts in other.samples.items():
             mine = self.samples.setdefault(name, [])
@@ -85,6 +91,8 @@ class Totals:
             "outcomes": dict(self.outcomes),
             "duplicated": self.duplicated,
             "instances": self.instances,
+            "slowest_s": round(self.slowest_s, 3),
+            "slowest": self.slowest,
             "routes": dict(self.routes),
             "samples": self.samples,
         }
@@ -141,10 +149,13 @@ class Ledger:
             self.unasked(f"request {number} ended again, {outcome.value}: {detail}")
             return
         self.totals.outcomes[outcome.value] += 1
+        waited_s = self._clock() - begun[0]
         if outcome in (Outcome.RIGHT, Outcome.EXPECTED_ERROR):
             self.totals.instances += instances
+            if waited_s > self.totals.slowest_s:
+                self.totals.slowest_s, self.totals.slowest = waited_s, begun[1]
         if outcome in _TOLD:
-            self._sample(outcome, f"{begun[1]}, after {self._clock() - begun[0]:.2f} s: {detail}")
+            self._sample(outcome, f"{begun[1]}, after {waited_s:.2f} s: {detail}")
 
     def unasked(self, what: str) -> None:
         """Note a reply that belongs to no request under way."""

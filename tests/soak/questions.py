@@ -132,7 +132,7 @@ class Author:
         """One instance that ends each worker it meets, among harmless ones."""
         question = self.deadly()
         at = self._draw.randrange(len(question.instances))
-        question.instances[at] = {"x": -self._number(np.dtype(np.int64)) - 1}
+        question.instances[at] = {"x": np.array(-self._number(np.dtype(np.int64)) - 1)}
         question.expected[at] = Fails(POISON_TEXT)
         return question
 

@@ -65,6 +65,7 @@ class Soak:
         self._chaos = Chaos(server, self._ledger, draw, plan.processes)
         self._begin = time.monotonic()
         self._next_line = self._begin
+        self._samples: dict[int, Sample] = {}
         self._problems: list[str] = []
 
     async def run(self) -> Summary:
@@ -94,6 +95,7 @@ class Soak:
             start,
             settled,
             end,
+            self._samples,
             findings,
             problems,
         )
@@ -118,7 +120,7 @@ class Soak:
             self._problems.append(f"the {name} clean round: {dict(totals.outcomes)}, {totals.samples}")
 
     async def _load(self) -> tuple[Sample, float]:
-        """Load and chaos; returns what the server held after the first tenth, and how long it took."""
+        """Load and chaos; returns the most that the server held in the first tenth, and how long it took."""
         self._begin = self._next_line = time.monotonic()
         share, rest = divmod(self._plan.clients, self._plan.processes)
         for number, load in enumerate(self._loads):
@@ -139,19 +141,25 @@ class Soak:
         return settled, seconds
 
     async def _watch(self, until: float, chaos: asyncio.Future[None]) -> Sample:
-        """Look at the server until a time, and say what there is to say; returns the last sample.
+        """Look at the server until a time, and say what there is to say.
+
+        Returns:
+            The sample with most memory.
 
         Raises:
             RuntimeError: The server has ended.
         """
+        most = self._server.sample()
         while True:
             sample = self._server.sample()
+            most = max(most, sample, key=lambda sample: sample.memory_mb)
             if time.monotonic() >= self._next_line:
                 self._say(sample)
+                self._samples[round(time.monotonic() - self._begin)] = sample
                 self._next_line += _PROGRESS_EVERY_S
             left = until - time.monotonic()
             if left <= 0:
-                return sample
+                return most
             await asyncio.wait([chaos], timeout=min(left, _SAMPLE_EVERY_S))
             if chaos.done():
                 chaos.result()

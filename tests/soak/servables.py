@@ -169,24 +169,7 @@ server.start_restful_server({rest!r})
 print("{ready}", flush=True)
 """
 
-_EXPORT = """\
-import sys
-
-import mindspore as ms
-import numpy as np
-from mindspore import Tensor, nn
-
-
-class Add(nn.Cell):
-    def construct(self, x1, x2):
-        return x1 + x2
-
-
-ms.set_context(mode=ms.GRAPH_MODE)
-ms.set_device("CPU")
-x = Tensor(np.ones((2, 2)), ms.float32)
-ms.export(Add(), x, x, file_name=sys.argv[1], file_format="MINDIR")
-"""
+_EXPORT = Path(__file__).with_name("export_model.py")
 _EXPORT_TIMEOUT_S = 300
 
 
@@ -235,7 +218,7 @@ def write_servables(folder: Path, backend: str) -> None:
         model = folder / "steps" / "1" / "tensor_add.mindir"
         model.unlink()
         done = subprocess.run(
-            [sys.executable, "-c", _EXPORT, str(model)],
+            [sys.executable, str(_EXPORT), str(model)],
             cwd=folder,
             capture_output=True,
             text=True,

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +27,8 @@ _POLL_S = 0.2
 _STOP_TIMEOUT_S = 60.0
 _STARTS = 4
 """How often longer than in a test the start may take: the machine may be busy."""
-_SERVABLE = re.compile(r"--servable_name=(\S+)")
+_NAMES = re.compile(r"--servable_name=(\S+) .*--place=(\S+)")
+_WORKER_READY = "Start servable success"
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,19 @@ class Sample:
 
 @dataclass(frozen=True)
 class Worker:
-    """A worker that lives."""
+    """A worker that lives.
+
+    Attributes:
+        pid: Its process id.
+        servable: What it serves.
+        place: Which of the servable's workers it is: `device0`, `extra0` and so on.
+        ready_s: Seconds for which it has been ready, at least; 0 while it starts.
+    """
 
     pid: int
     servable: str
-    age_s: float
+    place: str
+    ready_s: float
 
 
 class SoakServer:
@@ -73,14 +82,14 @@ class SoakServer:
         grpc: Address of the gRPC server.
         rest: Address of the REST server.
         log_path: What the main process has printed.
-        seen: Process ids of all workers that were seen, by servable.
+        seen: Process ids of all workers that were seen, by servable and place.
     """
 
     def __init__(self, folder: Path, backend: str) -> None:
         self.grpc = f"127.0.0.1:{free_port()}"
         self.rest = f"127.0.0.1:{free_port()}"
         self.log_path = folder / "main.log"
-        self.seen: dict[str, set[int]] = {name: set() for name in SERVABLES}
+        self.seen: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
         script = write_start_script(folder, self.grpc, self.rest)
         with self.log_path.open("wb") as log:
             process = subprocess.Popen(
@@ -123,12 +132,18 @@ class SoakServer:
         with contextlib.suppress(psutil.NoSuchProcess):
             for child in psutil.Process(self.pid).children():
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    named = _SERVABLE.search(" ".join(child.cmdline()))
+                    named = _NAMES.search(" ".join(child.cmdline()))
                     if named and lives(child.pid):
-                        found.append(Worker(child.pid, named[1], time.time() - child.create_time()))
-        for worker in found:
-            self.seen[worker.servable].add(worker.pid)
+                        self.seen[named[1], named[2]].add(child.pid)
+                        found.append(Worker(child.pid, named[1], named[2], self._ready_s(named[1], named[2])))
         return found
+
+    def _ready_s(self, servable: str, place: str) -> float:
+        """How long a worker has been ready: no longer than its log has been silent."""
+        log = self._running.folder / "serving_logs" / f"log_{servable}_{place}_version1.log"
+        starts = log.read_text(errors="replace").count(_WORKER_READY)
+        ready = starts >= len(self.seen[servable, place])
+        return max(0.0, time.time() - log.stat().st_mtime) if ready else 0.0
 
     @property
     def all_workers_live(self) -> bool:
@@ -138,7 +153,10 @@ class SoakServer:
 
     def restarts(self) -> dict[str, int]:
         """By servable, how many workers were seen beyond the first ones."""
-        return {name: len(pids) - SERVABLES[name].workers for name, pids in self.seen.items()}
+        again: Counter[str] = Counter()
+        for (servable, _), pids in self.seen.items():
+            again[servable] += len(pids) - 1
+        return dict(again)
 
     def sample(self) -> Sample:
         """Look now.

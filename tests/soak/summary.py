@@ -33,8 +33,9 @@ class Summary:
         poisoned: Instances that the clients saw given up because they end workers.
         stopped: Workers that were stopped.
         start: The server before the load.
-        settled: After the first tenth of the load.
+        settled: When it held most memory in the first tenth of the load.
         end: After the load, when all has come to rest.
+        samples: By seconds of load, what the server held.
         findings: In the log of the main process.
         problems: What else was not as it should be.
     """
@@ -50,6 +51,7 @@ class Summary:
     start: Sample
     settled: Sample
     end: Sample
+    samples: Mapping[int, Sample]
     findings: Findings
     problems: list[str] = field(default_factory=list)
 
@@ -73,7 +75,7 @@ class Summary:
         found = []
         if end.memory_mb > most_mb:
             found.append(
-                f"the main process holds {end.memory_mb:.0f} MB, after the first tenth of the load it held "
+                f"the main process holds {end.memory_mb:.0f} MB, in the first tenth of the load it held up to "
                 f"{self.settled.memory_mb:.0f} MB; at most {most_mb:.0f} MB were expected"
             )
         if end.shared_mb > start.shared_mb + _SHARED_ROOM_MB:
@@ -104,7 +106,7 @@ class Summary:
 
     def write(self, path: Path) -> None:
         """Write all of it as JSON."""
-        samples = {"start": self.start, "after a tenth": self.settled, "end": self.end}
+        samples = {"start": self.start, "most in the first tenth": self.settled, "end": self.end}
         document = {
             "settings": dict(self.settings),
             "seconds": round(self.seconds, 1),
@@ -112,6 +114,7 @@ class Summary:
             "turns": dict(self.turns),
             "workers": {"ended": dict(self.ends), "started again": dict(self.restarts)},
             "main process": {name: sample.as_json() for name, sample in samples.items()},
+            "samples": {seconds: sample.as_json() for seconds, sample in self.samples.items()},
             "log": dict(self.findings.kinds.most_common()),
             "faults": self.faults(),
         }
@@ -124,7 +127,7 @@ class Summary:
                 _table("Requests", self._request_rows()),
                 _table("By transport", sorted(self.totals.routes.items())),
                 _table("Disturbances", sorted(self.turns.items())),
-                _table("Main process at the start, after a tenth, at the end", self._server_rows()),
+                _table("Main process at the start, in the first tenth, at the end", self._server_rows()),
                 _table("Log of the main process", self.findings.kinds.most_common(_MOST_KINDS)),
                 *self._samples(),
                 self._verdict(),
@@ -138,6 +141,7 @@ class Summary:
             ("answered", f"{totals.answered}, {totals.answered / max(self.seconds, 1):.0f} per second"),
             ("  instances of these", totals.instances),
             ("  with the error that was expected", totals.count(Outcome.EXPECTED_ERROR)),
+            ("  the slowest took", f"{totals.slowest_s:.1f} s: {totals.slowest}"),
             ("refused", totals.count(Outcome.REFUSED)),
             ("given up by their client", totals.count(Outcome.GIVEN_UP)),
             ("failed", totals.count(Outcome.FAILED)),

@@ -56,6 +56,7 @@ def summary(totals: Totals, **changes: Any) -> Summary:
         start=SAMPLE,
         settled=SAMPLE,
         end=SAMPLE,
+        samples={},
         findings=Findings(),
     )
     return replace(good, **changes)
