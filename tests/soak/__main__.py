@@ -12,6 +12,7 @@ import asyncio
 import importlib.util
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -21,6 +22,7 @@ from tests.serving import REPOSITORY
 from tests.soak.run import Plan, soak
 
 _RESULTS = REPOSITORY / "tests" / "soak" / "results"
+_ENDED_BY_SIGTERM = 128 + signal.SIGTERM
 
 
 def main() -> int:
@@ -32,6 +34,7 @@ def main() -> int:
         60 * arguments.minutes, arguments.seed, arguments.clients, arguments.processes, arguments.backend
     )
     print(f"Soak test: {plan}; results go to {output}", flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_ENDED_BY_SIGTERM))  # the server is ended, too
     with tempfile.TemporaryDirectory(prefix="soak_") as folder:
         try:
             summary = asyncio.run(soak(plan, Path(folder)))
