@@ -24,6 +24,7 @@ _PROGRESS_EVERY_S = 10.0
 _RETURN_TIMEOUT_S = 120.0
 _REST_TIMEOUT_S = 60.0
 _CALM_SAMPLES = 5
+_SETTLING_S = 60.0
 _CLEAN_ROUNDS = 3
 
 
@@ -44,6 +45,11 @@ class Plan:
     clients: int
     processes: int
     backend: str
+
+    @property
+    def settling_s(self) -> float:
+        """Seconds in which memory may grow freely: a tenth, or a minute where that is more, but at most half."""
+        return min(max(self.seconds / 10, _SETTLING_S), self.seconds / 2)
 
 
 class Soak:
@@ -121,7 +127,7 @@ class Soak:
             self._problems.append(f"the {name} clean round: {dict(totals.outcomes)}, {totals.samples}")
 
     async def _load(self) -> tuple[Sample, float]:
-        """Load and chaos; returns the most that the server held in the first tenth, and how long it took."""
+        """Load and chaos; returns the most that the server held at first, and how long it took."""
         self._begin = self._next_line = time.monotonic()
         share, rest = divmod(self._plan.clients, self._plan.processes)
         for number, load in enumerate(self._loads):
@@ -130,7 +136,7 @@ class Soak:
         stop = asyncio.Event()
         chaos = asyncio.ensure_future(self._chaos.run(stop))
         try:
-            settled = await self._watch(self._begin + self._plan.seconds / 10, chaos)
+            settled = await self._watch(self._begin + self._plan.settling_s, chaos)
             await self._watch(self._begin + self._plan.seconds, chaos)
         finally:
             stop.set()

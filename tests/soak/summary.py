@@ -33,7 +33,7 @@ class Summary:
         poisoned: Instances that the clients saw given up because they end workers.
         stopped: Workers that were stopped.
         start: The server before the load.
-        settled: When it held most memory in the first tenth of the load.
+        settled: When it held most memory at first (`Plan.settling_s`).
         end: After the load, when all has come to rest.
         samples: By seconds of load, what the server held.
         findings: In the log of the main process.
@@ -75,7 +75,7 @@ class Summary:
         found = []
         if end.memory_mb > most_mb:
             found.append(
-                f"the main process holds {end.memory_mb:.0f} MB, in the first tenth of the load it held up to "
+                f"the main process holds {end.memory_mb:.0f} MB, at first it held up to "
                 f"{self.settled.memory_mb:.0f} MB; at most {most_mb:.0f} MB were expected"
             )
         if end.shared_mb > start.shared_mb + _SHARED_ROOM_MB:
@@ -106,7 +106,7 @@ class Summary:
 
     def write(self, path: Path) -> None:
         """Write all of it as JSON."""
-        samples = {"start": self.start, "most in the first tenth": self.settled, "end": self.end}
+        samples = {"start": self.start, "most at first": self.settled, "end": self.end}
         document = {
             "settings": dict(self.settings),
             "seconds": round(self.seconds, 1),
@@ -127,7 +127,9 @@ class Summary:
                 _table("Requests", self._request_rows()),
                 _table("By transport", sorted(self.totals.routes.items())),
                 _table("Disturbances", sorted(self.turns.items())),
-                _table("Main process at the start, in the first tenth, at the end", self._server_rows()),
+                _table(
+                    "Main process before the load, with most memory at first, at the end", self._server_rows()
+                ),
                 _table("Log of the main process", self.findings.kinds.most_common(_MOST_KINDS)),
                 *self._samples(),
                 self._verdict(),
