@@ -17,7 +17,7 @@ from mindspore_serving.server.frontend.api_keys import ApiKeys
 from mindspore_serving.server.frontend.content_coding import decompress_body
 from mindspore_serving.server.frontend.guard import Guard
 from mindspore_serving.server.frontend.http_connection import HttpConnection
-from mindspore_serving.server.frontend.http_reader import HttpLimits, HttpRequest
+from mindspore_serving.server.frontend.http_reader import HttpLimits, HttpRequest, Refusal
 from mindspore_serving.server.frontend.http_reply import HttpReply, ReplyHeads
 
 LIMITS = HttpLimits(body_bytes=1000, head_bytes=4096, headers=10)
@@ -89,18 +89,20 @@ class Peer:
         )
         self.connection.connection_made(self.transport)
 
-    def answer(self, request: HttpRequest) -> HttpReply | asyncio.Future[Any]:
+    def answer(self, request: HttpRequest, connection: HttpConnection) -> HttpReply | asyncio.Future[Any]:
         self.asked.append(request)
         if request.target == b"/later":
             self.futures.append(self.loop.create_future())
             return self.futures[-1]
-        return HttpReply(200, b" ".join(request))
+        return HttpReply(200, b" ".join(request[:4]))
 
-    def finish(self, future: asyncio.Future[Any]) -> HttpReply:
+    def finish(
+        self, future: asyncio.Future[Any], request: HttpRequest, connection: HttpConnection
+    ) -> HttpReply:
         return HttpReply(200, future.result().encode())
 
-    def refuse(self, status: int, text: str, method: bytes) -> HttpReply:
-        return HttpReply(status, text.encode())
+    def refuse(self, refusal: Refusal, connection: HttpConnection) -> HttpReply:
+        return HttpReply(refusal.status, refusal.text.encode())
 
     def send(self, data: bytes) -> None:
         self.connection.data_received(data)

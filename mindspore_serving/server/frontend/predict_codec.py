@@ -10,8 +10,9 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from mindspore_serving import wire
-from mindspore_serving.errors import FailedRows, Failure, InvalidInput
+from mindspore_serving.errors import FailedRows, Failure, InvalidInput, StatusCode
 from mindspore_serving.proto import ms_service_pb2
+from mindspore_serving.server.frontend.error_text import text_for_client
 from mindspore_serving.server.frontend.wire_layout import LayoutMemory, reply_layout
 from mindspore_serving.server.master.request import Reply
 from mindspore_serving.signature import MethodSignature
@@ -189,7 +190,7 @@ def encode_failure(spec: bytes, failure: Failure) -> bytes:
         failure: The reason.
     """
     reply = ms_service_pb2.PredictReply()
-    _add_error(reply, failure)
+    _add_error(reply, failure.code, text_for_client(failure).encode())
     return spec + bytes(reply.SerializeToString())
 
 
@@ -219,11 +220,14 @@ def _alike(failures: Sequence[Failure]) -> bool:
 def _encode_by_instance(groups: Reply, with_errors: bool) -> bytes:
     reply = ms_service_pb2.PredictReply()
     for group in groups:
+        if isinstance(group, FailedRows):
+            text = text_for_client(group.failure).encode()
+            for _ in range(group.count):
+                reply.instances.add()
+                _add_error(reply, group.failure.code, text)
+            continue
         for i in range(group.count):
             instance = reply.instances.add()
-            if isinstance(group, FailedRows):
-                _add_error(reply, group.failure)
-                continue
             for spec, column in zip(group.specs, group.columns, strict=True):
                 _write_tensor(instance.items[spec.name], spec, column[i])
             if with_errors:
@@ -231,10 +235,10 @@ def _encode_by_instance(groups: Reply, with_errors: bool) -> bytes:
     return bytes(reply.SerializeToString())
 
 
-def _add_error(reply: Any, failure: Failure) -> None:
+def _add_error(reply: Any, code: StatusCode, text: bytes) -> None:
     error = reply.error_msg.add()
-    error.error_code = failure.code
-    error.error_msg = (failure.text or "Predict failed").encode(errors="replace")
+    error.error_code = code
+    error.error_msg = text
 
 
 def _write_tensor(tensor: Any, spec: TensorSpec, value: Any) -> None:
