@@ -80,6 +80,7 @@ class Peer:
         self.loop = asyncio.new_event_loop()
         self.transport = Transport()
         self.asked: list[HttpRequest] = []
+        self.refused: list[Refusal] = []
         self.futures: list[asyncio.Future[str]] = []
         self.connections: set[HttpConnection] = set()
         self.now = 1000.0
@@ -102,6 +103,7 @@ class Peer:
         return HttpReply(200, future.result().encode())
 
     def refuse(self, refusal: Refusal, connection: HttpConnection) -> HttpReply:
+        self.refused.append(refusal)
         return HttpReply(refusal.status, refusal.text.encode())
 
     def send(self, data: bytes) -> None:
@@ -606,6 +608,14 @@ def test_the_stop_lets_a_request_arrive(peer: Peer) -> None:
     assert peer.transport.closed == "closed"
 
 
+def test_ids_belong_to_their_request(peer: Peer) -> None:
+    peer.send(FIRST)
+    peer.send(SECOND.replace(b"Host: a", b"X-Request-ID: two"))
+    peer.send(b"\x00 no HTTP")
+    assert [request.given_id for request in peer.asked] == [b"", b"two"]
+    assert [refusal.request for refusal in peer.refused] == [HttpRequest(b"", b"", b"", b"")]
+
+
 def test_heads_tell_the_time() -> None:
     heads = ReplyHeads(0.0)
     reply = HttpReply(429, b"{}", b"Retry-After: 1\r\n")
@@ -615,6 +625,8 @@ def test_heads_tell_the_time() -> None:
         b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\n"
         b"Date: Fri, 02 Jan 1970 00:00:00 GMT\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\n"
     )
+    named = heads.head(reply._replace(request_id=b"name"), b"")
+    assert named == heads.head(reply, b"")[:-2] + b"X-Request-Id: name\r\n\r\n"
 
 
 # --- Compressed bodies ---

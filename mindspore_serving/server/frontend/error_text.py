@@ -7,12 +7,18 @@ what was wrong, and neither where files lie on this machine nor how the code is 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from mindspore_serving.errors import LONGEST_TEXT, Failure, shortened
 
 MOST_TOLD: Final = 2000
 """Characters of an error that a client reads."""
+MOST_SEARCHED: Final = 1 << 16
+"""Characters of the errors of one reply that are searched for paths; errors behind them are told up to their first
+suspicious character. Each takes up to two microseconds, and clients may have a say in texts."""
+
+_SUSPICIOUS = re.compile(r"[/\\\n]")
 
 _TRACEBACK = "Traceback (most recent call last):"
 _FRAME = re.compile(r"(\s+)File \"[^\"]*\", line \d+")
@@ -42,29 +48,44 @@ _PARTS = re.compile(r"[\\/]+(?! )")
 
 
 def text_for_client(failure: Failure) -> str:
-    """The text of a failure as a client reads it.
+    """The text of a failure as a client reads it; see `texts_for_client`."""
+    return texts_for_client([failure])[0]
+
+
+def texts_for_client(failures: Sequence[Failure]) -> list[str]:
+    """The texts of the failures of one reply as a client reads them.
 
     Absolute paths and those below a home are told by their last part. Tracebacks of Python and call stacks of native
     code are left out. What the client did wrong is told as it is: Serving itself has worded that, of what was sent.
 
     Args:
-        failure: Why a request or an instance has no result.
+        failures: Why a request or instances have no result.
 
     Returns:
-        At most about `MOST_TOLD` characters, that can be encoded; never empty.
+        For each, about `MOST_TOLD` characters at most, that can be encoded; never empty.
     """
-    text = failure.text[:LONGEST_TEXT].encode(errors="replace").decode()
-    missing = max(0, len(failure.text) - LONGEST_TEXT)
-    return shortened(hidden(text) if failure.status >= 500 else text, MOST_TOLD, missing) or "Predict failed"
+    told: dict[tuple[str, bool], str] = {}
+    searched = 0
+    for failure in failures:
+        key = failure.text, failure.status >= 500
+        if key in told:
+            continue
+        text = failure.text[:LONGEST_TEXT].encode(errors="replace").decode()
+        missing = len(failure.text) - len(text)
+        if key[1] and _SUSPICIOUS.search(text):
+            searched += len(text)
+            text = (
+                hidden(text) if searched <= MOST_SEARCHED else _SUSPICIOUS.split(text, maxsplit=1)[0] + "..."
+            )
+        told[key] = shortened(text, MOST_TOLD, missing) or "Predict failed"
+    return [told[failure.text, failure.status >= 500] for failure in failures]
 
 
 def hidden(text: str) -> str:
     """A text without paths, tracebacks and call stacks."""
     if "\n" in text:
         text = _without_stacks(text)
-    if "/" in text or "\\" in text:
-        text = _FOUND.sub(_last_part, text)
-    return text
+    return _FOUND.sub(_last_part, text)
 
 
 def _without_stacks(text: str) -> str:

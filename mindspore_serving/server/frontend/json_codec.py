@@ -11,7 +11,7 @@ import orjson
 import pybase64
 
 from mindspore_serving.errors import FailedRows, Failure, InvalidInput
-from mindspore_serving.server.frontend.error_text import text_for_client
+from mindspore_serving.server.frontend.error_text import text_for_client, texts_for_client
 from mindspore_serving.server.frontend.json_values import JsonColumn, read_column, read_value
 from mindspore_serving.server.master.request import Reply
 from mindspore_serving.signature import MethodSignature
@@ -182,9 +182,10 @@ def encode_reply(groups: Reply) -> tuple[int, bytes]:
     if len(failures) == len(groups) and len({(failure.code, failure.text) for failure in failures}) == 1:
         return failures[0].status, encode_failure(failures[0])
     instances: list[dict[str, Any]] = []
+    texts = iter(texts_for_client(failures))
     for group in groups:
         if isinstance(group, FailedRows):
-            instances += [{"error_msg": text_for_client(group.failure)}] * group.count
+            instances += [{"error_msg": next(texts)}] * group.count
         else:
             instances += _objects_of(group)
     status = failures[0].status if len(failures) == len(groups) else 200
