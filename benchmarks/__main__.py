@@ -60,6 +60,7 @@ _SUITES = {
     "batching": "Batching",
     "memory": "Memory",
     "capacity": "Many servables, connections and requests",
+    "overload": "Overload",
     "peers": "Other servers",
     "lite": "MindSpore Lite",
     "distributed": "Distributed models",
@@ -71,6 +72,7 @@ _HELP = {
     "batching": "how large batches become, and what waiting for more instances brings",
     "memory": "whether memory stays flat over many requests of mixed sizes",
     "capacity": "many servables, idle connections and waiting requests",
+    "overload": "what becomes of accepted requests and memory at ten times the capacity",
     "peers": "servers that pip installs, with the same function, in turn",
     "steps": "what each step of a request costs in Python",
     "lite": "the MindSpore Lite backend beside the MindSpore backend",
@@ -178,6 +180,8 @@ def _suite(name: str) -> Suite:
         from benchmarks.memory import measure_memory as suite
     elif name == "capacity":
         from benchmarks.capacity import measure_capacity as suite
+    elif name == "overload":
+        from benchmarks.overload import measure_overload as suite
     else:
         from benchmarks.distributed import measure_distributed as suite
     return suite

@@ -11,10 +11,14 @@ from benchmarks.http2 import Done, GrpcConnection, grpc_frame
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request and the right reply, both as a connection sends and gives them."""
+    """A request, the right reply, and what a full server replies, all as a connection sends and gives them.
+
+    Without a refusal, one that comes is a wrong reply.
+    """
 
     request: bytes
     reply: bytes
+    refusal: bytes = b""
 
 
 class Connection(Protocol):
@@ -37,6 +41,7 @@ class RestConnection(asyncio.Protocol):
     """One kept-alive HTTP/1.1 connection with one request under way; replies must tell their length."""
 
     concurrent = False
+    statuses: tuple[bytes, ...] = (b"200",)
 
     def __init__(self) -> None:
         self._chunks: list[bytes] = []
@@ -48,7 +53,7 @@ class RestConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's does not say that it is one
 
     def send(self, body: bytes, done: Done) -> None:
-        """Send a request from `rest_exchange`; `done` gets the body of a reply with status 200, else no bytes."""
+        """Send a request from `rest_exchange`; `done` gets the body of a reply with one of `statuses`, else nothing."""
         if self._closed:
             asyncio.get_running_loop().call_soon(done, b"")
             return
@@ -71,7 +76,7 @@ class RestConnection(asyncio.Protocol):
             self._chunks, self._missing = [reply], stop - len(reply)
             return
         self._chunks, self._missing = [], 1
-        self._finish(reply[begin:stop] if reply[9:12] == b"200" else b"")
+        self._finish(reply[begin:stop] if reply[9:12] in self.statuses else b"")
 
     def connection_lost(self, _: Exception | None) -> None:
         self._closed = True
@@ -81,6 +86,12 @@ class RestConnection(asyncio.Protocol):
         done, self._done = self._done, None
         if done is not None:
             done(reply)
+
+
+class RefusableRestConnection(RestConnection):
+    """A connection whose refusals are replies, too."""
+
+    statuses = (b"200", b"429")
 
 
 def _content_length(head: bytes) -> int:

@@ -42,6 +42,7 @@ class Arrivals:
     Attributes:
         latencies: From the due time to the reply.
         from_send: From the time at which it was sent to the reply.
+        refused: From the due time to a refusal; these requests are not in the two above.
         lateness: From the due time to the time at which it was sent.
         wrong: Replies that were wrong, and requests without any.
         seconds: From the start to the last reply.
@@ -49,6 +50,7 @@ class Arrivals:
 
     latencies: list[float] = field(default_factory=list)
     from_send: list[float] = field(default_factory=list)
+    refused: list[float] = field(default_factory=list)
     lateness: list[float] = field(default_factory=list)
     wrong: int = 0
     seconds: float = 0.0
@@ -140,10 +142,13 @@ class OpenLoop:
         def done(reply: bytes) -> None:
             now = time.perf_counter() - self._begin
             arrivals = self._arrivals
-            arrivals.latencies.append(now - due)
-            arrivals.from_send.append(now - sent)
             arrivals.lateness.append(sent - due)
-            arrivals.wrong += reply != self._exchange.reply
+            if reply and reply == self._exchange.refusal:
+                arrivals.refused.append(now - due)
+            else:
+                arrivals.latencies.append(now - due)
+                arrivals.from_send.append(now - sent)
+                arrivals.wrong += reply != self._exchange.reply
             self._unanswered -= 1
             if not connection.concurrent:
                 self._free.append(connection)

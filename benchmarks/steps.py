@@ -138,7 +138,7 @@ class _Steps:
         copy = ServableCopy("steps", [_METHOD], sent.append)
 
         def enqueue() -> list[Piece]:
-            pieces = pieces_of(Request([rows], self._loop.create_future(), _drop))
+            pieces = pieces_of(Request([rows], self._loop.create_future()))
             queue.put(pieces)
             queue.clear()
             return pieces
@@ -179,7 +179,7 @@ class _Steps:
         def settle() -> Reply:
             future: asyncio.Future[Reply] = self._loop.create_future()
             sent.clear()
-            copy.send("identity", [Piece(Request([rows], future, _drop), 0, rows)], 1)
+            copy.send("identity", [Piece(Request([rows], future), 0, rows)], 1)
             result.batch_id = sent[0].batch_id
             copy.take(result)
             return future.result()

@@ -15,6 +15,7 @@ __all__ = [
     "check_int",
     "check_int_tuple_list",
     "check_ip_port",
+    "check_seconds",
     "check_str",
 ]
 
@@ -79,6 +80,24 @@ def check_int(arg_name: str, int_val: object, minimum: int | None = None, maximu
         InvalidParameter: It is not an int, or out of bounds.
     """
     _check_int(f"Parameter '{arg_name}'", int_val, minimum, maximum)
+
+
+def check_seconds(arg_name: str, seconds: object) -> None:
+    """Check that a parameter is a time that can be waited for; a bool is no number here.
+
+    Args:
+        arg_name: Name of the parameter, for the message.
+        seconds: What the caller gave.
+
+    Raises:
+        InvalidParameter: It is no int or float, below 0, or not finite.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise InvalidParameter(f"Parameter '{arg_name}' should be int or float, but actually {type(seconds)}")
+    if not 0 <= seconds < float("inf"):
+        raise InvalidParameter(
+            f"Parameter '{arg_name}' should be a number of seconds, at least 0, but got {seconds}"
+        )
 
 
 def check_ip_port(arg_name: str, port: object) -> None:

@@ -123,9 +123,15 @@ class VerbNotAllowed(InvalidInput):
 
 
 class QueueFull(ServingError):
-    """The limit of unanswered requests is reached."""
+    """A limit of unanswered requests, instances or bytes is reached."""
 
     http_status = 429
+
+
+class DeadlineExceeded(ServingError):
+    """A request has no answer after the time that its client gave it."""
+
+    http_status = 504
 
 
 class StageError(ServingError):
@@ -157,6 +163,10 @@ class ServableUnavailable(ServingError):
     """No worker is left for the servable."""
 
     code = StatusCode.SERVABLE_UNAVAILABLE
+
+
+class ServerStopping(ServableUnavailable):
+    """The server takes no more requests, because it is about to end."""
 
 
 class ChannelError(ServingError):

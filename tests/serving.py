@@ -17,12 +17,14 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 20.0
+NO_DRAIN = "server.master.context.set_drain_timeout_s(0)"
+"""For `settings` of `serving`: what is unanswered when the server ends is answered with an error at once."""
 
 _READY = "both front ends listen"
 
 _SCRIPT = """\
 from mindspore_serving import server
-
+{settings}
 server.start_servables([{configs}])
 server.start_grpc_server({grpc!r}{grpc_options})
 server.start_restful_server({rest!r}{rest_options})
@@ -173,6 +175,7 @@ def serving(
     rest_options: str = "",
     grpc: str = "",
     backend: str = "stub",
+    settings: str = "",
 ) -> Iterator[RunningServer]:
     """Start servables that lie in `folder`, with both front ends on free ports.
 
@@ -184,6 +187,7 @@ def serving(
         rest_options: Further arguments of `start_restful_server` as source.
         grpc: Address for gRPC; a free port by default.
         backend: `stub` or `mindspore`.
+        settings: Source that the script runs before it starts anything.
 
     Yields:
         The server, ready; it is ended on exit.
@@ -199,6 +203,7 @@ def serving(
             grpc_options=f", {grpc_options}" if grpc_options else "",
             ready=_READY,
             rest_options=f", {rest_options}" if rest_options else "",
+            settings=settings,
         )
     )
     process = _start(script, (), {"SERVING_BACKEND": backend, **(environment or {})})

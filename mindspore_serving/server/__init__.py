@@ -6,7 +6,12 @@ Names are imported at first use: a worker process, which needs `register` only, 
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
+
+# gRPC reads this once, when it is imported. What it does about forks lets children of the start script read from
+# sockets of the server, which breaks connections of clients, and crashes the children.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 if TYPE_CHECKING:
     from mindspore_serving.server import distributed, master, register

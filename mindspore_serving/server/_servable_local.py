@@ -11,6 +11,7 @@ from mindspore_serving.server.device import display_name, supported_device_types
 
 MAX_PARALLEL_WORKERS = 64
 MAX_BATCH_DELAY_MS = 60_000
+MAX_STAGE_TIMEOUT_MS = 86_400_000
 DEFAULT_SLOTS = 2
 """Batches under way per copy: one that runs, and one that is there when it ends."""
 MAX_SLOTS = 16
@@ -35,6 +36,13 @@ class ServableStartConfig:
         max_batch_delay_ms: Milliseconds that instances may wait for others while a batch is not full, at most 60000; 0
             lets nobody wait. Timers are exact to 1 ms. Without effect on methods whose stages take single instances.
         slots_per_copy: Batches under way in each worker process, 1 to 16: one that runs, the others there when it ends.
+        stage_timeout_ms: Milliseconds that one call of a function or model may take, at most 86400000, a day; 0 sets no
+            limit. A worker in which a call takes longer is killed and started again. Exact to a quarter of the limit,
+            at best to 10 ms.
+        max_enqueued_requests: Requests of this servable and version that may be unanswered at a time, beside the limit
+            of the whole server; 0 for no further limit.
+        max_enqueued_instances: Instances that these requests may have together; 0 for no further limit.
+        max_enqueued_bytes: Bytes that their tensors may have together; 0 for no further limit.
 
     Raises:
         RuntimeError: A parameter has the wrong type or value.
@@ -53,6 +61,10 @@ class ServableStartConfig:
         *,
         max_batch_delay_ms: float = 0,
         slots_per_copy: int = DEFAULT_SLOTS,
+        stage_timeout_ms: float = 0,
+        max_enqueued_requests: int = 0,
+        max_enqueued_instances: int = 0,
+        max_enqueued_bytes: int = 0,
     ) -> None:
         check_str("servable_directory", servable_directory)
         check_str("servable_name", servable_name)
@@ -76,9 +88,20 @@ class ServableStartConfig:
         check_dec(dec_key, dec_mode)
         self._dec_key = dec_key
         self._dec_mode = dec_mode
-        self._max_batch_delay_ms = _check_delay(max_batch_delay_ms)
+        self._max_batch_delay_ms = _check_milliseconds(
+            "max_batch_delay_ms", max_batch_delay_ms, MAX_BATCH_DELAY_MS
+        )
         check_int("slots_per_copy", slots_per_copy, 1, MAX_SLOTS)
         self._slots_per_copy = slots_per_copy
+        self._stage_timeout_ms = _check_milliseconds(
+            "stage_timeout_ms", stage_timeout_ms, MAX_STAGE_TIMEOUT_MS
+        )
+        check_int("max_enqueued_requests", max_enqueued_requests, 0)
+        self._max_enqueued_requests = max_enqueued_requests
+        check_int("max_enqueued_instances", max_enqueued_instances, 0)
+        self._max_enqueued_instances = max_enqueued_instances
+        check_int("max_enqueued_bytes", max_enqueued_bytes, 0)
+        self._max_enqueued_bytes = max_enqueued_bytes
 
     def __repr__(self) -> str:
         return (
@@ -136,17 +159,33 @@ class ServableStartConfig:
         """Batches under way in each worker process."""
         return self._slots_per_copy
 
+    @property
+    def stage_timeout_ms(self) -> float:
+        """Milliseconds that one call of a function or model may take, 0 for any time."""
+        return self._stage_timeout_ms
 
-def _check_delay(delay_ms: object) -> float:
-    if isinstance(delay_ms, bool) or not isinstance(delay_ms, (int, float)):
-        raise InvalidParameter(
-            f"Parameter 'max_batch_delay_ms' should be int or float, but actually {type(delay_ms)}"
-        )
-    if not 0 <= delay_ms <= MAX_BATCH_DELAY_MS:
-        raise InvalidParameter(
-            f"Parameter 'max_batch_delay_ms' should be in range [0,{MAX_BATCH_DELAY_MS}], but actually {delay_ms}"
-        )
-    return delay_ms
+    @property
+    def max_enqueued_requests(self) -> int:
+        """Requests that may be unanswered at a time; 0 for no limit but the server's."""
+        return self._max_enqueued_requests
+
+    @property
+    def max_enqueued_instances(self) -> int:
+        """Instances of requests that may be unanswered at a time; 0 for no limit but the server's."""
+        return self._max_enqueued_instances
+
+    @property
+    def max_enqueued_bytes(self) -> int:
+        """Bytes of requests that may be unanswered at a time; 0 for no limit but the server's."""
+        return self._max_enqueued_bytes
+
+
+def _check_milliseconds(name: str, value: object, most: int) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidParameter(f"Parameter '{name}' should be int or float, but actually {type(value)}")
+    if not 0 <= value <= most:
+        raise InvalidParameter(f"Parameter '{name}' should be in range [0,{most}], but actually {value}")
+    return value
 
 
 def _check_device_type(device_type: str | None) -> str:
@@ -254,6 +293,15 @@ def _united(
                 f"The max batch delay or slots per copy of servable name {config.servable_name} is different in "
                 "multiple configurations."
             )
+        if earlier.stage_timeout_ms != config.stage_timeout_ms:
+            raise StartUpError(
+                f"The stage timeout of servable name {config.servable_name} is different in multiple configurations."
+            )
+        if _limits(earlier) != _limits(config):
+            raise StartUpError(
+                f"The max enqueued requests, instances or bytes of servable name {config.servable_name} is different "
+                "in multiple configurations."
+            )
         device_ids |= set(earlier.device_ids)
         workers = max(workers, earlier.num_parallel_workers)
     return ServableStartConfig(
@@ -267,8 +315,16 @@ def _united(
         dec_mode=config.dec_mode,
         max_batch_delay_ms=config.max_batch_delay_ms,
         slots_per_copy=config.slots_per_copy,
+        stage_timeout_ms=config.stage_timeout_ms,
+        max_enqueued_requests=config.max_enqueued_requests,
+        max_enqueued_instances=config.max_enqueued_instances,
+        max_enqueued_bytes=config.max_enqueued_bytes,
     )
 
 
 def _batching(config: ServableStartConfig) -> tuple[float, int]:
     return config.max_batch_delay_ms, config.slots_per_copy
+
+
+def _limits(config: ServableStartConfig) -> tuple[int, int, int]:
+    return config.max_enqueued_requests, config.max_enqueued_instances, config.max_enqueued_bytes

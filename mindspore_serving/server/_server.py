@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
+import contextlib
 import functools
 import os
 import socket
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures import wait as wait_for_futures
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from mindspore_serving import log
-from mindspore_serving.check_type import check_bool, check_int, check_str
+from mindspore_serving.check_type import check_bool, check_int, check_seconds, check_str
 from mindspore_serving.errors import InvalidParameter, StartUpError
 from mindspore_serving.server._loop_thread import LoopThread
 from mindspore_serving.server._servable_local import ServableStartConfig, merge_config
@@ -28,15 +32,18 @@ from mindspore_serving.server.cluster.token import cluster_token, new_nonce
 from mindspore_serving.server.descriptor_limit import descriptor_limit
 from mindspore_serving.server.device import shares_of_cores, supported_device_types
 from mindspore_serving.server.exit_code import end_with
+from mindspore_serving.server.forked_child import let_go_of_sockets, run_in_forked_children
+from mindspore_serving.server.frontend.address import STOP_GRACE_S
 from mindspore_serving.server.frontend.api_keys import KeySource
 from mindspore_serving.server.frontend.grpc_service import GrpcServer, check_grpc_address
 from mindspore_serving.server.frontend.guard import Guard, guard_for
 from mindspore_serving.server.frontend.rest_gateway import RestServer, check_rest_address
 from mindspore_serving.server.frontend.tls import SSLConfig, grpc_credentials, ssl_context
 from mindspore_serving.server.heap import keep_freed_memory
-from mindspore_serving.server.master.context import worker_timeout_s
+from mindspore_serving.server.master.context import drain_timeout_s, worker_timeout_s
 from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.supervisor import Supervisor
+from mindspore_serving.server.master.unanswered import Limits
 from mindspore_serving.server.master.worker_process import WorkerPlan
 
 _MEGABYTE = 1 << 20
@@ -62,8 +69,11 @@ class Server:
     """The server of this process: front ends, cluster, dispatcher and supervisor, on one event loop."""
 
     def __init__(self) -> None:
+        self._of_parent: dict[str, object] = {}
+        self._reset()
+
+    def _reset(self) -> None:
         self._lock = threading.RLock()
-        self._pid = os.getpid()
         self._thread: LoopThread | None = None
         self._dispatcher: Dispatcher | None = None
         self._supervisor: Supervisor | None = None
@@ -76,6 +86,14 @@ class Server:
         self._kept_alive = 0
         self._starting = False
         self._no_workers_left = False
+
+    def leave_to_parent(self) -> None:
+        """Start over in a forked child: what runs is its parent's, and goes on there."""
+        parts = (self._grpc, self._rest, self._port, self._supervisor)
+        addresses = [part.address for part in parts if part is not None]
+        self._of_parent = vars(self).copy()  # kept, because their ends would reach into the parent
+        self._reset()
+        let_go_of_sockets(addresses)
 
     @property
     def running(self) -> bool:
@@ -209,16 +227,17 @@ class Server:
         ).start()
         return generation
 
-    def stop(self) -> None:
-        """End everything that is started; safe to call twice, and from any thread but the loop's."""
-        if os.getpid() != self._pid:  # a forked child has no server of its own
-            return
+    def stop(self, drain_timeout_s: float = 0.0) -> None:
+        """End everything that is started; safe to call twice, and from any thread but the loop's.
+
+        Args:
+            drain_timeout_s: How long requests that were admitted may take to finish before that.
+        """
+        self._drain(drain_timeout_s)
         with self._lock:
             if self._thread is None or self._dispatcher is None:
                 return
-            if self._member is not None:  # the master gives what waits here to others
-                self._end(self._thread.submit(self._member.stop()), self._member)
-                self._member = None
+            self._leave_cluster(self._thread)
             self._thread.loop.call_soon_threadsafe(self._dispatcher.fail_waiting)
             for part in self._parts():
                 if part is not None:
@@ -229,9 +248,28 @@ class Server:
             self._stop_request.end()
             self._stop_request.want()
 
+    def _drain(self, timeout_s: float) -> None:
+        """Let requests that were admitted finish. Without the lock: `stop` ends it, and so does a second signal."""
+        with self._lock:
+            thread, dispatcher = self._thread, self._dispatcher
+            if not timeout_s or thread is None or dispatcher is None:
+                return
+            self._leave_cluster(thread)
+            drained = thread.submit(_finish_requests(dispatcher, self._grpc, self._rest, timeout_s))
+        while not drained.done() and not self._stop_request.is_urgent():
+            wait_for_futures([drained], _SIGNAL_POLL_S)
+        if drained.done() and drained.exception() is not None:
+            log.error("Requests were not waited for: %r", drained.exception())
+
+    def _leave_cluster(self, thread: LoopThread) -> None:
+        """Let the master of a cluster give to others what waits here."""
+        if self._member is not None:
+            self._end(thread.submit(self._member.stop()), self._member)
+            self._member = None
+
     def _at_exit(self) -> None:
         self.stop()
-        if self._thread is not None and os.getpid() == self._pid:
+        if self._thread is not None:
             self._thread.stop()
             if self._no_workers_left:
                 end_with(_EXIT_NO_WORKERS)
@@ -267,9 +305,15 @@ class Server:
         return self._thread, self._dispatcher
 
     def _end(self, stopping: Future[None], part: object) -> None:
-        try:
-            stopping.result(_STOP_TIMEOUT_S)
-        except FutureTimeout:
+        """Wait in slices, so that a second signal is acted on."""
+        deadline = time.monotonic() + _STOP_TIMEOUT_S
+        while not stopping.done() and time.monotonic() < deadline:
+            wait_for_futures([stopping], _SIGNAL_POLL_S)
+            if self._supervisor is not None and self._stop_request.is_urgent():
+                self._supervisor.hurry()
+        if stopping.done():
+            stopping.result()
+        else:
             log.error("%r was not stopped within %s s", part, _STOP_TIMEOUT_S)
 
     def _wait_for(self, started: Future[None], interrupted: str) -> None:
@@ -297,20 +341,48 @@ class Server:
     def _wait_for_stop(self, generation: int) -> None:
         """Body of the thread that keeps the process alive, and stops the server when that is wanted."""
         self._stop_request.wait(generation)
+        if not self._is_to_stop(generation):
+            return
+        self._drain(drain_timeout_s())
         with self._lock:
-            if self._kept_alive != generation:
-                return  # stopped already, and maybe started again
-            if self._starting:
-                return  # who starts finds out, raises, and stops
+            if not self._is_to_stop(generation):
+                return
             self.stop()
         self._stop_request.raise_in_main_thread()
 
+    def _is_to_stop(self, generation: int) -> bool:
+        """Whether the monitor is to stop what it was made for."""
+        with (
+            self._lock
+        ):  # it may be stopped already, and started again; while it starts, who starts finds out and stops
+            return self._kept_alive == generation and not self._starting
+
+
+async def _finish_requests(
+    dispatcher: Dispatcher, grpc: GrpcServer | None, rest: RestServer | None, timeout_s: float
+) -> None:
+    """Refuse new requests, let those that were admitted be answered, and let their replies leave.
+
+    Both front ends listen until then: to close them is to lose what the system has accepted for them.
+    """
+    deadline = time.monotonic() + timeout_s
+    if rest is not None:
+        rest.drain()
+    if not await dispatcher.drain(timeout_s):
+        return
+    front_ends = [front_end for front_end in (grpc, rest) if front_end is not None]
+    await asyncio.gather(*(front_end.hand_over() for front_end in front_ends))
+    grace_s = max(STOP_GRACE_S, deadline - time.monotonic())
+    await asyncio.gather(*(front_end.stop(grace_s) for front_end in front_ends))
+
 
 server_of_process = Server()
+run_in_forked_children(server_of_process.leave_to_parent)
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    with contextlib.suppress(OSError):  # a full disk, or nobody reads: no reason not to start
+        print(line, flush=True)
 
 
 def stop_on_exception(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -416,12 +488,20 @@ def start_servables(
     server_of_process.start_workers(plans)
 
 
-def stop() -> None:
+def stop(*, drain_timeout_s: float = 0) -> None:
     """Stop all servers and worker processes.
 
-    Waiting requests are answered with an error. Harmless if nothing runs; the server may be started again afterwards.
+    Harmless if nothing runs; the server may be started again afterwards.
+
+    Args:
+        drain_timeout_s: Seconds for which new requests are refused and those that were admitted may finish. What is
+            unanswered after that is answered with an error; with 0 that is so at once.
+
+    Raises:
+        RuntimeError: `drain_timeout_s` is no number, below 0, or not finite. Nothing is stopped then.
     """
-    server_of_process.stop()
+    check_seconds("drain_timeout_s", drain_timeout_s)
+    server_of_process.stop(drain_timeout_s)
 
 
 def _check_configs(servable_configs: Any) -> list[ServableStartConfig]:
@@ -460,6 +540,10 @@ def absolute(config: ServableStartConfig) -> ServableStartConfig:
         dec_mode=config.dec_mode,
         max_batch_delay_ms=config.max_batch_delay_ms,
         slots_per_copy=config.slots_per_copy,
+        stage_timeout_ms=config.stage_timeout_ms,
+        max_enqueued_requests=config.max_enqueued_requests,
+        max_enqueued_instances=config.max_enqueued_instances,
+        max_enqueued_bytes=config.max_enqueued_bytes,
     )
 
 
@@ -469,6 +553,7 @@ def plans_of(config: ServableStartConfig, enable_lite: bool = False) -> list[Wor
     extra = max(0, config.num_parallel_workers - len(config.device_ids))
     if not config.device_ids and config.device_type == "none" and "cpu" in supported_device_types():
         device_type = "cpu"
+    limits = Limits(config.max_enqueued_requests, config.max_enqueued_instances, config.max_enqueued_bytes)
     device = WorkerPlan(
         servable_directory=config.servable_directory,
         servable_name=config.servable_name,
@@ -482,6 +567,8 @@ def plans_of(config: ServableStartConfig, enable_lite: bool = False) -> list[Wor
         dec_mode=config.dec_mode,
         batch_slots=config.slots_per_copy,
         batch_delay_s=config.max_batch_delay_ms / 1000,
+        stage_timeout_ms=config.stage_timeout_ms,
+        limits=limits,
     )
     # Without devices every worker loads models of its own, on CPU.
     other = replace(device, has_device=False, remote_models=bool(config.device_ids), serves_calls=False)

@@ -3,6 +3,12 @@
 The kernel may hand a signal to any thread of the process, and Python runs its handlers only when the main thread wakes
 up, which it does not while it sleeps in the interpreter's exit. But the C part of a handler writes the signal's number
 to the wake-up descriptor at once, in whatever thread. So the thread that waits for the wish reads that descriptor.
+
+The first wish lets requests finish, a second one is urgent. One signal may be seen twice, as its number and because its
+handler ran, and either may be missing: so the larger count of both is that of the signals.
+
+A forked child of the user's script takes signals as if there were no server: it shares the descriptor, and would else
+stop the server of its parent when it is terminated.
 """
 
 from __future__ import annotations
@@ -12,13 +18,16 @@ import os
 import signal
 import socket
 import threading
+import weakref
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 from mindspore_serving import log
+from mindspore_serving.server.forked_child import SIGNALS, run_in_forked_children
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_WISH = b"\0"
+_HANDLED = b"\xff"  # as no signal is numbered
 _Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
@@ -40,6 +49,12 @@ class StopRequest:
         self._reading = threading.Lock()
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
+        self._forget()
+        _living.add(self)
+
+    def _forget(self) -> None:
+        self.wanted, self.signal = False, 0
+        self._wishes = self._numbers = self._handled = 0
 
     def begin(self) -> int:
         """Forget earlier wishes, and take signals as wishes from now on.
@@ -53,13 +68,14 @@ class StopRequest:
             with contextlib.suppress(BlockingIOError):
                 while self._reader.recv(4096, socket.MSG_DONTWAIT):
                     continue
-            self.active, self.wanted, self.signal = True, False, 0
+            self._forget()
+            self.active = True
         if threading.current_thread() is not threading.main_thread():
             log.warning(
                 "This start function is not called in the main thread: Ctrl+C and SIGTERM are not handled"
             )
             return self._generation
-        for number in _SIGNALS:
+        for number in SIGNALS:
             handler = signal.getsignal(number)
             if handler != self._on_signal:
                 self._earlier[number] = handler
@@ -71,27 +87,45 @@ class StopRequest:
 
     def want(self) -> None:
         """Wish to stop. Takes no lock, so that any thread and any signal handler may call it."""
+        self._tell(_WISH)
+
+    def _tell(self, what: bytes) -> None:
         self.wanted = True
-        try:
-            self._writer.send(b"\0")
-        except BlockingIOError:
-            return  # full of wishes already
+        with contextlib.suppress(BlockingIOError):  # full of wishes already
+            self._writer.send(what)
 
     def wait(self, generation: int) -> None:
         """Return once the server that began with `generation` is to stop."""
         with self._reading:
             while generation == self._generation and not self.wanted:
-                for number in self._reader.recv(64):
-                    if number in _SIGNALS and self._earlier:
-                        self.signal = self.signal or number
-                        self.wanted = True
+                self._take(self._reader.recv(64))
+
+    def is_urgent(self) -> bool:
+        """Whether to stop was wished for more than once."""
+        if self._reading.acquire(blocking=False):  # else another thread reads
+            try:
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        self._take(self._reader.recv(64, socket.MSG_DONTWAIT))
+            finally:
+                self._reading.release()
+        return self._wishes + max(self._numbers, self._handled) > 1
+
+    def _take(self, told: bytes) -> None:
+        self._wishes += told.count(_WISH)
+        self._handled += told.count(_HANDLED)
+        for number in told:
+            if number in SIGNALS and self._earlier:
+                self._numbers += 1
+                self.signal = self.signal or number
+                self.wanted = True
 
     def end(self) -> None:
         """Let signals have the effect that they had before `begin`."""
         self.active = False
 
     def withdraw(self) -> None:
-        """Undo `begin`, in the thread that called it: nothing of this object is left, and it is of no further use."""
+        """Undo `begin`, in the main thread: nothing of this object is left, and it is of no further use."""
         self.end()
         if threading.current_thread() is threading.main_thread():
             for number, handler in self._earlier.items():
@@ -111,7 +145,7 @@ class StopRequest:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.active:
             self.signal = self.signal or number
-            self.want()
+            self._tell(_HANDLED)
             return
         if not threading.main_thread().is_alive():
             return  # the script has ended, and so does the process
@@ -123,3 +157,14 @@ class StopRequest:
         else:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+
+_living: weakref.WeakSet[StopRequest] = weakref.WeakSet()
+
+
+def _withdraw_all() -> None:
+    for request in list(_living):
+        request.withdraw()
+
+
+run_in_forked_children(_withdraw_all)

@@ -29,7 +29,14 @@ def text_of(call: Any) -> str:
 def test_signature() -> None:
     parameters = inspect.signature(ServableStartConfig).parameters.values()
     added = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-    assert added == ["max_batch_delay_ms", "slots_per_copy"]
+    assert added == [
+        "max_batch_delay_ms",
+        "slots_per_copy",
+        "stage_timeout_ms",
+        "max_enqueued_requests",
+        "max_enqueued_instances",
+        "max_enqueued_bytes",
+    ]
     assert [(p.name, p.default) for p in parameters if p.name not in added][2:] == [
         ("device_ids", None),
         ("version_number", 0),

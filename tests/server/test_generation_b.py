@@ -15,7 +15,7 @@ import pytest
 from mindspore_serving.client import Client
 from tests.server.gate import Gate
 from tests.server.http_requests import post
-from tests.serving import RunningServer, add_servable, running_script, serving
+from tests.serving import NO_DRAIN, RunningServer, add_servable, running_script, serving
 
 FILES = ("1/tensor_add.mindir", "1/tensor_sub.mindir", "1/tensor_add_3_2.mindir")
 
@@ -434,7 +434,7 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
 @pytest.fixture
 def waiting(tmp_path: Path, gate: Gate) -> Iterator[RunningServer]:
     add_servable(tmp_path, "waiting", WAITING_CONFIG.format(gate=gate.source))
-    with serving(tmp_path, ['".", "waiting", device_ids=0']) as running:
+    with serving(tmp_path, ['".", "waiting", device_ids=0'], settings=NO_DRAIN) as running:
         yield running
 
 

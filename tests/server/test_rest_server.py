@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import uvloop
 
@@ -14,10 +15,13 @@ from mindspore_serving.server.frontend.rest_gateway import RestServer
 from mindspore_serving.server.master.dispatcher import Dispatcher, Route
 from mindspore_serving.signature import MethodSignature
 from tests.serving import free_port
+from tests.unit.rows import rows_of
 
 BODY = b'{"instances":[{"x":1}]}'
 REQUEST = b"POST /model/any:method HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
 OUTCOME = [FailedRows(ServableUnavailable("gone").failure(), 1)]
+LARGE = 8_000_000
+"""Numbers whose text is more than sockets hold."""
 
 
 class Requests:
@@ -29,7 +33,10 @@ class Requests:
     def resolve(self, name: str, method: str, version: int) -> Route:
         return Route(cast("Any", None), MethodSignature(method, ("x",), 1))
 
-    def submit(self, route: Route, blocks: Any) -> asyncio.Future[Any]:
+    def check_room(self, route: Route) -> None:
+        pass
+
+    def submit(self, route: Route, blocks: Any, timeout_s: float | None) -> asyncio.Future[Any]:
         future = asyncio.get_running_loop().create_future()
         self.waiting.put_nowait(future)
         return future
@@ -111,5 +118,42 @@ def test_a_lost_client_abandons_its_request() -> None:
         writer.transport.abort()
         await asyncio.wait([future])
         assert future.cancelled()
+
+    play(scene)
+
+
+def test_while_it_drains_new_connections_get_one_reply_each() -> None:
+    async def scene(server: RestServer, requests: Requests, address: str) -> None:
+        idle, busy = await connect(address), await connect(address)
+        busy[1].write(REQUEST)
+        future = await requests.waiting.get()
+        server.drain()
+        assert await idle[0].read() == b""
+        reader, writer = await connect(address)
+        writer.write(REQUEST * 2)
+        (await requests.waiting.get()).set_result(OUTCOME)
+        reply = await reader.read()
+        assert reply.count(b"HTTP/1.1 503 ") == 1
+        assert b"\r\nConnection: close\r\n" in reply
+        future.set_result(OUTCOME)
+        assert b"\r\nConnection: close\r\n" in await busy[0].read()
+
+    play(scene)
+
+
+def test_a_large_reply_to_a_slow_client_may_take_the_time_that_is_left() -> None:
+    async def scene(server: RestServer, requests: Requests, address: str) -> None:
+        slow, sending = await connect(address), await connect(address)
+        slow[1].write(REQUEST)
+        future = await requests.waiting.get()
+        sending[1].write(REQUEST[:-1])
+        stopping = asyncio.create_task(server.stop(60))
+        future.set_result([rows_of(y=np.zeros((1, LARGE)))])
+        assert await sending[0].read() == b""  # cut off, after the time that all get
+        assert not stopping.done()
+        reply = await slow[0].read()
+        assert reply.startswith(b"HTTP/1.1 200 ")
+        assert reply.endswith(b"}]}")
+        await stopping
 
     play(scene)

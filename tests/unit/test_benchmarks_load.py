@@ -7,11 +7,18 @@ import math
 import statistics
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
-from benchmarks.connections import Exchange, RestConnection, grpc_exchange, rest_exchange
+from benchmarks.connections import (
+    Exchange,
+    RefusableRestConnection,
+    RestConnection,
+    grpc_exchange,
+    rest_exchange,
+)
 from benchmarks.http2 import Done, GrpcConnection, grpc_frame
 from benchmarks.load import Samples, closed_loop, percentile, run_clients
 from benchmarks.load_process import Job, Kind
@@ -143,6 +150,15 @@ def test_an_open_loop_counts_wrong_replies_and_from_the_due_time() -> None:
         assert late >= 0
 
 
+def test_an_open_loop_tells_refusals_from_replies_that_are_wrong() -> None:
+    answers = {2: b"full", 5: b"full", 7: b"nonsense", 8: b""}
+    connections = [Fake(lambda n: answers.get(n, RIGHT.reply))]
+    exchange = replace(RIGHT, refusal=b"full")
+    arrivals = asyncio.run(OpenLoop(connections, exchange, [0.001 * i for i in range(10)]).run())
+    assert (len(arrivals.refused), len(arrivals.latencies), arrivals.wrong) == (2, 8, 2)
+    assert len(arrivals.lateness) == 10
+
+
 def test_a_job_crosses_to_the_process_of_the_generator() -> None:
     job = Job(
         "grpc", "127.0.0.1:1", "/a", (Kind("body", "reply", 0.9), Kind("x", "y", 0.1)), 8, 1.0, rate=5.0
@@ -151,8 +167,8 @@ def test_a_job_crosses_to_the_process_of_the_generator() -> None:
 
 
 class TestRest:
-    def ask(self, *pieces: bytes) -> list[bytes]:
-        connection, replies = RestConnection(), list[bytes]()
+    def ask(self, *pieces: bytes, kind: type[RestConnection] = RestConnection) -> list[bytes]:
+        connection, replies = kind(), list[bytes]()
         connection.connection_made(Transport())
         connection.send(b"", replies.append)
         for piece in pieces:
@@ -167,6 +183,12 @@ class TestRest:
 
     def test_another_status_is_no_reply(self) -> None:
         assert self.ask(b"HTTP/1.1 500 Oh\r\ncontent-length: 5\r\n\r\nreply") == [b""]
+
+    def test_a_refusal_may_be_a_reply(self) -> None:
+        refusal = b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 4\r\n\r\nfull"
+        assert self.ask(refusal) == [b""]
+        assert self.ask(refusal, kind=RefusableRestConnection) == [b"full"]
+        assert self.ask(refusal.replace(b"429", b"500"), kind=RefusableRestConnection) == [b""]
 
     def test_a_lost_connection_is_no_reply(self) -> None:
         connection, replies = RestConnection(), list[bytes]()

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -13,14 +14,17 @@ from mindspore_serving.errors import (
     Failure,
     QueueFull,
     ServableUnavailable,
+    ServerStopping,
     StatusCode,
     UnknownTarget,
 )
 from mindspore_serving.server._servable_local import DEFAULT_SLOTS
+from mindspore_serving.server.channel.call_page import HeldRows, WrittenCall
 from mindspore_serving.server.channel.messages import Batch, Group, Result
 from mindspore_serving.server.master import context
 from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.dispatcher import Dispatcher
+from mindspore_serving.server.master.unanswered import Limits
 from mindspore_serving.signature import MethodSignature
 from tests.unit.rows import numbered, numbers_in
 
@@ -76,8 +80,12 @@ def run(dispatcher: Dispatcher, test: Callable[[], Awaitable[None]]) -> None:
     dispatcher._loop.run_until_complete(asyncio.wait_for(test(), 10))
 
 
-def submit(dispatcher: Dispatcher, count: int, start: int = 0) -> asyncio.Future:
-    return dispatcher.submit(dispatcher.resolve("s", "m", 0), [numbered(count, start)])
+def submit(
+    dispatcher: Dispatcher, count: int, start: int = 0, servable: str = "s", timeout_s: float | None = None
+) -> asyncio.Future:
+    route = dispatcher.resolve(servable, "m", 0)
+    dispatcher.check_room(route)
+    return dispatcher.submit(route, [numbered(count, start)], timeout_s)
 
 
 async def turn() -> None:
@@ -443,21 +451,220 @@ def test_version_zero_is_the_highest_that_runs(dispatcher: Dispatcher) -> None:
     run(dispatcher, test)
 
 
-def test_the_limit_of_unanswered_requests(dispatcher: Dispatcher) -> None:
+@pytest.fixture
+def limits() -> Iterator[Callable[..., None]]:
+    """Sets the limits of the server; those before hold again afterwards."""
+    before = replace(context.server_limits)
+
+    def set_limits(requests: int = before.requests, instances: int = 0, byte_size: int = 0) -> None:
+        context.set_max_enqueued_requests(requests)
+        context.set_max_enqueued_instances(instances or before.instances)
+        context.set_max_enqueued_bytes(byte_size or before.byte_size)
+
+    yield set_limits
+    set_limits(before.requests, before.instances, before.byte_size)
+
+
+def exceeded(what: str, limit: int, servable: str = "") -> str:
+    end = f", servable: {servable}" if servable else ""
+    return f"Serving Error: enqueued {what} count exceeds the limit {limit}{end}"
+
+
+LIMITS = [
+    ("requests", Limits(requests=3), [1, 1, 1], 1),
+    ("instances", Limits(instances=5), [2, 3], 1),
+    ("bytes", Limits(byte_size=4 * 5), [2, 3], 1),
+    ("instances", Limits(instances=5), [2, 2], 2),
+    ("bytes", Limits(byte_size=4 * 5), [2, 2], 2),
+]
+
+
+@pytest.mark.parametrize("whose", ["server", "servable"])
+@pytest.mark.parametrize(("what", "most", "taken", "refused"), LIMITS)
+def test_limits_of_what_is_unanswered(
+    dispatcher: Dispatcher,
+    limits: Callable[..., None],
+    whose: str,
+    what: str,
+    most: Limits,
+    taken: list[int],
+    refused: int,
+) -> None:
+    async def test() -> None:
+        worker, other = Worker(dispatcher), Worker(dispatcher, "other")
+        if whose == "server":
+            limits(**{name: value for name, value in asdict(most).items() if value})
+        else:
+            worker.servable.limit(most)
+        text = exceeded(what, max(asdict(most).values()), "" if whose == "server" else "s")
+        for _ in range(2):
+            futures = [submit(dispatcher, count) for count in taken]
+            with pytest.raises(QueueFull) as caught:
+                submit(dispatcher, refused)
+            assert (str(caught.value), caught.value.failure().status) == (text, 429)
+            if whose == "server":
+                with pytest.raises(QueueFull) as caught:
+                    submit(dispatcher, refused, servable="other")
+                assert str(caught.value) == text
+            else:
+                futures.append(submit(dispatcher, refused, servable="other"))
+            await turn()
+            for each in (worker, other):
+                for batch in each.batches:
+                    each.answer(batch)
+                each.batches.clear()
+            await asyncio.gather(*futures)
+            owed = (
+                [dispatcher._unanswered]
+                if whose == "server"
+                else [dispatcher._unanswered, worker.servable.unanswered]
+            )
+            assert {(one.requests, one.instances, one.byte_size) for one in owed} == {(0, 0, 0)}
+
+    run(dispatcher, test)
+
+
+@pytest.mark.parametrize("most", [Limits(instances=2), Limits(byte_size=8)])
+def test_a_request_that_is_larger_than_a_limit_is_taken_if_it_is_alone(
+    dispatcher: Dispatcher, most: Limits
+) -> None:
     async def test() -> None:
         worker = Worker(dispatcher)
-        context.set_max_enqueued_requests(2)
-        try:
-            futures = [submit(dispatcher, 1) for _ in range(2)]
-            with pytest.raises(QueueFull, match="Serving Error: enqueued requests count exceeds the limit 2"):
-                submit(dispatcher, 1)
-            await turn()
-            worker.answer(worker.batches[0])
-            await asyncio.gather(*futures)
-            await turn()
+        worker.servable.limit(most)
+        future = submit(dispatcher, 3)
+        with pytest.raises(QueueFull):
             submit(dispatcher, 1)
-        finally:
-            context.set_max_enqueued_requests(context.DEFAULT_MAX_ENQUEUED_REQUESTS)
+        await turn()
+        worker.answer(worker.batches[0])
+        assert numbers_in(await future) == [0, 1, 2]
+
+    run(dispatcher, test)
+
+
+@pytest.mark.parametrize("name", ["requests", "instances", "bytes"])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, ">= 1"), (True, "int, but actually <class 'bool'>"), (2.0, "int, but actually <class 'float'>")],
+)
+def test_limits_that_are_none(name: str, value: object, text: str) -> None:
+    before = replace(context.server_limits)
+    with pytest.raises(RuntimeError) as caught:
+        getattr(context, f"set_max_enqueued_{name}")(value)
+    assert str(caught.value) == f"Parameter 'max_enqueued_{name}' should be {text}"
+    assert context.server_limits == before
+
+
+def test_limits_change_while_requests_wait(dispatcher: Dispatcher, limits: Callable[..., None]) -> None:
+    async def test() -> None:
+        Worker(dispatcher)
+        limits(2)
+        submit(dispatcher, 1)
+        submit(dispatcher, 1)
+        limits(3, 4)
+        submit(dispatcher, 2)
+        limits(9, 4)
+        with pytest.raises(QueueFull, match=exceeded("instances", 4)):
+            submit(dispatcher, 1)
+        limits(1)
+        with pytest.raises(QueueFull, match=exceeded("requests", 1)):
+            submit(dispatcher, 1)
+
+    run(dispatcher, test)
+
+
+def test_what_was_admitted_elsewhere_counts_for_no_limit(
+    dispatcher: Dispatcher, limits: Callable[..., None]
+) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        limits(1, 1, 1)
+        worker.servable.limit(Limits(1, 1, 1))
+        future = submit(dispatcher, 1)
+        forwarded = [dispatcher.forward(worker.servable, "m", [numbered(3)]) for _ in range(2)]
+        await turn()
+        for batch in worker.batches:
+            worker.answer(batch)
+        await asyncio.gather(future, *forwarded)
+        await turn()
+        submit(dispatcher, 1)
+
+    run(dispatcher, test)
+
+
+def test_what_abandoned_requests_leave_in_the_queue_is_bounded(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        under_way = submit(dispatcher, 8 * DEFAULT_SLOTS)  # no slot is free from here on
+        await turn()
+        waiting = submit(dispatcher, 5, 100)
+        queue = worker.servable._queues["m"]
+        for count in [1] * 50 + [40] * 10:
+            submit(dispatcher, count, 200).cancel()
+            await turn()
+            assert queue.waiting <= 5 + 8 * DEFAULT_SLOTS + 5
+        assert "<Dispatcher 2 unanswered" in repr(dispatcher)
+        for batch in worker.batches[:]:
+            worker.answer(batch)
+        await under_way
+        while len(worker.batches) == DEFAULT_SLOTS:  # it is kept open: many requests have come of late
+            await turn()
+        worker.answer(worker.batches[-1])
+        assert numbers_in(await waiting) == [100, 101, 102, 103, 104]
+
+    run(dispatcher, test)
+
+
+def test_a_deadline_ends_a_request_and_drops_what_waits(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        before = submit(dispatcher, 8 * DEFAULT_SLOTS)
+        await turn()
+        late = submit(dispatcher, 2, 100, timeout_s=0.0025)
+        patient = submit(dispatcher, 2, 200, timeout_s=50)
+        [group] = await late
+        assert isinstance(group, FailedRows)
+        text = "Request servable(s) method(m)  version(1) , deadline of 2.5 ms exceeded"
+        assert (group.failure.text, group.failure.status, group.count) == (text, 504, 2)
+        await turn()
+        assert "<Dispatcher 2 unanswered" in repr(dispatcher)
+        for batch in worker.batches[:]:
+            worker.answer(batch)
+        await before
+        await turn()
+        worker.answer(worker.batches[-1])
+        assert numbers_in(await patient) == [200, 201]
+        assert 100 not in [x for batch in worker.batches for x in numbers_in(batch.groups)]
+
+    run(dispatcher, test)
+
+
+def test_a_deadline_keeps_nothing_of_an_answered_request(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        rows = numbered(1)
+        values = weakref.ref(rows.columns[0])
+        answered = dispatcher.submit(dispatcher.resolve("s", "m", 0), [rows], timeout_s=50)
+        del rows
+        await turn()
+        worker.answer(worker.batches.pop(), groups=(numbered(1, 7),))
+        assert numbers_in(await answered) == [7]
+        await turn()
+        assert values() is None
+
+    run(dispatcher, test)
+
+
+def test_an_answer_that_comes_after_the_deadline_is_dropped(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        late = submit(dispatcher, 3, timeout_s=0.002)
+        await turn()
+        [batch] = worker.batches
+        worker.answer(batch, 0, (batch.groups[0].take(0, 1),), final=False)
+        [group] = await late
+        assert isinstance(group, FailedRows)
+        worker.answer(batch, 1, (batch.groups[0].take(1, 3),))
+        assert worker.free_slots() == DEFAULT_SLOTS
 
     run(dispatcher, test)
 
@@ -526,5 +733,192 @@ def test_a_huge_request_comes_back_whole_and_in_order(dispatcher: Dispatcher) ->
             while worker.batches:
                 worker.answer(worker.batches.pop(0))
         assert numbers_in(await future) == list(range(5000))
+
+    run(dispatcher, test)
+
+
+# ---- a call takes too long
+
+
+def overdue(*rows: HeldRows) -> WrittenCall:
+    return WrittenCall("it ran for too long", rows or None)
+
+
+def test_an_instance_whose_call_takes_too_long_fails_at_once_and_the_others_go_on(
+    dispatcher: Dispatcher,
+) -> None:
+    async def test() -> None:
+        first = Worker(dispatcher)
+        futures = [submit(dispatcher, 4), submit(dispatcher, 8, 4)]
+        await turn()
+        one, _ = first.batches
+        first.answer(one, groups=(numbered(1),), final=False)
+        first.servable.remove_copy(first.copy, returns=True, overdue=overdue(HeldRows(one.batch_id, 2, 1)))
+        await turn()
+        second = Worker(dispatcher)
+        await turn()
+        held = [numbers_in(batch.groups) for batch in second.batches]
+        assert held == [[1, 3, 4, 5, 6, 7, 8, 9], [10, 11]]  # together, and before what came later
+        for batch in second.batches:
+            second.answer(batch)
+        before, single, failed, after = await futures[0]
+        assert numbers_in([before, single, after]) == [0, 1, 3]
+        assert failed == FailedRows(Failure(StatusCode.SYSTEM_ERROR, "it ran for too long"), 1)
+        assert numbers_in(await futures[1]) == list(range(4, 12))
+
+
+def test_a_drain_refuses_what_is_new_and_waits_for_what_was_admitted(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        futures = [submit(dispatcher, 3, 10 * i) for i in range(2)]
+        await turn()
+        drained = asyncio.create_task(dispatcher.drain(60))
+        await turn()
+        assert dispatcher.draining
+        for name in ("s", "unknown"):
+            with pytest.raises(ServerStopping, match="the server is stopping and takes no more requests"):
+                dispatcher.resolve(name, "m", 0)
+        worker.answer(worker.batches[0])
+        assert not drained.done()
+        futures[1].cancel()
+        for batch in worker.batches[1:]:
+            worker.answer(batch)
+        assert await drained
+        assert numbers_in(await futures[0]) == [0, 1, 2]
+
+    run(dispatcher, test)
+
+
+def test_instances_of_a_call_that_takes_too_long_are_tried_one_by_one(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        first = Worker(dispatcher)
+        future = submit(dispatcher, 4)
+        await turn()
+        call = overdue(HeldRows(first.batches[0].batch_id, 1, 2))
+        first.servable.remove_copy(first.copy, returns=True, overdue=call)
+        second = Worker(dispatcher)
+        await turn()
+        assert [numbers_in(batch.groups) for batch in second.batches] == [[1]]
+        second.servable.remove_copy(second.copy, returns=True, overdue=overdue(HeldRows(0, 0, 1)))
+        third = Worker(dispatcher)
+        for held in ([2], [0, 3]):
+            await turn()
+            [batch] = third.batches
+            assert numbers_in(batch.groups) == held
+            third.answer(third.batches.pop())
+        good, failed, *rest = await future
+        assert failed == FailedRows(Failure(StatusCode.SYSTEM_ERROR, "it ran for too long"), 1)
+        assert numbers_in([good, *rest]) == [0, 2, 3]
+
+
+def test_a_drain_without_requests_or_without_time_ends_at_once(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        Worker(dispatcher)
+        assert await dispatcher.drain(60)
+        dispatcher.draining = False
+        future = submit(dispatcher, 1)
+        assert not await dispatcher.drain(0.01)
+        dispatcher.fail_waiting()
+        await turn()
+        assert await dispatcher.drain(60)
+        assert isinstance((await future)[0], FailedRows)
+
+    run(dispatcher, test)
+
+
+def test_of_an_unknown_call_all_instances_are_suspects_and_a_single_one_fails(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        first = Worker(dispatcher)
+        future = submit(dispatcher, 2)
+        await turn()
+        first.servable.remove_copy(first.copy, returns=True, overdue=overdue())
+        second = Worker(dispatcher)
+        await turn()
+        assert [numbers_in(batch.groups) for batch in second.batches] == [[0]]
+        second.servable.remove_copy(second.copy, returns=True, overdue=overdue())
+        third = Worker(dispatcher)
+        await turn()
+        third.answer(third.batches[0])
+        failed, good = await future
+        assert failed == FailedRows(Failure(StatusCode.SYSTEM_ERROR, "it ran for too long"), 1)
+        assert numbers_in([good]) == [1]
+
+
+def test_a_drain_ends_with_what_is_failed(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        Worker(dispatcher)
+        submit(dispatcher, 1)
+        drained = asyncio.create_task(dispatcher.drain(60))
+        await turn()
+        dispatcher.fail_waiting()
+        assert await drained
+
+    run(dispatcher, test)
+
+
+def test_a_call_for_instances_that_are_answered_blames_nobody(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        first = Worker(dispatcher)
+        future = submit(dispatcher, 3)
+        await turn()
+        [batch] = first.batches
+        first.answer(batch, groups=(numbered(1),), final=False)
+        call = overdue(HeldRows(batch.batch_id, 0, 1), HeldRows(77, 0, 0xFFFFFFFF))
+        first.servable.remove_copy(first.copy, returns=True, overdue=call)
+        second = Worker(dispatcher)
+        await turn()
+        assert [numbers_in(batch.groups) for batch in second.batches] == [[1, 2]]
+        second.answer(second.batches[0])
+        assert numbers_in(await future) == [0, 1, 2]
+
+
+def test_in_a_drain_no_batch_waits_for_more(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        dispatcher.servable("s", 1).delay_s = 60
+        sent = asyncio.Event()
+        worker = Worker(dispatcher, methods=[replace(METHOD, full=4)], told=sent.set)
+        submit(dispatcher, 1)
+        await turn()
+        assert worker.batches == []
+        drained = asyncio.create_task(dispatcher.drain(60))
+        await sent.wait()
+        worker.answer(worker.batches[0])
+        assert await drained
+
+    run(dispatcher, test)
+
+
+def test_a_client_that_has_gone_is_not_missed_when_a_call_takes_too_long(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        first = Worker(dispatcher)
+        gone, stays = submit(dispatcher, 1), submit(dispatcher, 1, 1)
+        await turn()
+        gone.cancel()
+        await turn()
+        call = overdue(HeldRows(first.batches[0].batch_id, 0, 2))
+        first.servable.remove_copy(first.copy, returns=True, overdue=call)
+        second = Worker(dispatcher)
+        await turn()
+        assert [numbers_in(batch.groups) for batch in second.batches] == [[1]]
+        assert second.free_slots() == 0  # alone: the one that has gone may have been to blame, or this one
+        second.answer(second.batches[0])
+        assert numbers_in(await stays) == [1]
+        await turn()
+        assert "<Dispatcher 0 unanswered" in repr(dispatcher)
+
+
+def test_what_others_have_admitted_is_served_in_a_drain(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        first = submit(dispatcher, 1)
+        await turn()
+        drained = asyncio.create_task(dispatcher.drain(60))
+        await turn()
+        other = dispatcher.forward(worker.servable, "m", [numbered(1, 5)])
+        await turn()
+        for batch in worker.batches:
+            worker.answer(batch)
+        assert await drained
+        assert numbers_in(await first) + numbers_in(await other) == [0, 5]
 
     run(dispatcher, test)

@@ -210,6 +210,13 @@ def test_a_trailer_is_no_header_of_the_request_behind_it(peer: Peer) -> None:
     assert [request.coding for request in peer.asked] == [b"", b""]
 
 
+def test_the_time_that_a_client_gives_its_request(peer: Peer) -> None:
+    timed = FIRST.replace(b"Host: a", b"x-request-TIMEOUT-ms: 25 ")
+    twice = FIRST.replace(b"Host: a", b"X-Request-Timeout-Ms: 5\r\nX-Request-Timeout-Ms: 6")
+    peer.send(timed + SECOND + twice + FIRST.replace(b"Host: a", b"X-Request-Timeout-Ms:"))
+    assert [request.timeout_ms for request in peer.asked] == [b"25 ", None, b"5, 6", b""]
+
+
 def test_requests_are_answered_in_order_and_one_at_a_time(peer: Peer) -> None:
     peer.send(later() + FIRST + later() + SECOND)
     assert len(peer.asked) == 1
@@ -598,6 +605,31 @@ def test_the_stop_lets_a_request_under_way_end_and_no_other_begin(peer: Peer) ->
     assert peer.replies == [(200, b"0")]
     assert b"Connection: close\r\n" in peer.heads[0]
     assert peer.transport.closed or peer.transport.ended
+
+
+def test_a_connection_answers_one_more_request(peer: Peer) -> None:
+    peer.connection.answer_one_more()
+    assert not peer.transport.closed
+    peer.send(FIRST)
+    assert peer.replies == [ONE]
+    assert b"Connection: close\r\n" in peer.heads[0]
+    assert peer.transport.closed == "closed"
+
+
+def test_a_reply_is_owed_until_it_has_left(peer: Peer) -> None:
+    assert not peer.connection.owes_reply
+    peer.send(FIRST[:-1])
+    assert not peer.connection.owes_reply
+    peer.lose()
+
+    other = Peer()
+    other.send(later())
+    assert other.connection.owes_reply
+    other.complete(0, "0")
+    assert not other.connection.owes_reply
+    other.transport.buffered = 1
+    assert other.connection.owes_reply
+    other.lose()
 
 
 def test_the_stop_lets_a_request_arrive(peer: Peer) -> None:

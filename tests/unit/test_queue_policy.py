@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from mindspore_serving.errors import Failure, StatusCode
 from mindspore_serving.server._servable_local import DEFAULT_SLOTS
 from mindspore_serving.server.channel.messages import Batch, Result
 from mindspore_serving.server.master import queue_policy
@@ -43,7 +44,7 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 @pytest.fixture
 def request_of(loop):
     def make(count: int, start: int = 0) -> Request:
-        return Request([numbered(count, start)], loop.create_future(), lambda _: None)
+        return Request([numbered(count, start)], loop.create_future())
 
     return make
 
@@ -98,6 +99,18 @@ def test_choice_of_the_copy(request_of, copies: list[FakeCopy], chosen: int) -> 
     assignment, _ = next_batch([queue_of(request_of(1))], 0, copies)
     assert assignment is not None
     assert assignment.copy_index == chosen
+
+
+def test_instances_of_ended_requests_are_removed_wherever_they_stand(request_of) -> None:
+    requests = [request_of(1, 0), request_of(2, 10), request_of(1, 20), request_of(3, 30)]
+    queue = queue_of(*requests[:3])
+    queue.put_suspects(pieces_of(requests[3]))
+    for request in requests[1:]:
+        request.give_up(Failure(StatusCode.FAILED, "late"))
+    queue.drop_ended()
+    assert numbers([*queue.pieces]) == [0]
+    assert not queue.suspects
+    assert queue.waiting == 1
 
 
 def test_methods_take_turns(request_of) -> None:

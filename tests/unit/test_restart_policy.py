@@ -102,3 +102,13 @@ def test_one_incident_that_ends_each_worker_once_gives_nobody_up(workers: int, m
     policy = RestartPolicy(workers)
     reached = [policy.ended(i % workers, i / 100, 0, "", blameless=False) for i in range(most)]
     assert reached == [False] * (most - 1) + [True]
+
+
+def test_the_end_of_a_worker_over_a_call_that_took_too_long_neither_counts_nor_excuses() -> None:
+    policy = RestartPolicy(3)
+    policy.ended(0, 0.0, 0, "counts", blameless=False)
+    policy.ended(0, 1.0, 0, "counts too", blameless=False)
+    for i in range(2 * MOST_ENDS):
+        assert not policy.ended(0, 2.0 + i, 0, "overdue", blameless=True, excuses=False)
+    assert policy.ends == ["counts", "counts too"]
+    assert policy.delay_s(0) == 2

@@ -11,6 +11,7 @@ import pytest
 from mindspore_serving import server
 from mindspore_serving.server import ServableStartConfig
 from mindspore_serving.server._servable_local import merge_config
+from mindspore_serving.server._server import absolute, plans_of
 
 KEY = b"0123456789abcdef"
 OTHER_KEY = b"fedcba9876543210"
@@ -60,6 +61,8 @@ def test_defaults() -> None:
     assert config.dec_mode == "AES-GCM"
     assert config.max_batch_delay_ms == 0
     assert config.slots_per_copy == 2
+    assert config.stage_timeout_ms == 0
+    assert config.max_enqueued_requests == config.max_enqueued_instances == config.max_enqueued_bytes == 0
 
 
 def test_batching_is_set_by_keyword() -> None:
@@ -67,6 +70,13 @@ def test_batching_is_set_by_keyword() -> None:
     assert (config.max_batch_delay_ms, config.slots_per_copy) == (2.5, 3)
     with pytest.raises(TypeError):
         ServableStartConfig("folder", "add", 0, 0, None, 0, None, "AES-GCM", 5)
+
+
+def test_the_limit_of_calls_is_set_by_keyword() -> None:
+    config = ServableStartConfig("folder", "add", stage_timeout_ms=86_400_000)
+    assert config.stage_timeout_ms == 86_400_000
+    assert absolute(config).stage_timeout_ms == 86_400_000
+    assert {plan.stage_timeout_ms for plan in plans_of(config)} == {86_400_000}
 
 
 @pytest.mark.parametrize(
@@ -77,15 +87,31 @@ def test_batching_is_set_by_keyword() -> None:
         ({"max_batch_delay_ms": -1}, "'max_batch_delay_ms' should be in range [0,60000], but actually -1"),
         ({"max_batch_delay_ms": 60_001}, "'max_batch_delay_ms' should be in range [0,60000], but actually 60001"),
         ({"max_batch_delay_ms": float("nan")}, "'max_batch_delay_ms' should be in range [0,60000], but actually nan"),
+        ({"stage_timeout_ms": "5"}, "'stage_timeout_ms' should be int or float, but actually <class 'str'>"),
+        ({"stage_timeout_ms": -0.5}, "'stage_timeout_ms' should be in range [0,86400000], but actually -0.5"),
+        ({"stage_timeout_ms": float("inf")}, "'stage_timeout_ms' should be in range [0,86400000], but actually inf"),
         ({"slots_per_copy": 0}, "'slots_per_copy' should be in range [1,16]"),
         ({"slots_per_copy": 17}, "'slots_per_copy' should be in range [1,16]"),
         ({"slots_per_copy": 1.0}, "'slots_per_copy' should be int, but actually <class 'float'>"),
     ],
 )  # fmt: skip
-def test_wrong_batching_parameters(parameters: dict[str, Any], text: str) -> None:
+def test_wrong_keyword_parameters(parameters: dict[str, Any], text: str) -> None:
     with pytest.raises(RuntimeError) as refused:
         ServableStartConfig("folder", "add", **parameters)
     assert str(refused.value) == f"Parameter {text}"
+
+
+@pytest.mark.parametrize("name", ["max_enqueued_requests", "max_enqueued_instances", "max_enqueued_bytes"])
+def test_limits_of_a_servable(name: str) -> None:
+    assert getattr(ServableStartConfig("folder", "add", **{name: 7}), name) == 7
+    for wrong, text in (
+        (-1, ">= 0"),
+        (1.5, "int, but actually <class 'float'>"),
+        (True, "int, but actually <class 'bool'>"),
+    ):
+        with pytest.raises(RuntimeError) as refused:
+            ServableStartConfig("folder", "add", **{name: wrong})
+        assert str(refused.value) == f"Parameter '{name}' should be {text}"
 
 
 def test_all_values_in_positional_order() -> None:
@@ -378,6 +404,25 @@ def test_one_version_with_two_ways_of_batching(folder: Path) -> None:
         [add(folder, number, max_batch_delay_ms=2, slots_per_copy=4) for number in range(2)]
     )
     assert (merged.device_ids, merged.max_batch_delay_ms, merged.slots_per_copy) == ((0, 1), 2, 4)
+
+
+def test_one_version_with_two_limits_of_calls(folder: Path) -> None:
+    assert refusal([add(folder, 0, stage_timeout_ms=100), add(folder, 1)]) == (
+        "The stage timeout of servable name add is different in multiple configurations."
+    )
+    [merged] = merge_config([add(folder, number, stage_timeout_ms=100) for number in range(2)])
+    assert (merged.device_ids, merged.stage_timeout_ms) == ((0, 1), 100)
+
+
+def test_one_version_with_two_limits(folder: Path) -> None:
+    for second in ({}, {"max_enqueued_requests": 3}, {"max_enqueued_requests": 2, "max_enqueued_bytes": 1}):
+        assert refusal([add(folder, 0, max_enqueued_requests=2), add(folder, 1, **second)]) == (
+            "The max enqueued requests, instances or bytes of servable name add is different in multiple "
+            "configurations."
+        )
+    limits = {"max_enqueued_requests": 2, "max_enqueued_instances": 3, "max_enqueued_bytes": 4}
+    [merged] = merge_config([add(folder, number, **limits) for number in range(2)])
+    assert {name: getattr(merged, name) for name in limits} == limits
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -49,3 +51,52 @@ def test_an_outer_request_goes_on_after_an_inner_one_is_withdrawn(handlers: list
     inner.withdraw()
     signal.raise_signal(signal.SIGINT)
     assert outer.signal == signal.SIGINT
+
+
+def test_one_signal_is_not_urgent_and_two_are(handlers: list[object]) -> None:
+    request = StopRequest()
+    generation = request.begin()
+    for signals in range(1, 3):
+        signal.raise_signal(signal.SIGTERM)
+        request.wait(generation)
+        assert request.is_urgent() == (signals == 2)
+    request.begin()
+    assert not request.is_urgent()
+
+
+def test_signals_are_counted_where_the_descriptor_is_the_users_own(handlers: list[object]) -> None:
+    own, other = socket.socketpair()
+    with own, other:
+        own.setblocking(False)
+        signal.set_wakeup_fd(own.fileno())
+        request = StopRequest()
+        request.begin()
+        signal.raise_signal(signal.SIGINT)
+        assert request.wanted
+        assert not request.is_urgent()
+        signal.raise_signal(signal.SIGTERM)
+        assert request.is_urgent()
+        signal.set_wakeup_fd(-1)
+
+
+def test_a_signal_after_another_wish_is_urgent(handlers: list[object]) -> None:
+    request = StopRequest()
+    request.begin()
+    request.want()
+    assert not request.is_urgent()
+    signal.raise_signal(signal.SIGTERM)
+    assert request.is_urgent()
+
+
+def test_a_forked_child_takes_signals_as_before_and_keeps_them_to_itself(handlers: list[object]) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    request = StopRequest()
+    request.begin()
+    child = os.fork()
+    if child == 0:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+    assert not request.is_urgent()
+    assert request.signal == 0
+    assert not request.wanted

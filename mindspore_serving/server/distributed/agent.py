@@ -48,6 +48,7 @@ from mindspore_serving.server.master.waiting import wait_for_event
 from mindspore_serving.server.process_tree import kill_children
 from mindspore_serving.server.worker.backend import create_backend
 from mindspore_serving.server.worker.backend.contract import LoadedGraph, LoadRequest
+from mindspore_serving.server.worker.output import keep_printing_harmless
 from mindspore_serving.signature import GraphInfo, ModelInfo
 from mindspore_serving.tensor import Array
 
@@ -343,6 +344,7 @@ async def _serve(arguments: argparse.Namespace) -> int:
 
 def main() -> int:
     """Run an agent with the arguments of this process; returns the exit code."""
+    keep_printing_harmless()
     arguments = argument_parser().parse_args()
     setproctitle.setproctitle(" ".join(["start_agent.py", *sys.argv[1:]]))
     end_with_owner(arguments.parent)

@@ -7,6 +7,11 @@ from typing import NamedTuple
 
 from mindspore_serving.errors import StartUpError
 
+STOP_GRACE_S = 1.0
+"""What a front end that closes gives requests under way by itself."""
+QUIET_S = 0.02
+"""Long enough for the event loop to take in what the system has received for a front end."""
+
 
 class SocketAddress(NamedTuple):
     """A TCP address: host without the brackets of IPv6, and a port from 1 to 65535."""

@@ -5,6 +5,7 @@ A generic handler takes the raw bytes of a request, so that instances can be rea
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,9 +14,16 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from mindspore_serving.errors import FailedRows, Failure, InvalidInput, ServingError, StartUpError
+from mindspore_serving.errors import (
+    FailedRows,
+    Failure,
+    InvalidInput,
+    ServerStopping,
+    ServingError,
+    StartUpError,
+)
 from mindspore_serving.private_files import private_sockets
-from mindspore_serving.server.frontend.address import parse_socket_address
+from mindspore_serving.server.frontend.address import QUIET_S, STOP_GRACE_S, parse_socket_address
 from mindspore_serving.server.frontend.failure_log import FailureLog, failures_in, unexpected_failure
 from mindspore_serving.server.frontend.grpc_health import HealthHandler
 from mindspore_serving.server.frontend.guard import Guard
@@ -42,7 +50,7 @@ PREDICT_METHOD = "/mindspore.serving.proto.MSService/Predict"
 _TAG = "Serving gRPC"
 _UNIX_PREFIX = "unix:"
 _UNDECODABLE_TEXT = "Unable to parse request"
-_STOP_GRACE_S = 1.0
+_LONGEST_HAND_OVER_S = 0.5
 _MAX_PENDING = 1 << 16
 """Calls that gRPC holds until the event loop takes them; by default it would drop some from 1000 on."""
 
@@ -70,9 +78,13 @@ class PredictHandler(grpc.GenericRpcHandler):
         dispatcher: Where instances go.
         most_bytes: Largest reply.
         guard: Decides who is let in; None lets everybody in.
+
+    Attributes:
+        turned_away: Calls that were refused because the server stops.
     """
 
     def __init__(self, dispatcher: Dispatcher, most_bytes: int, guard: Guard | None = None) -> None:
+        self.turned_away = 0
         self._dispatcher = dispatcher
         self._most_bytes = most_bytes
         self._guard = guard
@@ -138,6 +150,7 @@ class PredictHandler(grpc.GenericRpcHandler):
         try:
             call = PredictCall(message)
             route = self._dispatcher.resolve(call.name, call.method, call.version)
+            self._dispatcher.check_room(route)
             blocks = call.read_instances(route.method, self._layouts)
             reply = await self._dispatcher.submit(route, blocks)
             self._check_size(reply)
@@ -148,6 +161,10 @@ class PredictHandler(grpc.GenericRpcHandler):
         except _ReplyTooLarge as error:
             self._note_one(Failure(InvalidInput.code, str(error)), call, context)
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+        except ServerStopping as error:
+            self.turned_away += 1
+            self._note_one(error.failure(), call, context)
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))  # so that clients try another server
         except UNDECODABLE:
             self._note_one(InvalidInput(_UNDECODABLE_TEXT).failure(), call, context)
             await context.abort(grpc.StatusCode.INTERNAL, _UNDECODABLE_TEXT)
@@ -245,14 +262,27 @@ class GrpcServer:
         await server.start()
         self._server = server
 
-    async def stop(self) -> None:
-        """Refuse new calls, let those under way finish shortly, and close. Safe to call twice."""
-        server, self._server = self._server, None
+    async def hand_over(self) -> None:
+        """Let the calls that gRPC has received get their refusal from the handler: a server that stops cancels them."""
+        for _ in range(round(_LONGEST_HAND_OVER_S / QUIET_S)):
+            before = self._handler.turned_away
+            await asyncio.sleep(QUIET_S)
+            if self._handler.turned_away == before:
+                return
+
+    async def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """Refuse new calls, let those under way finish shortly, and close. Safe to call twice.
+
+        Args:
+            grace_s: How long calls under way may take; a later call with less shortens it.
+        """
+        server = self._server
         if server is None:
             return
         self._health.end_watches()
-        await server.stop(_STOP_GRACE_S)
-        if self.address.startswith(_UNIX_PREFIX):
+        await server.stop(grace_s)
+        first, self._server = self._server is server, None
+        if first and self.address.startswith(_UNIX_PREFIX):
             Path(self.address.removeprefix(_UNIX_PREFIX)).unlink(missing_ok=True)
 
 

@@ -203,9 +203,18 @@ class HttpConnection(asyncio.Protocol):
         elif self._future is None:
             self._check_flow(now)
 
+    @property
+    def owes_reply(self) -> bool:
+        """Whether a reply is awaited, or has not left yet."""
+        return self._future is not None or self._transport.get_write_buffer_size() > 0
+
+    def answer_one_more(self) -> None:
+        """Answer the request that is under way, arriving or comes next, and no further one."""
+        self._stopping = True
+
     def stop(self) -> None:
         """Answer the request that is under way or arriving, and no further one."""
-        self._stopping = True
+        self.answer_one_more()
         if self._phase is _Phase.IDLE:
             self._close()
 

@@ -18,18 +18,28 @@ TOO_LARGE: Final = 413
 UNAUTHORIZED: Final = 401
 HEAD_TOO_LARGE: Final = 431
 VERSION_UNKNOWN: Final = 505
-_FIELDS = frozenset(
-    (b"content-length", b"transfer-encoding", b"content-encoding", b"expect", b"x-request-id")
-)
+_TIMEOUT = b"x-request-timeout-ms"
+_ID = b"x-request-id"
+_FIELDS = frozenset((b"content-length", b"transfer-encoding", b"content-encoding", b"expect", _TIMEOUT, _ID))
 
 
 class HttpRequest(NamedTuple):
-    """A request: verb, target as it was sent, `Content-Encoding` or b"", body, and `X-Request-Id` or b""."""
+    """A request, or what is known of one that is refused.
+
+    Attributes:
+        method: Verb; b"" if not even that is known.
+        target: As it was sent.
+        coding: `Content-Encoding`, b"" where there is none.
+        body: As it was sent.
+        timeout_ms: `X-Request-Timeout-Ms`, None where there is none.
+        given_id: `X-Request-Id`, b"" where there is none.
+    """
 
     method: bytes
     target: bytes
     coding: bytes
     body: bytes
+    timeout_ms: bytes | None = None
     given_id: bytes = b""
 
 
@@ -39,7 +49,7 @@ class Refusal(NamedTuple):
     Attributes:
         status: What HTTP says to it.
         text: Why.
-        request: What is known of it; the verb is b"" if not even that is.
+        request: What is known of it.
     """
 
     status: int
@@ -304,5 +314,7 @@ class HttpReader:
 
     def _request(self, body: bytes) -> HttpRequest:
         fields = self._fields
-        coding, given_id = fields.get(b"content-encoding", b""), fields.get(b"x-request-id", b"")
-        return HttpRequest(self._method, self._target, coding, body, given_id)
+        coding = fields.get(b"content-encoding", b"")
+        return HttpRequest(
+            self._method, self._target, coding, body, fields.get(_TIMEOUT), fields.get(_ID, b"")
+        )

@@ -11,6 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from mindspore_serving.errors import (
     FailedRows,
@@ -20,7 +21,12 @@ from mindspore_serving.errors import (
     StartUpError,
     VerbNotAllowed,
 )
-from mindspore_serving.server.frontend.address import parse_socket_address
+from mindspore_serving.server.frontend.address import (
+    QUIET_S,
+    STOP_GRACE_S,
+    SocketAddress,
+    parse_socket_address,
+)
 from mindspore_serving.server.frontend.content_coding import decompress_body
 from mindspore_serving.server.frontend.failure_log import FailureLog, failures_in, unexpected_failure
 from mindspore_serving.server.frontend.guard import Guard
@@ -43,6 +49,7 @@ from mindspore_serving.server.frontend.json_codec import (
     select_inputs,
 )
 from mindspore_serving.server.frontend.request_id import request_id, usable_id
+from mindspore_serving.server.frontend.request_timeout import read_timeout_s
 from mindspore_serving.server.frontend.rest_url import parse_request_target, path_of
 from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.request import Reply
@@ -50,7 +57,6 @@ from mindspore_serving.server.master.request import Reply
 _TAG = "RESTful server"
 _BACKLOG = 1024
 _CHECK_PERIOD_S = 1.0
-_STOP_GRACE_S = 1.0
 
 
 def check_rest_address(address: str) -> None:
@@ -120,16 +126,26 @@ class RestHandler:
         return reply if status in (TIMED_OUT, TOO_LARGE) else reply._replace(status=status)
 
     def _submit(self, request: HttpRequest) -> HttpReply | asyncio.Future[Reply]:
-        method, target, coding, body, _ = request
-        if method != b"POST":
-            return self._answer_other_verb(method, target)
-        if coding:
-            body = decompress_body(body, coding, self._max_body_bytes)
-        document = parse_body(body)
-        name, called, version = parse_request_target(target)
-        blocks = read_instances(document)
-        route = self._dispatcher.resolve(name, called, version)
-        return self._dispatcher.submit(route, select_inputs(blocks, name, route.method))
+        if request.method != b"POST":
+            return self._answer_other_verb(request.method, request.target)
+        timeout_s = None if request.timeout_ms is None else read_timeout_s(request.timeout_ms)
+        try:
+            name, called, version = parse_request_target(request.target)
+            route = self._dispatcher.resolve(name, called, version)
+        except ServingError:  # what else is wrong with the request is told before that
+            document = self._document_of(request)
+            parse_request_target(request.target)
+            read_instances(document)
+            raise
+        self._dispatcher.check_room(route)
+        blocks = select_inputs(read_instances(self._document_of(request)), name, route.method)
+        return self._dispatcher.submit(route, blocks, timeout_s)
+
+    def _document_of(self, request: HttpRequest) -> Any:
+        body = request.body
+        if request.coding:
+            body = decompress_body(body, request.coding, self._max_body_bytes)
+        return parse_body(body)
 
     def _answer_other_verb(self, method: bytes, target: bytes) -> HttpReply:
         """The reply to a health check, which `always_ok` is not about.
@@ -192,7 +208,8 @@ class RestServer:
         self._connections: set[HttpConnection] = set()
         self._no_connections = asyncio.Event()
         self._no_connections.set()
-        self._server: asyncio.AbstractServer | None = None
+        self._draining = False
+        self._servers: list[asyncio.AbstractServer] = []
         self._checks: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
@@ -201,7 +218,6 @@ class RestServer:
         Raises:
             StartUpError: The address cannot be bound.
         """
-        host, port = parse_socket_address(self.address, _TAG)
         loop = asyncio.get_running_loop()
 
         def connection() -> HttpConnection:
@@ -216,42 +232,65 @@ class RestServer:
             )
 
         try:
-            self._server = await loop.create_server(
-                connection, host, port, ssl=self._tls, backlog=_BACKLOG, reuse_address=True
-            )
-        except (OSError, socket.gaierror, OverflowError, UnicodeError) as cause:
+            for listener in _bound(parse_socket_address(self.address, _TAG)):
+                self._servers.append(
+                    await loop.create_server(connection, sock=listener, ssl=self._tls, backlog=_BACKLOG)
+                )
+        except (OSError, OverflowError, UnicodeError) as cause:
+            self._close_listeners()
             raise StartUpError(
                 f"Serving Error: RESTful server start failed, bind to the socket address {self.address} failed"
             ) from cause
         self._check_connections()
 
-    async def stop(self) -> None:
-        """Refuse new requests, let those under way finish shortly, and close. Safe to call twice."""
-        server, self._server = self._server, None
-        if server is None:
-            return
-        server.close()
+    def drain(self) -> None:
+        """Close idle connections, and each other one with the reply to what is under way on it or comes next."""
+        self._draining = True
         for connection in tuple(self._connections):
             connection.stop()
-        await self._wait_for_no_connections()
+
+    async def hand_over(self) -> None:
+        """Let connections that the system has accepted get their refusal: a socket that is closed cuts them off."""
+        await asyncio.sleep(QUIET_S)
+
+    async def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """Refuse new requests, let those under way finish shortly, and close. Safe to call twice.
+
+        Args:
+            grace_s: How long a reply may take, at least `STOP_GRACE_S`; a later call with less shortens it.
+        """
+        self._close_listeners()
+        self.drain()
+        await self._wait_for_no_connections(STOP_GRACE_S)
+        for connection in tuple(self._connections):
+            if not connection.owes_reply:
+                connection.abort()
+        await self._wait_for_no_connections(grace_s - STOP_GRACE_S)
         for connection in tuple(self._connections):
             connection.abort()
-        await self._wait_for_no_connections()
+        await self._wait_for_no_connections(STOP_GRACE_S)
         if self._checks is not None:
             self._checks.cancel()
+
+    def _close_listeners(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
 
     def _opened(self, connection: HttpConnection) -> None:
         self._connections.add(connection)
         self._no_connections.clear()
+        if self._draining:
+            connection.answer_one_more()
 
     def _closed(self, connection: HttpConnection) -> None:
         self._connections.discard(connection)
         if not self._connections:
             self._no_connections.set()
 
-    async def _wait_for_no_connections(self) -> None:
+    async def _wait_for_no_connections(self, timeout_s: float) -> None:
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._no_connections.wait(), _STOP_GRACE_S)
+            await asyncio.wait_for(self._no_connections.wait(), timeout_s)
 
     def _check_connections(self) -> None:
         """What all connections need once in a while, so that none has a timer of its own."""
@@ -261,3 +300,27 @@ class RestServer:
         now = loop.time()
         for connection in tuple(self._connections):
             connection.check(now)
+
+
+def _bound(address: SocketAddress) -> list[socket.socket]:
+    """Sockets at all addresses of a host.
+
+    The event loop could look the host up, but in threads of its library, and a forked child of the user's script that
+    leaves by `sys.exit` crashes over these.
+
+    Raises:
+        OSError, OverflowError, UnicodeError: There is no such host, or an address cannot be bound.
+    """
+    bound: list[socket.socket] = []
+    with contextlib.ExitStack() as on_error:
+        for family, kind, protocol, _, place in socket.getaddrinfo(
+            *address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            listener = on_error.enter_context(socket.socket(family, kind, protocol))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family is socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind(place)
+            bound.append(listener)
+        on_error.pop_all()
+    return bound

@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from mindspore_serving.check_type import check_int
+from mindspore_serving.check_type import check_int, check_seconds
 from mindspore_serving.errors import InvalidParameter
+from mindspore_serving.server.master.unanswered import Limits
+from mindspore_serving.server.memory_limit import usable_memory
 
-DEFAULT_MAX_ENQUEUED_REQUESTS = 10000
+server_limits = Limits(10_000, 1_000_000, max(usable_memory() // 4, 256 << 20))
+"""Most that may be unanswered in the whole server, now."""
+DEFAULT_DRAIN_TIMEOUT_S = 10.0
 DEFAULT_WORKER_TIMEOUT_S = 20.0
 WORKER_TIMEOUT_VARIABLE = "SERVING_WORKER_TIMEOUT_S"
 DEFAULT_MEMORY_IDLE_S = 10.0
 MEMORY_IDLE_VARIABLE = "SERVING_MEMORY_IDLE_S"
+DEFAULT_START_TIMEOUT_S = 1800.0
+START_TIMEOUT_VARIABLE = "SERVING_START_TIMEOUT_S"
 
-_max_enqueued_requests = DEFAULT_MAX_ENQUEUED_REQUESTS
+_drain_timeout_s = DEFAULT_DRAIN_TIMEOUT_S
 
 
 def set_max_enqueued_requests(max_enqueued_requests: int) -> None:
@@ -28,14 +34,63 @@ def set_max_enqueued_requests(max_enqueued_requests: int) -> None:
     Raises:
         RuntimeError: `max_enqueued_requests` is no int, or below 1.
     """
-    global _max_enqueued_requests
     check_int("max_enqueued_requests", max_enqueued_requests, 1)
-    _max_enqueued_requests = max_enqueued_requests
+    server_limits.requests = max_enqueued_requests
 
 
-def max_enqueued_requests() -> int:
-    """The limit in force."""
-    return _max_enqueued_requests
+def set_max_enqueued_instances(max_enqueued_instances: int) -> None:
+    """Set how many instances the unanswered requests of the whole server may have together.
+
+    A request beyond the limit is refused at once, unless it would be the only one. Takes effect immediately, also on a
+    running server.
+
+    Args:
+        max_enqueued_instances: At least 1. The default is 1000000.
+
+    Raises:
+        RuntimeError: `max_enqueued_instances` is no int, or below 1.
+    """
+    check_int("max_enqueued_instances", max_enqueued_instances, 1)
+    server_limits.instances = max_enqueued_instances
+
+
+def set_max_enqueued_bytes(max_enqueued_bytes: int) -> None:
+    """Set how many bytes the tensors of the unanswered requests of the whole server may have together.
+
+    A request beyond the limit is refused at once, unless it would be the only one. Takes effect immediately, also on a
+    running server.
+
+    Args:
+        max_enqueued_bytes: Bytes, at least 1. The default is a quarter of the memory that the process may use, and at
+            least 256 MiB.
+
+    Raises:
+        RuntimeError: `max_enqueued_bytes` is no int, or below 1.
+    """
+    check_int("max_enqueued_bytes", max_enqueued_bytes, 1)
+    server_limits.byte_size = max_enqueued_bytes
+
+
+def set_drain_timeout_s(drain_timeout_s: float) -> None:
+    """Set how long SIGTERM or Ctrl+C lets the requests finish that the server has admitted.
+
+    New ones are refused meanwhile. A second signal ends the wait. Takes effect at the next signal.
+
+    Args:
+        drain_timeout_s: Seconds; 0 answers all unanswered requests with an error at once, as the original does. The
+            default is 10.
+
+    Raises:
+        RuntimeError: `drain_timeout_s` is no number, below 0, or not finite.
+    """
+    global _drain_timeout_s
+    check_seconds("drain_timeout_s", drain_timeout_s)
+    _drain_timeout_s = drain_timeout_s
+
+
+def drain_timeout_s() -> float:
+    """The time in force, in seconds."""
+    return _drain_timeout_s
 
 
 def worker_timeout_s(environment: Mapping[str, str] = os.environ) -> float:
@@ -60,6 +115,18 @@ def memory_idle_s(environment: Mapping[str, str] = os.environ) -> float:
         InvalidParameter: It is no number, or below 1.
     """
     return seconds_from(MEMORY_IDLE_VARIABLE, DEFAULT_MEMORY_IDLE_S, 1, environment)
+
+
+def start_timeout_s(environment: Mapping[str, str] = os.environ) -> float:
+    """Seconds after which a worker that is not ready has failed to start.
+
+    Args:
+        environment: Where SERVING_START_TIMEOUT_S may be set; 1800 where it is not.
+
+    Raises:
+        InvalidParameter: It is no number, or below 1.
+    """
+    return seconds_from(START_TIMEOUT_VARIABLE, DEFAULT_START_TIMEOUT_S, 1, environment)
 
 
 def seconds_from(variable: str, default_s: float, least_s: float, environment: Mapping[str, str]) -> float:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 from itertools import accumulate
 
-from mindspore_serving.errors import ChannelError
+from mindspore_serving.errors import ChannelError, FailedRows, Failure
 from mindspore_serving.server._servable_local import DEFAULT_SLOTS
+from mindspore_serving.server.channel.call_page import HeldRows
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import Batch, Result
 from mindspore_serving.server.master.request import Group, Piece
 from mindspore_serving.signature import MethodSignature
-from mindspore_serving.tensor import Rows
+from mindspore_serving.tensor import Rows, runs_of_equal
 
 WAITING_SLOTS = 16
 """Batches under way per copy of methods that wait for others, one per method at most."""
@@ -64,6 +65,23 @@ class Flight:
             if high - low < end - begin:
                 piece = piece.part(low - begin, high - begin)
             piece.request.settle(piece.start, group.take(low - start, high - start))
+
+    def take_back(self, but: Collection[int]) -> list[Piece]:
+        """Take instances without an outcome out, all but some given by their indices."""
+        left = {i for start, stop in self.answered for i in range(start, stop)}.union(but)
+        taken: list[Piece] = []
+        for begin, piece in zip(self._begins, self.pieces, strict=False):
+            stays = [i in left for i in range(begin, begin + piece.rows.count)]
+            for low, high in [] if piece.request.ended else runs_of_equal(stays):
+                if not stays[low]:
+                    taken.append(piece.part(low, high))
+                    self.answered.append((begin + low, begin + high))
+        return taken
+
+    def fail(self, index: int, failure: Failure) -> None:
+        """Give an instance its outcome, unless it has one."""
+        if not any(start <= index < stop for start, stop in self.answered):
+            self.settle(index, FailedRows(failure, 1))
 
     def unanswered(self, blame: bool) -> list[Piece]:
         """Instances without an outcome, each as a piece of its own; with `blame` each has tried once more."""
@@ -195,6 +213,33 @@ class ServableCopy:
             self._free.append(result.slot)
         return flight
 
+    def part_with(self, overdue: Sequence[HeldRows] | None, failure: Failure) -> dict[str, list[Piece]]:
+        """Before the end of a worker in which a call takes too long: leave only instances that may be why to `lose`.
+
+        Args:
+            overdue: The instances of the call; None may be any. A single one gets the failure.
+            failure: Its outcome.
+
+        Returns:
+            By method, the instances that are not to blame, taken out.
+        """
+        if overdue is None:
+            overdue = [HeldRows(number, 0, flight.count) for number, flight in self._flights.items()]
+        single = sum(rows.size for rows in overdue) == 1
+        innocent: dict[str, list[Piece]] = {}
+        for number, flight in self._flights.items():
+            suspects = {
+                i
+                for batch_id, start, size in overdue
+                if batch_id == number
+                for i in range(start, min(start + size, flight.count))
+            }
+            innocent.setdefault(flight.method, []).extend(flight.take_back(suspects))
+            if single:
+                for suspect in suspects:
+                    flight.fail(suspect, failure)
+        return innocent
+
     def lose(self, *, blame: bool = True) -> dict[str, list[Piece]]:
         """Mark the worker as gone; returns by method what it had not answered.
 
@@ -210,4 +255,4 @@ class ServableCopy:
         rest: dict[str, list[Piece]] = {}
         for flight in flights.values():
             rest.setdefault(flight.method, []).extend(flight.unanswered(blame))
-        return rest
+        return {method: pieces for method, pieces in rest.items() if pieces}

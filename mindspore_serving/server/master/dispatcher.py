@@ -9,11 +9,20 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mindspore_serving.errors import FailedRows, QueueFull, ServableUnavailable, UnknownTarget
-from mindspore_serving.server.master.context import max_enqueued_requests
+from mindspore_serving.errors import (
+    DeadlineExceeded,
+    FailedRows,
+    QueueFull,
+    ServableUnavailable,
+    ServerStopping,
+    UnknownTarget,
+)
+from mindspore_serving.server.master.context import server_limits
 from mindspore_serving.server.master.readiness import Readiness
 from mindspore_serving.server.master.request import Reply, Request
 from mindspore_serving.server.master.servable import RunningServable, request_spec
+from mindspore_serving.server.master.unanswered import Unanswered
+from mindspore_serving.server.master.waiting import wait_for_event
 from mindspore_serving.signature import CALL_PREFIX, MethodSignature
 from mindspore_serving.tensor import Rows
 
@@ -32,13 +41,14 @@ class Route:
 
 
 class Dispatcher:
-    """The running servables of this server, and the number of requests that they owe an answer.
+    """The running servables of this server, and what they owe an answer.
 
     Args:
         loop: The event loop on which all methods are called.
 
     Attributes:
         readiness: What health checks ask.
+        draining: Whether new requests are refused, because the server is about to end.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -46,23 +56,15 @@ class Dispatcher:
         self._loop = loop
         self._servables: dict[str, dict[int, RunningServable]] = {}
         self._routes: dict[tuple[str, str, int], Route] = {}
-        self._draining = False
-        self._unanswered = 0
+        self._unanswered = Unanswered(server_limits)
+        self._left_instances = 0
+        self._left_bytes = 0
+        self.draining = False
+        self._drained = asyncio.Event()
 
     def __repr__(self) -> str:
-        running = [servable for versions in self._servables.values() for servable in versions.values()]
-        return f"<Dispatcher {self._unanswered} unanswered, {running}>"
-
-    @property
-    def draining(self) -> bool:
-        """Whether the server only finishes what it has admitted."""
-        return self._draining
-
-    @draining.setter
-    def draining(self, draining: bool) -> None:
-        self._draining = draining
-        if draining:
-            self.readiness.close("draining")
+        draining = " draining," if self.draining else ""
+        return f"<Dispatcher{draining} {self._unanswered.requests} unanswered, {self._all_servables()}>"
 
     def servable(self, name: str, version: int) -> RunningServable:
         """The entry of a servable version, made at first use."""
@@ -82,32 +84,93 @@ class Dispatcher:
         Raises:
             UnknownTarget: No such servable, version or method.
             ServableUnavailable: The servable was started, but no worker of it is left.
+            ServerStopping: The server drains.
         """
         route = self._routes.get((name, method, version))
         if route is None:
             route = self._routes[name, method, version] = self._new_route(name, method, version)
         return route
 
-    def submit(self, route: Route, blocks: Sequence[Rows]) -> asyncio.Future[Reply]:
-        """Queue the instances of one request.
+    def check_room(self, route: Route) -> None:
+        """Refuse a request before its instances are read, which costs more than all the rest of a refusal.
+
+        Args:
+            route: From `resolve`.
+
+        Raises:
+            QueueFull: Too many requests are unanswered, in the server or of the servable.
+        """
+        self._unanswered.check_requests()
+        own = route.servable.unanswered
+        if own is not None:
+            own.check_requests()
+
+    def submit(
+        self, route: Route, blocks: Sequence[Rows], timeout_s: float | None = None
+    ) -> asyncio.Future[Reply]:
+        """Queue the instances of one request, for which `check_room` has found room.
 
         Args:
             route: From `resolve`.
             blocks: The instances, at least one; the specs of each block are the method's inputs in order.
+            timeout_s: Seconds after which they are answered with `DeadlineExceeded`, and those that wait are dropped;
+                None for no limit.
 
         Returns:
             A future of the outcome of every instance. Cancelling it abandons the request.
 
         Raises:
-            QueueFull: Too many requests are unanswered.
+            QueueFull: Too many instances or bytes are unanswered, in the server or of the servable.
         """
-        limit = max_enqueued_requests()
-        if self._unanswered >= limit:
-            raise QueueFull(f"Serving Error: enqueued requests count exceeds the limit {limit}")
+        servable = route.servable
         future: asyncio.Future[Reply] = self._loop.create_future()
-        self._unanswered += 1
-        route.servable.submit(route.method.name, Request(blocks, future, self._request_ended))
+        request = Request(blocks, future)
+        everything, own = self._unanswered, servable.unanswered
+        everything.add(request)
+        if own is not None:
+            try:
+                own.add(request)
+            except QueueFull:
+                everything.remove(request)
+                raise
+
+        def ended(_: asyncio.Future[Reply]) -> None:
+            everything.remove(request)
+            if own is not None:
+                own.remove(request)
+            if request.pending:
+                self._forget(request)
+            if self.draining and not everything.requests:
+                self._drained.set()
+
+        future.add_done_callback(ended)
+        if timeout_s is not None:
+            self._limit_time(route, request, future, timeout_s)
+        servable.submit(route.method.name, request)
         return future
+
+    def _forget(self, request: Request) -> None:
+        """Let go of what a request that has ended early has left in the queues.
+
+        Batches leave it out anyhow. But while no copy takes any, what is left would pile up without a limit: so all of
+        it is removed as soon as it outweighs what is owed an answer.
+        """
+        self._left_instances += request.count
+        self._left_bytes += request.byte_size
+        owed = self._unanswered
+        if self._left_instances > owed.instances or self._left_bytes > owed.byte_size:
+            self._left_instances = self._left_bytes = 0
+            for servable in self._all_servables():
+                servable.drop_ended()
+
+    def _limit_time(
+        self, route: Route, request: Request, future: asyncio.Future[Reply], timeout_s: float
+    ) -> None:
+        """Give a request up after a time, unless it has ended before."""
+        spec = request_spec(route.servable.name, route.method.name, route.servable.version)
+        text = f"Request {spec}, deadline of {1000 * timeout_s:.15g} ms exceeded"
+        timer = self._loop.call_later(timeout_s, request.give_up, DeadlineExceeded(text).failure())
+        future.add_done_callback(lambda _: timer.cancel())
 
     def forward(
         self, servable: RunningServable, method: str, blocks: Sequence[Rows]
@@ -126,21 +189,50 @@ class Dispatcher:
         if servable.method(method) is None or not servable.serves(method):
             future.set_result([FailedRows(servable.unavailable(method), sum(b.count for b in blocks))])
         else:
-            servable.submit(method, Request(blocks, future, lambda _: None))
+            request = Request(blocks, future)
+
+            def ended(_: asyncio.Future[Reply]) -> None:
+                if request.pending:
+                    self._forget(request)
+
+            future.add_done_callback(ended)
+            servable.submit(method, request)
         return future
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Refuse new requests from now on, and wait until those that were admitted are answered.
+
+        Args:
+            timeout_s: How long to wait at most.
+
+        Returns:
+            Whether all are answered.
+        """
+        self.draining = True
+        self.readiness.close("draining")
+        self._routes.clear()
+        for servable in self._all_servables():
+            servable.hurry()
+        if self._unanswered.requests:
+            await wait_for_event(self._drained, timeout_s)
+        return not self._unanswered.requests
 
     def fail_waiting(self) -> None:
         """Answer every request that waits or is under way with "not available"; used when the server stops."""
         self.readiness.close("stopping")
-        for versions in self._servables.values():
-            for servable in versions.values():
-                servable.fail_waiting()
+        for servable in self._all_servables():
+            servable.fail_waiting()
+
+    def _all_servables(self) -> list[RunningServable]:
+        return [servable for versions in self._servables.values() for servable in versions.values()]
 
     def _copies_changed(self) -> None:
         self._routes.clear()
         self.readiness.notify()
 
     def _new_route(self, name: str, method: str, version: int) -> Route:
+        if self.draining:
+            raise ServerStopping("Serving Error: the server is stopping and takes no more requests")
         servable = self._find(name, method, version)
         signature = servable.method(method)
         if signature is None or method.startswith(CALL_PREFIX):
@@ -157,6 +249,3 @@ class Dispatcher:
             return found
         text = f"Request {request_spec(name, method, version)}, servable is not available"
         raise ServableUnavailable(text) if found or (versions and not version) else UnknownTarget(text)
-
-    def _request_ended(self, _: Request) -> None:
-        self._unanswered -= 1

@@ -14,7 +14,7 @@ it takes from. Times are those of one clock, in seconds. The rules:
   else meanwhile, one suspect at a time among the copies that run its method, and only while another of these is there
   or none is expected back.
   If it is what kills workers, it takes nobody with it.
-* A request whose client is gone is dropped here, before it costs work.
+* A request whose client is gone, or whose deadline has passed, is dropped here, before it costs work.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class MethodQueue:
 
     Args:
         signature: The method.
-        delay_s: How long a batch that is not full may wait for more.
+        delay_s: How long a batch that is not full may wait for more; may be changed.
     """
 
     def __init__(self, signature: MethodSignature, delay_s: float = 0.0) -> None:
@@ -70,7 +70,7 @@ class MethodQueue:
         self.pieces: deque[Piece] = deque()
         self.suspects: deque[Piece] = deque()
         self.waiting = 0
-        self._delay_s = delay_s
+        self.delay_s = delay_s
         self._instance_s = _MESSAGE_S
 
     def __repr__(self) -> str:
@@ -92,9 +92,9 @@ class MethodQueue:
     @property
     def due(self) -> float:
         """When the next batch is to be sent, whether it is full or not."""
-        if not self._delay_s or not self.pieces or self.waiting >= self.signature.full:
+        if not self.delay_s or not self.pieces or self.waiting >= self.signature.full:
             return 0.0
-        return self.pieces[0].arrived + self._delay_s
+        return self.pieces[0].arrived + self.delay_s
 
     def learn(self, count: int, seconds: float) -> None:
         """Take into account how long a batch took."""
@@ -105,6 +105,11 @@ class MethodQueue:
         for piece in pieces:
             self.pieces.append(piece)
             self.waiting += piece.rows.count
+
+    def put_back(self, pieces: Sequence[Piece]) -> None:
+        """Insert instances at the head, where they were before."""
+        self.pieces.extendleft(reversed(pieces))
+        self.waiting += sum(piece.rows.count for piece in pieces)
 
     def put_suspects(self, pieces: Iterable[Piece]) -> None:
         """Append single instances whose worker was lost."""
@@ -132,6 +137,12 @@ class MethodQueue:
             size += part.byte_size
             taken.append(part)
         return taken
+
+    def drop_ended(self) -> None:
+        """Remove the instances of ended requests, wherever they stand."""
+        self.pieces = deque([piece for piece in self.pieces if not piece.request.ended])
+        self.suspects = deque([piece for piece in self.suspects if not piece.request.ended])
+        self.waiting = sum([piece.rows.count for piece in self.pieces])
 
     def clear(self) -> list[Piece]:
         """Remove and return everything."""

@@ -8,10 +8,10 @@ taken, and results that still arrive are dropped here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
-from mindspore_serving.errors import FailedRows
+from mindspore_serving.errors import FailedRows, Failure
 from mindspore_serving.tensor import Rows
 
 Group: TypeAlias = "Rows | FailedRows"
@@ -28,25 +28,29 @@ class Request:
 
     Args:
         blocks: The instances in order; neighbours with equal specs form one block.
-        future: Completed with the `Reply` once every instance has an outcome.
-        on_end: Called once when the request is answered or abandoned.
+        future: Completed with the `Reply` once every instance has an outcome; cancelling it abandons the request.
+
+    Attributes:
+        count: Number of instances.
+        byte_size: Bytes of the instances.
+        pending: Instances without an outcome; those that an ended request still has are nobody's any more.
     """
 
-    __slots__ = ("_future", "_on_end", "_outcomes", "_pending", "blocks", "count")
+    __slots__ = ("_future", "_outcomes", "blocks", "byte_size", "count", "pending")
 
-    def __init__(
-        self, blocks: Sequence[Rows], future: asyncio.Future[Reply], on_end: Callable[[Request], None]
-    ) -> None:
+    def __init__(self, blocks: Sequence[Rows], future: asyncio.Future[Reply]) -> None:
         self.blocks = blocks
-        self.count = blocks[0].count if len(blocks) == 1 else sum([block.count for block in blocks])
+        if len(blocks) == 1:
+            self.count, self.byte_size = blocks[0].count, blocks[0].byte_size
+        else:
+            self.count = sum([block.count for block in blocks])
+            self.byte_size = sum([block.byte_size for block in blocks])
         self._future = future
-        self._on_end = on_end
-        self._pending = self.count
+        self.pending = self.count
         self._outcomes: list[tuple[int, Group]] = []
-        future.add_done_callback(self._ended)
 
     def __repr__(self) -> str:
-        state = "ABANDONED" if self._future.cancelled() else f"{self.count - self._pending}/{self.count} done"
+        state = "ABANDONED" if self._future.cancelled() else f"{self.count - self.pending}/{self.count} done"
         return f"<Request {state}>"
 
     @property
@@ -54,21 +58,23 @@ class Request:
         """Whether the client is answered or gone, so that nothing more needs to be done for it."""
         return self._future.done()
 
+    def give_up(self, failure: Failure) -> None:
+        """Answer all instances with a failure, whatever outcomes some have; an ended request stays as it is."""
+        if not self._future.done():
+            self._future.set_result([FailedRows(failure, self.count)])
+
     def settle(self, start: int, group: Group) -> None:
         """Take the outcome of the instances from index `start` on."""
         if self._future.done():
             return
-        self._pending -= group.count
-        if self._pending == 0 and not self._outcomes:
+        self.pending -= group.count
+        if self.pending == 0 and not self._outcomes:
             self._future.set_result([group])
             return
         self._outcomes.append((start, group))
-        if self._pending == 0:
+        if self.pending == 0:
             self._outcomes.sort(key=lambda outcome: outcome[0])
             self._future.set_result([outcome for _, outcome in self._outcomes])
-
-    def _ended(self, _: asyncio.Future[Reply]) -> None:
-        self._on_end(self)
 
 
 class Piece:
@@ -91,7 +97,7 @@ class Piece:
         self.request = request
         self.start = start
         self.rows = rows
-        self.byte_size = rows.byte_size
+        self.byte_size = request.byte_size if rows.count == request.count else rows.byte_size
         self.attempts = attempts
         self.arrived = arrived
 

@@ -7,7 +7,7 @@ Plain state, without a clock, a process or a lock. Times are those of one clock,
 * After `MOST_ENDS` ends within `WINDOW_S` among the workers of one servable version none of them is started again.
   Where there are so many workers that each could have ended once, it takes one end more than there are workers.
 * An end for which an instance is to blame does not count: the instance is not tried again. It excuses the end before
-  it, too, for that made the instance a suspect.
+  it, too, for that made the instance a suspect. The end of a worker in which a call took too long excuses no other.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class RestartPolicy:
         """What was counted within the last `WINDOW_S`, as it was told to `ended`."""
         return [what for _, _, what in self._ends]
 
-    def ended(self, worker: int, now: float, served_s: float, what: str, *, blameless: bool) -> bool:
+    def ended(
+        self, worker: int, now: float, served_s: float, what: str, *, blameless: bool, excuses: bool = True
+    ) -> bool:
         """Learn that a worker has ended.
 
         Args:
@@ -55,6 +57,7 @@ class RestartPolicy:
             served_s: Seconds from when it was ready; 0 for one that never was.
             what: Which one and how, for the log.
             blameless: Whether an instance is to blame.
+            excuses: Whether the instance may have ended another worker before.
 
         Returns:
             Whether this end is the one because of which all are given up.
@@ -62,7 +65,8 @@ class RestartPolicy:
         if served_s >= STEADY_S:
             self._delays.pop(worker, None)
         if blameless:
-            self._excuse_last()
+            if excuses:
+                self._excuse_last()
             return False
         delay = self._delays.get(worker)
         self._delays[worker] = FIRST_DELAY_S if delay is None else min(2 * delay, LONGEST_DELAY_S)

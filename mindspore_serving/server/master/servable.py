@@ -18,11 +18,13 @@ from mindspore_serving.errors import (
     StatusCode,
     SystemFailure,
 )
+from mindspore_serving.server.channel.call_page import WrittenCall
 from mindspore_serving.server.channel.messages import Result
 from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.gathering import Gathering
 from mindspore_serving.server.master.queue_policy import Assignment, MethodQueue, next_batch
 from mindspore_serving.server.master.request import Piece, Request, pieces_of
+from mindspore_serving.server.master.unanswered import Limits, Unanswered
 from mindspore_serving.signature import CALL_PREFIX, MethodSignature
 
 MAX_ATTEMPTS = 2
@@ -48,6 +50,7 @@ class RunningServable:
 
     Attributes:
         delay_s: How long a batch that is not full may wait for more; to be set before the first copy is added.
+        unanswered: What clients are owed an answer to; None where no limits but those of the server hold.
         copies: Those that are ready.
         on_copies_changed: Called when `copies` has changed.
     """
@@ -62,6 +65,7 @@ class RunningServable:
         self.name = name
         self.version = version
         self.delay_s = 0.0
+        self.unanswered: Unanswered | None = None
         self.copies: list[ServableCopy] = []
         self.on_copies_changed: Callable[[], None] = _ignore
         self._expected: dict[str, frozenset[str]] = {}
@@ -77,6 +81,13 @@ class RunningServable:
 
     def __repr__(self) -> str:
         return f"<RunningServable {self.name}:{self.version} {self.copies} {self._queue_list}>"
+
+    def limit(self, limits: Limits) -> None:
+        """Limit what may be unanswered, beside the server's limits; to be called before the first copy is added."""
+        if self.unanswered is not None:
+            self.unanswered.limits = limits
+        elif limits != Limits():
+            self.unanswered = Unanswered(limits, f", servable: {self.name}")
 
     def method(self, name: str) -> MethodSignature | None:
         """The method of that name, if any worker registered it."""
@@ -161,6 +172,11 @@ class RunningServable:
         self._queues[method].put(pieces_of(request, time.monotonic()))
         self._schedule_pump()
 
+    def drop_ended(self) -> None:
+        """Remove what ended requests have left in the queues."""
+        for queue in self._queue_list:
+            queue.drop_ended()
+
     def take_result(self, copy: ServableCopy, result: Result) -> None:
         """Hand results to their requests, and use the slot that became free.
 
@@ -174,13 +190,22 @@ class RunningServable:
         if any(queue.has_work for queue in self._queue_list):
             self._schedule_pump()
 
-    def remove_copy(self, copy: ServableCopy, *, returns: bool = False, left: bool = False) -> None:
+    def remove_copy(
+        self,
+        copy: ServableCopy,
+        *,
+        returns: bool = False,
+        left: bool = False,
+        overdue: WrittenCall | None = None,
+    ) -> None:
         """Take a copy out; what it had not answered goes to other copies, or is answered here.
 
         Args:
             copy: The copy.
             returns: Whether it is being started again; what waits may wait for it.
             left: Whether it ends on purpose. Instances are to blame for that only if they ran alone.
+            overdue: The call that takes too long, if that is why: only its instances are to blame then, and a single
+                one is given up.
         """
         if copy not in self.copies:
             return
@@ -188,6 +213,13 @@ class RunningServable:
         self.on_copies_changed()
         if returns:
             self._expected[copy.label] = frozenset(copy.methods)
+        if overdue is not None:
+            failure = Failure(StatusCode.SYSTEM_ERROR, overdue.text)
+            innocent = copy.part_with(overdue.rows, failure)
+            for method, pieces in innocent.items():
+                self._queues[method].put_back(pieces)
+            count = sum(piece.rows.count for pieces in innocent.values() for piece in pieces)
+            log.warning("%s other instances of %s wait for another copy", count, copy.label)
         for method, pieces in copy.lose(blame=not left).items():
             retried = [piece for piece in pieces if piece.attempts < MAX_ATTEMPTS]
             for piece in pieces:
@@ -212,6 +244,13 @@ class RunningServable:
         for queue in self._queue_list:
             if not self.serves(queue.signature.name):
                 _fail_all(queue.clear(), self.unavailable(queue.signature.name))
+        self._schedule_pump()
+
+    def hurry(self) -> None:
+        """Let no batch wait for more instances from now on: hardly any come."""
+        self.delay_s = 0.0
+        for queue in self._queue_list:
+            queue.delay_s = 0.0
         self._schedule_pump()
 
     def fail_waiting(self) -> None:

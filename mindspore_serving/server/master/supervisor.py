@@ -8,7 +8,8 @@ Everything here runs on the event loop. A worker's life:
     READY -> EXITED         it said that it ends (a signal, or Stop)
     READY -> DEAD           it ended without a word
     DEAD -> STARTING        it had answered something without error since its start, or ran an instance that had ended
-                            a worker before: started again after a while (`restart_policy`)
+                            a worker before, or a call in it took too long: started again after a while
+                            (`restart_policy`)
     DEAD -> FAILED          it had not, or workers of its servable die too often: starting it again would not help
 """
 
@@ -19,6 +20,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
+from functools import partial
 from pathlib import Path
 
 from mindspore_serving import log
@@ -37,20 +39,22 @@ from mindspore_serving.server.channel.messages import (
     Stop,
     WantModels,
 )
-from mindspore_serving.server.master.context import memory_idle_s, worker_timeout_s
+from mindspore_serving.server.master.context import (
+    START_TIMEOUT_VARIABLE,
+    memory_idle_s,
+    start_timeout_s,
+    worker_timeout_s,
+)
 from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.readiness import STARTING, WorkerHealth
 from mindspore_serving.server.master.request import Reply
 from mindspore_serving.server.master.restart_policy import WINDOW_S, RestartPolicy
 from mindspore_serving.server.master.servable import RunningServable
+from mindspore_serving.server.master.stage_limit import OverdueCall, StageLimit
 from mindspore_serving.server.master.waiting import wait_for_event
 from mindspore_serving.server.master.worker_link import ChannelServer, WorkerLink
-from mindspore_serving.server.master.worker_process import (
-    START_TIMEOUT_S,
-    WorkerPlan,
-    WorkerProcess,
-)
+from mindspore_serving.server.master.worker_process import WorkerPlan, WorkerProcess
 from mindspore_serving.signature import CALL_PREFIX, ModelInfo
 
 STOP_GRACE_S = 5.0
@@ -102,10 +106,12 @@ class SupervisedWorker:
         self.link: WorkerLink | None = None
         self.copy: ServableCopy | None = None
         self.idle_slots: IdleSlots | None = None
+        self.stage_limit: StageLimit | None = None
         self.failure = ""
         self.models: tuple[ModelInfo, ...] = ()
         self.served = False
         self.blameless = False
+        self.overdue = False
         self.returns = False
         self.restarts = 0
         self.last_end = ""
@@ -159,6 +165,14 @@ class SupervisedWorker:
         if self.copy is not None and self.idle_slots is not None:
             self.idle_slots.look(self.copy.last_served, not self.copy.idle, time.monotonic())
 
+    def limit_stages(self, limit: StageLimit | None) -> None:
+        """Look for calls that take too long, or look no more."""
+        if self.stage_limit is not None:
+            self.stage_limit.stop()
+        self.stage_limit = limit
+        if limit is not None:
+            limit.start()
+
     def give_up(self) -> None:
         """Mark a worker that did not become ready as failed."""
         if self.status is WorkerStatus.STARTING:
@@ -183,14 +197,21 @@ class Supervisor:
         self._watchers: list[asyncio.Task[None]] = []
         self._stopping = False
         self._policies: dict[tuple[str, int], RestartPolicy] = {}
+        self._hurried = False
         self._planned = 0
         self._said_ready = 0
         self._told_all_gone = False
         self._most_missed = worker_timeout_s() / _WATCH_POLL_S
         self._memory_idle_s = memory_idle_s()
+        self._start_timeout_s = start_timeout_s()
 
     def __repr__(self) -> str:
         return f"<Supervisor {self._workers}>"
+
+    @property
+    def address(self) -> str:
+        """Where workers connect, `unix:path`."""
+        return self._channel.address
 
     async def start(self, plans: Sequence[WorkerPlan], say: Callable[[str], None]) -> None:
         """Start all workers at the same time; returns when each is ready.
@@ -225,13 +246,15 @@ class Supervisor:
         for worker in workers:
             self._spawn(worker, append_log=False)
         limits = [plan.start_timeout_s for plan in plans]
-        limit = None if None in limits else max(filter(None, limits), default=START_TIMEOUT_S)
+        limit = None if None in limits else max(filter(None, limits), default=self._start_timeout_s)
         try:
             await asyncio.wait_for(self._all_ready(workers, say), limit)
         except asyncio.TimeoutError as cause:
-            late = [worker.plan.label for worker in workers if worker.status is WorkerStatus.STARTING]
+            late = [worker for worker in workers if worker.status is WorkerStatus.STARTING]
+            names = ", ".join(worker.plan.label for worker in late)
             raise StartUpError(
-                f"Fail to start workers: {', '.join(late)} not ready after {limit:.0f} s"
+                f"Fail to start workers: {names} not ready after {limit:g} s. If servable_config.py and its models "
+                f"take that long to load, set {START_TIMEOUT_VARIABLE} to more seconds{_end_of_log(late)}"
             ) from cause
 
     def _is_needed(self, plan: WorkerPlan) -> bool:
@@ -260,6 +283,10 @@ class Supervisor:
         """All workers; see `HealthSource`."""
         now = time.monotonic()
         return (worker.health(now) for worker in self._workers)
+
+    def hurry(self) -> None:
+        """Let the stop wait for no worker; may be called from any thread, and while it stops."""
+        self._hurried = True
 
     def on_message(self, link: WorkerLink, message: Message) -> None:
         """Act on a message of a worker.
@@ -340,6 +367,7 @@ class Supervisor:
         worker.started_at = time.monotonic()
         worker.ready_at = None
         worker.blameless = False
+        worker.overdue = False
         worker.failure = ""
         worker.changed.clear()
         worker.process = WorkerProcess(
@@ -367,7 +395,12 @@ class Supervisor:
             worker.idle_slots = IdleSlots(link.memory, range(plan.first_call_slot), self._memory_idle_s)
         servable = self._servable(plan)
         servable.delay_s = plan.batch_delay_s
+        servable.limit(plan.limits)
         servable.add_copy(worker.copy)
+        if worker.process.calls is not None:
+            limit_s = plan.stage_timeout_ms / 1000
+            on_overdue = partial(self._end_overdue, worker)
+            worker.limit_stages(StageLimit(worker.process.calls, limit_s, on_overdue))
         worker.returns = False
         log.info(
             "Register success: worker address: %s, servable: {name:%s, version:%s, method:%s}",
@@ -377,11 +410,30 @@ class Supervisor:
             [method.name for method in message.methods if not method.name.startswith(CALL_PREFIX)],
         )
 
-    def _take_out(self, worker: SupervisedWorker) -> None:
+    def _end_overdue(self, worker: SupervisedWorker, overdue: OverdueCall) -> None:
+        """End a worker in which a call takes too long; its watcher starts it again."""
+        process, link = worker.process, worker.link
+        if process is None or link is None:
+            return
+        log.error(
+            "A call in %s, process %s, has run for %.2f s. The worker is ended, where its threads were is in %s. %s",
+            worker.plan.label,
+            process.pid,
+            overdue.seconds,
+            process.log_path,
+            overdue.call.text,
+        )
+        self._take_out(worker, overdue)
+        process.end_with_traceback()
+        link.close()
+
+    def _take_out(self, worker: SupervisedWorker, overdue: OverdueCall | None = None) -> None:
+        worker.limit_stages(None)
         copy, worker.copy = worker.copy, None
         if copy is not None:
-            # A copy that is lost while it runs a suspect is not to blame, whatever it has served.
-            worker.blameless = copy.exclusive
+            # A copy that is lost while it runs a suspect, or to a call, is not to blame, whatever it has served.
+            worker.overdue = overdue is not None
+            worker.blameless = copy.exclusive or worker.overdue
             worker.served = copy.answered_without_error or worker.blameless
             worker.returns = (
                 worker.served
@@ -390,7 +442,9 @@ class Supervisor:
                 and not self._stopping
             )
             left = worker.status is WorkerStatus.EXITED
-            self._servable(worker.plan).remove_copy(copy, returns=worker.returns, left=left)
+            self._servable(worker.plan).remove_copy(
+                copy, returns=worker.returns, left=left, overdue=overdue.call if overdue else None
+            )
 
     def _servable(self, plan: WorkerPlan) -> RunningServable:
         return self._dispatcher.servable(plan.servable_name, plan.version)
@@ -483,6 +537,8 @@ class Supervisor:
             worker.look_at_memory()
             await wait_for_event(worker.changed, _WATCH_POLL_S)
             worker.changed.clear()
+        if worker.overdue:
+            killed = "was ended over a call that took too long"
         if await self._reap(process) and not killed:
             killed = f"closed its channel, did not end within {STOP_GRACE_S:g} s and was killed"
         self._take_out(worker)
@@ -521,9 +577,11 @@ class Supervisor:
         worker.restarts += 1
         try:
             self._spawn(worker, append_log=True)
-            await asyncio.wait_for(self._until_started(worker), START_TIMEOUT_S)
+            await asyncio.wait_for(self._until_started(worker), self._start_timeout_s)
         except asyncio.TimeoutError:
-            log.error("%s cannot be started again: it is not ready after %.0f s", label, START_TIMEOUT_S)
+            log.error(
+                "%s cannot be started again: it is not ready after %.0f s", label, self._start_timeout_s
+            )
             worker.give_up()
         except StartUpError as error:
             self._not_back(worker, error)
@@ -538,7 +596,8 @@ class Supervisor:
         now = time.monotonic()
         served_s = 0.0 if worker.ready_at is None else now - worker.ready_at
         what = f"{plan.place} {worker.last_end}"
-        if policy.ended(worker.number, now, served_s, what, blameless=worker.blameless):
+        excuses = not worker.overdue
+        if policy.ended(worker.number, now, served_s, what, blameless=worker.blameless, excuses=excuses):
             log.error(
                 "%s workers of servable %s version %s have died within %.0f s, none of them is started again: %s",
                 len(policy.ends),
@@ -571,6 +630,7 @@ class Supervisor:
             log.error("%s cannot be started again: %s", worker.plan.label, error)
 
     async def _end(self, worker: SupervisedWorker) -> None:
+        worker.limit_stages(None)
         process = worker.process
         if process is None:
             return
@@ -592,7 +652,7 @@ class Supervisor:
         deadline = time.monotonic() + STOP_GRACE_S
         killed = False
         while process.exit_status() is None:
-            if time.monotonic() > deadline:
+            if self._hurried or time.monotonic() > deadline:
                 process.kill()
                 killed = True
             await asyncio.sleep(_REAP_POLL_S)
@@ -607,3 +667,9 @@ def _ready_line(worker: SupervisedWorker, ready: int, total: int) -> str:
         f"Serving: Worker ready, servable: {plan.servable_name}, version: {plan.version}, {plan.place} "
         f"({plan.device_type}), {seconds:.2f} s, {ready} of {total}"
     )
+
+
+def _end_of_log(workers: Sequence[SupervisedWorker]) -> str:
+    """The end of the log of the first of these, for error texts."""
+    process = workers[0].process if workers else None
+    return f", last lines of {process.log_path}:\n{process.last_log_lines()}" if process else ""

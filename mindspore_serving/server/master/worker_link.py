@@ -129,8 +129,10 @@ class ChannelServer:
                     self._make_link, self.address.removeprefix("unix:"), backlog=_BACKLOG
                 )
         except OSError as cause:
+            self._remove_folder()
             raise StartUpError(
-                f"Serving Error: Master server start failed, create server failed, address {self.address}: {cause}"
+                f"Serving Error: Master server start failed, create server failed, address {self.address}: {cause}. "
+                "The sockets and logs of workers are in the working directory, which must be writable and have space"
             ) from cause
 
     async def stop(self) -> None:
@@ -140,5 +142,8 @@ class ChannelServer:
             return
         server.close()
         self._path.unlink(missing_ok=True)
+        self._remove_folder()
+
+    def _remove_folder(self) -> None:
         with contextlib.suppress(OSError):  # other servers may have sockets there
             self._folder.rmdir()

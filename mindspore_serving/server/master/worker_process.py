@@ -15,19 +15,20 @@ from mindspore_serving.errors import StartUpError
 from mindspore_serving.private_files import LOG, LOG_FOLDER, opener
 from mindspore_serving.server._servable_local import DEFAULT_SLOTS
 from mindspore_serving.server.channel.address import worker_socket
+from mindspore_serving.server.channel.call_page import TRACEBACK_SIGNAL, CallPage
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.child_environment import child_environment
 from mindspore_serving.server.descriptor_limit import descriptor_limit
 from mindspore_serving.server.key_pipe import key_for_child
-from mindspore_serving.server.master.context import memory_idle_s
+from mindspore_serving.server.master.context import memory_idle_s, start_timeout_s
 from mindspore_serving.server.master.copy import WAITING_SLOTS
+from mindspore_serving.server.master.unanswered import Limits
 from mindspore_serving.server.master.worker_end import ended_by, oom_kills
-from mindspore_serving.server.process_tree import kill_children
+from mindspore_serving.server.process_tree import children_of, kill_all, kill_children
 
 CALL_SLOTS = 4
 """Calls of models under way per worker that has none of its own."""
 LOG_DIRECTORY = "serving_logs"
-START_TIMEOUT_S = 1800.0
 _SERVER = Path(__file__).resolve().parents[1]
 _SCRIPT = _SERVER / "worker" / "start_worker.py"
 _DISTRIBUTED_SCRIPT = _SERVER / "distributed" / "start_distributed_worker.py"
@@ -67,6 +68,8 @@ class WorkerPlan:
         agents: Who holds its model; None for a worker that loads models itself.
         batch_slots: Most batches under way of methods that do not wait for others.
         batch_delay_s: How long a batch that is not full may wait for more.
+        stage_timeout_ms: Milliseconds that one call of a function or model may take; 0 for any time.
+        limits: Most that may be unanswered of its servable, beside the limits of the server.
         cores: CPU cores that its threads keep to; empty for any.
     """
 
@@ -84,14 +87,16 @@ class WorkerPlan:
     agents: AgentsPlan | None = None
     batch_slots: int = DEFAULT_SLOTS
     batch_delay_s: float = 0.0
+    stage_timeout_ms: float = 0
+    limits: Limits = field(default_factory=Limits)
     cores: tuple[int, ...] = ()
 
     @property
     def start_timeout_s(self) -> float | None:
         """Seconds after which it should be ready; None where the user wants to wait without limit."""
         if self.agents is None:
-            return START_TIMEOUT_S
-        return START_TIMEOUT_S + self.agents.wait_s if self.agents.wait_s else None
+            return start_timeout_s()
+        return start_timeout_s() + self.agents.wait_s if self.agents.wait_s else None
 
     @property
     def slots(self) -> int:
@@ -154,6 +159,7 @@ class WorkerProcess:
         self.log_path = directory / LOG_DIRECTORY / plan.log_file
         self._directory = directory
         self.memory = _shared_memory(plan.slots)
+        self.calls: CallPage | None = None
         self._oom_kills = oom_kills()
         self._log_begin = 0
         arguments = [
@@ -185,10 +191,16 @@ class WorkerProcess:
         if self.memory is not None:
             arguments.append(f"--memory_fd={self.memory.fd}")
         try:
+            if plan.stage_timeout_ms:
+                self.calls = CallPage.create()
+                arguments += [
+                    f"--calls_fd={self.calls.fd}",
+                    f"--stage_timeout_ms={plan.stage_timeout_ms}",
+                ]
             self._process = self._start(arguments, directory, append_log)
         except OSError as cause:
             self._close_memory()
-            raise StartUpError(f"Start worker failed: {cause}") from cause
+            raise StartUpError(f"Start worker failed: {plan.label}, log {self.log_path}: {cause}") from cause
         descriptor_limit.restore_in(self.pid)
         self._keep_to_cores()
 
@@ -227,6 +239,12 @@ class WorkerProcess:
         kill_children(self.pid)
         self._process.kill()
 
+    def end_with_traceback(self) -> None:
+        """Let a worker whose calls are limited write where its threads are to its log, and end, and what it started."""
+        children = children_of(self.pid)
+        self._process.send_signal(TRACEBACK_SIGNAL)
+        kill_all(children)
+
     def kill_group(self) -> None:
         """End what a worker that is gone has left: processes of the group that it led."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -242,7 +260,7 @@ class WorkerProcess:
         try:
             with self.log_path.open("rb") as file:
                 file.seek(max(self._log_begin, file.seek(0, os.SEEK_END) - (8 << 10)))
-                lines = file.read().decode(errors="replace").splitlines()
+                lines = file.read(8 << 10).decode(errors="replace").splitlines()
         except OSError as error:
             return f"(log not readable: {error})"
         return (
@@ -256,15 +274,16 @@ class WorkerProcess:
         (self._directory / self.address.removeprefix("unix:")).unlink(missing_ok=True)
 
     def _close_memory(self) -> None:
-        if self.memory is not None:
-            self.memory.close()
+        for memory in (self.memory, self.calls):
+            if memory is not None:
+                memory.close()
 
     def _start(self, arguments: list[str], directory: Path, append_log: bool) -> subprocess.Popen[bytes]:
         self.log_path.parent.mkdir(LOG_FOLDER, exist_ok=True)
         environment = child_environment(needs_token=self.plan.agents is not None)
         if self.plan.has_device:
             environment["SERVING_DEVICE_ID"] = str(self.plan.device_id)
-        inherited = [self.memory.fd] if self.memory is not None else []
+        inherited = [memory.fd for memory in (self.memory, self.calls) if memory is not None]
         with contextlib.ExitStack() as stack:
             output = stack.enter_context(
                 open(self.log_path, "ab" if append_log else "wb", opener=opener(LOG))

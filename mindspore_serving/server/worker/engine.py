@@ -20,10 +20,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, cast
 
 from mindspore_serving import log
 from mindspore_serving.errors import FailedRows, Failure, ServingError, StatusCode
+from mindspore_serving.server.channel.call_page import HeldRows
 from mindspore_serving.server.channel.messages import Batch, Group, Result
 from mindspore_serving.server.register.definition import (
     MethodDefinition,
@@ -31,6 +33,7 @@ from mindspore_serving.server.register.definition import (
     StageKind,
     ValueRef,
 )
+from mindspore_serving.server.worker.call_watch import CallWatch
 from mindspore_serving.server.worker.flight import BatchFlight, Flight
 from mindspore_serving.server.worker.method_calls import MethodCalls
 from mindspore_serving.server.worker.model_runner import GraphRunner
@@ -145,9 +148,23 @@ class StageRunner:
         method: The method.
         stage: The stage.
         batch_size: Most rows of one step.
+        watch: Writes down the calls of its function; None without a limit for them.
+
+    Attributes:
+        overdue_text: What an instance gets whose call does not end.
     """
 
-    def __init__(self, method: MethodRunner, stage: StageDefinition, batch_size: int) -> None:
+    def __init__(
+        self,
+        method: MethodRunner,
+        stage: StageDefinition,
+        batch_size: int,
+        watch: CallWatch | None,
+    ) -> None:
+        self.overdue_text = b""
+        if watch is not None:
+            self.overdue_text = watch.text_of(stage, method.definition.name)
+            stage = watch.timed(stage)
         self.method = method
         self.stage = stage
         self.batch_size = batch_size
@@ -177,12 +194,18 @@ class MethodRunner:
     Args:
         definition: The method.
         model_batch_sizes: Batch size of each model of the servable, by key.
+        watch: As of `StageRunner`.
     """
 
-    def __init__(self, definition: MethodDefinition, model_batch_sizes: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        definition: MethodDefinition,
+        model_batch_sizes: Mapping[str, int],
+        watch: CallWatch | None,
+    ) -> None:
         self.definition = definition
         self.stages = [
-            StageRunner(self, stage, _stage_batch_size(definition, stage, model_batch_sizes))
+            StageRunner(self, stage, _stage_batch_size(definition, stage, model_batch_sizes), watch)
             for stage in definition.stages
         ]
         self.last_stage_first = self.stages[::-1]
@@ -233,6 +256,7 @@ class Engine:
         send: Takes each result.
         pipelines: The pipelines; clients reach them instead of methods of the same name.
         wake: Called from other threads when something waits in `collect`.
+        watch: Writes down what is called; None without a limit for calls.
     """
 
     def __init__(
@@ -242,11 +266,13 @@ class Engine:
         send: Callable[[Result], None],
         pipelines: Sequence[MethodDefinition] = (),
         wake: Callable[[], None] = lambda: None,
+        watch: CallWatch | None = None,
     ) -> None:
+        self._watch = watch
         batch_sizes = {key: graphs[0].batch_size for key, graphs in runners.items()}
-        self._methods = {method.name: MethodRunner(method, batch_sizes) for method in methods}
+        self._methods = {method.name: MethodRunner(method, batch_sizes, watch) for method in methods}
         self._method_list = list(self._methods.values())
-        self._pipelines = {pipeline.name: MethodRunner(pipeline, {}) for pipeline in pipelines}
+        self._pipelines = {pipeline.name: MethodRunner(pipeline, {}, watch) for pipeline in pipelines}
         self._pipeline_threads = {
             name: self._thread_of(pipeline.stages[0]) for name, pipeline in self._pipelines.items()
         }
@@ -262,7 +288,8 @@ class Engine:
         self._finished: deque[_Finished] = deque()
         self._send = send
         self._wake = wake
-        self._calls = MethodCalls({method.name: method for method in methods}, wake)
+        held = _of_nobody if watch is None else watch.held
+        self._calls = MethodCalls({method.name: method for method in methods}, wake, held)
 
     def start(self) -> None:
         """Start the threads of the pipelines."""
@@ -380,7 +407,13 @@ class Engine:
             [value for chunk in chunks for value in stage.objects_of(chunk.values[ref])]
             for ref in stage.stage.inputs
         ]
-        results = stage.run(inputs, sum([chunk.count for chunk in chunks]))
+        count = sum([chunk.count for chunk in chunks])
+        if self._watch is None:
+            results = stage.run(inputs, count)
+        else:
+            one_by_one = not stage.stage.takes_batch
+            with self._watch.work(stage.overdue_text, _held(chunks, one_by_one), one_by_one):
+                results = stage.run(inputs, count)
         outcomes = _columns_of(results, stage.stage.outputs_count)
         if len(chunks) == 1 and len(results) == chunks[0].count:
             return [_Finished(stage, chunks[0], outcomes)]
@@ -406,9 +439,15 @@ class Engine:
             for i in range(len(runner.inputs))
         ]
         total = sum([chunk.count for _, chunk in taken])
+        if self._watch is None:
+            results = runner.run(inputs, total)
+        else:
+            held = _held([chunk for _, chunk in taken], False)
+            with self._watch.work(taken[0][0].overdue_text, held, False):
+                results = runner.run(inputs, total)
         specs = runner.outputs
         outcomes: list[tuple[int, int, list[Values] | Failure]] = []
-        for start, stop, result in runner.run(inputs, total):
+        for start, stop, result in results:
             if isinstance(result, ServingError):
                 outcomes.append((start, stop, result.failure()))
             else:
@@ -475,6 +514,20 @@ class Engine:
                 flight.method,
                 (now - flight.arrived) * 1000,
             )
+
+
+def _of_nobody() -> Sequence[HeldRows]:
+    return ()
+
+
+def _held(chunks: Sequence[Chunk], one_by_one: bool) -> list[Sequence[HeldRows]]:
+    """Instances of the main process that rows of chunks are for: of each row, or of all; empty if nobody knows."""
+    if one_by_one:
+        return [chunk.flight.held(chunk.start + i, 1) for chunk in chunks for i in range(chunk.count)]
+    held = [chunk.flight.held(chunk.start, chunk.count) for chunk in chunks]
+    if not all(held):
+        return [()]
+    return [tuple(dict.fromkeys(chain.from_iterable(held)))]
 
 
 def _columns_of(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mindspore_serving.errors import FailedRows, PipelineError
+from mindspore_serving.server.channel.call_page import HeldRows
 from mindspore_serving.server.channel.messages import Batch, Group, Result
 from mindspore_serving.server.worker.traces import InnerTrace
 from mindspore_serving.tensor import Rows, python_values
@@ -48,6 +49,10 @@ class Flight(ABC):
     def report(self) -> None:
         """Tell whoever waits what is done, and not told yet."""
 
+    @abstractmethod
+    def held(self, start: int, count: int) -> Sequence[HeldRows]:
+        """Instances of the main process that rows start..start+count-1 are for; empty if nobody knows."""
+
 
 class BatchFlight(Flight):
     """A batch of the main process.
@@ -77,6 +82,10 @@ class BatchFlight(Flight):
             stop = at + group.count
         self._send_groups(start, groups, final=self.pending == 0)
 
+    def held(self, start: int, count: int) -> Sequence[HeldRows]:
+        """The rows themselves."""
+        return (HeldRows(self._batch_id, start, count),)
+
     def _send_groups(self, start: int, groups: Sequence[Group], *, final: bool = False) -> None:
         self._send(Result(self._batch_id, self._slot, start, tuple(groups), final))
 
@@ -88,11 +97,15 @@ class CallFlight(Flight):
         method: Name of the method.
         rows: The instances.
         now: Monotonic time in seconds.
+        origin: Instances of the main process that the call is for; empty if nobody knows.
     """
 
-    def __init__(self, method: str, rows: Sequence[Rows], now: float) -> None:
+    def __init__(
+        self, method: str, rows: Sequence[Rows], now: float, origin: Sequence[HeldRows] = ()
+    ) -> None:
         super().__init__(method, sum(block.count for block in rows), now)
         self.rows = rows
+        self._origin = origin
         self._done = threading.Event()
         self._abandoned = False
 
@@ -100,6 +113,10 @@ class CallFlight(Flight):
         """Wake the thread that waits, once everything is done."""
         if self.pending == 0:
             self._done.set()
+
+    def held(self, start: int, count: int) -> Sequence[HeldRows]:
+        """Those of the call as a whole."""
+        return self._origin
 
     def abandon(self) -> None:
         """Let the call fail: the engine ends."""

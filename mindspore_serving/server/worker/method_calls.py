@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mindspore_serving.errors import InvalidInput, PipelineError
+from mindspore_serving.server.channel.call_page import HeldRows
 from mindspore_serving.server.register.definition import MethodDefinition
 from mindspore_serving.server.worker.flight import CallFlight
 from mindspore_serving.server.worker.values import Values, as_rows
@@ -25,11 +26,18 @@ class MethodCalls:
     Args:
         methods: The methods that can be called, by name.
         wake: Makes the engine's thread look here.
+        held: Tells for which instances of the main process the thread calls that it is asked on.
     """
 
-    def __init__(self, methods: Mapping[str, MethodDefinition], wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        methods: Mapping[str, MethodDefinition],
+        wake: Callable[[], None],
+        held: Callable[[], Sequence[HeldRows]],
+    ) -> None:
         self._methods = methods
         self._wake = wake
+        self._held = held
         self._engine_thread = threading.current_thread()
         self._lock = threading.Lock()
         self._waiting: deque[CallFlight] = deque()
@@ -98,4 +106,5 @@ class MethodCalls:
                 )
         count = len(instances)
         values = [Values(count, objects=list(column)) for column in zip(*instances, strict=True)]
-        return CallFlight(name, as_rows(method.input_names, values, count), time.monotonic())
+        rows = as_rows(method.input_names, values, count)
+        return CallFlight(name, rows, time.monotonic(), self._held())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import faulthandler
+import functools
 import gc
 import math
 import os
@@ -21,6 +22,7 @@ import setproctitle
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, ServingError
 from mindspore_serving.server.channel.address import worker_socket
+from mindspore_serving.server.channel.call_page import CallPage
 from mindspore_serving.server.channel.memory import IdleSlots, SharedMemory
 from mindspore_serving.server.channel.messages import (
     Alive,
@@ -34,15 +36,18 @@ from mindspore_serving.server.channel.messages import (
     Stop,
     WantModels,
 )
+from mindspore_serving.server.forked_child import SIGNALS, run_in_forked_children
 from mindspore_serving.server.heap import keep_freed_memory
 from mindspore_serving.server.key_pipe import read_key
 from mindspore_serving.server.process_tree import kill_children
 from mindspore_serving.server.register.definition import StageKind
 from mindspore_serving.server.register.model import Instances, Runtime, check_subgraph, set_runtime
 from mindspore_serving.server.register.pipeline import set_method_runtime
+from mindspore_serving.server.worker.call_watch import CallWatch, end_with_traceback_on_signal
 from mindspore_serving.server.worker.connection import Connection
 from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.last_resort import ends_process
+from mindspore_serving.server.worker.output import keep_printing_harmless
 from mindspore_serving.server.worker.parent import Parent
 from mindspore_serving.server.worker.remote_models import ModelCalls, call_methods, models_held, remote_models
 from mindspore_serving.server.worker.servable_loader import LoadedServable, ServablePlace, load_servable
@@ -94,6 +99,12 @@ def argument_parser(script: str) -> argparse.ArgumentParser:
     parser.add_argument("--key_fd", type=int, default=-1, help="pipe with the key of encrypted models")
     parser.add_argument("--dec_mode", default="AES-GCM", help="AES-GCM or AES-CBC")
     parser.add_argument("--memory_fd", type=int, default=-1, help="descriptor of the shared memory")
+    parser.add_argument(
+        "--calls_fd", type=int, default=-1, help="descriptor of the memory where calls are written"
+    )
+    parser.add_argument(
+        "--stage_timeout_ms", type=float, default=0, help="how long a call may take; 0: any time"
+    )
     return parser
 
 
@@ -131,6 +142,10 @@ class Worker:
             self._calls = ModelCalls(slots, self._connection.send, self._read)
             if memory is not None:
                 self._call_memory = IdleSlots(memory, slots, arguments.memory_idle_s)
+        self._watch: CallWatch | None = None
+        if arguments.calls_fd >= 0:
+            end_with_traceback_on_signal()
+            self._watch = CallWatch(CallPage(arguments.calls_fd), arguments.stage_timeout_ms)
         self._engine: Engine | None = None
         self._held_models: tuple[ModelInfo, ...] | None = None
         self._registered = False
@@ -158,16 +173,18 @@ class Worker:
 
     def _serve(self, servable: LoadedServable) -> int:
         # Until here a signal ends the process at once, whatever the servable is importing or loading.
-        signal.signal(signal.SIGINT, self._on_signal)
-        signal.signal(signal.SIGTERM, self._on_signal)
+        for ending in SIGNALS:
+            earlier = signal.signal(ending, self._on_signal)
+            # Processes that functions fork end by signals as ever, which pools of them rely on.
+            run_in_forked_children(functools.partial(signal.signal, ending, earlier))
         place = self.place
         calls = call_methods(servable.runners) if self._serves_calls else []
         methods = [*servable.definition.methods.values(), *(definition for definition, _ in calls)]
         pipelines = list(servable.definition.pipelines.values())
         self._engine = engine = Engine(
-            methods, servable.runners, self._send_result, pipelines, self._connection.wake
+            methods, servable.runners, self._send_result, pipelines, self._connection.wake, self._watch
         )
-        set_runtime(_runtime_of(servable))
+        set_runtime(self._model_runtime(servable))
         set_method_runtime(engine.call)
         own = (*servable.definition.methods.values(), *pipelines)
         kinds = {stage.kind for method in own for stage in method.stages}
@@ -201,6 +218,16 @@ class Worker:
         self._connection.send(Exiting())
         self._connection.finish(_FINISH_S)
         return EXIT_OK
+
+    def _model_runtime(self, servable: LoadedServable) -> Runtime:
+        """What `Model.call` runs. Where calls are limited, models here count as calls, waiting for others does not."""
+        runtime = _runtime_of(servable)
+        if self._watch is None:
+            return runtime
+        if self._calls is not None:
+            return self._watch.waiting(runtime)
+        self._watch.time_models([runner for graphs in servable.runners.values() for runner in graphs])
+        return runtime
 
     def _loop(self, engine: Engine, may_run_models: bool, separate: bool) -> None:
         """Take batches and run them, until told to stop.
@@ -324,6 +351,7 @@ def run_worker(script: str, make: Callable[[], Worker]) -> int:
     Returns:
         The exit code.
     """
+    keep_printing_harmless()
     setproctitle.setproctitle(" ".join([script, *sys.argv[1:]]))
     faulthandler.enable()  # a crash in native code leaves in the log where Python was
     keep_freed_memory()

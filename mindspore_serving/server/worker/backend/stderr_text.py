@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -45,5 +46,6 @@ class StderrText:
             content = memory.read()
         _lock.release()
         self.text = content.decode(errors="replace")
-        with os.fdopen(_STDERR, "wb", closefd=False) as stderr:
+        # Suppressed, because the disk may be full.
+        with contextlib.suppress(OSError), os.fdopen(_STDERR, "wb", closefd=False) as stderr:
             stderr.write(content)

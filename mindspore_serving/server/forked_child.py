@@ -1,0 +1,88 @@
+"""What a forked child of a start script, or of a stage function, does not share with its parent.
+
+Between the fork and the moment at which the child has put its handlers right, signals are held: Python would forget one
+that comes then, and its number would be told to the parent through the wake-up descriptor that both have.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Those that end processes of Serving in order."""
+_actions: list[Callable[[], object]] = []
+_thread = threading.local()
+
+
+def run_in_forked_children(action: Callable[[], object]) -> None:
+    """Let every child that this process forks from now on do something, before it takes signals."""
+    _actions.append(action)
+
+
+def _before_fork() -> None:
+    _thread.mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def _after_fork() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _thread.mask)
+
+
+def _after_fork_in_child() -> None:
+    try:
+        for action in _actions:
+            action()
+    finally:
+        _after_fork()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
+
+
+def let_go_of_sockets(addresses: Collection[str]) -> None:
+    """Drop the sockets at some addresses, connections and listening ones, in the child that has inherited them.
+
+    Else they would stay open when the parent has closed them: its port would be taken as long as the child lives, and
+    clients would wait for an end that does not come. Their numbers lead nowhere from now on, and are not used for
+    another file, because objects of the parent that are left in the child may still close them.
+
+    Args:
+        addresses: Each `ip:port`, or `unix:path` as it was bound.
+    """
+    if not addresses:
+        return
+    places = {_place_of(address) for address in addresses}
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
+        if _own_place(descriptor) in places:
+            os.dup2(nowhere, descriptor, inheritable=False)
+    os.close(nowhere)
+
+
+def _place_of(address: str) -> int | str:
+    """The port, whatever the ip; or the path."""
+    if address.startswith("unix:"):
+        return address.removeprefix("unix:")
+    return int(address.rpartition(":")[2])
+
+
+def _own_place(descriptor: int) -> int | str | None:
+    """Where this end of a stream is; None for what is no such thing."""
+    try:
+        end = socket.socket(fileno=descriptor)
+    except OSError:
+        return None
+    try:
+        if end.type is not socket.SOCK_STREAM:
+            return None
+        if end.family is socket.AF_UNIX:
+            return str(end.getsockname())
+        return int(end.getsockname()[1]) if end.family in (socket.AF_INET, socket.AF_INET6) else None
+    except OSError:
+        return None
+    finally:
+        end.detach()

@@ -1,0 +1,30 @@
+"""The header `X-Request-Timeout-Ms`: how long a client of REST waits for its reply."""
+
+from __future__ import annotations
+
+import re
+
+from mindspore_serving.errors import InvalidInput
+
+MOST_MS = 86_400_000
+"""One day."""
+_NUMBER = re.compile(rb"[0-9]+(\.[0-9]+)?")
+
+
+def read_timeout_s(value: bytes) -> float:
+    """Seconds that a request may take.
+
+    Args:
+        value: Of the header, in milliseconds.
+
+    Raises:
+        InvalidInput: It is no decimal number above 0 and at most `MOST_MS`.
+    """
+    text = value.strip()
+    milliseconds = float(text) if _NUMBER.fullmatch(text) else 0.0
+    if not 0 < milliseconds <= MOST_MS:
+        raise InvalidInput(
+            f"Header X-Request-Timeout-Ms should be a number of milliseconds above 0 and at most {MOST_MS}, "
+            f"but got {text.decode('latin-1')!r}"
+        )
+    return milliseconds / 1000

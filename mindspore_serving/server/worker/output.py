@@ -1,0 +1,44 @@
+"""What a worker prints: lost where its log cannot be written, and never an error for who prints."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Any
+
+
+class OutputFile(io.FileIO):
+    """Standard output or standard error of a worker, which lead to its log.
+
+    A function that prints does not know that the disk is full, and its instance is as good as any. What is lost is told
+    in the log once there is room again.
+
+    Args:
+        descriptor: 1 or 2.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, "wb", closefd=False)
+        self._lost = 0
+
+    def write(self, data: Any, /) -> int:
+        """Write all that can be written; returns how much there was, as if nothing were ever lost."""
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        try:
+            if self._lost and rest:
+                super().write(f"({self._lost} bytes of output could not be written here)\n".encode())
+                self._lost = 0
+            while rest:
+                rest = rest[super().write(rest) or len(rest) :]
+        except OSError:
+            self._lost += len(rest)
+        return size
+
+
+def keep_printing_harmless() -> None:
+    """Let `print` and the log lose what cannot be written, from now on."""
+    for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr)):
+        output = OutputFile(stream.fileno())
+        lines = io.TextIOWrapper(output, stream.encoding, stream.errors, newline="\n", write_through=True)
+        setattr(sys, name, lines)

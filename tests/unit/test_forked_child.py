@@ -1,0 +1,30 @@
+"""Which sockets a forked child gives up."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from mindspore_serving.server.forked_child import let_go_of_sockets
+
+
+def test_sockets_at_the_addresses_are_given_up_and_no_others(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    tcp, unix, other = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_UNIX), socket.socket()
+    unix.bind(path)
+    unix.listen()
+    port = tcp.getsockname()[1]
+    client = socket.create_connection(("127.0.0.1", port))
+    accepted, _ = tcp.accept()
+    other.bind(("127.0.0.1", 0))
+    given_up, kept = [tcp, unix, accepted], [client, other]
+    child = os.fork()
+    if child == 0:
+        let_go_of_sockets([f"0.0.0.0:{port}", f"unix:{path}"])
+        nowhere = all(Path(f"/proc/self/fd/{each.fileno()}").samefile("/dev/null") for each in given_up)
+        os._exit(not (nowhere and all(each.getsockname() for each in kept)))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    for each in given_up + kept:
+        assert each.getsockname()  # the parent keeps its own
+        each.close()
