@@ -91,7 +91,7 @@ def test_nothing_is_ready_while_the_server_closes(closing: str) -> None:
         assert dispatcher.readiness.look().ready
         changed = dispatcher.readiness.changed
         if closing == "draining":
-            dispatcher.draining = True
+            assert await dispatcher.drain(60)
         else:
             dispatcher.fail_waiting()
         assert changed.is_set()
