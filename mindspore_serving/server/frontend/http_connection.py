@@ -19,9 +19,15 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, Protocol, cast
 
-from mindspore_serving import log
 from mindspore_serving.server.frontend.guard import Guard
-from mindspore_serving.server.frontend.http_reader import TIMED_OUT, HttpLimits, HttpReader, HttpRequest, Turn
+from mindspore_serving.server.frontend.http_reader import (
+    TIMED_OUT,
+    HttpLimits,
+    HttpReader,
+    HttpRequest,
+    Refusal,
+    Turn,
+)
 from mindspore_serving.server.frontend.http_reply import CLOSED, CONTINUE, HttpReply, ReplyHeads
 
 _MOST_HELD_BYTES = 1 << 16
@@ -29,22 +35,18 @@ _LARGE_REPLY_BYTES = 1 << 16
 
 
 class HttpService(Protocol):
-    """What answers the requests of connections."""
+    """What answers the requests of connections. It never raises."""
 
-    def answer(self, request: HttpRequest) -> HttpReply | asyncio.Future[Any]:
-        """The reply, or a future that `finish` makes the reply of; cancelling it abandons the request. Never raises."""
+    def answer(self, request: HttpRequest, connection: HttpConnection) -> HttpReply | asyncio.Future[Any]:
+        """The reply, or a future that `finish` makes the reply of; cancelling it abandons the request."""
 
-    def finish(self, future: asyncio.Future[Any]) -> HttpReply:
-        """The reply of a future that is done and was not cancelled. Never raises."""
+    def finish(
+        self, future: asyncio.Future[Any], request: HttpRequest, connection: HttpConnection
+    ) -> HttpReply:
+        """The reply to a request whose future is done and was not cancelled."""
 
-    def refuse(self, status: int, text: str, method: bytes) -> HttpReply:
-        """The reply to what cannot be read.
-
-        Args:
-            status: What HTTP says to it.
-            text: Why.
-            method: The verb; b"" if not even that is known.
-        """
+    def refuse(self, refusal: Refusal, connection: HttpConnection) -> HttpReply:
+        """The reply to what cannot be read."""
 
 
 class _Phase(Enum):
@@ -115,7 +117,7 @@ class HttpConnection(asyncio.Protocol):
         self._opened = opened
         self._closed = closed
         self._now = now
-        self._reader = HttpReader(limits, service.refuse)
+        self._reader = HttpReader(limits)
         self._turns = self._reader.turns
         self._turn: Turn | None = None
         self._future: asyncio.Future[Any] | None = None
@@ -128,7 +130,13 @@ class HttpConnection(asyncio.Protocol):
         self._stopping = False
 
     def __repr__(self) -> str:
-        return f"<HttpConnection {self._peer()} {self._phase.name}>"
+        return f"<HttpConnection {self.peer} {self._phase.name}>"
+
+    @property
+    def peer(self) -> str:
+        """Address of the client; `?` where it is not known."""
+        peer = self._transport.get_extra_info("peername")
+        return str(peer[0]) if peer else "?"
 
     # --- What the event loop calls ---
 
@@ -227,7 +235,10 @@ class HttpConnection(asyncio.Protocol):
                     return
                 turn = turns.popleft()
                 question = turn.question
-                reply = question if isinstance(question, HttpReply) else self._service.answer(question)
+                if isinstance(question, Refusal):
+                    self._write(turn, self._service.refuse(question, self))
+                    continue
+                reply = self._service.answer(question, self)
                 if not isinstance(reply, HttpReply):
                     self._wait_for(reply, turn)
                     return
@@ -257,7 +268,9 @@ class HttpConnection(asyncio.Protocol):
         if future.cancelled():
             self.abort()
             return
-        self._write(turn, self._service.finish(future))
+        request = turn.question
+        assert not isinstance(request, Refusal)  # it was answered at once
+        self._write(turn, self._service.finish(future, request, self))
         self._advance()
 
     def _write(self, turn: Turn, reply: HttpReply) -> None:
@@ -320,10 +333,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _end(self) -> None:
         """Close once the client has got the last reply."""
-        reader = self._reader
-        if reader.fault:
-            log.warning("Bad HTTP request from %s: %s", self._peer(), reader.fault)
-        if not (reader.unread or self._held):
+        if not (self._reader.unread or self._held):
             self._close()
             return
         self._phase = _Phase.LINGERING
@@ -346,7 +356,3 @@ class HttpConnection(asyncio.Protocol):
             self._since = now
         elif now - self._since > self._limits.idle_s:
             self.abort()
-
-    def _peer(self) -> str:
-        peer = self._transport.get_extra_info("peername")
-        return str(peer[0]) if peer else "?"
