@@ -12,6 +12,9 @@ _HEAD = re.compile(r"^\[(DEBUG|INFO|WARNING|ERROR)\] SERVING\(.*?\):\S+ \[[^\]]*
 _SILENT = "Recv Pong Time Out from"
 _END_OF_WORKER = "Worker of "
 _NEVER_SEEN = "never retrieved"
+_FAILED_REQUEST = re.compile(r"Request \S+ from \S+ (failed with status \d+)")
+_OF_SERVER = ("Predict failed", "mindspore_serving/server/")
+"""What tells that a request has failed in the server itself, and not in a function."""
 _NUMBER = re.compile(r"\d+")
 
 
@@ -39,7 +42,11 @@ def findings_in(log: str) -> Findings:
         head = _HEAD.match(record)
         level = head[1] if head else ""
         text = record[head.end() :] if head else record
-        found.kinds[f"{level} {_NUMBER.sub('#', text.splitlines()[0])[:120]}".strip()] += 1
+        failed = _FAILED_REQUEST.match(text)
+        kind = failed[1] if failed else _NUMBER.sub("#", text.splitlines()[0])[:120]
+        found.kinds[f"{level} {kind}".strip()] += 1
+        if failed and not any(sign in text for sign in _OF_SERVER):
+            continue
         if level == "ERROR" and POISON_TEXT in text:
             found.poisoned += 1
         elif level == "ERROR" and _SILENT in text:

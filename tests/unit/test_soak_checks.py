@@ -295,7 +295,11 @@ def test_the_log_of_the_main_process() -> None:
                 "Traceback of the worker",
                 HEAD.format("ERROR") + f"Request x, {POISON_TEXT}",
                 HEAD.format("ERROR") + "Recv Pong Time Out from unix:x, x is killed",
-                HEAD.format("ERROR") + "Predict call failed: 1",
+                HEAD.format("ERROR") + f"Request ab from 127.0.0.1 failed with status 500, x: {POISON_TEXT}",
+                "Traceback (most recent call last):",
+                '  File "x/servable_config.py", line 1, in f',
+                HEAD.format("ERROR")
+                + "Request cd from 127.0.0.1 failed with status 500, x: Predict failed: 1",
                 "Traceback (most recent call last):",
                 HEAD.format("WARNING") + "x was lost; 3 of its instances wait",
                 "Task exception was never retrieved",
@@ -307,6 +311,7 @@ def test_the_log_of_the_main_process() -> None:
         "Traceback (most recent call last):",
         "Task exception was never retrieved",
     ]
+    assert found.kinds["ERROR failed with status 500"] == 2
     assert found.kinds["WARNING x was lost; # of its instances wait"] == 1
 
 
