@@ -238,6 +238,23 @@ def test_questions_for_health_need_no_key(guard: Guard, method: bytes, target: b
     assert door.admits(method, target, {}) == admitted
 
 
+@pytest.mark.parametrize(
+    ("fields", "admitted"),
+    [
+        ({b"content-length": b"0"}, True),
+        ({b"content-length": b"1"}, False),
+        ({b"transfer-encoding": b"chunked"}, False),
+        ({b"content-length": b"1", b"x-api-key": KEY.encode()}, True),
+    ],
+)
+def test_questions_for_health_with_a_body_need_one(
+    guard: Guard, fields: dict[bytes, bytes], admitted: bool
+) -> None:
+    door = guard.door(Transport())
+    assert door is not None
+    assert door.admits(b"GET", b"/healthz/live", fields) == admitted
+
+
 def test_refusals_are_logged_with_their_number_but_not_each(capsys: pytest.CaptureFixture[str]) -> None:
     now = 0.0
     guard = Guard(ApiKeys([KEY]), (), lambda: now)

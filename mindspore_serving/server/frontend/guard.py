@@ -119,14 +119,14 @@ class Door:
     def admits(self, method: bytes, target: bytes, fields: Mapping[bytes, bytes]) -> bool:
         """Whether a request is let in, of which only the head has arrived.
 
-        Questions for the server's health are, from everybody.
+        Questions for the server's health are, from everybody; not so with a body, which would have to be kept.
 
         Args:
             method: The verb.
             target: As it was sent.
-            fields: Headers, names in lower case; at least `KEY_FIELDS` of them.
+            fields: Headers, names in lower case; at least `KEY_FIELDS` of them, and those that tell of a body.
         """
-        if method in (b"GET", b"HEAD") and target.startswith(_HEALTH_PATH):
+        if method in (b"GET", b"HEAD") and target.startswith(_HEALTH_PATH) and not _announce_body(fields):
             return True
         if self._guard.admits_fields(fields):
             return True
@@ -152,6 +152,10 @@ def guard_for(address: str, api_keys: KeySource | None, ssl_config: SSLConfig | 
     if ssl_config is None and not stays_here(address):
         log.warning("API keys are sent to %s without TLS: whoever listens on the way can read them", address)
     return Guard(keys, identities)
+
+
+def _announce_body(fields: Mapping[bytes, bytes]) -> bool:
+    return b"transfer-encoding" in fields or fields.get(b"content-length", b"").strip(b"0") != b""
 
 
 def _names_in(certificate: Mapping[str, Any]) -> set[str]:
