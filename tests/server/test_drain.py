@@ -136,10 +136,17 @@ def test_what_was_admitted_is_answered_and_the_rest_refused(
                 assert STOPPING in error
         held.release()
         gate.hold().release()
-        assert [int(row["y"]) for row in call.result()] == [2]
+        assert answers(call) == [2]
         with closing(rest):
             assert reply_of(rest) == (200, {"instances": [{"y": 4}]}, "close")
         assert has_ended_well(server)
+
+
+def answers(call: Any) -> list[int]:
+    """The results of a call."""
+    reply = call.result()
+    assert isinstance(reply, list), reply
+    return [int(row["y"]) for row in reply]
 
 
 def reply_of(connection: http.client.HTTPConnection) -> tuple[int, Any, str]:
@@ -192,7 +199,7 @@ def test_what_a_worker_held_that_dies_meanwhile_goes_to_another(tmp_path: Path, 
         again = gate.hold()
         assert again.pid != held.pid
         again.release()
-        assert [int(row["y"]) for row in call.result()] == [6]
+        assert answers(call) == [6]
         assert has_ended_well(server)
 
 
@@ -222,7 +229,7 @@ def test_a_batch_waits_for_no_more_instances(tmp_path: Path, gate: Gate) -> None
         # The answer shows that the server has read what was sent before on the same connection.
         assert "Cannot find input x" in client.infer({"other": np.array(1)})["error"]
         server.signal(signal.SIGTERM)
-        assert [int(row["y"]) for row in call.result()] == [2, 4]
+        assert answers(call) == [2, 4]
         assert has_ended_well(server)
 
 
@@ -264,7 +271,7 @@ def test_stop_lets_requests_finish_if_it_is_told_so(tmp_path: Path, gate: Gate) 
                 wait_until(lambda: is_draining(server), "the server drains")
                 assert f"down {turn}" not in server.lines
                 held.release()
-                assert [int(row["y"]) for row in call.result()] == [2]
+                assert answers(call) == [2]
             server.wait_for_line(f"down {turn}")
         assert has_ended_well(server)
 
