@@ -125,6 +125,9 @@ def test_a_lost_client_abandons_its_request() -> None:
 def test_while_it_drains_new_connections_get_one_reply_each() -> None:
     async def scene(server: RestServer, requests: Requests, address: str) -> None:
         idle, busy = await connect(address), await connect(address)
+        idle[1].write(REQUEST)
+        (await requests.waiting.get()).set_result(OUTCOME)
+        assert (await idle[0].read(1000)).startswith(b"HTTP/1.1 503 ")
         busy[1].write(REQUEST)
         future = await requests.waiting.get()
         server.drain()

@@ -607,8 +607,14 @@ def test_the_stop_lets_a_request_under_way_end_and_no_other_begin(peer: Peer) ->
     assert peer.transport.closed or peer.transport.ended
 
 
-def test_a_connection_answers_one_more_request(peer: Peer) -> None:
-    peer.connection.answer_one_more()
+def test_a_drain_closes_what_is_idle(peer: Peer) -> None:
+    peer.send(FIRST)
+    peer.connection.drain()
+    assert peer.transport.closed == "closed"
+
+
+def test_in_a_drain_a_new_connection_gets_one_reply(peer: Peer) -> None:
+    peer.connection.drain()
     assert not peer.transport.closed
     peer.send(FIRST)
     assert peer.replies == [ONE]

@@ -97,6 +97,7 @@ class HttpConnection(asyncio.Protocol):
         "_transport",
         "_turn",
         "_turns",
+        "_used",
         "_writable",
     )
 
@@ -128,6 +129,7 @@ class HttpConnection(asyncio.Protocol):
         self._paused = False
         self._writable = True
         self._stopping = False
+        self._used = False
 
     def __repr__(self) -> str:
         return f"<HttpConnection {self.peer} {self._phase.name}>"
@@ -208,13 +210,18 @@ class HttpConnection(asyncio.Protocol):
         """Whether a reply is awaited, or has not left yet."""
         return self._future is not None or self._transport.get_write_buffer_size() > 0
 
-    def answer_one_more(self) -> None:
-        """Answer the request that is under way, arriving or comes next, and no further one."""
+    def drain(self) -> None:
+        """Answer the request that is under way, arriving or comes next, and no further one; close one that is idle.
+
+        A connection without any request so far is not idle: its client has opened it to send one.
+        """
         self._stopping = True
+        if self._used and self._phase is _Phase.IDLE:
+            self._close()
 
     def stop(self) -> None:
         """Answer the request that is under way or arriving, and no further one."""
-        self.answer_one_more()
+        self._stopping = True
         if self._phase is _Phase.IDLE:
             self._close()
 
@@ -297,6 +304,7 @@ class HttpConnection(asyncio.Protocol):
             self._since = self._now()
         elif not reader.started:
             self._phase = _Phase.IDLE
+            self._used = True
             self._since = self._now()
         else:
             self._receive()

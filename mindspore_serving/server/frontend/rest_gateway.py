@@ -247,7 +247,7 @@ class RestServer:
         """Close idle connections, and each other one with the reply to what is under way on it or comes next."""
         self._draining = True
         for connection in tuple(self._connections):
-            connection.stop()
+            connection.drain()
 
     async def hand_over(self) -> None:
         """Let connections that the system has accepted get their refusal: a socket that is closed cuts them off."""
@@ -260,7 +260,9 @@ class RestServer:
             grace_s: How long a reply may take, at least `STOP_GRACE_S`; a later call with less shortens it.
         """
         self._close_listeners()
-        self.drain()
+        self._draining = True
+        for connection in tuple(self._connections):
+            connection.stop()
         await self._wait_for_no_connections(STOP_GRACE_S)
         for connection in tuple(self._connections):
             if not connection.owes_reply:
@@ -281,7 +283,7 @@ class RestServer:
         self._connections.add(connection)
         self._no_connections.clear()
         if self._draining:
-            connection.answer_one_more()
+            connection.drain()
 
     def _closed(self, connection: HttpConnection) -> None:
         self._connections.discard(connection)
