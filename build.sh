@@ -22,13 +22,15 @@ Usage: ./build.sh COMMAND [ARGUMENTS]
   lite              make MindSpore Lite, which needs a C++ compiler; at once when that is done already
   test [ARGUMENTS]  run all tests, two at a time; arguments go to pytest, for example: ./build.sh test tests/unit -k shape
   check             ruff, mypy, the test of the layers, and the audit of the installed packages
+  fuzz [MINUTES] [TARGET ...]
+                    feed made-up bytes to what reads bytes of strangers, 10 minutes for each target
   bench [ARGUMENTS] run the benchmarks; ./build.sh bench --help lists them
   docs              make the documentation, a web site, in site/; warnings are errors
   build             make the wheel in dist/, install it in an empty environment and import it
   clean             remove what these commands have made
   help              this text
 
-demo, lite, test, check, bench and docs run setup first; test, and demo and bench with --lite, run lite as well; test
+demo, lite, test, fuzz, check, bench and docs run setup first; test, and demo and bench with --lite, run lite as well; test
 skips what needs Lite where there is no compiler. setup needs Python 3.10, 3.11 or 3.12 (PYTHON=/path/to/python chooses
 one) and downloads MindSpore, 0.8 GB, once. Paths in arguments are relative to the folder of build.sh.
 TEXT
@@ -194,6 +196,18 @@ command_test() {
   exec "$VENV_PYTHON" -m pytest "$@"
 }
 
+# command_fuzz [MINUTES] [TARGET ...]
+command_fuzz() {
+  setup
+  local minutes=10
+  if [[ "${1:-}" =~ ^[0-9.]+$ ]]; then
+    minutes=$1
+    shift
+  fi
+  "$VENV_PYTHON" -c "import atheris" 2>/dev/null || step "Installing the fuzzer" "$VENV_PYTHON" -m pip install --editable ".[fuzz]"
+  exec "$VENV_PYTHON" -m tests.fuzz --minutes "$minutes" "$@"
+}
+
 command_bench() {
   setup
   make_lite_if_asked "$@"
@@ -288,7 +302,7 @@ main() {
       (($# == 0)) || { say "build.sh: '$name' takes no arguments, got: $*" >&2; exit 2; }
       "command_$name"
       ;;
-    demo | test | bench) "command_$name" "$@" ;;
+    demo | test | fuzz | bench) "command_$name" "$@" ;;
     help | -h | --help) help ;;
     *)
       say "build.sh: unknown command '$name'. './build.sh help' lists the commands." >&2
