@@ -18,7 +18,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _LIMITS = ("-timeout=5", "-rss_limit_mb=1024")
 """Seconds for one input, and the memory of the process in MB."""
 _MOST_FILES = 150
-_MOST_BYTES = 300_000
+_MOST_CORPUS_BYTES = 300_000
 _BY_NAME = re.compile(r"[0-9a-f]{40}")
 """What libFuzzer calls an input; those with another name were named by people, and stay."""
 
@@ -95,7 +95,7 @@ def _merge(target: str, kept: Path, found: Path) -> None:
         for path in sorted(Path(merged).iterdir(), key=lambda path: path.stat().st_size):
             content = path.read_bytes()
             files, size = files + 1, size + len(content)
-            if files > _MOST_FILES or size > _MOST_BYTES:
+            if files > _MOST_FILES or size > _MOST_CORPUS_BYTES:
                 break
             if content not in contents:
                 (kept / path.name).write_bytes(content)

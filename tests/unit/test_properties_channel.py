@@ -22,7 +22,7 @@ from mindspore_serving.tensor import MAX_DIMENSIONS, NUMPY_OF, DataType, Rows, T
 from tests.fuzz import channel_stream, compressed_body, http_stream, key_file, rank_table_file, rest_target
 from tests.fuzz.oracle import LONGEST_TEXT
 
-many = settings(max_examples=60, deadline=None, derandomize=True)
+many = settings(max_examples=200, deadline=None, derandomize=True)
 BATCH, RESULT, AGENT_READY = 5, 6, 19
 TEXT = some.text(max_size=8)
 

@@ -18,7 +18,7 @@ from mindspore_serving.tensor import MAX_DIMENSIONS, NUMPY_OF, DataType, Rows
 from tests.fuzz import json_body
 from tests.fuzz.oracle import LONGEST_TEXT
 
-many = settings(max_examples=100, deadline=None, derandomize=True)
+many = settings(max_examples=200, deadline=None, derandomize=True)
 SCALARS = (
     some.none()
     | some.booleans()
