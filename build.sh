@@ -279,7 +279,7 @@ command_clean() {
 }
 
 remove_what_was_made() {
-  local made=(.venv build dist site fuzz_crashes benchmarks/results mindspore_serving.egg-info .mypy_cache .pytest_cache .ruff_cache)
+  local made=(.venv build dist site fuzz_crashes benchmarks/results mindspore_serving.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis)
   made+=(benchmarks/peers/.venv mindspore_serving/proto/.generated mindspore_serving/proto/.generating-* mindspore_serving/proto/*_pb2*.py*)
   mapfile -d '' -O "${#made[@]}" made < <(
     find . -path ./.git -prune -o -path ./.venv -prune -o \

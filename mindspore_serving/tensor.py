@@ -71,7 +71,7 @@ NUMPY_OF: dict[DataType, np.dtype[Any]] = {
 DATA_TYPE_OF: dict[np.dtype[Any], DataType] = {dtype: kind for kind, dtype in NUMPY_OF.items()}
 MAX_DIMENSIONS = 31
 """Most dimensions of one instance's value: NumPy 1 has arrays of up to 32, and one of them counts the instances."""
-_MOST_EMPTY = 1024
+MOST_EMPTY = 1024
 """Most empty lists that an array without elements is written as in JSON: a few bytes may ask for any number."""
 ITEM_SIZE: dict[DataType, int] = {kind: dtype.itemsize for kind, dtype in NUMPY_OF.items()}
 
@@ -224,7 +224,7 @@ def is_shape(dims: Sequence[int]) -> bool:
         if dim < 0 or elements == 0:
             return False
         outer, elements = elements, elements * dim
-    return elements > 0 or outer <= _MOST_EMPTY
+    return elements > 0 or outer <= MOST_EMPTY
 
 
 def check_shape_and_size(dims: Sequence[int], dtype: DataType, byte_size: int) -> None:

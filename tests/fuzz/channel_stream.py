@@ -55,6 +55,8 @@ def _decoded(kind: int, body: bytes) -> Message | None:
 def _check(group: Group) -> None:
     demand(group.count > 0, "a group holds instances", group.count)
     if isinstance(group, FailedRows):
+        demand(type(group.failure.text) is str, "a failure has a text", group)
+        demand(isinstance(group.failure.http_status, int | None), "a status is one", group)
         return
     demand(len(group.specs) == len(group.columns), "each column has its spec", group.specs)
     for spec, column in zip(group.specs, group.columns, strict=True):

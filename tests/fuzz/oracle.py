@@ -26,13 +26,11 @@ def demand(holds: bool, what: str, *seen: object) -> None:
         raise Contradiction(f"{what}: {', '.join(map(repr, seen))[:LONGEST_TEXT]}")
 
 
-def demand_text(error: BaseException) -> str:
-    """The text of an error, which names the fault and is short."""
+def demand_text(error: BaseException, most: int = LONGEST_TEXT) -> str:
+    """The text of an error, which names the fault and has up to `most` characters."""
     text = str(error)
     demand(bool(text.strip()), "an error has a text", error)
-    demand(
-        len(text) <= LONGEST_TEXT, f"an error text has up to {LONGEST_TEXT} characters", len(text), text[:200]
-    )
+    demand(len(text) <= most, f"an error text has up to {most} characters", len(text), text[:200])
     return text
 
 

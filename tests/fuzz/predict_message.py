@@ -19,8 +19,8 @@ from mindspore_serving.server.frontend.predict_codec import (
 )
 from mindspore_serving.server.frontend.wire_layout import LayoutMemory
 from mindspore_serving.signature import MethodSignature
-from mindspore_serving.tensor import ITEM_SIZE, MAX_DIMENSIONS, DataType, Rows
-from tests.fuzz.oracle import demand, demand_text
+from mindspore_serving.tensor import ITEM_SIZE, MAX_DIMENSIONS, MOST_EMPTY, DataType, Rows
+from tests.fuzz.oracle import LONGEST_TEXT, demand, demand_text
 
 METHODS = (MethodSignature("m", ("x1", "x2"), 64), MethodSignature("e", (), 64))
 
@@ -49,7 +49,8 @@ def _read(data: bytes, method: MethodSignature, memory: LayoutMemory) -> object:
     except UNDECODABLE as error:
         return type(error)
     except InvalidInput as error:
-        demand_text(error)
+        # A server reads instances for the names of servables that it has.
+        demand_text(error, LONGEST_TEXT + len(call.name) + len(call.method))
         reply = ms_service_pb2.PredictReply.FromString(encode_failure(call.spec_bytes, error.failure()))
         demand(len(reply.error_msg) == 1, "a refusal is told", reply)
         return str(error)
@@ -104,6 +105,8 @@ def _is_good(tensor: Any) -> bool:
     dtype, dims = DataType(tensor.dtype), list(tensor.shape.dims)
     if not dtype.is_text:
         fits = len(dims) <= MAX_DIMENSIONS and all(dim >= 0 for dim in dims) and 0 not in dims[:-1]
+        if fits and dims[-1:] == [0]:
+            fits = prod(dims[:-1]) <= MOST_EMPTY
         return fits and prod(dims) * ITEM_SIZE[dtype] == len(tensor.data)
     if len(tensor.bytes_val) != 1 or dims not in ([], [1]):
         return False

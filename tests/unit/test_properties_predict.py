@@ -101,6 +101,7 @@ def test_any_bytes(message: bytes) -> None:
         [0, 4],
         [1] * 40,
         [1] * 1_000_000,
+        [2**62] * 100_000,
     ],
     ids=lambda dims: f"{dims[:3]}x{len(dims)}",
 )
