@@ -36,10 +36,8 @@ def demand_text(error: BaseException, most: int = LONGEST_TEXT) -> str:
 
 @cache
 def scratch_folder() -> Path:
-    """A folder for the files of this process, in memory where there is such a place."""
-    memory = Path("/dev/shm")
-    parent = memory if memory.is_dir() else None
-    folder = tempfile.TemporaryDirectory(prefix="fuzz-", dir=parent)
+    """A folder for the files of this process."""
+    folder = tempfile.TemporaryDirectory(prefix="fuzz-")
     _KEPT.append(folder)
     return Path(folder.name)
 
