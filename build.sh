@@ -33,8 +33,8 @@ Usage: ./build.sh COMMAND [ARGUMENTS]
   help              this text
 
 demo, lite, test, fuzz, check, bench, soak and docs run setup first; test, and demo and bench with --lite, run lite as
-well; test skips what needs Lite where there is no compiler. setup needs Python 3.10, 3.11 or 3.12 (PYTHON=/path/to/python chooses
-one) and downloads MindSpore, 0.8 GB, once. Paths in arguments are relative to the folder of build.sh.
+well; test skips what needs Lite where there is no compiler. setup needs Python 3.10, 3.11 or 3.12
+(PYTHON=/path/to/python chooses one) and downloads MindSpore, 0.8 GB, once. Paths in arguments are relative to the folder of build.sh.
 TEXT
 }
 

@@ -8,7 +8,7 @@ from functools import cache
 from mindspore_serving.server.frontend.api_keys import ApiKeys
 from mindspore_serving.server.frontend.guard import Door, Guard
 from mindspore_serving.server.frontend.http_reader import HttpLimits, HttpReader, HttpRequest, Turn
-from mindspore_serving.server.frontend.http_reply import CLOSED, KEPT, KEPT_1_0, HttpReply
+from mindspore_serving.server.frontend.http_reply import CLOSED, KEPT, KEPT_1_0
 from tests.fuzz.oracle import LONGEST_TEXT, demand
 
 LIMITS = HttpLimits(body_bytes=2000, head_bytes=1000, headers=16)
@@ -32,7 +32,7 @@ def _door() -> Door:
 
 
 def _read(pieces: Iterable[bytes], door: Door | None) -> HttpReader:
-    reader = HttpReader(LIMITS, lambda status, text, method: HttpReply(status, text.encode(), method))
+    reader = HttpReader(LIMITS)
     if door is not None:
         reader.guard(door)
     for piece in pieces:
@@ -51,7 +51,7 @@ def _check(reader: HttpReader) -> None:
             demand(len(question.body) <= LIMITS.body_bytes, "a body is within the limit", len(question.body))
             demand(bool(question.method and question.target), "a request has verb and target", question)
         else:
-            demand(0 < len(question.body) <= LONGEST_TEXT, "a refusal has a short text", question)
+            demand(0 < len(question.text) <= LONGEST_TEXT, "a refusal has a short text", question)
             demand(turn.connection is CLOSED and turn is reader.turns[-1], "a refusal is the end", turn)
     last = reader.turns[-1] if reader.turns else None
     demand(reader.ended == (last is not None and last.connection is CLOSED), "the end is said", last)
