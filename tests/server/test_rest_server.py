@@ -11,6 +11,7 @@ import pytest
 import uvloop
 
 from mindspore_serving.errors import FailedRows, ServableUnavailable, StartUpError
+from mindspore_serving.server.frontend.http_reader import HttpLimits
 from mindspore_serving.server.frontend.rest_gateway import RestServer
 from mindspore_serving.server.master.dispatcher import Dispatcher, Route
 from mindspore_serving.signature import MethodSignature
@@ -50,7 +51,7 @@ def play(scene: Scene) -> None:
 
     async def run() -> None:
         requests, address = Requests(), f"127.0.0.1:{free_port()}"
-        server = RestServer(cast("Dispatcher", requests), address, 1 << 20, None, False)
+        server = RestServer(cast("Dispatcher", requests), address, HttpLimits(1 << 20), None, False)
         await server.start()
         try:
             await asyncio.wait_for(scene(server, requests, address), 20)
@@ -102,7 +103,7 @@ def test_a_stop_without_requests_takes_no_time() -> None:
 
 def test_an_address_that_is_taken_is_refused() -> None:
     async def scene(server: RestServer, requests: Requests, address: str) -> None:
-        other = RestServer(cast("Dispatcher", requests), address, 1 << 20, None, False)
+        other = RestServer(cast("Dispatcher", requests), address, HttpLimits(1 << 20), None, False)
         with pytest.raises(StartUpError, match=f"bind to the socket address {address} failed"):
             await other.start()
         await other.stop()

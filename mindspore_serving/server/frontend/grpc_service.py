@@ -18,6 +18,7 @@ from mindspore_serving.errors import ServerStopping, ServingError, StartUpError,
 from mindspore_serving.private_files import private_sockets
 from mindspore_serving.server.frontend.address import QUIET_S, STOP_GRACE_S, parse_socket_address
 from mindspore_serving.server.frontend.grpc_health import HealthHandler
+from mindspore_serving.server.frontend.grpc_limits import GrpcLimits
 from mindspore_serving.server.frontend.guard import Guard
 from mindspore_serving.server.frontend.predict_codec import (
     UNDECODABLE,
@@ -34,8 +35,6 @@ PREDICT_METHOD = "/mindspore.serving.proto.MSService/Predict"
 _TAG = "Serving gRPC"
 _UNIX_PREFIX = "unix:"
 _LONGEST_HAND_OVER_S = 0.5
-_MAX_PENDING = 1 << 16
-"""Calls that gRPC holds until the event loop takes them; by default it would drop some from 1000 on."""
 
 
 def check_grpc_address(address: str) -> None:
@@ -155,7 +154,7 @@ class GrpcServer:
     Args:
         dispatcher: Where instances go.
         address: `ip:port`, or `unix:path`.
-        max_message_bytes: Largest request and largest reply.
+        limits: What clients may take.
         credentials: TLS; None for plain text.
         guard: Decides who is let in; None lets everybody in.
     """
@@ -164,21 +163,15 @@ class GrpcServer:
         self,
         dispatcher: Dispatcher,
         address: str,
-        max_message_bytes: int,
+        limits: GrpcLimits,
         credentials: grpc.ServerCredentials | None,
         guard: Guard | None = None,
     ) -> None:
         self.address = address
         self._credentials = credentials
-        self._handler = PredictHandler(dispatcher, max_message_bytes, guard)
+        self._handler = PredictHandler(dispatcher, limits.message_bytes, guard)
         self._health = HealthHandler(dispatcher)
-        self._options = [
-            ("grpc.so_reuseport", 0),
-            ("grpc.server.max_pending_requests", _MAX_PENDING),
-            ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING),
-            ("grpc.max_receive_message_length", max_message_bytes),
-            ("grpc.max_send_message_length", max_message_bytes),
-        ]
+        self._options = [("grpc.so_reuseport", 0), *limits.options()]
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:

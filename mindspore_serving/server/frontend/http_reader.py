@@ -18,6 +18,7 @@ TIMED_OUT: Final = 408
 TOO_LARGE: Final = 413
 UNAUTHORIZED: Final = 401
 HEAD_TOO_LARGE: Final = 431
+BUSY: Final = 503
 VERSION_UNKNOWN: Final = 505
 _TIMEOUT = b"x-request-timeout-ms"
 _FIELDS = frozenset((b"content-length", b"transfer-encoding", b"content-encoding", b"expect", _TIMEOUT))
@@ -61,6 +62,7 @@ class HttpLimits:
 
     Attributes:
         body_bytes: Largest body.
+        connections: Most connections of a server.
         head_bytes: Most bytes of a request that bring neither the end of its headers nor any of its body.
         headers: Most headers of a request.
         receive_s: Time for a request to arrive, from its first byte.
@@ -69,6 +71,7 @@ class HttpLimits:
     """
 
     body_bytes: int
+    connections: int = 10000
     head_bytes: int = 1 << 16
     headers: int = 256
     receive_s: float = 100.0
@@ -93,6 +96,7 @@ class HttpReader:
         ended: Nothing more will be read.
         unread: It has ended where the client may not have: more was sent, or may come.
         fault: What was no HTTP, and ended it; "" if there was no such thing.
+        size: Bytes of the body that is being read; 0 between requests.
     """
 
     __slots__ = (
@@ -109,11 +113,11 @@ class HttpReader:
         "_pieces",
         "_refuse",
         "_silent",
-        "_size",
         "_target",
         "_upgrading",
         "ended",
         "fault",
+        "size",
         "started",
         "turns",
         "unread",
@@ -132,7 +136,7 @@ class HttpReader:
         self._parser = HttpRequestParser(self)
         self._silent = 0
         self._pieces: list[bytes] = []
-        self._size = 0
+        self.size = 0
         self.on_message_begin()
         self.started = False
 
@@ -147,7 +151,7 @@ class HttpReader:
 
     def take_continue(self) -> bool:
         """Whether the client waits for leave to send its body; true once for a request."""
-        if not self._headed or self._size or not self._interim:
+        if not self._headed or self.size or not self._interim:
             return False
         return self._fields.pop(b"expect", b"").lower() == b"100-continue"
 
@@ -171,10 +175,11 @@ class HttpReader:
 
     def end(self, status: int, text: str) -> None:
         """Refuse what is being read, and read nothing more."""
-        if status not in (TIMED_OUT, TOO_LARGE, UNAUTHORIZED):
+        if status not in (TIMED_OUT, TOO_LARGE, UNAUTHORIZED, BUSY):
             self.fault = text
             text = f"http message invalid, {text}"
         self._pieces.clear()
+        self.size = 0
         self.turns.append(Turn(self._refuse(status, text, self._method), CLOSED, self._method != b"HEAD"))
         self.started = False
         self.ended = self.unread = True
@@ -183,6 +188,7 @@ class HttpReader:
         """Forget all that was read; nothing more will be. The parser, which knows this reader, is let go."""
         self.turns.clear()
         self._pieces.clear()
+        self.size = 0
         self.ended = True
         del self._parser
 
@@ -263,10 +269,23 @@ class HttpReader:
             self.end(UNAUTHORIZED, self._door.refusal)
             raise _Stop
         length = self._fields.get(b"content-length")
-        if length is not None and int(length) > self._limits.body_bytes:
+        if length is None:
+            self._check_coding(version)
+        elif int(length) > self._limits.body_bytes:
             self._end_too_large()
         if parser.should_upgrade():
             self._offered()
+
+    def _check_coding(self, version: str) -> None:
+        """Refuse what the parser reads as chunks, and others on the way may read otherwise."""
+        coding = self._fields.get(b"transfer-encoding")
+        if coding is not None and (coding.strip().lower() != b"chunked" or version == "1.0"):
+            shown = coding.decode("latin-1")
+            self.end(
+                BAD_REQUEST,
+                f"Transfer-Encoding should be chunked, in HTTP/1.1, but got {shown}, in HTTP/{version}",
+            )
+            raise _Stop
 
     def _offered(self) -> None:
         """The client wants to speak another protocol."""
@@ -280,8 +299,8 @@ class HttpReader:
     def on_body(self, piece: bytes) -> None:
         """Take a part of the body."""
         self._silent = 0
-        self._size += len(piece)
-        if self._size > self._limits.body_bytes:
+        self.size += len(piece)
+        if self.size > self._limits.body_bytes:
             self._end_too_large()
         self._pieces.append(piece)
 
@@ -300,6 +319,6 @@ class HttpReader:
         request = HttpRequest(self._method, self._target, coding, body, fields.get(_TIMEOUT))
         self.turns.append(Turn(request, self._connection, self._method != b"HEAD"))
         pieces.clear()
-        self._size = self._silent = 0
+        self.size = self._silent = 0
         self.started = False
         self.ended = self._connection is CLOSED
