@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from mindspore_serving.proto import ms_service_pb2
+from mindspore_serving.server.frontend.grpc_service import PREDICT_METHOD
+from tests.server.http_requests import raw_connection
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
     range(10)
 )
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
-INITIAL_WINDOW_SIZE, MAX_CONCURRENT_STREAMS = 4, 3
-NO_ERROR, REFUSED_STREAM, CANCEL, ENHANCE_YOUR_CALM = 0, 7, 8, 11
-PREDICT = "/mindspore.serving.proto.MSService/Predict"
+INITIAL_WINDOW_SIZE = 4
+REFUSED_STREAM, CANCEL, ENHANCE_YOUR_CALM = 7, 8, 11
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,9 @@ def frame(kind: int, flags: int = 0, stream: int = 0, content: bytes = b"") -> b
     return struct.pack(">I", len(content))[1:] + bytes((kind, flags)) + struct.pack(">I", stream) + content
 
 
-def settings(**values: int) -> bytes:
-    """SETTINGS of `window` and of nothing else that matters here."""
-    pairs = {"window": INITIAL_WINDOW_SIZE}
-    content = b"".join(struct.pack(">HI", pairs[name], value) for name, value in values.items())
-    return frame(SETTINGS, content=content)
+def settings(window: int = 65535) -> bytes:
+    """SETTINGS with the bytes of each reply that the server may send by itself."""
+    return frame(SETTINGS, content=struct.pack(">HI", INITIAL_WINDOW_SIZE, window))
 
 
 def field(name: str, value: str) -> bytes:
@@ -67,7 +68,7 @@ HEAD = b"".join(
     for name, value in {
         ":method": "POST",
         ":scheme": "http",
-        ":path": PREDICT,
+        ":path": PREDICT_METHOD,
         ":authority": "localhost",
         "te": "trailers",
         "content-type": "application/grpc",
@@ -99,31 +100,33 @@ def reset(stream: int) -> bytes:
     return frame(RST_STREAM, 0, stream, struct.pack(">I", CANCEL))
 
 
-def window(stream: int, size: int) -> bytes:
-    return frame(WINDOW_UPDATE, 0, stream, struct.pack(">I", size))
+@contextlib.contextmanager
+def http2_connection(address: str, greeting: bytes = PREFACE + settings()) -> Iterator[socket.socket]:
+    """A connection to write frames to."""
+    with raw_connection(address) as connection:
+        connection.sendall(greeting)
+        yield connection
 
 
 def frames(connection: socket.socket) -> Iterator[Frame]:
-    """What the server sends, until it closes the connection; settings are acknowledged."""
+    """What the server sends, until it closes the connection; settings and pings are acknowledged."""
     with connection.makefile("rb") as source:
         while len(head := _read(source, 9)) == 9:
             size = int.from_bytes(head[:3], "big")
             content = _read(source, size)
             got = Frame(head[3], head[4], int.from_bytes(head[5:9], "big"), content)
-            if got.kind == SETTINGS and not got.flags & ACK:
-                _send(connection, frame(SETTINGS, ACK))
+            if got.kind in (SETTINGS, PING) and not got.flags & ACK:
+                _send(connection, frame(got.kind, ACK, content=content if got.kind == PING else b""))
             yield got
 
 
-def _read(source: object, size: int) -> bytes:
+def _read(source: BinaryIO, size: int) -> bytes:
     try:
-        return source.read(size)  # type: ignore[attr-defined, no-any-return]
+        return source.read(size)
     except ConnectionError:
         return b""
 
 
 def _send(connection: socket.socket, data: bytes) -> None:
-    try:
+    with contextlib.suppress(ConnectionError):
         connection.sendall(data)
-    except ConnectionError:
-        return

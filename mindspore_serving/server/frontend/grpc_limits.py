@@ -19,7 +19,7 @@ class GrpcLimits:
         handshake_s: Time for TLS and the first bytes of HTTP/2.
         idle_s: Time without a call after which a connection is closed.
         ping_after_s: A client with calls under way that was not heard of for so long is asked whether it is there.
-        ping_s: Time for its answer.
+        ping_s: Time for its answer, also to the pings by which gRPC measures how much to send at a time.
         age_s: Time after which a connection takes no new call; clients then open another one by themselves.
         grace_s: Time for the calls that are under way at this age, after which they are cut off.
     """
@@ -32,7 +32,7 @@ class GrpcLimits:
     handshake_s: float = 20.0
     idle_s: float = 300.0
     ping_after_s: float = 60.0
-    ping_s: float = 20.0
+    ping_s: float = 60.0
     age_s: float = 3600.0
     grace_s: float = 3600.0
 
@@ -53,6 +53,7 @@ class GrpcLimits:
             ("grpc.max_connection_idle_ms", _ms(self.idle_s)),
             ("grpc.keepalive_time_ms", _ms(self.ping_after_s)),
             ("grpc.keepalive_timeout_ms", _ms(self.ping_s)),
+            ("grpc.http2.ping_timeout_ms", _ms(self.ping_s)),
             ("grpc.max_connection_age_ms", _ms(self.age_s)),
             ("grpc.max_connection_age_grace_ms", _ms(self.grace_s)),
         ]
