@@ -23,13 +23,15 @@ Usage: ./build.sh COMMAND [ARGUMENTS]
   test [ARGUMENTS]  run all tests, two at a time; arguments go to pytest, for example: ./build.sh test tests/unit -k shape
   check             ruff, mypy, the test of the layers, and the audit of the installed packages
   bench [ARGUMENTS] run the benchmarks; ./build.sh bench --help lists them
+  soak MINUTES      load a server while its workers end and clients misbehave, and check every reply; more options:
+                    ./build.sh soak --help
   docs              make the documentation, a web site, in site/; warnings are errors
   build             make the wheel in dist/, install it in an empty environment and import it
   clean             remove what these commands have made
   help              this text
 
-demo, lite, test, check, bench and docs run setup first; test, and demo and bench with --lite, run lite as well; test
-skips what needs Lite where there is no compiler. setup needs Python 3.10, 3.11 or 3.12 (PYTHON=/path/to/python chooses
+demo, lite, test, check, bench, soak and docs run setup first; test, and demo and bench with --lite, run lite as well;
+test skips what needs Lite where there is no compiler. setup needs Python 3.10, 3.11 or 3.12 (PYTHON=/path/to/python chooses
 one) and downloads MindSpore, 0.8 GB, once. Paths in arguments are relative to the folder of build.sh.
 TEXT
 }
@@ -200,6 +202,11 @@ command_bench() {
   exec "$VENV_PYTHON" -m benchmarks "$@"
 }
 
+command_soak() {
+  setup
+  exec "$VENV_PYTHON" -m tests.soak "$@"
+}
+
 command_check() {
   setup
   local failed=0
@@ -265,7 +272,7 @@ command_clean() {
 }
 
 remove_what_was_made() {
-  local made=(.venv build dist site benchmarks/results mindspore_serving.egg-info .mypy_cache .pytest_cache .ruff_cache)
+  local made=(.venv build dist site benchmarks/results tests/soak/results mindspore_serving.egg-info .mypy_cache .pytest_cache .ruff_cache)
   made+=(benchmarks/peers/.venv mindspore_serving/proto/.generated mindspore_serving/proto/.generating-* mindspore_serving/proto/*_pb2*.py*)
   mapfile -d '' -O "${#made[@]}" made < <(
     find . -path ./.git -prune -o -path ./.venv -prune -o \
@@ -288,7 +295,7 @@ main() {
       (($# == 0)) || { say "build.sh: '$name' takes no arguments, got: $*" >&2; exit 2; }
       "command_$name"
       ;;
-    demo | test | bench) "command_$name" "$@" ;;
+    demo | test | bench | soak) "command_$name" "$@" ;;
     help | -h | --help) help ;;
     *)
       say "build.sh: unknown command '$name'. './build.sh help' lists the commands." >&2

@@ -6,9 +6,24 @@ what was got and what was expected.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, Final
+
+LONGEST_TEXT: Final = 8000
+"""Most characters of a failure's text that are passed on within Serving."""
+
+
+def shortened(text: str, most: int, missing: int = 0) -> str:
+    """At most the first characters of a text, and how many more there are.
+
+    Args:
+        text: Any.
+        most: Characters that are kept.
+        missing: Characters that were behind `text` before.
+    """
+    more = max(0, len(text) - most) + missing
+    return f"{text[:most]} ... ({more} more characters)" if more else text
 
 
 class StatusCode(IntEnum):
@@ -38,13 +53,15 @@ class Failure:
 
     Attributes:
         code: Wire code, never SUCCESS.
-        text: What the client reads.
+        text: What was wrong. Clients read what `frontend.error_text` leaves of it.
         http_status: Status of a REST reply in which every instance failed like this; None takes the code's.
+        trace: Where user code raised, for the log of the main process only; "" where that is not known.
     """
 
     code: StatusCode
     text: str
     http_status: int | None = None
+    trace: str = field(default="", compare=False, repr=False)
 
     @property
     def status(self) -> int:

@@ -540,7 +540,7 @@ def test_a_worker_that_cannot_be_started_again_harms_nobody(tmp_path: Path) -> N
             server.wait_for_line("edited in the meantime", 20)
             traffic.wait_for(20)
         assert traffic.wrong == []
-        assert server.workers() == [second]
+        wait_until(lambda: server.workers() == [second], "the worker that failed has ended")
 
 
 def test_the_only_worker_is_replaced_after_it_had_served(tmp_path: Path) -> None:

@@ -46,12 +46,19 @@ class Requests:
 Scene = Callable[[RestServer, Requests, str], Coroutine[Any, Any, None]]
 
 
-def play(scene: Scene) -> None:
+def play(scene: Scene, unfinished_bytes: int | None = None) -> None:
     """Run a scene with a server that listens."""
 
     async def run() -> None:
         requests, address = Requests(), f"127.0.0.1:{free_port()}"
-        server = RestServer(cast("Dispatcher", requests), address, HttpLimits(1 << 20), None, False)
+        server = RestServer(
+            cast("Dispatcher", requests),
+            address,
+            HttpLimits(1 << 20),
+            None,
+            False,
+            unfinished_bytes=unfinished_bytes,
+        )
         await server.start()
         try:
             await asyncio.wait_for(scene(server, requests, address), 20)
@@ -126,6 +133,9 @@ def test_a_lost_client_abandons_its_request() -> None:
 def test_while_it_drains_new_connections_get_one_reply_each() -> None:
     async def scene(server: RestServer, requests: Requests, address: str) -> None:
         idle, busy = await connect(address), await connect(address)
+        idle[1].write(REQUEST)
+        (await requests.waiting.get()).set_result(OUTCOME)
+        assert (await idle[0].read(1000)).startswith(b"HTTP/1.1 503 ")
         busy[1].write(REQUEST)
         future = await requests.waiting.get()
         server.drain()
@@ -158,3 +168,26 @@ def test_a_large_reply_to_a_slow_client_may_take_the_time_that_is_left() -> None
         await stopping
 
     play(scene)
+
+
+def test_bodies_that_all_connections_are_receiving_are_bounded_together() -> None:
+    head = b"POST /model/any:method HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n"
+
+    async def scene(server: RestServer, requests: Requests, address: str) -> None:
+        reader, writer = await connect(address)
+        writer.write(head + b" " * 600_000)
+        while True:  # as soon as enough has arrived, there is no room for another
+            other_reader, other_writer = await connect(address)
+            other_writer.write(head + b" " * 500_000)
+            other_writer.write_eof()
+            reply = await other_reader.read()
+            if reply:
+                break
+        assert reply.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nRetry-After: 1\r\n" in reply
+        assert b'"Serving Error: bytes of unfinished requests exceed the limit 1000000"' in reply
+        writer.write(b" " * (400_000 - len(BODY)) + BODY)
+        (await requests.waiting.get()).set_result(OUTCOME)
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 503 Service")
+
+    play(scene, 1_000_000)

@@ -124,11 +124,14 @@ def test_neighbours_with_equal_specs_arrive_as_one_group() -> None:
 
 def test_results_with_failures() -> None:
     failed = FailedRows(Failure(StatusCode.SYSTEM_ERROR, "boom ü", 500), 2)
-    result = decoded(frame_of(Result(9, 1, 4, (numbered(1), failed, numbered(2)), True)))
+    traced = FailedRows(Failure(StatusCode.FAILED, "boom", trace="in f"), 1)
+    result = decoded(frame_of(Result(9, 1, 4, (numbered(1), failed, numbered(2), traced), True)))
     assert isinstance(result, Result)
     assert (result.batch_id, result.slot, result.start, result.final) == (9, 1, 4, True)
     assert result.groups[1] == failed
-    assert [group.count for group in result.groups] == [1, 2, 2]
+    assert [group.count for group in result.groups] == [1, 2, 2, 1]
+    traces = [group.failure.trace for group in result.groups if isinstance(group, FailedRows)]
+    assert traces == ["", "in f"]
 
 
 def test_large_data_crosses_in_shared_memory(memory: SharedMemory) -> None:

@@ -17,7 +17,7 @@ from mindspore_serving.server.frontend.api_keys import ApiKeys
 from mindspore_serving.server.frontend.content_coding import decompress_body
 from mindspore_serving.server.frontend.guard import Guard
 from mindspore_serving.server.frontend.http_connection import HttpConnection
-from mindspore_serving.server.frontend.http_reader import HttpLimits, HttpRequest
+from mindspore_serving.server.frontend.http_reader import HttpLimits, HttpRequest, Refusal
 from mindspore_serving.server.frontend.http_reply import HttpReply, ReplyHeads
 from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies, room_for_bodies
 from tests.server.smuggling import HIDDEN, SMUGGLING
@@ -87,6 +87,7 @@ class Peer:
         self.loop = asyncio.new_event_loop()
         self.transport = Transport()
         self.asked: list[HttpRequest] = []
+        self.refused: list[Refusal] = []
         self.futures: list[asyncio.Future[str]] = []
         self.connections: set[HttpConnection] = set()
         self.now = 1000.0
@@ -96,18 +97,21 @@ class Peer:
         )
         self.connection.connection_made(self.transport)
 
-    def answer(self, request: HttpRequest) -> HttpReply | asyncio.Future[Any]:
+    def answer(self, request: HttpRequest, connection: HttpConnection) -> HttpReply | asyncio.Future[Any]:
         self.asked.append(request)
         if request.target == b"/later":
             self.futures.append(self.loop.create_future())
             return self.futures[-1]
         return HttpReply(200, b" ".join(request[:4]))
 
-    def finish(self, future: asyncio.Future[Any]) -> HttpReply:
+    def finish(
+        self, future: asyncio.Future[Any], request: HttpRequest, connection: HttpConnection
+    ) -> HttpReply:
         return HttpReply(200, future.result().encode())
 
-    def refuse(self, status: int, text: str, method: bytes) -> HttpReply:
-        return HttpReply(status, text.encode())
+    def refuse(self, refusal: Refusal, connection: HttpConnection) -> HttpReply:
+        self.refused.append(refusal)
+        return HttpReply(refusal.status, refusal.text.encode())
 
     def send(self, data: bytes) -> None:
         self.connection.data_received(data)
@@ -687,8 +691,14 @@ def test_the_stop_lets_a_request_under_way_end_and_no_other_begin(peer: Peer) ->
     assert peer.transport.closed or peer.transport.ended
 
 
-def test_a_connection_answers_one_more_request(peer: Peer) -> None:
-    peer.connection.answer_one_more()
+def test_a_drain_closes_what_is_idle(peer: Peer) -> None:
+    peer.send(FIRST)
+    peer.connection.drain()
+    assert peer.transport.closed == "closed"
+
+
+def test_in_a_drain_a_new_connection_gets_one_reply(peer: Peer) -> None:
+    peer.connection.drain()
     assert not peer.transport.closed
     peer.send(FIRST)
     assert peer.replies == [ONE]
@@ -720,6 +730,14 @@ def test_the_stop_lets_a_request_arrive(peer: Peer) -> None:
     assert peer.transport.closed == "closed"
 
 
+def test_ids_belong_to_their_request(peer: Peer) -> None:
+    peer.send(FIRST)
+    peer.send(SECOND.replace(b"Host: a", b"X-Request-ID: two"))
+    peer.send(b"\x00 no HTTP")
+    assert [request.given_id for request in peer.asked] == [b"", b"two"]
+    assert [refusal.request for refusal in peer.refused] == [HttpRequest(b"", b"", b"", b"")]
+
+
 def test_heads_tell_the_time() -> None:
     heads = ReplyHeads(0.0)
     reply = HttpReply(429, b"{}", b"Retry-After: 1\r\n")
@@ -729,6 +747,8 @@ def test_heads_tell_the_time() -> None:
         b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\n"
         b"Date: Fri, 02 Jan 1970 00:00:00 GMT\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\n"
     )
+    named = heads.head(reply._replace(request_id=b"name"), b"")
+    assert named == heads.head(reply, b"")[:-2] + b"X-Request-Id: name\r\n\r\n"
 
 
 # --- Compressed bodies ---

@@ -8,7 +8,8 @@ its fields. Batches and results are the hot path:
             then each group
     group   count u32 | layout_len u32 | kind u8 | 7 zero bytes | shared_offset u64 | layout, padded to 8
             then each column: text: k lengths u32, padded to 8; then the data, padded to 8, unless it is shared
-    layout  JSON: [[name, dtype, [dims]], ...] for rows, [code, text, http_status] for failed rows
+    layout  JSON: [[name, dtype, [dims]], ...] for rows, [code, text, http_status] for failed rows, with trace behind
+            if there is one
 
 Layouts repeat from batch to batch, so both sides keep the last ones they met, and a frame of a known layout costs two
 struct calls and one join. Data above `INLINE_LIMIT` bytes goes to the slot's region of shared memory instead, from
@@ -176,7 +177,8 @@ def _joinable(groups: Sequence[Group]) -> list[Sequence[Group]]:
 
 def _append_failed(parts: list[bytes], group: FailedRows) -> None:
     failure = group.failure
-    layout = orjson.dumps([failure.code, failure.text, failure.http_status])
+    fields: list[Any] = [failure.code, failure.text, failure.http_status]
+    layout = orjson.dumps([*fields, failure.trace] if failure.trace else fields)
     parts += [_GROUP.pack(group.count, len(layout), _FAILED, 0), layout, _pad(len(layout))]
 
 
@@ -422,8 +424,7 @@ class _GroupReader:
         self._at += _GROUP.size
         layout = bytes(self._skip(layout_length))
         if kind == _FAILED:
-            code, text, http_status = orjson.loads(layout)
-            return FailedRows(Failure(StatusCode(code), text, http_status), count)
+            return FailedRows(_failure_of(*orjson.loads(layout)), count)
         specs, plans = _plans_of(layout)
         columns: list[ColumnData] = []
         for plan in plans:
@@ -463,6 +464,12 @@ class _GroupReader:
         if self._memory is None:
             raise ValueError("the data is in shared memory, and there is none")
         return self._memory.view(self._region, offset, size), offset + size + (-size % 64)
+
+
+def _failure_of(code: int, text: str, http_status: int | None, trace: str = "") -> Failure:
+    if type(text) is not str or type(trace) is not str:
+        raise TypeError(f"text and trace of a failure should be str, but are {text!r} and {trace!r}")
+    return Failure(StatusCode(code), text, http_status, trace)
 
 
 def _cut(data: memoryview, lengths: Sequence[int]) -> list[bytes]:

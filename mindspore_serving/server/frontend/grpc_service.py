@@ -6,6 +6,7 @@ A generic handler takes the raw bytes of a request, so that instances can be rea
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,17 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from mindspore_serving import log
-from mindspore_serving.errors import ServerStopping, ServingError, StartUpError, SystemFailure
+from mindspore_serving.errors import (
+    FailedRows,
+    Failure,
+    InvalidInput,
+    ServerStopping,
+    ServingError,
+    StartUpError,
+)
 from mindspore_serving.private_files import private_sockets
 from mindspore_serving.server.frontend.address import QUIET_S, STOP_GRACE_S, parse_socket_address
+from mindspore_serving.server.frontend.failure_log import FailureLog, failures_in, unexpected_failure
 from mindspore_serving.server.frontend.grpc_health import HealthHandler
 from mindspore_serving.server.frontend.grpc_limits import GrpcLimits
 from mindspore_serving.server.frontend.guard import Guard
@@ -26,14 +34,23 @@ from mindspore_serving.server.frontend.predict_codec import (
     encode_failure,
     encode_reply,
 )
+from mindspore_serving.server.frontend.request_id import (
+    ID_FIELD,
+    carries_id,
+    given_id,
+    request_id,
+    usable_id,
+)
 from mindspore_serving.server.frontend.wire_layout import LayoutMemory
 from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.request import Reply
+from mindspore_serving.server.master.servable import request_spec
 from mindspore_serving.tensor import Rows
 
 PREDICT_METHOD = "/mindspore.serving.proto.MSService/Predict"
 _TAG = "Serving gRPC"
 _UNIX_PREFIX = "unix:"
+_UNDECODABLE_TEXT = "Unable to parse request"
 _LONGEST_HAND_OVER_S = 0.5
 
 
@@ -71,7 +88,11 @@ class PredictHandler(grpc.GenericRpcHandler):
         self._most_bytes = most_bytes
         self._guard = guard
         self._layouts = LayoutMemory()
+        self._failures = FailureLog()
         self._predict: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(self.predict)
+        self._predict_with_id: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(
+            self._predict_and_echo
+        )
         self._predict_by_name: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(
             self._predict_for_names
         )
@@ -85,8 +106,9 @@ class PredictHandler(grpc.GenericRpcHandler):
         if handler_call_details.method != PREDICT_METHOD:
             return None
         guard = self._guard
-        if guard is None or guard.admits_metadata(handler_call_details.invocation_metadata or ()):
-            return self._predict
+        metadata = handler_call_details.invocation_metadata or ()
+        if guard is None or guard.admits_metadata(metadata):
+            return self._predict_with_id if carries_id(metadata) else self._predict
         return self._predict_by_name if guard.identities else self._refuse
 
     async def _predict_for_names(
@@ -95,12 +117,22 @@ class PredictHandler(grpc.GenericRpcHandler):
         """Answer a call without a key, if the certificate of its client has a name that is listed."""
         if self._guard is not None and not self._guard.admits_names(context.auth_context()):
             await self._turn_away(None, context)
+        return await self._predict_and_echo(message, context)
+
+    async def _predict_and_echo(
+        self, message: bytes, context: grpc.aio.ServicerContext[bytes, bytes]
+    ) -> bytes:
+        """Answer a call with the id that its client has given it."""
+        name = usable_id(given_id(context.invocation_metadata() or ()))
+        if name:
+            context.set_trailing_metadata(((ID_FIELD, name),))
         return await self.predict(message, context)
 
     async def _turn_away(self, requests: Any, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
         """Answer a call that is not let in; raises, and so ends the call."""
         assert self._guard is not None
         self._guard.note_refusal(context.peer())
+        _name(context)
         await context.abort(grpc.StatusCode.UNAUTHENTICATED, self._guard.refusal)
 
     async def predict(self, message: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
@@ -113,29 +145,50 @@ class PredictHandler(grpc.GenericRpcHandler):
         Returns:
             Serialised PredictReply; errors of Serving are in its `error_msg`.
         """
+        call = None
         try:
             call = PredictCall(message)
-        except UNDECODABLE:
-            await context.abort(grpc.StatusCode.INTERNAL, "Unable to parse request")
-        try:
             route = self._dispatcher.resolve(call.name, call.method, call.version)
             self._dispatcher.check_room(route)
             blocks = call.read_instances(route.method, self._layouts)
             reply = await self._dispatcher.submit(route, blocks)
             self._check_size(reply)
+            failures = failures_in(reply)
+            if failures:
+                self._note(failures, sum(group.count for group in reply), call, context)
             return encode_reply(call.spec_bytes, reply)
         except _ReplyTooLarge as error:
+            self._note_one(Failure(InvalidInput.code, str(error)), call, context)
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         except ServerStopping as error:
             self.turned_away += 1
+            self._note_one(error.failure(), call, context)
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))  # so that clients try another server
-        except ServingError as error:
-            return encode_failure(call.spec_bytes, error.failure())
         except UNDECODABLE:
-            await context.abort(grpc.StatusCode.INTERNAL, "Unable to parse request")
+            self._note_one(InvalidInput(_UNDECODABLE_TEXT).failure(), call, context)
+            await context.abort(grpc.StatusCode.INTERNAL, _UNDECODABLE_TEXT)
+        except ServingError as error:
+            failure = error.failure()
         except Exception as error:  # whatever goes wrong here, the client gets an answer
-            log.error("Predict call failed: %r", error, exc_info=True)
-            return encode_failure(call.spec_bytes, SystemFailure(f"Predict failed: {error!r}").failure())
+            failure = unexpected_failure(error)
+        self._note_one(failure, call, context)
+        return encode_failure(call.spec_bytes if call else b"", failure)
+
+    def _note_one(
+        self, failure: Failure, call: PredictCall | None, context: grpc.aio.ServicerContext[bytes, bytes]
+    ) -> None:
+        self._note([FailedRows(failure, 1)], 0, call, context)
+
+    def _note(
+        self,
+        failures: Sequence[FailedRows],
+        count: int,
+        call: PredictCall | None,
+        context: grpc.aio.ServicerContext[bytes, bytes],
+    ) -> None:
+        """Log a call that failed, and let its reply carry its id."""
+        target = request_spec(call.name, call.method, call.version).rstrip() if call else "no message"
+        self._failures.write(_name(context), context.peer(), f"Predict {target}", failures, count)
 
     def _check_size(self, reply: Reply) -> None:
         """Refuse what gRPC would refuse too, but only once all of it has been written into one message.
@@ -146,6 +199,13 @@ class PredictHandler(grpc.GenericRpcHandler):
         size = sum([group.byte_size for group in reply if isinstance(group, Rows)])
         if size > self._most_bytes:
             raise _ReplyTooLarge(f"SERVER: Sent message larger than max ({size} vs. {self._most_bytes})")
+
+
+def _name(context: grpc.aio.ServicerContext[bytes, bytes]) -> str:
+    """The id of a call that fails, which its reply is to carry."""
+    name = request_id(given_id(context.invocation_metadata() or ()))
+    context.set_trailing_metadata(((ID_FIELD, name),))
+    return name
 
 
 class GrpcServer:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import orjson
 
+from mindspore_serving.server.frontend.error_text import hidden
 from mindspore_serving.server.frontend.http_reply import HttpReply
 from mindspore_serving.server.master.readiness import Readiness, ServableHealth, ServerHealth, WorkerHealth
 
@@ -42,11 +43,11 @@ def _of_servable(servable: ServableHealth) -> dict[str, Any]:
 def _of_worker(worker: WorkerHealth) -> dict[str, Any]:
     document: dict[str, Any] = {"place": worker.place, "status": worker.status}
     if worker.reason:
-        document["reason"] = worker.reason
+        document["reason"] = hidden(worker.reason)
     if worker.silent_s is not None:
         document["heartbeat_age_s"] = round(worker.silent_s, 3)
     return document
 
 
 def _status(reason: str) -> dict[str, str]:
-    return {"status": "not ready", "reason": reason} if reason else {"status": "ready"}
+    return {"status": "not ready", "reason": hidden(reason)} if reason else {"status": "ready"}

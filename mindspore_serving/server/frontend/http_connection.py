@@ -19,7 +19,6 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, Protocol, cast
 
-from mindspore_serving import log
 from mindspore_serving.server.frontend.guard import Guard
 from mindspore_serving.server.frontend.http_reader import (
     BUSY,
@@ -27,6 +26,7 @@ from mindspore_serving.server.frontend.http_reader import (
     HttpLimits,
     HttpReader,
     HttpRequest,
+    Refusal,
     Turn,
 )
 from mindspore_serving.server.frontend.http_reply import CLOSED, CONTINUE, HttpReply, ReplyHeads
@@ -37,22 +37,18 @@ _LARGE_REPLY_BYTES = 1 << 16
 
 
 class HttpService(Protocol):
-    """What answers the requests of connections."""
+    """What answers the requests of connections. It never raises."""
 
-    def answer(self, request: HttpRequest) -> HttpReply | asyncio.Future[Any]:
-        """The reply, or a future that `finish` makes the reply of; cancelling it abandons the request. Never raises."""
+    def answer(self, request: HttpRequest, connection: HttpConnection) -> HttpReply | asyncio.Future[Any]:
+        """The reply, or a future that `finish` makes the reply of; cancelling it abandons the request."""
 
-    def finish(self, future: asyncio.Future[Any]) -> HttpReply:
-        """The reply of a future that is done and was not cancelled. Never raises."""
+    def finish(
+        self, future: asyncio.Future[Any], request: HttpRequest, connection: HttpConnection
+    ) -> HttpReply:
+        """The reply to a request whose future is done and was not cancelled."""
 
-    def refuse(self, status: int, text: str, method: bytes) -> HttpReply:
-        """The reply to what cannot be read.
-
-        Args:
-            status: What HTTP says to it.
-            text: Why.
-            method: The verb; b"" if not even that is known.
-        """
+    def refuse(self, refusal: Refusal, connection: HttpConnection) -> HttpReply:
+        """The reply to what cannot be read."""
 
 
 class _Phase(Enum):
@@ -106,6 +102,7 @@ class HttpConnection(asyncio.Protocol):
         "_turn",
         "_turns",
         "_unfinished",
+        "_used",
         "_writable",
     )
 
@@ -129,7 +126,7 @@ class HttpConnection(asyncio.Protocol):
         self._opened = opened
         self._closed = closed
         self._now = now
-        self._reader = HttpReader(limits, service.refuse)
+        self._reader = HttpReader(limits)
         self._turns = self._reader.turns
         self._turn: Turn | None = None
         self._future: asyncio.Future[Any] | None = None
@@ -140,9 +137,16 @@ class HttpConnection(asyncio.Protocol):
         self._paused = False
         self._writable = True
         self._stopping = False
+        self._used = False
 
     def __repr__(self) -> str:
-        return f"<HttpConnection {self._peer()} {self._phase.name}>"
+        return f"<HttpConnection {self.peer} {self._phase.name}>"
+
+    @property
+    def peer(self) -> str:
+        """Address of the client; `?` where it is not known."""
+        peer = self._transport.get_extra_info("peername")
+        return str(peer[0]) if peer else "?"
 
     # --- What the event loop calls ---
 
@@ -214,13 +218,18 @@ class HttpConnection(asyncio.Protocol):
         """Whether a reply is awaited, or has not left yet."""
         return self._future is not None or self._transport.get_write_buffer_size() > 0
 
-    def answer_one_more(self) -> None:
-        """Answer the request that is under way, arriving or comes next, and no further one."""
+    def drain(self) -> None:
+        """Answer the request that is under way, arriving or comes next, and no further one; close one that is idle.
+
+        A connection without any request so far is not idle: its client has opened it to send one.
+        """
         self._stopping = True
+        if self._used and self._phase is _Phase.IDLE:
+            self._close()
 
     def stop(self) -> None:
         """Answer the request that is under way or arriving, and no further one."""
-        self.answer_one_more()
+        self._stopping = True
         if self._phase is _Phase.IDLE:
             self._close()
 
@@ -271,7 +280,10 @@ class HttpConnection(asyncio.Protocol):
                     return
                 turn = turns.popleft()
                 question = turn.question
-                reply = question if isinstance(question, HttpReply) else self._service.answer(question)
+                if isinstance(question, Refusal):
+                    self._write(turn, self._service.refuse(question, self))
+                    continue
+                reply = self._service.answer(question, self)
                 if not isinstance(reply, HttpReply):
                     self._wait_for(reply, turn)
                     return
@@ -301,7 +313,9 @@ class HttpConnection(asyncio.Protocol):
         if future.cancelled():
             self.abort()
             return
-        self._write(turn, self._service.finish(future))
+        request = turn.question
+        assert not isinstance(request, Refusal)  # it was answered at once
+        self._write(turn, self._service.finish(future, request, self))
         self._advance()
 
     def _write(self, turn: Turn, reply: HttpReply) -> None:
@@ -328,6 +342,7 @@ class HttpConnection(asyncio.Protocol):
             self._since = self._now()
         elif not reader.started:
             self._phase = _Phase.IDLE
+            self._used = True
             self._since = self._now()
         else:
             self._receive()
@@ -364,10 +379,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _end(self) -> None:
         """Close once the client has got the last reply."""
-        reader = self._reader
-        if reader.fault:
-            log.warning("Bad HTTP request from %s: %s", self._peer(), reader.fault)
-        if not (reader.unread or self._held):
+        if not (self._reader.unread or self._held):
             self._close()
             return
         self._phase = _Phase.LINGERING
@@ -390,7 +402,3 @@ class HttpConnection(asyncio.Protocol):
             self._since = now
         elif now - self._since > self._limits.idle_s:
             self.abort()
-
-    def _peer(self) -> str:
-        peer = self._transport.get_extra_info("peername")
-        return str(peer[0]) if peer else "?"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -11,7 +10,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from mindspore_serving import log
 from mindspore_serving.server.frontend.guard import KEY_FIELDS, Door
-from mindspore_serving.server.frontend.http_reply import CLOSED, KEPT, KEPT_1_0, HttpReply
+from mindspore_serving.server.frontend.http_reply import CLOSED, KEPT, KEPT_1_0
 
 BAD_REQUEST: Final = 400
 TIMED_OUT: Final = 408
@@ -21,18 +20,20 @@ HEAD_TOO_LARGE: Final = 431
 BUSY: Final = 503
 VERSION_UNKNOWN: Final = 505
 _TIMEOUT = b"x-request-timeout-ms"
-_FIELDS = frozenset((b"content-length", b"transfer-encoding", b"content-encoding", b"expect", _TIMEOUT))
+_ID = b"x-request-id"
+_FIELDS = frozenset((b"content-length", b"transfer-encoding", b"content-encoding", b"expect", _TIMEOUT, _ID))
 
 
 class HttpRequest(NamedTuple):
-    """A request that has arrived.
+    """A request, or what is known of one that is refused.
 
     Attributes:
-        method: Verb.
+        method: Verb; b"" if not even that is known.
         target: As it was sent.
         coding: `Content-Encoding`, b"" where there is none.
         body: As it was sent.
         timeout_ms: `X-Request-Timeout-Ms`, None where there is none.
+        given_id: `X-Request-Id`, b"" where there is none.
     """
 
     method: bytes
@@ -40,18 +41,33 @@ class HttpRequest(NamedTuple):
     coding: bytes
     body: bytes
     timeout_ms: bytes | None = None
+    given_id: bytes = b""
+
+
+class Refusal(NamedTuple):
+    """What is not read as a request.
+
+    Attributes:
+        status: What HTTP says to it.
+        text: Why.
+        request: What is known of it.
+    """
+
+    status: int
+    text: str
+    request: HttpRequest
 
 
 class Turn(NamedTuple):
     """What is answered when those before it have been.
 
     Attributes:
-        question: A request, or the reply to something that was refused.
+        question: What was read.
         connection: KEPT, KEPT_1_0 or CLOSED.
         has_body: Whether the reply has its body.
     """
 
-    question: HttpRequest | HttpReply
+    question: HttpRequest | Refusal
     connection: bytes
     has_body: bool
 
@@ -88,14 +104,12 @@ class HttpReader:
 
     Args:
         limits: What a client may send.
-        refuse: Makes the reply to what is refused: of a status, why, and the verb, b"" if not even that is known.
 
     Attributes:
         turns: What was read, in order; the owner takes from its left.
         started: Part of a request was read.
         ended: Nothing more will be read.
         unread: It has ended where the client may not have: more was sent, or may come.
-        fault: What was no HTTP, and ended it; "" if there was no such thing.
         size: Bytes of the body that is being read; 0 between requests.
     """
 
@@ -111,26 +125,22 @@ class HttpReader:
         "_names",
         "_parser",
         "_pieces",
-        "_refuse",
         "_silent",
         "_target",
         "_upgrading",
         "ended",
-        "fault",
         "size",
         "started",
         "turns",
         "unread",
     )
 
-    def __init__(self, limits: HttpLimits, refuse: Callable[[int, str, bytes], HttpReply]) -> None:
+    def __init__(self, limits: HttpLimits) -> None:
         self.turns: deque[Turn] = deque()
         self.started = False
         self.ended = False
         self.unread = False
-        self.fault = ""
         self._limits = limits
-        self._refuse = refuse
         self._door: Door | None = None
         self._names = _FIELDS
         self._parser = HttpRequestParser(self)
@@ -176,11 +186,12 @@ class HttpReader:
     def end(self, status: int, text: str) -> None:
         """Refuse what is being read, and read nothing more."""
         if status not in (TIMED_OUT, TOO_LARGE, UNAUTHORIZED, BUSY):
-            self.fault = text
             text = f"http message invalid, {text}"
         self._pieces.clear()
         self.size = 0
-        self.turns.append(Turn(self._refuse(status, text, self._method), CLOSED, self._method != b"HEAD"))
+        known = self._request(b"") if self.started else HttpRequest(b"", b"", b"", b"")
+        refusal = Refusal(status, text, known)
+        self.turns.append(Turn(refusal, CLOSED, self._method != b"HEAD"))
         self.started = False
         self.ended = self.unread = True
 
@@ -314,11 +325,15 @@ class HttpReader:
             return
         pieces = self._pieces
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        fields = self._fields
-        coding = fields.get(b"content-encoding", b"")
-        request = HttpRequest(self._method, self._target, coding, body, fields.get(_TIMEOUT))
-        self.turns.append(Turn(request, self._connection, self._method != b"HEAD"))
+        self.turns.append(Turn(self._request(body), self._connection, self._method != b"HEAD"))
         pieces.clear()
         self.size = self._silent = 0
         self.started = False
         self.ended = self._connection is CLOSED
+
+    def _request(self, body: bytes) -> HttpRequest:
+        fields = self._fields
+        coding = fields.get(b"content-encoding", b"")
+        return HttpRequest(
+            self._method, self._target, coding, body, fields.get(_TIMEOUT), fields.get(_ID, b"")
+        )

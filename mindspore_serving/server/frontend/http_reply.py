@@ -15,11 +15,12 @@ _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
 class HttpReply(NamedTuple):
-    """An answer: status, JSON body, and further header lines, each with its line end."""
+    """An answer: status, JSON body, further header lines, each with its line end, and `X-Request-Id` or b""."""
 
     status: int
     body: bytes
     fields: bytes = b""
+    request_id: bytes = b""
 
 
 class ReplyHeads:
@@ -55,6 +56,8 @@ class ReplyHeads:
         start = self._heads.get(kind)
         if start is None:
             start = self._heads[kind] = self._start(*kind)
+        if reply.request_id:  # differs from reply to reply, so it is no part of what is kept
+            return b"%b%d\r\nX-Request-Id: %b\r\n\r\n" % (start, len(reply.body), reply.request_id)
         return b"%b%d\r\n\r\n" % (start, len(reply.body))
 
     def _start(self, status: int, connection: bytes, fields: bytes) -> bytes:

@@ -11,6 +11,7 @@ import orjson
 import pybase64
 
 from mindspore_serving.errors import FailedRows, Failure, InvalidInput
+from mindspore_serving.server.frontend.error_text import text_for_client, texts_for_client
 from mindspore_serving.server.frontend.json_values import JsonColumn, read_column, read_value
 from mindspore_serving.server.master.request import Reply
 from mindspore_serving.signature import MethodSignature
@@ -168,7 +169,7 @@ def _stack(values: list[Any]) -> ColumnData:
 
 def encode_failure(failure: Failure) -> bytes:
     """Body for a request that failed as a whole, or whose instances all failed alike."""
-    return orjson.dumps({"error_msg": _printable(failure.text)})
+    return orjson.dumps({"error_msg": text_for_client(failure)})
 
 
 def encode_reply(groups: Reply) -> tuple[int, bytes]:
@@ -181,17 +182,14 @@ def encode_reply(groups: Reply) -> tuple[int, bytes]:
     if len(failures) == len(groups) and len({(failure.code, failure.text) for failure in failures}) == 1:
         return failures[0].status, encode_failure(failures[0])
     instances: list[dict[str, Any]] = []
+    texts = iter(texts_for_client(failures))
     for group in groups:
         if isinstance(group, FailedRows):
-            instances += [{"error_msg": _printable(group.failure.text)}] * group.count
+            instances += [{"error_msg": next(texts)}] * group.count
         else:
             instances += _objects_of(group)
     status = failures[0].status if len(failures) == len(groups) else 200
     return status, orjson.dumps({"instances": instances}, option=_DUMP_OPTIONS)
-
-
-def _printable(text: str) -> str:
-    return text.encode(errors="replace").decode() or "Predict failed"
 
 
 def _objects_of(rows: Rows) -> list[dict[str, Any]]:

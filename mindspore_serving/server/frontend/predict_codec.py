@@ -10,8 +10,9 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from mindspore_serving import wire
-from mindspore_serving.errors import FailedRows, Failure, InvalidInput
+from mindspore_serving.errors import FailedRows, Failure, InvalidInput, StatusCode
 from mindspore_serving.proto import ms_service_pb2
+from mindspore_serving.server.frontend.error_text import text_for_client, texts_for_client
 from mindspore_serving.server.frontend.wire_layout import LayoutMemory, reply_layout
 from mindspore_serving.server.master.request import Reply
 from mindspore_serving.signature import MethodSignature
@@ -189,7 +190,7 @@ def encode_failure(spec: bytes, failure: Failure) -> bytes:
         failure: The reason.
     """
     reply = ms_service_pb2.PredictReply()
-    _add_error(reply, failure)
+    _add_error(reply, failure.code, text_for_client(failure).encode())
     return spec + bytes(reply.SerializeToString())
 
 
@@ -208,7 +209,7 @@ def encode_reply(spec: bytes, groups: Reply) -> bytes:
     failures = [group.failure for group in groups if isinstance(group, FailedRows)]
     if len(failures) == len(groups) and _alike(failures):
         return encode_failure(spec, failures[0])
-    return spec + _encode_by_instance(groups, with_errors=bool(failures))
+    return spec + _encode_by_instance(groups, failures)
 
 
 def _alike(failures: Sequence[Failure]) -> bool:
@@ -216,25 +217,29 @@ def _alike(failures: Sequence[Failure]) -> bool:
     return all(failure.code == first.code and failure.text == first.text for failure in failures)
 
 
-def _encode_by_instance(groups: Reply, with_errors: bool) -> bytes:
+def _encode_by_instance(groups: Reply, failures: Sequence[Failure]) -> bytes:
     reply = ms_service_pb2.PredictReply()
+    texts = iter(texts_for_client(failures))
     for group in groups:
+        if isinstance(group, FailedRows):
+            text = next(texts).encode()
+            for _ in range(group.count):
+                reply.instances.add()
+                _add_error(reply, group.failure.code, text)
+            continue
         for i in range(group.count):
             instance = reply.instances.add()
-            if isinstance(group, FailedRows):
-                _add_error(reply, group.failure)
-                continue
             for spec, column in zip(group.specs, group.columns, strict=True):
                 _write_tensor(instance.items[spec.name], spec, column[i])
-            if with_errors:
+            if failures:
                 reply.error_msg.add()
     return bytes(reply.SerializeToString())
 
 
-def _add_error(reply: Any, failure: Failure) -> None:
+def _add_error(reply: Any, code: StatusCode, text: bytes) -> None:
     error = reply.error_msg.add()
-    error.error_code = failure.code
-    error.error_msg = (failure.text or "Predict failed").encode(errors="replace")
+    error.error_code = code
+    error.error_msg = text
 
 
 def _write_tensor(tensor: Any, spec: TensorSpec, value: Any) -> None:

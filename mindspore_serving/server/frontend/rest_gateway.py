@@ -10,16 +10,17 @@ import contextlib
 import socket
 import ssl
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from mindspore_serving import log
 from mindspore_serving.errors import (
+    FailedRows,
     Failure,
     InvalidInput,
     QueueFull,
     ServingError,
     StartUpError,
-    SystemFailure,
     VerbNotAllowed,
 )
 from mindspore_serving.server.frontend.address import (
@@ -29,6 +30,7 @@ from mindspore_serving.server.frontend.address import (
     parse_socket_address,
 )
 from mindspore_serving.server.frontend.content_coding import decompress_body
+from mindspore_serving.server.frontend.failure_log import FailureLog, failures_in, unexpected_failure
 from mindspore_serving.server.frontend.guard import Guard
 from mindspore_serving.server.frontend.health_page import health_reply
 from mindspore_serving.server.frontend.http_connection import HttpConnection
@@ -39,6 +41,7 @@ from mindspore_serving.server.frontend.http_reader import (
     UNAUTHORIZED,
     HttpLimits,
     HttpRequest,
+    Refusal,
 )
 from mindspore_serving.server.frontend.http_reply import HttpReply, ReplyHeads
 from mindspore_serving.server.frontend.json_codec import (
@@ -48,6 +51,7 @@ from mindspore_serving.server.frontend.json_codec import (
     read_instances,
     select_inputs,
 )
+from mindspore_serving.server.frontend.request_id import request_id, usable_id
 from mindspore_serving.server.frontend.request_timeout import read_timeout_s
 from mindspore_serving.server.frontend.rest_url import parse_request_target, path_of
 from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies, room_for_bodies
@@ -87,40 +91,50 @@ class RestHandler:
         self._dispatcher = dispatcher
         self._max_body_bytes = max_body_bytes
         self._always_ok = always_ok
+        self._failures = FailureLog()
 
-    def answer(self, request: HttpRequest) -> HttpReply | asyncio.Future[Reply]:
+    def answer(self, request: HttpRequest, connection: HttpConnection) -> HttpReply | asyncio.Future[Reply]:
         """Queue the instances of a request; errors of Serving and health checks have their reply at once."""
         try:
             return self._submit(request)
         except ServingError as error:
-            return self._failed(error.failure())
+            return self._failed(error.failure(), request, connection)
         except Exception as error:  # whatever goes wrong here, the client gets an answer
-            return self._unexpected(error)
+            return self._failed(unexpected_failure(error), request, connection)
 
-    def finish(self, future: asyncio.Future[Reply]) -> HttpReply:
+    def finish(
+        self, future: asyncio.Future[Reply], request: HttpRequest, connection: HttpConnection
+    ) -> HttpReply:
         """The reply to a request of which the outcome of all instances is known."""
         try:
-            status, body = encode_reply(future.result())
-            return HttpReply(200 if self._always_ok else status, body)
+            reply = future.result()
+            status, body = encode_reply(reply)
+            failures = failures_in(reply)
+            name = b""
+            if failures:
+                name = self._note(failures, sum(group.count for group in reply), request, connection)
+            elif request.given_id:
+                name = usable_id(request.given_id).encode()
+            return HttpReply(200 if self._always_ok else status, body, b"", name)
         except ServingError as error:
-            return self._failed(error.failure())
+            return self._failed(error.failure(), request, connection)
         except Exception as error:  # whatever goes wrong here, the client gets an answer
-            return self._unexpected(error)
+            return self._failed(unexpected_failure(error), request, connection)
 
-    def refuse(self, status: int, text: str, method: bytes) -> HttpReply:
+    def refuse(self, refusal: Refusal, connection: HttpConnection) -> HttpReply:
         """The reply to what is not read as a request; `always_ok` is about requests only."""
-        if status == UNAUTHORIZED:
-            return HttpReply(
-                status, encode_failure(InvalidInput(text).failure()), b"WWW-Authenticate: Bearer\r\n"
-            )
+        status, text, request = refusal
+        failure = Failure(InvalidInput.code, text, status)
+        if status == UNAUTHORIZED:  # the guard counts these
+            name = request_id(request.given_id).encode()
+            return HttpReply(status, encode_failure(failure), b"WWW-Authenticate: Bearer\r\n", name)
         if status == BUSY:
-            return HttpReply(status, encode_failure(QueueFull(text).failure()), _RETRY_AFTER)
-        if status not in (TIMED_OUT, TOO_LARGE):
-            return HttpReply(status, encode_failure(InvalidInput(text).failure()))
-        if status == TOO_LARGE and method != b"POST":
-            return self._failed(_other_verb().failure())
-        failure = InvalidInput(text).failure()
-        return self._failed(Failure(failure.code, failure.text, status))
+            reply = self._failed(Failure(QueueFull.code, text, status), request, connection)
+            return reply._replace(status=status, fields=_RETRY_AFTER)
+        if status == TOO_LARGE and request.method != b"POST":
+            failure = _other_verb().failure()
+        reply = self._failed(failure, request, connection)
+        return reply if status in (TIMED_OUT, TOO_LARGE) else reply._replace(status=status)
 
     def _submit(self, request: HttpRequest) -> HttpReply | asyncio.Future[Reply]:
         if request.method != b"POST":
@@ -156,13 +170,19 @@ class RestHandler:
                 return reply
         raise _other_verb()
 
-    def _unexpected(self, error: Exception) -> HttpReply:
-        log.error("REST request failed: %r", error, exc_info=True)
-        return self._failed(SystemFailure(f"Predict failed: {error!r}").failure())
-
-    def _failed(self, failure: Failure) -> HttpReply:
+    def _failed(self, failure: Failure, request: HttpRequest, connection: HttpConnection) -> HttpReply:
+        name = self._note([FailedRows(failure, 1)], 0, request, connection)
         fields = _RETRY_AFTER if failure.status == 429 else b""
-        return HttpReply(200 if self._always_ok else failure.status, encode_failure(failure), fields)
+        return HttpReply(200 if self._always_ok else failure.status, encode_failure(failure), fields, name)
+
+    def _note(
+        self, failures: Sequence[FailedRows], count: int, request: HttpRequest, connection: HttpConnection
+    ) -> bytes:
+        """Log a request that failed, and give its id."""
+        name = request_id(request.given_id)
+        target = f"{request.method.decode(errors='replace')} {path_of(request.target)}"
+        self._failures.write(name, connection.peer, target, failures, count)
+        return name.encode()
 
 
 def _other_verb() -> VerbNotAllowed:
@@ -250,7 +270,7 @@ class RestServer:
         """Close idle connections, and each other one with the reply to what is under way on it or comes next."""
         self._draining = True
         for connection in tuple(self._connections):
-            connection.stop()
+            connection.drain()
 
     async def hand_over(self) -> None:
         """Let connections that the system has accepted get their refusal: a socket that is closed cuts them off."""
@@ -263,7 +283,9 @@ class RestServer:
             grace_s: How long a reply may take, at least `STOP_GRACE_S`; a later call with less shortens it.
         """
         self._close_listeners()
-        self.drain()
+        self._draining = True
+        for connection in tuple(self._connections):
+            connection.stop()
         await self._wait_for_no_connections(STOP_GRACE_S)
         for connection in tuple(self._connections):
             if not connection.owes_reply:
@@ -286,7 +308,7 @@ class RestServer:
         if len(self._connections) - len(self._surplus) > self._limits.connections:
             self._turn_away(connection)
         elif self._draining:
-            connection.answer_one_more()
+            connection.drain()
 
     def _turn_away(self, connection: HttpConnection) -> None:
         self._turned_away += 1

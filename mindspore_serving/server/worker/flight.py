@@ -10,6 +10,7 @@ from typing import Any
 from mindspore_serving.errors import FailedRows, PipelineError
 from mindspore_serving.server.channel.call_page import HeldRows
 from mindspore_serving.server.channel.messages import Batch, Group, Result
+from mindspore_serving.server.worker.traces import InnerTrace
 from mindspore_serving.tensor import Rows, python_values
 
 CALL_LIMIT_S = 300.0
@@ -138,7 +139,8 @@ class CallFlight(Flight):
         results: list[tuple[Any, ...]] = []
         for _, group in self.take_outcomes():
             if isinstance(group, FailedRows):
-                raise PipelineError(group.failure.text)
+                trace = group.failure.trace
+                raise PipelineError(group.failure.text) from (InnerTrace(trace) if trace else None)
             columns = [python_values(*cell) for cell in zip(group.specs, group.columns, strict=True)]
             results += zip(*columns, strict=True)
         return results

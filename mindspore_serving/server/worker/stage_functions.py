@@ -13,9 +13,18 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from mindspore_serving.errors import Failure, PipelineError, ServingError, StageError, StatusCode
+from mindspore_serving.errors import (
+    LONGEST_TEXT,
+    Failure,
+    PipelineError,
+    ServingError,
+    StageError,
+    StatusCode,
+    shortened,
+)
 from mindspore_serving.server.register.built_in import BUILT_IN_STAGES
 from mindspore_serving.server.register.definition import StageDefinition, StageKind
+from mindspore_serving.server.worker.traces import Traces
 from mindspore_serving.tensor import DATA_TYPE_OF, as_array, encode_value
 
 StageResult: TypeAlias = "tuple[Any, ...] | Failure"
@@ -23,6 +32,7 @@ StageResult: TypeAlias = "tuple[Any, ...] | Failure"
 
 TIME_SLICE_S = 0.005
 """After this long, calls per instance make room for other work of the process."""
+_traces = Traces()
 
 
 class FunctionCalls:
@@ -149,17 +159,17 @@ class BuiltInCalls:
 
 
 def stage_failure(stage: StageDefinition, method: str, error: BaseException) -> Failure:
-    """What a client reads about an error in a stage."""
+    """What is told about an error in a stage."""
     try:
-        text = str(error).encode(errors="replace").decode()
+        text = shortened(str(error), LONGEST_TEXT).encode(errors="replace").decode()
     except Exception:  # the user's error may not even tell its text
         text = type(error).__name__
+    trace = _traces.of(error)
     if stage.kind is StageKind.PIPELINE:
-        return PipelineError(f"Call {stage.tag} Failed, pipeline: '{method}', error msg: {text}").failure()
-    return Failure(
-        StatusCode.SYSTEM_ERROR,
-        f"Call {stage.tag} Failed, method: '{method}', stage index(begin with 1): {stage.index}, error msg: {text}",
-    )
+        text = f"Call {stage.tag} Failed, pipeline: '{method}', error msg: {text}"
+        return Failure(PipelineError.code, text, PipelineError.http_status, trace)
+    text = f"Call {stage.tag} Failed, method: '{method}', stage index(begin with 1): {stage.index}, error msg: {text}"
+    return Failure(StatusCode.SYSTEM_ERROR, text, trace=trace)
 
 
 def _servable(value: Any) -> Any:

@@ -1,0 +1,289 @@
+"""What happens to the server while it is under load: its workers end, and clients misbehave, in random turns."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import socket
+import struct
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Awaitable, Callable, Sequence
+
+from tests.soak.asking import Asker
+from tests.soak.hostile import (
+    garbage_for_grpc,
+    garbage_for_rest,
+    half_a_call,
+    half_a_request,
+    rapid_resets,
+    wrong_request,
+)
+from tests.soak.ledger import LOST_AFTER_S, Ledger, Outcome
+from tests.soak.questions import Author
+from tests.soak.servables import SERVABLES, WORKER_TIMEOUT_S
+from tests.soak.server import SoakServer, Worker, wait_for
+from tests.watch import lives
+
+MOST_ENDS = 3
+"""Ends of workers of one servable within the period; five would be its last."""
+_PERIOD_S = 62.0
+_SETTLED_S = 10.0
+_ENDS_OF_POISON = 2
+_GONE_TIMEOUT_S = WORKER_TIMEOUT_S + 25
+_ANSWER_S = 20.0
+_BURST_GRPC, _BURST_REST = 900, 300
+_IDLE_CONNECTIONS = 1000
+_AT_A_TIME = 100
+_RESETS, _RESETS_LATER = 1000, 20
+_MOST_RESETS = 15_000
+
+_KILLED = ("plain", "copies", "steps")
+"""The workers of the other servable end by what they are sent."""
+
+Turn = Callable[[], Awaitable[None]]
+
+
+class Budget:
+    """How many workers of a servable may end, so that it is not taken for one that cannot live."""
+
+    def __init__(self) -> None:
+        self._ends: defaultdict[str, deque[float]] = defaultdict(deque)
+
+    def allows(self, servable: str, ends: int, now: float) -> bool:
+        """Whether that many more may end now."""
+        times = self._ends[servable]
+        while times and now - times[0] > _PERIOD_S:
+            times.popleft()
+        return len(times) + ends <= MOST_ENDS
+
+    def spend(self, servable: str, ends: int, now: float) -> None:
+        """Note ends."""
+        self._ends[servable].extend([now] * ends)
+
+
+class Chaos:
+    """Disturbs one server.
+
+    Args:
+        server: The server.
+        ledger: Where its own requests are noted.
+        draw: Source of all choices.
+        process: Number of this process among those that write questions.
+
+    Attributes:
+        turns: How often each thing was done.
+        ends: By servable, how many workers were ended.
+        poisoned: Instances that were given up because they end workers.
+        problems: What was not as it should be.
+    """
+
+    def __init__(self, server: SoakServer, ledger: Ledger, draw: random.Random, process: int) -> None:
+        self.turns: Counter[str] = Counter()
+        self.ends: Counter[str] = Counter()
+        self.poisoned = 0
+        self.problems: list[str] = []
+        self._server = server
+        self._ledger = ledger
+        self._draw = draw
+        self._author = Author(draw, process)
+        self._asker = Asker(ledger, draw, server.grpc, server.rest)
+        self._budget = Budget()
+        self._resets = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Disturb until the event; returns when the last turns are over."""
+        workers = [self.kill, self.kill, self.stop, self.poison]
+        clients = [
+            self.garbage,
+            self.wrong_requests,
+            self.half_open,
+            self.idle,
+            self.burst,
+            self.rapid_reset,
+        ]
+        try:
+            await asyncio.gather(self._deal(workers, (1.0, 6.0), stop), self._deal(clients, (0.3, 3.0), stop))
+        finally:
+            await self._asker.close()
+
+    async def _deal(self, turns: Sequence[Turn], pause_s: tuple[float, float], stop: asyncio.Event) -> None:
+        """All turns in random order, again and again."""
+        deck: list[Turn] = []
+        while not stop.is_set():
+            deck = deck or self._draw.sample(turns, len(turns))
+            await deck.pop()()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(stop.wait(), self._draw.uniform(*pause_s))
+
+    # ---- workers
+
+    async def kill(self) -> None:
+        """A worker is killed."""
+        worker = self._victim(1, _KILLED)
+        if worker is not None:
+            self._note("kill -9", worker.servable, 1)
+            self._signal(worker, signal.SIGKILL)
+
+    async def stop(self) -> None:
+        """A worker stands still until the main process takes it for hung."""
+        worker = self._victim(1, _KILLED)
+        if worker is not None:
+            self._note("SIGSTOP", worker.servable, 1)
+            self._signal(worker, signal.SIGSTOP)
+            if not await wait_for(lambda: not lives(worker.pid), _GONE_TIMEOUT_S):
+                self.problems.append(f"stopped worker {worker} was not killed within {_GONE_TIMEOUT_S:g} s")
+
+    async def poison(self) -> None:
+        """One instance ends each worker that it meets; its neighbours are answered."""
+        if self._victim(_ENDS_OF_POISON, ("deadly",)) is None:
+            return
+        self._note("poison", "deadly", _ENDS_OF_POISON)
+        question = self._author.poison()
+        if self._draw.random() < 0.5:
+            outcome = await self._asker.by_grpc(question, "grpc.aio")
+        else:
+            outcome = await self._asker.by_one_connection(question)
+        self.poisoned += outcome is Outcome.EXPECTED_ERROR
+
+    def _victim(self, ends: int, servables: Sequence[str]) -> Worker | None:
+        """A worker of a servable whose workers have all been ready for a while; None if there is none."""
+        workers = self._server.workers()
+        now = time.monotonic()
+        found = []
+        for name in servables:
+            mine = [worker for worker in workers if worker.servable == name]
+            settled = len(mine) == SERVABLES[name].workers and all(w.ready_s >= _SETTLED_S for w in mine)
+            if settled and self._budget.allows(name, ends, now):
+                found.append(mine)
+        return self._draw.choice(self._draw.choice(found)) if found else None
+
+    def _note(self, turn: str, servable: str, ends: int) -> None:
+        self.turns[turn] += 1
+        self.ends[servable] += ends
+        self._budget.spend(servable, ends, time.monotonic())
+
+    def _signal(self, worker: Worker, number: int) -> None:
+        if lives(worker.pid):
+            os.kill(worker.pid, number)
+
+    # ---- clients
+
+    async def garbage(self) -> None:
+        """Bytes that are no requests, on both ports."""
+        self.turns["garbage"] += 1
+        for _ in range(20):
+            address, content = self._draw.choice(
+                [
+                    (self._server.grpc, garbage_for_grpc(self._draw)),
+                    (self._server.rest, garbage_for_rest(self._draw)),
+                ]
+            )
+            await self._throw(address, content, self._draw.uniform(0, 0.2))
+
+    async def wrong_requests(self) -> None:
+        """Requests that must be refused, each with its HTTP status."""
+        self.turns["wrong requests"] += 1
+        for _ in range(10):
+            name, status, message = wrong_request(self._draw)
+            number = self._ledger.asked("REST, wrong", name)
+            try:
+                line = await asyncio.wait_for(self._first_line(message), LOST_AFTER_S)
+            except (OSError, asyncio.TimeoutError) as error:
+                self._ledger.ended(number, Outcome.LOST, f"{name}: {error!r}")
+                continue
+            fits = line.startswith(f"HTTP/1.1 {status} ".encode())
+            detail = f"{name}: HTTP status {status} was expected, got {line!r}"
+            away = line.startswith((b"HTTP/1.1 429 ", b"HTTP/1.1 503 "))
+            other = Outcome.REFUSED if away else Outcome.WRONG
+            self._ledger.ended(number, Outcome.EXPECTED_ERROR if fits else other, detail)
+
+    async def _first_line(self, message: bytes) -> bytes:
+        reader, writer = await self._connect(self._server.rest)
+        try:
+            writer.write(message)
+            return await reader.readline()
+        finally:
+            writer.close()
+
+    async def half_open(self) -> None:
+        """Clients that begin a request and fall silent; their connections end hard."""
+        self.turns["half-open"] += 1
+        opened = []
+        for _ in range(30):
+            for address, content in (
+                (self._server.grpc, half_a_call()),
+                (self._server.rest, half_a_request()),
+            ):
+                with contextlib.suppress(OSError):
+                    _, writer = await self._connect(address)
+                    writer.write(content[: self._draw.randint(1, len(content))])
+                    opened.append(writer)
+        await asyncio.sleep(self._draw.uniform(1, 8))
+        for writer in opened:
+            _reset(writer)
+
+    async def idle(self) -> None:
+        """Very many connections that do nothing."""
+        self.turns["idle connections"] += 1
+        opened: list[asyncio.StreamWriter] = []
+        for address in (self._server.grpc, self._server.rest):
+            for _ in range(0, _IDLE_CONNECTIONS, _AT_A_TIME):
+                wave = [self._connect(address) for _ in range(_AT_A_TIME)]
+                found = await asyncio.gather(*wave, return_exceptions=True)
+                opened += [pair[1] for pair in found if isinstance(pair, tuple)]
+        if len(opened) < 2 * _IDLE_CONNECTIONS:
+            self.problems.append(f"{2 * _IDLE_CONNECTIONS} idle connections were expected, got {len(opened)}")
+        await asyncio.sleep(self._draw.uniform(2, 6))
+        for writer in opened:
+            writer.close()
+
+    async def burst(self) -> None:
+        """More requests at once than may wait."""
+        self.turns["burst"] += 1
+        by_grpc = [self._asker.by_grpc(self._author.slow(), "grpc.aio") for _ in range(_BURST_GRPC)]
+        by_rest = [self._asker.by_one_connection(self._author.slow()) for _ in range(_BURST_REST)]
+        outcomes = await asyncio.gather(*by_grpc, *by_rest)
+        if Outcome.REFUSED not in outcomes:
+            self.problems.append(f"a burst of {len(outcomes)} requests was not refused in part")
+
+    async def rapid_reset(self) -> None:
+        """Calls that are reset as soon as they have begun.
+
+        The library of gRPC never frees some hundred bytes of each (github.com/grpc/grpc/issues/43360): in a long run
+        they become few, so that memory tells about the server.
+        """
+        self.turns["rapid reset"] += 1
+        for _ in range(3):
+            count = _RESETS if self._resets < _MOST_RESETS else _RESETS_LATER
+            self._resets += count
+            await self._throw(self._server.grpc, rapid_resets(count), 0.5)
+
+    async def _throw(self, address: str, content: bytes, stay_s: float) -> None:
+        """Send bytes, read what comes for a while, and leave."""
+        with contextlib.suppress(OSError, asyncio.TimeoutError):
+            reader, writer = await self._connect(address)
+            try:
+                writer.write(content)
+                await asyncio.wait_for(writer.drain(), _ANSWER_S)
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(reader.read(1 << 16), stay_s)
+            finally:
+                if self._draw.random() < 0.5:
+                    _reset(writer)
+                writer.close()
+
+    async def _connect(self, address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        host, _, port = address.rpartition(":")
+        return await asyncio.wait_for(asyncio.open_connection(host, int(port)), _ANSWER_S)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    raw: socket.socket | None = writer.get_extra_info("socket")
+    if raw is not None:
+        with contextlib.suppress(OSError):
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
