@@ -13,6 +13,7 @@ import uvloop
 from mindspore_serving.errors import FailedRows, ServableUnavailable, StartUpError
 from mindspore_serving.server.frontend.http_reader import HttpLimits
 from mindspore_serving.server.frontend.rest_gateway import RestServer
+from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies
 from mindspore_serving.server.master.dispatcher import Dispatcher, Route
 from mindspore_serving.signature import MethodSignature
 from tests.serving import free_port
@@ -46,7 +47,7 @@ class Requests:
 Scene = Callable[[RestServer, Requests, str], Coroutine[Any, Any, None]]
 
 
-def play(scene: Scene, unfinished_bytes: int | None = None) -> None:
+def play(scene: Scene, unfinished: UnfinishedBodies | None = None) -> None:
     """Run a scene with a server that listens."""
 
     async def run() -> None:
@@ -57,7 +58,7 @@ def play(scene: Scene, unfinished_bytes: int | None = None) -> None:
             HttpLimits(1 << 20),
             None,
             False,
-            unfinished_bytes=unfinished_bytes,
+            unfinished=unfinished,
         )
         await server.start()
         try:
@@ -171,18 +172,17 @@ def test_a_large_reply_to_a_slow_client_may_take_the_time_that_is_left() -> None
 
 
 def test_bodies_that_all_connections_are_receiving_are_bounded_together() -> None:
+    unfinished = UnfinishedBodies(1_000_000)
     head = b"POST /model/any:method HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n"
 
     async def scene(server: RestServer, requests: Requests, address: str) -> None:
         reader, writer = await connect(address)
         writer.write(head + b" " * 600_000)
-        while True:  # as soon as enough has arrived, there is no room for another
-            other_reader, other_writer = await connect(address)
-            other_writer.write(head + b" " * 500_000)
-            other_writer.write_eof()
-            reply = await other_reader.read()
-            if reply:
-                break
+        while repr(unfinished) != "<UnfinishedBodies 600000 of 1000000 bytes>":
+            await asyncio.sleep(0.01)
+        other_reader, other_writer = await connect(address)
+        other_writer.write(head + b" " * 500_000)
+        reply = await other_reader.read()
         assert reply.startswith(b"HTTP/1.1 503 ")
         assert b"\r\nRetry-After: 1\r\n" in reply
         assert b'"Serving Error: bytes of unfinished requests exceed the limit 1000000"' in reply
@@ -190,4 +190,4 @@ def test_bodies_that_all_connections_are_receiving_are_bounded_together() -> Non
         (await requests.waiting.get()).set_result(OUTCOME)
         assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 503 Service")
 
-    play(scene, 1_000_000)
+    play(scene, unfinished)

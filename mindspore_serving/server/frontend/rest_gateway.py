@@ -63,7 +63,8 @@ _BACKLOG = 1024
 _CHECK_PERIOD_S = 1.0
 _HANDSHAKE_S = 20.0
 _MOST_TOLD = 100
-"""Connections above the limit that are told so, which takes a moment; those above that are closed without a word."""
+_TOLD_SHARE = 8
+"""Connections above the limit, as a share of it, that are told so at a time; others are closed without a word."""
 _RETRY_AFTER = b"Retry-After: 1\r\n"
 
 
@@ -199,7 +200,7 @@ class RestServer:
         tls: TLS; None for plain HTTP.
         always_ok: Say HTTP 200 also for errors.
         guard: Decides who is let in; None lets everybody in.
-        unfinished_bytes: What the bodies may come to that are being received; None for a share of the memory.
+        unfinished: Bounds what the bodies come to that are being received; None for a share of the memory.
     """
 
     def __init__(
@@ -210,14 +211,14 @@ class RestServer:
         tls: ssl.SSLContext | None,
         always_ok: bool,
         guard: Guard | None = None,
-        unfinished_bytes: int | None = None,
+        unfinished: UnfinishedBodies | None = None,
     ) -> None:
         self.address = address
         self._guard = guard
         self._tls = tls
         self._handler = RestHandler(dispatcher, limits.body_bytes, always_ok)
         self._limits = limits
-        self._unfinished = UnfinishedBodies(unfinished_bytes or room_for_bodies(limits.body_bytes))
+        self._unfinished = unfinished or UnfinishedBodies(room_for_bodies(limits.body_bytes))
         self._heads = ReplyHeads(time.time())
         self._connections: set[HttpConnection] = set()
         self._surplus: set[HttpConnection] = set()
@@ -313,12 +314,11 @@ class RestServer:
     def _turn_away(self, connection: HttpConnection) -> None:
         self._turned_away += 1
         self._surplus.add(connection)
-        if len(self._surplus) > _MOST_TOLD:
+        most = self._limits.connections
+        if len(self._surplus) > max(1, min(_MOST_TOLD, most // _TOLD_SHARE)):
             connection.abort()
         else:
-            connection.turn_away(
-                f"Serving Error: connections count exceeds the limit {self._limits.connections}"
-            )
+            connection.turn_away(f"Serving Error: connections count exceeds the limit {most}")
 
     def _closed(self, connection: HttpConnection) -> None:
         self._connections.discard(connection)
