@@ -226,6 +226,10 @@ def test_identities_that_are_refused(arguments: dict[str, Any], text: str) -> No
     [
         (b"GET", b"/healthz/live", True),
         (b"HEAD", b"/healthz/ready", True),
+        (b"GET", b"http://host/healthz/live?now", True),
+        (b"GET", b"/healthz", False),
+        (b"GET", b"/healthz/other", False),
+        (b"GET", b"/healthz/live/../../model/a:b", False),
         (b"POST", b"/healthz/live", False),
         (b"POST", b"/healthz/../model/a:b", False),
         (b"GET", b"/model/a:b", False),

@@ -10,11 +10,12 @@ from typing import Any, Final
 from mindspore_serving import log
 from mindspore_serving.loopback import stays_here
 from mindspore_serving.server.frontend.api_keys import ApiKeys, KeySource
+from mindspore_serving.server.frontend.health_page import HEALTH_PATHS
+from mindspore_serving.server.frontend.rest_url import path_of
 from mindspore_serving.server.frontend.tls import SSLConfig
 
 KEY_FIELDS: Final = frozenset((b"authorization", b"x-api-key"))
 """Headers in which a key may come."""
-_HEALTH_PATH = b"/healthz"
 _SAY_EVERY_S = 10.0
 _NAMES_IN_CALLS = ("x509_common_name", "peer_dns", "peer_uri", "peer_email")
 _NAMES_IN_CERTIFICATES = ("DNS", "URI", "email")
@@ -126,7 +127,7 @@ class Door:
             target: As it was sent.
             fields: Headers, names in lower case; at least `KEY_FIELDS` of them, and those that tell of a body.
         """
-        if method in (b"GET", b"HEAD") and target.startswith(_HEALTH_PATH) and not _announce_body(fields):
+        if method in (b"GET", b"HEAD") and path_of(target) in HEALTH_PATHS and not _announce_body(fields):
             return True
         if self._guard.admits_fields(fields):
             return True
