@@ -167,8 +167,9 @@ class Server:
 
     def _on_no_workers_left(self) -> None:
         """Stop the server, which has failed, unless it is being stopped already. Called on the loop."""
-        self._no_workers_left = not self._stop_request.wanted
-        self._stop_request.want()
+        if not self._stop_request.wanted:  # a second wish would end the drain
+            self._no_workers_left = True
+            self._stop_request.want()
 
     def start_master_port(self, ip: str, port: int, ssl_config: SSLConfig | None) -> None:
         """Let workers of other processes and machines join.

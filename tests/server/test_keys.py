@@ -121,6 +121,7 @@ def test_rest_refuses_others(server: RunningServer, headers: dict[str, str], met
 
 def test_rest_tells_everybody_how_it_is(server: RunningServer) -> None:
     assert send(server.rest, "GET", "/healthz/live").status != 401
+    assert send(server.rest, "GET", "/healthz/live", "a body, which would have to be kept").status == 401
 
 
 @pytest.mark.parametrize(

@@ -171,3 +171,39 @@ def test_what_is_spoken(
         assert cipher is not None
         assert "GCM" in cipher[0] or "CHACHA20" in cipher[0]
         assert connection.compression() is None
+
+
+@pytest.mark.parametrize("tickets", [True, False], ids=["ticket", "session id"])
+def test_no_session_outlives_the_trust_in_its_certificate(tmp_path: Path, tickets: bool) -> None:
+    authority, other = Authority(tmp_path, "ca"), Authority(tmp_path, "other")
+    pair, trusted = authority.issue("used"), str(tmp_path / "trusted.crt")
+    replace(trusted, authority.certificate)
+    add_servable(tmp_path, "one", ECHO, ())
+    client, stranger = showing(authority.issue("client")), showing(other.issue("stranger"))
+    client.maximum_version = ssl.TLSVersion.TLSv1_2  # sessions of 1.3 are not offered
+    client.set_alpn_protocols(["http/1.1"])
+    if not tickets:
+        client.options |= ssl.OP_NO_TICKET
+
+    def ask(address: str, session: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bool | None]:
+        """Session of a new connection after a reply on it, and whether it is the given one."""
+        host, _, port = address.rpartition(":")
+        plain = socket.create_connection((host, int(port)), timeout=ANSWER_TIMEOUT_S)
+        with client.wrap_socket(plain, server_hostname="localhost", session=session) as connection:
+            connection.sendall(b"GET /healthz/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert connection.recv(1)
+            while connection.recv(1 << 16):
+                continue
+            told = connection.session, connection.session_reused
+            connection.unwrap()  # a connection that breaks off takes its session with it
+            return told
+
+    tls = f"ssl_config=server.SSLConfig({pair.certificate!r}, {pair.private_key!r}, {trusted!r}, True)"
+    with serving(tmp_path, ['".", "one"'], rest_options=tls) as server:
+        session, _ = ask(server.rest, None)
+        session, resumed = ask(server.rest, session)
+        assert resumed
+        replace(trusted, other.certificate)
+        wait_until(lambda: is_let_in(server.rest, stranger), "strangers are let in")
+        with pytest.raises(REFUSED):
+            ask(server.rest, session)

@@ -226,6 +226,10 @@ def test_identities_that_are_refused(arguments: dict[str, Any], text: str) -> No
     [
         (b"GET", b"/healthz/live", True),
         (b"HEAD", b"/healthz/ready", True),
+        (b"GET", b"http://host/healthz/live?now", True),
+        (b"GET", b"/healthz", False),
+        (b"GET", b"/healthz/other", False),
+        (b"GET", b"/healthz/live/../../model/a:b", False),
         (b"POST", b"/healthz/live", False),
         (b"POST", b"/healthz/../model/a:b", False),
         (b"GET", b"/model/a:b", False),
@@ -236,6 +240,23 @@ def test_questions_for_health_need_no_key(guard: Guard, method: bytes, target: b
     door = guard.door(Transport())
     assert door is not None
     assert door.admits(method, target, {}) == admitted
+
+
+@pytest.mark.parametrize(
+    ("fields", "admitted"),
+    [
+        ({b"content-length": b"0"}, True),
+        ({b"content-length": b"1"}, False),
+        ({b"transfer-encoding": b"chunked"}, False),
+        ({b"content-length": b"1", b"x-api-key": KEY.encode()}, True),
+    ],
+)
+def test_questions_for_health_with_a_body_need_one(
+    guard: Guard, fields: dict[bytes, bytes], admitted: bool
+) -> None:
+    door = guard.door(Transport())
+    assert door is not None
+    assert door.admits(b"GET", b"/healthz/live", fields) == admitted
 
 
 def test_refusals_are_logged_with_their_number_but_not_each(capsys: pytest.CaptureFixture[str]) -> None:

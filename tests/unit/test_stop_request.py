@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from mindspore_serving.server._server import Server
 from mindspore_serving.server._stop_request import StopRequest
 
 
@@ -33,6 +34,17 @@ def test_a_signal_is_a_wish(handlers: list[object]) -> None:
     signal.raise_signal(signal.SIGTERM)
     assert request.wanted
     assert request.signal == signal.SIGTERM
+
+
+def test_the_end_of_the_last_worker_makes_no_wish_urgent() -> None:
+    server = Server()
+    request = server._stop_request
+    for _ in range(2):  # the first time it is the wish
+        server._on_no_workers_left()
+        assert request.wanted
+        assert not request.is_urgent()
+    request.want()
+    assert request.is_urgent()
 
 
 def test_nothing_is_left_of_a_request_that_is_withdrawn(handlers: list[object]) -> None:

@@ -10,11 +10,12 @@ from typing import Any, Final
 from mindspore_serving import log
 from mindspore_serving.loopback import stays_here
 from mindspore_serving.server.frontend.api_keys import ApiKeys, KeySource
+from mindspore_serving.server.frontend.health_page import HEALTH_PATHS
+from mindspore_serving.server.frontend.rest_url import path_of
 from mindspore_serving.server.frontend.tls import SSLConfig
 
 KEY_FIELDS: Final = frozenset((b"authorization", b"x-api-key"))
 """Headers in which a key may come."""
-_HEALTH_PATH = b"/healthz"
 _SAY_EVERY_S = 10.0
 _NAMES_IN_CALLS = ("x509_common_name", "peer_dns", "peer_uri", "peer_email")
 _NAMES_IN_CERTIFICATES = ("DNS", "URI", "email")
@@ -119,14 +120,14 @@ class Door:
     def admits(self, method: bytes, target: bytes, fields: Mapping[bytes, bytes]) -> bool:
         """Whether a request is let in, of which only the head has arrived.
 
-        Questions for the server's health are, from everybody.
+        Questions for the server's health are, from everybody; not so with a body, which would have to be kept.
 
         Args:
             method: The verb.
             target: As it was sent.
-            fields: Headers, names in lower case; at least `KEY_FIELDS` of them.
+            fields: Headers, names in lower case; at least `KEY_FIELDS` of them, and those that tell of a body.
         """
-        if method in (b"GET", b"HEAD") and target.startswith(_HEALTH_PATH):
+        if method in (b"GET", b"HEAD") and path_of(target) in HEALTH_PATHS and not _announce_body(fields):
             return True
         if self._guard.admits_fields(fields):
             return True
@@ -152,6 +153,10 @@ def guard_for(address: str, api_keys: KeySource | None, ssl_config: SSLConfig | 
     if ssl_config is None and not stays_here(address):
         log.warning("API keys are sent to %s without TLS: whoever listens on the way can read them", address)
     return Guard(keys, identities)
+
+
+def _announce_body(fields: Mapping[bytes, bytes]) -> bool:
+    return b"transfer-encoding" in fields or fields.get(b"content-length", b"").strip(b"0") != b""
 
 
 def _names_in(certificate: Mapping[str, Any]) -> set[str]:

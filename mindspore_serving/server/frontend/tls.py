@@ -95,17 +95,41 @@ def ssl_context(config: SSLConfig) -> ssl.SSLContext:
         StartUpError: A file cannot be read or used; the text names it.
     """
     files = _files_of(config, lambda: _new_context(config))
-    first = current = _new_context(config)
+    return _ReloadedContext(files, _new_context(config))
 
-    def choose(connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
-        """Let a connection whose handshake begins use the files of now."""
-        nonlocal current
-        current = files.look() or current
-        if current is not context:
-            connection.context = current
 
-    first.sni_callback = choose
-    return first
+class _ReloadedContext(ssl.SSLContext):
+    """Gives every connection the context of the files as they are when it begins.
+
+    To change the context of a connection later would not do: it would resume sessions of the first context, and so let
+    in clients whose authority is trusted no more.
+    """
+
+    _files: ReloadedFiles[ssl.SSLContext]
+    _current: ssl.SSLContext
+
+    def __new__(cls, files: ReloadedFiles[ssl.SSLContext], first: ssl.SSLContext) -> _ReloadedContext:
+        """Make one that itself offers nothing.
+
+        Args:
+            files: Say which context is next.
+            first: Used until they have changed.
+        """
+        context = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
+        context._files, context._current = files, first
+        return context
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        """Begin a connection; what the event loop calls."""
+        self._current = self._files.look() or self._current
+        return self._current.wrap_bio(incoming, outgoing, server_side, server_hostname, session)
 
 
 def _files_of(config: SSLConfig, read: Callable[[], _T]) -> ReloadedFiles[_T]:

@@ -162,6 +162,7 @@ class WorkerProcess:
         self.calls: CallPage | None = None
         self._oom_kills = oom_kills()
         self._log_begin = 0
+        self._group_ended = False
         arguments = [
             f"--servable_directory={plan.servable_directory}",
             f"--servable_name={plan.servable_name}",
@@ -246,9 +247,14 @@ class WorkerProcess:
         kill_all(children)
 
     def kill_group(self) -> None:
-        """End what a worker that is gone has left: processes of the group that it led."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        """End what a worker that is gone has left: processes of the group that it led. Only the first call counts.
+
+        Later, when nobody is left in the group, its number may be that of strangers.
+        """
+        if not self._group_ended:
+            self._group_ended = True
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
 
     def how_it_ended(self) -> str:
         """How it ended, to follow its name in logs."""
