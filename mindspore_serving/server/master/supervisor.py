@@ -7,9 +7,9 @@ Everything here runs on the event loop. A worker's life:
     STARTING -> DEAD        it died without a word when it was started again
     READY -> EXITED         it said that it ends (a signal, or Stop)
     READY -> DEAD           it ended without a word
-    DEAD -> STARTING        it has ever answered something without error, or run an instance that had ended a worker
-                            before, or a call in it took too long: started again after a while (`restart_policy`)
-    DEAD -> FAILED          it has not, or workers of its servable die too often: starting it again would not help
+    DEAD -> STARTING        it has ever answered something without error, or died at work: started again after a while
+                            (`restart_policy`)
+    DEAD -> FAILED          neither, or workers of its servable die too often: starting it again would not help
 """
 
 from __future__ import annotations
@@ -430,11 +430,11 @@ class Supervisor:
         worker.limit_stages(None)
         copy, worker.copy = worker.copy, None
         if copy is not None:
-            # A copy that is lost while it runs a suspect, or to a call, is not to blame, whatever it has served.
+            # A copy that is lost while it runs a suspect, or to a call, is not to blame.
             worker.overdue = overdue is not None
             worker.blameless = copy.exclusive or worker.overdue
-            # Nor is one that has worked before its last restart, and met what ends workers as the first thing after it.
-            worker.served = worker.served or copy.answered_without_error or worker.blameless
+            # One that works on something, or ever has, may have died of what it was given: another start may help.
+            worker.served = worker.served or copy.answered_without_error or not copy.idle
             worker.returns = (
                 worker.served
                 and worker.status is WorkerStatus.READY
