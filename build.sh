@@ -22,6 +22,8 @@ Usage: ./build.sh COMMAND [ARGUMENTS]
   lite              make MindSpore Lite, which needs a C++ compiler; at once when that is done already
   test [ARGUMENTS]  run all tests, two at a time; arguments go to pytest, for example: ./build.sh test tests/unit -k shape
   check             ruff, mypy, the test of the layers, and the audit of the installed packages
+  fuzz [MINUTES] [TARGET ...]
+                    feed made-up bytes to what reads bytes of strangers, 10 minutes for each target
   bench [ARGUMENTS] run the benchmarks; ./build.sh bench --help lists them
   soak MINUTES      load a server while its workers end and clients misbehave, and check every reply; more options:
                     ./build.sh soak --help
@@ -30,9 +32,9 @@ Usage: ./build.sh COMMAND [ARGUMENTS]
   clean             remove what these commands have made
   help              this text
 
-demo, lite, test, check, bench, soak and docs run setup first; test, and demo and bench with --lite, run lite as well;
-test skips what needs Lite where there is no compiler. setup needs Python 3.10, 3.11 or 3.12 (PYTHON=/path/to/python chooses
-one) and downloads MindSpore, 0.8 GB, once. Paths in arguments are relative to the folder of build.sh.
+demo, lite, test, fuzz, check, bench, soak and docs run setup first; test, and demo and bench with --lite, run lite as
+well; test skips what needs Lite where there is no compiler. setup needs Python 3.10, 3.11 or 3.12
+(PYTHON=/path/to/python chooses one) and downloads MindSpore, 0.8 GB, once. Paths in arguments are relative to the folder of build.sh.
 TEXT
 }
 
@@ -196,6 +198,18 @@ command_test() {
   exec "$VENV_PYTHON" -m pytest "$@"
 }
 
+# command_fuzz [MINUTES] [TARGET ...]
+command_fuzz() {
+  setup
+  local minutes=10
+  if [[ "${1:-}" =~ ^[0-9.]+$ ]]; then
+    minutes=$1
+    shift
+  fi
+  "$VENV_PYTHON" -c "import atheris" 2>/dev/null || step "Installing the fuzzer" "$VENV_PYTHON" -m pip install --editable ".[fuzz]"
+  exec "$VENV_PYTHON" -m tests.fuzz --minutes "$minutes" "$@"
+}
+
 command_bench() {
   setup
   make_lite_if_asked "$@"
@@ -272,7 +286,8 @@ command_clean() {
 }
 
 remove_what_was_made() {
-  local made=(.venv build dist site benchmarks/results tests/soak/results mindspore_serving.egg-info .mypy_cache .pytest_cache .ruff_cache)
+  local made=(.venv build dist site fuzz_crashes benchmarks/results tests/soak/results mindspore_serving.egg-info)
+  made+=(.mypy_cache .pytest_cache .ruff_cache .hypothesis)
   made+=(benchmarks/peers/.venv mindspore_serving/proto/.generated mindspore_serving/proto/.generating-* mindspore_serving/proto/*_pb2*.py*)
   mapfile -d '' -O "${#made[@]}" made < <(
     find . -path ./.git -prune -o -path ./.venv -prune -o \
@@ -295,7 +310,7 @@ main() {
       (($# == 0)) || { say "build.sh: '$name' takes no arguments, got: $*" >&2; exit 2; }
       "command_$name"
       ;;
-    demo | test | bench | soak) "command_$name" "$@" ;;
+    demo | test | fuzz | bench | soak) "command_$name" "$@" ;;
     help | -h | --help) help ;;
     *)
       say "build.sh: unknown command '$name'. './build.sh help' lists the commands." >&2

@@ -68,6 +68,7 @@ setup(
         "test": [
             "aiohttp>=3.10,<4",
             "cryptography>=42",
+            "hypothesis>=6.100",
             "pillow>=10",
             "pytest>=8.2",
             "pytest-timeout>=2.3",
@@ -75,6 +76,8 @@ setup(
             "scikit-learn>=1.4",
             "tqdm>=4.66",
         ],
+        # Not in the environment of ./build.sh setup: it has packages for some versions of Python on x86-64 only.
+        "fuzz": ["atheris>=2.3"],
         "bench": ["aiohttp>=3.10,<4", "matplotlib>=3.9"],
         # Linters and stubs are pinned: a new release of one must not fail the check of an unchanged tree.
         "dev": [

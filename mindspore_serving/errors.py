@@ -173,6 +173,19 @@ class ChannelError(ServingError):
     """The peer of a channel sent bytes that are no frame, or went away."""
 
 
+def excerpt(text: str, most: int = 100) -> str:
+    """What an error text quotes of something that may be of any length.
+
+    Args:
+        text: What was got.
+        most: Characters that are quoted at most.
+
+    Returns:
+        All of it; of a longer one the beginning, and how long it is.
+    """
+    return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
+
+
 @dataclass(frozen=True, slots=True)
 class FailedRows:
     """Neighbouring instances that have no result, all for one reason.

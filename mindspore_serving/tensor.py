@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
-from mindspore_serving.errors import InvalidInput, StageError
+from mindspore_serving.errors import InvalidInput, StageError, excerpt
 
 Array: TypeAlias = npt.NDArray[Any]
 ColumnData: TypeAlias = "Array | list[bytes]"
@@ -69,6 +69,10 @@ NUMPY_OF: dict[DataType, np.dtype[Any]] = {
     DataType.FLOAT64: np.dtype("<f8"),
 }
 DATA_TYPE_OF: dict[np.dtype[Any], DataType] = {dtype: kind for kind, dtype in NUMPY_OF.items()}
+MAX_DIMENSIONS = 31
+"""Most dimensions of one instance's value: NumPy 1 has arrays of up to 32, and one of them counts the instances."""
+MOST_EMPTY = 1024
+"""Most empty lists that an array without elements is written as in JSON: a few bytes may ask for any number."""
 ITEM_SIZE: dict[DataType, int] = {kind: dtype.itemsize for kind, dtype in NUMPY_OF.items()}
 
 
@@ -211,6 +215,18 @@ def python_values(spec: TensorSpec, column: ColumnData) -> list[Any]:
     return [column[i : i + 1].reshape(()) for i in range(len(column))]
 
 
+def is_shape(dims: Sequence[int]) -> bool:
+    """Whether dimensions that a client sent are those of an array; a 0 may only be the last."""
+    if len(dims) > MAX_DIMENSIONS:
+        return False
+    outer = elements = 1
+    for dim in dims:
+        if dim < 0 or elements == 0:
+            return False
+        outer, elements = elements, elements * dim
+    return elements > 0 or outer <= MOST_EMPTY
+
+
 def check_shape_and_size(dims: Sequence[int], dtype: DataType, byte_size: int) -> None:
     """Check a numeric tensor that came over the wire.
 
@@ -220,12 +236,9 @@ def check_shape_and_size(dims: Sequence[int], dtype: DataType, byte_size: int) -
         byte_size: Length of the data.
 
     Raises:
-        InvalidInput: A dimension is negative or follows a 0, or shape x item size is not the data's length.
+        InvalidInput: It is the shape of no array, or shape x item size is not the data's length.
     """
-    elements = 1
-    for dim in dims:
-        if dim < 0 or elements == 0:
-            raise InvalidInput(f"Tensor check failed: input  shape {list(dims)} invalid")
-        elements *= dim
-    if elements * ITEM_SIZE[dtype] != byte_size:
+    if not is_shape(dims):
+        raise InvalidInput(f"Tensor check failed: input  shape {excerpt(str(list(dims)))} invalid")
+    if prod(dims) * ITEM_SIZE[dtype] != byte_size:
         raise InvalidInput(f"Tensor check failed: input data size {byte_size} invalid")

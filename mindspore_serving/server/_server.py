@@ -35,8 +35,10 @@ from mindspore_serving.server.exit_code import end_with
 from mindspore_serving.server.forked_child import let_go_of_sockets, run_in_forked_children
 from mindspore_serving.server.frontend.address import STOP_GRACE_S
 from mindspore_serving.server.frontend.api_keys import KeySource
+from mindspore_serving.server.frontend.grpc_limits import GrpcLimits
 from mindspore_serving.server.frontend.grpc_service import GrpcServer, check_grpc_address
 from mindspore_serving.server.frontend.guard import Guard, guard_for
+from mindspore_serving.server.frontend.http_reader import HttpLimits
 from mindspore_serving.server.frontend.rest_gateway import RestServer, check_rest_address
 from mindspore_serving.server.frontend.tls import SSLConfig, grpc_credentials, ssl_context
 from mindspore_serving.server.heap import keep_freed_memory
@@ -48,6 +50,8 @@ from mindspore_serving.server.master.worker_process import WorkerPlan
 
 _MEGABYTE = 1 << 20
 _LARGEST_MESSAGE_MB = 512
+_MAX_CONNECTIONS = 10000
+_LARGEST_MAX_CONNECTIONS = 1_000_000
 _BIND_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 30.0
 _SIGNAL_POLL_S = 0.1
@@ -110,7 +114,12 @@ class Server:
         return self._grpc, self._rest, self._member, self._port, self._supervisor
 
     def start_grpc(
-        self, address: str, max_message_bytes: int, ssl_config: SSLConfig | None, guard: Guard | None
+        self,
+        address: str,
+        max_message_bytes: int,
+        ssl_config: SSLConfig | None,
+        guard: Guard | None,
+        max_connections: int,
     ) -> None:
         """Start the gRPC front end; errors as `start_grpc_server`."""
         credentials = grpc_credentials(ssl_config) if ssl_config else None
@@ -118,7 +127,8 @@ class Server:
             if self._grpc is not None:
                 raise StartUpError("Serving Error: Serving gRPC server is already running")
             thread, dispatcher = self._begin()
-            server = GrpcServer(dispatcher, address, max_message_bytes, credentials, guard)
+            limits = GrpcLimits(max_message_bytes, descriptor_limit.connections(max_connections))
+            server = GrpcServer(dispatcher, address, limits, credentials, guard)
             thread.run(server.start(), _BIND_TIMEOUT_S)
             self._grpc = server
         _say(f"Serving: Serving gRPC server start success, listening on {address}")
@@ -130,6 +140,7 @@ class Server:
         ssl_config: SSLConfig | None,
         always_ok: bool,
         guard: Guard | None,
+        max_connections: int,
     ) -> None:
         """Start the REST front end; errors as `start_restful_server`."""
         tls = ssl_context(ssl_config) if ssl_config else None
@@ -137,7 +148,8 @@ class Server:
             if self._rest is not None:
                 raise StartUpError("Serving Error: RESTful server is already running")
             thread, dispatcher = self._begin()
-            server = RestServer(dispatcher, address, max_message_bytes, tls, always_ok, guard)
+            limits = HttpLimits(max_message_bytes, descriptor_limit.connections(max_connections))
+            server = RestServer(dispatcher, address, limits, tls, always_ok, guard)
             thread.run(server.start(), _BIND_TIMEOUT_S)
             self._rest = server
         _say(f"Serving: Serving RESTful server start success, listening on {address}")
@@ -408,6 +420,7 @@ def start_grpc_server(
     ssl_config: SSLConfig | None = None,
     *,
     api_keys: KeySource | None = None,
+    max_connections: int = _MAX_CONNECTIONS,
 ) -> None:
     """Start the gRPC server, through which clients reach the servables.
 
@@ -418,6 +431,8 @@ def start_grpc_server(
         api_keys: Only clients that send one of these keys are let in; None for no such limit. A list of keys, each of
             16 to 256 visible ASCII characters, or the path of a file with a key on each line, which is read again when
             it changes. Clients send a key as metadata, `authorization: Bearer KEY` or `x-api-key: KEY`.
+        max_connections: Most connections at a time, at least 1; one more is closed at once. They are never more than
+            three eighths of the descriptors that the process may have open.
 
     Raises:
         RuntimeError: A parameter is wrong, the address cannot be bound, or the server runs already. The whole server is
@@ -428,9 +443,10 @@ def start_grpc_server(
     check_int("max_msg_mb_size", max_msg_mb_size, 1, _LARGEST_MESSAGE_MB)
     if ssl_config is not None and not isinstance(ssl_config, SSLConfig):
         raise InvalidParameter("The type of ssl_config should be type of SSLConfig")
+    check_int("max_connections", max_connections, 1, _LARGEST_MAX_CONNECTIONS)
     check_grpc_address(address)
     guard = guard_for(address, api_keys, ssl_config)
-    server_of_process.start_grpc(address, max_msg_mb_size * _MEGABYTE, ssl_config, guard)
+    server_of_process.start_grpc(address, max_msg_mb_size * _MEGABYTE, ssl_config, guard, max_connections)
 
 
 @stop_on_exception
@@ -441,6 +457,7 @@ def start_restful_server(
     *,
     always_ok: bool = False,
     api_keys: KeySource | None = None,
+    max_connections: int = _MAX_CONNECTIONS,
 ) -> None:
     """Start the RESTful server, through which clients reach the servables.
 
@@ -451,6 +468,7 @@ def start_restful_server(
         always_ok: Reply with HTTP status 200 to every request, as the original does; errors are in the body only.
         api_keys: As for `start_grpc_server`; clients send a key as header `Authorization: Bearer KEY` or
             `X-API-Key: KEY`. Others get HTTP status 401, also with `always_ok`.
+        max_connections: As for `start_grpc_server`; one more gets HTTP status 503.
 
     Raises:
         RuntimeError: A parameter is wrong, the address cannot be bound, or the server runs already. The whole server is
@@ -461,9 +479,12 @@ def start_restful_server(
     if ssl_config is not None and not isinstance(ssl_config, SSLConfig):
         raise InvalidParameter("The type of ssl_config should be class of SSLConfig")
     check_bool("always_ok", always_ok)
+    check_int("max_connections", max_connections, 1, _LARGEST_MAX_CONNECTIONS)
     check_rest_address(address)
     guard = guard_for(address, api_keys, ssl_config)
-    server_of_process.start_rest(address, max_msg_mb_size * _MEGABYTE, ssl_config, always_ok, guard)
+    server_of_process.start_rest(
+        address, max_msg_mb_size * _MEGABYTE, ssl_config, always_ok, guard, max_connections
+    )
 
 
 @stop_on_exception

@@ -35,6 +35,21 @@ class DescriptorLimit:
         self.before = soft
         log.info("The limit of open descriptors was raised from %s to %s", soft, hard)
 
+    def connections(self, most: int) -> int:
+        """How many connections a front end may have, so that two of them leave descriptors for workers and files.
+
+        Args:
+            most: How many it is to have at most.
+
+        Returns:
+            That, or three eighths of the limit of descriptors if this is less.
+        """
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft == resource.RLIM_INFINITY or most <= soft * 3 // 8:
+            return most
+        log.info("Connections are limited to %d instead of %d, descriptors to %d", soft * 3 // 8, most, soft)
+        return soft * 3 // 8
+
     def restore_in(self, pid: int) -> None:
         """Give a child of this process the limit that held before.
 

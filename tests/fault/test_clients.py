@@ -26,7 +26,20 @@ import pytest
 from mindspore_serving.client import Client
 from mindspore_serving.client.python.async_client import AsyncClient
 from mindspore_serving.proto import ms_service_pb2
+from tests.server import http2_frames
 from tests.server.gate import Gate
+from tests.server.http2_frames import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    PREFACE,
+    frames,
+    headers,
+    http2_connection,
+    message,
+    reset,
+    settings,
+)
 from tests.server.http_requests import post, raw_connection, read_raw_reply
 from tests.serving import RunningServer, add_servable, free_port, running_script, serving
 
@@ -249,6 +262,54 @@ def test_rest_clients_that_close_their_connection(gated: tuple[RunningServer, Do
         patient.settimeout(20)
         assert read_raw_reply(patient).text == '{"instances":[{"y":2},{"y":4}]}'
     assert_serves(server)
+
+
+@pytest.mark.parametrize("ending", ["reset of the call", "end of the connection"])
+@pytest.mark.parametrize("where", ["metadata", "message", "after the request", "reply"])
+def test_grpc_clients_that_leave(gated: tuple[RunningServer, Door], where: str, ending: str) -> None:
+    server, gate = gated
+    method, value = ("large", 1 << 20) if where == "reply" else ("batches", 7)
+    whole = message(method, value)
+    sent = {"metadata": None, "message": http2_frames.frame(DATA, 0, 1, whole[:-5])}.get(
+        where, http2_frames.frame(DATA, END_STREAM, 1, whole)
+    )
+    leaving = (
+        PREFACE + settings(window=100) + headers(1, flags=0 if sent is None else END_HEADERS) + (sent or b"")
+    )
+    with Client(server.grpc, "one", "large") as client, raw_connection(server.rest) as patient:
+        for _ in range(3 * LIMIT):  # more than may be unanswered at a time
+            with http2_connection(server.grpc, leaving) as connection:
+                if where == "reply":
+                    assert any(one.kind == DATA for one in frames(connection))
+                elif where == "after the request":
+                    wait_for_arrival(server)
+                if ending == "reset of the call" and sent is not None:
+                    connection.sendall(reset(1))
+        wait_for_arrival(server)
+        if where == "after the request":
+            held = gate.hold()
+            gate.open()
+            held.release()
+        for _ in range(LIMIT):  # all places are free
+            assert isinstance(client.infer(number(1), timeout=20), list)
+        gate.open()
+        patient.sendall(body(1, 2))
+        assert read_raw_reply(patient).text == '{"instances":[{"y":2},{"y":4}]}'
+    assert_serves(server)
+
+
+def test_clients_that_leave_while_their_reply_is_written(server: RunningServer) -> None:
+    main = psutil.Process(server.process.pid)
+    for i in range(20):
+        with raw_connection(server.rest) as connection:
+            if i % 2:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.sendall(body(8 << 20, method="large") * 2)
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+    assert_serves(server)
+    end = time.monotonic() + 20
+    while any(c.status in ("CLOSE_WAIT", "ESTABLISHED") for c in main.net_connections("tcp")):
+        assert time.monotonic() < end, main.net_connections("tcp")
 
 
 def test_a_client_that_never_reads_its_reply(server: RunningServer) -> None:

@@ -68,10 +68,13 @@ def number(value: int) -> dict[str, Any]:
     return {"x": np.array(value, np.int64)}
 
 
-def begin_rest(server: RunningServer, value: int) -> http.client.HTTPConnection:
-    """Send a request over REST, whose reply is read later."""
+def begin_rest(server: RunningServer, value: int, method: str = "wait") -> http.client.HTTPConnection:
+    """Send a request over REST, whose reply is read later, and wait until the server has read it."""
     connection = http.client.HTTPConnection(server.rest, timeout=20)
-    connection.request("POST", PATH, json.dumps({"instances": [{"x": value}]}).encode())
+    body = {"instances": [{"x": value}]}
+    connection.request("POST", f"/model/held:{method}", json.dumps(body).encode())
+    # The event loop reads this later one no earlier.
+    assert post(server.rest, "/model/held:no", body).status == 404
     return connection
 
 
@@ -103,12 +106,7 @@ def two_under_way(server: RunningServer, client: Client, gate: Gate) -> tuple[An
     """A call and a REST request that wait for the only worker, and the first of them at the gate."""
     call = client.infer_async(number(1))
     held = gate.hold()
-    rest = begin_rest(server, 2)
-    # Its answer tells that what was sent before it on another connection of the same loop has been read, too.
-    wait_until(
-        lambda: post(server.rest, "/model/held:no", {"instances": [{"x": 1}]}).status == 404, "it is read"
-    )
-    return call, held, rest
+    return call, held, begin_rest(server, 2)
 
 
 @pytest.mark.parametrize("number_", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
@@ -136,10 +134,17 @@ def test_what_was_admitted_is_answered_and_the_rest_refused(
                 assert STOPPING in error
         held.release()
         gate.hold().release()
-        assert [int(row["y"]) for row in call.result()] == [2]
+        assert answers(call) == [2]
         with closing(rest):
             assert reply_of(rest) == (200, {"instances": [{"y": 4}]}, "close")
         assert has_ended_well(server)
+
+
+def answers(call: Any) -> list[int]:
+    """The results of a call."""
+    reply = call.result()
+    assert isinstance(reply, list), reply
+    return [int(row["y"]) for row in reply]
 
 
 def reply_of(connection: http.client.HTTPConnection) -> tuple[int, Any, str]:
@@ -192,7 +197,7 @@ def test_what_a_worker_held_that_dies_meanwhile_goes_to_another(tmp_path: Path, 
         again = gate.hold()
         assert again.pid != held.pid
         again.release()
-        assert [int(row["y"]) for row in call.result()] == [6]
+        assert answers(call) == [6]
         assert has_ended_well(server)
 
 
@@ -216,13 +221,10 @@ def test_a_batch_waits_for_no_more_instances(tmp_path: Path, gate: Gate) -> None
     config = '".", "held", 0, max_batch_delay_ms=60000'
     with (
         serving(tmp_path, [config], settings=seconds(60)) as server,
-        Client(server.grpc, "held", "batches") as client,
+        closing(begin_rest(server, 1, "batches")) as rest,
     ):
-        call = client.infer_async([number(1), number(2)])
-        # The answer shows that the server has read what was sent before on the same connection.
-        assert "Cannot find input x" in client.infer({"other": np.array(1)})["error"]
         server.signal(signal.SIGTERM)
-        assert [int(row["y"]) for row in call.result()] == [2, 4]
+        assert reply_of(rest) == (200, {"instances": [{"y": 2}]}, "close")
         assert has_ended_well(server)
 
 
@@ -264,7 +266,7 @@ def test_stop_lets_requests_finish_if_it_is_told_so(tmp_path: Path, gate: Gate) 
                 wait_until(lambda: is_draining(server), "the server drains")
                 assert f"down {turn}" not in server.lines
                 held.release()
-                assert [int(row["y"]) for row in call.result()] == [2]
+                assert answers(call) == [2]
             server.wait_for_line(f"down {turn}")
         assert has_ended_well(server)
 

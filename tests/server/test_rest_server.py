@@ -11,7 +11,9 @@ import pytest
 import uvloop
 
 from mindspore_serving.errors import FailedRows, ServableUnavailable, StartUpError
+from mindspore_serving.server.frontend.http_reader import HttpLimits
 from mindspore_serving.server.frontend.rest_gateway import RestServer
+from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies
 from mindspore_serving.server.master.dispatcher import Dispatcher, Route
 from mindspore_serving.signature import MethodSignature
 from tests.serving import free_port
@@ -45,12 +47,19 @@ class Requests:
 Scene = Callable[[RestServer, Requests, str], Coroutine[Any, Any, None]]
 
 
-def play(scene: Scene) -> None:
+def play(scene: Scene, unfinished: UnfinishedBodies | None = None) -> None:
     """Run a scene with a server that listens."""
 
     async def run() -> None:
         requests, address = Requests(), f"127.0.0.1:{free_port()}"
-        server = RestServer(cast("Dispatcher", requests), address, 1 << 20, None, False)
+        server = RestServer(
+            cast("Dispatcher", requests),
+            address,
+            HttpLimits(1 << 20),
+            None,
+            False,
+            unfinished=unfinished,
+        )
         await server.start()
         try:
             await asyncio.wait_for(scene(server, requests, address), 20)
@@ -102,7 +111,7 @@ def test_a_stop_without_requests_takes_no_time() -> None:
 
 def test_an_address_that_is_taken_is_refused() -> None:
     async def scene(server: RestServer, requests: Requests, address: str) -> None:
-        other = RestServer(cast("Dispatcher", requests), address, 1 << 20, None, False)
+        other = RestServer(cast("Dispatcher", requests), address, HttpLimits(1 << 20), None, False)
         with pytest.raises(StartUpError, match=f"bind to the socket address {address} failed"):
             await other.start()
         await other.stop()
@@ -125,6 +134,9 @@ def test_a_lost_client_abandons_its_request() -> None:
 def test_while_it_drains_new_connections_get_one_reply_each() -> None:
     async def scene(server: RestServer, requests: Requests, address: str) -> None:
         idle, busy = await connect(address), await connect(address)
+        idle[1].write(REQUEST)
+        (await requests.waiting.get()).set_result(OUTCOME)
+        assert (await idle[0].read(1000)).startswith(b"HTTP/1.1 503 ")
         busy[1].write(REQUEST)
         future = await requests.waiting.get()
         server.drain()
@@ -157,3 +169,25 @@ def test_a_large_reply_to_a_slow_client_may_take_the_time_that_is_left() -> None
         await stopping
 
     play(scene)
+
+
+def test_bodies_that_all_connections_are_receiving_are_bounded_together() -> None:
+    unfinished = UnfinishedBodies(1_000_000)
+    head = b"POST /model/any:method HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n"
+
+    async def scene(server: RestServer, requests: Requests, address: str) -> None:
+        reader, writer = await connect(address)
+        writer.write(head + b" " * 600_000)
+        while repr(unfinished) != "<UnfinishedBodies 600000 of 1000000 bytes>":
+            await asyncio.sleep(0.01)
+        other_reader, other_writer = await connect(address)
+        other_writer.write(head + b" " * 500_000)
+        reply = await other_reader.read()
+        assert reply.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nRetry-After: 1\r\n" in reply
+        assert b'"Serving Error: bytes of unfinished requests exceed the limit 1000000"' in reply
+        writer.write(b" " * (400_000 - len(BODY)) + BODY)
+        (await requests.waiting.get()).set_result(OUTCOME)
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 503 Service")
+
+    play(scene, unfinished)

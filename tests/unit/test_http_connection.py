@@ -19,6 +19,8 @@ from mindspore_serving.server.frontend.guard import Guard
 from mindspore_serving.server.frontend.http_connection import HttpConnection
 from mindspore_serving.server.frontend.http_reader import HttpLimits, HttpRequest, Refusal
 from mindspore_serving.server.frontend.http_reply import HttpReply, ReplyHeads
+from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies, room_for_bodies
+from tests.server.smuggling import HIDDEN, SMUGGLING
 
 LIMITS = HttpLimits(body_bytes=1000, head_bytes=4096, headers=10)
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -76,7 +78,12 @@ class Peer:
     The service answers `/later` with a future, anything else at once with verb, target, coding and body.
     """
 
-    def __init__(self, limits: HttpLimits = LIMITS, guard: Guard | None = None) -> None:
+    def __init__(
+        self,
+        limits: HttpLimits = LIMITS,
+        guard: Guard | None = None,
+        unfinished: UnfinishedBodies | None = None,
+    ) -> None:
         self.loop = asyncio.new_event_loop()
         self.transport = Transport()
         self.asked: list[HttpRequest] = []
@@ -86,7 +93,7 @@ class Peer:
         self.now = 1000.0
         opened, closed = self.connections.add, self.connections.discard
         self.connection = HttpConnection(
-            self, limits, ReplyHeads(0.0), opened, closed, lambda: self.now, guard
+            self, limits, ReplyHeads(0.0), opened, closed, lambda: self.now, guard, unfinished
         )
         self.connection.connection_made(self.transport)
 
@@ -467,6 +474,83 @@ def test_noise_is_answered_or_ends(seed: int) -> None:
     peer.loop.close()
 
 
+@pytest.mark.parametrize("kind", SMUGGLING)
+def test_a_request_with_two_readings_is_refused_and_nothing_behind_it_is_read(kind: str) -> None:
+    data = SMUGGLING[kind] + HIDDEN
+    for piece in (len(data), 1, 7):
+        peer = Peer()
+        for at in range(0, min(len(data), 8000), piece):
+            peer.send(data[at : at + piece])
+        assert peer.refusal[0] in (400, 413, 431), piece
+        assert len(peer.replies) == 1
+        assert peer.asked == []
+        peer.loop.close()
+
+
+@pytest.mark.parametrize("coding", [b"chunked", b"CHUNKED", b"  chunked "])
+def test_chunks_and_what_may_be_written_differently(peer: Peer, coding: bytes) -> None:
+    peer.send(b"POST /first HTTP/1.1\r\nTransfer-Encoding:%b\r\n\r\n003\r\none\r\n0\r\n\r\n" % coding)
+    peer.send(b"POST /second HTTP/1.1\r\nContent-Length: 0003 \r\n\r\ntwo")
+    assert peer.replies == [ONE, TWO]
+
+
+# --- Bodies of all connections together ---
+
+BUSY = (503, b"Serving Error: bytes of unfinished requests exceed the limit 1000")
+
+
+def unfinished_request(size: int, chunks: bool = False) -> bytes:
+    """A request of which more is to come than `size` bytes of its body."""
+    if chunks:
+        return b"POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (size, b"a" * size)
+    return b"POST /c HTTP/1.1\r\nContent-Length: 999\r\n\r\n" + b"a" * size
+
+
+@pytest.mark.parametrize("chunks", [False, True])
+@pytest.mark.parametrize("ending", ["complete", "lost", "late", "refused", "held"])
+def test_unfinished_bodies_of_all_connections_are_bounded(chunks: bool, ending: str) -> None:
+    unfinished = UnfinishedBodies(1000)
+    first, second, third = (Peer(unfinished=unfinished) for _ in range(3))
+    if ending == "held":  # what has to wait for the reply before it
+        first.send(later())
+    first.send(unfinished_request(600, chunks))
+    if ending == "held":
+        first.complete(0, "0")
+    second.send(unfinished_request(400, chunks))
+    second.send(b"1\r\na\r\n" if chunks else b"a")
+    assert second.refusal == BUSY  # whoever asks for more than there is; the others go on
+    second.send(b"a" * 300)
+    third.send(unfinished_request(400, chunks))
+    assert third.replies == []
+    if ending == "complete":
+        first.send(b"0\r\n\r\n" if chunks else b"a" * 399)
+        assert first.replies == [(200, b"POST /c  " + b"a" * (600 if chunks else 999))] or not chunks
+    elif ending == "late":
+        first.wait(101)
+        assert first.refusal[0] == 408
+    elif ending == "refused":
+        first.send(b"nonsense" if chunks else b"a" * 500)
+    else:
+        first.lose()
+    third.lose()
+    assert repr(unfinished) == "<UnfinishedBodies 0 of 1000 bytes>"
+    for peer in (first, second, third):
+        peer.loop.close()
+
+
+def test_bodies_that_are_complete_are_no_matter_how_many(peer: Peer) -> None:
+    peers = [Peer(unfinished=UnfinishedBodies(1)) for _ in range(3)]
+    for one in peers:
+        one.send(FIRST + SECOND)
+        assert one.replies == [ONE, TWO]
+        one.loop.close()
+
+
+def test_there_is_room_for_a_body_of_any_size_that_is_allowed() -> None:
+    assert room_for_bodies(1) >= 256 << 20
+    assert room_for_bodies(1 << 50) == 1 << 50
+
+
 # --- Time ---
 
 
@@ -607,8 +691,14 @@ def test_the_stop_lets_a_request_under_way_end_and_no_other_begin(peer: Peer) ->
     assert peer.transport.closed or peer.transport.ended
 
 
-def test_a_connection_answers_one_more_request(peer: Peer) -> None:
-    peer.connection.answer_one_more()
+def test_a_drain_closes_what_is_idle(peer: Peer) -> None:
+    peer.send(FIRST)
+    peer.connection.drain()
+    assert peer.transport.closed == "closed"
+
+
+def test_in_a_drain_a_new_connection_gets_one_reply(peer: Peer) -> None:
+    peer.connection.drain()
     assert not peer.transport.closed
     peer.send(FIRST)
     assert peer.replies == [ONE]

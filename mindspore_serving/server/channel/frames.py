@@ -19,16 +19,18 @@ struct calls and one join. Data above `INLINE_LIMIT` bytes goes to the slot's re
 from __future__ import annotations
 
 import dataclasses
+import json
 import struct
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from math import prod
+from types import NoneType
 from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
-from mindspore_serving.errors import ChannelError, FailedRows, Failure, StatusCode
+from mindspore_serving.errors import ChannelError, FailedRows, Failure, StatusCode, excerpt
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import (
     AgentFailed,
@@ -58,6 +60,7 @@ from mindspore_serving.server.channel.messages import (
 )
 from mindspore_serving.signature import GraphInfo, MethodSignature, ModelInfo
 from mindspore_serving.tensor import (
+    MAX_DIMENSIONS,
     NUMPY_OF,
     Array,
     ColumnData,
@@ -104,8 +107,12 @@ _KINDS: dict[type, int] = {
 }
 _TUPLES = {"ips", "device_ids", "device_ips", "without_batch_dim_inputs"}
 _PLAIN_TYPES = {"str": str, "int": int, "bool": bool}
+_ITEM_TYPES = {"tuple[str, ...]": str, "tuple[int, ...]": int}
+_PARTS = {"methods", "models", "graphs"}
 _TYPES = {number: kind for kind, number in _KINDS.items()}
 _PADDING = bytes(64)
+_LARGEST_KNOWN = 4096
+"""Bytes of a layout up to which a reader keeps it."""
 
 Buffer = bytes | bytearray | memoryview
 
@@ -127,9 +134,17 @@ def frame_of(message: Message, memory: SharedMemory | None = None) -> bytes:
         region = SharedMemory.reply_region(message.slot)
         parts = _hot_body(message, message.start, _FINAL if message.final else 0, "", memory, region)
     else:
-        parts = [b"", orjson.dumps(dataclasses.asdict(message), default=list)]
+        parts = [b"", _json_of(dataclasses.asdict(message))]
     parts[0] = _FRAME.pack(sum(map(len, parts)), _KINDS[type(message)])
     return b"".join(parts)
+
+
+def _json_of(value: object) -> bytes:
+    """A value as JSON; what is no Unicode, as file names may be, is replaced."""
+    try:
+        return orjson.dumps(value, default=list)
+    except orjson.JSONEncodeError:
+        return json.dumps(value, default=list, ensure_ascii=False).encode(errors="replace")
 
 
 def _pad(length: int, to: int = 8) -> bytes:
@@ -178,7 +193,7 @@ def _joinable(groups: Sequence[Group]) -> list[Sequence[Group]]:
 def _append_failed(parts: list[bytes], group: FailedRows) -> None:
     failure = group.failure
     fields: list[Any] = [failure.code, failure.text, failure.http_status]
-    layout = orjson.dumps([*fields, failure.trace] if failure.trace else fields)
+    layout = _json_of([*fields, failure.trace] if failure.trace else fields)
     parts += [_GROUP.pack(group.count, len(layout), _FAILED, 0), layout, _pad(len(layout))]
 
 
@@ -259,7 +274,7 @@ class _ColumnPlan(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def _plans_of(layout: bytes) -> tuple[Specs, tuple[_ColumnPlan, ...]]:
-    specs = tuple(_spec_of(fields) for fields in orjson.loads(layout))
+    specs = tuple(_spec_of(fields, 0) for fields in orjson.loads(layout))
     plans = tuple(
         _ColumnPlan(NUMPY_OF.get(spec.dtype), spec.shape, prod(spec.shape), spec.byte_size) for spec in specs
     )
@@ -335,11 +350,14 @@ def message_of(
         if issubclass(message_type, Batch):
             return _read_batch(message_type, body, memory, own)
         return _read_control(message_type, orjson.loads(body))
-    except (ValueError, TypeError, KeyError, IndexError, struct.error, OSError) as cause:
-        raise ChannelError(f"Channel got a frame of kind {kind} that cannot be read: {cause}") from cause
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError, struct.error, OSError) as cause:
+        reason = excerpt(str(cause), 500)
+        raise ChannelError(f"Channel got a frame of kind {kind} that cannot be read: {reason}") from cause
 
 
-def _read_control(message_type: type, fields: dict[str, Any]) -> Message:
+def _read_control(message_type: type, fields: Any) -> Message:
+    if not isinstance(fields, dict):
+        raise TypeError(f"the body should be an object, but is a {type(fields).__name__}")
     if "methods" in fields:
         fields["methods"] = tuple(
             MethodSignature(**{**method, "input_names": tuple(method["input_names"])})
@@ -358,7 +376,7 @@ def _read_control(message_type: type, fields: dict[str, Any]) -> Message:
 
 
 def _check_types(message: object) -> None:
-    """Check the plain fields of a message, and of the methods in it.
+    """Check the plain fields of a message, and of the methods and models in it.
 
     Raises:
         TypeError: One is of another type than declared.
@@ -368,19 +386,25 @@ def _check_types(message: object) -> None:
         expected = _PLAIN_TYPES.get(str(field.type))
         if expected is not None and type(value) is not expected:
             raise TypeError(f"{field.name} should be {field.type}, but is {value!r}")
-        if field.name == "methods":
-            for method in value:
-                _check_types(method)
-        if field.name == "input_names" and any(type(name) is not str for name in value):
-            raise TypeError(f"input_names should be str, but are {value!r}")
+        if field.name in _PARTS:
+            for part in value:
+                _check_types(part)
+        items = _ITEM_TYPES.get(str(field.type))
+        if items is not None and any(type(item) is not items for item in value):
+            raise TypeError(f"{field.name} should be {field.type}, but are {value!r}")
 
 
 def _graph_of(inputs: list[Any], outputs: list[Any], batch_size: int, dynamic: bool) -> GraphInfo:
     return GraphInfo(tuple(map(_spec_of, inputs)), tuple(map(_spec_of, outputs)), batch_size, dynamic)
 
 
-def _spec_of(fields: list[Any]) -> TensorSpec:
+def _spec_of(fields: list[Any], smallest: int = -1) -> TensorSpec:
+    """A spec, none of whose dimensions is below `smallest`: in a model, -1 is one that varies."""
     name, dtype, shape = fields
+    if type(name) is not str or type(shape) is not list or len(shape) > MAX_DIMENSIONS:
+        raise TypeError(f"a spec should have a name and up to {MAX_DIMENSIONS} dimensions")
+    if any(type(dim) is not int or dim < smallest for dim in shape):
+        raise TypeError(f"dimensions should be int of at least {smallest}, but are {shape!r}")
     return TensorSpec(name, DataType(dtype), tuple(shape))
 
 
@@ -423,9 +447,12 @@ class _GroupReader:
         count, layout_length, kind, offset = _GROUP.unpack_from(self._body, self._at)
         self._at += _GROUP.size
         layout = bytes(self._skip(layout_length))
+        if not count:
+            raise ValueError("a group should hold instances, but is empty")
         if kind == _FAILED:
             return FailedRows(_failure_of(*orjson.loads(layout)), count)
-        specs, plans = _plans_of(layout)
+        plans_of = _plans_of if layout_length <= _LARGEST_KNOWN else _plans_of.__wrapped__
+        specs, plans = plans_of(layout)
         columns: list[ColumnData] = []
         for plan in plans:
             if kind == _ROWS and plan.dtype is not None:
@@ -467,8 +494,10 @@ class _GroupReader:
 
 
 def _failure_of(code: int, text: str, http_status: int | None, trace: str = "") -> Failure:
-    if type(text) is not str or type(trace) is not str:
-        raise TypeError(f"text and trace of a failure should be str, but are {text!r} and {trace!r}")
+    if type(text) is not str or type(trace) is not str or type(http_status) not in (int, NoneType):
+        raise TypeError(
+            f"a failure should have a text, a status and a trace, but has {text!r}, {http_status!r}, {trace!r}"
+        )
     return Failure(StatusCode(code), text, http_status, trace)
 
 

@@ -85,7 +85,7 @@ class AgentLink(AcceptedLink):
             self._agents.take_result(self.rank, message)
         elif isinstance(message, AgentHello) and not self.joined:
             self._join(message)
-        elif isinstance(message, AgentReady) and self.is_agent and not self.graphs:
+        elif isinstance(message, AgentReady) and message.models and self.is_agent and not self.graphs:
             self.graphs = message.models[0].graphs
             self._agents.on_ready()
         elif isinstance(message, (AgentFailed, Exiting)) and self.joined:

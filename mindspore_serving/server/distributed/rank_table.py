@@ -11,6 +11,7 @@ Other keys are left alone, except for `device_ip` of a device, which is kept for
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
+
+import orjson
 
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.private_files import PRIVATE, make_private_folder, opener
@@ -85,8 +88,8 @@ def read_rank_table(file: str) -> RankTable:
     except OSError as cause:
         raise StartUpError(f"failed to open rank table file\uff1a{file}") from cause
     try:
-        table = json.loads(content)
-    except (ValueError, RecursionError) as cause:
+        table = orjson.loads(content.removeprefix(codecs.BOM_UTF8))
+    except orjson.JSONDecodeError as cause:
         raise StartUpError(f"parse error:{cause} in{file}") from cause
     if not isinstance(table, dict):
         raise StartUpError(f"{file} is not json object")

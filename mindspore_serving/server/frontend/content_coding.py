@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import zlib
 
-from mindspore_serving.errors import InvalidInput, MessageTooLarge, UnsupportedCoding
+from mindspore_serving.errors import InvalidInput, MessageTooLarge, UnsupportedCoding, excerpt
 
 _CODINGS = (b"gzip", b"x-gzip", b"deflate")
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 _RAW = -zlib.MAX_WBITS
+_PIECE = 1 << 16
+"""Bytes that zlib is given at a time: it copies those that it does not use, which belong to the next member."""
+_MOST_MEMBERS = 10_000
+"""Members of a body; they cost time, and those that are empty fit into 20 bytes."""
 
 
 def decompress_body(body: bytes, coding: bytes, limit: int) -> bytes:
@@ -28,7 +32,7 @@ def decompress_body(body: bytes, coding: bytes, limit: int) -> bytes:
     if name in (b"", b"identity"):
         return body
     if name not in _CODINGS:
-        shown = coding.decode("latin-1")
+        shown = excerpt(coding.decode("latin-1"))
         raise UnsupportedCoding(
             f"Content-Encoding {shown} is not supported, only gzip, deflate and identity are"
         )
@@ -40,21 +44,26 @@ def decompress_body(body: bytes, coding: bytes, limit: int) -> bytes:
 
 def _decompress(body: bytes, name: bytes, limit: int) -> bytes:
     parts: list[bytes] = []
-    room = limit
-    while body:  # a gzip body may have several members
-        decompressor = zlib.decompressobj(_window(body, name))
-        part = decompressor.decompress(body, room + 1)
-        room -= len(part)
-        if room < 0:
-            raise MessageTooLarge(f"http message is bigger than {limit}")
-        if not decompressor.eof:
-            raise zlib.error("incomplete")
-        parts.append(part)
-        body = decompressor.unused_data
+    rest, room, members = memoryview(body), limit, 0
+    while rest:  # a gzip body may have several members
+        members += 1
+        if members > _MOST_MEMBERS:
+            raise zlib.error(f"more than {_MOST_MEMBERS} members")
+        decompressor = zlib.decompressobj(_window(rest, name))
+        while not decompressor.eof:
+            if not rest:
+                raise zlib.error("incomplete")
+            piece, rest = rest[:_PIECE], rest[_PIECE:]
+            part = decompressor.decompress(piece, room + 1)
+            room -= len(part)
+            if room < 0:
+                raise MessageTooLarge(f"http message is bigger than {limit}")
+            parts.append(part)
+        rest = memoryview(body)[len(body) - len(rest) - len(decompressor.unused_data) :]
     return b"".join(parts)
 
 
-def _window(body: bytes, name: bytes) -> int:
+def _window(body: memoryview, name: bytes) -> int:
     """How zlib shall read this; many clients send `deflate` without the header that it should have."""
     if name == b"deflate" and body[0] & 0xF != 8:
         return _RAW

@@ -26,6 +26,7 @@ from mindspore_serving.private_files import private_sockets
 from mindspore_serving.server.frontend.address import QUIET_S, STOP_GRACE_S, parse_socket_address
 from mindspore_serving.server.frontend.failure_log import FailureLog, failures_in, unexpected_failure
 from mindspore_serving.server.frontend.grpc_health import HealthHandler
+from mindspore_serving.server.frontend.grpc_limits import GrpcLimits
 from mindspore_serving.server.frontend.guard import Guard
 from mindspore_serving.server.frontend.predict_codec import (
     UNDECODABLE,
@@ -51,8 +52,6 @@ _TAG = "Serving gRPC"
 _UNIX_PREFIX = "unix:"
 _UNDECODABLE_TEXT = "Unable to parse request"
 _LONGEST_HAND_OVER_S = 0.5
-_MAX_PENDING = 1 << 16
-"""Calls that gRPC holds until the event loop takes them; by default it would drop some from 1000 on."""
 
 
 def check_grpc_address(address: str) -> None:
@@ -215,7 +214,7 @@ class GrpcServer:
     Args:
         dispatcher: Where instances go.
         address: `ip:port`, or `unix:path`.
-        max_message_bytes: Largest request and largest reply.
+        limits: What clients may take.
         credentials: TLS; None for plain text.
         guard: Decides who is let in; None lets everybody in.
     """
@@ -224,21 +223,15 @@ class GrpcServer:
         self,
         dispatcher: Dispatcher,
         address: str,
-        max_message_bytes: int,
+        limits: GrpcLimits,
         credentials: grpc.ServerCredentials | None,
         guard: Guard | None = None,
     ) -> None:
         self.address = address
         self._credentials = credentials
-        self._handler = PredictHandler(dispatcher, max_message_bytes, guard)
+        self._handler = PredictHandler(dispatcher, limits.message_bytes, guard)
         self._health = HealthHandler(dispatcher)
-        self._options = [
-            ("grpc.so_reuseport", 0),
-            ("grpc.server.max_pending_requests", _MAX_PENDING),
-            ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING),
-            ("grpc.max_receive_message_length", max_message_bytes),
-            ("grpc.max_send_message_length", max_message_bytes),
-        ]
+        self._options = [("grpc.so_reuseport", 0), *limits.options()]
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:

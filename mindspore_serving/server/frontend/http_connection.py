@@ -21,6 +21,7 @@ from typing import Any, Protocol, cast
 
 from mindspore_serving.server.frontend.guard import Guard
 from mindspore_serving.server.frontend.http_reader import (
+    BUSY,
     TIMED_OUT,
     HttpLimits,
     HttpReader,
@@ -29,6 +30,7 @@ from mindspore_serving.server.frontend.http_reader import (
     Turn,
 )
 from mindspore_serving.server.frontend.http_reply import CLOSED, CONTINUE, HttpReply, ReplyHeads
+from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies
 
 _MOST_HELD_BYTES = 1 << 16
 _LARGE_REPLY_BYTES = 1 << 16
@@ -76,10 +78,12 @@ class HttpConnection(asyncio.Protocol):
         closed: Called with this when it is no more.
         now: A monotonic clock, in seconds.
         guard: Decides who is let in; None lets everybody in.
+        unfinished: The bodies that all connections are receiving; None sets no limit to them.
     """
 
     __slots__ = (
         "_closed",
+        "_counted",
         "_future",
         "_guard",
         "_heads",
@@ -97,6 +101,8 @@ class HttpConnection(asyncio.Protocol):
         "_transport",
         "_turn",
         "_turns",
+        "_unfinished",
+        "_used",
         "_writable",
     )
 
@@ -109,9 +115,12 @@ class HttpConnection(asyncio.Protocol):
         closed: Callable[[HttpConnection], None],
         now: Callable[[], float],
         guard: Guard | None = None,
+        unfinished: UnfinishedBodies | None = None,
     ) -> None:
         self._service = service
         self._guard = guard
+        self._unfinished = unfinished
+        self._counted = 0
         self._limits = limits
         self._heads = heads
         self._opened = opened
@@ -128,6 +137,7 @@ class HttpConnection(asyncio.Protocol):
         self._paused = False
         self._writable = True
         self._stopping = False
+        self._used = False
 
     def __repr__(self) -> str:
         return f"<HttpConnection {self.peer} {self._phase.name}>"
@@ -152,6 +162,7 @@ class HttpConnection(asyncio.Protocol):
         """Abandon the request under way."""
         self._phase = _Phase.CLOSED
         self._reader.drop()
+        self._count_body()
         self._held = b""
         self._abandon()
         self._closed(self)
@@ -160,7 +171,7 @@ class HttpConnection(asyncio.Protocol):
         """Take bytes of the client."""
         phase = self._phase
         if phase is _Phase.IDLE or phase is _Phase.RECEIVING:
-            self._reader.feed(data)
+            self._feed(data)
             self._advance()
         elif phase is _Phase.ANSWERING:
             self._hold(data)
@@ -195,8 +206,7 @@ class HttpConnection(asyncio.Protocol):
         elif phase is _Phase.RECEIVING:
             if waited > self._limits.receive_s:
                 text = f"http message was not received within {self._limits.receive_s:.0f} s"
-                self._reader.end(TIMED_OUT, text)
-                self._advance()
+                self._refuse(TIMED_OUT, text)
         elif phase is _Phase.LINGERING:
             if waited > self._limits.linger_s:
                 self._close()
@@ -208,15 +218,28 @@ class HttpConnection(asyncio.Protocol):
         """Whether a reply is awaited, or has not left yet."""
         return self._future is not None or self._transport.get_write_buffer_size() > 0
 
-    def answer_one_more(self) -> None:
-        """Answer the request that is under way, arriving or comes next, and no further one."""
+    def drain(self) -> None:
+        """Answer the request that is under way, arriving or comes next, and no further one; close one that is idle.
+
+        A connection without any request so far is not idle: its client has opened it to send one.
+        """
         self._stopping = True
+        if self._used and self._phase is _Phase.IDLE:
+            self._close()
 
     def stop(self) -> None:
         """Answer the request that is under way or arriving, and no further one."""
-        self.answer_one_more()
+        self._stopping = True
         if self._phase is _Phase.IDLE:
             self._close()
+
+    def turn_away(self, text: str) -> None:
+        """Say that there is no room for this connection, which has not sent anything, and close it.
+
+        Args:
+            text: Why.
+        """
+        self._refuse(BUSY, text)
 
     def abort(self) -> None:
         """End at once."""
@@ -224,6 +247,28 @@ class HttpConnection(asyncio.Protocol):
         self._transport.abort()
 
     # --- Requests and replies ---
+
+    def _feed(self, data: bytes) -> None:
+        self._reader.feed(data)
+        if self._reader.size or self._counted:
+            self._count_body()
+
+    def _refuse(self, status: int, text: str) -> None:
+        self._reader.end(status, text)
+        self._count_body()
+        self._advance()
+
+    def _count_body(self) -> None:
+        """Count what came of a body that is not complete; refuse it if there is no room for it."""
+        unfinished = self._unfinished
+        if unfinished is None:
+            return
+        size = self._reader.size
+        more, self._counted = size - self._counted, size
+        if not unfinished.change(more):
+            text = f"Serving Error: bytes of unfinished requests exceed the limit {unfinished.most_bytes}"
+            self._reader.end(BUSY, text)
+            self._count_body()
 
     def _advance(self) -> None:
         """Answer what was read, up to the first that has to be waited for."""
@@ -297,6 +342,7 @@ class HttpConnection(asyncio.Protocol):
             self._since = self._now()
         elif not reader.started:
             self._phase = _Phase.IDLE
+            self._used = True
             self._since = self._now()
         else:
             self._receive()
@@ -322,7 +368,7 @@ class HttpConnection(asyncio.Protocol):
     def _feed_held(self) -> None:
         held, self._held = self._held, b""
         self._resume_reading()
-        self._reader.feed(held)
+        self._feed(held)
 
     def _resume_reading(self) -> None:
         if self._paused:

@@ -17,6 +17,7 @@ TIMED_OUT: Final = 408
 TOO_LARGE: Final = 413
 UNAUTHORIZED: Final = 401
 HEAD_TOO_LARGE: Final = 431
+BUSY: Final = 503
 VERSION_UNKNOWN: Final = 505
 _TIMEOUT = b"x-request-timeout-ms"
 _ID = b"x-request-id"
@@ -77,6 +78,7 @@ class HttpLimits:
 
     Attributes:
         body_bytes: Largest body.
+        connections: Most connections of a server.
         head_bytes: Most bytes of a request that bring neither the end of its headers nor any of its body.
         headers: Most headers of a request.
         receive_s: Time for a request to arrive, from its first byte.
@@ -85,6 +87,7 @@ class HttpLimits:
     """
 
     body_bytes: int
+    connections: int = 10000
     head_bytes: int = 1 << 16
     headers: int = 256
     receive_s: float = 100.0
@@ -107,6 +110,7 @@ class HttpReader:
         started: Part of a request was read.
         ended: Nothing more will be read.
         unread: It has ended where the client may not have: more was sent, or may come.
+        size: Bytes of the body that is being read; 0 between requests.
     """
 
     __slots__ = (
@@ -122,10 +126,10 @@ class HttpReader:
         "_parser",
         "_pieces",
         "_silent",
-        "_size",
         "_target",
         "_upgrading",
         "ended",
+        "size",
         "started",
         "turns",
         "unread",
@@ -142,7 +146,7 @@ class HttpReader:
         self._parser = HttpRequestParser(self)
         self._silent = 0
         self._pieces: list[bytes] = []
-        self._size = 0
+        self.size = 0
         self.on_message_begin()
         self.started = False
 
@@ -157,7 +161,7 @@ class HttpReader:
 
     def take_continue(self) -> bool:
         """Whether the client waits for leave to send its body; true once for a request."""
-        if not self._headed or self._size or not self._interim:
+        if not self._headed or self.size or not self._interim:
             return False
         return self._fields.pop(b"expect", b"").lower() == b"100-continue"
 
@@ -181,9 +185,10 @@ class HttpReader:
 
     def end(self, status: int, text: str) -> None:
         """Refuse what is being read, and read nothing more."""
-        if status not in (TIMED_OUT, TOO_LARGE, UNAUTHORIZED):
+        if status not in (TIMED_OUT, TOO_LARGE, UNAUTHORIZED, BUSY):
             text = f"http message invalid, {text}"
         self._pieces.clear()
+        self.size = 0
         known = self._request(b"") if self.started else HttpRequest(b"", b"", b"", b"")
         refusal = Refusal(status, text, known)
         self.turns.append(Turn(refusal, CLOSED, self._method != b"HEAD"))
@@ -194,6 +199,7 @@ class HttpReader:
         """Forget all that was read; nothing more will be. The parser, which knows this reader, is let go."""
         self.turns.clear()
         self._pieces.clear()
+        self.size = 0
         self.ended = True
         del self._parser
 
@@ -274,10 +280,23 @@ class HttpReader:
             self.end(UNAUTHORIZED, self._door.refusal)
             raise _Stop
         length = self._fields.get(b"content-length")
-        if length is not None and int(length) > self._limits.body_bytes:
+        if length is None:
+            self._check_coding(version)
+        elif int(length) > self._limits.body_bytes:
             self._end_too_large()
         if parser.should_upgrade():
             self._offered()
+
+    def _check_coding(self, version: str) -> None:
+        """Refuse what the parser reads as chunks, and others on the way may read otherwise."""
+        coding = self._fields.get(b"transfer-encoding")
+        if coding is not None and (coding.strip().lower() != b"chunked" or version == "1.0"):
+            shown = coding.decode("latin-1")
+            self.end(
+                BAD_REQUEST,
+                f"Transfer-Encoding should be chunked, in HTTP/1.1, but got {shown}, in HTTP/{version}",
+            )
+            raise _Stop
 
     def _offered(self) -> None:
         """The client wants to speak another protocol."""
@@ -291,8 +310,8 @@ class HttpReader:
     def on_body(self, piece: bytes) -> None:
         """Take a part of the body."""
         self._silent = 0
-        self._size += len(piece)
-        if self._size > self._limits.body_bytes:
+        self.size += len(piece)
+        if self.size > self._limits.body_bytes:
             self._end_too_large()
         self._pieces.append(piece)
 
@@ -308,7 +327,7 @@ class HttpReader:
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self.turns.append(Turn(self._request(body), self._connection, self._method != b"HEAD"))
         pieces.clear()
-        self._size = self._silent = 0
+        self.size = self._silent = 0
         self.started = False
         self.ended = self._connection is CLOSED
 

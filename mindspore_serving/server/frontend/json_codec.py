@@ -48,6 +48,8 @@ def parse_body(body: bytes) -> Any:
         return document
     except orjson.JSONDecodeError as cause:
         raise InvalidInput(f"Illegal JSON format.{cause}") from cause
+    except RecursionError as cause:
+        raise InvalidInput("Illegal JSON format.nested too deeply") from cause
 
 
 def _has_many_digits(body: bytes) -> bool:
@@ -208,7 +210,7 @@ def _json_values(spec: TensorSpec, column: ColumnData) -> Sequence[Any]:
     if isinstance(column, list):
         values = [_json_text(spec.dtype, value) for value in column]
         return [[value] for value in values] if spec.shape else values
-    if column.size <= _SMALL_ARRAY * len(column):
+    if 0 < column.size <= _SMALL_ARRAY * len(column):
         return cast("list[Any]", column.tolist())
     if spec.dtype in (DataType.FLOAT16, DataType.FLOAT32):
         column = column.astype(np.float64)

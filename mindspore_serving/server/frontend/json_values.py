@@ -24,10 +24,17 @@ import numpy as np
 import orjson
 import pybase64
 
-from mindspore_serving.errors import InvalidInput
-from mindspore_serving.tensor import ITEM_SIZE, NUMPY_OF, Array, ColumnData, DataType
+from mindspore_serving.errors import InvalidInput, excerpt
+from mindspore_serving.tensor import (
+    ITEM_SIZE,
+    MAX_DIMENSIONS,
+    NUMPY_OF,
+    Array,
+    ColumnData,
+    DataType,
+    is_shape,
+)
 
-MAX_DIMENSIONS = 32
 _TYPE_OF_JSON: dict[type, DataType] = {
     bool: DataType.BOOL,
     int: DataType.INT32,
@@ -191,7 +198,7 @@ def _read_b64(value: dict[str, Any]) -> JsonTensor:
         )
     for key in value:
         if key not in _B64_KEYS:
-            raise InvalidInput(f"json object, key is not ['b64', 'type', 'shape'], fail key:{key}")
+            raise InvalidInput(f"json object, key is not ['b64', 'type', 'shape'], fail key:{excerpt(key)}")
     if "b64" not in value:
         raise InvalidInput("json object, 'b64' should be specified only one time")
     dtype = _named_type(value.get("type", "bytes"))
@@ -218,7 +225,7 @@ def _named_type(name: Any) -> DataType:
     if not isinstance(name, str):
         raise InvalidInput("json object, key is 'type', value should be string type")
     if name not in _TYPE_NAMES:
-        raise InvalidInput(f"json object, specified type:'{name}' is illegal")
+        raise InvalidInput(f"json object, specified type:'{excerpt(name)}' is illegal")
     return _TYPE_NAMES[name]
 
 
@@ -227,8 +234,8 @@ def _given_shape(dims: Any) -> tuple[int, ...]:
         raise InvalidInput("json object, key is 'shape', value should be array type")
     if any(type(dim) is not int or dim < 0 for dim in dims):
         raise InvalidInput("json object, key is 'shape', array value should be unsigned integer")
-    if 0 in dims[:-1] or len(dims) > MAX_DIMENSIONS:
-        shown = orjson.dumps(dims).decode()
+    if not is_shape(dims):
+        shown = excerpt(orjson.dumps(dims).decode())
         raise InvalidInput(f"json object, key is 'shape', invalid shape value {shown}")
     return tuple(dims)
 
@@ -237,7 +244,7 @@ def _decode_b64(text: Any) -> bytes:
     if not isinstance(text, str):
         raise InvalidInput("get scalar data failed, type is string, but json is not string type")
     if len(text) % 4:
-        raise InvalidInput(f"'{text}' is illegal b64 encode string")
+        raise InvalidInput(f"'{excerpt(text)}' is illegal b64 encode string")
     try:
         return pybase64.b64decode(text, validate=True)
     except binascii.Error as cause:

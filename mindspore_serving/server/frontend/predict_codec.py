@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from mindspore_serving import wire
-from mindspore_serving.errors import FailedRows, Failure, InvalidInput, StatusCode
+from mindspore_serving.errors import FailedRows, Failure, InvalidInput, StatusCode, excerpt
 from mindspore_serving.proto import ms_service_pb2
 from mindspore_serving.server.frontend.error_text import text_for_client, texts_for_client
 from mindspore_serving.server.frontend.wire_layout import LayoutMemory, reply_layout
 from mindspore_serving.server.master.request import Reply
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import (
+    MAX_DIMENSIONS,
     NUMPY_OF,
     DataType,
     Rows,
@@ -29,6 +31,8 @@ from mindspore_serving.tensor import (
 UNDECODABLE = (DecodeError, UnicodeDecodeError)
 """What the protobuf library raises for bytes that are no message. Its implementation in Python, which MindSpore selects
 in processes that import it, finds text that is not UTF-8 only when a field is read."""
+_LARGEST_SPEC = 4096
+"""Bytes of a target up to which it is remembered; none is so long unless it is made to fill the memory."""
 
 
 class PredictCall:
@@ -78,17 +82,17 @@ class PredictCall:
             if rows is not None:
                 return [rows]
         request = ms_service_pb2.PredictRequest.FromString(self._message)
-        instances = [*request.instances, *request.instances_of_first_generation]
-        if not instances:
+        groups = (request.instances, request.instances_of_first_generation)
+        if not any(groups):
             raise InvalidInput(
                 f"Instances count of request cannot be 0, servable: {self.name}, method: {self.method}"
             )
-        blocks = self._blocks_of(instances, method)
+        blocks = self._blocks_of(chain.from_iterable(groups), method)
         if self._at and len(blocks) == 1:
             layouts.learn(self._message, self._at, blocks[0])
         return blocks
 
-    def _blocks_of(self, instances: Sequence[Any], method: MethodSignature) -> list[Rows]:
+    def _blocks_of(self, instances: Iterable[Any], method: MethodSignature) -> list[Rows]:
         specs, values = [], []
         for instance in instances:
             instance_specs, instance_values = self._read_instance(instance.items, method)
@@ -113,11 +117,13 @@ class PredictCall:
 
 
 def _end_of_spec(message: bytes) -> int:
-    """Where the leading target ends; 0 if the message does not start with exactly one."""
+    """Where the leading target ends; 0 if the message does not start with exactly one, of a usual length."""
     try:
         if message[0] != wire.SPEC:
             return 0
         length, start = wire.read_varint(message, 1)
+        if length > _LARGEST_SPEC:
+            return 0
         end = start + length
         # A second target later in the message would replace the first one; instances come next in all clients.
         return end if end < len(message) and message[end] != wire.SPEC else 0
@@ -137,7 +143,13 @@ def _read_tensor(tensor: Any) -> tuple[DataType, tuple[int, ...], bytes]:
     if not DataType.BOOL <= number <= DataType.BYTES:
         raise InvalidInput("Tensor check failed: input data type proto::MS_UNKNOWN invalid")
     dtype = DataType(number)
-    shape = tuple(tensor.shape.dims)
+    dims = tensor.shape.dims
+    if len(dims) > MAX_DIMENSIONS:
+        raise InvalidInput(
+            f"Tensor check failed: input  shape of {len(dims)} dimensions invalid, at most {MAX_DIMENSIONS} are "
+            "supported"
+        )
+    shape = tuple(dims)
     if not dtype.is_text:
         data = tensor.data
         check_shape_and_size(shape, dtype, len(data))
@@ -149,7 +161,7 @@ def _read_tensor(tensor: Any) -> tuple[DataType, tuple[int, ...], bytes]:
     if shape not in ((), (1,)):
         raise InvalidInput(
             "Instance tensor check failed: bytes or string type input  shape can only be (1,) or empty, "
-            f"but given shape is {list(shape)}"
+            f"but given shape is {excerpt(str(list(shape)))}"
         )
     value = tensor.bytes_val[0]
     if dtype is DataType.STRING:

@@ -13,10 +13,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from mindspore_serving import log
 from mindspore_serving.errors import (
     FailedRows,
     Failure,
     InvalidInput,
+    QueueFull,
     ServingError,
     StartUpError,
     VerbNotAllowed,
@@ -33,6 +35,7 @@ from mindspore_serving.server.frontend.guard import Guard
 from mindspore_serving.server.frontend.health_page import health_reply
 from mindspore_serving.server.frontend.http_connection import HttpConnection
 from mindspore_serving.server.frontend.http_reader import (
+    BUSY,
     TIMED_OUT,
     TOO_LARGE,
     UNAUTHORIZED,
@@ -51,12 +54,18 @@ from mindspore_serving.server.frontend.json_codec import (
 from mindspore_serving.server.frontend.request_id import request_id, usable_id
 from mindspore_serving.server.frontend.request_timeout import read_timeout_s
 from mindspore_serving.server.frontend.rest_url import parse_request_target, path_of
+from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies, room_for_bodies
 from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.request import Reply
 
 _TAG = "RESTful server"
 _BACKLOG = 1024
 _CHECK_PERIOD_S = 1.0
+_HANDSHAKE_S = 20.0
+_MOST_TOLD = 100
+_TOLD_SHARE = 8
+"""Connections above the limit, as a share of it, that are told so at a time; others are closed without a word."""
+_RETRY_AFTER = b"Retry-After: 1\r\n"
 
 
 def check_rest_address(address: str) -> None:
@@ -120,6 +129,9 @@ class RestHandler:
         if status == UNAUTHORIZED:  # the guard counts these
             name = request_id(request.given_id).encode()
             return HttpReply(status, encode_failure(failure), b"WWW-Authenticate: Bearer\r\n", name)
+        if status == BUSY:
+            reply = self._failed(Failure(QueueFull.code, text, status), request, connection)
+            return reply._replace(status=status, fields=_RETRY_AFTER)
         if status == TOO_LARGE and request.method != b"POST":
             failure = _other_verb().failure()
         reply = self._failed(failure, request, connection)
@@ -161,7 +173,7 @@ class RestHandler:
 
     def _failed(self, failure: Failure, request: HttpRequest, connection: HttpConnection) -> HttpReply:
         name = self._note([FailedRows(failure, 1)], 0, request, connection)
-        fields = b"Retry-After: 1\r\n" if failure.status == 429 else b""
+        fields = _RETRY_AFTER if failure.status == 429 else b""
         return HttpReply(200 if self._always_ok else failure.status, encode_failure(failure), fields, name)
 
     def _note(
@@ -185,28 +197,33 @@ class RestServer:
     Args:
         dispatcher: Where instances go.
         address: `ip:port`.
-        max_message_bytes: Largest request body.
+        limits: What clients may take.
         tls: TLS; None for plain HTTP.
         always_ok: Say HTTP 200 also for errors.
         guard: Decides who is let in; None lets everybody in.
+        unfinished: Bounds what the bodies come to that are being received; None for a share of the memory.
     """
 
     def __init__(
         self,
         dispatcher: Dispatcher,
         address: str,
-        max_message_bytes: int,
+        limits: HttpLimits,
         tls: ssl.SSLContext | None,
         always_ok: bool,
         guard: Guard | None = None,
+        unfinished: UnfinishedBodies | None = None,
     ) -> None:
         self.address = address
         self._guard = guard
         self._tls = tls
-        self._handler = RestHandler(dispatcher, max_message_bytes, always_ok)
-        self._limits = HttpLimits(max_message_bytes)
+        self._handler = RestHandler(dispatcher, limits.body_bytes, always_ok)
+        self._limits = limits
+        self._unfinished = unfinished or UnfinishedBodies(room_for_bodies(limits.body_bytes))
         self._heads = ReplyHeads(time.time())
         self._connections: set[HttpConnection] = set()
+        self._surplus: set[HttpConnection] = set()
+        self._turned_away = 0
         self._no_connections = asyncio.Event()
         self._no_connections.set()
         self._draining = False
@@ -230,12 +247,19 @@ class RestServer:
                 self._closed,
                 loop.time,
                 self._guard,
+                self._unfinished,
             )
 
         try:
             for listener in _bound(parse_socket_address(self.address, _TAG)):
                 self._servers.append(
-                    await loop.create_server(connection, sock=listener, ssl=self._tls, backlog=_BACKLOG)
+                    await loop.create_server(
+                        connection,
+                        sock=listener,
+                        ssl=self._tls,
+                        ssl_handshake_timeout=_HANDSHAKE_S if self._tls else None,
+                        backlog=_BACKLOG,
+                    )
                 )
         except (OSError, OverflowError, UnicodeError) as cause:
             self._close_listeners()
@@ -248,7 +272,7 @@ class RestServer:
         """Close idle connections, and each other one with the reply to what is under way on it or comes next."""
         self._draining = True
         for connection in tuple(self._connections):
-            connection.stop()
+            connection.drain()
 
     async def hand_over(self) -> None:
         """Let connections that the system has accepted get their refusal: a socket that is closed cuts them off."""
@@ -261,7 +285,9 @@ class RestServer:
             grace_s: How long a reply may take, at least `STOP_GRACE_S`; a later call with less shortens it.
         """
         self._close_listeners()
-        self.drain()
+        self._draining = True
+        for connection in tuple(self._connections):
+            connection.stop()
         await self._wait_for_no_connections(STOP_GRACE_S)
         for connection in tuple(self._connections):
             if not connection.owes_reply:
@@ -281,11 +307,23 @@ class RestServer:
     def _opened(self, connection: HttpConnection) -> None:
         self._connections.add(connection)
         self._no_connections.clear()
-        if self._draining:
-            connection.answer_one_more()
+        if len(self._connections) - len(self._surplus) > self._limits.connections:
+            self._turn_away(connection)
+        elif self._draining:
+            connection.drain()
+
+    def _turn_away(self, connection: HttpConnection) -> None:
+        self._turned_away += 1
+        self._surplus.add(connection)
+        most = self._limits.connections
+        if len(self._surplus) > max(1, min(_MOST_TOLD, most // _TOLD_SHARE)):
+            connection.abort()
+        else:
+            connection.turn_away(f"Serving Error: connections count exceeds the limit {most}")
 
     def _closed(self, connection: HttpConnection) -> None:
         self._connections.discard(connection)
+        self._surplus.discard(connection)
         if not self._connections:
             self._no_connections.set()
 
@@ -301,6 +339,10 @@ class RestServer:
         now = loop.time()
         for connection in tuple(self._connections):
             connection.check(now)
+        if self._turned_away:
+            most = self._limits.connections
+            log.warning("REST turned away %d connections, the limit is %d", self._turned_away, most)
+            self._turned_away = 0
 
 
 def _bound(address: SocketAddress) -> list[socket.socket]:

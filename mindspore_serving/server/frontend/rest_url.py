@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from mindspore_serving.errors import InvalidInput
+from mindspore_serving.errors import InvalidInput, excerpt
 
 _LARGEST_VERSION = 0xFFFFFFFF
 
@@ -79,8 +79,10 @@ def _version_of(text: str) -> int:
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit()):
         raise InvalidInput(
-            f"please check url, the keyword:[version] value invalid, request version number {text}"
+            f"please check url, the keyword:[version] value invalid, request version number {excerpt(text)}"
         )
     if len(text) > 10 or not 0 <= int(text) < _LARGEST_VERSION:
-        raise InvalidInput(f"please check url, version number range failed, request version number {text}")
+        raise InvalidInput(
+            f"please check url, version number range failed, request version number {excerpt(text)}"
+        )
     return int(text)

@@ -182,7 +182,7 @@ def _data_places(message: bytes, at: int, stride: int) -> Iterator[tuple[str, tu
         if tag != wire.ENTRY:
             raise ValueError("an instance holds something else than items")
         entry = {field: (low, high) for field, low, high in _fields(message, start, stop)}
-        key, value = entry[wire.NAME], entry.get(wire.TENSOR, (0, 0))
+        key, value = entry.get(wire.NAME, (0, 0)), entry.get(wire.TENSOR, (0, 0))
         tensor = {field: (low, high) for field, low, high in _fields(message, *value)}
         yield message[key[0] : key[1]].decode(), tensor.get(wire.ARRAY_DATA, (0, 0))
 
@@ -194,24 +194,23 @@ class ReplyLayout:
     Attributes:
         pieces: The bytes before each output's data, in the order of the outputs.
         starts: Position of each output's data, relative to the instance.
-        template: One instance with all data zero.
+        template: One instance with all data zero; None for large ones, which are not written as one array.
     """
 
     pieces: tuple[bytes, ...]
     starts: tuple[int, ...]
-    template: Array
+    template: Array | None
 
     def write(self, rows: Rows) -> list[Any]:
         """The serialised instances, as byte strings and arrays to join."""
-        stride = len(self.template)
-        if stride > _COLUMN_COPY_LIMIT:
+        if self.template is None:
             return list(self._by_row(rows))
         if rows.count == 1:
             parts: list[Any] = []
             for head, column in zip(self.pieces, rows.columns, strict=True):
                 parts += (head, column.tobytes())  # type: ignore[union-attr]  # text has no layout
             return parts
-        table = np.empty((rows.count, stride), np.uint8)
+        table = np.empty((rows.count, len(self.template)), np.uint8)
         table[:] = self.template
         for column, start, spec in zip(rows.columns, self.starts, rows.specs, strict=True):
             flat = np.ascontiguousarray(column).reshape(rows.count, -1).view(np.uint8)
@@ -234,12 +233,15 @@ def reply_layout(specs: Specs) -> ReplyLayout | None:
     heads = [_item_head(spec) for spec in specs]
     length = sum(len(head) + spec.byte_size for head, spec in zip(heads, specs, strict=True))
     heads[0] = wire.head_of_field(wire.INSTANCE_OF_REPLY, length) + heads[0]
-    template, starts = bytearray(), []
+    starts, end = [], 0
     for head, spec in zip(heads, specs, strict=True):
-        template += head
-        starts.append(len(template))
-        template += bytes(spec.byte_size)
-    return ReplyLayout(tuple(heads), tuple(starts), np.frombuffer(bytes(template), np.uint8))
+        starts.append(end + len(head))
+        end = starts[-1] + spec.byte_size
+    template = None
+    if end <= _COLUMN_COPY_LIMIT:
+        parts = (head + bytes(spec.byte_size) for head, spec in zip(heads, specs, strict=True))
+        template = np.frombuffer(b"".join(parts), np.uint8)
+    return ReplyLayout(tuple(heads), tuple(starts), template)
 
 
 def _item_head(spec: TensorSpec) -> bytes:

@@ -17,6 +17,7 @@ from mindspore_serving.errors import (
     ServableUnavailable,
     StatusCode,
     SystemFailure,
+    excerpt,
 )
 from mindspore_serving.server.channel.call_page import WrittenCall
 from mindspore_serving.server.channel.messages import Result
@@ -35,7 +36,7 @@ _ALARM_TICK_S = 1e-3
 
 def request_spec(name: str, method: str, version: int) -> str:
     """How a request's target reads in error texts."""
-    spec = f"servable({name}) method({method}) "
+    spec = f"servable({excerpt(name)}) method({excerpt(method)}) "
     return f"{spec} version({version}) " if version else spec
 
 

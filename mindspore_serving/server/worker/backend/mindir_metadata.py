@@ -16,11 +16,11 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from google.protobuf.runtime_version import VersionError
 
-from mindspore_serving.errors import StartUpError
+from mindspore_serving.errors import StartUpError, excerpt
 from mindspore_serving.server.device import find_mindspore
 from mindspore_serving.server.worker.backend.encrypted_model import WrongKey, decrypt, mode_of
 from mindspore_serving.signature import GraphSignature
-from mindspore_serving.tensor import DataType, TensorSpec
+from mindspore_serving.tensor import MAX_DIMENSIONS, DataType, TensorSpec
 
 _SCHEMA_MODULE = "mindspore.train.mind_ir_pb2"
 
@@ -192,9 +192,10 @@ def _spec(what: str, name: str, tensor: Any, schema: Any) -> TensorSpec:
         )
     shape = tuple(tensor.dims)
     first_may_vary = shape[1:] if shape[:1] == (-1,) else shape
-    if any(dim <= 0 for dim in first_may_vary):
+    if len(shape) > MAX_DIMENSIONS or any(dim <= 0 for dim in first_may_vary):
         raise StartUpError(
-            f"The shape of {what} is invalid, shape: {list(shape)}, expected dimensions above 0, or -1 as the first"
+            f"The shape of {what} is invalid, shape: {excerpt(str(list(shape)))}, expected up to {MAX_DIMENSIONS} "
+            "dimensions above 0, or -1 as the first"
         )
     return TensorSpec(name, dtype, shape)
 

@@ -1,0 +1,63 @@
+"""What a client of gRPC may take, as options of gRPC's server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcLimits:
+    """What clients may take.
+
+    Attributes:
+        message_bytes: Largest request and largest reply.
+        connections: Most connections; one more is closed when it is accepted.
+        calls: Most calls of one connection at a time. gRPC counts a call that was reset until it is forgotten,
+            so that a client cannot begin and reset calls faster than the server gets rid of them.
+        pending_calls: Calls of all connections that gRPC holds until the event loop takes them; more are refused.
+        metadata_bytes: Largest metadata of a call.
+        handshake_s: Time for TLS and the first bytes of HTTP/2.
+        idle_s: Time without a call after which a connection is closed.
+        ping_after_s: A client with calls under way that was not heard of for so long is asked whether it is there.
+        ping_s: Time for its answer, also to the pings by which gRPC measures how much to send at a time.
+        age_s: Time after which a connection takes no new call; clients then open another one by themselves.
+        grace_s: Time for the calls that are under way at this age, after which they are cut off.
+    """
+
+    message_bytes: int
+    connections: int
+    calls: int = 4096
+    pending_calls: int = 1 << 14
+    metadata_bytes: int = 1 << 14
+    handshake_s: float = 20.0
+    idle_s: float = 300.0
+    ping_after_s: float = 60.0
+    ping_s: float = 60.0
+    age_s: float = 3600.0
+    grace_s: float = 3600.0
+
+    def options(self) -> list[tuple[str, int]]:
+        """The limits by the names of gRPC."""
+        return [
+            ("grpc.max_receive_message_length", self.message_bytes),
+            ("grpc.max_send_message_length", self.message_bytes),
+            ("grpc.max_allowed_incoming_connections", self.connections),
+            ("grpc.max_concurrent_streams", self.calls),
+            # By default some calls are dropped at random from 1000 on, and some metadata from 8 KiB on.
+            ("grpc.server.max_pending_requests", self.pending_calls),
+            ("grpc.server.max_pending_requests_hard_limit", self.pending_calls),
+            ("grpc.max_metadata_size", self.metadata_bytes),
+            ("grpc.absolute_max_metadata_size", self.metadata_bytes),
+            ("grpc.server_handshake_timeout_ms", _ms(self.handshake_s)),
+            ("grpc.http2.settings_timeout", _ms(self.handshake_s)),
+            ("grpc.max_connection_idle_ms", _ms(self.idle_s)),
+            ("grpc.keepalive_time_ms", _ms(self.ping_after_s)),
+            ("grpc.keepalive_timeout_ms", _ms(self.ping_s)),
+            ("grpc.http2.ping_timeout_ms", _ms(self.ping_s)),
+            ("grpc.max_connection_age_ms", _ms(self.age_s)),
+            ("grpc.max_connection_age_grace_ms", _ms(self.grace_s)),
+        ]
+
+
+def _ms(seconds: float) -> int:
+    return round(1000 * seconds)

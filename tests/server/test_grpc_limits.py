@@ -1,0 +1,236 @@
+"""What a client of gRPC may take, at a server with times that a test can wait for."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import psutil
+import pytest
+
+from mindspore_serving.server.frontend.grpc_service import PREDICT_METHOD
+from tests.server.http2_frames import (
+    ACK,
+    CONTINUATION,
+    DATA,
+    GOAWAY,
+    PREFACE,
+    RST_STREAM,
+    SETTINGS,
+    Frame,
+    call,
+    field,
+    frame,
+    frames,
+    headers,
+    http2_connection,
+    message,
+    settings,
+)
+from tests.server.http_requests import raw_connection
+from tests.serving import RunningScript, free_port, running_script
+from tests.watch import wait_until
+
+# Method `now` is answered at once, `later` when a signal comes. No servable is needed to see how long calls may take.
+SCRIPT = """\
+import asyncio
+import signal
+
+import uvloop
+
+from mindspore_serving.errors import FailedRows, ServableUnavailable
+from mindspore_serving.server.frontend.grpc_limits import GrpcLimits
+from mindspore_serving.server.frontend.grpc_service import GrpcServer
+from mindspore_serving.server.master.dispatcher import Dispatcher, Route
+from mindspore_serving.signature import MethodSignature
+
+OUTCOME = [FailedRows(ServableUnavailable("gone").failure(), 1)]
+
+
+class Requests(Dispatcher):
+    def __init__(self, loop):
+        super().__init__(loop)
+        self.waiting = []
+
+    def resolve(self, name, method, version):
+        return Route(None, MethodSignature(method, ("x",), 1))
+
+    def check_room(self, route):
+        pass
+
+    def submit(self, route, blocks, timeout_s=None):
+        future = asyncio.get_running_loop().create_future()
+        if route.method.name == "now":
+            future.set_result(OUTCOME)
+        else:
+            self.waiting.append(future)
+            future.add_done_callback(lambda _: print("cancelled" if future.cancelled() else "done", flush=True))
+            print("asked", flush=True)
+        return future
+
+    def answer(self):
+        for future in self.waiting:
+            if not future.done():
+                future.set_result(OUTCOME)
+
+
+async def run():
+    loop = asyncio.get_running_loop()
+    requests = Requests(loop)
+    stopped = asyncio.Event()
+    server = GrpcServer(requests, {address!r}, GrpcLimits(1 << 20, {limits}), None)
+    await server.start()
+    loop.add_signal_handler(signal.SIGUSR1, requests.answer)
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    print("listens", flush=True)
+    await stopped.wait()
+    await server.stop()
+
+
+uvloop.run(run())
+"""
+
+
+@contextlib.contextmanager
+def listening(folder: Path, limits: str) -> Iterator[tuple[RunningScript, str]]:
+    """A server with limits, as arguments in source; and its address."""
+    address = f"127.0.0.1:{free_port()}"
+    script = folder / "serve.py"
+    script.write_text(SCRIPT.format(address=address, limits=limits))
+    with running_script(script) as running:
+        running.wait_for_line("listens")
+        yield running, address
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a server whose times are all short."""
+    limits = "100, handshake_s=0.5, idle_s=0.5, ping_after_s=1.0, ping_s=0.5, age_s=1.0, grace_s=0.5"
+    with listening(tmp_path_factory.mktemp("impatient"), limits) as (_, address):
+        yield address
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a server with the limits that users get, but for few connections and few calls."""
+    with listening(tmp_path_factory.mktemp("patient"), "3, calls=10") as (_, address):
+        yield address
+
+
+def got_reply(got: list[Frame]) -> bool:
+    return any(one.kind == DATA for one in got)
+
+
+def is_answered(address: str) -> bool:
+    """Whether another connection gets an answer."""
+    with http2_connection(address, PREFACE + settings() + call(1, "now", 1)) as connection:
+        return any(one.kind == DATA for one in frames(connection))
+
+
+WAITING = {
+    "nothing": b"",
+    "half a greeting": PREFACE[:10],
+    "no settings": PREFACE,
+    "no call": PREFACE + settings(),
+    "a call that was answered": PREFACE + settings() + call(1, "now", 1),
+    "half the metadata": PREFACE + settings() + headers(1, flags=0),
+    "no message": PREFACE + settings() + headers(1),
+    "half a message": PREFACE + settings() + headers(1) + frame(DATA, 0, 1, message("now", 1)[:10]),
+    "a message that is never complete": PREFACE
+    + settings()
+    + headers(1)
+    + frame(DATA, 0, 1, struct.pack(">BI", 0, 1 << 19) + b"a" * 1000),
+    "a reply that is not taken": PREFACE + settings(window=0) + call(1, "now", 1),
+}
+
+
+@pytest.mark.parametrize("kind", WAITING)
+def test_connections_that_lead_to_nothing_end_by_themselves(impatient: str, kind: str) -> None:
+    with raw_connection(impatient) as connection:
+        connection.sendall(WAITING[kind])
+        got = list(frames(connection))  # until the server closes it
+    assert got_reply(got) == (kind == "a call that was answered")
+
+
+def test_a_client_that_does_not_say_that_it_is_there_is_cut_off(tmp_path: Path) -> None:
+    with listening(tmp_path, "100, ping_s=0.5") as (running, address):
+        greeting = PREFACE + settings() + frame(SETTINGS, ACK)
+        with http2_connection(address, greeting + call(1, "later", 1)) as connection:
+            running.wait_for_line("asked")
+            with contextlib.suppress(ConnectionError):
+                while connection.recv(1 << 16):  # no ping is acknowledged
+                    pass
+        running.wait_for_line("cancelled")
+
+
+def test_a_call_that_takes_its_time_is_not_cut_off(tmp_path: Path) -> None:
+    limits = "100, idle_s=0.3, ping_after_s=1.0, ping_s=20.0, age_s=1.0, grace_s=60.0"
+    with (
+        listening(tmp_path, limits) as (running, address),
+        http2_connection(address, PREFACE + settings() + call(1, "later", 1)) as connection,
+    ):
+        got = []
+        for one in frames(connection):
+            got.append(one)
+            if one.kind == GOAWAY and one.content[:4] == struct.pack(">I", 1):  # it takes no further call
+                running.signal(signal.SIGUSR1)
+        assert got_reply(got)
+        running.wait_for_line("done")
+
+
+def test_more_connections_than_the_limit_are_closed_at_once(patient: str) -> None:
+    with contextlib.ExitStack() as opened:
+        connections = [opened.enter_context(raw_connection(patient)) for _ in range(5)]
+        assert [bool(connection.recv(1, socket.MSG_PEEK)) for connection in connections] == [True] * 3 + [
+            False
+        ] * 2
+        connections[0].sendall(PREFACE + settings() + call(1, "now", 1))
+        assert any(one.kind == DATA for one in frames(connections[0]))
+        assert not is_answered(patient)
+    wait_until(lambda: is_answered(patient), "there is room again")
+
+
+@pytest.mark.parametrize(("size", "taken"), [(12_000, True), (17_000, False), (1_000_000, False)])
+def test_metadata_up_to_the_limit(patient: str, size: int, taken: bool) -> None:
+    wait_until(lambda: is_answered(patient), "there is room")
+    with grpc.insecure_channel(patient) as channel:
+        ask = channel.unary_unary(PREDICT_METHOD)
+        for _ in range(5):  # no matter of chance
+            try:
+                ask(message("now", 1)[5:], metadata=[("x-a", "b" * size)], timeout=20)
+                assert taken
+            except grpc.RpcError as error:
+                assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+                assert not taken
+        ask(message("now", 1)[5:], timeout=20)
+
+
+def test_metadata_without_end_is_not_kept(tmp_path: Path) -> None:
+    more = frame(CONTINUATION, 0, 1, field("x-a", "b" * 1000) * 10)
+    with listening(tmp_path, "100") as (running, address):
+        assert is_answered(address)
+        main = psutil.Process(running.process.pid)
+        before = main.memory_info().rss
+        with http2_connection(address, PREFACE + settings() + headers(1, flags=0)) as connection:
+            with contextlib.suppress(ConnectionError):  # it is cut off, or what it sends is thrown away
+                for _ in range(50_000):  # 500 MB
+                    connection.sendall(more)
+            assert main.memory_info().rss - before < 200 << 20
+            assert is_answered(address)
+
+
+def test_more_calls_than_the_limit_are_refused_one_by_one(patient: str) -> None:
+    wait_until(lambda: is_answered(patient), "there is room")
+    calls = b"".join(call(1 + 2 * i, "later", i) for i in range(15))
+    refused: set[int] = set()
+    with http2_connection(patient, PREFACE + settings() + calls) as connection:
+        for one in frames(connection):
+            refused |= {one.stream} if one.kind == RST_STREAM else set()
+            if len(refused) == 5:
+                break
+    assert refused == {21, 23, 25, 27, 29}
