@@ -163,7 +163,9 @@ class Chaos:
         question = self._author.hanging()
         # Alone in its call, the instance is known at once; else the call is ended, and then that instance alone.
         self.ends["endless"] += 1 if question.method == "wait" else 2
-        await self._ask(question)
+        outcome = await self._ask(question)
+        if outcome not in (Outcome.EXPECTED_ERROR, Outcome.REFUSED):
+            self.problems.append(f"a call that does not end: {outcome.value}, {question}")
 
     async def _ask(self, question: Question) -> Outcome:
         if self._draw.random() < 0.5:

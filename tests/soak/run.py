@@ -83,9 +83,9 @@ class Soak:
 
     async def run(self) -> Summary:
         """All of it, but for the start of the server."""
+        self._prober.start()
         await self._clean_round("first")
         start = await self._at_rest(None)
-        self._prober.start()
         settled, seconds = await self._load()
         if not await wait_for(self._all_back, _RETURN_TIMEOUT_S):
             self._problems.append(f"not all workers are ready after {_RETURN_TIMEOUT_S:g} s")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.serving import free_port
 from tests.soak.chaos import MOST_ENDS, Budget
 from tests.soak.checking import (
     AWAY_TEXT,
@@ -29,12 +30,13 @@ from tests.soak.checking import (
 )
 from tests.soak.ledger import Ledger, Outcome, Totals
 from tests.soak.main_log import Findings, findings_in
-from tests.soak.prober import Probes
+from tests.soak.prober import Prober, Probes
 from tests.soak.questions import Author, Fails, Question
 from tests.soak.servables import POISON_TEXT
 from tests.soak.server import Sample
 from tests.soak.summary import Summary
 from tests.soak.transports import RestConnection, UnreadableReply, rest_message
+from tests.watch import wait_until
 
 SAMPLE = Sample(memory_mb=100, shared_mb=0, descriptors=50, threads=9, children=8)
 HEAD = "[{}] SERVING(1:2,MainThread):2025-01-01-00:00:00.000.000 [a.py:1] "
@@ -374,6 +376,20 @@ def test_the_log_of_the_main_process() -> None:
 
 
 # ---- the disturbances
+
+
+def test_health_checks_without_an_answer_are_problems() -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    prober = Prober(nobody, nobody)
+    prober.start()
+    wait_until(lambda: len(prober.problems) >= 3, "all three have failed")
+    prober.close()
+    assert {problem.partition(",")[0] for problem in prober.problems} == {
+        "health check live",
+        "health check ready",
+        "health check grpc",
+    }
+    assert prober.probes.ready == prober.probes.ready_by_grpc == 0
 
 
 def test_no_more_workers_of_a_servable_end_than_may() -> None:
