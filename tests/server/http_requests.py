@@ -83,8 +83,17 @@ def raw_connection(address: str) -> Iterator[socket.socket]:
         yield connection
 
 
+def read_raw_bodies(connection: socket.socket) -> Iterator[bytes]:
+    """The bodies of the answers to what was written by hand, where several come one behind the other."""
+    with connection.makefile("rb") as source:
+        while head := source.readline():
+            while line := source.readline().strip():
+                head += line + b"\n"
+            yield source.read(int(head.lower().partition(b"content-length: ")[2].split()[0]))
+
+
 def read_raw_reply(connection: socket.socket) -> HttpReply:
-    """The answer to what was written by hand."""
+    """The only answer to what was written by hand; what comes behind it may be lost."""
     answer = http.client.HTTPResponse(connection, method="POST")
     answer.begin()
     with answer:

@@ -18,6 +18,7 @@ from mindspore_serving.server.master.dispatcher import Dispatcher, Route
 from mindspore_serving.signature import MethodSignature
 from tests.serving import free_port
 from tests.unit.rows import rows_of
+from tests.watch import wait_until
 
 BODY = b'{"instances":[{"x":1}]}'
 REQUEST = b"POST /model/any:method HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
@@ -178,8 +179,9 @@ def test_bodies_that_all_connections_are_receiving_are_bounded_together() -> Non
     async def scene(server: RestServer, requests: Requests, address: str) -> None:
         reader, writer = await connect(address)
         writer.write(head + b" " * 600_000)
-        while repr(unfinished) != "<UnfinishedBodies 600000 of 1000000 bytes>":
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(
+            wait_until, lambda: "600000 of 1000000" in repr(unfinished), "the first body has come so far"
+        )
         other_reader, other_writer = await connect(address)
         other_writer.write(head + b" " * 500_000)
         reply = await other_reader.read()

@@ -13,7 +13,6 @@ Values of many instances are read together where they agree in type and shape, w
 
 from __future__ import annotations
 
-import binascii
 from array import array
 from collections.abc import Sequence
 from itertools import chain
@@ -247,7 +246,7 @@ def _decode_b64(text: Any) -> bytes:
         raise InvalidInput(f"'{excerpt(text)}' is illegal b64 encode string")
     try:
         return pybase64.b64decode(text, validate=True)
-    except binascii.Error as cause:
+    except ValueError as cause:  # binascii.Error, or letters that are not ASCII
         raise InvalidInput("decode base64 failed, size is not matched.") from cause
 
 
