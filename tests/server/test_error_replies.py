@@ -250,6 +250,14 @@ def test_what_clients_do_wrong(
     assert "hidden" not in told
 
 
+def test_bytes_that_are_no_request(server: RunningServer) -> None:
+    with raw_connection(server.rest) as connection:
+        connection.sendall(b"\0\r\n\r\n")
+        reply = read_raw_reply(connection)
+    told = logged(server, reply.headers["x-request-id"])
+    assert "failed with status 400, no request: http message invalid, " in told
+
+
 def test_a_message_that_is_none(server: RunningServer) -> None:
     with grpc.insecure_channel(server.grpc) as channel, pytest.raises(grpc.RpcError) as raised:
         channel.unary_unary(PREDICT)(b"\xff", timeout=ANSWER_TIMEOUT_S)

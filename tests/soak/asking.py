@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 from mindspore_serving.errors import ServingError
-from tests.soak.checking import Answer, judge
+from tests.soak.checking import NO_WISHES, Answer, Wishes, judge, wrong_id
 from tests.soak.ledger import LOST_AFTER_S, Ledger, Outcome
 from tests.soak.questions import Question
 from tests.soak.transports import (
@@ -24,6 +24,8 @@ GRPC_ROUTES = ("AsyncClient", "grpc.aio", "Client")
 _SHORT_S = 0.05
 """Cancels and deadlines come at random within this time."""
 _CANCEL_S = 5.0
+_ENOUGH_MS = 1000 * LOST_AFTER_S - 5000
+"""A deadline of REST that no request should miss."""
 _CANCELLED, _TOO_LATE = "Grpc Error, (1,", "Grpc Error, (4,"
 
 
@@ -61,6 +63,13 @@ class Asker:
         """Mostly patient."""
         return self._draw.choices(list(Attitude), [88, 7, 5])[0]
 
+    def wishes(self) -> Wishes:
+        """Some requests of REST have a deadline, and some have a name."""
+        tight_ms = self._draw.uniform(0.1, 1000 * _SHORT_S)
+        [timeout_ms] = self._draw.choices([0.0, _ENOUGH_MS, tight_ms], [75, 15, 10])
+        named = self._draw.random() < 0.3
+        return Wishes(timeout_ms, f"soak-{self._draw.getrandbits(32):08x}" if named else "")
+
     async def by_grpc(self, question: Question, route: str, attitude: Attitude = Attitude.PATIENT) -> Outcome:
         """Ask by gRPC.
 
@@ -85,10 +94,15 @@ class Asker:
             await asyncio.wait([call], timeout=_CANCEL_S)
         return self._end(number, question, call, attitude)
 
-    async def by_one_connection(self, question: Question) -> Outcome:
-        """Ask by REST on a connection that serves this request only."""
+    async def by_one_connection(self, question: Question, wishes: Wishes = NO_WISHES) -> Outcome:
+        """Ask by REST on a connection that serves this request only.
+
+        Args:
+            question: What is asked.
+            wishes: What the head of the request says.
+        """
         number = self._ledger.asked("REST, one-shot", str(question))
-        message = rest_message(question, self._draw, close=self._draw.random() < 0.7)
+        message = rest_message(question, self._draw, wishes, close=self._draw.random() < 0.7)
 
         async def ask() -> Answer:
             connection = await RestConnection.open(self._rest, self._ledger.unasked)
@@ -99,7 +113,7 @@ class Asker:
 
         call = asyncio.ensure_future(ask())
         await asyncio.wait([call], timeout=LOST_AFTER_S)
-        return self._end(number, question, call, Attitude.PATIENT)
+        return self._end(number, question, call, Attitude.PATIENT, wishes)
 
     async def open_rest(self) -> RestConnection:
         """A connection for `on_connection`."""
@@ -123,14 +137,16 @@ class Asker:
         """
         route = "REST, slow" if slowly else "REST, gzip" if packed else "REST, kept"
         calls = []
-        for question in questions:
-            message = rest_message(question, self._draw, packed=packed)
-            number = self._ledger.asked(route, str(question))
+        for at, question in enumerate(questions, 1):
+            behind = f", number {at} on its connection" if at > 1 else ""  # it waits for those before it
+            number = self._ledger.asked(route, f"{question}{behind}")
+            wishes = self.wishes()
+            message = rest_message(question, self._draw, wishes, packed=packed)
             ask = connection.ask_slowly if slowly else connection.ask
-            calls.append((number, question, asyncio.ensure_future(ask(message))))
-        await asyncio.wait([call for _, _, call in calls], timeout=LOST_AFTER_S)
-        for number, question, call in calls:
-            self._end(number, question, call, Attitude.PATIENT)
+            calls.append((number, question, asyncio.ensure_future(ask(message)), wishes))
+        await asyncio.wait([call for _, _, call, _ in calls], timeout=LOST_AFTER_S)
+        for number, question, call, wishes in calls:
+            self._end(number, question, call, Attitude.PATIENT, wishes)
 
     async def and_leave(self, connection: RestConnection, question: Question) -> None:
         """Send a request or a part of it by REST, and end the connection at a random moment."""
@@ -152,14 +168,21 @@ class Asker:
         return self._draw.uniform(0, _SHORT_S) if attitude is Attitude.CANCELS else LOST_AFTER_S
 
     def _end(
-        self, number: int, question: Question, call: asyncio.Future[Answer], attitude: Attitude
+        self,
+        number: int,
+        question: Question,
+        call: asyncio.Future[Answer],
+        attitude: Attitude,
+        wishes: Wishes | None = None,
     ) -> Outcome:
-        outcome, detail = _outcome_of(question, call, attitude)
+        outcome, detail = _outcome_of(question, call, attitude, wishes)
         self._ledger.ended(number, outcome, detail, len(question.instances))
         return outcome
 
 
-def _outcome_of(question: Question, call: asyncio.Future[Answer], attitude: Attitude) -> tuple[Outcome, str]:
+def _outcome_of(
+    question: Question, call: asyncio.Future[Answer], attitude: Attitude, wishes: Wishes | None
+) -> tuple[Outcome, str]:
     if not call.done() or call.cancelled():
         if attitude is Attitude.CANCELS:
             return Outcome.GIVEN_UP, ""
@@ -168,6 +191,13 @@ def _outcome_of(question: Question, call: asyncio.Future[Answer], attitude: Atti
     if error is not None:
         return _outcome_of_error(error)
     answer = call.result()
+    if wishes is not None:
+        wrong = wrong_id(wishes.request_id, answer.request_id, answer.has_error)
+        if wrong:
+            return Outcome.WRONG, wrong
+        if answer.too_late and wishes.timeout_ms:
+            ours = wishes.timeout_ms < _ENOUGH_MS
+            return (Outcome.GIVEN_UP if ours else Outcome.LOST), answer.error
     if answer.error.startswith(_TOO_LATE):
         ours = attitude is Attitude.DEADLINE
         return (Outcome.GIVEN_UP if ours else Outcome.LOST), answer.error

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import random
+import re
 import signal
 import socket
 import struct
@@ -23,15 +24,18 @@ from tests.soak.hostile import (
     wrong_request,
 )
 from tests.soak.ledger import LOST_AFTER_S, Ledger, Outcome
-from tests.soak.questions import Author
+from tests.soak.questions import Author, Question
 from tests.soak.servables import SERVABLES, WORKER_TIMEOUT_S
 from tests.soak.server import SoakServer, Worker, wait_for
 from tests.watch import lives
 
 MOST_ENDS = 3
 """Ends of workers of one servable within the period; five would be its last."""
+_MOST_ENDS_OF_SINGLE = 1
+"""The same where there is only one worker: after ends in quick succession it would be away most of the time."""
 _PERIOD_S = 62.0
 _SETTLED_S = 10.0
+_BACK_S = 1.0
 _ENDS_OF_POISON = 2
 _GONE_TIMEOUT_S = WORKER_TIMEOUT_S + 25
 _ANSWER_S = 20.0
@@ -42,7 +46,9 @@ _RESETS, _RESETS_LATER = 1000, 20
 _MOST_RESETS = 15_000
 
 _KILLED = ("plain", "copies", "steps")
-"""The workers of the other servable end by what they are sent."""
+"""The workers of the others end by what they are sent."""
+
+_RANDOM_ID = re.compile(r"\r\nX-Request-Id: [0-9a-f]{16}\r\n", re.IGNORECASE)
 
 Turn = Callable[[], Awaitable[None]]
 
@@ -58,7 +64,8 @@ class Budget:
         times = self._ends[servable]
         while times and now - times[0] > _PERIOD_S:
             times.popleft()
-        return len(times) + ends <= MOST_ENDS
+        most = _MOST_ENDS_OF_SINGLE if SERVABLES[servable].may_be_away else MOST_ENDS
+        return len(times) + ends <= most
 
     def spend(self, servable: str, ends: int, now: float) -> None:
         """Note ends."""
@@ -96,7 +103,7 @@ class Chaos:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Disturb until the event; returns when the last turns are over."""
-        workers = [self.kill, self.kill, self.stop, self.poison]
+        workers = [self.kill, self.kill, self.stop, self.poison, self.hang, self.hang]
         clients = [
             self.garbage,
             self.wrong_requests,
@@ -142,24 +149,41 @@ class Chaos:
         if self._victim(_ENDS_OF_POISON, ("deadly",)) is None:
             return
         self._note("poison", "deadly", _ENDS_OF_POISON)
-        question = self._author.poison()
-        if self._draw.random() < 0.5:
-            outcome = await self._asker.by_grpc(question, "grpc.aio")
-        else:
-            outcome = await self._asker.by_one_connection(question)
+        outcome = await self._ask(self._author.poison())
         self.poisoned += outcome is Outcome.EXPECTED_ERROR
+
+    async def hang(self) -> None:
+        """A call does not end for one instance; its neighbours are answered.
+
+        Such ends are not counted with those that end a servable, so there may be any number of them.
+        """
+        if not self._settled("endless", _BACK_S):
+            return
+        self.turns["endless call"] += 1
+        question = self._author.hanging()
+        # Alone in its call, the instance is known at once; else the call is ended, and then that instance alone.
+        self.ends["endless"] += 1 if question.method == "wait" else 2
+        outcome = await self._ask(question)
+        if outcome not in (Outcome.EXPECTED_ERROR, Outcome.REFUSED):
+            self.problems.append(f"a call that does not end: {outcome.value}, {question}")
+
+    async def _ask(self, question: Question) -> Outcome:
+        if self._draw.random() < 0.5:
+            return await self._asker.by_grpc(question, "grpc.aio")
+        return await self._asker.by_one_connection(question)
 
     def _victim(self, ends: int, servables: Sequence[str]) -> Worker | None:
         """A worker of a servable whose workers have all been ready for a while; None if there is none."""
-        workers = self._server.workers()
         now = time.monotonic()
-        found = []
-        for name in servables:
-            mine = [worker for worker in workers if worker.servable == name]
-            settled = len(mine) == SERVABLES[name].workers and all(w.ready_s >= _SETTLED_S for w in mine)
-            if settled and self._budget.allows(name, ends, now):
-                found.append(mine)
+        allowed = [name for name in servables if self._budget.allows(name, ends, now)]
+        found = [mine for mine in (self._settled(name, _SETTLED_S) for name in allowed) if mine]
         return self._draw.choice(self._draw.choice(found)) if found else None
+
+    def _settled(self, servable: str, ready_s: float) -> list[Worker]:
+        """All workers of a servable, if each has been ready for that long."""
+        mine = [worker for worker in self._server.workers() if worker.servable == servable]
+        settled = all(worker.ready_s >= ready_s for worker in mine)
+        return mine if settled and len(mine) == SERVABLES[servable].workers else []
 
     def _note(self, turn: str, servable: str, ends: int) -> None:
         self.turns[turn] += 1
@@ -191,21 +215,22 @@ class Chaos:
             name, status, message = wrong_request(self._draw)
             number = self._ledger.asked("REST, wrong", name)
             try:
-                line = await asyncio.wait_for(self._first_line(message), LOST_AFTER_S)
-            except (OSError, asyncio.TimeoutError) as error:
+                head = await asyncio.wait_for(self._head_of_reply(message), LOST_AFTER_S)
+            except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError) as error:
                 self._ledger.ended(number, Outcome.LOST, f"{name}: {error!r}")
                 continue
-            fits = line.startswith(f"HTTP/1.1 {status} ".encode())
-            detail = f"{name}: HTTP status {status} was expected, got {line!r}"
-            away = line.startswith((b"HTTP/1.1 429 ", b"HTTP/1.1 503 "))
+            fits = head.startswith(f"HTTP/1.1 {status} ") and _RANDOM_ID.search(head) is not None
+            line = head.partition("\r\n")[0]
+            detail = f"{name}: HTTP status {status} and a request id were expected, got {line!r}"
+            away = head.startswith(("HTTP/1.1 429 ", "HTTP/1.1 503 "))
             other = Outcome.REFUSED if away else Outcome.WRONG
             self._ledger.ended(number, Outcome.EXPECTED_ERROR if fits else other, detail)
 
-    async def _first_line(self, message: bytes) -> bytes:
+    async def _head_of_reply(self, message: bytes) -> str:
         reader, writer = await self._connect(self._server.rest)
         try:
             writer.write(message)
-            return await reader.readline()
+            return (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         finally:
             writer.close()
 
@@ -242,10 +267,14 @@ class Chaos:
             writer.close()
 
     async def burst(self) -> None:
-        """More requests at once than may wait."""
-        self.turns["burst"] += 1
-        by_grpc = [self._asker.by_grpc(self._author.slow(), "grpc.aio") for _ in range(_BURST_GRPC)]
-        by_rest = [self._asker.by_one_connection(self._author.slow()) for _ in range(_BURST_REST)]
+        """More requests at once than may wait, at the server or at a servable with a limit of its own."""
+        servable = self._draw.choice(["copies", "plain"])
+        self.turns[f"burst to {servable}"] += 1
+        ask = self._asker
+        by_grpc = [ask.by_grpc(self._author.slow(servable), "grpc.aio") for _ in range(_BURST_GRPC)]
+        by_rest = [
+            ask.by_one_connection(self._author.slow(servable), ask.wishes()) for _ in range(_BURST_REST)
+        ]
         outcomes = await asyncio.gather(*by_grpc, *by_rest)
         if Outcome.REFUSED not in outcomes:
             self.problems.append(f"a burst of {len(outcomes)} requests was not refused in part")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -11,13 +12,19 @@ import numpy as np
 
 from tests.soak.ledger import Outcome
 from tests.soak.questions import Fails, Question, Values
-from tests.soak.servables import MAX_ENQUEUED_REQUESTS
+from tests.soak.servables import MAX_ENQUEUED_OF_PLAIN, MAX_ENQUEUED_REQUESTS
 
 LIMIT_TEXT = f"Serving Error: enqueued requests count exceeds the limit {MAX_ENQUEUED_REQUESTS}"
+LIMIT_OF_PLAIN_TEXT = (
+    f"Serving Error: enqueued requests count exceeds the limit {MAX_ENQUEUED_OF_PLAIN}, servable: plain"
+)
 AWAY_TEXT = "servable is not available"
+STOPPING_TEXT = "Serving Error: the server is stopping and takes no more requests"
 _CONNECTION_ENDED = "Grpc Error, (14,"
 _MARKED = "error msg: marked "
-_TOO_MANY, _UNAVAILABLE, _OK = 429, 503, 200
+_TOO_MANY, _UNAVAILABLE, _TOO_LATE, _OK = 429, 503, 504, 200
+_DEADLINE = re.compile(r"deadline of \S+ ms exceeded$")
+_RANDOM_ID = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -36,13 +43,45 @@ class Answer:
         error: Why the request as a whole failed; empty if it did not.
         http_status: Status of a REST reply, whose values are those of JSON; 0 for gRPC.
         retry_after: Whether a REST reply says when to try again.
+        request_id: What a REST reply calls its request; empty if it does not.
     """
 
     instances: list[Values | Refused]
     error: str = ""
     http_status: int = 0
     retry_after: bool = False
+    request_id: str = ""
 
+    @property
+    def has_error(self) -> bool:
+        """Whether the request, or an instance of it, has failed."""
+        return bool(self.error) or any(isinstance(instance, Refused) for instance in self.instances)
+
+    @property
+    def too_late(self) -> bool:
+        """Whether the deadline of a REST request has passed."""
+        return self.http_status == _TOO_LATE and bool(_DEADLINE.search(self.error))
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a REST request asks for in its headers.
+
+    Attributes:
+        timeout_ms: After how long its client does not want the answer any more; 0 if that is not said.
+        request_id: What its client calls it; empty if it has no name.
+    """
+
+    timeout_ms: float = 0
+    request_id: str = ""
+
+    def head(self) -> str:
+        """The lines of the head of the request."""
+        timeout = f"X-Request-Timeout-Ms: {self.timeout_ms:g}\r\n" if self.timeout_ms else ""
+        return timeout + (f"X-Request-Id: {self.request_id}\r\n" if self.request_id else "")
+
+
+NO_WISHES = Wishes()
 
 Verdict: TypeAlias = "tuple[Outcome, str]"
 
@@ -54,7 +93,7 @@ def answer_of_client(result: Any) -> Answer:
     return Answer([Refused(str(got["error"])) if "error" in got else got for got in result])
 
 
-def answer_of_rest(status: int, retry_after: bool, body: bytes) -> Answer:
+def answer_of_rest(status: int, retry_after: bool, body: bytes, request_id: str = "") -> Answer:
     """The body of a REST reply.
 
     Raises:
@@ -62,12 +101,26 @@ def answer_of_rest(status: int, retry_after: bool, body: bytes) -> Answer:
     """
     document = json.loads(body)
     if list(document) == ["error_msg"]:
-        return Answer([], document["error_msg"], status, retry_after)
+        return Answer([], document["error_msg"], status, retry_after, request_id)
     if list(document) != ["instances"]:
         raise ValueError(f"'instances' or 'error_msg' alone was expected, got {list(document)}")
     entries = document["instances"]
     instances = [Refused(entry["error_msg"]) if "error_msg" in entry else entry for entry in entries]
-    return Answer(instances, "", status, retry_after)
+    return Answer(instances, "", status, retry_after, request_id)
+
+
+def wrong_id(given: str, got: str, has_error: bool) -> str:
+    """What is wrong with the id of a REST reply; empty if nothing is.
+
+    Args:
+        given: That of the request; empty if it had none.
+        got: That of the reply, likewise.
+        has_error: Whether the request, or an instance of it, has failed.
+    """
+    if got == given if given or not has_error else _RANDOM_ID.fullmatch(got):
+        return ""
+    expected = repr(given) if given else "one of 16 hexadecimal digits" if has_error else "none"
+    return f"the request id {expected} was expected, got {got!r}"
 
 
 def judge(question: Question, answer: Answer) -> Verdict:
@@ -83,7 +136,8 @@ def judge(question: Question, answer: Answer) -> Verdict:
     for outcome in (Outcome.WRONG, Outcome.LOST, Outcome.FAILED, Outcome.REFUSED):
         for at, (found, detail) in enumerate(verdicts):
             if found is outcome:
-                return _with_status(outcome, f"instance {at} of {count}: {detail}", answer)
+                where = "" if outcome is Outcome.REFUSED else f"instance {at} of {count}: "
+                return _with_status(outcome, where + detail, answer)
     failed = any(found is Outcome.EXPECTED_ERROR for found, _ in verdicts)
     return _with_status(Outcome.EXPECTED_ERROR if failed else Outcome.RIGHT, "", answer)
 
@@ -104,7 +158,7 @@ def _judge_instance(question: Question, want: Values | Fails, got: Values | Refu
 def _judge_error(question: Question, want: Values | Fails, text: str) -> Verdict:
     if isinstance(want, Fails) and text.endswith(want.text):
         return Outcome.EXPECTED_ERROR, ""
-    if text == LIMIT_TEXT or (text.endswith(AWAY_TEXT) and question.may_be_away):
+    if _is_refusal(question, text):
         return Outcome.REFUSED, text
     if _MARKED in text:
         return Outcome.WRONG, f"{want!r:.200} was expected, got the error of another instance: {text}"
@@ -113,14 +167,21 @@ def _judge_error(question: Question, want: Values | Fails, text: str) -> Verdict
     return Outcome.FAILED, text
 
 
+def _is_refusal(question: Question, text: str) -> bool:
+    if text == LIMIT_OF_PLAIN_TEXT:
+        return question.servable == "plain"
+    away = question.may_be_away and text.endswith(AWAY_TEXT)
+    return away or text == LIMIT_TEXT or text.endswith(STOPPING_TEXT)
+
+
 def _with_status(outcome: Outcome, detail: str, answer: Answer) -> Verdict:
     """The verdict, unless the HTTP status of the reply contradicts it."""
     status = answer.http_status
     if outcome is Outcome.WRONG or not status:
         return outcome, detail
-    if answer.error == LIMIT_TEXT:
+    if answer.error in (LIMIT_TEXT, LIMIT_OF_PLAIN_TEXT):
         fits = status == _TOO_MANY and answer.retry_after
-    elif answer.error.endswith(AWAY_TEXT):
+    elif answer.error.endswith((AWAY_TEXT, STOPPING_TEXT)):
         fits = status == _UNAVAILABLE
     elif any(not isinstance(instance, Refused) for instance in answer.instances):
         fits = status == _OK

@@ -40,6 +40,7 @@ class Totals:
         slowest_s: The longest that a request has waited for its reply.
         slowest: That request in words.
         routes: Requests by transport.
+        refusals: Refused requests by the reason that was given.
         samples: Texts about requests that failed, were lost or were answered wrongly, by the value of `Outcome`.
     """
 
@@ -50,6 +51,7 @@ class Totals:
     slowest_s: float = 0.0
     slowest: str = ""
     routes: Counter[str] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)
     samples: dict[str, list[str]] = field(default_factory=dict)
 
     def count(self, *outcomes: Outcome) -> int:
@@ -80,6 +82,7 @@ class Totals:
         if other.slowest_s > self.slowest_s:
             self.slowest_s, self.slowest = other.slowest_s, other.slowest
         self.routes += other.routes
+        self.refusals += other.refusals
         for name, texts in other.samples.items():
             mine = self.samples.setdefault(name, [])
             mine += texts[: _SAMPLES - len(mine)]
@@ -94,6 +97,7 @@ class Totals:
             "slowest_s": round(self.slowest_s, 3),
             "slowest": self.slowest,
             "routes": dict(self.routes),
+            "refusals": dict(self.refusals),
             "samples": self.samples,
         }
 
@@ -102,6 +106,7 @@ class Totals:
         """What `as_json` made."""
         totals = cls(**document)  # type: ignore[arg-type]
         totals.outcomes, totals.routes = Counter(totals.outcomes), Counter(totals.routes)
+        totals.refusals = Counter(totals.refusals)
         return totals
 
 
@@ -154,6 +159,8 @@ class Ledger:
             self.totals.instances += instances
             if waited_s > self.totals.slowest_s:
                 self.totals.slowest_s, self.totals.slowest = waited_s, begun[1]
+        if outcome is Outcome.REFUSED:
+            self.totals.refusals[detail] += 1
         if outcome in _TOLD:
             self._sample(outcome, f"{begun[1]}, after {waited_s:.2f} s: {detail}")
 

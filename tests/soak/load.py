@@ -69,7 +69,7 @@ class Clients:
         [habit] = self._draw.choices(_REST_HABITS, _REST_WEIGHTS)
         question = self._author.any()
         if habit == "one-shot":
-            await self._pause_after(await self._asker.by_one_connection(question))
+            await self._pause_after(await self._asker.by_one_connection(question, self._asker.wishes()))
             return
         connection = self._connections.get(at)
         if connection is None or connection.closed:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from tests.soak.servables import POISON_TEXT
 
 _HEAD = re.compile(r"^\[(DEBUG|INFO|WARNING|ERROR)\] SERVING\(.*?\):\S+ \[[^\]]*\] ")
+_LATE = "A call in "
 _SILENT = "Recv Pong Time Out from"
 _END_OF_WORKER = "Worker of "
 _NEVER_SEEN = "never retrieved"
@@ -24,12 +25,14 @@ class Findings:
 
     Attributes:
         poisoned: Instances that were given up because they end workers.
+        late: Workers that were ended because a call took too long.
         silent: Workers that were killed because they were silent.
         surprises: Errors that nothing in the test brings about, and tracebacks.
         kinds: How often each kind of line stands there; numbers are left out of it.
     """
 
     poisoned: int = 0
+    late: int = 0
     silent: int = 0
     surprises: list[str] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)
@@ -49,6 +52,8 @@ def findings_in(log: str) -> Findings:
             continue
         if level == "ERROR" and POISON_TEXT in text:
             found.poisoned += 1
+        elif level == "ERROR" and text.startswith(_LATE):
+            found.late += 1
         elif level == "ERROR" and _SILENT in text:
             found.silent += 1
         elif level == "ERROR" or _NEVER_SEEN in text or _is_traceback(text):

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tests.soak.servables import POISON_TEXT, SERVABLES
+from tests.soak.servables import LATE_TEXT, POISON_TEXT, SERVABLES
 
 Values: TypeAlias = "dict[str, Any]"
 
@@ -97,6 +97,7 @@ class Author:
             (1, self.slow),
             (5, self.steps),
             (3, self.deadly),
+            (3, self.endless),
         ]
         weights, functions = zip(*writers, strict=True)
         question: Question = self._draw.choices(functions, weights)[0]()
@@ -113,7 +114,8 @@ class Author:
             found += [self.echo(name, "echo"), self.echo(name, "identity"), self.slow(name)]
             found += [self.picky(name, "picky"), self.picky(name, "picky_batch")]
         found += [self.steps(method) for method in ("add", "add_twice", "three_stages", "add_three_times")]
-        return [*found, self.deadly("die"), self.deadly("die_batch")]
+        found += [self.deadly("die"), self.deadly("die_batch")]
+        return [*found, self.endless("wait"), self.endless("wait_batch")]
 
     def numbers(self, servable: str = "", method: str = "") -> Question:
         """Single numbers, up to thousands of them."""
@@ -130,10 +132,21 @@ class Author:
 
     def poison(self) -> Question:
         """One instance that ends each worker it meets, among harmless ones."""
-        question = self.deadly()
+        return self._with_one_marked(self.deadly(), POISON_TEXT)
+
+    def endless(self, method: str = "") -> Question:
+        """Harmless instances for the servable whose calls do not end for others."""
+        method = method or self._draw.choice(["wait", "wait_batch"])
+        return self._affine("endless", method, self._count(100))
+
+    def hanging(self) -> Question:
+        """One instance for which no call ends, among harmless ones."""
+        return self._with_one_marked(self.endless(), LATE_TEXT)
+
+    def _with_one_marked(self, question: Question, error: str) -> Question:
         at = self._draw.randrange(len(question.instances))
         question.instances[at] = {"x": np.array(-self._number(np.dtype(np.int64)) - 1)}
-        question.expected[at] = Fails(POISON_TEXT)
+        question.expected[at] = Fails(error)
         return question
 
     def picky(self, servable: str = "", method: str = "") -> Question:

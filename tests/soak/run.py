@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import random
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from mindspore_serving.server.descriptor_limit import descriptor_limit
 from tests.soak.asking import GRPC_ROUTES, Asker
 from tests.soak.chaos import Chaos
-from tests.soak.ledger import Ledger, Outcome, Totals
+from tests.soak.ledger import LOST_AFTER_S, Ledger, Outcome, Totals
 from tests.soak.load_process import LoadProcess
 from tests.soak.main_log import findings_in
+from tests.soak.prober import Prober
 from tests.soak.questions import Author
-from tests.soak.servables import write_servables
+from tests.soak.servables import SERVABLES, write_servables
 from tests.soak.server import Sample, SoakServer, wait_for
 from tests.soak.summary import Summary
 
@@ -26,6 +30,8 @@ _REST_TIMEOUT_S = 60.0
 _CALM_SAMPLES = 5
 _SETTLING_S = 60.0
 _CLEAN_ROUNDS = 3
+_LAST_REQUESTS = 300
+_NOTICED_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -71,22 +77,27 @@ class Soak:
         self._chaos = Chaos(server, self._ledger, draw, plan.processes)
         self._begin = time.monotonic()
         self._next_line = self._begin
+        self._prober = Prober(server.grpc, server.rest)
         self._samples: dict[int, Sample] = {}
         self._problems: list[str] = []
 
     async def run(self) -> Summary:
         """All of it, but for the start of the server."""
+        self._prober.start()
         await self._clean_round("first")
         start = await self._at_rest(None)
         settled, seconds = await self._load()
-        if not await wait_for(lambda: self._server.all_workers_live, _RETURN_TIMEOUT_S):
-            self._problems.append(f"not all workers are back after {_RETURN_TIMEOUT_S:g} s")
+        if not await wait_for(self._all_back, _RETURN_TIMEOUT_S):
+            self._problems.append(f"not all workers are ready after {_RETURN_TIMEOUT_S:g} s")
         await self._clean_round("last")
         end = await self._at_rest(start)
-        self._problems += await self._server.stop()
+        await asyncio.to_thread(self._prober.stop)
+        if not (self._all_back() and self._prober.ready_by_grpc()):
+            self._problems.append("the server is not ready at the end")
+        await self._end_under_load()
         findings = findings_in(self._server.log())
         turns = self._chaos.turns
-        problems = [*self._problems, *self._chaos.problems]
+        problems = [*self._problems, *self._chaos.problems, *self._prober.problems]
         for load in self._loads:
             problems += load.problems
         return Summary(
@@ -98,6 +109,8 @@ class Soak:
             self._server.restarts(),
             self._chaos.poisoned,
             turns["SIGSTOP"],
+            self._chaos.ends["endless"],
+            self._prober.probes,
             start,
             settled,
             end,
@@ -110,6 +123,7 @@ class Soak:
         """End what is left when something went wrong."""
         for load in self._loads:
             load.kill()
+        self._prober.close()
 
     async def _clean_round(self, name: str) -> None:
         """Ask every method by every transport, with nothing else under way; only right replies will do."""
@@ -125,6 +139,46 @@ class Soak:
         totals = ledger.totals
         if totals.answered != totals.asked or totals.duplicated:
             self._problems.append(f"the {name} clean round: {dict(totals.outcomes)}, {totals.samples}")
+
+    async def _end_under_load(self) -> None:
+        """SIGTERM while requests are under way: these are answered, new ones are refused, and the server ends."""
+        ledger = Ledger()
+        asker = Asker(ledger, self._draw, self._server.grpc, self._server.rest)
+        questions = [self._author.slow() for _ in range(_LAST_REQUESTS)]
+        admitted = [
+            asyncio.ensure_future(asker.by_one_connection(q) if i % 2 else asker.by_grpc(q, "grpc.aio"))
+            for i, q in enumerate(questions)
+        ]
+        # They are sent together and served one after another: once a part is answered, all have arrived.
+        await wait_for(lambda: sum(task.done() for task in admitted) > _LAST_REQUESTS / 4, LOST_AFTER_S)
+        self._server.terminate()
+        if not await wait_for(lambda: self._said_by_rest().get("reason") == "draining", _NOTICED_S):
+            self._problems.append(f"the server did not say that it drains within {_NOTICED_S:g} s of SIGTERM")
+        new = [asker.by_grpc(question, route) for route in GRPC_ROUTES for question in questions[:2]]
+        new += [asker.by_one_connection(question) for question in questions[:2]]
+        refused = Counter(await asyncio.gather(*new))
+        answered = Counter(await asyncio.gather(*admitted))
+        await asker.close()
+        samples = ledger.totals.samples
+        if set(refused) != {Outcome.REFUSED}:
+            self._problems.append(f"requests to a server that drains: {dict(refused)}, {samples}")
+        if set(answered) != {Outcome.RIGHT}:
+            self._problems.append(f"requests under way at SIGTERM: {dict(answered)}, {samples}")
+        self._problems += await self._server.wait_until_ended()
+
+    def _said_by_rest(self) -> dict[str, Any]:
+        """What REST says about readiness; nothing where that cannot be had."""
+        try:
+            return self._prober.readiness()
+        except (OSError, http.client.HTTPException, ValueError, KeyError):
+            return {}
+
+    def _all_back(self) -> bool:
+        """Whether the server is ready, and each of its workers is."""
+        said = self._said_by_rest()
+        states = [worker["status"] for one in said.get("servables", {}).values() for worker in one["workers"]]
+        expected = sum(servable.workers for servable in SERVABLES.values())
+        return said.get("status") == "ready" and states == ["ready"] * expected
 
     async def _load(self) -> tuple[Sample, float]:
         """Load and chaos; returns the most that the server held at first, and how long it took."""

@@ -10,10 +10,14 @@ from pathlib import Path
 from tests.serving import REPOSITORY, add_servable
 
 MAX_ENQUEUED_REQUESTS = 500
+MAX_ENQUEUED_OF_PLAIN = 100
 WORKER_TIMEOUT_S = 3.0
 READY_LINE = "both front ends listen"
 POISON_TEXT = "2 workers were lost while they served this instance"
 """What an instance is answered that ends every worker it meets."""
+STAGE_TIMEOUT_MS = 500
+LATE_TEXT = f"ran for longer than stage_timeout_ms {STAGE_TIMEOUT_MS}"
+"""What an instance is answered over which a call does not end."""
 
 PLAIN = """\
 import sys
@@ -151,6 +155,33 @@ def die_batch(x):
     return register.add_stage(end_if_marked_batch, x, outputs_count=1, batch_size=16)
 """
 
+ENDLESS = """\
+import time
+
+from mindspore_serving.server import register
+
+
+def wait_if_marked(x):
+    while x < 0:
+        if x % 2:
+            time.sleep(1)
+    return x * 2 + 1
+
+
+def wait_if_marked_batch(instances):
+    return [wait_if_marked(x) for (x,) in instances]
+
+
+@register.register_method(output_names=["y"])
+def wait(x):
+    return register.add_stage(wait_if_marked, x, outputs_count=1)
+
+
+@register.register_method(output_names=["y"])
+def wait_batch(x):
+    return register.add_stage(wait_if_marked_batch, x, outputs_count=1, batch_size=16)
+"""
+
 _START = """\
 import resource
 
@@ -159,10 +190,11 @@ from mindspore_serving import server
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # workers end by SIGSEGV on purpose
 server.master.context.set_max_enqueued_requests({most_requests})
 server.start_servables([
-    server.ServableStartConfig(".", "plain", device_ids=0),
+    server.ServableStartConfig(".", "plain", device_ids=0, max_enqueued_requests={most_of_plain}),
     server.ServableStartConfig(".", "copies", device_ids=(0, 1, 2)),
     server.ServableStartConfig(".", "steps", device_ids=0, num_parallel_workers=2),
     server.ServableStartConfig(".", "deadly", device_ids=(0, 1)),
+    server.ServableStartConfig(".", "endless", device_ids=(0, 1), stage_timeout_ms={stage_timeout_ms}),
 ])
 server.start_grpc_server({grpc!r})
 server.start_restful_server({rest!r})
@@ -200,6 +232,7 @@ SERVABLES = {
         Servable("copies", 3, 3),
         Servable("steps", 1, 2),
         Servable("deadly", 2, 2),
+        Servable("endless", 2, 2),
     )
 }
 
@@ -214,6 +247,7 @@ def write_servables(folder: Path, backend: str) -> None:
     add_servable(folder, "copies", PLAIN, ())
     add_servable(folder, "steps", STEPS)
     add_servable(folder, "deadly", DEADLY, ())
+    add_servable(folder, "endless", ENDLESS, ())
     if backend == "mindspore":
         model = folder / "steps" / "1" / "tensor_add.mindir"
         model.unlink()
@@ -232,7 +266,14 @@ def write_start_script(folder: Path, grpc: str, rest: str) -> Path:
     """Write the start script; returns its path."""
     script = folder / "start_server.py"
     script.write_text(
-        _START.format(most_requests=MAX_ENQUEUED_REQUESTS, grpc=grpc, rest=rest, ready=READY_LINE)
+        _START.format(
+            most_requests=MAX_ENQUEUED_REQUESTS,
+            most_of_plain=MAX_ENQUEUED_OF_PLAIN,
+            stage_timeout_ms=STAGE_TIMEOUT_MS,
+            grpc=grpc,
+            rest=rest,
+            ready=READY_LINE,
+        )
     )
     return script
 

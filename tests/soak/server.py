@@ -20,7 +20,7 @@ import psutil
 
 from benchmarks.memory_samples import shared_megabytes
 from tests.serving import START_TIMEOUT_S, RunningScript, free_port
-from tests.soak.servables import READY_LINE, SERVABLES, environment, write_start_script
+from tests.soak.servables import READY_LINE, environment, write_start_script
 from tests.watch import leftovers, lives
 
 _POLL_S = 0.2
@@ -145,12 +145,6 @@ class SoakServer:
         ready = starts >= len(self.seen[servable, place])
         return max(0.0, time.time() - log.stat().st_mtime) if ready else 0.0
 
-    @property
-    def all_workers_live(self) -> bool:
-        """Whether every servable has all its workers."""
-        count = Counter(worker.servable for worker in self.workers())
-        return all(count[name] == servable.workers for name, servable in SERVABLES.items())
-
     def restarts(self) -> dict[str, int]:
         """By servable, how many workers were seen beyond the first ones."""
         again: Counter[str] = Counter()
@@ -176,10 +170,13 @@ class SoakServer:
         except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError) as cause:
             raise RuntimeError("the main process has ended") from cause
 
-    async def stop(self) -> list[str]:
-        """End it by SIGTERM; returns what was not as it should be."""
-        problems = []
+    def terminate(self) -> None:
+        """Ask it to end."""
         self._running.signal(signal.SIGTERM)
+
+    async def wait_until_ended(self) -> list[str]:
+        """Wait for its end after `terminate`; returns what was not as it should be."""
+        problems = []
         if not await wait_for(lambda: self.ended, _STOP_TIMEOUT_S):
             problems.append(f"the server had not ended {_STOP_TIMEOUT_S:g} s after SIGTERM")
             self.kill()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.soak.checking import STOPPING_TEXT
 from tests.soak.ledger import Outcome, Totals
 from tests.soak.main_log import Findings
+from tests.soak.prober import Probes
 from tests.soak.server import Sample
 
 _MEMORY_FACTOR, _MEMORY_ROOM_MB = 1.3, 50.0
@@ -32,6 +34,8 @@ class Summary:
         restarts: By servable, how many workers were started again.
         poisoned: Instances that the clients saw given up because they end workers.
         stopped: Workers that were stopped.
+        late: Workers that may have been ended because a call took too long.
+        probes: What health checks have said.
         start: The server before the load.
         settled: When it held most memory at first (`Plan.settling_s`).
         end: After the load, when all has come to rest.
@@ -48,6 +52,8 @@ class Summary:
     restarts: Mapping[str, int]
     poisoned: int
     stopped: int
+    late: int
+    probes: Probes
     start: Sample
     settled: Sample
     end: Sample
@@ -65,6 +71,9 @@ class Summary:
             found.append(f"{self.totals.lost} requests were lost")
         if self.totals.wrong:
             found.append(f"{self.totals.wrong} replies were wrong, {self.totals.duplicated} of them too many")
+        stopping = sum(count for text, count in self.totals.refusals.items() if text.endswith(STOPPING_TEXT))
+        if stopping:
+            found.append(f"{stopping} requests were refused by a server that stops before it was told to")
         if not self.totals.answered:
             found.append("no request was answered")
         return found
@@ -102,6 +111,8 @@ class Summary:
             )
         if log.silent > self.stopped:
             found.append(f"{log.silent} workers were killed as silent, {self.stopped} were stopped")
+        if log.late > self.late:
+            found.append(f"{log.late} workers were ended over a call, at most {self.late} were expected")
         return found
 
     def write(self, path: Path) -> None:
@@ -112,6 +123,7 @@ class Summary:
             "seconds": round(self.seconds, 1),
             "requests": {**self.totals.as_json(), "lost": self.totals.lost, "wrong": self.totals.wrong},
             "turns": dict(self.turns),
+            "health checks": asdict(self.probes),
             "workers": {"ended": dict(self.ends), "started again": dict(self.restarts)},
             "main process": {name: sample.as_json() for name, sample in samples.items()},
             "samples": {seconds: sample.as_json() for seconds, sample in self.samples.items()},
@@ -125,8 +137,10 @@ class Summary:
         return "\n\n".join(
             [
                 _table("Requests", self._request_rows()),
+                _table("Refused because of", sorted(self.totals.refusals.items())),
                 _table("By transport", sorted(self.totals.routes.items())),
                 _table("Disturbances", sorted(self.turns.items())),
+                _table("Health checks", list(asdict(self.probes).items())),
                 _table(
                     "Main process before the load, with most memory at first, at the end", self._server_rows()
                 ),

@@ -26,7 +26,7 @@ from mindspore_serving.client.python.async_client import AsyncClient
 from mindspore_serving.client.python.transport import CHANNEL_OPTIONS
 from mindspore_serving.proto import ms_service_pb2 as pb
 from tests.server.grpc_messages import PREDICT, array_of, errors, instance, request, tensor, text_tensor
-from tests.soak.checking import Answer, Refused, answer_of_client, answer_of_rest
+from tests.soak.checking import NO_WISHES, Answer, Refused, Wishes, answer_of_client, answer_of_rest
 from tests.soak.ledger import LOST_AFTER_S
 from tests.soak.questions import Question, Values
 
@@ -153,6 +153,7 @@ def _value_of(message: pb.Tensor) -> Any:
 class _RestReply:
     status: int
     retry_after: bool
+    request_id: str
     body: bytes
 
 
@@ -169,6 +170,7 @@ class RestConnection(asyncio.Protocol):
         self._waiting: deque[asyncio.Future[_RestReply]] = deque()
         self._body: list[bytes] = []
         self._retry_after = False
+        self._request_id = ""
         self._ended: BaseException | None = None
 
     @classmethod
@@ -226,7 +228,7 @@ class RestConnection(asyncio.Protocol):
         async def answer() -> Answer:
             reply = await waiting
             try:
-                return answer_of_rest(reply.status, reply.retry_after, reply.body)
+                return answer_of_rest(reply.status, reply.retry_after, reply.body, reply.request_id)
             except (ValueError, KeyError, TypeError) as cause:
                 raise UnreadableReply(f"HTTP {reply.status}, {reply.body[:300]!r}: {cause!r}") from cause
 
@@ -266,16 +268,20 @@ class RestConnection(asyncio.Protocol):
                 future.set_exception(error)
 
     def on_message_begin(self) -> None:
-        self._body, self._retry_after = [], False
+        self._body, self._retry_after, self._request_id = [], False, ""
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._retry_after |= name.lower() == b"retry-after" and value.isdigit()
+        name = name.lower()
+        self._retry_after |= name == b"retry-after" and value.isdigit()
+        if name == b"x-request-id":
+            self._request_id = value.decode("latin-1")
 
     def on_body(self, body: bytes) -> None:
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        reply = _RestReply(self._parser.get_status_code(), self._retry_after, b"".join(self._body))
+        status = self._parser.get_status_code()
+        reply = _RestReply(status, self._retry_after, self._request_id, b"".join(self._body))
         if self._waiting:
             waiting = self._waiting.popleft()
             if not waiting.done():
@@ -285,13 +291,19 @@ class RestConnection(asyncio.Protocol):
 
 
 def rest_message(
-    question: Question, draw: random.Random, *, close: bool = False, packed: bool = False
+    question: Question,
+    draw: random.Random,
+    wishes: Wishes = NO_WISHES,
+    *,
+    close: bool = False,
+    packed: bool = False,
 ) -> bytes:
     """A request as bytes.
 
     Args:
         question: What is asked.
         draw: Chooses how values are written.
+        wishes: What else the head says.
         close: Ask for the end of the connection after the reply.
         packed: Compress the body.
     """
@@ -300,6 +312,7 @@ def rest_message(
     ]
     body = json.dumps({"instances": instances}, ensure_ascii=draw.random() < 0.5).encode()
     head = f"POST /model/{question.servable}:{question.method} HTTP/1.1\r\nHost: soak\r\n"
+    head += wishes.head()
     if packed:
         body = gzip.compress(body, 1)
         head += "Content-Encoding: gzip\r\n"

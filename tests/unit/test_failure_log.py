@@ -51,6 +51,11 @@ def test_a_line_has_everything(clock: Clock, capsys: pytest.CaptureFixture[str])
     ]
 
 
+def test_a_client_without_address(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    FailureLog(clock).write("id", "", "x", BAD, 0)
+    assert lines_of(capsys)[0].endswith("Request id from ? failed with status 400, x: bad")
+
+
 def test_levels(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     log = FailureLog(clock)
     for failure in (InvalidInput("a").failure(), QueueFull("a").failure(), StageError("a").failure()):

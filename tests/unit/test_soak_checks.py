@@ -13,15 +13,30 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.serving import free_port
 from tests.soak.chaos import MOST_ENDS, Budget
-from tests.soak.checking import AWAY_TEXT, LIMIT_TEXT, Answer, Refused, answer_of_client, json_value, judge
+from tests.soak.checking import (
+    AWAY_TEXT,
+    LIMIT_OF_PLAIN_TEXT,
+    LIMIT_TEXT,
+    STOPPING_TEXT,
+    Answer,
+    Refused,
+    Wishes,
+    answer_of_client,
+    json_value,
+    judge,
+    wrong_id,
+)
 from tests.soak.ledger import Ledger, Outcome, Totals
 from tests.soak.main_log import Findings, findings_in
+from tests.soak.prober import Prober, Probes
 from tests.soak.questions import Author, Fails, Question
 from tests.soak.servables import POISON_TEXT
 from tests.soak.server import Sample
 from tests.soak.summary import Summary
 from tests.soak.transports import RestConnection, UnreadableReply, rest_message
+from tests.watch import wait_until
 
 SAMPLE = Sample(memory_mb=100, shared_mb=0, descriptors=50, threads=9, children=8)
 HEAD = "[{}] SERVING(1:2,MainThread):2025-01-01-00:00:00.000.000 [a.py:1] "
@@ -53,6 +68,8 @@ def summary(totals: Totals, **changes: Any) -> Summary:
         restarts={"copies": 1},
         poisoned=0,
         stopped=0,
+        late=0,
+        probes=Probes(),
         start=SAMPLE,
         settled=SAMPLE,
         end=SAMPLE,
@@ -94,6 +111,8 @@ def test_a_right_reply() -> None:
         (lambda got: [Refused(f"Request x, {AWAY_TEXT}"), *got[1:]], Outcome.FAILED),
         (lambda got: [Refused(POISON_TEXT), *got[1:]], Outcome.FAILED),
         (lambda got: [Refused(LIMIT_TEXT)] * 3, Outcome.REFUSED),
+        (lambda got: [Refused(LIMIT_OF_PLAIN_TEXT)] * 3, Outcome.FAILED),
+        (lambda got: [Refused(f"Grpc Error, (14, 'unavailable'), {STOPPING_TEXT}")] * 3, Outcome.REFUSED),
         (lambda got: [Refused("Grpc Error, (14, 'unavailable'), Socket closed")] * 3, Outcome.LOST),
     ],
     ids=[
@@ -109,6 +128,8 @@ def test_a_right_reply() -> None:
         "three copies are away",
         "an innocent is given up",
         "the limit",
+        "the limit of another servable",
+        "the server stops",
         "the connection ended",
     ],
 )
@@ -140,6 +161,8 @@ def test_values_of_json(want: Any, got: Any, fits: bool) -> None:
         (Answer([], LIMIT_TEXT, 429, True), Outcome.REFUSED),
         (Answer([], LIMIT_TEXT, 429, False), Outcome.WRONG),
         (Answer([], LIMIT_TEXT, 500, True), Outcome.WRONG),
+        (Answer([], STOPPING_TEXT, 503), Outcome.REFUSED),
+        (Answer([], STOPPING_TEXT, 500), Outcome.WRONG),
         (Answer([], "something else", 200), Outcome.WRONG),
         (Answer([], "something else", 500), Outcome.FAILED),
         (Answer(right(plain=True), http_status=500), Outcome.WRONG),
@@ -147,6 +170,34 @@ def test_values_of_json(want: Any, got: Any, fits: bool) -> None:
 )
 def test_the_http_status_must_fit(answer: Answer, expected: Outcome) -> None:
     assert judge(question(), answer)[0] is expected
+
+
+@pytest.mark.parametrize(
+    ("given", "got", "has_error", "fits"),
+    [
+        ("", "", False, True),
+        ("mine", "mine", False, True),
+        ("mine", "mine", True, True),
+        ("", "0123456789abcdef", True, True),
+        ("", "0123456789abcdef", False, False),
+        ("", "", True, False),
+        ("", "0123", True, False),
+        ("mine", "0123456789abcdef", True, False),
+        ("mine", "", False, False),
+    ],
+)
+def test_the_request_id_must_fit(given: str, got: str, has_error: bool, fits: bool) -> None:
+    assert (wrong_id(given, got, has_error) == "") is fits
+
+
+def test_a_deadline_of_rest() -> None:
+    late = Answer([], "Request x, deadline of 5.25 ms exceeded", 504)
+    assert late.too_late
+    assert not replace(late, http_status=500).too_late
+    assert not replace(late, error="something else").too_late
+    assert b"\r\nX-Request-Timeout-Ms: 5.25\r\nX-Request-Id: mine\r\n" in rest_message(
+        question(), random.Random(1), Wishes(5.25, "mine")
+    )
 
 
 # ---- replies of a connection
@@ -268,6 +319,7 @@ def test_a_good_run_has_no_fault(tmp_path: Path) -> None:
         ({"findings": Findings(surprises=["boom"])}, "boom"),
         ({"findings": Findings(poisoned=1)}, "1 instances were given up"),
         ({"findings": Findings(silent=1)}, "1 workers were killed as silent"),
+        ({"findings": Findings(late=1)}, "1 workers were ended over a call"),
         ({"problems": ["exit status 1"]}, "exit status 1"),
     ],
 )
@@ -286,6 +338,13 @@ def test_a_wrong_reply_is_a_fault() -> None:
     ]
 
 
+def test_a_refusal_of_a_server_that_stops_is_a_fault_while_it_should_serve() -> None:
+    ledger = Ledger()
+    ledger.ended(ledger.asked("gRPC", "x"), Outcome.RIGHT)
+    ledger.ended(ledger.asked("gRPC", "x"), Outcome.REFUSED, STOPPING_TEXT)
+    assert any("refused by a server that stops" in fault for fault in summary(ledger.totals).faults())
+
+
 def test_the_log_of_the_main_process() -> None:
     found = findings_in(
         "\n".join(
@@ -295,6 +354,7 @@ def test_the_log_of_the_main_process() -> None:
                 "Traceback of the worker",
                 HEAD.format("ERROR") + f"Request x, {POISON_TEXT}",
                 HEAD.format("ERROR") + "Recv Pong Time Out from unix:x, x is killed",
+                HEAD.format("ERROR") + "A call in x, process 7, has run for 0.62 s. The worker is ended",
                 HEAD.format("ERROR") + f"Request ab from 127.0.0.1 failed with status 500, x: {POISON_TEXT}",
                 "Traceback (most recent call last):",
                 '  File "x/servable_config.py", line 1, in f',
@@ -306,7 +366,7 @@ def test_the_log_of_the_main_process() -> None:
             ]
         )
     )
-    assert (found.poisoned, found.silent) == (1, 1)
+    assert (found.poisoned, found.silent, found.late) == (1, 1, 1)
     assert [surprise.rsplit("\n", 1)[-1] for surprise in found.surprises] == [
         "Traceback (most recent call last):",
         "Task exception was never retrieved",
@@ -318,14 +378,30 @@ def test_the_log_of_the_main_process() -> None:
 # ---- the disturbances
 
 
+def test_health_checks_without_an_answer_are_problems() -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    prober = Prober(nobody, nobody)
+    prober.start()
+    wait_until(lambda: len(prober.problems) >= 3, "all three have failed")
+    prober.close()
+    assert {problem.partition(",")[0] for problem in prober.problems} == {
+        "health check live",
+        "health check ready",
+        "health check grpc",
+    }
+    assert prober.probes.ready == prober.probes.ready_by_grpc == 0
+
+
 def test_no_more_workers_of_a_servable_end_than_may() -> None:
     budget = Budget()
     for now in range(MOST_ENDS):
-        assert budget.allows("a", 1, now)
-        budget.spend("a", 1, now)
-    assert not budget.allows("a", 1, MOST_ENDS)
-    assert budget.allows("b", MOST_ENDS, MOST_ENDS)
-    assert budget.allows("a", 1, 100)
+        assert budget.allows("copies", 1, now)
+        budget.spend("copies", 1, now)
+    assert not budget.allows("copies", 1, MOST_ENDS)
+    assert budget.allows("deadly", MOST_ENDS, MOST_ENDS)
+    assert budget.allows("copies", 1, 100)
+    assert budget.allows("plain", 1, 0)
+    assert not budget.allows("plain", 2, 0)
 
 
 def test_no_two_questions_have_the_same_values() -> None:
@@ -338,5 +414,5 @@ def test_no_two_questions_have_the_same_values() -> None:
         for asked in [*author.one_of_each(), *(author.any() for _ in range(200)), author.poison()]:
             assert len(asked.instances) == len(asked.expected) > 0
             rest_message(asked, random.Random(0), packed=True)
-    poison = authors[0].poison()
-    assert sum(isinstance(want, Fails) for want in poison.expected) == 1
+    for marked in (authors[0].poison(), authors[0].hanging()):
+        assert sum(isinstance(want, Fails) for want in marked.expected) == 1

@@ -39,7 +39,7 @@ class FailureLog:
 
         Args:
             name: Id of the request.
-            peer: Address of the client.
+            peer: Address of the client; empty where it is not known, as of a connection that has ended.
             target: What it asked for.
             failures: Why instances have no result, at least one.
             count: Instances of the request; 0 if it failed as a whole.
@@ -54,7 +54,7 @@ class FailureLog:
         level.write(
             "Request %s from %s failed with status %s, %s%s%s: %s",
             name,
-            peer,
+            peer or "?",
             worst.status,
             one_line(shortened(target, _LONGEST_NAME)),
             failed,

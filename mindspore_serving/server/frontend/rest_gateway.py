@@ -181,7 +181,8 @@ class RestHandler:
     ) -> bytes:
         """Log a request that failed, and give its id."""
         name = request_id(request.given_id)
-        target = f"{request.method.decode(errors='replace')} {path_of(request.target)}"
+        verb = request.method.decode(errors="replace")
+        target = f"{verb} {path_of(request.target)}" if verb else "no request"
         self._failures.write(name, connection.peer, target, failures, count)
         return name.encode()
 
