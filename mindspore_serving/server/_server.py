@@ -365,9 +365,8 @@ class Server:
 
     def _is_to_stop(self, generation: int) -> bool:
         """Whether the monitor is to stop what it was made for."""
-        with (
-            self._lock
-        ):  # it may be stopped already, and started again; while it starts, who starts finds out and stops
+        with self._lock:
+            # It may be stopped already, and started again. While it starts, who starts it finds out and stops it.
             return self._kept_alive == generation and not self._starting
 
 
