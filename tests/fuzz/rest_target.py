@@ -10,7 +10,7 @@ from mindspore_serving.server.frontend.rest_url import Target, parse_request_tar
 from tests.fuzz.oracle import demand, demand_text
 
 _PATH = re.compile(r"([^:]*):(.+)", re.DOTALL)
-_VERSION = re.compile(r"[0-9]{1,10}")
+_VERSION = re.compile(r"-0{1,9}|[0-9]{1,10}")  # less than no version is refused, minus zero is zero
 _TEXTS = ("please check url, the keyword:[", "please check url, version number range failed")
 
 
