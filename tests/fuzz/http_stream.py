@@ -7,7 +7,14 @@ from functools import cache
 
 from mindspore_serving.server.frontend.api_keys import ApiKeys
 from mindspore_serving.server.frontend.guard import Door, Guard
-from mindspore_serving.server.frontend.http_reader import HttpLimits, HttpReader, HttpRequest, Turn
+from mindspore_serving.server.frontend.http_reader import (
+    HEAD_TOO_LARGE,
+    HttpLimits,
+    HttpReader,
+    HttpRequest,
+    Refusal,
+    Turn,
+)
 from mindspore_serving.server.frontend.http_reply import CLOSED, KEPT, KEPT_1_0
 from tests.fuzz.oracle import LONGEST_TEXT, demand
 
@@ -23,7 +30,7 @@ def one_input(data: bytes) -> None:
         pieces = [data[at : at + 1] for at in range(len(data))]
         for cut in (pieces, [data[: len(data) // 2], data[len(data) // 2 :]]):
             other = _read(cut, door)
-            demand(_seen(other) == _seen(whole), "pieces do not matter", _seen(whole), _seen(other))
+            demand(_agree(whole, other), "pieces do not matter", _seen(whole), _seen(other))
 
 
 @cache
@@ -55,6 +62,20 @@ def _check(reader: HttpReader) -> None:
             demand(turn.connection is CLOSED and turn is reader.turns[-1], "a refusal is the end", turn)
     last = reader.turns[-1] if reader.turns else None
     demand(reader.ended == (last is not None and last.connection is CLOSED), "the end is said", last)
+
+
+def _agree(whole: HttpReader, other: HttpReader) -> bool:
+    """Whether the same was read, up to headers that are too long: what arrives with their begin does not count."""
+    (ended, asked), (other_ended, other_asked) = _seen(whole), _seen(other)
+    if HEAD_TOO_LARGE in (_last_status(whole), _last_status(other)):
+        common = min(len(asked), len(other_asked)) - 1
+        return asked[:common] == other_asked[:common]
+    return (ended, asked) == (other_ended, other_asked)
+
+
+def _last_status(reader: HttpReader) -> int:
+    question = reader.turns[-1].question if reader.turns else None
+    return question.status if isinstance(question, Refusal) else 0
 
 
 def _seen(reader: HttpReader) -> tuple[bool, list[object]]:
