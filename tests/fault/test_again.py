@@ -13,7 +13,7 @@ from tests.server.http_requests import post
 from tests.serving import add_servable, free_port, running_script
 
 TURNS = int(os.environ.get("SERVING_TEST_TURNS", "20"))
-SETTLED = 5
+LAST = 5
 LOG = "serving_logs/log_echo_device0_version1.log"
 
 CONFIG = """\
@@ -87,5 +87,8 @@ def test_a_server_that_is_started_and_stopped_leaves_nothing(tmp_path: Path) -> 
     print(*held, sep="\n")
     assert held[-1]["children"] == 0
     assert held[-1]["files"] == ["echo", "echo/servable_config.py", "serving_logs", LOG, "start.py"]
-    for kind in ("threads", "descriptors", "files"):
-        assert held[-1][kind] == held[SETTLED][kind], kind
+    settled, last = held[-2 * LAST : -LAST], held[-LAST:]
+    for kind in ("descriptors", "files"):
+        assert last[-1][kind] == settled[0][kind], kind
+    # The kernel may still list a thread that was joined, so that one look can see one too many.
+    assert min(turn["threads"] for turn in last) == min(turn["threads"] for turn in settled)
