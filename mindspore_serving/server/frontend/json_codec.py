@@ -12,7 +12,7 @@ import pybase64
 
 from mindspore_serving.errors import FailedRows, Failure, InvalidInput
 from mindspore_serving.server.frontend.error_text import text_for_client, texts_for_client
-from mindspore_serving.server.frontend.json_values import JsonColumn, read_column, read_value
+from mindspore_serving.server.frontend.json_values import read_column, read_value
 from mindspore_serving.server.master.request import Reply
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import (
@@ -85,9 +85,10 @@ def read_instances(document: Any) -> list[Rows]:
         instances = _instances_of(document)
         first = instances[0].keys()
         if len(instances) == 1 or all(instance.keys() == first for instance in instances):
-            columns = {name: read_column([instance[name] for instance in instances]) for name in first}
-            if None not in columns.values():
-                return [_block_of_columns(columns, len(instances))]  # type: ignore[arg-type]
+            columns = [read_column(name, [instance[name] for instance in instances]) for name in first]
+            if None not in columns:
+                specs, data = zip(*columns, strict=True)
+                return [Rows(specs, data, len(instances))]
         return _blocks_by_instance(instances)
     except InvalidInput as cause:
         raise InvalidInput(f"Parser request failed, {cause}") from cause
@@ -103,8 +104,8 @@ def select_inputs(blocks: Sequence[Rows], servable: str, method: MethodSignature
 
 
 def _select(block: Rows, servable: str, method: MethodSignature) -> Rows:
-    names, dtypes = zip(*[(spec.name, spec.dtype) for spec in block.specs], strict=True)
-    if names == method.input_names and max(dtypes) < DataType.STRING:
+    names = tuple([spec.name for spec in block.specs])
+    if names == method.input_names and list not in map(type, block.columns):
         return block
     places = {spec.name: i for i, spec in enumerate(block.specs)}
     for name in method.input_names:
@@ -146,11 +147,6 @@ def _instances_of(document: Any) -> list[dict[str, Any]]:
     return instances
 
 
-def _block_of_columns(columns: dict[str, JsonColumn], count: int) -> Rows:
-    specs = tuple([TensorSpec(name, column.dtype, column.shape) for name, column in columns.items()])
-    return Rows(specs, tuple([column.data for column in columns.values()]), count)
-
-
 def _blocks_by_instance(instances: Sequence[dict[str, Any]]) -> list[Rows]:
     specs, values = [], []
     for instance in instances:
@@ -184,7 +180,7 @@ def encode_reply(groups: Reply) -> tuple[int, bytes]:
     if len(failures) == len(groups) and len({(failure.code, failure.text) for failure in failures}) == 1:
         return failures[0].status, encode_failure(failures[0])
     instances: list[dict[str, Any]] = []
-    texts = iter(texts_for_client(failures))
+    texts = iter(texts_for_client(failures) if failures else ())
     for group in groups:
         if isinstance(group, FailedRows):
             instances += [{"error_msg": next(texts)}] * group.count

@@ -31,6 +31,7 @@ from mindspore_serving.tensor import (
     Array,
     ColumnData,
     DataType,
+    TensorSpec,
     is_shape,
 )
 
@@ -49,7 +50,8 @@ _TYPE_NAMES: dict[str, DataType] = {
     "bytes": DataType.BYTES,
 }
 _STRING = DataType.STRING
-_LISTS_ONLY = {list}
+_length_of_list = list.__len__
+"""Refuses what is no list, so that a look at the types is spared."""
 _B64_KEYS = ("b64", "type", "shape")
 _TYPE_CODES = {DataType.BOOL: "b", DataType.INT32: "i", DataType.FLOAT32: "f"}
 
@@ -62,44 +64,47 @@ class JsonTensor(NamedTuple):
     data: Array | bytes
 
 
-class JsonColumn(NamedTuple):
-    """One input of k instances: data type, shape of one instance's value, and the column."""
-
-    dtype: DataType
-    shape: tuple[int, ...]
-    data: ColumnData
-
-
-def read_column(values: Sequence[Any]) -> JsonColumn | None:
+def read_column(name: str, values: Sequence[Any]) -> tuple[TensorSpec, ColumnData] | None:
     """One input of several instances at once.
 
     Args:
+        name: Name of the input.
         values: One JSON value per instance.
 
     Returns:
-        The column, or None if the values do not plainly agree, or are not plain: read each by itself then.
+        What one instance's value looks like, and the column; or None if the values do not plainly agree, or are not
+        plain: read each by itself then.
 
     Raises:
         InvalidInput: An integer does not fit int32.
     """
-    shape: list[int] = []
+    shape = [len(values)]
     level: Sequence[Any] = values
-    while (kinds := set(map(type, level))) == _LISTS_ONLY:
-        length = len(level[0])
-        if not length or len(shape) == MAX_DIMENSIONS:
-            return None
-        if len(level) > 1 and len(set(map(len, level))) > 1:
+    while type(level[0]) is list:
+        length = len(level[0]) if len(level) == 1 else _common_length(level)
+        if not length or len(shape) > MAX_DIMENSIONS:
             return None
         shape.append(length)
         level = level[0] if len(level) == 1 else list(chain.from_iterable(level))
+    kinds = set(map(type, level))
     if len(kinds) > 1:
         return None
     dtype = _TYPE_OF_JSON.get(kinds.pop())
     if dtype is None:
         return None
     if dtype is _STRING:
-        return None if shape else JsonColumn(dtype, (), [text.encode() for text in level])
-    return JsonColumn(dtype, tuple(shape), _array_of(level, dtype).reshape(len(values), *shape))
+        texts = [text.encode() for text in level]
+        return (TensorSpec(name, dtype, ()), texts) if len(shape) == 1 else None
+    return TensorSpec(name, dtype, tuple(shape[1:])), _array_of(level, dtype, shape)
+
+
+def _common_length(values: Sequence[Any]) -> int:
+    """The length that all of some lists have; 0 where they differ, or others are among them."""
+    try:
+        lengths = set(map(_length_of_list, values))
+    except TypeError:
+        return 0
+    return lengths.pop() if len(lengths) == 1 else 0
 
 
 def read_value(value: Any) -> JsonTensor:
@@ -117,14 +122,14 @@ def read_value(value: Any) -> JsonTensor:
     dtype = _TYPE_OF_JSON[type(value)]
     if dtype is DataType.STRING:
         return JsonTensor(dtype, (), value.encode())
-    return JsonTensor(dtype, (), _array_of([value], dtype).reshape(()))
+    return JsonTensor(dtype, (), _array_of([value], dtype, ()))
 
 
-def _array_of(scalars: Sequence[Any], dtype: DataType) -> Array:
+def _array_of(scalars: Sequence[Any], dtype: DataType, shape: Sequence[int]) -> Array:
     """Scalars of one JSON type as an array; floats beyond float32 become infinite."""
     try:
         # A Python array is made of a list in half the time that NumPy takes, and is as good a buffer.
-        return np.frombuffer(array(_TYPE_CODES[dtype], scalars), NUMPY_OF[dtype])
+        return np.ndarray(shape, NUMPY_OF[dtype], array(_TYPE_CODES[dtype], scalars))
     except OverflowError:
         raise InvalidInput("data out of int32 range") from None
 
@@ -142,7 +147,7 @@ def _read_list(value: list[Any]) -> JsonTensor:
     if dtype is None:
         raise InvalidInput("json array, data should be number, bool, string or bytes")
     if dtype is not DataType.STRING:
-        return JsonTensor(dtype, shape, _array_of(leaves, dtype).reshape(shape))
+        return JsonTensor(dtype, shape, _array_of(leaves, dtype, shape))
     if len(leaves) > 1:
         raise InvalidInput("json array, string or bytes type only support one item")
     return JsonTensor(dtype, shape, first.encode())
