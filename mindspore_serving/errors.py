@@ -168,6 +168,9 @@ class ServableUnavailable(ServingError):
 class ServerStopping(ServableUnavailable):
     """The server takes no more requests, because it is about to end."""
 
+    def __init__(self) -> None:
+        super().__init__("Serving Error: the server is stopping and takes no more requests")
+
 
 class ChannelError(ServingError):
     """The peer of a channel sent bytes that are no frame, or went away."""

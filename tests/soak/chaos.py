@@ -103,7 +103,7 @@ class Chaos:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Disturb until the event; returns when the last turns are over."""
-        workers = [self.kill, self.kill, self.stop, self.poison, self.hang, self.hang]
+        workers = [self.kill, self.kill, self.kill_reader, self.stop, self.poison, self.hang, self.hang]
         clients = [
             self.garbage,
             self.wrong_requests,
@@ -134,6 +134,14 @@ class Chaos:
         if worker is not None:
             self._note("kill -9", worker.servable, 1)
             self._signal(worker, signal.SIGKILL)
+
+    async def kill_reader(self) -> None:
+        """The process that reads large bodies is killed; what it was reading, the next one reads."""
+        reader = self._server.body_reader()
+        if reader is not None:
+            self.turns["kill -9 of the body reader"] += 1
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(reader, signal.SIGKILL)
 
     async def stop(self) -> None:
         """A worker stands still until the main process takes it for hung."""

@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.memory_samples import shared_megabytes
+from mindspore_serving.server.frontend.body_process import TITLE
 from tests.serving import START_TIMEOUT_S, RunningScript, free_port
 from tests.soak.servables import READY_LINE, environment, write_start_script
 from tests.watch import leftovers, lives
@@ -137,6 +138,15 @@ class SoakServer:
                         self.seen[named[1], named[2]].add(child.pid)
                         found.append(Worker(child.pid, named[1], named[2], self._ready_s(named[1], named[2])))
         return found
+
+    def body_reader(self) -> int | None:
+        """Process id of what reads large bodies; None where nothing does at the moment."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(self.pid).children():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if lives(child.pid) and TITLE in " ".join(child.cmdline()):
+                        return int(child.pid)
+        return None
 
     def _ready_s(self, servable: str, place: str) -> float:
         """How long a worker has been ready: no longer than its log has been silent."""

@@ -266,8 +266,7 @@ class HttpConnection(asyncio.Protocol):
         size = self._reader.size
         more, self._counted = size - self._counted, size
         if not unfinished.change(more):
-            text = f"Serving Error: bytes of unfinished requests exceed the limit {unfinished.most_bytes}"
-            self._reader.end(BUSY, text)
+            self._reader.end(BUSY, unfinished.refusal)
             self._count_body()
 
     def _advance(self) -> None:
@@ -300,13 +299,13 @@ class HttpConnection(asyncio.Protocol):
         future.add_done_callback(self._answered)
 
     def _abandon(self) -> None:
-        future, self._future = self._future, None
+        future, self._future, self._turn = self._future, None, None
         if future is not None:
             future.remove_done_callback(self._answered)
             future.cancel()
 
     def _answered(self, future: asyncio.Future[Any]) -> None:
-        turn = self._turn
+        turn, self._turn = self._turn, None  # which holds the request's body
         if self._phase is not _Phase.ANSWERING or turn is None:  # the connection has ended meanwhile
             return
         self._future = None

@@ -25,6 +25,7 @@ from mindspore_serving.tensor import (
 
 _SMALL_ARRAY = 64
 """Elements of one instance's output up to which Python lists serialise faster than arrays."""
+_NO_MEMORY = "Not enough memory"
 _DIGITS_AS_ZEROS = bytes(0x30 if byte in b"0123456789" else 0x20 for byte in range(256))
 _MANY_DIGITS = b"0" * 19
 _LARGE_BODY = 1 << 14
@@ -38,6 +39,7 @@ def parse_body(body: bytes) -> Any:
 
     Raises:
         InvalidInput: The body is empty or no JSON.
+        MemoryError: There is no memory to read it.
     """
     if not body:
         raise InvalidInput("http message invalid")
@@ -47,6 +49,8 @@ def parse_body(body: bytes) -> Any:
             json.loads(body, parse_int=_check_digits)
         return document
     except orjson.JSONDecodeError as cause:
+        if str(cause).startswith(_NO_MEMORY):
+            raise MemoryError from cause
         raise InvalidInput(f"Illegal JSON format.{cause}") from cause
     except RecursionError as cause:
         raise InvalidInput("Illegal JSON format.nested too deeply") from cause

@@ -11,7 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from mindspore_serving import log
 from mindspore_serving.errors import (
@@ -29,6 +29,7 @@ from mindspore_serving.server.frontend.address import (
     SocketAddress,
     parse_socket_address,
 )
+from mindspore_serving.server.frontend.body_reader import BodyReader, is_large
 from mindspore_serving.server.frontend.content_coding import decompress_body
 from mindspore_serving.server.frontend.failure_log import FailureLog, failures_in, unexpected_failure
 from mindspore_serving.server.frontend.guard import Guard
@@ -55,7 +56,7 @@ from mindspore_serving.server.frontend.request_id import request_id, usable_id
 from mindspore_serving.server.frontend.request_timeout import read_timeout_s
 from mindspore_serving.server.frontend.rest_url import parse_request_target, path_of
 from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies, room_for_bodies
-from mindspore_serving.server.master.dispatcher import Dispatcher
+from mindspore_serving.server.master.dispatcher import Dispatcher, deadline_exceeded
 from mindspore_serving.server.master.request import Reply
 
 _TAG = "RESTful server"
@@ -66,6 +67,8 @@ _MOST_TOLD = 100
 _TOLD_SHARE = 8
 """Connections above the limit, as a share of it, that are told so at a time; others are closed without a word."""
 _RETRY_AFTER = b"Retry-After: 1\r\n"
+
+_T = TypeVar("_T")
 
 
 def check_rest_address(address: str) -> None:
@@ -84,12 +87,16 @@ class RestHandler:
 
     Args:
         dispatcher: Where instances go.
+        bodies: Reads large bodies.
         max_body_bytes: Largest request body.
         always_ok: Say HTTP 200 also for errors.
     """
 
-    def __init__(self, dispatcher: Dispatcher, max_body_bytes: int, always_ok: bool) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, bodies: BodyReader, max_body_bytes: int, always_ok: bool
+    ) -> None:
         self._dispatcher = dispatcher
+        self._bodies = bodies
         self._max_body_bytes = max_body_bytes
         self._always_ok = always_ok
         self._failures = FailureLog()
@@ -141,6 +148,8 @@ class RestHandler:
         if request.method != b"POST":
             return self._answer_other_verb(request.method, request.target)
         timeout_s = None if request.timeout_ms is None else read_timeout_s(request.timeout_ms)
+        if is_large(request.body, request.coding):
+            return asyncio.ensure_future(self._submit_large(request, timeout_s))
         try:
             name, called, version = parse_request_target(request.target)
             route = self._dispatcher.resolve(name, called, version)
@@ -152,6 +161,19 @@ class RestHandler:
         self._dispatcher.check_room(route)
         blocks = select_inputs(read_instances(self._document_of(request)), name, route.method)
         return self._dispatcher.submit(route, blocks, timeout_s)
+
+    async def _submit_large(self, request: HttpRequest, timeout_s: float | None) -> Reply:
+        """The outcome of a request whose body is read elsewhere, which is not done if its target is wrong."""
+        name, called, version = parse_request_target(request.target)
+        route = self._dispatcher.resolve(name, called, version)
+        self._dispatcher.check_room(route)
+        late = None if timeout_s is None else deadline_exceeded(route, timeout_s)
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        with self._dispatcher.reading(route):
+            instances = await _result_until(until, late, self._bodies.read(request.body, request.coding))
+        route = self._dispatcher.resolve_admitted(name, called, version)
+        blocks = select_inputs(instances, name, route.method)
+        return await _result_until(until, late, self._dispatcher.submit(route, blocks))
 
     def _document_of(self, request: HttpRequest) -> Any:
         body = request.body
@@ -187,6 +209,23 @@ class RestHandler:
         return name.encode()
 
 
+async def _result_until(until: float | None, late: ServingError | None, future: asyncio.Future[_T]) -> _T:
+    """The result of a future, which is abandoned if it does not come in time, or the caller is cancelled.
+
+    Args:
+        until: Time of `time.monotonic`; None for no limit.
+        late: What is raised then.
+        future: What is waited for.
+    """
+    try:
+        await asyncio.wait([future], timeout=None if until is None else until - time.monotonic())
+        if late is not None and not future.done():
+            raise late
+        return future.result()
+    finally:
+        future.cancel()
+
+
 def _other_verb() -> VerbNotAllowed:
     return VerbNotAllowed("http message only support POST right now")
 
@@ -217,9 +256,10 @@ class RestServer:
         self.address = address
         self._guard = guard
         self._tls = tls
-        self._handler = RestHandler(dispatcher, limits.body_bytes, always_ok)
         self._limits = limits
         self._unfinished = unfinished or UnfinishedBodies(room_for_bodies(limits.body_bytes))
+        self._bodies = BodyReader(limits.body_bytes, self._unfinished)
+        self._handler = RestHandler(dispatcher, self._bodies, limits.body_bytes, always_ok)
         self._heads = ReplyHeads(time.time())
         self._connections: set[HttpConnection] = set()
         self._surplus: set[HttpConnection] = set()
@@ -286,6 +326,7 @@ class RestServer:
         """
         self._close_listeners()
         self._draining = True
+        await self._bodies.stop()
         for connection in tuple(self._connections):
             connection.stop()
         await self._wait_for_no_connections(STOP_GRACE_S)

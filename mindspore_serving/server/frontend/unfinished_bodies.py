@@ -9,7 +9,7 @@ _LEAST_BYTES = 256 << 20
 
 
 class UnfinishedBodies:
-    """Bytes of bodies of which more is to come, of all connections of a server.
+    """Bytes of bodies of which more is to come, or that wait to be read, of all connections of a server.
 
     Args:
         most_bytes: What they may come to.
@@ -23,6 +23,11 @@ class UnfinishedBodies:
 
     def __repr__(self) -> str:
         return f"<UnfinishedBodies {self._bytes} of {self.most_bytes} bytes>"
+
+    @property
+    def refusal(self) -> str:
+        """What is told where there is no room."""
+        return f"Serving Error: bytes of unfinished requests exceed the limit {self.most_bytes}"
 
     def change(self, by: int) -> bool:
         """Count bytes that have come, or, below 0, that have gone.

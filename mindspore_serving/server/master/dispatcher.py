@@ -6,7 +6,8 @@ The front ends know this class and no other of the main process. Everything here
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mindspore_serving.errors import (
@@ -38,6 +39,17 @@ class Route:
 
     servable: RunningServable
     method: MethodSignature
+
+
+def deadline_exceeded(route: Route, timeout_s: float) -> DeadlineExceeded:
+    """What a request is told whose client gave it too little time.
+
+    Args:
+        route: Where it went.
+        timeout_s: The time, in seconds.
+    """
+    spec = request_spec(route.servable.name, route.method.name, route.servable.version)
+    return DeadlineExceeded(f"Request {spec}, deadline of {1000 * timeout_s:.15g} ms exceeded")
 
 
 class Dispatcher:
@@ -88,8 +100,30 @@ class Dispatcher:
         """
         route = self._routes.get((name, method, version))
         if route is None:
-            route = self._routes[name, method, version] = self._new_route(name, method, version)
+            if self.draining:
+                raise ServerStopping()
+            route = self._routes[name, method, version] = self.resolve_admitted(name, method, version)
         return route
+
+    def resolve_admitted(self, name: str, method: str, version: int) -> Route:
+        """Find who answers a request that was admitted before: as `resolve`, but also while the server drains.
+
+        Args:
+            name: Servable name.
+            method: Method name.
+            version: Version number; 0 takes the highest one that runs.
+
+        Raises:
+            UnknownTarget: No such servable, version or method.
+            ServableUnavailable: The servable was started, but no worker of it is left.
+        """
+        servable = self._find(name, method, version)
+        signature = servable.method(method)
+        if signature is None or method.startswith(CALL_PREFIX):
+            raise UnknownTarget(f"Request {request_spec(name, method, version)}, method is not available")
+        if not servable.serves(method):
+            raise ServableUnavailable(servable.unavailable(method).text)
+        return Route(servable, signature)
 
     def check_room(self, route: Route) -> None:
         """Refuse a request before its instances are read, which costs more than all the rest of a refusal.
@@ -104,6 +138,31 @@ class Dispatcher:
         own = route.servable.unanswered
         if own is not None:
             own.check_requests()
+
+    @contextlib.contextmanager
+    def reading(self, route: Route) -> Iterator[None]:
+        """Count a request, for which `check_room` has found room, as unanswered while its instances are being read.
+
+        Only for requests of which that takes longer than a turn of the event loop.
+
+        Args:
+            route: From `resolve`.
+        """
+        own = route.servable.unanswered
+        counted = [self._unanswered] if own is None else [self._unanswered, own]
+        for unanswered in counted:
+            unanswered.requests += 1
+        try:
+            yield
+        finally:
+            for unanswered in counted:
+                unanswered.requests -= 1
+            self._loop.call_soon(self._note_end)  # if it goes on, it is submitted before that
+
+    def _note_end(self) -> None:
+        """A request is no longer unanswered."""
+        if self.draining and not self._unanswered.requests:
+            self._drained.set()
 
     def submit(
         self, route: Route, blocks: Sequence[Rows], timeout_s: float | None = None
@@ -140,8 +199,7 @@ class Dispatcher:
                 own.remove(request)
             if request.pending:
                 self._forget(request)
-            if self.draining and not everything.requests:
-                self._drained.set()
+            self._note_end()
 
         future.add_done_callback(ended)
         if timeout_s is not None:
@@ -167,9 +225,9 @@ class Dispatcher:
         self, route: Route, request: Request, future: asyncio.Future[Reply], timeout_s: float
     ) -> None:
         """Give a request up after a time, unless it has ended before."""
-        spec = request_spec(route.servable.name, route.method.name, route.servable.version)
-        text = f"Request {spec}, deadline of {1000 * timeout_s:.15g} ms exceeded"
-        timer = self._loop.call_later(timeout_s, request.give_up, DeadlineExceeded(text).failure())
+        timer = self._loop.call_later(
+            timeout_s, request.give_up, deadline_exceeded(route, timeout_s).failure()
+        )
         future.add_done_callback(lambda _: timer.cancel())
 
     def forward(
@@ -229,17 +287,6 @@ class Dispatcher:
     def _copies_changed(self) -> None:
         self._routes.clear()
         self.readiness.notify()
-
-    def _new_route(self, name: str, method: str, version: int) -> Route:
-        if self.draining:
-            raise ServerStopping("Serving Error: the server is stopping and takes no more requests")
-        servable = self._find(name, method, version)
-        signature = servable.method(method)
-        if signature is None or method.startswith(CALL_PREFIX):
-            raise UnknownTarget(f"Request {request_spec(name, method, version)}, method is not available")
-        if not servable.serves(method):
-            raise ServableUnavailable(servable.unavailable(method).text)
-        return Route(servable, signature)
 
     def _find(self, name: str, method: str, version: int) -> RunningServable:
         versions = self._servables.get(name, {})

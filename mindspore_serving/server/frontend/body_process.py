@@ -1,0 +1,109 @@
+"""What runs in the process that reads large bodies of REST requests (`BodyReader` is its owner).
+
+The parser holds the interpreter's lock from the first byte of a body to the last: in the main process, everybody would
+wait for it. A body arrives here as a `Batch` of one instance, with its `Content-Encoding` in the place of the method,
+and its instances leave as a `Result`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import faulthandler
+import os
+import socket
+import threading
+from pathlib import Path
+
+import setproctitle
+
+from mindspore_serving.errors import FailedRows, Failure, MessageTooLarge, ServingError, StatusCode
+from mindspore_serving.server.channel.frames import LARGEST_FRAME, FrameSplitter, frame_of, message_of
+from mindspore_serving.server.channel.messages import Batch, Group, Result
+from mindspore_serving.server.frontend.content_coding import decompress_body
+from mindspore_serving.server.frontend.failure_log import unexpected_failure
+from mindspore_serving.server.frontend.json_codec import parse_body, read_instances
+from mindspore_serving.server.worker.parent import Parent
+
+TITLE = "serving_body_reader"
+_READ_SIZE = 1 << 20
+_LOOK_S = 60.0
+_OOM_SCORE = Path("/proc/self/oom_score_adj")
+_SCORE = "500"
+"""As if it used half of the memory more than it does."""
+
+
+def main() -> None:
+    """Read bodies until the main process closes the channel, or is gone."""
+    parser = argparse.ArgumentParser(description="Started by the main process, not by hand.")
+    parser.add_argument("--channel", type=int, required=True, help="socket of the main process")
+    parser.add_argument("--parent", type=int, required=True, help="process id of the main process")
+    parser.add_argument("--most_bytes", type=int, required=True, help="largest decompressed body")
+    arguments = parser.parse_args()
+    setproctitle.setproctitle(TITLE)
+    faulthandler.enable()
+    _let_system_end_this_first()
+    threading.Thread(target=_end_with, args=(arguments.parent,), daemon=True).start()
+    with socket.socket(fileno=arguments.channel) as channel:
+        serve(channel, arguments.most_bytes)
+
+
+def _let_system_end_this_first() -> None:
+    """Let the system end this process before others where it runs out of memory.
+
+    A limit for this process alone would not do: the parser reserves twelve times the size of a body, and uses little of
+    it.
+    """
+    with contextlib.suppress(OSError):  # not in every sandbox
+        _OOM_SCORE.write_text(_SCORE)
+
+
+def _end_with(parent: int) -> None:
+    """End with the main process: its end of the channel may stay open in a child that it has forked."""
+    process = Parent(parent)
+    while not process.wait_until_gone(_LOOK_S):
+        continue
+    os._exit(0)
+
+
+def serve(channel: socket.socket, most_bytes: int) -> None:
+    """Answer each body until the other end is closed.
+
+    Args:
+        channel: A stream of frames.
+        most_bytes: Largest decompressed body.
+    """
+    splitter = FrameSplitter()
+    while data := channel.recv(_READ_SIZE):
+        for kind, frame in splitter.feed(data):
+            batch = message_of(kind, frame)
+            assert isinstance(batch, Batch)
+            channel.sendall(_reply_to(batch, most_bytes))
+
+
+def _reply_to(batch: Batch, most_bytes: int) -> bytes:
+    try:
+        reply = _frame_of(batch, _instances_in(batch, most_bytes))
+        if len(reply) <= LARGEST_FRAME:
+            return reply
+        failure = MessageTooLarge(
+            f"http message holds instances of {len(reply)} bytes, should be at most {LARGEST_FRAME}"
+        ).failure()
+    except ServingError as error:
+        failure = error.failure()
+    except MemoryError:
+        failure = Failure(StatusCode.FAILED, "No memory for the instances of this request", 503)
+    except Exception as error:  # whatever goes wrong here, the client gets an answer
+        failure = unexpected_failure(error)
+    return _frame_of(batch, [FailedRows(failure, 1)])
+
+
+def _instances_in(batch: Batch, most_bytes: int) -> list[Group]:
+    [[body]] = batch.groups[0].columns
+    if batch.method:
+        body = decompress_body(body, batch.method.encode("latin-1"), most_bytes)
+    return [*read_instances(parse_body(body))]
+
+
+def _frame_of(batch: Batch, groups: list[Group]) -> bytes:
+    return frame_of(Result(batch.batch_id, batch.slot, 0, tuple(groups), True))

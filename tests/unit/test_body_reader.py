@@ -1,0 +1,237 @@
+"""The owner of the process that reads large bodies, with processes that do what they should not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from mindspore_serving.errors import QueueFull, ServerStopping, SystemFailure
+from mindspore_serving.server.frontend import body_reader
+from mindspore_serving.server.frontend.body_reader import BodyError, BodyReader, is_large
+from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies
+
+BODY = b'{"instances": [{"x": [1, 2]}, {"x": [3, 4]}]}'
+LIMIT_S = 30.0
+
+ENDS = """\
+import sys
+with open({log!r}, "a") as log:
+    print("started", file=log)
+sys.exit(7)
+"""
+SENDS_GARBAGE = """\
+import socket
+import sys
+with socket.socket(fileno=int(sys.argv[1].partition("=")[2])) as channel:
+    channel.sendall(b"garbage, which is no frame")
+    channel.recv(1)
+"""
+NEVER_ANSWERS = """\
+import time
+with open({log!r}, "a") as log:
+    print("started", file=log)
+time.sleep(60)
+"""
+
+Scene = Callable[[BodyReader, UnfinishedBodies], Coroutine[Any, Any, None]]
+
+
+def play(scene: Scene, most_bytes: int = 1 << 20) -> None:
+    """Run a scene with a reader, and check that nothing is left of it."""
+
+    async def whole() -> None:
+        unfinished = UnfinishedBodies(most_bytes)
+        reader = BodyReader(1 << 20, unfinished)
+        try:
+            await asyncio.wait_for(scene(reader, unfinished), LIMIT_S)
+        finally:
+            await reader.stop()
+        assert repr(unfinished) == f"<UnfinishedBodies 0 of {most_bytes} bytes>"
+
+    before = set(psutil.Process().children())
+    asyncio.run(whole())
+    assert set(psutil.Process().children()) <= before
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Makes a source what runs in the process; gives the file that it may write to."""
+
+    def use(source: str) -> Path:
+        path, log = tmp_path / "script.py", tmp_path / "log"
+        log.touch()
+        path.write_text(source.format(log=str(log)))
+        monkeypatch.setattr(body_reader, "_SCRIPT", path)
+        return log
+
+    return use
+
+
+async def wait_for_line(log: Path) -> None:
+    for _ in range(round(LIMIT_S / 0.01)):
+        if log.read_text():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("the process has not started")
+
+
+@pytest.mark.parametrize(
+    "body, coding, large",
+    [
+        (b"1," * (1 << 17), b"", False),
+        (b"1," * (1 << 17) + b"1", b"", True),
+        (bytes(1 << 23), b"", False),
+        (bytes((1 << 23) + 1), b"", True),
+        (bytes(1 << 22) + b"," * (1 << 14), b"", False),
+        (bytes(1 << 22) + b"," * ((1 << 14) + 1), b"", True),
+        (bytes(1 << 12), b"gzip", False),
+        (bytes((1 << 12) + 1), b"gzip", True),
+    ],
+)
+def test_a_body_is_large_by_its_values(body: bytes, coding: bytes, large: bool) -> None:
+    assert is_large(body, coding) is large
+
+
+def test_bodies_are_read_in_order_and_by_one_process() -> None:
+    async def scene(reader: BodyReader, unfinished: UnfinishedBodies) -> None:
+        futures = [reader.read(BODY, b"") for _ in range(5)]
+        wrong = reader.read(b"{", b"")
+        assert repr(unfinished) == f"<UnfinishedBodies {5 * len(BODY) + 1} of {1 << 20} bytes>"
+        for [rows] in await asyncio.gather(*futures):
+            assert rows.count == 2
+            [column] = rows.columns
+            assert isinstance(column, np.ndarray)
+            assert column.tolist() == [[1, 2], [3, 4]]
+        with pytest.raises(BodyError, match="Illegal JSON format"):
+            await wrong
+        assert len(psutil.Process().children()) == 1
+
+    play(scene)
+
+
+def test_a_body_with_which_two_processes_end_is_given_up(script: Callable[[str], Path]) -> None:
+    log = script(ENDS)
+
+    async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
+        for ends in (2, 4):
+            with pytest.raises(
+                SystemFailure, match=r"could not be read: the process .* ended with exit code 7"
+            ):
+                await reader.read(BODY, b"")
+            assert log.read_text().count("started") == ends
+
+    play(scene)
+
+
+def test_a_process_that_sends_no_frames_is_ended(script: Callable[[str], Path]) -> None:
+    script(SENDS_GARBAGE)
+
+    async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
+        with pytest.raises(SystemFailure, match=r"could not be read: the process .* was ended by signal 9"):
+            await reader.read(BODY, b"")
+
+    play(scene)
+
+
+def test_a_process_that_takes_too_long_is_ended(
+    script: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = script(NEVER_ANSWERS)
+    monkeypatch.setattr(body_reader, "_LONGEST_S", 0.5)
+
+    async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
+        with pytest.raises(SystemFailure, match=r"large bodies was ended: it has read one for 0\.5 s"):
+            await reader.read(BODY, b"")
+        assert log.read_text().count("started") <= 1
+
+    play(scene)
+
+
+def test_a_script_that_is_not_there_fails_the_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body_reader.sys, "executable", "/nowhere/python")
+
+    async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
+        for _ in range(2):
+            with pytest.raises(BodyError, match="No such file or directory"):
+                await reader.read(BODY, b"")
+
+    play(scene)
+
+
+def test_a_body_that_is_abandoned_is_not_read(script: Callable[[str], Path]) -> None:
+    log = script(NEVER_ANSWERS)
+
+    async def scene(reader: BodyReader, unfinished: UnfinishedBodies) -> None:
+        futures = [reader.read(BODY, b"") for _ in range(3)]
+        await wait_for_line(log)
+        for future in futures:
+            future.cancel()
+        await asyncio.sleep(0)
+        assert repr(unfinished) == f"<UnfinishedBodies 0 of {1 << 20} bytes>"
+
+    play(scene)
+    assert log.read_text().count("started") == 1
+
+
+def test_stopping_refuses_what_waits_and_what_comes(script: Callable[[str], Path]) -> None:
+    log = script(NEVER_ANSWERS)
+
+    async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
+        first, second = reader.read(BODY, b""), reader.read(BODY, b"")
+        await wait_for_line(log)
+        await reader.stop()
+        for future in (first, second):
+            with pytest.raises(ServerStopping):
+                await future
+        with pytest.raises(ServerStopping):
+            reader.read(BODY, b"")
+
+    play(scene)
+    assert log.read_text().count("started") == 1
+
+
+def test_stopping_while_the_process_is_being_started() -> None:
+    async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
+        future = reader.read(BODY, b"")
+        await asyncio.sleep(0)
+        await reader.stop()
+        with pytest.raises(ServerStopping):
+            await future
+
+    play(scene)
+
+
+def test_bodies_beyond_the_room_are_refused() -> None:
+    async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
+        first = reader.read(BODY, b"")
+        with pytest.raises(QueueFull, match=f"bytes of unfinished requests exceed the limit {len(BODY) + 1}"):
+            reader.read(BODY, b"")
+        await first
+        await asyncio.sleep(0)
+        await reader.read(BODY, b"")
+
+    play(scene, len(BODY) + 1)
+
+
+def test_a_body_for_which_the_process_has_no_memory() -> None:
+    large = b'{"instances": [{"x": [' + b"1.5," * (1 << 22) + b"1.5]}]}"
+
+    async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
+        await reader.read(BODY, b"")
+        [process] = psutil.Process().children()
+        assert Path(f"/proc/{process.pid}/oom_score_adj").read_text() == "500\n"
+        used = process.memory_full_info().data
+        process.rlimit(psutil.RLIMIT_DATA, (used + 4 * len(large), used + 4 * len(large)))
+        with pytest.raises(BodyError, match="No memory for the instances of this request") as raised:
+            await reader.read(large, b"")
+        assert raised.value.failure().status == 503
+        await reader.read(BODY, b"")
+        assert psutil.Process().children() == [process]
+
+    play(scene, 1 << 30)
