@@ -18,12 +18,15 @@ from functools import lru_cache
 
 SPEC = 0x0A
 INSTANCE_OF_REQUEST = 0x12
+INSTANCE_OF_FIRST_GENERATION = 0x1A
 INSTANCE_OF_REPLY = 0x1A
 ENTRY = 0x0A
 NAME = 0x0A
 TENSOR = 0x12
 ARRAY_DATA = 0x1A
 TEXT_DATA = 0x22
+_FIXED_SIZES = {1: 8, 5: 4}
+"""Bytes of the field types that have always as many."""
 
 
 def varint(number: int) -> bytes:
@@ -54,6 +57,31 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return number, at
     raise ValueError(f"no varint at byte {at}")
+
+
+def field_at(data: bytes, at: int) -> tuple[int, int]:
+    """Tag of the field at a position, and the position after it.
+
+    Raises:
+        ValueError: It is of a type that is not used any more, or of none.
+        IndexError: The data ends inside it.
+    """
+    tag, at = read_varint(data, at)
+    number, kind = tag >> 3, tag & 7
+    if not number:
+        raise ValueError("field 0")
+    if kind == 2:
+        size, at = read_varint(data, at)
+        at += size
+    elif kind == 0:
+        _, at = read_varint(data, at)
+    elif kind in _FIXED_SIZES:
+        at += _FIXED_SIZES[kind]
+    else:
+        raise ValueError(f"field type {kind}")
+    if at > len(data):
+        raise IndexError("the data ends inside a field")
+    return tag, at
 
 
 @lru_cache(1024)

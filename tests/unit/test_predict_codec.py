@@ -1,6 +1,8 @@
 """Predict messages: reading by column gives what the protobuf library gives, and writing likewise."""
 
 import random
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from mindspore_serving.wire import read_varint, varint
 from tests.unit.rows import numbered, rows_of, texts
 
 METHOD = MethodSignature("m", ("x1", "x2"), 64)
+UNKNOWN_FIELDS = (b"", b"\x28\x07", b"\x32\x02ab", b"\x39" + bytes(8), b"\x3d" + bytes(4))
 
 
 def request_bytes(instances: list[dict[str, Array]], version: int = 0) -> bytes:
@@ -124,6 +127,83 @@ def test_a_target_at_the_end_of_the_message_is_found() -> None:
     call = PredictCall(message[end:] + message[:end])
     assert (call.name, call.method, call.version) == ("add", "m", 3)
     assert call.read_instances(METHOD, LayoutMemory())[0].count == 1
+
+
+def messages_of_many_fields() -> Iterator[bytes]:
+    """Requests with instances of both generations, of several layouts, and fields that nobody knows among them."""
+    source = np.random.default_rng(5)
+    for _ in range(20):
+        message = request_bytes(random_instances(source, int(source.integers(0, 7))), version=2)
+        for _ in range(3):
+            request = ms_service_pb2.PredictRequest.FromString(
+                request_bytes(random_instances(source, int(source.integers(0, 4))))
+            )
+            request.ClearField("servable_spec")
+            message += request.SerializeToString()
+            request.instances_of_first_generation.extend(request.instances)
+            request.ClearField("instances")
+            message += request.SerializeToString()
+            message += UNKNOWN_FIELDS[source.integers(len(UNKNOWN_FIELDS))]
+        yield message
+        end = read_varint(message, 1)[0] + 2
+        yield message[end:] + message[:end]
+
+
+def one_by_one(blocks: Iterable[Rows]) -> list[Any]:
+    """Each instance by itself."""
+    return [
+        [
+            (spec, np.asarray(column[i]).tobytes())
+            for spec, column in zip(block.specs, block.columns, strict=True)
+        ]
+        for block in blocks
+        for i in range(block.count)
+    ]
+
+
+def in_parts(message: bytes) -> list[Rows]:
+    layouts = LayoutMemory()
+    parts = [part for part in PredictCall(message).parts() if part is not None]
+    return [rows for part in parts for rows in part.read_instances(METHOD, layouts)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 1024])
+def test_the_parts_of_a_call_are_the_whole(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predict_codec, "_FIELDS_AT_ONCE", size)
+    counts = set()
+    for message in messages_of_many_fields():
+        whole = PredictCall(message)
+        expected = one_by_one(whole.read_instances(METHOD, LayoutMemory()))
+        parts = [part for part in whole.parts() if part is not None]
+        assert one_by_one(in_parts(message)) == expected
+        assert {(part.name, part.method, part.version) for part in parts} == {("add", "m", 2)}
+        counts.add(len(expected))
+    assert len(counts) > 5
+
+
+def test_parts_of_a_broken_message_are_refused_like_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predict_codec, "_FIELDS_AT_ONCE", 2)
+    source = random.Random(4)
+    outcomes = set()
+    for good in messages_of_many_fields():
+        for _ in range(200):
+            message = bytearray(good)
+            message[source.randrange(len(message))] = source.randrange(256)
+            if source.random() < 0.2:
+                del message[source.randrange(len(message)) :]
+            try:
+                expected: object = one_by_one(
+                    PredictCall(bytes(message)).read_instances(METHOD, LayoutMemory())
+                )
+            except (InvalidInput, *UNDECODABLE):
+                expected = None
+            try:
+                found: object = one_by_one(in_parts(bytes(message))) or None
+            except (InvalidInput, *UNDECODABLE):
+                found = None
+            assert found == expected
+            outcomes.add(found is None)
+    assert outcomes == {True, False}
 
 
 @pytest.mark.parametrize("number", [0, 1, 127, 128, 300, 2**35, 2**63])

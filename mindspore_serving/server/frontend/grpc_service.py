@@ -18,6 +18,7 @@ from mindspore_serving.errors import (
     FailedRows,
     Failure,
     InvalidInput,
+    ServableUnavailable,
     ServerStopping,
     ServingError,
     StartUpError,
@@ -42,7 +43,7 @@ from mindspore_serving.server.frontend.request_id import (
     usable_id,
 )
 from mindspore_serving.server.frontend.wire_layout import LayoutMemory
-from mindspore_serving.server.master.dispatcher import Dispatcher
+from mindspore_serving.server.master.dispatcher import Dispatcher, Route
 from mindspore_serving.server.master.request import Reply
 from mindspore_serving.server.master.servable import request_spec
 from mindspore_serving.tensor import Rows
@@ -52,6 +53,8 @@ _TAG = "Serving gRPC"
 _UNIX_PREFIX = "unix:"
 _UNDECODABLE_TEXT = "Unable to parse request"
 _LONGEST_HAND_OVER_S = 0.5
+_SMALL_BYTES = 1 << 16
+"""Bytes of a message up to which its instances cannot be so many that others would notice."""
 
 
 def check_grpc_address(address: str) -> None:
@@ -150,7 +153,10 @@ class PredictHandler(grpc.GenericRpcHandler):
             call = PredictCall(message)
             route = self._dispatcher.resolve(call.name, call.method, call.version)
             self._dispatcher.check_room(route)
-            blocks = call.read_instances(route.method, self._layouts)
+            if len(message) > _SMALL_BYTES:
+                route, blocks = await self._read_large(call, route)
+            else:
+                blocks = call.read_instances(route.method, self._layouts)
             reply = await self._dispatcher.submit(route, blocks)
             self._check_size(reply)
             failures = failures_in(reply)
@@ -173,6 +179,29 @@ class PredictHandler(grpc.GenericRpcHandler):
             failure = unexpected_failure(error)
         self._note_one(failure, call, context)
         return encode_failure(call.spec_bytes if call else b"", failure)
+
+    async def _read_large(self, call: PredictCall, route: Route) -> tuple[Route, list[Rows]]:
+        """Where a request goes, and its instances, of which there may be millions: others have their turns meanwhile.
+
+        Raises:
+            InvalidInput: There is no instance, or one does not fit the method.
+            ServableUnavailable: The servable is gone meanwhile.
+        """
+        rows = call.read_known(route.method, self._layouts)
+        if rows is not None:
+            return route, [rows]
+        blocks: list[Rows] = []
+        with self._dispatcher.reading(route):
+            for part in call.parts():
+                if part is not None:
+                    blocks += part.read_instances(route.method, self._layouts)
+                await asyncio.sleep(0)
+        if not blocks:
+            raise call.no_instances()
+        again = self._dispatcher.resolve_admitted(call.name, call.method, call.version)
+        if again.method.input_names != route.method.input_names:
+            raise ServableUnavailable(route.servable.unavailable(call.method).text)
+        return again, blocks
 
     def _note_one(
         self, failure: Failure, call: PredictCall | None, context: grpc.aio.ServicerContext[bytes, bytes]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -31,8 +31,33 @@ from mindspore_serving.tensor import (
 UNDECODABLE = (DecodeError, UnicodeDecodeError)
 """What the protobuf library raises for bytes that are no message. Its implementation in Python, which MindSpore selects
 in processes that import it, finds text that is not UTF-8 only when a field is read."""
+_FIELDS_AT_ONCE = 1024
 _LARGEST_SPEC = 4096
 """Bytes of a target up to which it is remembered; none is so long unless it is made to fill the memory."""
+
+
+class _Field(NamedTuple):
+    """Tag of a field, and where it stands in a message."""
+
+    tag: int
+    start: int
+    end: int
+
+
+def _runs_of_fields(message: bytes, at: int) -> Iterator[list[_Field]]:
+    """The fields from a position on, so many at a time.
+
+    Raises:
+        ValueError: The bytes are no message.
+        IndexError: They end too early.
+    """
+    while at < len(message):
+        run: list[_Field] = []
+        while at < len(message) and len(run) < _FIELDS_AT_ONCE:
+            tag, end = wire.field_at(message, at)
+            run.append(_Field(tag, at, end))
+            at = end
+        yield run
 
 
 class PredictCall:
@@ -63,6 +88,50 @@ class PredictCall:
             self.name, self.method, self.version = spec.name, spec.method_name, spec.version_number
             self.spec_bytes = ms_service_pb2.PredictReply(servable_spec=spec).SerializeToString()
 
+    def read_known(self, method: MethodSignature, layouts: LayoutMemory) -> Rows | None:
+        """The instances, if the message looks like an earlier one: then reading them takes next to no time.
+
+        Args:
+            method: Names the inputs; others are ignored.
+            layouts: What earlier messages looked like.
+        """
+        return layouts.read(self._message, self._at, method.input_names) if self._at else None
+
+    def parts(self) -> Iterator[PredictCall | None]:
+        """Calls with the instances of this one, in their order, so few in each that others need not wait for it.
+
+        Yields:
+            A call; or None where as many fields were passed over that are none.
+
+        Raises:
+            DecodeError: The bytes are no PredictRequest.
+        """
+        size = len(self._message)
+        first_generation = size  # those come behind all others, wherever they stand
+        try:
+            for fields in _runs_of_fields(self._message, 0):
+                first_generation = min(
+                    [
+                        first_generation,
+                        *(f.start for f in fields if f.tag == wire.INSTANCE_OF_FIRST_GENERATION),
+                    ]
+                )
+                yield self._part(fields, wire.INSTANCE_OF_REQUEST)
+            for fields in _runs_of_fields(self._message, first_generation):
+                yield self._part(fields, wire.INSTANCE_OF_FIRST_GENERATION)
+        except (ValueError, IndexError) as cause:
+            raise DecodeError(str(cause)) from cause
+
+    def _part(self, fields: Sequence[_Field], tag: int) -> PredictCall | None:
+        instances = b"".join([self._message[f.start : f.end] for f in fields if f.tag == tag])
+        return PredictCall(self.spec_bytes + instances) if instances else None
+
+    def no_instances(self) -> InvalidInput:
+        """The error of a request without any."""
+        return InvalidInput(
+            f"Instances count of request cannot be 0, servable: {self.name}, method: {self.method}"
+        )
+
     def read_instances(self, method: MethodSignature, layouts: LayoutMemory) -> list[Rows]:
         """Read and check the instances.
 
@@ -77,16 +146,13 @@ class PredictCall:
             DecodeError: The bytes are no PredictRequest.
             InvalidInput: There is no instance, or one lacks an input or holds a tensor that is none.
         """
-        if self._at:
-            rows = layouts.read(self._message, self._at, method.input_names)
-            if rows is not None:
-                return [rows]
+        rows = self.read_known(method, layouts)
+        if rows is not None:
+            return [rows]
         request = ms_service_pb2.PredictRequest.FromString(self._message)
         groups = (request.instances, request.instances_of_first_generation)
         if not any(groups):
-            raise InvalidInput(
-                f"Instances count of request cannot be 0, servable: {self.name}, method: {self.method}"
-            )
+            raise self.no_instances()
         blocks = self._blocks_of(chain.from_iterable(groups), method)
         if self._at and len(blocks) == 1:
             layouts.learn(self._message, self._at, blocks[0])
