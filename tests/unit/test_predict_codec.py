@@ -246,10 +246,27 @@ FAILED = FailedRows(Failure(StatusCode.INVALID_INPUTS, "bad"), 1)
         ([FailedRows(Failure(StatusCode.FAILED, ""), 1)], 0, [(1, b"Predict failed")]),
     ],
 )
-def test_reply_forms(groups: list, instances: int, errors: list) -> None:
+@pytest.mark.parametrize("at_once", [1, 2, 1024])
+def test_reply_forms(
+    groups: list, instances: int, errors: list, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict_codec, "_INSTANCES_AT_ONCE", at_once)
     reply = ms_service_pb2.PredictReply.FromString(encode_reply(b"", groups))
     assert len(reply.instances) == instances
     assert [(error.error_code, error.error_msg) for error in reply.error_msg] == errors
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_a_reply_in_parts_is_the_whole(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    worse = FailedRows(Failure(StatusCode.FAILED, "worse"), 4)
+    groups = [texts(list("abcd"), "y"), FAILED, texts(list("efg"), "y"), worse, worse, texts(["h"], "y")]
+    whole = ms_service_pb2.PredictReply.FromString(encode_reply(b"", groups))
+    monkeypatch.setattr(predict_codec, "_INSTANCES_AT_ONCE", at_once)
+    parts = list(predict_codec.parts_of_reply(b"", groups))
+    assert len(parts) > 17 // (2 * at_once)
+    assert ms_service_pb2.PredictReply.FromString(b"".join(parts)) == whole
+    told = [error.error_msg.decode() for error in whole.error_msg]
+    assert told == [*[""] * 4, "bad", *[""] * 3, *["worse"] * 8, ""]
 
 
 def test_text_outputs() -> None:

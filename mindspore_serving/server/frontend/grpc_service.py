@@ -34,6 +34,7 @@ from mindspore_serving.server.frontend.predict_codec import (
     PredictCall,
     encode_failure,
     encode_reply,
+    parts_of_reply,
 )
 from mindspore_serving.server.frontend.request_id import (
     ID_FIELD,
@@ -162,6 +163,8 @@ class PredictHandler(grpc.GenericRpcHandler):
             failures = failures_in(reply)
             if failures:
                 self._note(failures, sum(group.count for group in reply), call, context)
+            if len(message) > _SMALL_BYTES:
+                return await _encode_large(call, reply)
             return encode_reply(call.spec_bytes, reply)
         except _ReplyTooLarge as error:
             self._note_one(Failure(InvalidInput.code, str(error)), call, context)
@@ -228,6 +231,15 @@ class PredictHandler(grpc.GenericRpcHandler):
         size = sum([group.byte_size for group in reply if isinstance(group, Rows)])
         if size > self._most_bytes:
             raise _ReplyTooLarge(f"SERVER: Sent message larger than max ({size} vs. {self._most_bytes})")
+
+
+async def _encode_large(call: PredictCall, reply: Reply) -> bytes:
+    """A reply of which there may be much to write: others have their turns meanwhile."""
+    parts = []
+    for part in parts_of_reply(call.spec_bytes, reply):
+        parts.append(part)
+        await asyncio.sleep(0)
+    return b"".join(parts)
 
 
 def _name(context: grpc.aio.ServicerContext[bytes, bytes]) -> str:

@@ -15,7 +15,7 @@ from mindspore_serving.errors import FailedRows, Failure, InvalidInput, StatusCo
 from mindspore_serving.proto import ms_service_pb2
 from mindspore_serving.server.frontend.error_text import text_for_client, texts_for_client
 from mindspore_serving.server.frontend.wire_layout import LayoutMemory, reply_layout
-from mindspore_serving.server.master.request import Reply
+from mindspore_serving.server.master.request import Group, Reply
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import (
     MAX_DIMENSIONS,
@@ -32,6 +32,7 @@ UNDECODABLE = (DecodeError, UnicodeDecodeError)
 """What the protobuf library raises for bytes that are no message. Its implementation in Python, which MindSpore selects
 in processes that import it, finds text that is not UTF-8 only when a field is read."""
 _FIELDS_AT_ONCE = 1024
+_INSTANCES_AT_ONCE = 1024
 _LARGEST_SPEC = 4096
 """Bytes of a target up to which it is remembered; none is so long unless it is made to fill the memory."""
 
@@ -279,15 +280,47 @@ def encode_reply(spec: bytes, groups: Reply) -> bytes:
         spec: Serialised target to echo.
         groups: Results and failures in request order.
     """
+    return b"".join(parts_of_reply(spec, groups))
+
+
+def parts_of_reply(spec: bytes, groups: Reply) -> Iterator[bytes]:
+    """The reply piece by piece, each so small that others need not wait for it.
+
+    Args:
+        spec: Serialised target to echo.
+        groups: Results and failures in request order.
+    """
     first = groups[0]
     if len(groups) == 1 and isinstance(first, Rows):
         layout = reply_layout(first.specs)
         if layout is not None:
-            return b"".join([spec, *layout.write(first)])
-    failures = [group.failure for group in groups if isinstance(group, FailedRows)]
-    if len(failures) == len(groups) and _alike(failures):
-        return encode_failure(spec, failures[0])
-    return spec + _encode_by_instance(groups, failures)
+            yield b"".join([spec, *layout.write(first)])
+            return
+    runs = list(_runs_of_groups(groups))
+    failures = [group.failure for run in runs for group in run if isinstance(group, FailedRows)]
+    if failures and not any(isinstance(group, Rows) for group in groups) and _alike(failures):
+        yield encode_failure(spec, failures[0])
+        return
+    yield spec
+    texts = iter(texts_for_client(failures))
+    for run in runs:
+        yield _encode_by_instance(run, texts, some_failed=bool(failures))
+
+
+def _runs_of_groups(groups: Reply) -> Iterator[list[Group]]:
+    """The outcomes in their order, of so many instances at a time."""
+    run: list[Group] = []
+    count = 0
+    for group in groups:
+        for start in range(0, group.count, _INSTANCES_AT_ONCE):
+            part = group.take(start, min(group.count, start + _INSTANCES_AT_ONCE))
+            run.append(part)
+            count += part.count
+            if count >= _INSTANCES_AT_ONCE:
+                yield run
+                run, count = [], 0
+    if run:
+        yield run
 
 
 def _alike(failures: Sequence[Failure]) -> bool:
@@ -295,9 +328,15 @@ def _alike(failures: Sequence[Failure]) -> bool:
     return all(failure.code == first.code and failure.text == first.text for failure in failures)
 
 
-def _encode_by_instance(groups: Reply, failures: Sequence[Failure]) -> bytes:
+def _encode_by_instance(groups: Sequence[Group], texts: Iterator[str], *, some_failed: bool) -> bytes:
+    """Outcomes of neighbouring instances.
+
+    Args:
+        groups: The outcomes.
+        texts: What clients are told, from the first failure of these on.
+        some_failed: Whether any instance of the whole reply has failed: then each has an entry that says so or not.
+    """
     reply = ms_service_pb2.PredictReply()
-    texts = iter(texts_for_client(failures))
     for group in groups:
         if isinstance(group, FailedRows):
             text = next(texts).encode()
@@ -309,7 +348,7 @@ def _encode_by_instance(groups: Reply, failures: Sequence[Failure]) -> bytes:
             instance = reply.instances.add()
             for spec, column in zip(group.specs, group.columns, strict=True):
                 _write_tensor(instance.items[spec.name], spec, column[i])
-            if failures:
+            if some_failed:
                 reply.error_msg.add()
     return bytes(reply.SerializeToString())
 
@@ -329,4 +368,4 @@ def _write_tensor(tensor: Any, spec: TensorSpec, value: Any) -> None:
         tensor.data = value.tobytes()
 
 
-__all__ = ["UNDECODABLE", "PredictCall", "encode_failure", "encode_reply"]
+__all__ = ["UNDECODABLE", "PredictCall", "encode_failure", "encode_reply", "parts_of_reply"]
