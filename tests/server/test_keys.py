@@ -122,6 +122,13 @@ def test_rest_refuses_others(server: RunningServer, headers: dict[str, str], met
 def test_rest_tells_everybody_how_it_is(server: RunningServer) -> None:
     assert send(server.rest, "GET", "/healthz/live").status != 401
     assert send(server.rest, "GET", "/healthz/live", "a body, which would have to be kept").status == 401
+    with raw_connection(server.rest) as connection:  # one behind the other
+        for headers in ("", f"X-API-Key: {KEY}\r\n", ""):
+            connection.sendall(f"GET /healthz/ready HTTP/1.1\r\nHost: a\r\n{headers}\r\n".encode())
+            document = json.loads(read_raw_reply(connection).body)
+            assert document.pop("status") == "ready"
+            assert list(document.get("servables", ())) == (["one/1"] if headers else [])
+            assert list(document) == (["servables"] if headers else [])
 
 
 @pytest.mark.parametrize(

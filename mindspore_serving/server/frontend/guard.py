@@ -117,19 +117,25 @@ class Door:
         """What those are told who are not let in."""
         return self._guard.refusal
 
-    def admits(self, method: bytes, target: bytes, fields: Mapping[bytes, bytes]) -> bool:
+    def admits(self, fields: Mapping[bytes, bytes]) -> bool:
         """Whether a request is let in, of which only the head has arrived.
+
+        Args:
+            fields: Headers, names in lower case; at least `KEY_FIELDS` of them.
+        """
+        return self._guard.admits_fields(fields)
+
+    def admits_stranger(self, method: bytes, target: bytes, fields: Mapping[bytes, bytes]) -> bool:
+        """Whether a request that is not let in is answered all the same.
 
         Questions for the server's health are, from everybody; not so with a body, which would have to be kept.
 
         Args:
             method: The verb.
             target: As it was sent.
-            fields: Headers, names in lower case; at least `KEY_FIELDS` of them, and those that tell of a body.
+            fields: Headers, names in lower case; at least those that tell of a body.
         """
         if method in (b"GET", b"HEAD") and path_of(target) in HEALTH_PATHS and not _announce_body(fields):
-            return True
-        if self._guard.admits_fields(fields):
             return True
         self._guard.note_refusal(self._peer)
         return False

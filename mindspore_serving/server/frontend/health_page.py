@@ -17,17 +17,23 @@ _FIELDS: Final = b"Cache-Control: no-store\r\n"
 _ALIVE = HttpReply(200, b'{"status":"alive"}', _FIELDS)
 
 
-def health_reply(path: str, readiness: Readiness) -> HttpReply | None:
+def health_reply(path: str, readiness: Readiness, *, details: bool) -> HttpReply | None:
     """The reply to a health check; None where the path is of none.
 
     That this is called at all shows that the event loop turns, which is all that being alive means.
+
+    Args:
+        path: Of the request.
+        readiness: What is asked.
+        details: Whether to tell more than that the server is ready, or is not.
     """
     if path == LIVE_PATH:
         return _ALIVE
     if path != READY_PATH:
         return None
     health = readiness.look()
-    return HttpReply(200 if health.ready else 503, orjson.dumps(_document(health)), _FIELDS)
+    document = _document(health) if details else {"status": _status(health.reason)["status"]}
+    return HttpReply(200 if health.ready else 503, orjson.dumps(document), _FIELDS)
 
 
 def _document(health: ServerHealth) -> dict[str, Any]:

@@ -34,6 +34,7 @@ class HttpRequest(NamedTuple):
         body: As it was sent.
         timeout_ms: `X-Request-Timeout-Ms`, None where there is none.
         given_id: `X-Request-Id`, b"" where there is none.
+        stranger: Whether it comes from somebody who is not let in, and asks what everybody may ask.
     """
 
     method: bytes
@@ -42,6 +43,7 @@ class HttpRequest(NamedTuple):
     body: bytes
     timeout_ms: bytes | None = None
     given_id: bytes = b""
+    stranger: bool = False
 
 
 class Refusal(NamedTuple):
@@ -126,6 +128,7 @@ class HttpReader:
         "_parser",
         "_pieces",
         "_silent",
+        "_stranger",
         "_target",
         "_upgrading",
         "ended",
@@ -242,6 +245,7 @@ class HttpReader:
         self._headed = self._upgrading = False
         self._method = self._target = b""
         self._interim = True
+        self._stranger = False
         self._connection = KEPT
         self._fields: dict[bytes, bytes] = {}
         self._header_count = 0
@@ -276,9 +280,8 @@ class HttpReader:
             self._connection = CLOSED
         elif not self._interim:
             self._connection = KEPT_1_0
-        if self._door is not None and not self._door.admits(self._method, self._target, self._fields):
-            self.end(UNAUTHORIZED, self._door.refusal)
-            raise _Stop
+        if self._door is not None and not self._door.admits(self._fields):
+            self._meet_stranger(self._door)
         length = self._fields.get(b"content-length")
         if length is None:
             self._check_coding(version)
@@ -286,6 +289,13 @@ class HttpReader:
             self._end_too_large()
         if parser.should_upgrade():
             self._offered()
+
+    def _meet_stranger(self, door: Door) -> None:
+        """Refuse somebody who is not let in, but for a question that everybody may ask."""
+        if not door.admits_stranger(self._method, self._target, self._fields):
+            self.end(UNAUTHORIZED, door.refusal)
+            raise _Stop
+        self._stranger = True
 
     def _check_coding(self, version: str) -> None:
         """Refuse what the parser reads as chunks, and others on the way may read otherwise."""
@@ -335,5 +345,11 @@ class HttpReader:
         fields = self._fields
         coding = fields.get(b"content-encoding", b"")
         return HttpRequest(
-            self._method, self._target, coding, body, fields.get(_TIMEOUT), fields.get(_ID, b"")
+            self._method,
+            self._target,
+            coding,
+            body,
+            fields.get(_TIMEOUT),
+            fields.get(_ID, b""),
+            self._stranger,
         )

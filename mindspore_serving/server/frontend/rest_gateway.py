@@ -146,7 +146,7 @@ class RestHandler:
 
     def _submit(self, request: HttpRequest) -> HttpReply | asyncio.Future[Reply]:
         if request.method != b"POST":
-            return self._answer_other_verb(request.method, request.target)
+            return self._answer_other_verb(request)
         timeout_s = None if request.timeout_ms is None else read_timeout_s(request.timeout_ms)
         if is_large(request.body, request.coding):
             return asyncio.ensure_future(self._submit_large(request, timeout_s))
@@ -181,14 +181,15 @@ class RestHandler:
             body = decompress_body(body, request.coding, self._max_body_bytes)
         return parse_body(body)
 
-    def _answer_other_verb(self, method: bytes, target: bytes) -> HttpReply:
+    def _answer_other_verb(self, request: HttpRequest) -> HttpReply:
         """The reply to a health check, which `always_ok` is not about.
 
         Raises:
             VerbNotAllowed: It is none.
         """
-        if method in (b"GET", b"HEAD"):
-            reply = health_reply(path_of(target), self._dispatcher.readiness)
+        if request.method in (b"GET", b"HEAD"):
+            path = path_of(request.target)
+            reply = health_reply(path, self._dispatcher.readiness, details=not request.stranger)
             if reply is not None:
                 return reply
         raise _other_verb()
