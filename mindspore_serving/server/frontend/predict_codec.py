@@ -105,7 +105,7 @@ class PredictCall:
             A call; or None where as many fields were passed over that are none.
 
         Raises:
-            DecodeError: The bytes are no PredictRequest.
+            DecodeError: The bytes are no PredictRequest, or hold a group, which nobody writes any more.
         """
         size = len(self._message)
         first_generation = size  # those come behind all others, wherever they stand
