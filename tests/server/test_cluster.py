@@ -23,7 +23,7 @@ from tests.server.certificates import Authority
 from tests.server.health_checks import Checks
 from tests.serving import RunningScript, add_servable, free_port, running_script
 from tests.traffic import Traffic
-from tests.watch import kill, wait_until_gone
+from tests.watch import kill, wait_until, wait_until_gone
 
 ADD = """\
 import os
@@ -252,7 +252,7 @@ def test_what_a_killed_worker_held_goes_to_another(tmp_path: Path, whole: bool) 
                 traffic.wait_for(50)
         assert traffic.wrong == []
         expected = {second.process.pid} if whole else {first.process.pid, second.process.pid}
-        assert made.asked("whose") == expected
+        wait_until(lambda: made.asked("whose") == expected, f"{expected} answer")
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["script", "process"])
@@ -271,7 +271,8 @@ def test_a_worker_that_hangs_is_taken_out_and_may_come_back(tmp_path: Path, whol
             first.wait_for_line("has joined master", 20)
             traffic.wait_for(100)
         assert traffic.wrong == []
-        assert made.asked("whose") == {first.process.pid, second.process.pid}
+        both = {first.process.pid, second.process.pid}
+        wait_until(lambda: made.asked("whose") == both, "both answer")
 
 
 def test_the_last_worker_leaves(tmp_path: Path) -> None:
