@@ -6,17 +6,19 @@ that comes then, and its number would be told to the parent through the wake-up 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """Those that end processes of Serving in order."""
 _actions: list[Callable[[], object]] = []
 _thread = threading.local()
+_starts = threading.RLock()
 
 
 def run_in_forked_children(action: Callable[[], object]) -> None:
@@ -24,12 +26,25 @@ def run_in_forked_children(action: Callable[[], object]) -> None:
     _actions.append(action)
 
 
+@contextlib.contextmanager
+def no_forks() -> Iterator[None]:
+    """Within the block no other thread forks this process; for starting another one.
+
+    A child that is forked in that moment would keep open what tells the end of the start, for which `Popen` waits, and
+    what is for the new process alone.
+    """
+    with _starts:
+        yield
+
+
 def _before_fork() -> None:
+    _starts.acquire()
     _thread.mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
 def _after_fork() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, _thread.mask)
+    _starts.release()
 
 
 def _after_fork_in_child() -> None:

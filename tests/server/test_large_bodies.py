@@ -19,7 +19,7 @@ import pytest
 
 from mindspore_serving.client import Client
 from mindspore_serving.server.frontend.body_process import TITLE
-from mindspore_serving.server.frontend.body_reader import is_large
+from mindspore_serving.server.frontend.body_reader import small_body
 from tests.server.http_requests import HttpReply, post, read_reply, send
 from tests.serving import RunningServer, add_servable, serving
 from tests.watch import kill, leftovers, wait_until, wait_until_gone
@@ -83,7 +83,7 @@ def end(connection: http.client.HTTPConnection) -> HttpReply:
 
 def test_all_instances_arrive(server: RunningServer) -> None:
     content = body(1, 2.5, 3)
-    assert is_large(content, b"")
+    assert small_body(content, b"") is None
     reply = post(server.rest, PATH, content)
     assert (reply.status, json.loads(reply.body)) == (200, sums(1, 2.5, 3))
     different = {"instances": [{"x": [1.0] * 50_000}, {"x": [1] * 60_000}, {"x": [0.5] * 70_000}]}
@@ -94,7 +94,7 @@ def test_all_instances_arrive(server: RunningServer) -> None:
 def test_values_are_those_that_were_sent(server: RunningServer) -> None:
     values = np.random.default_rng(0).normal(size=30_000).astype(np.float32)
     content = json.dumps({"instances": [{"x": values.tolist()}] * 3})
-    assert is_large(content.encode(), b"")
+    assert small_body(content.encode(), b"") is None
     for reply in (post(server.rest, PATH, content), post(server.rest, PATH, content)):
         answers = json.loads(reply.body)["instances"]
         assert [answer["sum"] for answer in answers] == [values.sum(dtype=np.float64)] * 3
@@ -102,11 +102,11 @@ def test_values_are_those_that_were_sent(server: RunningServer) -> None:
 
 @pytest.mark.parametrize("coding", PIECES)
 def test_a_compressed_body(server: RunningServer, coding: str) -> None:
-    values = np.random.default_rng(1).integers(0, 100, 10_000).tolist()
+    values = np.random.default_rng(1).integers(0, 100, 100_000).tolist()
     content = PIECES[coding](json.dumps({"instances": [{"x": values}]}).encode())
-    assert is_large(content, coding.encode())
+    assert small_body(content, coding.encode()) is None
     reply = send(server.rest, "POST", PATH, content, {"Content-Encoding": coding})
-    assert json.loads(reply.body) == {"instances": [{"size": 10_000, "sum": sum(values)}]}
+    assert json.loads(reply.body) == {"instances": [{"size": 100_000, "sum": sum(values)}]}
 
 
 WRONG = {
@@ -132,6 +132,7 @@ WRONG = {
         f"http message is bigger than {4 << 20}",
     ),
     "a coding": (body(1), {"Content-Encoding": "br"}, 415, "Content-Encoding br is not supported, only"),
+    "a long coding": (body(1), {"Content-Encoding": "\xe9" * 40_000}, 415, "Content-Encoding \xe9"),
 }
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import os
+import zlib
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +18,12 @@ import pytest
 from mindspore_serving.errors import QueueFull, ServerStopping, SystemFailure
 from mindspore_serving.server.frontend import body_reader
 from mindspore_serving.server.frontend.body_process import TITLE
-from mindspore_serving.server.frontend.body_reader import BodyError, BodyReader, is_large
+from mindspore_serving.server.frontend.body_reader import BodyError, BodyReader, small_body
 from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies
 
 BODY = b'{"instances": [{"x": [1, 2]}, {"x": [3, 4]}]}'
 LIMIT_S = 30.0
+ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
 ENDS = """\
 import sys
@@ -29,9 +34,10 @@ sys.exit(7)
 SENDS_GARBAGE = """\
 import socket
 import sys
+import time
 with socket.socket(fileno=int(sys.argv[1].partition("=")[2])) as channel:
     channel.sendall(b"garbage, which is no frame")
-    channel.recv(1)
+    time.sleep(60)
 """
 NEVER_ANSWERS = """\
 import time
@@ -79,12 +85,20 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], P
     return use
 
 
-async def wait_for_line(log: Path) -> None:
+async def wait_until(condition: Callable[[], bool]) -> None:
     for _ in range(round(LIMIT_S / 0.01)):
-        if log.read_text():
+        if condition():
             return
         await asyncio.sleep(0.01)
-    raise AssertionError("the process has not started")
+    raise AssertionError("it has not come to that")
+
+
+def has_ended(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, ENDED) is not None
+
+
+async def wait_for_line(log: Path) -> None:
+    await wait_until(lambda: bool(log.read_text()))
 
 
 @pytest.mark.parametrize(
@@ -92,16 +106,21 @@ async def wait_for_line(log: Path) -> None:
     [
         (b"1," * (1 << 17), b"", False),
         (b"1," * (1 << 17) + b"1", b"", True),
+        (b"1," * (1 << 17) + b"1", b" Identity", True),
         (bytes(1 << 23), b"", False),
         (bytes((1 << 23) + 1), b"", True),
         (bytes(1 << 22) + b"," * (1 << 14), b"", False),
         (bytes(1 << 22) + b"," * ((1 << 14) + 1), b"", True),
-        (bytes(1 << 12), b"gzip", False),
-        (bytes((1 << 12) + 1), b"gzip", True),
+        (gzip.compress(bytes(1 << 18)), b"gzip", False),
+        (gzip.compress(bytes((1 << 18) + 1)), b"gzip", True),
+        (zlib.compress(bytes((1 << 18) + 1)), b"deflate", True),
     ],
 )
 def test_a_body_is_large_by_its_values(body: bytes, coding: bytes, large: bool) -> None:
-    assert is_large(body, coding) is large
+    small = small_body(body, coding)
+    assert (small is None) is large
+    if not large:
+        assert small == (gzip.decompress(body) if coding == b"gzip" else body)
 
 
 def test_bodies_are_read_in_order_and_by_one_process() -> None:
@@ -180,6 +199,7 @@ def test_a_body_that_is_abandoned_is_not_read(script: Callable[[str], Path]) -> 
             future.cancel()
         await asyncio.sleep(0)
         assert repr(unfinished) == f"<UnfinishedBodies 0 of {1 << 20} bytes>"
+        assert repr(reader).startswith("<BodyReader 0 bodies,")
 
     play(scene)
     assert log.read_text().count("started") == 1
@@ -202,6 +222,40 @@ def test_stopping_refuses_what_waits_and_what_comes(script: Callable[[str], Path
     assert log.read_text().count("started") == 1
 
 
+def test_stopping_is_no_reason_for_a_warning(
+    script: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = script(NEVER_ANSWERS)
+
+    async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
+        future = reader.read(BODY, b"")
+        await wait_for_line(log)
+        await reader.stop()
+        with pytest.raises(ServerStopping):
+            await future
+
+    play(scene)
+    assert "was not read" not in capsys.readouterr().err
+
+
+def test_a_process_that_ends_with_nothing_to_read_is_let_go(capsys: pytest.CaptureFixture[str]) -> None:
+    async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
+        for let_go in (False, True):
+            await reader.read(BODY, b"")
+            [process] = reading_processes()
+            reader.check()
+            assert reading_processes() == [process]
+            process.kill()
+            await wait_until(partial(has_ended, process.pid))
+            if let_go:
+                reader.check()
+                assert not process.is_running()
+        await reader.read(BODY, b"")
+
+    play(scene)
+    assert "was not read" not in capsys.readouterr().err
+
+
 def test_stopping_while_the_process_is_being_started() -> None:
     async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
         future = reader.read(BODY, b"")
@@ -211,6 +265,19 @@ def test_stopping_while_the_process_is_being_started() -> None:
             await future
 
     play(scene)
+
+
+def test_very_many_blocks_of_instances() -> None:
+    pairs = 40_000
+
+    async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
+        instances = await reader.read(
+            b'{"instances": [' + b",".join([b'{"x":[1]},{"x":[1,2]}'] * pairs) + b"]}", b""
+        )
+        assert [rows.count for rows in instances] == [1] * (2 * pairs)
+        assert [rows.specs[0].shape for rows in instances] == [(1,), (2,)] * pairs
+
+    play(scene, 1 << 21)
 
 
 def test_bodies_beyond_the_room_are_refused() -> None:

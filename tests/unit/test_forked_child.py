@@ -1,12 +1,15 @@
-"""Which sockets a forked child gives up."""
+"""Which sockets a forked child gives up, and when there may be one."""
 
 from __future__ import annotations
 
 import os
 import socket
+import threading
 from pathlib import Path
 
-from mindspore_serving.server.forked_child import let_go_of_sockets
+from mindspore_serving.server.forked_child import let_go_of_sockets, no_forks
+
+LIMIT_S = 20.0
 
 
 def test_sockets_at_the_addresses_are_given_up_and_no_others(tmp_path: Path) -> None:
@@ -28,3 +31,28 @@ def test_sockets_at_the_addresses_are_given_up_and_no_others(tmp_path: Path) -> 
     for each in given_up + kept:
         assert each.getsockname()  # the parent keeps its own
         each.close()
+
+
+def test_nobody_forks_while_a_process_is_started() -> None:
+    order: list[str] = []
+    about_to = threading.Event()
+
+    def fork() -> None:
+        about_to.set()
+        child = os.fork()
+        if child == 0:
+            grandchild = os.fork()  # a child may fork, too
+            if grandchild == 0:
+                os._exit(0)
+            os._exit(os.waitstatus_to_exitcode(os.waitpid(grandchild, 0)[1]))
+        order.append("forked")
+        order.append(f"ended with {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}")
+
+    thread = threading.Thread(target=fork)
+    with no_forks():
+        thread.start()
+        assert about_to.wait(LIMIT_S)
+        thread.join(0.1)
+        order.append("started")
+    thread.join(LIMIT_S)
+    assert order == ["started", "forked", "ended with 0"]

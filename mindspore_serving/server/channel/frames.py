@@ -112,7 +112,8 @@ _PARTS = {"methods", "models", "graphs"}
 _TYPES = {number: kind for kind, number in _KINDS.items()}
 _PADDING = bytes(64)
 _LARGEST_KNOWN = 4096
-"""Bytes of a layout up to which a reader keeps it."""
+"""Bytes of a layout up to which it is kept."""
+_MOST_KNOWN = 1024
 
 Buffer = bytes | bytearray | memoryview
 
@@ -255,12 +256,25 @@ class _Layout(NamedTuple):
     has_text: bool
 
 
-@lru_cache(maxsize=1024)
 def _layout_of(specs: Specs) -> _Layout:
+    layout = _layouts.get(specs)
+    if layout is None:
+        layout = _new_layout(specs)
+        if layout.length <= _LARGEST_KNOWN:
+            if len(_layouts) >= _MOST_KNOWN:
+                _layouts.clear()
+            _layouts[specs] = layout
+    return layout
+
+
+def _new_layout(specs: Specs) -> _Layout:
     encoded = orjson.dumps([list(spec) for spec in specs])
     row_bytes = sum(spec.byte_size for spec in specs)
     has_text = any(spec.dtype.is_text for spec in specs)
     return _Layout(len(encoded), encoded + _pad(len(encoded)), row_bytes, has_text)
+
+
+_layouts: dict[Specs, _Layout] = {}
 
 
 class _ColumnPlan(NamedTuple):
@@ -272,7 +286,7 @@ class _ColumnPlan(NamedTuple):
     row_bytes: int
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=_MOST_KNOWN)
 def _plans_of(layout: bytes) -> tuple[Specs, tuple[_ColumnPlan, ...]]:
     specs = tuple(_spec_of(fields, 0) for fields in orjson.loads(layout))
     plans = tuple(

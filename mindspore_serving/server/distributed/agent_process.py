@@ -15,6 +15,7 @@ from mindspore_serving.server.channel.messages import AgentSettings
 from mindspore_serving.server.child_environment import child_environment
 from mindspore_serving.server.distributed.agent_parameters import AgentParameters, AgentPlace
 from mindspore_serving.server.distributed.agent_report import AgentReport
+from mindspore_serving.server.forked_child import no_forks
 from mindspore_serving.server.key_pipe import key_for_child
 from mindspore_serving.server.master.worker_process import LOG_DIRECTORY
 from mindspore_serving.server.process_tree import kill_children
@@ -106,7 +107,7 @@ class AgentProcess:
         environment = child_environment(needs_token=True)
         if self.place.group_config is not None:
             environment["PARA_GROUP_FILE"] = self.place.group_config
-        with contextlib.ExitStack() as stack:
+        with no_forks(), contextlib.ExitStack() as stack:
             stack.callback(os.close, writer)
             self.log_path.parent.mkdir(LOG_FOLDER, exist_ok=True)
             output = stack.enter_context(open(self.log_path, "ab", opener=opener(LOG)))

@@ -1,8 +1,8 @@
 """What runs in the process that reads large bodies of REST requests (`BodyReader` is its owner).
 
 The parser holds the interpreter's lock from the first byte of a body to the last: in the main process, everybody would
-wait for it. A body arrives here as a `Batch` of one instance, with its `Content-Encoding` in the place of the method,
-and its instances leave as a `Result`.
+wait for it. A body arrives here as a `Batch` of one instance, with the name of its compression in the place of the
+method, and its instances leave as one `Result` or several.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import faulthandler
 import os
 import socket
 import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import setproctitle
@@ -24,12 +25,15 @@ from mindspore_serving.server.frontend.content_coding import decompress_body
 from mindspore_serving.server.frontend.failure_log import unexpected_failure
 from mindspore_serving.server.frontend.json_codec import parse_body, read_instances
 from mindspore_serving.server.worker.parent import Parent
+from mindspore_serving.tensor import Rows
 
 TITLE = "serving_body_reader"
 _READ_SIZE = 1 << 20
+_MOST_GROUPS = 1 << 12
+"""Blocks of equal instances in one frame, between which the main process does other things."""
 _LOOK_S = 60.0
 _OOM_SCORE = Path("/proc/self/oom_score_adj")
-_SCORE = "500"
+_SCORE = 500
 """As if it used half of the memory more than it does."""
 
 
@@ -54,8 +58,9 @@ def _let_system_end_this_first() -> None:
     A limit for this process alone would not do: the parser reserves twelve times the size of a body, and uses little of
     it.
     """
-    with contextlib.suppress(OSError):  # not in every sandbox
-        _OOM_SCORE.write_text(_SCORE)
+    with contextlib.suppress(OSError, ValueError):  # not in every sandbox
+        if int(_OOM_SCORE.read_text()) < _SCORE:
+            _OOM_SCORE.write_text(str(_SCORE))
 
 
 def _end_with(parent: int) -> None:
@@ -75,19 +80,31 @@ def serve(channel: socket.socket, most_bytes: int) -> None:
     """
     splitter = FrameSplitter()
     while data := channel.recv(_READ_SIZE):
-        for kind, frame in splitter.feed(data):
-            batch = message_of(kind, frame)
-            assert isinstance(batch, Batch)
-            channel.sendall(_reply_to(batch, most_bytes))
+        _answer(channel, splitter.feed(data), most_bytes)
 
 
-def _reply_to(batch: Batch, most_bytes: int) -> bytes:
+def _answer(channel: socket.socket, frames: Iterator[tuple[int, memoryview]], most_bytes: int) -> None:
+    """Answer the bodies that are complete; nothing is kept of them."""
+    for kind, frame in frames:
+        batch = message_of(kind, frame)
+        assert isinstance(batch, Batch)
+        for reply in _replies_to(batch, most_bytes):
+            channel.sendall(reply)
+
+
+def _replies_to(batch: Batch, most_bytes: int) -> list[bytes]:
     try:
-        reply = _frame_of(batch, _instances_in(batch, most_bytes))
-        if len(reply) <= LARGEST_FRAME:
-            return reply
+        instances = _instances_in(batch, most_bytes)
+        starts = range(0, len(instances), _MOST_GROUPS)
+        replies = [
+            _frame_of(batch, instances[start : start + _MOST_GROUPS], final=start == starts[-1])
+            for start in starts
+        ]
+        largest = max(map(len, replies))
+        if largest <= LARGEST_FRAME:
+            return replies
         failure = MessageTooLarge(
-            f"http message holds instances of {len(reply)} bytes, should be at most {LARGEST_FRAME}"
+            f"http message holds instances of {largest} bytes, should be at most {LARGEST_FRAME}"
         ).failure()
     except ServingError as error:
         failure = error.failure()
@@ -95,15 +112,15 @@ def _reply_to(batch: Batch, most_bytes: int) -> bytes:
         failure = Failure(StatusCode.FAILED, "No memory for the instances of this request", 503)
     except Exception as error:  # whatever goes wrong here, the client gets an answer
         failure = unexpected_failure(error)
-    return _frame_of(batch, [FailedRows(failure, 1)])
+    return [_frame_of(batch, [FailedRows(failure, 1)], final=True)]
 
 
-def _instances_in(batch: Batch, most_bytes: int) -> list[Group]:
+def _instances_in(batch: Batch, most_bytes: int) -> list[Rows]:
     [[body]] = batch.groups[0].columns
     if batch.method:
-        body = decompress_body(body, batch.method.encode("latin-1"), most_bytes)
-    return [*read_instances(parse_body(body))]
+        body = decompress_body(body, batch.method.encode(), most_bytes)
+    return read_instances(parse_body(body))
 
 
-def _frame_of(batch: Batch, groups: list[Group]) -> bytes:
-    return frame_of(Result(batch.batch_id, batch.slot, 0, tuple(groups), True))
+def _frame_of(batch: Batch, groups: Sequence[Group], *, final: bool) -> bytes:
+    return frame_of(Result(batch.batch_id, batch.slot, 0, tuple(groups), final))

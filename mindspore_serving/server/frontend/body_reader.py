@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import itertools
 import os
 import socket
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from mindspore_serving import log
 from mindspore_serving.errors import (
     ChannelError,
     FailedRows,
     Failure,
+    MessageTooLarge,
     QueueFull,
     ServerStopping,
     ServingError,
@@ -26,6 +26,8 @@ from mindspore_serving.errors import (
 from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
 from mindspore_serving.server.channel.messages import Batch, Group, Result
 from mindspore_serving.server.child_environment import child_environment
+from mindspore_serving.server.forked_child import no_forks
+from mindspore_serving.server.frontend.content_coding import decompress_body, known_coding
 from mindspore_serving.server.frontend.failure_log import unexpected_failure
 from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies
 from mindspore_serving.server.master.worker_end import ended_by, oom_kills
@@ -36,8 +38,6 @@ _SMALL_BYTES = 1 << 18
 _LARGE_BYTES = 1 << 23
 _MANY_VALUES = 1 << 14
 _PIECE = 1 << 16
-_SMALL_COMPRESSED_BYTES = 1 << 12
-"""A compressed body may become a thousand times as large."""
 _MOST_ATTEMPTS = 2
 """Processes that may end with one body before it is given up."""
 _LONGEST_S = 120.0
@@ -48,8 +48,8 @@ _READ_SIZE = 1 << 20
 _SPECS = (TensorSpec("body", DataType.BYTES, ()),)
 
 
-def is_large(body: bytes, coding: bytes) -> bool:
-    """Whether reading a body takes so long that others would notice: some milliseconds.
+def small_body(body: bytes, coding: bytes) -> bytes | None:
+    """A body as it was meant, unless reading it takes so long that others would notice: some milliseconds.
 
     What takes the time are the values, and there is a comma between any two. A tensor in base64 is one value, which is
     read in less time than it takes to pass it on.
@@ -57,13 +57,23 @@ def is_large(body: bytes, coding: bytes) -> bool:
     Args:
         body: As it was sent.
         coding: Its `Content-Encoding`, b"" where there is none.
+
+    Returns:
+        The body; None for a large one.
+
+    Raises:
+        UnsupportedCoding: The coding is none of gzip, deflate and identity.
+        InvalidInput: The body is not what the coding says, or not all of it.
     """
+    if coding and known_coding(coding):
+        try:
+            return decompress_body(body, coding, _SMALL_BYTES)
+        except MessageTooLarge:
+            return None
     size = len(body)
-    if coding:
-        return size > _SMALL_COMPRESSED_BYTES
     if size <= _SMALL_BYTES:
-        return False
-    return size > _LARGE_BYTES or _has_many_values(body)
+        return body
+    return None if size > _LARGE_BYTES or _has_many_values(body) else body
 
 
 def _has_many_values(body: bytes) -> bool:
@@ -91,8 +101,15 @@ class BodyError(ServingError):
         return self._failure
 
 
-class _Job(NamedTuple):
-    """A body that is to be read, and the future of its instances."""
+@dataclass(eq=False, slots=True)
+class _Job:
+    """A body that is to be read.
+
+    Attributes:
+        body: As it was sent.
+        coding: How it is compressed; b"" if it is not.
+        future: Of its instances.
+    """
 
     body: bytes
     coding: bytes
@@ -113,15 +130,14 @@ class BodyReader:
     def __init__(self, most_bytes: int, unfinished: UnfinishedBodies) -> None:
         self._most_bytes = most_bytes
         self._unfinished = unfinished
-        self._jobs: deque[_Job] = deque()
-        self._job: _Job | None = None
-        self._count = 0
+        self._jobs: dict[int, _Job] = {}
+        self._numbers = itertools.count(1)
         self._working: asyncio.Task[None] | None = None
         self._process: _BodyProcess | None = None
         self._stopped = False
 
     def __repr__(self) -> str:
-        return f"<BodyReader {len(self._jobs)} waiting, {self._process}>"
+        return f"<BodyReader {len(self._jobs)} bodies, {self._process}>"
 
     def read(self, body: bytes, coding: bytes) -> asyncio.Future[list[Rows]]:
         """Read a body.
@@ -135,9 +151,11 @@ class BodyReader:
             body.
 
         Raises:
+            UnsupportedCoding: The coding is none of gzip, deflate and identity.
             QueueFull: Too many bytes wait.
             ServerStopping: This was stopped.
         """
+        name = known_coding(coding)
         if self._stopped:
             raise ServerStopping()
         unfinished = self._unfinished
@@ -147,45 +165,59 @@ class BodyReader:
             raise QueueFull(unfinished.refusal)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[list[Rows]] = loop.create_future()
-        future.add_done_callback(lambda _: unfinished.change(-size))
-        self._jobs.append(_Job(body, coding, future))
+        number = next(self._numbers)
+
+        def ended(_: asyncio.Future[list[Rows]]) -> None:
+            unfinished.change(-size)
+            del self._jobs[number]
+
+        future.add_done_callback(ended)
+        self._jobs[number] = _Job(body, name, future)
         if self._working is None:
             self._working = loop.create_task(self._work())
         return future
 
+    def check(self) -> None:
+        """Let go of a process that has ended with nothing to read; to be called once in a while."""
+        if self._working is None and self._process is not None and self._process.has_ended():
+            self._process.close()
+            self._process = None
+
     async def stop(self) -> None:
         """Refuse what waits and comes, and end the process. Safe to call twice."""
         self._stopped = True
-        for job in [*self._jobs, *([self._job] if self._job else [])]:
+        for job in self._jobs.values():
             if not job.future.done():
                 job.future.set_exception(ServerStopping())
-        self._jobs.clear()
         await self._end_process()
         if self._working is not None:
             await asyncio.wait([self._working], timeout=_END_S)
 
     async def _work(self) -> None:
         """Read what waits, until nothing does."""
-        while self._jobs:
-            self._job = job = self._jobs.popleft()
-            if job.future.done():
-                continue
-            try:
-                instances = await self._ask(job)
-                error: ServingError | None = None
-            except ServingError as refusal:
-                error = refusal
-            except Exception as cause:  # whatever it is, the client gets an answer
-                error = BodyError(unexpected_failure(cause))
-            if job.future.done():
-                continue
-            if error is None:
-                job.future.set_result(instances)
-            else:
-                job.future.set_exception(error)
-        self._job = self._working = None
+        while (waiting := self._next()) is not None:
+            await self._finish(*waiting)
+        self._working = None
 
-    async def _ask(self, job: _Job) -> list[Rows]:
+    def _next(self) -> tuple[int, _Job] | None:
+        """The oldest body that is still wanted, and its number."""
+        return next(((number, job) for number, job in self._jobs.items() if not job.future.done()), None)
+
+    async def _finish(self, number: int, job: _Job) -> None:
+        """Give a body its outcome."""
+        try:
+            instances = await self._ask(number, job)
+            if not job.future.done():
+                job.future.set_result(instances)
+            return
+        except ServingError as refusal:
+            error = refusal
+        except Exception as cause:  # whatever it is, the client gets an answer
+            error = BodyError(unexpected_failure(cause))
+        if not job.future.done():
+            job.future.set_exception(error)
+
+    async def _ask(self, number: int, job: _Job) -> list[Rows]:
         """The instances of a body, from the process.
 
         Raises:
@@ -194,46 +226,41 @@ class BodyReader:
             OSError: It cannot be started.
             ServerStopping: This was stopped.
         """
-        rows = Rows(_SPECS, ([job.body],), 1)
         reason = ""
         for _ in range(_MOST_ATTEMPTS):
-            process = self._process
-            if process is None:
-                process = self._process = await _BodyProcess.start(self._most_bytes)
-            if self._stopped:
-                await self._end_process()
-                raise ServerStopping()
-            self._count += 1
+            process = await self._living_process()
             try:
-                return _rows_in(
-                    await process.ask(Batch(self._count, 0, job.coding.decode("latin-1"), (rows,)))
-                )
+                return await process.ask(number, job)
             except (OSError, ChannelError):
                 await self._end_process()
-                reason = f"the process that reads large bodies {process.how_it_ended()}"
-                log.warning("A body of %d bytes was not read: %s", len(job.body), reason)
+            if self._stopped:
+                raise ServerStopping()
+            reason = f"the process that reads large bodies {process.how_it_ended()}"
+            log.warning("A body of %d bytes was not read: %s", len(job.body), reason)
             if process.overdue or job.future.done():
                 break
         raise SystemFailure(f"The request could not be read: {reason}")
+
+    async def _living_process(self) -> _BodyProcess:
+        """The process, started if there is none.
+
+        Raises:
+            OSError: It cannot be started.
+            ServerStopping: This was stopped.
+        """
+        if self._process is not None and self._process.has_ended():
+            await self._end_process()
+        if self._process is None:
+            self._process = await _BodyProcess.start(self._most_bytes)
+        if self._stopped:
+            await self._end_process()
+            raise ServerStopping()
+        return self._process
 
     async def _end_process(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             await process.end()
-
-
-def _rows_in(groups: Sequence[Group]) -> list[Rows]:
-    """The instances in an answer.
-
-    Raises:
-        BodyError: It holds a failure.
-    """
-    rows: list[Rows] = []
-    for group in groups:
-        if isinstance(group, FailedRows):
-            raise BodyError(group.failure)
-        rows.append(group)
-    return rows
 
 
 class _BodyProcess:
@@ -271,32 +298,48 @@ class _BodyProcess:
             OSError: The system has no process or descriptor left.
         """
         before = oom_kills()
-        ours, theirs = socket.socketpair()
-        with contextlib.ExitStack() as on_error, theirs:
-            on_error.callback(ours.close)
-            process = _run_script(theirs, most_bytes)
-            on_error.callback(process.kill)
+        with no_forks():
+            ours, theirs = socket.socketpair()
+            with theirs:
+                try:
+                    process = _run_script(theirs, most_bytes)
+                except BaseException:
+                    ours.close()
+                    raise
+        try:
             reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_READ_SIZE)
-            on_error.pop_all()
+        except BaseException:
+            ours.close()
+            process.kill()
+            raise
         return cls(process, reader, writer, before)
 
-    async def ask(self, batch: Batch) -> Sequence[Group]:
-        """The answer to a batch.
+    async def ask(self, number: int, job: _Job) -> list[Rows]:
+        """The instances of a body.
+
+        Args:
+            number: Another one for each body.
+            job: The body.
 
         Raises:
+            BodyError: It is not what it should be.
             ChannelError: The process has ended, or sends what is no answer.
             OSError: Likewise.
         """
         timer = asyncio.get_running_loop().call_later(_LONGEST_S, self._give_up)
         try:
-            self._writer.write(frame_of(batch))
+            rows = Rows(_SPECS, ([job.body],), 1)
+            self._writer.write(frame_of(Batch(number, 0, job.coding.decode(), (rows,))))
             await self._writer.drain()
+            instances: list[Rows] = []
             while data := await self._reader.read(_READ_SIZE):
                 for kind, body in self._splitter.feed(data):
                     result = message_of(kind, body)
-                    if not isinstance(result, Result) or result.batch_id != batch.batch_id:
+                    if not isinstance(result, Result) or result.batch_id != number:
                         raise ChannelError("Another answer was expected")
-                    return result.groups
+                    instances += _rows_in(result.groups)
+                    if result.final:
+                        return instances
         finally:
             timer.cancel()
         raise ChannelError("The channel was closed")
@@ -304,22 +347,45 @@ class _BodyProcess:
     def _give_up(self) -> None:
         self.overdue = True
         self._process.kill()
+        self._writer.transport.abort()
+
+    def has_ended(self) -> bool:
+        """Whether it lives no more, or is not to."""
+        return self.overdue or self._process.poll() is not None
 
     async def end(self) -> None:
         """End it at once: it holds nothing that would have to be kept. Safe to call twice."""
         self._process.kill()
-        self._writer.close()
+        self.close()
         for _ in range(round(_END_S / _POLL_S)):
             if self._process.poll() is not None:
                 return
             await asyncio.sleep(_POLL_S)
         log.error("%r has not ended within %s s", self, _END_S)
 
+    def close(self) -> None:
+        """Close the channel; safe to call twice."""
+        self._writer.close()
+
     def how_it_ended(self) -> str:
         """How it ended, to follow its name."""
         if self.overdue:
             return f"was ended: it has read one for {_LONGEST_S:g} s"
         return ended_by(self._process.poll() or 0, self._oom_kills, oom_kills())
+
+
+def _rows_in(groups: Sequence[Group]) -> list[Rows]:
+    """The instances in an answer.
+
+    Raises:
+        BodyError: It holds a failure.
+    """
+    rows: list[Rows] = []
+    for group in groups:
+        if isinstance(group, FailedRows):
+            raise BodyError(group.failure)
+        rows.append(group)
+    return rows
 
 
 def _run_script(channel: socket.socket, most_bytes: int) -> subprocess.Popen[bytes]:

@@ -28,18 +28,33 @@ def decompress_body(body: bytes, coding: bytes, limit: int) -> bytes:
         InvalidInput: The body is not what the coding says, or not all of it.
         MessageTooLarge: It is larger once decompressed.
     """
+    name = known_coding(coding)
+    if not name:
+        return body
+    try:
+        return _decompress(body, name, limit)
+    except zlib.error as cause:
+        raise InvalidInput(f"http message invalid, body is not {name.decode()}: {cause}") from cause
+
+
+def known_coding(coding: bytes) -> bytes:
+    """The name of a coding; b"" for none.
+
+    Args:
+        coding: Value of `Content-Encoding`.
+
+    Raises:
+        UnsupportedCoding: It is none of gzip, deflate and identity.
+    """
     name = coding.strip().lower()
     if name in (b"", b"identity"):
-        return body
+        return b""
     if name not in _CODINGS:
         shown = excerpt(coding.decode("latin-1"))
         raise UnsupportedCoding(
             f"Content-Encoding {shown} is not supported, only gzip, deflate and identity are"
         )
-    try:
-        return _decompress(body, name, limit)
-    except zlib.error as cause:
-        raise InvalidInput(f"http message invalid, body is not {name.decode()}: {cause}") from cause
+    return name
 
 
 def _decompress(body: bytes, name: bytes, limit: int) -> bytes:

@@ -164,7 +164,8 @@ class PredictHandler(grpc.GenericRpcHandler):
             if failures:
                 self._note(failures, sum(group.count for group in reply), call, context)
             if len(message) > _SMALL_BYTES:
-                return await _encode_large(call, reply)
+                with self._dispatcher.holding(route):
+                    return await _encode_large(call, reply)
             return encode_reply(call.spec_bytes, reply)
         except _ReplyTooLarge as error:
             self._note_one(Failure(InvalidInput.code, str(error)), call, context)
@@ -194,11 +195,13 @@ class PredictHandler(grpc.GenericRpcHandler):
         if rows is not None:
             return route, [rows]
         blocks: list[Rows] = []
-        with self._dispatcher.reading(route):
+        with self._dispatcher.holding(route):
             for part in call.parts():
                 if part is not None:
                     blocks += part.read_instances(route.method, self._layouts)
                 await asyncio.sleep(0)
+                if not route.servable.serves(call.method):
+                    raise ServableUnavailable(route.servable.unavailable(call.method).text)
         if not blocks:
             raise call.no_instances()
         again = self._dispatcher.resolve_admitted(call.name, call.method, call.version)

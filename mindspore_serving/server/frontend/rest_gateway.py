@@ -11,7 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from mindspore_serving import log
 from mindspore_serving.errors import (
@@ -29,8 +29,7 @@ from mindspore_serving.server.frontend.address import (
     SocketAddress,
     parse_socket_address,
 )
-from mindspore_serving.server.frontend.body_reader import BodyReader, is_large
-from mindspore_serving.server.frontend.content_coding import decompress_body
+from mindspore_serving.server.frontend.body_reader import BodyReader, small_body
 from mindspore_serving.server.frontend.failure_log import FailureLog, failures_in, unexpected_failure
 from mindspore_serving.server.frontend.guard import Guard
 from mindspore_serving.server.frontend.health_page import health_reply
@@ -56,7 +55,7 @@ from mindspore_serving.server.frontend.request_id import request_id, usable_id
 from mindspore_serving.server.frontend.request_timeout import read_timeout_s
 from mindspore_serving.server.frontend.rest_url import parse_request_target, path_of
 from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies, room_for_bodies
-from mindspore_serving.server.master.dispatcher import Dispatcher, deadline_exceeded
+from mindspore_serving.server.master.dispatcher import Dispatcher, Route, deadline_exceeded
 from mindspore_serving.server.master.request import Reply
 
 _TAG = "RESTful server"
@@ -88,16 +87,12 @@ class RestHandler:
     Args:
         dispatcher: Where instances go.
         bodies: Reads large bodies.
-        max_body_bytes: Largest request body.
         always_ok: Say HTTP 200 also for errors.
     """
 
-    def __init__(
-        self, dispatcher: Dispatcher, bodies: BodyReader, max_body_bytes: int, always_ok: bool
-    ) -> None:
+    def __init__(self, dispatcher: Dispatcher, bodies: BodyReader, always_ok: bool) -> None:
         self._dispatcher = dispatcher
         self._bodies = bodies
-        self._max_body_bytes = max_body_bytes
         self._always_ok = always_ok
         self._failures = FailureLog()
 
@@ -148,38 +143,35 @@ class RestHandler:
         if request.method != b"POST":
             return self._answer_other_verb(request)
         timeout_s = None if request.timeout_ms is None else read_timeout_s(request.timeout_ms)
-        if is_large(request.body, request.coding):
-            return asyncio.ensure_future(self._submit_large(request, timeout_s))
         try:
             name, called, version = parse_request_target(request.target)
             route = self._dispatcher.resolve(name, called, version)
-        except ServingError:  # what else is wrong with the request is told before that
-            document = self._document_of(request)
+        except ServingError:  # what else is wrong with a small request is told before that
+            body = small_body(request.body, request.coding)
+            if body is None:
+                raise
+            document = parse_body(body)
             parse_request_target(request.target)
             read_instances(document)
             raise
         self._dispatcher.check_room(route)
-        blocks = select_inputs(read_instances(self._document_of(request)), name, route.method)
+        body = small_body(request.body, request.coding)
+        if body is None:
+            return asyncio.ensure_future(self._submit_large(request, route, timeout_s))
+        blocks = select_inputs(read_instances(parse_body(body)), name, route.method)
         return self._dispatcher.submit(route, blocks, timeout_s)
 
-    async def _submit_large(self, request: HttpRequest, timeout_s: float | None) -> Reply:
-        """The outcome of a request whose body is read elsewhere, which is not done if its target is wrong."""
-        name, called, version = parse_request_target(request.target)
-        route = self._dispatcher.resolve(name, called, version)
-        self._dispatcher.check_room(route)
+    async def _submit_large(self, request: HttpRequest, route: Route, timeout_s: float | None) -> Reply:
+        """The outcome of a request whose body is read elsewhere."""
+        self._dispatcher.check_room(route)  # others have come since it was checked
         late = None if timeout_s is None else deadline_exceeded(route, timeout_s)
         until = None if timeout_s is None else time.monotonic() + timeout_s
-        with self._dispatcher.reading(route):
+        with self._dispatcher.holding(route):
             instances = await _result_until(until, late, self._bodies.read(request.body, request.coding))
+        name, called, version = parse_request_target(request.target)
         route = self._dispatcher.resolve_admitted(name, called, version)
         blocks = select_inputs(instances, name, route.method)
         return await _result_until(until, late, self._dispatcher.submit(route, blocks))
-
-    def _document_of(self, request: HttpRequest) -> Any:
-        body = request.body
-        if request.coding:
-            body = decompress_body(body, request.coding, self._max_body_bytes)
-        return parse_body(body)
 
     def _answer_other_verb(self, request: HttpRequest) -> HttpReply:
         """The reply to a health check, which `always_ok` is not about.
@@ -260,7 +252,7 @@ class RestServer:
         self._limits = limits
         self._unfinished = unfinished or UnfinishedBodies(room_for_bodies(limits.body_bytes))
         self._bodies = BodyReader(limits.body_bytes, self._unfinished)
-        self._handler = RestHandler(dispatcher, self._bodies, limits.body_bytes, always_ok)
+        self._handler = RestHandler(dispatcher, self._bodies, always_ok)
         self._heads = ReplyHeads(time.time())
         self._connections: set[HttpConnection] = set()
         self._surplus: set[HttpConnection] = set()
@@ -378,6 +370,7 @@ class RestServer:
         loop = asyncio.get_running_loop()
         self._checks = loop.call_later(_CHECK_PERIOD_S, self._check_connections)
         self._heads.set_time(time.time())
+        self._bodies.check()
         now = loop.time()
         for connection in tuple(self._connections):
             connection.check(now)

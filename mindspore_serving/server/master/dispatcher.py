@@ -140,10 +140,11 @@ class Dispatcher:
             own.check_requests()
 
     @contextlib.contextmanager
-    def reading(self, route: Route) -> Iterator[None]:
-        """Count a request, for which `check_room` has found room, as unanswered while its instances are being read.
+    def holding(self, route: Route) -> Iterator[None]:
+        """Count a request as unanswered while its instances are being read, or its reply is being written.
 
-        Only for requests of which that takes longer than a turn of the event loop.
+        Only for requests of which that takes longer than a turn of the event loop. Before the first, `check_room` has
+        found room.
 
         Args:
             route: From `resolve`.
@@ -271,8 +272,10 @@ class Dispatcher:
         self._routes.clear()
         for servable in self._all_servables():
             servable.hurry()
-        if self._unanswered.requests:
-            await wait_for_event(self._drained, timeout_s)
+        deadline = self._loop.time() + timeout_s
+        while self._unanswered.requests and self._loop.time() < deadline:
+            self._drained.clear()
+            await wait_for_event(self._drained, deadline - self._loop.time())
         return not self._unanswered.requests
 
     def fail_waiting(self) -> None:

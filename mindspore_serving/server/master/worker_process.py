@@ -19,6 +19,7 @@ from mindspore_serving.server.channel.call_page import TRACEBACK_SIGNAL, CallPag
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.child_environment import child_environment
 from mindspore_serving.server.descriptor_limit import descriptor_limit
+from mindspore_serving.server.forked_child import no_forks
 from mindspore_serving.server.key_pipe import key_for_child
 from mindspore_serving.server.master.context import memory_idle_s, start_timeout_s
 from mindspore_serving.server.master.copy import WAITING_SLOTS
@@ -290,7 +291,7 @@ class WorkerProcess:
         if self.plan.has_device:
             environment["SERVING_DEVICE_ID"] = str(self.plan.device_id)
         inherited = [memory.fd for memory in (self.memory, self.calls) if memory is not None]
-        with contextlib.ExitStack() as stack:
+        with no_forks(), contextlib.ExitStack() as stack:
             output = stack.enter_context(
                 open(self.log_path, "ab" if append_log else "wb", opener=opener(LOG))
             )
