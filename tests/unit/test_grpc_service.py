@@ -130,13 +130,14 @@ def test_a_request_counts_while_it_is_read_and_no_longer(one_request: None) -> N
     play(scene)
 
 
-def test_a_drain_waits_for_a_request_that_is_being_read() -> None:
+def test_a_drain_waits_for_a_request_that_is_being_read_and_answered() -> None:
     async def scene() -> None:
         dispatcher = Dispatcher(asyncio.get_running_loop())
         Echo(dispatcher)
         large = predict(PredictHandler(dispatcher, 1 << 30), message(COUNT))
         await asyncio.sleep(0)
         assert await dispatcher.drain(LIMIT_S)
+        assert large.done()
         assert len(texts_in(await large)) == COUNT
 
     play(scene)
