@@ -56,6 +56,7 @@ _UNDECODABLE_TEXT = "Unable to parse request"
 _LONGEST_HAND_OVER_S = 0.5
 _SMALL_BYTES = 1 << 16
 """Bytes of a message up to which its instances cannot be so many that others would notice."""
+_FEW_INSTANCES = 1024
 
 
 def check_grpc_address(address: str) -> None:
@@ -163,7 +164,7 @@ class PredictHandler(grpc.GenericRpcHandler):
             failures = failures_in(reply)
             if failures:
                 self._note(failures, sum(group.count for group in reply), call, context)
-            if len(message) > _SMALL_BYTES:
+            if len(message) > _SMALL_BYTES and sum([group.count for group in reply]) > _FEW_INSTANCES:
                 with self._dispatcher.holding(route):
                     return await _encode_large(call, reply)
             return encode_reply(call.spec_bytes, reply)
@@ -196,12 +197,13 @@ class PredictHandler(grpc.GenericRpcHandler):
             return route, [rows]
         blocks: list[Rows] = []
         with self._dispatcher.holding(route):
-            for part in call.parts():
+            for number, part in enumerate(call.parts()):
+                if number:
+                    await asyncio.sleep(0)
+                    if not route.servable.serves(call.method):
+                        raise ServableUnavailable(route.servable.unavailable(call.method).text)
                 if part is not None:
                     blocks += part.read_instances(route.method, self._layouts)
-                await asyncio.sleep(0)
-                if not route.servable.serves(call.method):
-                    raise ServableUnavailable(route.servable.unavailable(call.method).text)
         if not blocks:
             raise call.no_instances()
         again = self._dispatcher.resolve_admitted(call.name, call.method, call.version)

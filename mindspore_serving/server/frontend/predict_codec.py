@@ -111,6 +111,9 @@ class PredictCall:
         first_generation = size  # those come behind all others, wherever they stand
         try:
             for fields in _runs_of_fields(self._message, 0):
+                if fields[0].start == 0 and fields[-1].end == size:  # these are all
+                    yield self
+                    return
                 first_generation = min(
                     [
                         first_generation,
