@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -172,23 +173,32 @@ def test_a_model_runs_while_another_one_of_the_servable_does(two_models: Path) -
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("one core: the worker has one thread for models")
     with serving(two_models, ['".", "two", device_ids=0'], backend="mindspore") as running:
-        assert quick_replies_during_a_slow_one(running) > 1
+        # Where others keep the cores busy, the quick one may not get its turn in time: hardly five times in a row.
+        assert any(quick_replies_during_a_slow_one(running) for _ in range(5))
 
 
 def quick_replies_during_a_slow_one(running: RunningServer) -> int:
+    """Replies to requests that were sent and answered while the slow model ran for certain.
+
+    Before and after that its tensors are on the way, which takes far less time.
+    """
     x = np.full((made.SQUARE, made.SQUARE), 1 / made.SQUARE, np.float32)
 
-    def multiply() -> object:
+    def multiply() -> tuple[float, object, float]:
         with Client(running.grpc, "two", "product") as client:
-            return client.infer({"x": x})
+            begin = time.monotonic()
+            reply = client.infer({"x": x})
+            return begin, reply, time.monotonic()
 
-    count = 0
+    times = []
     with ThreadPoolExecutor(1) as pool, Client(running.grpc, "two", "add") as client:
         slow = pool.submit(multiply)
         while not slow.done():
+            sent = time.monotonic()
             [reply] = client.infer({"x": np.float32([1, 2]), "y": np.float32([3, 4])})
+            times.append((sent, time.monotonic()))
             assert reply["z"].tolist() == [4, 6]
-            count += not slow.done()
-        [product] = slow.result()  # type: ignore[misc]
+        begin, [product], end = slow.result()  # type: ignore[misc]
         np.testing.assert_allclose(product["z"], x, rtol=1e-3)
-    return count
+    first, last = begin + 0.5 * (end - begin), begin + 0.9 * (end - begin)
+    return sum(first < sent and answered < last for sent, answered in times)
