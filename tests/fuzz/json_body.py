@@ -126,7 +126,7 @@ def _compare(document: Any, blocks: list[Rows]) -> None:
 
 
 def _compare_value(tensor: JsonTensor, value: Any) -> None:
-    alone = read_value(value)
+    alone = read_value("x", value)
     demand(
         (alone.dtype, alone.shape) == (tensor.dtype, tensor.shape) and _raw(alone) == _raw(tensor),
         "a value is read as it is read by itself",

@@ -8,9 +8,11 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import orjson
 
 from mindspore_serving import log
 from mindspore_serving.errors import (
@@ -45,7 +47,7 @@ _LONGEST_S = 120.0
 _END_S = 5.0
 _POLL_S = 0.01
 _READ_SIZE = 1 << 20
-_SPECS = (TensorSpec("body", DataType.BYTES, ()),)
+_SPECS = (TensorSpec("body", DataType.BYTES, ()), TensorSpec("model_types", DataType.BYTES, ()))
 
 
 def small_body(body: bytes, coding: bytes) -> bytes | None:
@@ -108,11 +110,13 @@ class _Job:
     Attributes:
         body: As it was sent.
         coding: How it is compressed; b"" if it is not.
+        model_types: What models take, by input.
         future: Of its instances.
     """
 
     body: bytes
     coding: bytes
+    model_types: Mapping[str, DataType]
     future: asyncio.Future[list[Rows]]
 
 
@@ -139,12 +143,15 @@ class BodyReader:
     def __repr__(self) -> str:
         return f"<BodyReader {len(self._jobs)} bodies, {self._process}>"
 
-    def read(self, body: bytes, coding: bytes) -> asyncio.Future[list[Rows]]:
+    def read(
+        self, body: bytes, coding: bytes, model_types: Mapping[str, DataType]
+    ) -> asyncio.Future[list[Rows]]:
         """Read a body.
 
         Args:
             body: As it was sent.
             coding: Its `Content-Encoding`, b"" where there is none.
+            model_types: What models take, by input, for those inputs that go straight into one.
 
         Returns:
             A future of all instances, with every key that they have, or of a `BodyError`. Cancelling it abandons the
@@ -172,7 +179,7 @@ class BodyReader:
             del self._jobs[number]
 
         future.add_done_callback(ended)
-        self._jobs[number] = _Job(body, name, future)
+        self._jobs[number] = _Job(body, name, model_types, future)
         if self._working is None:
             self._working = loop.create_task(self._work())
         return future
@@ -328,7 +335,7 @@ class _BodyProcess:
         """
         timer = asyncio.get_running_loop().call_later(_LONGEST_S, self._give_up)
         try:
-            rows = Rows(_SPECS, ([job.body],), 1)
+            rows = Rows(_SPECS, ([job.body], [orjson.dumps(dict(job.model_types))]), 1)
             self._writer.write(frame_of(Batch(number, 0, job.coding.decode(), (rows,))))
             await self._writer.drain()
             instances: list[Rows] = []

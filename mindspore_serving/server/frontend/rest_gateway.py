@@ -158,7 +158,8 @@ class RestHandler:
         body = small_body(request.body, request.coding)
         if body is None:
             return asyncio.ensure_future(self._submit_large(request, route, timeout_s))
-        blocks = select_inputs(read_instances(parse_body(body)), name, route.method)
+        instances = read_instances(parse_body(body), route.method.input_types)
+        blocks = select_inputs(instances, name, route.method)
         return self._dispatcher.submit(route, blocks, timeout_s)
 
     async def _submit_large(self, request: HttpRequest, route: Route, timeout_s: float | None) -> Reply:
@@ -167,7 +168,8 @@ class RestHandler:
         late = None if timeout_s is None else deadline_exceeded(route, timeout_s)
         until = None if timeout_s is None else time.monotonic() + timeout_s
         with self._dispatcher.holding(route):
-            instances = await _result_until(until, late, self._bodies.read(request.body, request.coding))
+            reading = self._bodies.read(request.body, request.coding, route.method.input_types)
+            instances = await _result_until(until, late, reading)
         name, called, version = parse_request_target(request.target)
         route = self._dispatcher.resolve_admitted(name, called, version)
         blocks = select_inputs(instances, name, route.method)
