@@ -272,7 +272,7 @@ def test_very_many_blocks_of_instances() -> None:
 
     async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
         instances = await reader.read(
-            b'{"instances": [' + b",".join([b'{"x":[1]},{"x":[1,2]}'] * pairs) + b"]}", b""
+            b'{"instances": [' + b",".join([b'{"x":[1]},{"x":[1,2]}'] * pairs) + b"]}", b"", {}
         )
         assert [rows.count for rows in instances] == [1] * (2 * pairs)
         assert [rows.specs[0].shape for rows in instances] == [(1,), (2,)] * pairs
@@ -302,7 +302,7 @@ def test_a_body_for_which_the_process_has_no_memory() -> None:
         used = process.memory_full_info().data
         process.rlimit(psutil.RLIMIT_DATA, (used + 4 * len(large), used + 4 * len(large)))
         with pytest.raises(BodyError, match="No memory for the instances of this request") as raised:
-            await reader.read(large, b"")
+            await reader.read(large, b"", {})
         assert raised.value.failure().status == 503
         await reader.read(BODY, b"", {})
         assert reading_processes() == [process]

@@ -183,7 +183,8 @@ def _numbers(
     count = len(scalars)
     try:
         if count > _FEW:
-            raw: array[Any] | bytes = struct.pack(f"{count}{_PACK_CODES[dtype]}", *scalars)
+            # With "<" alone, packing checks the range of floats.
+            raw: array[Any] | bytes = struct.pack(f"<{count}{_PACK_CODES[dtype]}", *scalars)
         else:
             raw = array(_ARRAY_CODES[dtype], scalars)
             if dtype is DataType.FLOAT32 and not isfinite(sum(raw)):  # what is too large has become infinite
