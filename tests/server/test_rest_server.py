@@ -21,7 +21,7 @@ from tests.unit.rows import rows_of
 from tests.watch import wait_until
 
 BODY = b'{"instances":[{"x":1}]}'
-REQUEST = b"POST /model/any:method HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
+REQUEST = b"POST /model/any:method HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
 OUTCOME = [FailedRows(ServableUnavailable("gone").failure(), 1)]
 LARGE = 8_000_000
 """Numbers whose text is more than sockets hold."""
@@ -174,7 +174,7 @@ def test_a_large_reply_to_a_slow_client_may_take_the_time_that_is_left() -> None
 
 def test_bodies_that_all_connections_are_receiving_are_bounded_together() -> None:
     unfinished = UnfinishedBodies(1_000_000)
-    head = b"POST /model/any:method HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n"
+    head = b"POST /model/any:method HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
 
     async def scene(server: RestServer, requests: Requests, address: str) -> None:
         reader, writer = await connect(address)

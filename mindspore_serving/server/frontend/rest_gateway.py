@@ -32,7 +32,7 @@ from mindspore_serving.server.frontend.address import (
 from mindspore_serving.server.frontend.body_reader import BodyReader, small_body
 from mindspore_serving.server.frontend.failure_log import FailureLog, failures_in, unexpected_failure
 from mindspore_serving.server.frontend.guard import Guard
-from mindspore_serving.server.frontend.health_page import health_reply
+from mindspore_serving.server.frontend.health_page import HEALTH_PATHS, HEALTH_VERBS, health_reply
 from mindspore_serving.server.frontend.http_connection import HttpConnection
 from mindspore_serving.server.frontend.http_reader import (
     BUSY,
@@ -66,6 +66,8 @@ _MOST_TOLD = 100
 _TOLD_SHARE = 8
 """Connections above the limit, as a share of it, that are told so at a time; others are closed without a word."""
 _RETRY_AFTER = b"Retry-After: 1\r\n"
+_ALLOW_POST = b"Allow: POST\r\n"
+_ALLOW_HEALTH = b"Allow: GET, HEAD\r\n"
 
 _T = TypeVar("_T")
 
@@ -135,7 +137,7 @@ class RestHandler:
             reply = self._failed(Failure(QueueFull.code, text, status), request, connection)
             return reply._replace(status=status, fields=_RETRY_AFTER)
         if status == TOO_LARGE and request.method != b"POST":
-            failure = _other_verb().failure()
+            failure = _other_verb(path_of(request.target)).failure()
         reply = self._failed(failure, request, connection)
         return reply if status in (TIMED_OUT, TOO_LARGE) else reply._replace(status=status)
 
@@ -181,17 +183,17 @@ class RestHandler:
         Raises:
             VerbNotAllowed: It is none.
         """
-        if request.method in (b"GET", b"HEAD"):
-            path = path_of(request.target)
+        path = path_of(request.target)
+        if request.method in HEALTH_VERBS:
             reply = health_reply(path, self._dispatcher.readiness, details=not request.stranger)
             if reply is not None:
                 return reply
-        raise _other_verb()
+        raise _other_verb(path)
 
     def _failed(self, failure: Failure, request: HttpRequest, connection: HttpConnection) -> HttpReply:
         name = self._note([FailedRows(failure, 1)], 0, request, connection)
-        fields = _RETRY_AFTER if failure.status == 429 else b""
-        return HttpReply(200 if self._always_ok else failure.status, encode_failure(failure), fields, name)
+        status = 200 if self._always_ok else failure.status
+        return HttpReply(status, encode_failure(failure), _fields_of(failure.status, request), name)
 
     def _note(
         self, failures: Sequence[FailedRows], count: int, request: HttpRequest, connection: HttpConnection
@@ -221,8 +223,19 @@ async def _result_until(until: float | None, late: ServingError | None, future: 
         future.cancel()
 
 
-def _other_verb() -> VerbNotAllowed:
+def _other_verb(path: str) -> VerbNotAllowed:
+    if path in HEALTH_PATHS:
+        return VerbNotAllowed("health checks only support GET and HEAD")
     return VerbNotAllowed("http message only support POST right now")
+
+
+def _fields_of(status: int, request: HttpRequest) -> bytes:
+    """Header lines that go with an error."""
+    if status == QueueFull.http_status:
+        return _RETRY_AFTER
+    if status == VerbNotAllowed.http_status:
+        return _ALLOW_HEALTH if path_of(request.target) in HEALTH_PATHS else _ALLOW_POST
+    return b""
 
 
 class RestServer:
