@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from mindspore_serving.errors import FailedRows, ServableUnavailable, StartUpErr
 from mindspore_serving.server.frontend.http_reader import HttpLimits
 from mindspore_serving.server.frontend.rest_gateway import RestServer
 from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies
+from mindspore_serving.server.frontend.untaken_replies import UntakenReplies
 from mindspore_serving.server.master.dispatcher import Dispatcher, Route
 from mindspore_serving.signature import MethodSignature
 from tests.serving import free_port
@@ -48,7 +50,9 @@ class Requests:
 Scene = Callable[[RestServer, Requests, str], Coroutine[Any, Any, None]]
 
 
-def play(scene: Scene, unfinished: UnfinishedBodies | None = None) -> None:
+def play(
+    scene: Scene, unfinished: UnfinishedBodies | None = None, untaken: UntakenReplies | None = None
+) -> None:
     """Run a scene with a server that listens."""
 
     async def run() -> None:
@@ -60,6 +64,7 @@ def play(scene: Scene, unfinished: UnfinishedBodies | None = None) -> None:
             None,
             False,
             unfinished=unfinished,
+            untaken=untaken,
         )
         await server.start()
         try:
@@ -193,3 +198,55 @@ def test_bodies_that_all_connections_are_receiving_are_bounded_together() -> Non
         assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 503 Service")
 
     play(scene, unfinished)
+
+
+def test_replies_that_clients_do_not_take_are_bounded_and_their_connections_closed() -> None:
+    seconds = [0.0]
+    untaken = UntakenReplies(30_000_000, 10_000_000, lambda: seconds[0])
+    large = [rows_of(y=np.zeros((1, LARGE)))]
+
+    async def scene(server: RestServer, requests: Requests, address: str) -> None:
+        async def ask() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            reader, writer = await connect(address)
+            writer.write(REQUEST)
+            return reader, writer
+
+        idle = await ask()
+        (await requests.waiting.get()).set_result(large)
+        late = await ask()
+        future = await requests.waiting.get()
+        idle[1].write(REQUEST)  # is not answered
+        await wait_for(lambda: held_by(untaken) > 20_000_000)
+        more = await ask()
+        (await requests.waiting.get()).set_result(large)
+        await wait_for(lambda: held_by(untaken) > 40_000_000)
+        for _ in range(2):
+            refused = await ask()
+            assert is_full(await refused[0].readuntil(b"}"))
+        assert requests.waiting.empty()
+        future.set_result(large)  # what was asked before
+        assert is_full(await late[0].readuntil(b"}"))
+        seconds[0] += 2
+        await wait_for(lambda: held_by(untaken) < 30_000_000)
+        late[1].write(REQUEST)
+        (await requests.waiting.get()).set_result(OUTCOME)
+        assert (await late[0].readuntil(b"\r\n")).startswith(b"HTTP/1.1 503 Service")
+        seconds[0] += 60
+        await wait_for(lambda: held_by(untaken) == 0)
+        for reader, _ in (idle, more):
+            with contextlib.suppress(ConnectionError):
+                assert not (await reader.read()).endswith(b"}]}")
+
+    play(scene, untaken=untaken)
+
+
+def held_by(untaken: UntakenReplies) -> int:
+    return int(repr(untaken).split()[1])
+
+
+def is_full(reply: bytes) -> bool:
+    return reply.startswith(b"HTTP/1.1 429 ") and b"bytes of replies that were not taken exceed" in reply
+
+
+async def wait_for(condition: Callable[[], bool]) -> None:
+    await asyncio.to_thread(wait_until, condition, "replies are counted")

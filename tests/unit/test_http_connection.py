@@ -20,6 +20,7 @@ from mindspore_serving.server.frontend.http_connection import HttpConnection
 from mindspore_serving.server.frontend.http_reader import HttpLimits, HttpRequest, Refusal
 from mindspore_serving.server.frontend.http_reply import HttpReply, ReplyHeads
 from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies, room_for_bodies
+from mindspore_serving.server.frontend.untaken_replies import UntakenReplies
 from tests.server.smuggling import HIDDEN, SMUGGLING
 
 LIMITS = HttpLimits(body_bytes=1000, head_bytes=4096, headers=10)
@@ -37,6 +38,9 @@ class Transport(asyncio.Transport):
         self.written = b""
         self.writes = 0
         self.buffered = 0
+        self.taken = 1 << 40
+        self.pause = lambda: None
+        self.most_buffered: int | None = None
         self.ended = False
         self.closed = ""
         self.reading = True
@@ -48,6 +52,8 @@ class Transport(asyncio.Transport):
         assert not self.closed
         assert not self.ended
         self.written += bytes(data)
+        if len(self.written) > self.taken:
+            self.pause()
         self.writes += 1
 
     def can_write_eof(self) -> bool:
@@ -68,6 +74,9 @@ class Transport(asyncio.Transport):
     def resume_reading(self) -> None:
         self.reading = True
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.most_buffered = high
+
     def get_write_buffer_size(self) -> int:
         return self.buffered
 
@@ -83,6 +92,7 @@ class Peer:
         limits: HttpLimits = LIMITS,
         guard: Guard | None = None,
         unfinished: UnfinishedBodies | None = None,
+        untaken: UntakenReplies | None = None,
     ) -> None:
         self.loop = asyncio.new_event_loop()
         self.transport = Transport()
@@ -91,10 +101,12 @@ class Peer:
         self.futures: list[asyncio.Future[str]] = []
         self.connections: set[HttpConnection] = set()
         self.now = 1000.0
+        self.untaken = untaken
         opened, closed = self.connections.add, self.connections.discard
         self.connection = HttpConnection(
-            self, limits, ReplyHeads(0.0), opened, closed, lambda: self.now, guard, unfinished
+            self, limits, ReplyHeads(0.0), opened, closed, lambda: self.now, guard, unfinished, untaken
         )
+        self.transport.pause = self.connection.pause_writing
         self.connection.connection_made(self.transport)
 
     def answer(self, request: HttpRequest, connection: HttpConnection) -> HttpReply | asyncio.Future[Any]:
@@ -137,6 +149,11 @@ class Peer:
     def replies(self) -> list[tuple[int, bytes]]:
         """Status and body of all that was written, but for `100 Continue`."""
         return [(status, body) for status, _, body in self._parsed()]
+
+    @property
+    def counted(self) -> int:
+        """Bytes of replies that clients have not taken."""
+        return int(repr(self.untaken).split()[1])
 
     @property
     def heads(self) -> list[bytes]:
@@ -280,6 +297,74 @@ def test_a_large_reply(peer: Peer) -> None:
     peer.send(later())
     peer.complete(0, "x" * 1_000_000)
     assert peer.replies == [(200, b"x" * 1_000_000)]
+
+
+@pytest.fixture
+def reluctant() -> Iterator[Peer]:
+    """A peer whose transport takes 300 kB, and has got a reply of 1 MB, with what is behind it."""
+    untaken = UntakenReplies(10_000_000, 5_000_000)
+    peer = Peer(untaken=untaken)
+    peer.transport.taken = 300_000
+    peer.send(later() + FIRST)
+    peer.complete(0, "x" * 1_000_000)
+    yield peer
+    peer.loop.close()
+
+
+def test_what_a_client_does_not_take_is_kept_back_and_counted(reluctant: Peer) -> None:
+    assert reluctant.transport.most_buffered == 1 << 16
+    assert 300_000 < len(reluctant.transport.written) < 450_000
+    counted = reluctant.counted
+    assert 1_000_000 - len(reluctant.transport.written) < counted < 750_000
+    assert len(reluctant.asked) == 1
+    assert reluctant.connection.owes_reply
+    reluctant.transport.taken = 600_000
+    reluctant.connection.resume_writing()
+    assert 600_000 < len(reluctant.transport.written) < 750_000
+    assert reluctant.counted < counted - 200_000
+    assert len(reluctant.asked) == 1
+    reluctant.transport.taken = 1 << 40
+    reluctant.connection.resume_writing()
+    assert reluctant.counted == 0
+    assert reluctant.replies == [(200, b"x" * 1_000_000), ONE]
+    assert not reluctant.connection.owes_reply
+
+
+def test_what_was_kept_back_is_no_longer_counted_once_the_connection_is_lost(reluctant: Peer) -> None:
+    reluctant.lose()
+    assert reluctant.counted == 0
+
+
+def test_the_last_reply_leaves_as_a_whole_before_the_connection_is_closed(reluctant: Peer) -> None:
+    reluctant.connection.stop()
+    reluctant.transport.taken = 1 << 40
+    assert not reluctant.transport.closed
+    reluctant.connection.resume_writing()
+    assert reluctant.replies[0] == (200, b"x" * 1_000_000)
+    reluctant.wait(11)
+    assert reluctant.transport.closed == "closed"
+
+
+def test_a_reply_leaves_as_a_whole_if_the_client_ends_its_side(reluctant: Peer) -> None:
+    assert not reluctant.connection.eof_received()
+    assert reluctant.replies == [(200, b"x" * 1_000_000)]
+    assert reluctant.counted > 0
+    reluctant.lose()
+    assert reluctant.counted == 0
+
+
+def test_a_small_reply_that_is_not_taken_counts(reluctant: Peer) -> None:
+    peer = Peer(untaken=reluctant.untaken)
+    before = reluctant.counted
+    peer.transport.taken = 0
+    peer.send(FIRST + SECOND)
+    assert peer.replies == [ONE]
+    assert reluctant.counted == before + len(peer.transport.written)
+    peer.transport.taken = 1 << 40
+    peer.connection.resume_writing()
+    assert peer.replies == [ONE, TWO]
+    assert reluctant.counted == before
+    peer.loop.close()
 
 
 def test_blank_lines_between_requests_are_skipped(peer: Peer) -> None:

@@ -33,7 +33,7 @@ from mindspore_serving.server.frontend.body_reader import BodyReader, small_body
 from mindspore_serving.server.frontend.failure_log import FailureLog, failures_in, unexpected_failure
 from mindspore_serving.server.frontend.guard import Guard
 from mindspore_serving.server.frontend.health_page import HEALTH_PATHS, HEALTH_VERBS, health_reply
-from mindspore_serving.server.frontend.http_connection import HttpConnection
+from mindspore_serving.server.frontend.http_connection import LARGE_REPLY_BYTES, HttpConnection
 from mindspore_serving.server.frontend.http_reader import (
     BUSY,
     TIMED_OUT,
@@ -55,6 +55,8 @@ from mindspore_serving.server.frontend.request_id import request_id, usable_id
 from mindspore_serving.server.frontend.request_timeout import read_timeout_s
 from mindspore_serving.server.frontend.rest_url import parse_request_target, path_of
 from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies, room_for_bodies
+from mindspore_serving.server.frontend.untaken_replies import UntakenReplies, untaken_replies
+from mindspore_serving.server.heap import give_back_freed_memory
 from mindspore_serving.server.master.dispatcher import Dispatcher, Route, deadline_exceeded
 from mindspore_serving.server.master.request import Reply
 
@@ -89,19 +91,23 @@ class RestHandler:
     Args:
         dispatcher: Where instances go.
         bodies: Reads large bodies.
+        untaken: The replies that clients have not taken.
         always_ok: Say HTTP 200 also for errors.
     """
 
-    def __init__(self, dispatcher: Dispatcher, bodies: BodyReader, always_ok: bool) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, bodies: BodyReader, untaken: UntakenReplies, always_ok: bool
+    ) -> None:
         self._dispatcher = dispatcher
         self._bodies = bodies
+        self._untaken = untaken
         self._always_ok = always_ok
         self._failures = FailureLog()
 
     def answer(self, request: HttpRequest, connection: HttpConnection) -> HttpReply | asyncio.Future[Reply]:
         """Queue the instances of a request; errors of Serving and health checks have their reply at once."""
         try:
-            return self._submit(request)
+            return self._submit(request, connection)
         except ServingError as error:
             return self._failed(error.failure(), request, connection)
         except Exception as error:  # whatever goes wrong here, the client gets an answer
@@ -114,6 +120,8 @@ class RestHandler:
         try:
             reply = future.result()
             status, body = encode_reply(reply)
+            if len(body) >= LARGE_REPLY_BYTES:
+                self._check_room_for_reply(connection)
             failures = failures_in(reply)
             name = b""
             if failures:
@@ -141,9 +149,19 @@ class RestHandler:
         reply = self._failed(failure, request, connection)
         return reply if status in (TIMED_OUT, TOO_LARGE) else reply._replace(status=status)
 
-    def _submit(self, request: HttpRequest) -> HttpReply | asyncio.Future[Reply]:
+    def _check_room_for_reply(self, connection: HttpConnection) -> None:
+        """Refuse what would be written where clients have left too much of their replies.
+
+        Raises:
+            QueueFull: They have.
+        """
+        if not self._untaken.has_room(connection):
+            raise QueueFull(self._untaken.refusal)
+
+    def _submit(self, request: HttpRequest, connection: HttpConnection) -> HttpReply | asyncio.Future[Reply]:
         if request.method != b"POST":
             return self._answer_other_verb(request)
+        self._check_room_for_reply(connection)
         timeout_s = None if request.timeout_ms is None else read_timeout_s(request.timeout_ms)
         try:
             name, called, version = parse_request_target(request.target)
@@ -249,6 +267,7 @@ class RestServer:
         always_ok: Say HTTP 200 also for errors.
         guard: Decides who is let in; None lets everybody in.
         unfinished: Bounds what the bodies come to that are being received; None for a share of the memory.
+        untaken: Bounds what the replies come to that clients do not take; None for a share of the memory.
     """
 
     def __init__(
@@ -260,18 +279,21 @@ class RestServer:
         always_ok: bool,
         guard: Guard | None = None,
         unfinished: UnfinishedBodies | None = None,
+        untaken: UntakenReplies | None = None,
     ) -> None:
         self.address = address
         self._guard = guard
         self._tls = tls
         self._limits = limits
         self._unfinished = unfinished or UnfinishedBodies(room_for_bodies(limits.body_bytes))
+        self._untaken = untaken or untaken_replies(limits.body_bytes)
         self._bodies = BodyReader(limits.body_bytes, self._unfinished)
-        self._handler = RestHandler(dispatcher, self._bodies, always_ok)
+        self._handler = RestHandler(dispatcher, self._bodies, self._untaken, always_ok)
         self._heads = ReplyHeads(time.time())
         self._connections: set[HttpConnection] = set()
         self._surplus: set[HttpConnection] = set()
         self._turned_away = 0
+        self._cut_off = 0
         self._no_connections = asyncio.Event()
         self._no_connections.set()
         self._draining = False
@@ -296,6 +318,7 @@ class RestServer:
                 loop.time,
                 self._guard,
                 self._unfinished,
+                self._untaken,
             )
 
         try:
@@ -389,10 +412,22 @@ class RestServer:
         now = loop.time()
         for connection in tuple(self._connections):
             connection.check(now)
+        self._cut_off_stalled()
         if self._turned_away:
             most = self._limits.connections
             log.warning("REST turned away %d connections, the limit is %d", self._turned_away, most)
             self._turned_away = 0
+
+    def _cut_off_stalled(self) -> None:
+        """Close connections whose clients leave too much of their replies for too long."""
+        if self._cut_off:  # in the turn before: what they held is free now
+            log.warning("REST closed %d connections whose clients did not take their replies", self._cut_off)
+            give_back_freed_memory()
+        stalled = self._untaken.stalled()
+        self._cut_off = len(stalled)
+        for connection in stalled:
+            assert isinstance(connection, HttpConnection)  # nobody else has added anything
+            connection.abort()
 
 
 def _bound(address: SocketAddress) -> list[socket.socket]:
