@@ -151,7 +151,9 @@ class Server:
                 raise StartUpError("Serving Error: RESTful server is already running")
             thread, dispatcher = self._begin()
             limits = HttpLimits(max_message_bytes, descriptor_limit.connections(max_connections))
-            server = RestServer(dispatcher, address, limits, tls, always_ok, guard)
+            server = RestServer(
+                dispatcher, address, limits, tls, always_ok, guard, silence_s=worker_timeout_s()
+            )
             thread.run(server.start(), _BIND_TIMEOUT_S)
             self._rest = server
         _say(f"Serving: Serving RESTful server start success, listening on {address}")

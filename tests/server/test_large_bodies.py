@@ -38,6 +38,7 @@ def sums(x):
 """
 PATH = "/model/sums:sums"
 COUNT = 100_000
+SILENCE_S = 3
 PIECES = {"gzip": gzip.compress, "deflate": zlib.compress}
 
 
@@ -45,7 +46,12 @@ PIECES = {"gzip": gzip.compress, "deflate": zlib.compress}
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     folder = tmp_path_factory.mktemp("large")
     add_servable(folder, "sums", CONFIG, ())
-    with serving(folder, ['".", "sums", 0'], rest_options="max_msg_mb_size=4") as running:
+    with serving(
+        folder,
+        ['".", "sums", 0'],
+        rest_options="max_msg_mb_size=4",
+        environment={"SERVING_WORKER_TIMEOUT_S": str(SILENCE_S)},
+    ) as running:
         assert post(running.rest, PATH, body(1)).status == 200
         yield running
 
@@ -193,6 +199,18 @@ def test_a_body_is_read_again_when_the_process_has_ended_with_it(server: Running
     server.wait_for_line(
         f"A body of {len(body(1))} bytes was not read: the process that reads large bodies was"
     )
+
+
+def test_a_process_that_is_stopped_is_replaced_and_all_bodies_are_read(server: RunningServer) -> None:
+    assert post(server.rest, PATH, body(1)).status == 200
+    stopped = reader_of(server)
+    os.kill(stopped, signal.SIGSTOP)
+    connections = [begin(server, body(i)) for i in (1.5, 2.5)]
+    for connection, value in zip(connections, (1.5, 2.5), strict=True):
+        reply = end(connection)
+        assert (reply.status, json.loads(reply.body)) == (200, sums(value))
+    assert reader_of(server) != stopped
+    server.wait_for_line(f"showed no sign of life for {SILENCE_S} s and was killed")
 
 
 def test_a_deadline_passes_while_a_body_waits(server: RunningServer) -> None:

@@ -19,6 +19,7 @@ from mindspore_serving.errors import QueueFull, ServerStopping, SystemFailure
 from mindspore_serving.server.frontend import body_reader
 from mindspore_serving.server.frontend.body_process import TITLE
 from mindspore_serving.server.frontend.body_reader import BodyError, BodyReader, small_body
+from mindspore_serving.server.frontend.signs_of_life import SignsOfLife, processor_seconds
 from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies
 
 BODY = b'{"instances": [{"x": [1, 2]}, {"x": [3, 4]}]}'
@@ -49,12 +50,12 @@ time.sleep(60)
 Scene = Callable[[BodyReader, UnfinishedBodies], Coroutine[Any, Any, None]]
 
 
-def play(scene: Scene, most_bytes: int = 1 << 20) -> None:
+def play(scene: Scene, most_bytes: int = 1 << 20, silence_s: float = 20) -> None:
     """Run a scene with a reader, and check that nothing is left of it."""
 
     async def whole() -> None:
         unfinished = UnfinishedBodies(most_bytes)
-        reader = BodyReader(1 << 20, unfinished)
+        reader = BodyReader(1 << 20, unfinished, silence_s)
         try:
             await asyncio.wait_for(scene(reader, unfinished), LIMIT_S)
         finally:
@@ -95,6 +96,10 @@ async def wait_until(condition: Callable[[], bool]) -> None:
 
 def has_ended(pid: int) -> bool:
     return os.waitid(os.P_PID, pid, ENDED) is not None
+
+
+def has_gone(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
 async def wait_for_line(log: Path) -> None:
@@ -176,6 +181,39 @@ def test_a_process_that_takes_too_long_is_ended(
         assert log.read_text().count("started") <= 1
 
     play(scene)
+
+
+def test_a_process_that_is_stopped_is_replaced_and_no_body_is_to_blame() -> None:
+    async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
+        await reader.read(BODY, b"", {})
+        for _ in range(2):
+            [stopped] = reading_processes()
+            stopped.suspend()
+            futures = [reader.read(BODY, b"", {}) for _ in range(3)]
+            assert [len(rows) for rows in await asyncio.gather(*futures)] == [1, 1, 1]
+            assert has_gone(stopped)
+
+    play(scene, silence_s=0.5)
+
+
+def test_a_body_with_which_every_process_does_nothing_is_given_up(script: Callable[[str], Path]) -> None:
+    script(NEVER_ANSWERS)
+
+    async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
+        with pytest.raises(
+            SystemFailure, match=r"large bodies showed no sign of life for 0\.5 s and was killed"
+        ):
+            await reader.read(BODY, b"", {})
+
+    play(scene, silence_s=0.5)
+
+
+def test_who_works_for_long_is_not_taken_for_stopped() -> None:
+    signs = SignsOfLife(3)
+    assert [signs.missing(work) for work in (0, 0, 0, 0.01, 0.01, 0.01, 0.02, 0.02, 0.02)] == [False] * 9
+    assert [signs.missing(0.02) for _ in range(2)] == [True, True]
+    assert processor_seconds(os.getpid()) > 0
+    assert processor_seconds(1 << 30) == 0
 
 
 def test_a_script_that_is_not_there_fails_the_body(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,7 @@ from mindspore_serving.server.frontend.rest_url import parse_request_target, pat
 from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies, room_for_bodies
 from mindspore_serving.server.frontend.untaken_replies import UntakenReplies, untaken_replies
 from mindspore_serving.server.heap import give_back_freed_memory
+from mindspore_serving.server.master.context import DEFAULT_WORKER_TIMEOUT_S
 from mindspore_serving.server.master.dispatcher import Dispatcher, Route, deadline_exceeded
 from mindspore_serving.server.master.request import Reply
 
@@ -268,6 +269,7 @@ class RestServer:
         guard: Decides who is let in; None lets everybody in.
         unfinished: Bounds what the bodies come to that are being received; None for a share of the memory.
         untaken: Bounds what the replies come to that clients do not take; None for a share of the memory.
+        silence_s: Seconds without a sign of life after which the process that reads large bodies is replaced.
     """
 
     def __init__(
@@ -280,6 +282,7 @@ class RestServer:
         guard: Guard | None = None,
         unfinished: UnfinishedBodies | None = None,
         untaken: UntakenReplies | None = None,
+        silence_s: float = DEFAULT_WORKER_TIMEOUT_S,
     ) -> None:
         self.address = address
         self._guard = guard
@@ -287,7 +290,7 @@ class RestServer:
         self._limits = limits
         self._unfinished = unfinished or UnfinishedBodies(room_for_bodies(limits.body_bytes))
         self._untaken = untaken or untaken_replies(limits.body_bytes)
-        self._bodies = BodyReader(limits.body_bytes, self._unfinished)
+        self._bodies = BodyReader(limits.body_bytes, self._unfinished, silence_s)
         self._handler = RestHandler(dispatcher, self._bodies, self._untaken, always_ok)
         self._heads = ReplyHeads(time.time())
         self._connections: set[HttpConnection] = set()
