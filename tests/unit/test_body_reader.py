@@ -196,16 +196,19 @@ def test_a_process_that_is_stopped_is_replaced_and_no_body_is_to_blame() -> None
     play(scene, silence_s=0.5)
 
 
-def test_a_body_with_which_every_process_does_nothing_is_given_up(script: Callable[[str], Path]) -> None:
+def test_a_body_with_which_every_process_does_nothing_is_given_up(
+    script: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     script(NEVER_ANSWERS)
+    monkeypatch.setattr(body_reader, "_LOOK_S", 0.1)
 
     async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
         with pytest.raises(
-            SystemFailure, match=r"large bodies showed no sign of life for 0\.5 s and was killed"
+            SystemFailure, match=r"large bodies showed no sign of life for 0\.1 s and was killed"
         ):
             await reader.read(BODY, b"", {})
 
-    play(scene, silence_s=0.5)
+    play(scene, silence_s=0.1)
 
 
 def test_who_works_for_long_is_not_taken_for_stopped() -> None:
