@@ -327,6 +327,7 @@ def test_what_a_client_does_not_take_is_kept_back_and_counted(reluctant: Peer) -
     reluctant.connection.resume_writing()
     assert reluctant.counted == 0
     assert reluctant.replies == [(200, b"x" * 1_000_000), ONE]
+    assert type(reluctant.connection._unsent) is bytes  # a view would keep the whole reply
     assert not reluctant.connection.owes_reply
 
 

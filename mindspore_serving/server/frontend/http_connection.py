@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, Final, Protocol, cast
+from typing import Any, Protocol, cast
 
 from mindspore_serving.server.frontend.guard import Guard
 from mindspore_serving.server.frontend.http_reader import (
@@ -37,7 +37,7 @@ from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies
 from mindspore_serving.server.frontend.untaken_replies import UntakenReplies
 
 _MOST_HELD_BYTES = 1 << 16
-LARGE_REPLY_BYTES: Final = 1 << 16
+_LARGE_REPLY_BYTES = 1 << 16
 """Bytes of a reply up to which it is one write."""
 _PIECE_BYTES = 1 << 17
 _BUFFERED_BYTES = 1 << 16
@@ -356,7 +356,7 @@ class HttpConnection(asyncio.Protocol):
         body = reply.body
         if not turn.has_body:
             self._transport.write(head)
-        elif len(body) < LARGE_REPLY_BYTES:
+        elif len(body) < _LARGE_REPLY_BYTES:
             self._transport.write(head + body)
         else:
             self._transport.write(head)
@@ -374,7 +374,9 @@ class HttpConnection(asyncio.Protocol):
         A piece has left once the transport takes more.
         """
         while self._unsent and self._writable:
-            piece, self._unsent = self._unsent[:_PIECE_BYTES], self._unsent[_PIECE_BYTES:]
+            piece = self._unsent[:_PIECE_BYTES]
+            # An empty view would keep all of the reply.
+            self._unsent = self._unsent[_PIECE_BYTES:] or b""
             self._passed = len(piece)
             self._transport.write(piece)
             self._note_taken()

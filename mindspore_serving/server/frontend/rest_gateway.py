@@ -33,7 +33,7 @@ from mindspore_serving.server.frontend.body_reader import BodyReader, small_body
 from mindspore_serving.server.frontend.failure_log import FailureLog, failures_in, unexpected_failure
 from mindspore_serving.server.frontend.guard import Guard
 from mindspore_serving.server.frontend.health_page import HEALTH_PATHS, HEALTH_VERBS, health_reply
-from mindspore_serving.server.frontend.http_connection import LARGE_REPLY_BYTES, HttpConnection
+from mindspore_serving.server.frontend.http_connection import HttpConnection
 from mindspore_serving.server.frontend.http_reader import (
     BUSY,
     TIMED_OUT,
@@ -60,12 +60,15 @@ from mindspore_serving.server.heap import give_back_freed_memory
 from mindspore_serving.server.master.context import DEFAULT_WORKER_TIMEOUT_S
 from mindspore_serving.server.master.dispatcher import Dispatcher, Route, deadline_exceeded
 from mindspore_serving.server.master.request import Reply
+from mindspore_serving.tensor import Rows
 
 _TAG = "RESTful server"
 _BACKLOG = 1024
 _CHECK_PERIOD_S = 1.0
 _HANDSHAKE_S = 20.0
 _MOST_TOLD = 100
+_LARGE_RESULT_BYTES = 1 << 14
+"""Bytes of results up to which there is always room for a reply."""
 _TOLD_SHARE = 8
 """Connections above the limit, as a share of it, that are told so at a time; others are closed without a word."""
 _RETRY_AFTER = b"Retry-After: 1\r\n"
@@ -120,9 +123,9 @@ class RestHandler:
         """The reply to a request of which the outcome of all instances is known."""
         try:
             reply = future.result()
+            if not self._untaken.has_room(connection) and _byte_size(reply) >= _LARGE_RESULT_BYTES:
+                raise QueueFull(self._untaken.refusal)
             status, body = encode_reply(reply)
-            if len(body) >= LARGE_REPLY_BYTES:
-                self._check_room_for_reply(connection)
             failures = failures_in(reply)
             name = b""
             if failures:
@@ -150,19 +153,11 @@ class RestHandler:
         reply = self._failed(failure, request, connection)
         return reply if status in (TIMED_OUT, TOO_LARGE) else reply._replace(status=status)
 
-    def _check_room_for_reply(self, connection: HttpConnection) -> None:
-        """Refuse what would be written where clients have left too much of their replies.
-
-        Raises:
-            QueueFull: They have.
-        """
-        if not self._untaken.has_room(connection):
-            raise QueueFull(self._untaken.refusal)
-
     def _submit(self, request: HttpRequest, connection: HttpConnection) -> HttpReply | asyncio.Future[Reply]:
         if request.method != b"POST":
             return self._answer_other_verb(request)
-        self._check_room_for_reply(connection)
+        if not self._untaken.has_room(connection):
+            raise QueueFull(self._untaken.refusal)
         timeout_s = None if request.timeout_ms is None else read_timeout_s(request.timeout_ms)
         try:
             name, called, version = parse_request_target(request.target)
@@ -242,6 +237,11 @@ async def _result_until(until: float | None, late: ServingError | None, future: 
         future.cancel()
 
 
+def _byte_size(reply: Reply) -> int:
+    """Bytes of all results."""
+    return sum(rows.byte_size for rows in reply if isinstance(rows, Rows))
+
+
 def _other_verb(path: str) -> VerbNotAllowed:
     if path in HEALTH_PATHS:
         return VerbNotAllowed("health checks only support GET and HEAD")
@@ -296,7 +296,7 @@ class RestServer:
         self._connections: set[HttpConnection] = set()
         self._surplus: set[HttpConnection] = set()
         self._turned_away = 0
-        self._cut_off = 0
+        self._crowded = False
         self._no_connections = asyncio.Event()
         self._no_connections.set()
         self._draining = False
@@ -423,14 +423,15 @@ class RestServer:
 
     def _cut_off_stalled(self) -> None:
         """Close connections whose clients leave too much of their replies for too long."""
-        if self._cut_off:  # in the turn before: what they held is free now
-            log.warning("REST closed %d connections whose clients did not take their replies", self._cut_off)
-            give_back_freed_memory()
+        was_crowded, self._crowded = self._crowded, self._untaken.crowded
+        if was_crowded and not self._crowded:
+            give_back_freed_memory()  # here: the loop has no other threads once the start script has ended
         stalled = self._untaken.stalled()
-        self._cut_off = len(stalled)
         for connection in stalled:
             assert isinstance(connection, HttpConnection)  # nobody else has added anything
             connection.abort()
+        if stalled:
+            log.warning("REST closed %d connections whose clients did not take their replies", len(stalled))
 
 
 def _bound(address: SocketAddress) -> list[socket.socket]:
