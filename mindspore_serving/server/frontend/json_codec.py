@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 import pybase64
 
-from mindspore_serving.errors import FailedRows, Failure, InvalidInput, excerpt
+from mindspore_serving.errors import FailedRows, Failure, InvalidInput
 from mindspore_serving.server.frontend.error_text import text_for_client, texts_for_client
 from mindspore_serving.server.frontend.json_values import read_column, read_value
 from mindspore_serving.server.master.request import Reply
@@ -29,8 +29,6 @@ _SMALL_ARRAY = 64
 _NO_MEMORY = "Not enough memory"
 _DIGITS_AS_ZEROS = bytes(0x30 if byte in b"0123456789" else 0x20 for byte in range(256))
 _MANY_DIGITS = b"0" * 19
-_MOST_DIGITS = 400
-"""Digits of an integer up to which it is read: one of more has no float either."""
 _LARGE_BODY = 1 << 14
 """Bytes of a body in which a first look for digits with NumPy is quicker."""
 _EIGHT_TRUE = np.uint64(0x0101010101010101)
@@ -50,7 +48,7 @@ def parse_body(body: bytes) -> Any:
     try:
         document = orjson.loads(body)
         if _has_many_digits(body):  # orjson silently reads an integer of more than 64 bits as a float
-            document = json.loads(body, parse_int=_read_integer)
+            document = json.loads(body)
         return document
     except orjson.JSONDecodeError as cause:
         if str(cause).startswith(_NO_MEMORY):
@@ -68,12 +66,6 @@ def _has_many_digits(body: bytes) -> bool:
         if not (digits.view(np.uint64) == _EIGHT_TRUE).any():
             return False
     return _MANY_DIGITS in body.translate(_DIGITS_AS_ZEROS)
-
-
-def _read_integer(digits: str) -> int:
-    if len(digits) > _MOST_DIGITS:
-        raise InvalidInput(f"Parser request failed, data out of int32 range: {excerpt(digits)}")
-    return int(digits)
 
 
 def read_instances(document: Any, model_types: Mapping[str, DataType] = _NO_TYPES) -> list[Rows]:

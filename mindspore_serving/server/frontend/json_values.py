@@ -198,13 +198,10 @@ def _floats(
     name: str, numbers: Sequence[Any], shape: Sequence[int], dtype: DataType, *, known: bool
 ) -> Array:
     """Integers and numbers as an array of floats."""
-    try:
-        wide = np.frombuffer(array("d", numbers))
-    except OverflowError:  # an integer beyond float64
-        raise _out_of_range(name, numbers, dtype, known=known) from None
+    wide = np.frombuffer(array("d", numbers))  # JSON has no integer beyond float64 here
     with np.errstate(over="ignore"):
         floats = wide.astype(NUMPY_OF[dtype])
-    for at in np.flatnonzero(np.abs(wide) > _EXACT_UP_TO[dtype]).tolist():
+    for at in np.flatnonzero(np.abs(wide) >= _EXACT_UP_TO[dtype]).tolist():
         number, held = numbers[at], float(floats[at])
         if not isfinite(held):
             raise _out_of_range(name, numbers, dtype, known=known)
@@ -244,11 +241,8 @@ def _holds(dtype: DataType, number: float) -> bool:
     """Whether a type has the number, or one that is nearest to it."""
     if dtype is DataType.INT32:
         return -(1 << 31) <= number < 1 << 31
-    try:
-        with np.errstate(over="ignore"):
-            return isfinite(NUMPY_OF[dtype].type(float(number)))
-    except OverflowError:
-        return False
+    with np.errstate(over="ignore"):
+        return isfinite(NUMPY_OF[dtype].type(number))
 
 
 def _read_list(name: str, value: list[Any], model_type: DataType | None) -> JsonTensor:
