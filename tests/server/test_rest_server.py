@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -14,10 +16,12 @@ import uvloop
 from mindspore_serving.errors import FailedRows, ServableUnavailable, StartUpError
 from mindspore_serving.server.frontend.http_reader import HttpLimits
 from mindspore_serving.server.frontend.rest_gateway import RestServer
+from mindspore_serving.server.frontend.tls import SSLConfig, ssl_context
 from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies
 from mindspore_serving.server.frontend.untaken_replies import UntakenReplies
 from mindspore_serving.server.master.dispatcher import Dispatcher, Route
 from mindspore_serving.signature import MethodSignature
+from tests.server.certificates import Authority
 from tests.serving import free_port
 from tests.unit.rows import rows_of
 from tests.watch import wait_until
@@ -51,7 +55,10 @@ Scene = Callable[[RestServer, Requests, str], Coroutine[Any, Any, None]]
 
 
 def play(
-    scene: Scene, unfinished: UnfinishedBodies | None = None, untaken: UntakenReplies | None = None
+    scene: Scene,
+    unfinished: UnfinishedBodies | None = None,
+    untaken: UntakenReplies | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> None:
     """Run a scene with a server that listens."""
 
@@ -61,7 +68,7 @@ def play(
             cast("Dispatcher", requests),
             address,
             HttpLimits(1 << 20),
-            None,
+            tls,
             False,
             unfinished=unfinished,
             untaken=untaken,
@@ -238,6 +245,31 @@ def test_replies_that_clients_do_not_take_are_bounded_and_their_connections_clos
                 assert not (await reader.read()).endswith(b"}]}")
 
     play(scene, untaken=untaken)
+
+
+def test_a_reply_that_is_taken_slowly_counts_and_arrives_as_a_whole_over_tls(tmp_path: Path) -> None:
+    untaken = UntakenReplies(100_000_000, 50_000_000)
+    authority = Authority(tmp_path, "authority")
+    pair = authority.issue("server")
+    trusting = ssl.create_default_context(cafile=authority.certificate)
+    trusting.check_hostname = False
+
+    async def scene(server: RestServer, requests: Requests, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port), ssl=trusting)
+        writer.write(REQUEST + REQUEST)
+        (await requests.waiting.get()).set_result([rows_of(y=np.zeros((1, LARGE)))])
+        await wait_for(lambda: held_by(untaken) > 20_000_000)
+        assert requests.waiting.empty()
+        head = await reader.readuntil(b"\r\n\r\n")
+        body = await reader.readexactly(int(head.rpartition(b"Content-Length: ")[2]))
+        assert body.endswith(b"0.0]}]}")
+        (await requests.waiting.get()).set_result(OUTCOME)
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 503 Service")
+        assert held_by(untaken) == 0
+        writer.close()
+
+    play(scene, untaken=untaken, tls=ssl_context(SSLConfig(pair.certificate, pair.private_key)))
 
 
 def held_by(untaken: UntakenReplies) -> int:

@@ -299,34 +299,37 @@ def test_a_large_reply(peer: Peer) -> None:
     assert peer.replies == [(200, b"x" * 1_000_000)]
 
 
+LARGE = 4_000_000
+
+
 @pytest.fixture
 def reluctant() -> Iterator[Peer]:
-    """A peer whose transport takes 300 kB, and has got a reply of 1 MB, with what is behind it."""
-    untaken = UntakenReplies(10_000_000, 5_000_000)
+    """A peer whose transport takes 1.2 MB, and has got a reply of 4 MB, with what is behind it."""
+    untaken = UntakenReplies(100_000_000, 50_000_000)
     peer = Peer(untaken=untaken)
-    peer.transport.taken = 300_000
+    peer.transport.taken = 1_200_000
     peer.send(later() + FIRST)
-    peer.complete(0, "x" * 1_000_000)
+    peer.complete(0, "x" * LARGE)
     yield peer
     peer.loop.close()
 
 
 def test_what_a_client_does_not_take_is_kept_back_and_counted(reluctant: Peer) -> None:
     assert reluctant.transport.most_buffered == 1 << 16
-    assert 300_000 < len(reluctant.transport.written) < 450_000
+    assert 1_200_000 < len(reluctant.transport.written) < 1_800_000
     counted = reluctant.counted
-    assert 1_000_000 - len(reluctant.transport.written) < counted < 750_000
+    assert LARGE - len(reluctant.transport.written) < counted < 3_000_000
     assert len(reluctant.asked) == 1
     assert reluctant.connection.owes_reply
-    reluctant.transport.taken = 600_000
+    reluctant.transport.taken = 2_400_000
     reluctant.connection.resume_writing()
-    assert 600_000 < len(reluctant.transport.written) < 750_000
-    assert reluctant.counted < counted - 200_000
+    assert 2_400_000 < len(reluctant.transport.written) < 3_000_000
+    assert reluctant.counted < counted - 1_000_000
     assert len(reluctant.asked) == 1
     reluctant.transport.taken = 1 << 40
     reluctant.connection.resume_writing()
     assert reluctant.counted == 0
-    assert reluctant.replies == [(200, b"x" * 1_000_000), ONE]
+    assert reluctant.replies == [(200, b"x" * LARGE), ONE]
     assert type(reluctant.connection._unsent) is bytes  # a view would keep the whole reply
     assert not reluctant.connection.owes_reply
 
@@ -341,14 +344,14 @@ def test_the_last_reply_leaves_as_a_whole_before_the_connection_is_closed(reluct
     reluctant.transport.taken = 1 << 40
     assert not reluctant.transport.closed
     reluctant.connection.resume_writing()
-    assert reluctant.replies[0] == (200, b"x" * 1_000_000)
+    assert reluctant.replies[0] == (200, b"x" * LARGE)
     reluctant.wait(11)
     assert reluctant.transport.closed == "closed"
 
 
 def test_a_reply_leaves_as_a_whole_if_the_client_ends_its_side(reluctant: Peer) -> None:
     assert not reluctant.connection.eof_received()
-    assert reluctant.replies == [(200, b"x" * 1_000_000)]
+    assert reluctant.replies == [(200, b"x" * LARGE)]
     assert reluctant.counted > 0
     reluctant.lose()
     assert reluctant.counted == 0

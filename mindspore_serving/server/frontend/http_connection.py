@@ -39,7 +39,7 @@ from mindspore_serving.server.frontend.untaken_replies import UntakenReplies
 _MOST_HELD_BYTES = 1 << 16
 _LARGE_REPLY_BYTES = 1 << 16
 """Bytes of a reply up to which it is one write."""
-_PIECE_BYTES = 1 << 17
+_PIECE_BYTES = 1 << 19
 _BUFFERED_BYTES = 1 << 16
 """Bytes that a transport may hold while it takes more; that of TLS would hold much more."""
 
@@ -353,20 +353,19 @@ class HttpConnection(asyncio.Protocol):
             self._reader.ended = True
             self._turns.clear()
         head = self._heads.head(reply, connection)
-        body = reply.body
-        if not turn.has_body:
-            self._transport.write(head)
-        elif len(body) < _LARGE_REPLY_BYTES:
+        body: bytes | memoryview = reply.body if turn.has_body else b""
+        if len(body) < _LARGE_REPLY_BYTES:
             self._transport.write(head + body)
         else:
-            self._transport.write(head)
-            self._unsent = memoryview(body)
-            self._note_untaken(len(body))
-            self._write_unsent()
-            return
+            if len(body) > _PIECE_BYTES:
+                body, self._unsent = memoryview(body)[:_PIECE_BYTES], memoryview(body)[_PIECE_BYTES:]
+            self._transport.writelines((head, body))  # no copy
         if not self._writable:
             self._passed = len(head) + len(body)
             self._note_untaken(self._passed)
+        if self._unsent:
+            self._note_untaken(len(self._unsent))
+            self._write_unsent()
 
     def _write_unsent(self) -> None:
         """Give the transport what it takes of a large reply.
