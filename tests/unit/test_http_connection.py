@@ -487,8 +487,8 @@ def test_no_leave_where_none_is_waited_for(peer: Peer, data: bytes) -> None:
         (b"POST / HTTP/0.9\r\n\r\n", 505, "http message invalid, HTTP version 0.9 is not supported"),
         (b"POST / HTTP/2.0\r\n\r\n", 505, "http message invalid, HTTP version 2.0 is not supported"),
         (b"POST / HTTP/1.2\r\n\r\n", 505, "http message invalid, Invalid HTTP version"),
-        (b"POST / HTTP/1.1\r\n\r\n", 400, "http message invalid, HTTP/1.1 without the header Host"),
-        (b"POST / HTTP/1.1\r\n" + OFFER + b"\r\n", 400, "http message invalid, HTTP/1.1 without the header"),
+        (b"POST / HTTP/1.1\r\n\r\n", 400, "http message invalid, header Host is missing"),
+        (b"POST / HTTP/1.1\r\n" + OFFER + b"\r\n", 400, "http message invalid, header Host is missing"),
         (
             b"GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n",
             400,

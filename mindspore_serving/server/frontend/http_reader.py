@@ -286,7 +286,7 @@ class HttpReader:
             raise _Stop
         self._interim = version == "1.1"
         if self._interim and _HOST not in self._fields:
-            self.end(BAD_REQUEST, "HTTP/1.1 without the header Host")
+            self.end(BAD_REQUEST, "header Host is missing")
             raise _Stop
         if not parser.should_keep_alive():
             self._connection = CLOSED
