@@ -45,6 +45,10 @@ def one_input(data: bytes) -> None:
         return
     _compare(document, blocks)
     try:
+        read_instances(document, {"x": DataType.FLOAT32})
+    except InvalidInput as error:
+        _told(error)
+    try:
         select_inputs(blocks, "s", METHOD)
     except InvalidInput as error:
         _told(error)
