@@ -320,6 +320,7 @@ def illegal(text: str) -> str:
         row("7.2-one-text", '["a",["a"]]', ONE_TEXT),
         row("7.2-one-text", '[[{"b64":""},{"b64":""}],["a","b"]]', ONE_TEXT),
         row("7.2-one-text", '[[{"b64":""},{"b64":""}],[true,false]]', ONE_TEXT),
+        row("7.2-one-text", '[{"b64":"!!!"},1]', ONE_TEXT),
         row("7.2-one-text", '[["a"],["b"]]', ONE_TEXT),
         row("7.2-one-text", '[{"b64":"YQ=="},{"b64":"YQ=="}]', ONE_TEXT),
         row(

@@ -257,10 +257,11 @@ def _read_list(name: str, value: list[Any], model_type: DataType | None) -> Json
     """A nested list; what is checked first is what the original checks first."""
     shape, first = _shape_and_first(value)
     if isinstance(first, dict):
+        if first.get("type", "bytes") in ("str", "bytes"):
+            _check_one_item(shape)
         tensor = _read_b64(first)
         if not tensor.dtype.is_text:
             raise InvalidInput("json array, item is object type, object only support string or bytes type")
-        _check_one_item(shape)
         return JsonTensor(tensor.dtype, shape, tensor.data)
     if isinstance(first, str):
         _check_one_item(shape)
