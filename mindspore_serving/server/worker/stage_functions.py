@@ -8,28 +8,30 @@ as in the original (a generator then starts anew).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from mindspore_serving.errors import (
-    LONGEST_TEXT,
     Failure,
+    InvalidInput,
     PipelineError,
     ServingError,
     StageError,
     StatusCode,
-    shortened,
+    text_of,
 )
 from mindspore_serving.server.register.built_in import BUILT_IN_STAGES
 from mindspore_serving.server.register.definition import StageDefinition, StageKind
 from mindspore_serving.server.worker.traces import Traces
-from mindspore_serving.tensor import DATA_TYPE_OF, as_array, encode_value
+from mindspore_serving.tensor import DATA_TYPE_OF, MAX_DIMENSIONS, as_array, encode_value
 
 StageResult: TypeAlias = "tuple[Any, ...] | Failure"
 """Outputs of one instance, or why it has none."""
 
+_ONE_VALUE = (str, bytes, bytearray, memoryview, Mapping, Set)
+"""What can be iterated over, and is no series of results: letters, numbers, keys, items without an order."""
 TIME_SLICE_S = 0.005
 """After this long, calls per instance make room for other work of the process."""
 _traces = Traces()
@@ -60,7 +62,7 @@ class FunctionCalls:
         Returns:
             Outcomes of the first instances, at least of one.
         """
-        instances = list(zip(*inputs, strict=True)) if inputs else [()] * count
+        instances = _instances_of(inputs, count)
         if self._stage.takes_batch:
             return self._run_batch(instances)
         deadline = time.monotonic() + TIME_SLICE_S
@@ -79,13 +81,31 @@ class FunctionCalls:
         while len(results) < len(instances):
             rest = tuple(instances[len(results) :])
             try:
-                items: Iterator[Any] = iter(self._function(rest))
+                items = self._items(self._function(rest), len(rest))
             except (
                 BaseException
             ) as error:  # the user's code may raise anything; the call has no result at all
                 return results + [self._failure(error)] * len(rest)
             results += self._collect(items, len(rest))
         return results
+
+    def _items(self, returned: Any, wanted: int) -> Iterator[Any]:
+        """What a batch function returned, one by one.
+
+        Raises:
+            StageError: It is one value for all instances, or there are more items than instances: nobody can tell whose
+                they are. An iterator is not asked for more than is wanted, since it may compute that, or never end.
+        """
+        is_array = any(hasattr(returned, name) for name in ("__array__", "asnumpy", "detach"))
+        if is_array or isinstance(returned, _ONE_VALUE):
+            raise StageError(
+                f"The result of function '{self._stage.target}' is one {_described(returned)}, expected a list or "
+                f"tuple with one result for each of the {wanted} instances, or an iterator over them; list(result) "
+                "makes one result of each item"
+            )
+        if hasattr(returned, "__len__") and len(returned) > wanted:
+            raise self._wrong_number(len(returned), wanted)
+        return iter(returned)
 
     def _collect(self, items: Iterator[Any], wanted: int) -> list[StageResult]:
         """Outcomes up to the first instance at which the iterator raises, that one included."""
@@ -94,21 +114,21 @@ class FunctionCalls:
             try:
                 item = next(items)
             except StopIteration:
-                return [self._too_few(len(results), wanted)] * wanted
+                return [self._failure(self._wrong_number(len(results), wanted))] * wanted
             except BaseException as error:  # sys.exit() in a stage, too, is this instance's error
                 return [*results, self._failure(error)]
             try:
                 results.append(self._outputs(item))
-            except Exception as error:  # methods of the user's objects are called, which may raise anything
+            except (
+                BaseException
+            ) as error:  # methods of the user's objects are called, which may raise anything
                 results.append(self._failure(error))
         return results
 
-    def _too_few(self, got: int, wanted: int) -> Failure:
-        return self._failure(
-            StageError(
-                f"The number {got} of instances returned by function '{self._stage.target}' is not equal to the number "
-                f"{wanted} of instances provided to this function."
-            )
+    def _wrong_number(self, got: int, wanted: int) -> StageError:
+        return StageError(
+            f"The number {got} of instances returned by function '{self._stage.target}' is not equal to the number "
+            f"{wanted} of instances provided to this function."
         )
 
     def _outputs(self, returned: Any) -> tuple[Any, ...]:
@@ -119,7 +139,7 @@ class FunctionCalls:
                 f"The outputs number {len(outputs)} of one instance returned by function '{self._stage.target}' is not "
                 f"equal to the outputs number {self._outputs_count}  registered in method {self._method}"
             )
-        return (_servable(outputs[0]),) if len(outputs) == 1 else tuple(map(_servable, outputs))
+        return _all_servable(outputs)
 
     def _failure(self, error: BaseException) -> Failure:
         return stage_failure(self._stage, self._method, error)
@@ -140,7 +160,7 @@ class BuiltInCalls:
 
     def run(self, inputs: Sequence[Sequence[Any]], count: int) -> list[StageResult]:
         """Outcomes of all k instances; arguments as for `FunctionCalls.run`."""
-        return [self._run_one(instance) for instance in zip(*inputs, strict=True)]
+        return [self._run_one(instance) for instance in _instances_of(inputs, count)]
 
     def _run_one(self, instance: tuple[Any, ...]) -> StageResult:
         try:
@@ -151,19 +171,18 @@ class BuiltInCalls:
                     f"Built-in stage {self._stage.target} gave {len(outputs)} outputs, expected "
                     f"{self._stage.outputs_count}"
                 )
-            return tuple(map(_servable, outputs))
+            return _all_servable(outputs)
         except ServingError as error:
             return error.failure()
-        except Exception as error:  # a built-in that was added may raise anything
+        except BaseException as error:  # a built-in that was added may raise anything
             return stage_failure(self._stage, self._method, error)
 
 
 def stage_failure(stage: StageDefinition, method: str, error: BaseException) -> Failure:
-    """What is told about an error in a stage."""
-    try:
-        text = shortened(str(error), LONGEST_TEXT).encode(errors="replace").decode()
-    except Exception:  # the user's error may not even tell its text
-        text = type(error).__name__
+    """What is told about an error in a stage; of `InvalidInput`, which is the client's fault, its text alone."""
+    text = text_of(error)
+    if isinstance(error, InvalidInput):
+        return Failure(StatusCode.INVALID_INPUTS, text)
     trace = _traces.of(error)
     if stage.kind is StageKind.PIPELINE:
         text = f"Call {stage.tag} Failed, pipeline: '{method}', error msg: {text}"
@@ -172,13 +191,35 @@ def stage_failure(stage: StageDefinition, method: str, error: BaseException) -> 
     return Failure(StatusCode.SYSTEM_ERROR, text, trace=trace)
 
 
+def _instances_of(inputs: Sequence[Sequence[Any]], count: int) -> list[tuple[Any, ...]]:
+    """Inputs per instance, out of instances per input; a stage may have no inputs."""
+    return list(zip(*inputs, strict=True)) if inputs else [()] * count
+
+
+def _described(returned: Any) -> str:
+    shape = getattr(returned, "shape", None)
+    return type(returned).__name__ if shape is None else f"{type(returned).__name__} of shape {list(shape)}"
+
+
+def _all_servable(outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(outputs) == 1:
+        return (_servable(outputs[0]),)
+    values: list[Any] = []
+    try:
+        for output in outputs:
+            values.append(_servable(output))
+    except StageError as cause:
+        raise StageError(f"{cause}, output {len(values)} of {len(outputs)}") from cause
+    return tuple(values)
+
+
 def _servable(value: Any) -> Any:
     """The value itself where it can be sent, or as an array.
 
     Raises:
         StageError: It cannot be sent.
     """
-    if isinstance(value, np.ndarray) and value.dtype in DATA_TYPE_OF:
+    if type(value) is np.ndarray and value.dtype in DATA_TYPE_OF and value.ndim <= MAX_DIMENSIONS:
         return value
     try:
         if isinstance(value, (str, bytes)):
@@ -189,4 +230,6 @@ def _servable(value: Any) -> Any:
         array = as_array(value)
     except StageError as cause:
         raise StageError(f"Push py task result cause exception: {cause}") from cause
+    if isinstance(value, np.ndarray) and value.dtype in DATA_TYPE_OF:
+        return value
     return value if isinstance(value, (bool, int, float)) else array
