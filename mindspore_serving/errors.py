@@ -117,7 +117,12 @@ class RegistrationError(ServingError):
 
 
 class InvalidInput(ServingError):
-    """What the client sent does not fit the method or the model."""
+    """What the client sent does not fit the method or the model.
+
+    Functions of a servable raise it as well: `raise register.InvalidInput("age is below 0")`. The client reads the text
+    alone, with HTTP status 400 or code 2, and the log has no traceback. What Serving itself raises of this kind in
+    `Model.call` and `PipelineServable.run` comes out of them as another error: there, the servable gave the value.
+    """
 
     code = StatusCode.INVALID_INPUTS
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mindspore_serving.errors import InvalidInput
 from mindspore_serving.server import register
 from mindspore_serving.server.register import (
     AscendDeviceInfo,
@@ -710,6 +711,10 @@ def model(servable: ServableDefinition) -> Iterator[Model]:
 
     def run(key: str, instances: Any, subgraph: int) -> list[tuple[Any, ...]]:
         for instance in instances:
+            if not instance:
+                raise InvalidInput(
+                    "The inputs count 0 of instance 0 is not equal to the inputs count 1 of the model"
+                )
             if "bad" in instance:
                 raise RuntimeError("Given model input 0 size 24 not match the size 16 defined in model")
         return [(*instance, subgraph) if subgraph else tuple(instance) for instance in instances]
