@@ -127,7 +127,7 @@ def rows_or_errors(
 def _told(error: BaseException) -> ServingError:
     if isinstance(error, ServingError):
         return error
-    told = StageError(f"Get illegal result data, {type(error).__name__}: {text_of(error)}")
+    told = StageError(f"Get illegal result data, {text_of(error)}")
     told.__cause__ = error
     return told
 
