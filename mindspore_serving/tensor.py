@@ -161,7 +161,11 @@ def encode_value(value: object) -> tuple[DataType, tuple[int, ...], Array | byte
     if isinstance(value, str):
         return DataType.STRING, (), _utf8(value)
     if isinstance(value, bytes):
-        return DataType.BYTES, (), value
+        return (
+            DataType.BYTES,
+            (),
+            b"".join((value,)),
+        )  # of a class derived from bytes, whose methods may raise, as bytes
     array = as_array(value)
     return DATA_TYPE_OF[array.dtype], array.shape, array
 
@@ -264,7 +268,7 @@ def _masked_items(values: Sequence[Any]) -> Iterator[np.ma.MaskedArray[Any, Any]
 
 def _utf8(text: str) -> bytes:
     try:
-        return text.encode()
+        return str.encode(text)
     except UnicodeEncodeError as cause:
         raise StageError(f"Get illegal result data, str is not valid Unicode text: {cause}") from cause
 

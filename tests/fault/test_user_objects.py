@@ -52,6 +52,16 @@ class WithoutText(Exception):
         raise KeyboardInterrupt
 
 
+class OwnBytes(bytes):
+    def __len__(self):
+        raise SystemExit(3)
+
+
+class OwnText(str):
+    def encode(self, *_):
+        raise KeyboardInterrupt
+
+
 class BadAge(register.InvalidInput):
     pass
 
@@ -78,6 +88,8 @@ ODD = {
     "key": lambda: {}["label"],
     "exit": lambda: raises(SystemExit(2)),
     "text": lambda: raises(ValueError("boom")),
+    "own bytes": lambda: OwnBytes(b"ab"),
+    "own text": lambda: OwnText("ab"),
     "client": lambda: raises(register.InvalidInput("age is below 0, see /etc/passwd")),
     "client's own": lambda: raises(BadAge("age is no number")),
 }
@@ -237,6 +249,14 @@ def test_an_odd_instance_fails_alone(server: RunningServer, method: str, which: 
     assert odd["error_msg"].startswith("Call ")
     assert CASES[which] in odd["error_msg"]
     assert rest(server, method, {"x": which})[0] == 500
+
+
+@pytest.mark.parametrize("method", ["one", "generated", "piped"])
+def test_methods_of_derived_classes_do_not_matter(server: RunningServer, method: str) -> None:
+    assert rest(server, method, {"x": "own bytes"}, {"x": "own text"}) == (
+        200,
+        {"instances": [{"y": {"b64": "YWI="}}, {"y": "ab"}]},
+    )
 
 
 @pytest.mark.parametrize("method", ["one", "generated", "piped"])

@@ -96,8 +96,7 @@ class FunctionCalls:
             StageError: It is one value for all instances, or there are more items than instances: nobody can tell whose
                 they are. An iterator is not asked for more than is wanted, since it may compute that, or never end.
         """
-        is_array = any(hasattr(returned, name) for name in ("__array__", "asnumpy", "detach"))
-        if is_array or isinstance(returned, _ONE_VALUE):
+        if not isinstance(returned, (list, tuple)) and _is_one_value(returned):
             raise StageError(
                 f"The result of function '{self._stage.target}' is one {_described(returned)}, expected a list or "
                 f"tuple with one result for each of the {wanted} instances, or an iterator over them; list(result) "
@@ -194,6 +193,13 @@ def stage_failure(stage: StageDefinition, method: str, error: BaseException) -> 
 def _instances_of(inputs: Sequence[Sequence[Any]], count: int) -> list[tuple[Any, ...]]:
     """Inputs per instance, out of instances per input; a stage may have no inputs."""
     return list(zip(*inputs, strict=True)) if inputs else [()] * count
+
+
+def _is_one_value(returned: Any) -> bool:
+    """Whether it is text, a mapping or an array, and no series of results although it can be iterated over."""
+    return isinstance(returned, _ONE_VALUE) or any(
+        hasattr(returned, name) for name in ("__array__", "asnumpy", "detach")
+    )
 
 
 def _described(returned: Any) -> str:

@@ -264,7 +264,8 @@ class MindSporeGraph:
         try:
             self.compile()
             log.warning(
-                "Model %s failed and was compiled again; what it keeps from run to run begins anew", self._path
+                "Model %s failed and was compiled again; what it keeps from run to run begins anew",
+                self._path,
             )
         except StartUpError as error:
             log.error("Model %s failed and cannot be compiled again: %s", self._path, error)
