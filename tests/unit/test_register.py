@@ -79,6 +79,7 @@ def test_defaults_of_a_model(servable: ServableDefinition) -> None:
     assert declared.without_batch_dim_inputs == ()
     assert declared.config_file is None
     assert declared.max_batch_size == 64
+    assert declared.strict_shape is False
     assert declared.context.model_context.device_list == []
 
 
@@ -165,6 +166,7 @@ def test_inputs_without_batch_dimension(
         ),
         ({"config_file": 1}, "Parameter 'config_file' should be str, but actually <class 'int'>"),
         ({"config_file": ""}, "Parameter 'config_file' should not be empty str"),
+        ({"strict_shape": 1}, "Parameter 'strict_shape' should be bool, but actually <class 'int'>"),
         ({"max_batch_size": 0}, "Parameter 'max_batch_size' should be >= 1"),
         ({"max_batch_size": "8"}, "Parameter 'max_batch_size' should be int, but actually <class 'str'>"),
     ],

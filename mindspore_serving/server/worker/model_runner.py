@@ -27,7 +27,7 @@ _MOST_WARNINGS = 100
 """Most methods and shapes that a graph warns of: clients choose shapes."""
 
 
-def _function_of_user(_: int) -> str:
+def _no_method(_: int) -> str:
     return ""
 
 
@@ -69,7 +69,7 @@ class GraphRunner(ABC):
         return len(self.outputs)
 
     def run(
-        self, values: Sequence[Values], count: int, method_of: Callable[[int], str] = _function_of_user
+        self, values: Sequence[Values], count: int, method_of: Callable[[int], str] = _no_method
     ) -> list[Outcome]:
         """Run k instances.
 
