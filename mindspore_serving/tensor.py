@@ -161,11 +161,8 @@ def encode_value(value: object) -> tuple[DataType, tuple[int, ...], Array | byte
     if isinstance(value, str):
         return DataType.STRING, (), _utf8(value)
     if isinstance(value, bytes):
-        return (
-            DataType.BYTES,
-            (),
-            b"".join((value,)),
-        )  # of a class derived from bytes, whose methods may raise, as bytes
+        exact = b"".join((value,))  # the methods of a class derived from bytes may raise anything
+        return DataType.BYTES, (), exact
     array = as_array(value)
     return DATA_TYPE_OF[array.dtype], array.shape, array
 
@@ -236,8 +233,9 @@ def changed_number(value: object, array: Array) -> str:
         return _masked(array)
     if not isinstance(value, (list, tuple)):
         return ""
-    for item in _masked_items(value):
-        return _masked(item)
+    masked = next(_masked_items(value), None)
+    if masked is not None:
+        return _masked(masked)
     if array.dtype != np.float64 or not (np.fabs(array) >= _FIRST_ROUNDED).any():
         return ""
     exact = np.asarray(value, dtype=object)

@@ -19,7 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, cast
 
@@ -428,7 +428,8 @@ class Engine:
         try:
             return self._run_chunks(stage, chunks)
         except BaseException as error:  # of Serving itself, or of the user's objects that it handles
-            return [_all_failed(stage, chunk, _unexpected(error)) for chunk in chunks]
+            failure = _unexpected(error)
+            return [_all_failed(stage, chunk, failure) for chunk in chunks]
 
     def _run_chunks(self, stage: StageRunner, chunks: Sequence[Chunk]) -> list[_Finished]:
         # Each chunk's own objects: a function that changes its input in place is seen by the stages after it.
@@ -535,7 +536,7 @@ class Engine:
     def _finish(self, method: MethodDefinition, chunk: Chunk) -> None:
         values = [chunk.values[ref] for ref in method.outputs]
         groups = [
-            FailedRows(block.failure(), 1) if isinstance(block, ServingError) else block
+            FailedRows(_with_trace(block), 1) if isinstance(block, ServingError) else block
             for block in rows_or_errors(method.output_names, values, chunk.count)
         ]
         self._leave(chunk, groups)
@@ -583,6 +584,12 @@ def _unexpected(error: BaseException) -> Failure:
     """What is told about an error that no stage and no model has raised; its traceback goes to the log."""
     text = f"Serving Error: the worker failed unexpectedly: {text_of(error)}"
     return Failure(SystemFailure.code, text, trace=_traces.of_serving(error))
+
+
+def _with_trace(error: ServingError) -> Failure:
+    """What is told about a value that cannot leave; where another error was the cause, with its traceback."""
+    failure = error.failure()
+    return failure if error.__cause__ is None else replace(failure, trace=_traces.of_serving(error.__cause__))
 
 
 def _at_row(taken: Sequence[tuple[StageRunner, Chunk]], row: int) -> StageRunner:

@@ -82,9 +82,7 @@ class FunctionCalls:
             rest = tuple(instances[len(results) :])
             try:
                 items = self._items(self._function(rest), len(rest))
-            except (
-                BaseException
-            ) as error:  # the user's code may raise anything; the call has no result at all
+            except BaseException as error:  # the user's code may raise anything; there is no result at all
                 return results + [self._failure(error)] * len(rest)
             results += self._collect(items, len(rest))
         return results
@@ -118,9 +116,7 @@ class FunctionCalls:
                 return [*results, self._failure(error)]
             try:
                 results.append(self._outputs(item))
-            except (
-                BaseException
-            ) as error:  # methods of the user's objects are called, which may raise anything
+            except BaseException as error:  # of methods of the user's objects
                 results.append(self._failure(error))
         return results
 
