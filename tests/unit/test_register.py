@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mindspore_serving.errors import InvalidInput
 from mindspore_serving.server import register
 from mindspore_serving.server.register import (
     AscendDeviceInfo,
@@ -78,6 +79,7 @@ def test_defaults_of_a_model(servable: ServableDefinition) -> None:
     assert declared.without_batch_dim_inputs == ()
     assert declared.config_file is None
     assert declared.max_batch_size == 64
+    assert declared.strict_shape is False
     assert declared.context.model_context.device_list == []
 
 
@@ -164,6 +166,7 @@ def test_inputs_without_batch_dimension(
         ),
         ({"config_file": 1}, "Parameter 'config_file' should be str, but actually <class 'int'>"),
         ({"config_file": ""}, "Parameter 'config_file' should not be empty str"),
+        ({"strict_shape": 1}, "Parameter 'strict_shape' should be bool, but actually <class 'int'>"),
         ({"max_batch_size": 0}, "Parameter 'max_batch_size' should be >= 1"),
         ({"max_batch_size": "8"}, "Parameter 'max_batch_size' should be int, but actually <class 'str'>"),
     ],
@@ -710,6 +713,10 @@ def model(servable: ServableDefinition) -> Iterator[Model]:
 
     def run(key: str, instances: Any, subgraph: int) -> list[tuple[Any, ...]]:
         for instance in instances:
+            if not instance:
+                raise InvalidInput(
+                    "The inputs count 0 of instance 0 is not equal to the inputs count 1 of the model"
+                )
             if "bad" in instance:
                 raise RuntimeError("Given model input 0 size 24 not match the size 16 defined in model")
         return [(*instance, subgraph) if subgraph else tuple(instance) for instance in instances]

@@ -42,6 +42,7 @@ class ModelDeclaration:
         config_file: Configuration for the backend, absolute; None for none.
         max_batch_size: Largest batch for a file with a dynamic first dimension.
         sharding: How the model is cut into parts; None for a model that is loaded as a whole.
+        strict_shape: Whether an instance of another shape with as many elements is refused.
     """
 
     key: str
@@ -53,6 +54,7 @@ class ModelDeclaration:
     config_file: str | None
     max_batch_size: int
     sharding: Sharding | None = None
+    strict_shape: bool = False
 
 
 class StageKind(Enum):

@@ -192,6 +192,9 @@ def fitted_servable(
                 f"model is {len(runners[key])}"
             )
         _check_arity(key, subgraph, runners[key][subgraph], inputs, outputs)
+    for key, model in definition.models.items():
+        for runner in runners.get(key, ()):
+            runner.strict_shape = model.strict_shape
     methods = tuple(_signature_of(method, runners) for method in definition.exposed)
     return LoadedServable(definition, runners, methods, model_threads, computes_here)
 

@@ -46,6 +46,10 @@ class Traces:
         frames = _user_frames(error.__traceback__)
         return _written(error, frames) if frames is not None and self._may() else ""
 
+    def of_serving(self, error: BaseException) -> str:
+        """The whole traceback, of an error that nobody expected; "" where too many were written."""
+        return _written(error, error.__traceback__) if self._may() else ""
+
     def _may(self) -> bool:
         with self._lock:
             now = self._now()
@@ -68,10 +72,10 @@ def _user_frames(frames: TracebackType | None) -> TracebackType | None:
     return frames
 
 
-def _written(error: BaseException, frames: TracebackType) -> str:
+def _written(error: BaseException, frames: TracebackType | None) -> str:
     try:
         lines = "".join(traceback.format_exception(type(error), error, frames, limit=-_FRAMES)).splitlines()
-    except Exception:  # the user's error may raise whatever is asked of it
+    except BaseException:  # the user's error may raise whatever is asked of it
         return ""
     text = "\n".join(shortened(line, _LONGEST_LINE) for line in lines).encode(errors="replace").decode()
     # The innermost frames, where it was raised, come last.
