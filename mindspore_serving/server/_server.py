@@ -31,6 +31,7 @@ from mindspore_serving.server.cluster.member import Member, Membership, reserve
 from mindspore_serving.server.cluster.token import cluster_token, new_nonce
 from mindspore_serving.server.descriptor_limit import descriptor_limit
 from mindspore_serving.server.device import shares_of_cores, supported_device_types
+from mindspore_serving.server.environment_variable import flag_of
 from mindspore_serving.server.exit_code import end_with
 from mindspore_serving.server.forked_child import let_go_of_sockets, run_in_forked_children
 from mindspore_serving.server.frontend.address import STOP_GRACE_S
@@ -52,6 +53,7 @@ _MEGABYTE = 1 << 20
 _LARGEST_MESSAGE_MB = 512
 _MAX_CONNECTIONS = 10000
 _LARGEST_MAX_CONNECTIONS = 1_000_000
+_ALWAYS_OK_VARIABLE = "SERVING_REST_ALWAYS_OK"
 _BIND_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 30.0
 _SIGNAL_POLL_S = 0.1
@@ -149,7 +151,9 @@ class Server:
                 raise StartUpError("Serving Error: RESTful server is already running")
             thread, dispatcher = self._begin()
             limits = HttpLimits(max_message_bytes, descriptor_limit.connections(max_connections))
-            server = RestServer(dispatcher, address, limits, tls, always_ok, guard)
+            server = RestServer(
+                dispatcher, address, limits, tls, always_ok, guard, silence_s=worker_timeout_s()
+            )
             thread.run(server.start(), _BIND_TIMEOUT_S)
             self._rest = server
         _say(f"Serving: Serving RESTful server start success, listening on {address}")
@@ -465,7 +469,8 @@ def start_restful_server(
         address: `ip:port`.
         max_msg_mb_size: Largest request in MB (2**20 bytes), 1 to 512.
         ssl_config: TLS; None for plain HTTP.
-        always_ok: Reply with HTTP status 200 to every request, as the original does; errors are in the body only.
+        always_ok: Reply with HTTP status 200 to every request, as the original does; errors are in the body only. The
+            environment variable SERVING_REST_ALWAYS_OK=1 does the same for scripts that do not have this parameter.
         api_keys: As for `start_grpc_server`; clients send a key as header `Authorization: Bearer KEY` or
             `X-API-Key: KEY`. Others get HTTP status 401, also with `always_ok`.
         max_connections: As for `start_grpc_server`; one more gets HTTP status 503.
@@ -479,6 +484,7 @@ def start_restful_server(
     if ssl_config is not None and not isinstance(ssl_config, SSLConfig):
         raise InvalidParameter("The type of ssl_config should be class of SSLConfig")
     check_bool("always_ok", always_ok)
+    always_ok = flag_of(_ALWAYS_OK_VARIABLE, False, os.environ) or always_ok
     check_int("max_connections", max_connections, 1, _LARGEST_MAX_CONNECTIONS)
     check_rest_address(address)
     guard = guard_for(address, api_keys, ssl_config)

@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from mindspore_serving.errors import InvalidParameter
+from mindspore_serving.server.environment_variable import flag_of
 
 BACKENDS = ("mindspore", "lite", "stub")
 """Names that the environment variable SERVING_BACKEND may have, the default first."""
@@ -127,13 +128,9 @@ def shares_of_cores(
     Raises:
         InvalidParameter: SERVING_SHARE_CORES is neither 0 nor 1.
     """
-    wanted = environment.get(SHARE_CORES_VARIABLE) or "1"
-    if wanted not in ("0", "1"):
-        raise InvalidParameter(
-            f"Environment variable {SHARE_CORES_VARIABLE} should be 0 or 1, but got {wanted!r}"
-        )
+    wanted = flag_of(SHARE_CORES_VARIABLE, True, environment)
     usable = sorted(os.sched_getaffinity(0) if cores is None else cores)
-    if wanted == "0" or not 1 < copies <= len(usable):
+    if not wanted or not 1 < copies <= len(usable):
         return [()] * copies
     ends = [len(usable) * at // copies for at in range(copies + 1)]
     return [tuple(usable[begin:end]) for begin, end in pairwise(ends)]

@@ -12,6 +12,11 @@ from typing import Any
 PARSER = "Parser request failed, "
 POST_ONLY = "http message only support POST right now"
 
+_JAVASCRIPT = (
+    "JavaScript writes 1.0 as 1: a list with both is one of floats, and integers go to a model that takes floats "
+    "(docs/adr/0034-numbers-of-json.md)"
+)
+
 
 @dataclass(frozen=True)
 class Departure:
@@ -85,8 +90,28 @@ REPLIES = (
     Departure(
         "observed-value-int-out-of-range",
         '{"instances":[{"y":-1294967296}]}',
-        f'{{"error_msg":"{PARSER}data out of int32 range"}}',
+        f'{{"error_msg":"{PARSER}data out of int32 range: input x has 3000000000; other types are sent as base64, '
+        'for example {\\"b64\\": \\"...\\", \\"type\\": \\"int64\\", \\"shape\\": [...]}"}',
         "a number is never replaced by another one (7.2)",
+    ),
+    Departure(
+        "observed-value-mixed",
+        f'{{"error_msg":"{PARSER}json array, elements type is not equal"}}',
+        '{"instances":[{"y":[1.5,2.0]}]}',
+        _JAVASCRIPT,
+    ),
+    Departure(
+        "observed-rest-mixed",
+        f'{{"error_msg":"{PARSER}json array, elements type is not equal"}}',
+        '{"instances":[{"y":[[2.0,4.0],[6.0,8.0]]}]}',
+        _JAVASCRIPT,
+    ),
+    Departure(
+        "observed-rest-wrong-dtype",
+        '{"error_msg":"Given model input 0 data type kMSI_Int32 not match the data type kMSI_Float32 defined in '
+        'model"}',
+        '{"instances":[{"y":[[2.0,3.0],[4.0,5.0]]}]}',
+        _JAVASCRIPT,
     ),
 )
 
@@ -121,6 +146,18 @@ RULES = (
         "HTTP 200 for every reply",
         "200 when an instance succeeded, else what HTTP has for the error; always_ok=True brings 200 back",
         "a proxy or a load balancer sees errors; the body is the same",
+    ),
+    Departure(
+        "7.2-int-for-float-model",
+        "an integer is int32, which a model that takes float32 refuses",
+        "what goes straight into a model that takes floats becomes a float, if it is exact",
+        _JAVASCRIPT,
+    ),
+    Departure(
+        "7.2-float-range",
+        "a number beyond float32 becomes infinite",
+        "an error that names input and number",
+        "a number is never replaced by another one (7.2)",
     ),
     Departure(
         "5.3-outputs-number",

@@ -116,9 +116,11 @@ ROWS = {
     "7.1": "url-version url-version-first url-version-0 status-404-servable keys-sorted content-type verb-get "
     "verb-put verb-delete verb-head empty-body body-size json-syntax no-model version-range version-value no-method "
     "name-holds-version query percent no-instances instances-no-key instances-empty instances-empty-object "
-    "later-item first-item-empty empty-key other-keys one-object order-verb order-json always_ok-servable",
-    "7.2": "int int-range float bool str null list-int list-float list-bool str-list str-nested b64 "
-    "b64-type-shape b64-default-shape b64-list type-int8 type-int16 type-int64 type-uint8 type-uint16 type-uint32 "
+    "later-item first-item-empty empty-key other-keys one-object order-verb order-json always_ok-servable "
+    "always_ok-variable",
+    "7.2": "int int-range int-for-float-model float float-range bool str null list-int list-float list-bool "
+    "str-list str-nested b64 b64-type-shape b64-default-shape b64-list type-int8 type-int16 type-int64 type-uint8 "
+    "type-uint16 type-uint32 "
     "type-uint64 type-bool type-str type-bytes empty-list empty-nested ragged scalar-where-list list-where-scalar "
     "mixed one-text b64-number-in-list b64-more-keys b64-unknown-key b64-missing b64-type-not-str b64-unknown-type "
     "b64-shape-no-list b64-shape-item b64-dim-after-zero b64-text-shape b64-not-str b64-length b64-content b64-size "

@@ -431,7 +431,7 @@ def test_compressed_bodies(server: RunningServer, message: bytes, status: int, t
 
 def test_a_body_that_is_too_large_for_a_verb_that_is_wrong(server: RunningServer) -> None:
     with raw_connection(server.rest) as connection:
-        connection.sendall(b"PUT / HTTP/1.1\r\nContent-Length: 999999999999\r\n\r\n")
+        connection.sendall(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 999999999999\r\n\r\n")
         assert read_raw_reply(connection).status == 405
 
 
@@ -442,11 +442,11 @@ GARBAGE = {
     "random": random.Random(7).randbytes(1 << 16),
     "text": b"hello\r\n\r\n" * 100,
     "http 0.9": b"GET /\r\n",
-    "http 1.1": b"POST /model/one:twice HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
-    "two lengths": b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-    "bad chunk": b"POST /model/one:twice HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc",
-    "long line": b"POST /" + b"a" * (1 << 20) + b" HTTP/1.1\r\n\r\n",
-    "many headers": b"POST / HTTP/1.1\r\n" + b"a: b\r\n" * 100_000 + b"\r\n",
+    "http 1.1": b"POST /model/one:twice HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n",
+    "two lengths": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+    "bad chunk": b"POST /model/one:twice HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc",
+    "long line": b"POST /" + b"a" * (1 << 20) + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    "many headers": b"POST / HTTP/1.1\r\nHost: a\r\n" + b"a: b\r\n" * 100_000 + b"\r\n",
     "http 2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 1000,
     "tls": bytes.fromhex("160301020001fc0303") + bytes(500),
 }

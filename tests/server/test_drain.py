@@ -118,7 +118,7 @@ def test_what_was_admitted_is_answered_and_the_rest_refused(
         Client(server.grpc, "held", "wait") as client,
         raw_connection(server.rest) as idle,
     ):
-        idle.sendall(b"POST /model/held:no HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}")
+        idle.sendall(b"POST /model/held:no HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}")
         assert read_raw_reply(idle).status == 400
         call, held, rest = two_under_way(server, client, gate)
         server.signal(number_)

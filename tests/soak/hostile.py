@@ -94,7 +94,7 @@ def garbage_for_rest(draw: random.Random) -> bytes:
             head + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
             head + b"X-Large: " + b"x" * 100_000 + b"\r\n\r\n",
             head + b"X-Many: 1\r\n" * 1000 + b"\r\n",
-            b"GET " + b"/" * 100_000 + b" HTTP/1.1\r\n\r\n",
+            b"GET " + b"/" * 100_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
             head + b"Content-Length: 1000\r\n\r\n" + draw.randbytes(500),
             b"\r\n" * 5000,
         ]

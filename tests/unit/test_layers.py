@@ -39,6 +39,7 @@ LAYERS: list[dict[str, list[str]]] = [
             "server.exit_code",
             "server.key_pipe",
             "server.child_environment",
+            "server.environment_variable",
             "server._loop_thread",
             "server._stop_request",
             "server.forked_child",

@@ -24,6 +24,7 @@ from mindspore_serving.server.worker.backend import backend_for
 from mindspore_serving.server.worker.backend.contract import ConcurrentGraph, LoadRequest
 from mindspore_serving.server.worker.model_runner import GraphRunner, ModelRunner
 from mindspore_serving.signature import MethodSignature
+from mindspore_serving.tensor import DataType
 
 LARGEST_MESSAGE = 4096
 """Most instances of one message to a worker, whatever a stage asks for: each may be a group of its own."""
@@ -296,4 +297,19 @@ def _signature_of(method: MethodDefinition, runners: Mapping[str, Sequence[Graph
         fill=max([1, *fixed]),
         full=max([1, *sizes, *asked]),
         only_models=bool(method.stages) and all(stage.kind is StageKind.MODEL for stage in method.stages),
+        input_types=_types_of_inputs(method, runners),
     )
+
+
+def _types_of_inputs(
+    method: MethodDefinition, runners: Mapping[str, Sequence[GraphRunner]]
+) -> dict[str, DataType]:
+    """Types of the inputs that go straight into a model; one that models take as different types is left out."""
+    found: dict[str, set[DataType]] = {}
+    for stage in method.stages:
+        if stage.kind is StageKind.MODEL:
+            specs = runners[stage.target][stage.subgraph].inputs
+            for source, spec in zip(stage.inputs, specs, strict=True):
+                if source.stage == 0:
+                    found.setdefault(method.input_names[source.output], set()).add(spec.dtype)
+    return {name: types.pop() for name, types in found.items() if len(types) == 1}
