@@ -34,3 +34,15 @@ def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
         return False
     told = mallopt(_M_MMAP_THRESHOLD, _LARGEST_BLOCK), mallopt(_M_TRIM_THRESHOLD, 2 * _LARGEST_BLOCK)
     return all(told)
+
+
+def give_back_freed_memory() -> None:
+    """Give the system back what is free, after a time in which much more was needed than usual.
+
+    This takes some milliseconds, so it is nothing for every request.
+    """
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):  # another C library
+        return
+    trim(0)

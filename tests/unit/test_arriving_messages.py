@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from mindspore_serving.server.frontend.arriving_messages import SLOW_S, ArrivingMessages
@@ -22,10 +20,6 @@ class Wire:
         return self.received.get(name)
 
 
-def named(name: str) -> Callable[[], str]:
-    return lambda: name
-
-
 @pytest.fixture
 def wire() -> Wire:
     return Wire()
@@ -42,24 +36,22 @@ def arriving(room: UnfinishedBodies, wire: Wire) -> ArrivingMessages:
 
 
 def test_what_arrives_at_once_is_not_looked_at(arriving: ArrivingMessages, wire: Wire) -> None:
-    def never() -> str:
-        raise AssertionError
-
-    arriving.begin(1, never, 0.0)
+    wire.received = {"a": 90}
+    arriving.begin(1, "a", 0.0)
     assert arriving.look(SLOW_S / 2) == []
-    arriving.end(1, 1000)
+    arriving.end(1, 80)
     assert arriving.look(10.0) == []
-    assert repr(arriving) == "<ArrivingMessages 0, 0 connections, <UnfinishedBodies 0 of 100 bytes>>"
+    assert repr(arriving) == "<ArrivingMessages 0, 0 slow connections, <UnfinishedBodies 0 of 100 bytes>>"
 
 
 def test_what_has_come_counts_until_the_message_is_there(
     arriving: ArrivingMessages, wire: Wire, room: UnfinishedBodies
 ) -> None:
-    wire.received = {"a": 5000}
-    arriving.begin(1, named("a"), 0.0)
+    wire.received = {"a": 60}
+    arriving.begin(1, "a", 0.0)
     assert arriving.look(LATER) == []
-    wire.received["a"] += 60
-    arriving.begin(2, named("a"), 2 * LATER)
+    assert "60 of 100" in repr(room)
+    arriving.begin(2, "a", 2 * LATER)
     arriving.end(2, 20)  # another one of the same connection is complete
     assert arriving.look(2 * LATER) == []
     assert "40 of 100" in repr(room)
@@ -72,11 +64,11 @@ def test_who_holds_the_most_for_the_longest_is_cut_off(
     arriving: ArrivingMessages, wire: Wire, room: UnfinishedBodies
 ) -> None:
     wire.received = {"old": 0, "small": 0, "new": 0}
-    arriving.begin("old 1", named("old"), 0.0)
-    arriving.begin("old 2", named("old"), 0.0)
-    arriving.begin("small", named("small"), 0.0)
+    arriving.begin("old 1", "old", 0.0)
+    arriving.begin("old 2", "old", 0.0)
+    arriving.begin("small", "small", 0.0)
     assert arriving.look(LATER) == []
-    arriving.begin("new", named("new"), 10.0)
+    arriving.begin("new", "new", 10.0)
     assert arriving.look(10.0 + LATER) == []
     wire.received = {"old": 50, "small": 1, "new": 60}
     assert set(arriving.look(10.1)) == {"old 1", "old 2"}
@@ -87,19 +79,59 @@ def test_who_holds_the_most_for_the_longest_is_cut_off(
     assert "0 of 100" in repr(room)
 
 
-def test_others_that_hold_the_room_do_not_cut_off_what_holds_nothing(
+def test_one_alone_may_be_larger_than_all_the_room(arriving: ArrivingMessages, wire: Wire) -> None:
+    wire.received = {"a": 1000, "b": 1}
+    arriving.begin("a", "a", 0.0)
+    assert arriving.look(LATER) == []
+    arriving.begin("b", "b", 1.0)
+    assert arriving.look(1.0 + LATER) == ["a"]
+
+
+LARGE, SMALL = 1 << 17, 1000
+
+
+@pytest.mark.parametrize(
+    ("messages", "counted"),
+    [
+        ([], 50),
+        ([SMALL], 50),
+        ([LARGE], 50),
+        ([LARGE, SMALL, SMALL], 50),
+        ([SMALL] * 1100, 0),  # their headers are more than a message may be
+        ([SMALL] * 1100 + [LARGE], 50),
+    ],
+)
+def test_what_came_before_the_message_does_not_count(
+    arriving: ArrivingMessages, wire: Wire, room: UnfinishedBodies, messages: list[int], counted: int
+) -> None:
+    wire.received = {"a": 0}
+    for size in messages:
+        arriving.begin(1, "a", 0.0)
+        wire.received["a"] += size
+        arriving.end(1, size)
+    wire.received["a"] += 50
+    arriving.begin(2, "a", 0.0)
+    assert arriving.look(LATER) == []
+    assert f" {counted} of 100" in repr(room)
+
+
+def test_connections_are_remembered_for_as_long_as_they_are_in_use(
     arriving: ArrivingMessages, wire: Wire, room: UnfinishedBodies
 ) -> None:
-    wire.received = {"a": 7}
-    room.change(200)
-    arriving.begin(1, named("a"), 0.0)
+    wire.received = {"a": LARGE}
+    arriving.begin(1, "a", 0.0)
+    arriving.end(1, LARGE)
+    for number in range(50_000):
+        name = "a" if number % 10_000 == 0 else str(number)
+        arriving.begin(2, name, 0.0)
+        arriving.end(2, 0)
+    arriving.begin(3, "a", 0.0)
     assert arriving.look(LATER) == []
-    wire.received["a"] = 8
-    assert arriving.look(2 * LATER) == [1]
+    assert " 0 of 100" in repr(room)
 
 
 def test_a_connection_of_which_nothing_is_known_counts_nothing(arriving: ArrivingMessages) -> None:
-    arriving.begin(1, named("unix:"), 0.0)
+    arriving.begin(1, "unix:", 0.0)
     assert arriving.look(LATER) == []
     assert arriving.look(10.0) == []
     arriving.end(1, 1 << 30)

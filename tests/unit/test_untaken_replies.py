@@ -80,4 +80,4 @@ def test_what_comes_late_for_a_connection_that_is_gone_counts_no_more(untaken: U
 def test_the_largest_reply_has_room() -> None:
     assert untaken_replies(1 << 60).most_of_one == 1 << 60
     small = untaken_replies(1)
-    assert small.most_of_one == small.most_bytes // 4
+    assert small.most_of_one == small.most_bytes // 2

@@ -32,7 +32,7 @@ def decompress_body(body: bytes, coding: bytes, limit: int) -> bytes:
     if not name:
         return body
     try:
-        return _decompress(body, name, limit)
+        return decompress(body, name, limit)
     except zlib.error as cause:
         raise InvalidInput(f"http message invalid, body is not {name.decode()}: {cause}") from cause
 
@@ -57,7 +57,18 @@ def known_coding(coding: bytes) -> bytes:
     return name
 
 
-def _decompress(body: bytes, name: bytes, limit: int) -> bytes:
+def decompress(body: bytes, name: bytes, limit: int) -> bytes:
+    """What was compressed.
+
+    Args:
+        body: All of it.
+        name: From `known_coding`.
+        limit: Most bytes that may come out; no more than this is ever held.
+
+    Raises:
+        zlib.error: The bytes are not what the name says, or not all of it.
+        MessageTooLarge: There are more.
+    """
     parts: list[bytes] = []
     rest, room, members = memoryview(body), limit, 0
     while rest:  # a gzip body may have several members

@@ -18,8 +18,10 @@ class GrpcLimits:
         metadata_bytes: Largest metadata of a call.
         handshake_s: Time for TLS and the first bytes of HTTP/2.
         idle_s: Time without a call after which a connection is closed.
-        ping_after_s: A client with calls under way that was not heard of for so long is asked whether it is there.
+        ping_after_s: A client that was not heard of for so long is asked whether it is there.
         ping_s: Time for its answer, also to the pings by which gRPC measures how much to send at a time.
+        pings_apart_s: Least time between two pings of a client, with and without calls under way. A client that sends
+            three of them sooner is cut off. Clients are told 5 s: their clocks and the network are not exact.
         age_s: Time after which a connection takes no new call; clients then open another one by themselves.
         grace_s: Time for the calls that are under way at this age, after which they are cut off.
     """
@@ -33,6 +35,7 @@ class GrpcLimits:
     idle_s: float = 300.0
     ping_after_s: float = 60.0
     ping_s: float = 60.0
+    pings_apart_s: float = 4.5
     age_s: float = 3600.0
     grace_s: float = 3600.0
 
@@ -54,6 +57,9 @@ class GrpcLimits:
             ("grpc.keepalive_time_ms", _ms(self.ping_after_s)),
             ("grpc.keepalive_timeout_ms", _ms(self.ping_s)),
             ("grpc.http2.ping_timeout_ms", _ms(self.ping_s)),
+            ("grpc.http2.min_ping_interval_without_data_ms", _ms(self.pings_apart_s)),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.per_message_decompression", 0),  # `grpc_messages` does that, one at a time
             ("grpc.max_connection_age_ms", _ms(self.age_s)),
             ("grpc.max_connection_age_grace_ms", _ms(self.grace_s)),
         ]

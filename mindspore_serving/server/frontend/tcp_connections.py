@@ -7,7 +7,6 @@ before each use.
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 import time
@@ -110,7 +109,7 @@ def _plain(host: str) -> str:
 
 
 def _descriptors() -> list[int]:
-    return [int(name) for name in os.listdir(_DESCRIPTORS)]
+    return [int(entry.name) for entry in _DESCRIPTORS.iterdir()]
 
 
 @contextmanager

@@ -30,6 +30,11 @@ class UnfinishedBodies:
         return f"Serving Error: bytes of unfinished requests exceed the limit {self.most_bytes}"
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there are none."""
+        return not self._bytes
+
+    @property
     def exceeded(self) -> bool:
         """Whether there is more than there may be."""
         return self._bytes > self.most_bytes
@@ -54,3 +59,8 @@ def room_for_bodies(body_bytes: int) -> int:
         body_bytes: The largest body, for which there is room in any case.
     """
     return max(usable_memory() // _SHARE, _LEAST_BYTES, body_bytes)
+
+
+def room_for_messages() -> int:
+    """Bytes for messages of gRPC that arrive: an eighth of the memory that the server may use."""
+    return usable_memory() // _SHARE

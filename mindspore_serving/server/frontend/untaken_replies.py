@@ -15,7 +15,7 @@ from mindspore_serving.server.memory_limit import usable_memory
 PATIENCE_S: Final = 30.0
 """Time without progress after which a connection that holds more than its share is closed."""
 _SHARE = 8
-_SHARE_OF_ONE = 4
+_SHARE_OF_ONE = 2
 _HURRY_S = 1.0
 """The same where all connections together hold more than they may."""
 
@@ -46,8 +46,13 @@ class UntakenReplies:
         """What a client is told whose request is not answered."""
         return (
             "Serving Error: bytes of replies that were not taken exceed the limit "
-            f"{self.most_of_one} of a connection or {self.most_bytes} of all, read the replies"
+            f"{self.most_of_one} of a connection or {self.most_bytes} of all"
         )
+
+    @property
+    def crowded(self) -> bool:
+        """Whether there may be connections without room: as long as not, nobody needs to be asked about."""
+        return self._bytes >= self.most_of_one
 
     def add(self, connection: Hashable, size: int) -> None:
         """Count a reply that was written, whatever its size: it is there already.
@@ -88,7 +93,7 @@ class UntakenReplies:
 
     def has_room(self, connection: Hashable) -> bool:
         """Whether a further request of this connection may be answered."""
-        if self._bytes < self.most_of_one:  # so nearly always, and enough for each of them
+        if not self.crowded:  # so nearly always
             return True
         held = self._held.get(connection)
         return self._bytes < self.most_bytes and (held is None or held.bytes < self.most_of_one)
@@ -99,7 +104,7 @@ class UntakenReplies:
         Where all together hold too much, these are those that have taken nothing for the longest time, as many as
         it takes.
         """
-        if self._bytes < self.most_of_one:
+        if not self.crowded:
             return []
         now = self._now()
         found: list[Hashable] = []
@@ -124,10 +129,10 @@ class _Held:
 
 
 def untaken_replies(reply_bytes: int, now: Callable[[], float] = time.monotonic) -> UntakenReplies:
-    """A count for one front end: an eighth of the memory that the server may use, of which one connection gets a quarter.
+    """A count for one front end: an eighth of the memory that the server may use, half of that for one connection.
 
     Args:
-        reply_bytes: The largest reply, for which there is room in any case.
+        reply_bytes: There is room for as many in any case.
         now: A monotonic clock, in seconds.
     """
     most = max(usable_memory() // _SHARE, reply_bytes)
