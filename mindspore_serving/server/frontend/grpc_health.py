@@ -105,8 +105,8 @@ class HealthHandler(grpc.GenericRpcHandler):
     async def _service_of(self, context: Context) -> str:
         """What a call asks about; ends it where it does not ask."""
         try:
-            message = await self._reader.read(context, context.peer())
-            if len(message) > _LARGEST_REQUEST:
+            message = await self._reader.read(context, context.peer(), _is_too_large)
+            if _is_too_large(message):
                 raise MessageRefused(
                     grpc.StatusCode.RESOURCE_EXHAUSTED,
                     f"Health check of {len(message)} bytes, expected at most {_LARGEST_REQUEST}",
@@ -124,6 +124,10 @@ class HealthHandler(grpc.GenericRpcHandler):
         if serves is None:
             return _UNKNOWN
         return _SERVING if serves else _NOT_SERVING
+
+
+def _is_too_large(message: bytes) -> bool:
+    return len(message) > _LARGEST_REQUEST
 
 
 def _reply(status: int) -> bytes:

@@ -11,8 +11,7 @@ import asyncio
 import contextlib
 import time
 import zlib
-from collections.abc import Hashable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any, TypeAlias
 
 import grpc
@@ -20,7 +19,7 @@ import grpc.aio
 
 from mindspore_serving.errors import MessageTooLarge
 from mindspore_serving.server.frontend.arriving_messages import SLOW_S, ArrivingMessages
-from mindspore_serving.server.frontend.content_coding import decompress
+from mindspore_serving.server.frontend.content_coding import decompressed_parts
 from mindspore_serving.server.frontend.tcp_connections import TcpConnections
 from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies, room_for_messages
 
@@ -28,8 +27,6 @@ Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 _GZIP = b"gzip"  # or the header of zlib, which is told apart
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZLIB_HEADER = 0x78
-_SMALL_BYTES = 1 << 16
-"""Bytes, compressed and not, up to which a message is decompressed on the spot."""
 _SHARE_OF_LOOKS = 10
 """Looking at what arrives takes a tenth of the time at most."""
 
@@ -65,17 +62,18 @@ class MessageReader:
         self._cut_off: set[Hashable] = set()
         self._next_look: asyncio.TimerHandle | None = None
         self._one_at_a_time = asyncio.Lock()
-        self._thread: ThreadPoolExecutor | None = None
 
     def __repr__(self) -> str:
         return f"<MessageReader {self._arriving}>"
 
-    async def read(self, context: Context, peer: str) -> bytes:
+    async def read(self, context: Context, peer: str, is_enough: Callable[[bytes], bool]) -> bytes:
         """The message of a call, decompressed.
 
         Args:
             context: Of the call, whose handler is one for streamed requests.
             peer: Its connection.
+            is_enough: Whether the call will be refused for what is in the beginning of its message. Asked only about
+                large ones that are compressed, of which the rest is then left out.
 
         Raises:
             MessageRefused: There is none, or no room for it, or it cannot be decompressed.
@@ -100,7 +98,7 @@ class MessageReader:
             self._arriving.end(call, size)
             self._cut_off.discard(call)
         content: bytes = message
-        return await self._decompressed(content) if _is_compressed(content) else content
+        return await self._decompressed(content, is_enough) if _is_compressed(content) else content
 
     @contextlib.contextmanager
     def counted(self, size: int) -> Iterator[None]:
@@ -125,8 +123,6 @@ class MessageReader:
         """Look at nothing any more; safe to call twice."""
         if self._next_look is not None:
             self._next_look.cancel()
-        if self._thread is not None:
-            self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _no_room(self) -> MessageRefused:
         return MessageRefused(grpc.StatusCode.RESOURCE_EXHAUSTED, self._room.refusal)
@@ -145,34 +141,31 @@ class MessageReader:
         if len(self._arriving):
             self._look_after(max(SLOW_S, _SHARE_OF_LOOKS * (time.monotonic() - began)))
 
-    async def _decompressed(self, message: bytes) -> bytes:
-        if len(message) <= _SMALL_BYTES:
-            with contextlib.suppress(MessageTooLarge):
-                return self._decompress(message, min(_SMALL_BYTES, self._most_bytes))
+    async def _decompressed(self, message: bytes, is_enough: Callable[[bytes], bool]) -> bytes:
         with self.counted(len(message)):
-            async with self._one_at_a_time:  # so that others are not held in memory meanwhile
-                if self._thread is None:
-                    self._thread = ThreadPoolExecutor(1, "decompress")
-                loop = asyncio.get_running_loop()
-                try:
-                    plain = await loop.run_in_executor(
-                        self._thread, self._decompress, message, self._most_bytes
-                    )
-                except MessageTooLarge as cause:
-                    raise MessageRefused(
-                        grpc.StatusCode.RESOURCE_EXHAUSTED,
-                        f"SERVER: Decompressed message larger than max ({self._most_bytes})",
-                    ) from cause
-                with self.counted(len(plain)):
-                    return plain
+            async with self._one_at_a_time:  # so that others are not in memory meanwhile
+                plain = await self._decompress(message, is_enough)
+        with self.counted(len(plain)):
+            return plain
 
-    def _decompress(self, message: bytes, limit: int) -> bytes:
+    async def _decompress(self, message: bytes, is_enough: Callable[[bytes], bool]) -> bytes:
+        parts: list[bytes] = []
         try:
-            return decompress(message, _GZIP, limit)
+            for part in decompressed_parts(message, _GZIP, self._most_bytes):
+                if len(parts) == 1 and is_enough(parts[0]):
+                    break
+                parts.append(part)
+                await asyncio.sleep(0)
         except zlib.error as cause:
             raise MessageRefused(
                 grpc.StatusCode.INTERNAL, f"Unable to decompress request: {cause}"
             ) from cause
+        except MessageTooLarge as cause:
+            raise MessageRefused(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"SERVER: Decompressed message larger than max ({self._most_bytes})",
+            ) from cause
+        return b"".join(parts)
 
 
 def _is_compressed(message: bytes) -> bool:

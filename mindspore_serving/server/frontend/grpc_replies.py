@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 from mindspore_serving import log
 from mindspore_serving.server.frontend.grpc_messages import Context
@@ -62,9 +63,8 @@ class SentReplies:
 
     def _look(self) -> None:
         self._next_look = None
-        loop = asyncio.get_running_loop()
         if self._closed:  # at the last look: by now gRPC has freed what these connections held
-            loop.run_in_executor(None, give_back_freed_memory)
+            threading.Thread(target=give_back_freed_memory, daemon=True).start()
         stalled = [peer for peer in self._untaken.stalled() if self._connections.close(str(peer))]
         for peer in stalled:
             log.warning("Connection of %s was closed, its client does not take its replies", peer)

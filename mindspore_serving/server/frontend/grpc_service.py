@@ -165,7 +165,7 @@ class PredictHandler(grpc.GenericRpcHandler):
         if not self._replies.has_room(peer):
             await self._refuse_replies(context)
         try:
-            message = await self._reader.read(context, peer)
+            message = await self._reader.read(context, peer, self._refuses)
         except MessageRefused as refused:
             await self._end(context, refused.status, str(refused))
         reply = await self.predict(message, context)
@@ -173,6 +173,17 @@ class PredictHandler(grpc.GenericRpcHandler):
             await self._refuse_replies(context)
         self._replies.add(context, peer, len(reply))
         return reply
+
+    def _refuses(self, beginning: bytes) -> bool:
+        """Whether a message that begins so is refused for its target, or because there is no room for any."""
+        try:
+            call = PredictCall(beginning)
+            self._dispatcher.check_room(self._dispatcher.resolve(call.name, call.method, call.version))
+        except UNDECODABLE:
+            return False
+        except ServingError:
+            return True
+        return False
 
     async def _refuse_replies(self, context: Context) -> None:
         """End a call whose client takes no replies."""
