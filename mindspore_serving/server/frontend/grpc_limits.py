@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from mindspore_serving.server.memory_limit import usable_memory
+
+_SHARE = 8
+
+
+def _share_of_memory() -> int:
+    return usable_memory() // _SHARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +32,9 @@ class GrpcLimits:
             three of them sooner is cut off. Clients are told 5 s: their clocks and the network are not exact.
         age_s: Time after which a connection takes no new call; clients then open another one by themselves.
         grace_s: Time for the calls that are under way at this age, after which they are cut off.
+        arriving_bytes: What messages that arrive may hold, of all connections. An eighth of the memory by default.
+        untaken_bytes: What replies may hold that clients have not taken, of all connections; one may hold half of it.
+            An eighth of the memory by default.
     """
 
     message_bytes: int
@@ -38,6 +49,8 @@ class GrpcLimits:
     pings_apart_s: float = 4.5
     age_s: float = 3600.0
     grace_s: float = 3600.0
+    arriving_bytes: int = field(default_factory=_share_of_memory)
+    untaken_bytes: int = field(default_factory=_share_of_memory)
 
     def options(self) -> list[tuple[str, int]]:
         """The limits by the names of gRPC."""

@@ -21,7 +21,7 @@ from mindspore_serving.errors import MessageTooLarge
 from mindspore_serving.server.frontend.arriving_messages import SLOW_S, ArrivingMessages
 from mindspore_serving.server.frontend.content_coding import decompressed_parts
 from mindspore_serving.server.frontend.tcp_connections import TcpConnections
-from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies, room_for_messages
+from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 _GZIP = b"gzip"  # or the header of zlib, which is told apart
@@ -50,14 +50,12 @@ class MessageReader:
     Args:
         most_bytes: Largest message, decompressed.
         connections: Know how much has arrived.
-        room: What messages that arrive may take together; None for an eighth of the memory.
+        room: What messages that arrive may take together.
     """
 
-    def __init__(
-        self, most_bytes: int, connections: TcpConnections, room: UnfinishedBodies | None = None
-    ) -> None:
+    def __init__(self, most_bytes: int, connections: TcpConnections, room: UnfinishedBodies) -> None:
         self._most_bytes = most_bytes
-        self._room = room or UnfinishedBodies(room_for_messages())
+        self._room = room
         self._arriving = ArrivingMessages(self._room, connections.received)
         self._cut_off: set[Hashable] = set()
         self._next_look: asyncio.TimerHandle | None = None

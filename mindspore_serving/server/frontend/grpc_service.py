@@ -47,7 +47,8 @@ from mindspore_serving.server.frontend.request_id import (
     usable_id,
 )
 from mindspore_serving.server.frontend.tcp_connections import TcpConnections
-from mindspore_serving.server.frontend.untaken_replies import untaken_replies
+from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies
+from mindspore_serving.server.frontend.untaken_replies import UntakenReplies
 from mindspore_serving.server.frontend.wire_layout import LayoutMemory
 from mindspore_serving.server.master.dispatcher import Dispatcher, Route
 from mindspore_serving.server.master.request import Reply
@@ -62,6 +63,7 @@ _LONGEST_HAND_OVER_S = 0.5
 _SMALL_BYTES = 1 << 16
 """Bytes of a message up to which its instances cannot be so many that others would notice."""
 _FEW_INSTANCES = 1024
+_SHARE_OF_CONNECTION = 2
 
 
 def check_grpc_address(address: str) -> None:
@@ -332,8 +334,11 @@ class GrpcServer:
         self.address = address
         self._credentials = credentials
         connections = TcpConnections()
-        self._reader = MessageReader(limits.message_bytes, connections)
-        self._replies = SentReplies(untaken_replies(0), connections)
+        self._reader = MessageReader(
+            limits.message_bytes, connections, UnfinishedBodies(limits.arriving_bytes)
+        )
+        untaken = UntakenReplies(limits.untaken_bytes, limits.untaken_bytes // _SHARE_OF_CONNECTION)
+        self._replies = SentReplies(untaken, connections)
         self._handler = PredictHandler(dispatcher, limits.message_bytes, self._reader, self._replies, guard)
         self._health = HealthHandler(dispatcher, self._reader)
         self._options = [("grpc.so_reuseport", 0), *limits.options()]

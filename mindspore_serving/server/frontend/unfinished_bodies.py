@@ -59,8 +59,3 @@ def room_for_bodies(body_bytes: int) -> int:
         body_bytes: The largest body, for which there is room in any case.
     """
     return max(usable_memory() // _SHARE, _LEAST_BYTES, body_bytes)
-
-
-def room_for_messages() -> int:
-    """Bytes for messages of gRPC that arrive: an eighth of the memory that the server may use."""
-    return usable_memory() // _SHARE
