@@ -32,7 +32,9 @@ from tests.server.http2_frames import (
     PREFACE,
     RST_STREAM,
     SETTINGS,
+    WINDOW_UPDATE,
     Frame,
+    Upload,
     call,
     field,
     frame,
@@ -46,10 +48,12 @@ from tests.server.http_requests import raw_connection
 from tests.serving import RunningScript, free_port, running_script
 from tests.watch import wait_until
 
-# Method `now` is answered at once, `big` with 1 MiB, `later` when a signal comes. No servable is needed to see how long calls may take.
+# Method `now` is answered at once, `big` with 1 MiB, `later` when a signal comes. No servable is needed to see what
+# clients may take.
 SCRIPT = """\
 import asyncio
 import signal
+import types
 
 import numpy as np
 import uvloop
@@ -71,7 +75,10 @@ class Requests(Dispatcher):
         self.waiting = []
 
     def resolve(self, name, method, version):
-        return Route(None, MethodSignature(method, ("x",), 1))
+        servable = types.SimpleNamespace(unanswered=None, serves=lambda method: True)
+        return Route(servable, MethodSignature(method, ("x",), 1))
+
+    resolve_admitted = resolve
 
     def check_room(self, route):
         pass
@@ -318,9 +325,11 @@ COMPRESSIONS = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Defla
 
 
 def big_message(size: int) -> bytes:
-    """A request whose tensor are zeros."""
+    """A request of so many bytes of zeros."""
     request = ms_service_pb2.PredictRequest.FromString(message("now", 1)[5:])
-    request.instances[0].items["x"].data = bytes(size)
+    tensor = request.instances[0].items["x"]
+    tensor.data = bytes(size)
+    tensor.shape.dims.append(size // 8)
     return bytes(request.SerializeToString())
 
 
@@ -365,11 +374,54 @@ def test_messages_that_become_large_are_not_in_memory_together(tmp_path: Path) -
     with listening(tmp_path, f"100, arriving_bytes={ARRIVING_BYTES}", MOST_BYTES) as (running, address):
         assert is_answered(address)
         before = peak_memory(running.process.pid)
-        content = big_message(MOST_BYTES - 1000)
-        count = 24
-        with grpc.insecure_channel(address, [("grpc.max_send_message_length", -1)]) as channel:
+        content = gzip.compress(big_message(MOST_BYTES - 1024))
+        with grpc.insecure_channel(address) as channel:
             ask = channel.unary_unary(PREDICT_METHOD)
-            first = ask(content, timeout=60)
-            calls = [ask.future(content, timeout=60, compression=grpc.Compression.Gzip) for _ in range(count)]
-            assert [one.result() for one in calls] == [first] * count
-        assert peak_memory(running.process.pid) - before < count * MOST_BYTES // 2
+            calls = [ask.future(content, timeout=60) for _ in range(16)]
+            assert {one.result() for one in calls} == {ask(message("now", 1)[5:], timeout=20)}
+        assert peak_memory(running.process.pid) - before < 8 * MOST_BYTES
+
+
+def test_messages_that_arrive_are_bounded_together(watchful: tuple[RunningScript, str]) -> None:
+    _, address = watchful
+    half = MOST_BYTES // 2 - 100
+    with contextlib.ExitStack() as opened:
+        uploads = [opened.enter_context(Upload(address, half)) for _ in range(ARRIVING_BYTES // half + 2)]
+        wait_until(lambda: any(upload.refusal for upload in uploads), "one is cut off", 60)
+        wait_until(lambda: all(upload.refusal or upload.sent > half for upload in uploads), "all sent", 60)
+        refused = [upload.refusal for upload in uploads if upload.refusal]
+        text = f"Serving Error: bytes of unfinished requests exceed the limit {ARRIVING_BYTES}"
+        assert all(text.encode() in refusal for refusal in refused)
+        assert len(uploads) - len(refused) >= 2  # those that do not hold too much go on
+        assert is_answered(address)
+    with grpc.insecure_channel(address, [("grpc.max_send_message_length", -1)]) as channel:
+        ask = channel.unary_unary(PREDICT_METHOD)
+        assert ask(big_message(MOST_BYTES - 1024), timeout=60) == ask(message("now", 1)[5:], timeout=20)
+
+
+def test_replies_that_are_not_taken_are_bounded(watchful: tuple[RunningScript, str]) -> None:
+    running, address = watchful
+    greeting = PREFACE + settings(window=0)
+    with http2_connection(address, greeting + call(1, "big", 1)) as first:
+        for stream in range(3, 17, 2):
+            first.sendall(call(stream, "big", 1))
+        refused = 0
+        for one in frames(first):
+            if one.kind == HEADERS and one.flags & END_STREAM:
+                assert b"Serving Error: bytes of replies that were not taken exceed the limit" in one.content
+                refused += 1
+                if refused == 7:
+                    break
+        assert is_answered(address)  # others do not feel it
+        with http2_connection(address, greeting + call(1, "big", 1)) as second:
+            list(frames(first))  # together it is too much: the server closes the older one
+            running.wait_for_line("was closed, its client does not take its replies")
+            second.sendall(frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 1 << 22)))
+            second.sendall(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1 << 22)))
+            size = 0
+            for one in frames(second):
+                size += len(one.content) if one.kind == DATA else 0
+                if one.kind == HEADERS and one.flags & END_STREAM:
+                    break
+            assert size > 1 << 20
+    assert is_answered(address)
