@@ -53,6 +53,7 @@ from tests.watch import wait_until
 SCRIPT = """\
 import asyncio
 import signal
+import time
 import types
 
 import numpy as np
@@ -106,6 +107,7 @@ async def run():
     server = GrpcServer(requests, {address!r}, GrpcLimits({most_bytes}, {limits}), None)
     await server.start()
     loop.add_signal_handler(signal.SIGUSR1, requests.answer)
+    loop.add_signal_handler(signal.SIGUSR2, time.sleep, 3.0)
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
     print("listens", flush=True)
     await stopped.wait()
@@ -294,6 +296,23 @@ def test_clients_may_ping_each_5_s() -> None:
     options = dict(GrpcLimits(1, 1).options())
     assert options["grpc.http2.min_ping_interval_without_data_ms"] < 5000
     assert options["grpc.keepalive_permit_without_calls"] == 1
+
+
+def test_calls_may_wait_for_a_server_that_is_suspended(tmp_path: Path) -> None:
+    """After a time, gRPC cancels calls that it could not hand over: a minute of suspension is no reason to."""
+    assert dict(GrpcLimits(1, 1).options())["grpc.server_max_unrequested_time_in_server"] > 600
+    with (
+        listening(tmp_path, "100, pending_s=1") as (running, address),
+        grpc.insecure_channel(address) as channel,
+    ):
+        ask = channel.unary_unary(PREDICT_METHOD)
+        content = message("now", 1)[5:]
+        ask(content, timeout=20)
+        running.signal(signal.SIGUSR2)
+        first = ask.future(content, timeout=20)  # perhaps it is taken before the loop stands still
+        calls = [ask.future(content, timeout=20) for _ in range(8)]
+        first.exception()
+        assert grpc.StatusCode.CANCELLED in {one.code() for one in calls}
 
 
 METHODS = (PREDICT_METHOD, "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch")

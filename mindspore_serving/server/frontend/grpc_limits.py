@@ -23,6 +23,8 @@ class GrpcLimits:
         calls: Most calls of one connection at a time. gRPC counts a call that was reset until it is forgotten,
             so that a client cannot begin and reset calls faster than the server gets rid of them.
         pending_calls: Calls of all connections that gRPC holds until the event loop takes them; more are refused.
+        pending_s: How long they may wait there. By default gRPC ends them with CANCELLED after 30 s, in which they
+            would be lost where this process is suspended for a while.
         metadata_bytes: Largest metadata of a call.
         handshake_s: Time for TLS and the first bytes of HTTP/2.
         idle_s: Time without a call after which a connection is closed.
@@ -41,6 +43,7 @@ class GrpcLimits:
     connections: int
     calls: int = 4096
     pending_calls: int = 1 << 14
+    pending_s: int = 3600
     metadata_bytes: int = 1 << 14
     handshake_s: float = 20.0
     idle_s: float = 300.0
@@ -62,6 +65,7 @@ class GrpcLimits:
             # By default some calls are dropped at random from 1000 on, and some metadata from 8 KiB on.
             ("grpc.server.max_pending_requests", self.pending_calls),
             ("grpc.server.max_pending_requests_hard_limit", self.pending_calls),
+            ("grpc.server_max_unrequested_time_in_server", self.pending_s),
             ("grpc.max_metadata_size", self.metadata_bytes),
             ("grpc.absolute_max_metadata_size", self.metadata_bytes),
             ("grpc.server_handshake_timeout_ms", _ms(self.handshake_s)),
