@@ -298,6 +298,18 @@ def test_clients_may_ping_each_5_s() -> None:
     assert options["grpc.keepalive_permit_without_calls"] == 1
 
 
+def test_calls_that_cannot_be_read_do_not_fill_the_log(watchful: tuple[RunningScript, str]) -> None:
+    running, address = watchful
+    before = running.read_output()
+    for name in ("grpc-encoding", "grpc-timeout", "te"):
+        for _ in range(10):
+            with http2_connection(
+                address, PREFACE + settings() + headers(1, field(name, "zzz"))
+            ) as connection:
+                assert any(one.kind in (HEADERS, RST_STREAM, GOAWAY) for one in frames(connection))
+    assert running.read_output() == before
+
+
 def test_calls_may_wait_for_a_server_that_is_suspended(tmp_path: Path) -> None:
     """After a time, gRPC cancels calls that it could not hand over: a minute of suspension is no reason to."""
     assert dict(GrpcLimits(1, 1).options())["grpc.server_max_unrequested_time_in_server"] > 600
