@@ -9,9 +9,11 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-# gRPC reads this once, when it is imported. What it does about forks lets children of the start script read from
+# gRPC reads these once, when it is imported. What it does about forks lets children of the start script read from
 # sockets of the server, which breaks connections of clients, and crashes the children.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+# It writes a line for each TLS handshake that fails, and each header that it cannot read: as many as strangers like.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 if TYPE_CHECKING:
     from mindspore_serving.server import distributed, master, register

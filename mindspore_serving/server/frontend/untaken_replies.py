@@ -132,7 +132,7 @@ def untaken_replies(reply_bytes: int, now: Callable[[], float] = time.monotonic)
     """A count for one front end: an eighth of the memory that the server may use, half of that for one connection.
 
     Args:
-        reply_bytes: The largest reply, for which there is room in any case.
+        reply_bytes: There is room for as many in any case.
         now: A monotonic clock, in seconds.
     """
     most = max(usable_memory() // _SHARE, reply_bytes)
