@@ -111,12 +111,12 @@ def read_column(
     if dtype is _STRING:
         texts = [text.encode() for text in level]
         return (TensorSpec(name, dtype, ()), texts) if len(shape) == 1 else None
-    if model_type in _EXACT_UP_TO and dtype is not DataType.BOOL:
-        array_ = _numbers(name, level, kinds, shape, model_type)
-        return TensorSpec(name, model_type, tuple(shape[1:])), array_
-    if len(kinds) > 1 and len(values) > 1:  # an instance of integers alone is one of int32
-        return None
-    return TensorSpec(name, dtype, tuple(shape[1:])), _numbers(name, level, kinds, shape)
+    if len(kinds) == 1 and (model_type is None or model_type is dtype):  # nearly always
+        return TensorSpec(name, dtype, tuple(shape[1:])), _plain(name, level, dtype, shape, model_type)
+    dtype = _type_for(dtype, model_type)
+    if len(kinds) > 1 and len(values) > 1 and dtype is not model_type:
+        return None  # an instance of integers alone is one of int32
+    return TensorSpec(name, dtype, tuple(shape[1:])), _scalars(name, level, dtype, shape, model_type)
 
 
 def _common_length(values: Sequence[Any]) -> int:
@@ -153,33 +153,39 @@ def read_value(name: str, value: Any, model_type: DataType | None = None) -> Jso
 def _tensor_of(
     name: str, scalars: Sequence[Any], shape: tuple[int, ...], model_type: DataType | None
 ) -> JsonTensor:
-    kinds = frozenset(map(type, scalars))
-    wanted = model_type if model_type in _EXACT_UP_TO and bool not in kinds else None
-    return JsonTensor(wanted or _TYPE_OF_JSON[kinds], shape, _numbers(name, scalars, kinds, shape, wanted))
+    dtype = _type_for(_TYPE_OF_JSON[frozenset(map(type, scalars))], model_type)
+    return JsonTensor(dtype, shape, _scalars(name, scalars, dtype, shape, model_type))
 
 
-def _numbers(
-    name: str,
-    scalars: Sequence[Any],
-    kinds: frozenset[type],
-    shape: Sequence[int],
-    float_type: DataType | None = None,
+def _type_for(dtype: DataType, model_type: DataType | None) -> DataType:
+    """What scalars become that are of a type: numbers become floats where the model takes floats."""
+    return model_type if model_type in _EXACT_UP_TO and dtype is not DataType.BOOL else dtype
+
+
+def _scalars(
+    name: str, scalars: Sequence[Any], dtype: DataType, shape: Sequence[int], model_type: DataType | None
 ) -> Array:
     """Scalars as an array.
 
     Args:
         name: Name of the input.
         scalars: Numbers, or true and false.
-        kinds: Their types: bool, or int and float.
+        dtype: What they become.
         shape: Of the array.
-        float_type: What the model takes; None takes what the scalars are.
+        model_type: What the model takes.
 
     Raises:
         InvalidInput: A number cannot be held; the text says which.
     """
-    dtype = float_type or _TYPE_OF_JSON[kinds]
-    if dtype not in _PACK_CODES or (dtype is DataType.FLOAT32 and int in kinds):
-        return _floats(name, scalars, shape, dtype, known=float_type is not None)
+    if dtype in _EXACT_UP_TO and (dtype is not DataType.FLOAT32 or int in map(type, scalars)):
+        return _floats(name, scalars, dtype, shape, model_type)
+    return _plain(name, scalars, dtype, shape, model_type)
+
+
+def _plain(
+    name: str, scalars: Sequence[Any], dtype: DataType, shape: Sequence[int], model_type: DataType | None
+) -> Array:
+    """Floats as float32, integers as int32, or true and false: as `_scalars`."""
     count = len(scalars)
     try:
         if count > _FEW:
@@ -190,21 +196,21 @@ def _numbers(
             if dtype is DataType.FLOAT32 and not isfinite(sum(raw)):  # what is too large has become infinite
                 raise OverflowError
     except (OverflowError, struct.error):
-        raise _out_of_range(name, scalars, dtype, known=float_type is not None) from None
+        raise _out_of_range(name, scalars, dtype, model_type) from None
     return np.ndarray(shape, NUMPY_OF[dtype], raw)
 
 
 def _floats(
-    name: str, numbers: Sequence[Any], shape: Sequence[int], dtype: DataType, *, known: bool
+    name: str, numbers: Sequence[Any], dtype: DataType, shape: Sequence[int], model_type: DataType | None
 ) -> Array:
-    """Integers and numbers as an array of floats."""
+    """Integers and numbers as floats of any size: as `_scalars`."""
     wide = np.frombuffer(array("d", numbers))  # JSON has no integer beyond float64 here
     with np.errstate(over="ignore"):
         floats = wide.astype(NUMPY_OF[dtype])
     for at in np.flatnonzero(np.abs(wide) >= _EXACT_UP_TO[dtype]).tolist():
         number, held = numbers[at], float(floats[at])
         if not isfinite(held):
-            raise _out_of_range(name, numbers, dtype, known=known)
+            raise _out_of_range(name, numbers, dtype, model_type)
         if type(number) is int and number != held:
             type_name = dtype.name.lower()
             raise InvalidInput(
@@ -214,19 +220,21 @@ def _floats(
     return floats.reshape(shape)
 
 
-def _out_of_range(name: str, numbers: Sequence[Any], dtype: DataType, *, known: bool) -> InvalidInput:
+def _out_of_range(
+    name: str, numbers: Sequence[Any], dtype: DataType, model_type: DataType | None
+) -> InvalidInput:
     """What is told of the first number that a type cannot hold.
 
     Args:
         name: Name of the input.
         numbers: One of them is out of range.
         dtype: The type.
-        known: Whether the model takes this type, and no other one.
+        model_type: What the model takes; None where that is not known.
     """
     type_name = dtype.name.lower()
     number = next(number for number in numbers if not _holds(dtype, number))
-    if known:
-        way = f"the model takes {type_name}, up to {np.finfo(NUMPY_OF[dtype]).max:.8g}"
+    if model_type is dtype:
+        way = f"the model takes {type_name}"
     else:
         other = "int64" if dtype is DataType.INT32 else "fp64"
         way = (
