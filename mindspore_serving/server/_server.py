@@ -86,7 +86,7 @@ class Server:
         self._port: MasterPort | None = None
         self._member: Member | None = None
         self._member_address: socket.socket | None = None
-        self._stop_request = StopRequest()
+        self._stop_request = StopRequest(self._follow_logs)
         self._kept_alive = 0
         self._starting = False
         self._no_workers_left = False
@@ -362,6 +362,14 @@ class Server:
                 return
             self.stop()
         self._stop_request.raise_in_main_thread()
+
+    def _follow_logs(self) -> None:
+        """Open logs again that others have moved away. Called by the monitor."""
+        log.info("SIGHUP: log files are opened again")
+        log.reopen()
+        supervisor = self._supervisor
+        if supervisor is not None:
+            supervisor.follow_logs()
 
     def _is_to_stop(self, generation: int) -> bool:
         """Whether the monitor is to stop what it was made for."""

@@ -39,7 +39,7 @@ def no_forks() -> Iterator[None]:
 
 def _before_fork() -> None:
     _starts.acquire()
-    _thread.mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    _thread.mask = signal.pthread_sigmask(signal.SIG_BLOCK, (*SIGNALS, signal.SIGHUP))
 
 
 def _after_fork() -> None:

@@ -46,6 +46,7 @@ from mindspore_serving.server.master.context import (
 )
 from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.dispatcher import Dispatcher
+from mindspore_serving.server.master.process_log import LOG_DIRECTORY, ProcessLogs
 from mindspore_serving.server.master.readiness import STARTING, WorkerHealth
 from mindspore_serving.server.master.request import Reply
 from mindspore_serving.server.master.restart_policy import WINDOW_S, RestartPolicy
@@ -190,6 +191,8 @@ class Supervisor:
     def __init__(self, dispatcher: Dispatcher, directory: Path, on_all_gone: Callable[[], None]) -> None:
         self._dispatcher = dispatcher
         self._directory = directory
+        self._logs = ProcessLogs(directory / LOG_DIRECTORY, self._on_logs_moved)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._on_all_gone = on_all_gone
         self._workers: list[SupervisedWorker] = []
         self._channel = ChannelServer(directory, lambda: WorkerLink(self))
@@ -222,6 +225,7 @@ class Supervisor:
         Raises:
             StartUpError: A worker failed to start; the text is the reason that it gave. All are ended then.
         """
+        self._loop = asyncio.get_running_loop()
         self._dispatcher.readiness.add(self)
         await self._channel.start()
         say(f"Serving: Master server start success, listening on {self._channel.address}")
@@ -243,7 +247,7 @@ class Supervisor:
         self._workers += workers
         self._dispatcher.readiness.notify()
         for worker in workers:
-            self._spawn(worker, append_log=False)
+            self._spawn(worker)
         limits = [plan.start_timeout_s for plan in plans]
         limit = None if None in limits else max(filter(None, limits), default=self._start_timeout_s)
         try:
@@ -276,6 +280,7 @@ class Supervisor:
         self._watchers = []
         await asyncio.gather(*(self._end(worker) for worker in self._workers))
         await self._channel.stop()
+        self._logs.close()
         self._dispatcher.readiness.remove(self)
 
     def workers_health(self) -> Iterator[WorkerHealth]:
@@ -286,6 +291,20 @@ class Supervisor:
     def hurry(self) -> None:
         """Let the stop wait for no worker; may be called from any thread, and while it stops."""
         self._hurried = True
+
+    def follow_logs(self) -> None:
+        """Open logs again that others have moved away, and tell the workers; may be called from any thread."""
+        self._logs.follow()
+
+    def _on_logs_moved(self) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._tell_moved_logs)
+
+    def _tell_moved_logs(self) -> None:
+        for worker in self._workers:
+            moved = worker.process.log_moved() if worker.process and worker.link else None
+            if moved is not None and worker.link is not None:
+                worker.link.send(moved)
 
     def on_message(self, link: WorkerLink, message: Message) -> None:
         """Act on a message of a worker.
@@ -362,7 +381,7 @@ class Supervisor:
             raise ChannelError(f"there is no worker {number}")
         return self._workers[number]
 
-    def _spawn(self, worker: SupervisedWorker, *, append_log: bool) -> None:
+    def _spawn(self, worker: SupervisedWorker) -> None:
         worker.started_at = time.monotonic()
         worker.ready_at = None
         worker.blameless = False
@@ -370,7 +389,7 @@ class Supervisor:
         worker.failure = ""
         worker.changed.clear()
         worker.process = WorkerProcess(
-            worker.plan, worker.number, self._channel.address, self._directory, append_log=append_log
+            worker.plan, worker.number, self._channel.address, self._directory, self._logs
         )
 
     def _register(self, link: WorkerLink, message: Register) -> None:
@@ -401,6 +420,7 @@ class Supervisor:
             on_overdue = partial(self._end_overdue, worker)
             worker.limit_stages(StageLimit(worker.process.calls, limit_s, on_overdue))
         worker.returns = False
+        self._tell_moved_logs()  # logs may have been moved since it was started
         log.info(
             "Register success: worker address: %s, servable: {name:%s, version:%s, method:%s}",
             worker.process.address,
@@ -576,7 +596,7 @@ class Supervisor:
         worker.move(WorkerStatus.STARTING)
         worker.restarts += 1
         try:
-            self._spawn(worker, append_log=True)
+            self._spawn(worker)
             await asyncio.wait_for(self._until_started(worker), self._start_timeout_s)
         except asyncio.TimeoutError:
             log.error(

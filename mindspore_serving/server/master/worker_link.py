@@ -11,14 +11,14 @@ from typing import Protocol, cast
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, StartUpError
-from mindspore_serving.private_files import make_private_folder, private_sockets
+from mindspore_serving.private_files import FileNotPrivate, make_private_folder, private_sockets
 from mindspore_serving.server.channel.address import master_socket
 from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import Message
 from mindspore_serving.server.master.request import Reply
+from mindspore_serving.unix_socket import LONGEST_PATH, remove_dead_socket
 
-_LONGEST_SOCKET_PATH = 100
 _BACKLOG = 4096
 """Workers that may connect while this process starts others; one beyond that would be refused."""
 
@@ -112,7 +112,7 @@ class ChannelServer:
         self._make_link = make_link
         self._server: asyncio.AbstractServer | None = None
         # Workers run in `directory`, so the short relative path reaches the socket where the full one is too long.
-        self.address = f"unix:{self._path if len(str(self._path)) <= _LONGEST_SOCKET_PATH else relative}"
+        self.address = f"unix:{self._path if len(os.fsencode(self._path)) <= LONGEST_PATH else relative}"
 
     async def start(self) -> None:
         """Listen, for this user only.
@@ -122,14 +122,15 @@ class ChannelServer:
         """
         try:
             make_private_folder(self._folder)
-            self._path.unlink(missing_ok=True)
+            remove_dead_socket(self.address.removeprefix("unix:"))
             loop = asyncio.get_running_loop()
             with private_sockets():
                 self._server = await loop.create_unix_server(
                     self._make_link, self.address.removeprefix("unix:"), backlog=_BACKLOG
                 )
         except OSError as cause:
-            self._remove_folder()
+            if not isinstance(cause, FileNotPrivate):
+                self._remove_folder()
             raise StartUpError(
                 f"Serving Error: Master server start failed, create server failed, address {self.address}: {cause}. "
                 "The sockets and logs of workers are in the working directory, which must be writable and have space"

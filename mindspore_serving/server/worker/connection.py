@@ -8,13 +8,13 @@ import select
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 from mindspore_serving.errors import ChannelError
 from mindspore_serving.private_files import private_sockets
 from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import Message
+from mindspore_serving.unix_socket import remove_dead_socket
 
 _READ_SIZE = 256 << 10
 _CONNECT_TIMEOUT_S = 10.0
@@ -39,7 +39,7 @@ class Connection:
         self._send_lock = threading.Lock()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(_CONNECT_TIMEOUT_S)
-        Path(own_path).unlink(missing_ok=True)
+        remove_dead_socket(own_path)
         with private_sockets():
             self._socket.bind(own_path)
         self._socket.connect(address.removeprefix("unix:"))

@@ -30,6 +30,7 @@ from mindspore_serving.server.channel.messages import (
     Exiting,
     HeldModels,
     ModelReply,
+    MoveLog,
     Register,
     Result,
     StartFailed,
@@ -47,7 +48,7 @@ from mindspore_serving.server.worker.call_watch import CallWatch, end_with_trace
 from mindspore_serving.server.worker.connection import Connection
 from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.last_resort import ends_process
-from mindspore_serving.server.worker.output import keep_printing_harmless
+from mindspore_serving.server.worker.output import keep_printing_harmless, move_output
 from mindspore_serving.server.worker.parent import Parent
 from mindspore_serving.server.worker.remote_models import ModelCalls, call_methods, models_held, remote_models
 from mindspore_serving.server.worker.servable_loader import LoadedServable, ServablePlace, load_servable
@@ -267,6 +268,8 @@ class Worker:
                 self._calls.take(message)
             elif isinstance(message, HeldModels):
                 self._held_models = message.models
+            elif isinstance(message, MoveLog):
+                move_output(message.path.encode("latin-1"), (message.device, message.inode))
             elif isinstance(message, Stop):
                 self._stop()
 
