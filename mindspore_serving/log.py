@@ -19,6 +19,7 @@ import logging
 import logging.handlers
 import os
 import re
+import stat
 import sys
 import threading
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
 
-from mindspore_serving.private_files import LOG, OLD_LOG, open_own_file
+from mindspore_serving.private_files import LOG, open_own_file
 
 LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
 
@@ -223,7 +224,7 @@ class RotatingFile(logging.handlers.RotatingFileHandler):
     def rotate(self, source: str, dest: str) -> None:
         """Move the full file `source` aside to `dest`, and protect it."""
         super().rotate(source, dest)
-        Path(dest).chmod(OLD_LOG)
+        Path(dest).chmod(stat.S_IRUSR)
 
 
 class _Log:

@@ -133,6 +133,12 @@ RULES = (
         "one instance may not end all workers (5.4)",
     ),
     Departure(
+        "5.5-log-files-truncated",
+        "a start of the server empties the logs of its workers",
+        "they go on, and are rotated at logger_maxBytes as the other logs are",
+        "the log of a crash outlives the restart, and that of a running server a second one (docs/adr/0037-logs.md)",
+    ),
+    Departure(
         "5.5-call_methods",
         "clients reach the internal methods @call_{model}_{subgraph}",
         "they are not there for clients",

@@ -199,12 +199,15 @@ def test_a_working_directory_that_is_full(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_is_full_while_the_server_runs(tmp_path: Path) -> None:
-    (tmp_path / "serving_logs").mkdir()
-    (tmp_path / "serving_logs" / "log_echo_device0_version1.log").symlink_to("/dev/full")
-    with started(tmp_path, environment={"GLOG_v": "0"}) as server:
+    (tmp_path / "small").mkdir()
+    before = OWN_MOUNTS + (
+        f"mount('tmpfs', {str(tmp_path / 'small')!r}, 0, 'size=64k')\nos.chdir({str(tmp_path / 'small')!r})\n"
+    )
+    with started(tmp_path, before, environment={"GLOG_v": "0"}) as server:
         assert_up(server)
         [worker] = server.workers()
-        assert_echoes(server)
+        for _ in range(6):  # each prints more than 20 kB
+            assert_echoes(server)
         assert server.workers() == [worker]
 
 

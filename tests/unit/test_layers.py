@@ -20,6 +20,7 @@ LAYERS: list[dict[str, list[str]]] = [
             "api_key",
             "loopback",
             "private_files",
+            "unix_socket",
         ]
     },
     {"data": ["tensor", "signature", "wire"]},
