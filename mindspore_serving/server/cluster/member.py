@@ -29,7 +29,7 @@ from mindspore_serving.server.channel.messages import (
     Welcome,
 )
 from mindspore_serving.server.cluster.link import ALIVE_EVERY_S, HANDSHAKE_S, ClusterLink
-from mindspore_serving.server.cluster.token import is_proof, new_nonce, proof
+from mindspore_serving.server.cluster.token import is_proof, new_nonce, proof, warn_of_open_way, without_token
 from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.request import Reply
 from mindspore_serving.server.master.servable import RunningServable
@@ -194,6 +194,14 @@ class MemberLink(ClusterLink):
     def _join(self, challenge: Challenge) -> None:
         self._challenge = challenge.nonce
         membership = self._membership
+        user = None if membership.token else self.stranger()
+        if user is not None:
+            text = (
+                f"Whoever listens at {membership.master} is not served: {without_token(user, 'are served')}"
+            )
+            self._decide(StartUpError(text))
+            self.abort()
+            return
         self.send(
             Join(
                 nonce=self._nonce,
@@ -265,6 +273,7 @@ class Member:
         """
         self._servable.on_copies_changed = self._copies_changed
         self._copies_changed()
+        warn_of_open_way(self._membership.master_ip, self._membership.token)
         failure: Exception | None = None
         for attempt in range(_TRIES):
             try:

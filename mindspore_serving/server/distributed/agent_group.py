@@ -23,7 +23,7 @@ from mindspore_serving.server._loop_thread import LoopThread
 from mindspore_serving.server._stop_request import StopRequest
 from mindspore_serving.server.channel.messages import AgentFailed, AgentSettings, Message
 from mindspore_serving.server.cluster.link import ALIVE_EVERY_S
-from mindspore_serving.server.cluster.token import cluster_token
+from mindspore_serving.server.cluster.token import cluster_token, warn_of_open_way
 from mindspore_serving.server.device import supported_device_types
 from mindspore_serving.server.distributed.agent_link import JoiningLink, join
 from mindspore_serving.server.distributed.agent_parameters import (
@@ -118,6 +118,9 @@ class AgentGroup:
         return self._wait_for(self._join())
 
     async def _join(self) -> AgentSettings:
+        warn_of_open_way(
+            worker_address(self._parameters.distributed_address)[0], cluster_token(), "distributed worker"
+        )
         self._link = await join(StarterLink, *worker_address(self._parameters.distributed_address))
         self._beating = asyncio.create_task(self._beat(self._link))
         return await self._link.settings
