@@ -159,8 +159,8 @@ class ProcessLog:
 
     def _is_in_place(self) -> bool:
         try:
-            return os.path.samestat(os.lstat(self.path), os.fstat(self._descriptor))
-        except FileNotFoundError:
+            return os.path.samestat(self.path.lstat(), os.fstat(self._descriptor))
+        except OSError:  # it is not there, or cannot be reached
             return False
 
     def _open(self, flags: int) -> int:
@@ -247,16 +247,17 @@ class ProcessLogs:
 
     Args:
         folder: Where they are.
+        rotation: Bytes at which a log is rotated, and how many older parts are kept.
         on_moved: Called, in that thread, after `follow` has found logs in another file than before.
 
     Attributes:
         folder: As given.
     """
 
-    def __init__(self, folder: Path, on_moved: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, rotation: tuple[int, int], on_moved: Callable[[], None]) -> None:
         self.folder = folder
         self._on_moved = on_moved
-        self._max_bytes, self._backup_count = log.rotation()
+        self._max_bytes, self._backup_count = rotation
         self._logs: dict[str, ProcessLog] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
