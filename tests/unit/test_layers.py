@@ -19,6 +19,7 @@ LAYERS: list[dict[str, list[str]]] = [
             "proto",
             "api_key",
             "loopback",
+            "named_file",
             "private_files",
             "unix_socket",
         ]
