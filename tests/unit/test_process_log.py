@@ -80,6 +80,24 @@ def test_the_lock_ends_with_its_owner_and_not_with_its_children(make: Callable[[
     assert make().path == first.path
 
 
+def test_a_forked_child_that_outlives_its_parent_does_not_keep_the_lock(tmp_path: Path) -> None:
+    logs = ProcessLogs(tmp_path, (1000, 1), lambda: None)
+    path = logs.open(NAME).path
+    wait, end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(end)
+        os.read(wait, 1)
+        os._exit(0)
+    logs.close()
+    again = ProcessLog(tmp_path, NAME)
+    os.close(end)
+    os.close(wait)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert again.path == path
+    again.close()
+
+
 def test_what_empties_a_log_leaves_no_hole(make: Callable[[], ProcessLog]) -> None:
     opened = make()
     writer = Writer(opened)
