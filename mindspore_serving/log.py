@@ -193,12 +193,9 @@ class RotatingFile(logging.handlers.RotatingFileHandler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line; as in all handlers, a failure to do so harms no caller."""
-        try:
+        with contextlib.suppress(OSError):  # where it cannot be opened, it goes on where it is
             if self._was_moved():
                 self.reopen()
-        except Exception:
-            self.handleError(record)
-            return
         super().emit(record)
 
     def _was_moved(self) -> bool:

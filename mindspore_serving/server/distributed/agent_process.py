@@ -60,7 +60,7 @@ class AgentProcess:
             os.close(writer)
             self.report.close()
             raise _not_started(place, cause) from cause
-        self._log_identity = self._log.identity
+        self._log_identity, self._told_path = self._log.identity, self._log.path
         arguments = [
             f"--rank={place.rank_id}",
             f"--rank_size={len(settings.ips)}",
@@ -74,7 +74,7 @@ class AgentProcess:
             *(f"--without_batch_dim_input={index}" for index in settings.without_batch_dim_inputs),
             f"--max_batch_size={settings.max_batch_size}",
             f"--parent={os.getpid()}",
-            f"--log_file={self._log.path}",
+            f"--log_file={self._told_path}",
         ]
         if settings.with_batch_dim:
             arguments.append("--with_batch_dim")
@@ -107,8 +107,10 @@ class AgentProcess:
 
     def follow_log(self) -> None:
         """Let an agent that is ready, whose log is another file than before, write to that one."""
-        if self._log.identity != self._log_identity and self.exit_status() is None:
-            self._log_identity = self._log.identity
+        if self._log.identity == self._log_identity or self.exit_status() is not None:
+            return
+        self._log_identity = self._log.identity
+        if self._log.path == self._told_path:  # otherwise another server writes there by now
             self._process.send_signal(signal.SIGHUP)
 
     def kill(self) -> None:

@@ -268,6 +268,9 @@ class GrpcServer:
         limits: What clients may take.
         credentials: TLS; None for plain text.
         guard: Decides who is let in; None lets everybody in.
+
+    Attributes:
+        address: The address with the path as it is bound.
     """
 
     def __init__(
@@ -278,7 +281,9 @@ class GrpcServer:
         credentials: grpc.ServerCredentials | None,
         guard: Guard | None = None,
     ) -> None:
-        self.address = address
+        on_unix_socket = address.startswith(UNIX_PREFIX)
+        self.address = f"{UNIX_PREFIX}{socket_path(address)}" if on_unix_socket else address
+        self._given_address = address
         self._credentials = credentials
         self._handler = PredictHandler(dispatcher, limits.message_bytes, guard)
         self._health = HealthHandler(dispatcher)
@@ -293,19 +298,21 @@ class GrpcServer:
         """
         server = grpc.aio.server(options=self._options)
         server.add_generic_rpc_handlers((self._handler, self._health))
-        on_unix_socket = self.address.startswith(UNIX_PREFIX)
+        given = self._given_address
         try:
-            async with place_for_socket(socket_path(self.address)) if on_unix_socket else nullcontext():
+            async with (
+                place_for_socket(socket_path(given)) if given.startswith(UNIX_PREFIX) else nullcontext()
+            ):
                 if self._credentials is None:
-                    port = server.add_insecure_port(self.address)
+                    port = server.add_insecure_port(given)
                 else:
-                    port = server.add_secure_port(self.address, self._credentials)
+                    port = server.add_secure_port(given, self._credentials)
         except OSError as cause:
-            raise _not_created(self.address, f": {cause}") from cause
+            raise _not_created(given, f": {cause}") from cause
         except RuntimeError as cause:
-            raise _not_created(self.address) from cause
+            raise _not_created(given) from cause
         if port == 0:
-            raise _not_created(self.address)
+            raise _not_created(given)
         await server.start()
         self._server = server
 
@@ -330,7 +337,7 @@ class GrpcServer:
         await server.stop(grace_s)
         first, self._server = self._server is server, None
         if first and self.address.startswith(UNIX_PREFIX):
-            Path(socket_path(self.address)).unlink(missing_ok=True)
+            Path(self.address.removeprefix(UNIX_PREFIX)).unlink(missing_ok=True)
 
 
 def _not_created(address: str, reason: str = "") -> StartUpError:

@@ -317,7 +317,8 @@ class ProcessLogs:
                 logs = list(self._logs.values())
             if self._follow:
                 self._follow = False
-                if sum(_follow_quietly(opened) for opened in logs):
+                moved = [_follow_quietly(opened) for opened in logs]
+                if any(moved):
                     self._on_moved()
             for opened in logs:
                 try:
