@@ -31,7 +31,7 @@ def make(tmp_path: Path) -> Iterator[Callable[[], ProcessLog]]:
     made = []
 
     def new() -> ProcessLog:
-        made.append(ProcessLog(tmp_path / "logs", NAME))
+        made.append(ProcessLog(lambda: tmp_path / "logs", NAME))
         return made[-1]
 
     yield new
@@ -81,7 +81,7 @@ def test_the_lock_ends_with_its_owner_and_not_with_its_children(make: Callable[[
 
 
 def test_a_forked_child_that_outlives_its_parent_does_not_keep_the_lock(tmp_path: Path) -> None:
-    logs = ProcessLogs(tmp_path, (1000, 1), lambda: None)
+    logs = ProcessLogs(lambda: tmp_path, (1000, 1), lambda: None)
     path = logs.open(NAME).path
     wait, end = os.pipe()
     child = os.fork()
@@ -90,7 +90,7 @@ def test_a_forked_child_that_outlives_its_parent_does_not_keep_the_lock(tmp_path
         os.read(wait, 1)
         os._exit(0)
     logs.close()
-    again = ProcessLog(tmp_path, NAME)
+    again = ProcessLog(lambda: tmp_path, NAME)
     os.close(end)
     os.close(wait)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -174,7 +174,7 @@ def test_a_log_that_cannot_be_rotated_goes_on(make: Callable[[], ProcessLog]) ->
 
 def test_logs_are_followed_when_that_is_asked_for(tmp_path: Path) -> None:
     moved = threading.Event()
-    logs = ProcessLogs(tmp_path, (10, 2), moved.set)
+    logs = ProcessLogs(lambda: tmp_path, (10, 2), moved.set)
     try:
         opened = logs.open(NAME)
         assert logs.open(NAME) is opened

@@ -81,7 +81,7 @@ class AgentGroup:
         self._link: StarterLink | None = None
         self._beating: asyncio.Task[None] | None = None
         self._agents: list[AgentProcess] = []
-        self._logs = ProcessLogs(directory / LOG_DIRECTORY, log.rotation(), self._on_logs_moved)
+        self._logs = ProcessLogs(lambda: directory / LOG_DIRECTORY, log.rotation(), self._on_logs_moved)
         self._are_ready = False
         self._stop_request = StopRequest(self._follow_logs)
 

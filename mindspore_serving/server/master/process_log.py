@@ -36,27 +36,30 @@ class ProcessLog:
     """One log, which this process owns. Opened by `ProcessLogs`.
 
     Args:
-        folder: Folder of the log.
+        find_folder: Tells where the folder of the log is now; None if it cannot be any more.
         name: Name that it has if no other process owns that.
-
-    Attributes:
-        path: Where it is.
 
     Raises:
         OSError: It cannot be opened.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self._folder = folder
+    def __init__(self, find_folder: Callable[[], Path | None], name: str) -> None:
+        self._find_folder = find_folder
         self._name = name
         self._lock = threading.Lock()
         self._changing = threading.Lock()  # held for longer, while a file takes the place of another one
         self._begin = 0
         self._rotate_at = 0
-        self._descriptor, self.path = _claim(folder, name)
+        self._descriptor, self._path = _claim(find_folder(), name)
 
     def __repr__(self) -> str:
         return f"<ProcessLog {self.path}>"
+
+    @property
+    def path(self) -> Path:
+        """Where it is, or was last."""
+        folder = self._find_folder()
+        return self._path if folder is None else folder / self._path.name
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -105,9 +108,9 @@ class ProcessLog:
         try:
             if self._is_in_place():
                 return False
-            descriptor, path = _claim(self._folder, self._name)
+            descriptor, path = _claim(self._find_folder(), self._name)
             with self._lock:
-                earlier, self._descriptor, self.path = self._descriptor, descriptor, path
+                earlier, self._descriptor, self._path = self._descriptor, descriptor, path
                 self._begin = self._rotate_at = 0
             os.close(earlier)
             return True
@@ -130,21 +133,13 @@ class ProcessLog:
                 return
             self._rotate_at = size + max_bytes
             if self._is_in_place():
-                with own_folder(self._folder, LOG_FOLDER) as folder:
-                    self._make_room(backup_count, folder)
-                    self._copy_to(f"{self.path}.1", folder)
+                path = self.path
+                with own_folder(path.parent, LOG_FOLDER) as folder:
+                    _make_room(path.name, backup_count, folder)
+                    self._copy_to(f"{path}.1", folder)
                 with self._lock:
                     os.ftruncate(self._descriptor, 0)
                     self._begin = self._rotate_at = 0
-
-    def _make_room(self, backup_count: int, folder: int) -> None:
-        """Give older parts their next number, so that no `NAME.1` is left."""
-        name = self.path.name
-        for number in range(backup_count - 1, 0, -1):
-            with contextlib.suppress(FileNotFoundError):
-                os.rename(f"{name}.{number}", f"{name}.{number + 1}", src_dir_fd=folder, dst_dir_fd=folder)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{name}.1", dir_fd=folder)
 
     def close(self) -> None:
         """Give the log up; safe to call twice."""
@@ -184,11 +179,20 @@ class ProcessLog:
             os.close(source)
 
 
-def _claim(folder: Path, name: str) -> tuple[int, Path]:
+def _make_room(name: str, backup_count: int, folder: int) -> None:
+    """Give older parts of a log their next number, so that no `NAME.1` is left."""
+    for number in range(backup_count - 1, 0, -1):
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(f"{name}.{number}", f"{name}.{number + 1}", src_dir_fd=folder, dst_dir_fd=folder)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{name}.1", dir_fd=folder)
+
+
+def _claim(folder: Path | None, name: str) -> tuple[int, Path]:
     """Open a log, and make it that of this process.
 
     Args:
-        folder: Its folder, made if there is none.
+        folder: Its folder, made if there is none; None if there cannot be one.
         name: Its name. Where another process owns that, the log gets one with the number of this process.
 
     Returns:
@@ -197,6 +201,8 @@ def _claim(folder: Path, name: str) -> tuple[int, Path]:
     Raises:
         OSError: It cannot be opened.
     """
+    if folder is None:
+        raise FileNotFoundError("the working directory has been removed")
     with own_folder(folder, LOG_FOLDER) as descriptor:
         for candidate in _names(name):
             path = folder / candidate
@@ -246,16 +252,18 @@ class ProcessLogs:
     """The logs of all children of one owner, with the thread that rotates and follows them.
 
     Args:
-        folder: Where they are.
+        find_folder: Tells where they are now; None if they can be nowhere any more.
         rotation: Bytes at which a log is rotated, and how many older parts are kept.
         on_moved: Called, in that thread, after `follow` has found logs in another file than before.
-
-    Attributes:
-        folder: As given.
     """
 
-    def __init__(self, folder: Path, rotation: tuple[int, int], on_moved: Callable[[], None]) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        find_folder: Callable[[], Path | None],
+        rotation: tuple[int, int],
+        on_moved: Callable[[], None],
+    ) -> None:
+        self._find_folder = find_folder
         self._on_moved = on_moved
         self._max_bytes, self._backup_count = rotation
         self._logs: dict[str, ProcessLog] = {}
@@ -267,7 +275,7 @@ class ProcessLogs:
         _living.add(self)
 
     def __repr__(self) -> str:
-        return f"<ProcessLogs {self.folder} {list(self._logs)}>"
+        return f"<ProcessLogs {list(self._logs.values())}>"
 
     def open(self, name: str) -> ProcessLog:
         """The log of a process that is started, or started again.
@@ -281,7 +289,7 @@ class ProcessLogs:
         with self._lock:
             opened = self._logs.get(name)
             if opened is None:
-                opened = self._logs[name] = ProcessLog(self.folder, name)
+                opened = self._logs[name] = ProcessLog(self._find_folder, name)
             else:
                 _follow_quietly(opened, wait=False)
             if self._thread is None:

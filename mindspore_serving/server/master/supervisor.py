@@ -191,7 +191,7 @@ class Supervisor:
     def __init__(self, dispatcher: Dispatcher, directory: Path, on_all_gone: Callable[[], None]) -> None:
         self._dispatcher = dispatcher
         self._directory = directory
-        self._logs = ProcessLogs(directory / LOG_DIRECTORY, log.rotation(), self._on_logs_moved)
+        self._logs = ProcessLogs(lambda: directory / LOG_DIRECTORY, log.rotation(), self._on_logs_moved)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._on_all_gone = on_all_gone
         self._workers: list[SupervisedWorker] = []

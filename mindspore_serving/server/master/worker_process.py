@@ -23,7 +23,7 @@ from mindspore_serving.server.forked_child import no_forks
 from mindspore_serving.server.key_pipe import key_for_child
 from mindspore_serving.server.master.context import memory_idle_s, start_timeout_s
 from mindspore_serving.server.master.copy import WAITING_SLOTS
-from mindspore_serving.server.master.process_log import ProcessLog, ProcessLogs
+from mindspore_serving.server.master.process_log import LOG_DIRECTORY, ProcessLog, ProcessLogs
 from mindspore_serving.server.master.unanswered import Limits
 from mindspore_serving.server.master.worker_end import ended_by, oom_kills
 from mindspore_serving.server.process_tree import children_of, kill_all, kill_children
@@ -203,7 +203,7 @@ class WorkerProcess:
         except OSError as cause:
             self._close_memory()
             raise StartUpError(
-                f"Start worker failed: {plan.label}, log {logs.folder / plan.log_file}: {cause}"
+                f"Start worker failed: {plan.label}, log {directory / LOG_DIRECTORY / plan.log_file}: {cause}"
             ) from cause
         descriptor_limit.restore_in(self.pid)
         self._keep_to_cores()
