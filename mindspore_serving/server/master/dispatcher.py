@@ -18,7 +18,7 @@ from mindspore_serving.errors import (
     ServerStopping,
     UnknownTarget,
 )
-from mindspore_serving.server.master.context import server_limits
+from mindspore_serving.server.master.context import server_limits, suspect_wait_s
 from mindspore_serving.server.master.readiness import Readiness
 from mindspore_serving.server.master.request import Reply, Request
 from mindspore_serving.server.master.servable import RunningServable, request_spec
@@ -71,6 +71,7 @@ class Dispatcher:
         self._unanswered = Unanswered(server_limits)
         self._left_instances = 0
         self._left_bytes = 0
+        self._suspect_wait_s = suspect_wait_s()
         self.draining = False
         self._drained = asyncio.Event()
 
@@ -83,6 +84,7 @@ class Dispatcher:
         versions = self._servables.setdefault(name, {})
         if version not in versions:
             versions[version] = RunningServable(name, version, self._loop, self._copies_changed)
+            versions[version].suspect_wait_s = self._suspect_wait_s
         return versions[version]
 
     def resolve(self, name: str, method: str, version: int) -> Route:
@@ -279,7 +281,7 @@ class Dispatcher:
         return not self._unanswered.requests
 
     def fail_waiting(self) -> None:
-        """Answer every request that waits or is under way with "not available"; used when the server stops."""
+        """Answer every request that waits or is under way with an error; used when the server stops."""
         self.readiness.close("stopping")
         for servable in self._all_servables():
             servable.fail_waiting()
