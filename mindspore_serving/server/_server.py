@@ -93,11 +93,11 @@ class Server:
 
     def leave_to_parent(self) -> None:
         """Start over in a forked child: what runs is its parent's, and goes on there."""
-        parts = (self._grpc, self._rest, self._port, self._supervisor)
-        addresses = [part.address for part in parts if part is not None]
+        addresses = [part.address for part in (self._grpc, self._rest, self._port) if part is not None]
+        channels = self._supervisor.channels if self._supervisor is not None else []
         self._of_parent = vars(self).copy()  # kept, because their ends would reach into the parent
         self._reset()
-        let_go_of_sockets(addresses)
+        let_go_of_sockets(addresses, channels)
 
     @property
     def running(self) -> bool:
@@ -161,7 +161,7 @@ class Server:
                 raise StartUpError("Raise failed: Serving Error: Master gRPC server is already running")
             thread, dispatcher = self._begin()
             self.keep_alive()
-            self._supervisor = Supervisor(dispatcher, Path.cwd(), self._on_no_workers_left)
+            self._supervisor = Supervisor(dispatcher, self._on_no_workers_left)
             started = thread.submit(self._supervisor.start(plans, _say))
         self._wait_for(started, "Fail to start workers because of signal SIGINT or SIGTERM")
 

@@ -205,6 +205,12 @@ RULES = (
         "an orchestrator has to know whom to send requests (docs/adr/0023-health.md)",
     ),
     Departure(
+        "5.5-socket-files+12.1-14",
+        "sockets of the main process and its workers in unix_socket_files of the working directory",
+        "workers inherit their end of a pair of sockets, and there is no such folder",
+        "nothing that can be removed, renamed or taken by others (docs/adr/0035-channels-without-a-path.md)",
+    ),
+    Departure(
         "12.1-7",
         "a directory with a blank in its name breaks the start of workers",
         "it works",
