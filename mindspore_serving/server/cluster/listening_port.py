@@ -15,6 +15,7 @@ from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.channel.messages import Challenge, Stop
 from mindspore_serving.server.cluster.link import ALIVE_EVERY_S, HANDSHAKE_S, ClusterLink
 from mindspore_serving.server.cluster.token import new_nonce
+from mindspore_serving.server.port_owner import bind_fault
 
 _MOST_STRANGERS = 256
 """Connections at a time that have not proved that they know the token."""
@@ -112,7 +113,8 @@ class ListeningPort(ABC):
             )
         except OSError as cause:
             raise StartUpError(
-                f"Serving Error: {self._what} start failed, create server failed, address {self.address}: {cause}"
+                f"Serving Error: {self._what} start failed, create server failed, address {self.address}"
+                f"{bind_fault(self.address, cause)}"
             ) from cause
         self._watch = asyncio.create_task(self._drop_silent())
 

@@ -47,6 +47,7 @@ from mindspore_serving.server.frontend.wire_layout import LayoutMemory
 from mindspore_serving.server.master.dispatcher import Dispatcher, Route
 from mindspore_serving.server.master.request import Reply
 from mindspore_serving.server.master.servable import request_spec
+from mindspore_serving.server.port_owner import bind_fault
 from mindspore_serving.tensor import Rows
 
 PREDICT_METHOD = "/mindspore.serving.proto.MSService/Predict"
@@ -327,5 +328,5 @@ class GrpcServer:
 
 def _not_created(address: str) -> StartUpError:
     return StartUpError(
-        f"Serving Error: Serving gRPC server start failed, create server failed, address {address}"
+        f"Serving Error: Serving gRPC server start failed, create server failed, address {address}{bind_fault(address)}"
     )

@@ -79,6 +79,11 @@ class Dispatcher:
         draining = " draining," if self.draining else ""
         return f"<Dispatcher{draining} {self._unanswered.requests} unanswered, {self._all_servables()}>"
 
+    @property
+    def requests(self) -> int:
+        """How many requests are owed an answer; may be asked from any thread."""
+        return self._unanswered.requests
+
     def servable(self, name: str, version: int) -> RunningServable:
         """The entry of a servable version, made at first use."""
         versions = self._servables.setdefault(name, {})

@@ -297,6 +297,11 @@ class Supervisor:
         now = time.monotonic()
         return (worker.health(now) for worker in self._workers)
 
+    def awaited(self) -> list[str]:
+        """The workers that have not ended, with their process ids; may be asked from any thread."""
+        processes = [worker.process for worker in self._workers if worker.process is not None]
+        return [f"{one.plan.label} (process {one.pid})" for one in processes if one.exit_status() is None]
+
     def hurry(self) -> None:
         """Let the stop wait for no worker; may be called from any thread, and while it stops."""
         self._hurried = True
