@@ -83,7 +83,7 @@ def _holder(inodes: set[str], proc: Path) -> str:
             if any(_target(entry) in wanted for entry in (process / "fd").iterdir()):
                 command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 whose = "this process" if int(process.name) == os.getpid() else f"process {process.name}"
-                return f"{whose} ({command.strip()[:_MOST_OF_COMMAND]})"
+                return f"{whose} ({' '.join(command.split())[:_MOST_OF_COMMAND]})"
     return ""
 
 
