@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import socket
 import threading
@@ -34,6 +35,7 @@ INFO = {"GLOG_v": "1"}
 
 STAGES = """\
 import os
+import re
 import pathlib
 import subprocess
 import sys
@@ -294,6 +296,11 @@ def test_a_worker_that_does_not_heed_its_end_is_killed(tmp_path: Path) -> None:
         assert not lives(first)
         assert not lives(second)
         assert leftovers(server) == []
+        said = re.search(
+            "Serving: stopping, waiting for .* device[01] \\(process ([0-9]+)\\), which", server.output
+        )
+        assert said is not None
+        assert int(said[1]) == first
 
 
 @pytest.mark.parametrize(

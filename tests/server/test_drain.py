@@ -165,6 +165,8 @@ def test_a_second_signal_ends_the_wait(tmp_path: Path, gate: Gate) -> None:
         assert call.result()["error"] == MAY_HAVE_RUN
         with closing(rest):
             assert reply_of(rest) == (500, {"error_msg": MAY_HAVE_RUN}, "close")
+        said = "Serving: stopping, 2 requests have 600 s to finish. Ctrl+C or SIGTERM once more ends this at once"
+        assert said in server.read_output()
         # The worker is still at the gate, and gets no time to leave it.
         wait_until_gone(*workers, timeout_s=4)
         held.release()
@@ -187,6 +189,7 @@ def test_what_takes_longer_than_it_may_is_answered_with_an_error(tmp_path: Path,
         held.release()
         with gate.let_all_pass():
             assert has_ended_well(server)
+        assert "Serving: stopping, 3 requests have not finished and get an error" in server.lines
 
 
 def test_what_a_worker_held_that_dies_meanwhile_goes_to_another(tmp_path: Path, gate: Gate) -> None:
