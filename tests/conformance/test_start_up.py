@@ -200,9 +200,7 @@ def test_progress_lines(tmp_path: Path) -> None:
     add_servable(tmp_path, "add", ADD)
     with serving(tmp_path, ['".", "add", device_ids=(0, 3)'], environment={"GLOG_v": "1"}) as server:
         printed = [line for line in server.lines if line.startswith("Serving: ")]
-        address = printed[0].removeprefix("Serving: Master server start success, listening on unix:")
-        socket_file = tmp_path / "unix_socket_files" / f"serving_master_{server.process.pid}"
-        assert tmp_path / address == socket_file
+        assert printed[0].startswith("Serving: Master server start success, listening on unix:")
         ready = [line for line in printed if "ready" in line]
         assert len(ready) == 2
         for number, line in enumerate(ready, 1):

@@ -215,11 +215,6 @@ PLACES = {
     "fifo": (LOG, f"is a FIFO of user root (0), {NO_FILE}"),
     "link": (LOG, f"is a symbolic link of user root (0), {NO_FILE}"),
     "socket": (LOG, f"is a socket of user root (0), {NO_FILE}"),
-    "sockets of another user": ("unix_socket_files", f"belongs to {USER}, {FOREIGN}"),
-    "sockets are a file": (
-        "unix_socket_files",
-        "is a regular file of user root (0), and should be a directory",
-    ),
     "own link": ("", "is up"),
 }
 
@@ -229,9 +224,9 @@ def make_place(folder: Path, case: str) -> None:
     folder.mkdir()
     path = folder / PLACES[case][0]
     path.parent.mkdir(exist_ok=True)
-    if case in ("logs of another user", "sockets of another user"):
+    if case == "logs of another user":
         path.mkdir()
-    elif case in ("log of another user", "sockets are a file"):
+    elif case == "log of another user":
         path.touch()
     elif case == "fifo":
         os.mkfifo(path)

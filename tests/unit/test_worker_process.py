@@ -16,7 +16,7 @@ from tests.watch import wait_until
 def test_the_group_of_a_worker_is_ended_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = WorkerPlan(str(tmp_path), "none", 1, "cpu", 0, has_device=True)
     logs = ProcessLogs(lambda: tmp_path / "logs", (1000, 1), lambda: None)
-    process = WorkerProcess(plan, 0, "unix:none", tmp_path, logs)
+    process = WorkerProcess(plan, 0, tmp_path, logs)
     process.kill()
     wait_until(lambda: process.exit_status() is not None, "it has ended")
     ended: list[tuple[int, int]] = []

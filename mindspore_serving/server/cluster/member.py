@@ -34,6 +34,7 @@ from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.request import Reply
 from mindspore_serving.server.master.servable import RunningServable
 from mindspore_serving.server.master.waiting import wait_for_event
+from mindspore_serving.server.port_owner import bind_fault
 from mindspore_serving.tensor import Rows
 
 _TRIES = 60
@@ -59,7 +60,8 @@ def reserve(ip: str, port: int) -> socket.socket:
     except OSError as cause:
         held.close()
         raise StartUpError(
-            f"Serving Error: Worker gRPC server start failed, create server failed, address {ip}:{port}: {cause}"
+            f"Serving Error: Worker gRPC server start failed, create server failed, address {ip}:{port}"
+            f"{bind_fault(f'{ip}:{port}', cause)}"
         ) from cause
     return held
 

@@ -52,6 +52,7 @@ from mindspore_serving.server.frontend.wire_layout import LayoutMemory
 from mindspore_serving.server.master.dispatcher import Dispatcher, Route
 from mindspore_serving.server.master.request import Reply
 from mindspore_serving.server.master.servable import request_spec
+from mindspore_serving.server.port_owner import bind_fault
 from mindspore_serving.tensor import Rows
 from mindspore_serving.unix_socket import place_for_socket
 
@@ -342,5 +343,6 @@ class GrpcServer:
 
 def _not_created(address: str, reason: str = "") -> StartUpError:
     return StartUpError(
-        f"Serving Error: Serving gRPC server start failed, create server failed, address {address}{reason}"
+        f"Serving Error: Serving gRPC server start failed, create server failed, address {address}"
+        f"{reason or bind_fault(address)}"
     )

@@ -57,6 +57,7 @@ from mindspore_serving.server.frontend.rest_url import parse_request_target, pat
 from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies, room_for_bodies
 from mindspore_serving.server.master.dispatcher import Dispatcher, Route, deadline_exceeded
 from mindspore_serving.server.master.request import Reply
+from mindspore_serving.server.port_owner import bind_fault
 
 _TAG = "RESTful server"
 _BACKLOG = 1024
@@ -298,6 +299,7 @@ class RestServer:
             self._close_listeners()
             raise StartUpError(
                 f"Serving Error: RESTful server start failed, bind to the socket address {self.address} failed"
+                f"{bind_fault(self.address, cause)}"
             ) from cause
         self._check_connections()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -13,7 +14,6 @@ from pathlib import Path
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server._servable_local import DEFAULT_SLOTS
-from mindspore_serving.server.channel.address import worker_socket
 from mindspore_serving.server.channel.call_page import TRACEBACK_SIGNAL, CallPage
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import MoveLog
@@ -30,6 +30,7 @@ from mindspore_serving.server.process_tree import children_of, kill_all, kill_ch
 
 CALL_SLOTS = 4
 """Calls of models under way per worker that has none of its own."""
+_NOWHERE = Path("/")
 _SERVER = Path(__file__).resolve().parents[1]
 _SCRIPT = _SERVER / "worker" / "start_worker.py"
 _DISTRIBUTED_SCRIPT = _SERVER / "distributed" / "start_distributed_worker.py"
@@ -144,21 +145,21 @@ class WorkerProcess:
     Args:
         plan: What it loads.
         number: Its number, under which it registers.
-        master_address: `unix:path` of the channel.
-        directory: Working directory of the main process when it started.
+        directory: Working directory of the main process when it started; None if it has been removed meanwhile.
         logs: Where its log is opened.
+
+    Attributes:
+        channel: Main's end of the connection with it.
+        channel_number: Inode of that.
 
     Raises:
         StartUpError: The log cannot be written, or the process cannot be started.
     """
 
-    def __init__(
-        self, plan: WorkerPlan, number: int, master_address: str, directory: Path, logs: ProcessLogs
-    ) -> None:
+    def __init__(self, plan: WorkerPlan, number: int, directory: Path | None, logs: ProcessLogs) -> None:
         self.plan = plan
         self.number = number
         self._log_identity = (0, 0)
-        self._directory = directory
         self.memory = _shared_memory(plan.slots)
         self.calls: CallPage | None = None
         self._oom_kills = oom_kills()
@@ -169,8 +170,6 @@ class WorkerProcess:
             f"--version_number={plan.version}",
             f"--device_type={plan.device_type}",
             f"--device_id={plan.device_id}",
-            f"--place={plan.place}",
-            f"--master_address={master_address}",
             f"--worker={number}",
             f"--parent={os.getpid()}",
             f"--slots={plan.slots}",
@@ -192,6 +191,13 @@ class WorkerProcess:
         if self.memory is not None:
             arguments.append(f"--memory_fd={self.memory.fd}")
         try:
+            self.channel, given = socket.socketpair()
+        except OSError as cause:
+            self._close_memory()
+            raise StartUpError(f"Start worker failed: {plan.label}: {cause}") from cause
+        self.channel_number = os.fstat(self.channel.fileno()).st_ino
+        arguments.append(f"--channel_fd={given.fileno()}")
+        try:
             if plan.stage_timeout_ms:
                 self.calls = CallPage.create()
                 arguments += [
@@ -199,12 +205,16 @@ class WorkerProcess:
                     f"--stage_timeout_ms={plan.stage_timeout_ms}",
                 ]
             self._log = logs.open(plan.log_file)
-            self._process = self._start(arguments, directory, self._log)
+            self._process = self._start(arguments, given.fileno(), directory, self._log)
         except OSError as cause:
+            self.channel.close()
             self._close_memory()
             raise StartUpError(
-                f"Start worker failed: {plan.label}, log {directory / LOG_DIRECTORY / plan.log_file}: {cause}"
+                f"Start worker failed: {plan.label}, log {(directory or _NOWHERE) / LOG_DIRECTORY / plan.log_file}: "
+                f"{cause}. The working directory, where logs are, must be writable and have space"
             ) from cause
+        finally:
+            given.close()
         descriptor_limit.restore_in(self.pid)
         self._keep_to_cores()
 
@@ -231,9 +241,10 @@ class WorkerProcess:
 
     @property
     def address(self) -> str:
-        """Address of its end of the channel, relative to the working directory of the main process."""
+        """How logs call its end of the channel."""
         plan = self.plan
-        return f"unix:{worker_socket(plan.servable_name, plan.version, plan.place, self.pid)}"
+        place = plan.place if plan.has_device else f"version{plan.version}_{plan.place}"
+        return f"unix:serving_worker_{plan.servable_name}_{place}_{self.pid}"
 
     def exit_status(self) -> int | None:
         """Exit code, negative for a signal; None while the process lives."""
@@ -288,7 +299,6 @@ class WorkerProcess:
     def release(self) -> None:
         """Give back what main holds for a worker that is gone; safe to call twice."""
         self._close_memory()
-        (self._directory / self.address.removeprefix("unix:")).unlink(missing_ok=True)
 
     def _close_memory(self) -> None:
         for memory in (self.memory, self.calls):
@@ -296,7 +306,7 @@ class WorkerProcess:
                 memory.close()
 
     def _start(
-        self, arguments: list[str], directory: Path, process_log: ProcessLog
+        self, arguments: list[str], channel: int, directory: Path | None, process_log: ProcessLog
     ) -> subprocess.Popen[bytes]:
         environment = child_environment(needs_token=self.plan.agents is not None)
         if self.plan.has_device:
@@ -319,11 +329,11 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd=directory,
+                cwd=directory or _NOWHERE,
                 env=environment,
                 # A session of its own: Ctrl+C at the terminal reaches main alone, which then ends its workers in order.
                 start_new_session=True,
-                pass_fds=[*inherited, *key_pipe],
+                pass_fds=[channel, *inherited, *key_pipe],
             )
 
 
