@@ -160,6 +160,22 @@ def test_a_log_is_rotated_at_its_size(make: Callable[[], ProcessLog]) -> None:
     assert contents(opened) == {NAME: "", f"{NAME}.1": "line 4\nline 5\n", f"{NAME}.2": "line 2\nline 3\n"}
 
 
+@pytest.mark.parametrize("deleted", [True, False], ids=["deleted", "moved away"])
+def test_a_log_without_a_name_is_emptied_and_one_with_another_name_is_not(
+    make: Callable[[], ProcessLog], deleted: bool
+) -> None:
+    opened = make()
+    writer = Writer(opened)
+    writer.write("0123456789")
+    if deleted:
+        opened.path.unlink()
+    else:
+        opened.path.rename(opened.path.with_name("moved"))
+    opened.rotate(10, 2)
+    assert opened.last_lines(1) == ([] if deleted else ["0123456789"])
+    assert contents(opened) == ({} if deleted else {"moved": "0123456789"})
+
+
 def test_a_log_that_cannot_be_rotated_goes_on(make: Callable[[], ProcessLog]) -> None:
     opened = make()
     writer = Writer(opened)

@@ -118,7 +118,9 @@ class ProcessLog:
             self._changing.release()
 
     def rotate(self, max_bytes: int, backup_count: int) -> None:
-        """Move what is in it to `NAME.1` if that has reached a size, and if nobody has moved the log away.
+        """Move what is in it to `NAME.1` if that has reached a size; one that was deleted is emptied instead.
+
+        Nothing is done to a log that somebody has moved away: it is his.
 
         Args:
             max_bytes: The size.
@@ -128,18 +130,20 @@ class ProcessLog:
             OSError: That cannot be done; it is tried again once the log has grown by as much.
         """
         with self._changing:
-            size = os.fstat(self._descriptor).st_size
-            if size < max(max_bytes, self._rotate_at):
+            found = os.fstat(self._descriptor)
+            if found.st_size < max(max_bytes, self._rotate_at):
                 return
-            self._rotate_at = size + max_bytes
+            self._rotate_at = found.st_size + max_bytes
             if self._is_in_place():
                 path = self.path
                 with own_folder(path.parent, LOG_FOLDER) as folder:
                     _make_room(path.name, backup_count, folder)
                     self._copy_to(f"{path}.1", folder)
-                with self._lock:
-                    os.ftruncate(self._descriptor, 0)
-                    self._begin = self._rotate_at = 0
+            elif found.st_nlink:
+                return
+            with self._lock:
+                os.ftruncate(self._descriptor, 0)
+                self._begin = self._rotate_at = 0
 
     def close(self) -> None:
         """Give the log up; safe to call twice."""
