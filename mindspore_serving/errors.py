@@ -194,6 +194,12 @@ class ServableUnavailable(ServingError):
     code = StatusCode.SERVABLE_UNAVAILABLE
 
 
+class Interrupted(ServingError):
+    """What was with a worker has no outcome, because the worker was lost or the server stops: it may have been run."""
+
+    code = StatusCode.SYSTEM_ERROR
+
+
 class ServerStopping(ServableUnavailable):
     """The server takes no more requests, because it is about to end."""
 

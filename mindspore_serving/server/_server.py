@@ -25,6 +25,7 @@ from mindspore_serving.check_type import check_bool, check_int, check_seconds, c
 from mindspore_serving.errors import InvalidParameter, StartUpError
 from mindspore_serving.server._loop_thread import LoopThread
 from mindspore_serving.server._servable_local import ServableStartConfig, merge_config
+from mindspore_serving.server._start_script import StartScript
 from mindspore_serving.server._stop_request import StopRequest
 from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.member import Member, Membership, reserve
@@ -45,6 +46,7 @@ from mindspore_serving.server.frontend.tls import SSLConfig, grpc_credentials, s
 from mindspore_serving.server.heap import keep_freed_memory
 from mindspore_serving.server.master.context import drain_timeout_s, worker_timeout_s
 from mindspore_serving.server.master.dispatcher import Dispatcher
+from mindspore_serving.server.master.supervisor import STOP_GRACE_S as WORKER_GRACE_S
 from mindspore_serving.server.master.supervisor import Supervisor
 from mindspore_serving.server.master.unanswered import Limits
 from mindspore_serving.server.master.worker_process import WorkerPlan
@@ -57,6 +59,8 @@ _ALWAYS_OK_VARIABLE = "SERVING_REST_ALWAYS_OK"
 _BIND_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 30.0
 _SIGNAL_POLL_S = 0.1
+_SILENT_S = 1.0
+"""A stop that takes longer says what it waits for."""
 _EXIT_NO_WORKERS = 1
 """Exit code of a process whose server has stopped because no worker was left."""
 
@@ -88,18 +92,18 @@ class Server:
         self._port: MasterPort | None = None
         self._member: Member | None = None
         self._member_address: socket.socket | None = None
-        self._stop_request = StopRequest()
+        self._stop_request = StopRequest(self._follow_logs)
         self._kept_alive = 0
         self._starting = False
         self._no_workers_left = False
 
     def leave_to_parent(self) -> None:
         """Start over in a forked child: what runs is its parent's, and goes on there."""
-        parts = (self._grpc, self._rest, self._port, self._supervisor)
-        addresses = [part.address for part in parts if part is not None]
+        addresses = [part.address for part in (self._grpc, self._rest, self._port) if part is not None]
+        channels = self._supervisor.channels if self._supervisor is not None else []
         self._of_parent = vars(self).copy()  # kept, because their ends would reach into the parent
         self._reset()
-        let_go_of_sockets(addresses)
+        let_go_of_sockets(addresses, channels)
 
     @property
     def running(self) -> bool:
@@ -165,7 +169,7 @@ class Server:
                 raise StartUpError("Raise failed: Serving Error: Master gRPC server is already running")
             thread, dispatcher = self._begin()
             self.keep_alive()
-            self._supervisor = Supervisor(dispatcher, Path.cwd(), self._on_no_workers_left)
+            self._supervisor = Supervisor(dispatcher, self._on_no_workers_left)
             started = thread.submit(self._supervisor.start(plans, _say))
         self._wait_for(started, "Fail to start workers because of signal SIGINT or SIGTERM")
 
@@ -230,7 +234,7 @@ class Server:
         self._wait_for(joined, "Worker exit, stop registration")
 
     def keep_alive(self) -> int:
-        """Keep the process alive from now on until `stop`, and stop at SIGINT and SIGTERM.
+        """Keep the process alive from now on until `stop`; stop at SIGINT and SIGTERM, and if the start script fails.
 
         Returns:
             A number above 0 that is another one after each `stop`.
@@ -241,6 +245,12 @@ class Server:
             self._kept_alive = generation = self._stop_request.begin()
         threading.Thread(
             target=self._wait_for_stop, args=(generation,), name="serving monitor", daemon=False
+        ).start()
+        threading.Thread(
+            target=self._watch_script,
+            args=(generation, StartScript()),
+            name="serving script watch",
+            daemon=True,
         ).start()
         return generation
 
@@ -272,11 +282,33 @@ class Server:
             if not timeout_s or thread is None or dispatcher is None:
                 return
             self._leave_cluster(thread)
+            self._say_requests(dispatcher.requests, timeout_s)
             drained = thread.submit(_finish_requests(dispatcher, self._grpc, self._rest, timeout_s))
         while not drained.done() and not self._stop_request.is_urgent():
             wait_for_futures([drained], _SIGNAL_POLL_S)
         if drained.done() and drained.exception() is not None:
             log.error("Requests were not waited for: %r", drained.exception())
+        if dispatcher.requests:
+            _say(f"Serving: stopping, {dispatcher.requests} requests have not finished and get an error")
+
+    def _say_requests(self, requests: int, timeout_s: float) -> None:
+        if requests:
+            _say(
+                f"Serving: stopping, {requests} requests have {timeout_s:g} s to finish{self._how_to_hurry()}"
+            )
+
+    def _say_workers(self) -> None:
+        awaited = self._supervisor.awaited() if self._supervisor is not None else []
+        if awaited:
+            more = f" and {len(awaited) - 1} more" if awaited[1:] else ""
+            _say(
+                f"Serving: stopping, waiting for {awaited[0]}{more}, which are killed {WORKER_GRACE_S:g} s after they "
+                f"were told to end{self._how_to_hurry()}"
+            )
+
+    def _how_to_hurry(self) -> str:
+        """What ends the wait; a script that stops the server itself would have to be interrupted twice."""
+        return ". Ctrl+C or SIGTERM once more ends this at once" if self._stop_request.wanted else ""
 
     def _leave_cluster(self, thread: LoopThread) -> None:
         """Let the master of a cluster give to others what waits here."""
@@ -285,6 +317,10 @@ class Server:
             self._member = None
 
     def _at_exit(self) -> None:
+        if (self._grpc or self._rest) is not None and not self._kept_alive:
+            log.warning(
+                "The start script has ended, and its servers with it: nothing is served without server.start_servables"
+            )
         self.stop()
         if self._thread is not None:
             self._thread.stop()
@@ -323,9 +359,13 @@ class Server:
 
     def _end(self, stopping: Future[None], part: object) -> None:
         """Wait in slices, so that a second signal is acted on."""
-        deadline = time.monotonic() + _STOP_TIMEOUT_S
-        while not stopping.done() and time.monotonic() < deadline:
+        begun = time.monotonic()
+        said = False
+        while not stopping.done() and time.monotonic() < begun + _STOP_TIMEOUT_S:
             wait_for_futures([stopping], _SIGNAL_POLL_S)
+            if part is self._supervisor and not said and time.monotonic() > begun + _SILENT_S:
+                said = True
+                self._say_workers()
             if self._supervisor is not None and self._stop_request.is_urgent():
                 self._supervisor.hurry()
         if stopping.done():
@@ -366,6 +406,24 @@ class Server:
                 return
             self.stop()
         self._stop_request.raise_in_main_thread()
+
+    def _follow_logs(self) -> None:
+        """Open logs again that others have moved away. Called by the monitor."""
+        log.info("SIGHUP: log files are opened again")
+        log.reopen()
+        supervisor = self._supervisor
+        if supervisor is not None:
+            supervisor.follow_logs()
+
+    def _watch_script(self, generation: int, script: StartScript) -> None:
+        """Body of the thread that stops the server when the start script has failed."""
+        threading.main_thread().join()  # which is over when the script is
+        if script.has_failed() and self._kept_alive == generation:
+            log.warning(
+                "The start script has ended by an exception or sys.exit: the server stops. It would serve on if the "
+                "script had come to its end"
+            )
+            self._stop_request.want()
 
     def _is_to_stop(self, generation: int) -> bool:
         """Whether the monitor is to stop what it was made for."""

@@ -39,7 +39,7 @@ def no_forks() -> Iterator[None]:
 
 def _before_fork() -> None:
     _starts.acquire()
-    _thread.mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    _thread.mask = signal.pthread_sigmask(signal.SIG_BLOCK, (*SIGNALS, signal.SIGHUP))
 
 
 def _after_fork() -> None:
@@ -58,7 +58,7 @@ def _after_fork_in_child() -> None:
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
 
 
-def let_go_of_sockets(addresses: Collection[str]) -> None:
+def let_go_of_sockets(addresses: Collection[str], numbers: Collection[int] = ()) -> None:
     """Drop the sockets at some addresses, connections and listening ones, in the child that has inherited them.
 
     Else they would stay open when the parent has closed them: its port would be taken as long as the child lives, and
@@ -67,15 +67,23 @@ def let_go_of_sockets(addresses: Collection[str]) -> None:
 
     Args:
         addresses: Each `ip:port`, or `unix:path` as it was bound.
+        numbers: Inodes of sockets without an address.
     """
-    if not addresses:
+    if not addresses and not numbers:
         return
     places = {_place_of(address) for address in addresses}
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
-        if _own_place(descriptor) in places:
+        if _own_place(descriptor) in places or _inode(descriptor) in numbers:
             os.dup2(nowhere, descriptor, inheritable=False)
     os.close(nowhere)
+
+
+def _inode(descriptor: int) -> int | None:
+    try:
+        return os.fstat(descriptor).st_ino
+    except OSError:  # the one by which the list was read
+        return None
 
 
 def _place_of(address: str) -> int | str:

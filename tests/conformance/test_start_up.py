@@ -200,9 +200,7 @@ def test_progress_lines(tmp_path: Path) -> None:
     add_servable(tmp_path, "add", ADD)
     with serving(tmp_path, ['".", "add", device_ids=(0, 3)'], environment={"GLOG_v": "1"}) as server:
         printed = [line for line in server.lines if line.startswith("Serving: ")]
-        address = printed[0].removeprefix("Serving: Master server start success, listening on unix:")
-        socket_file = tmp_path / "unix_socket_files" / f"serving_master_{server.process.pid}"
-        assert tmp_path / address == socket_file
+        assert printed[0].startswith("Serving: Master server start success, listening on unix:")
         ready = [line for line in printed if "ready" in line]
         assert len(ready) == 2
         for number, line in enumerate(ready, 1):
@@ -301,7 +299,9 @@ def test_each_worker_has_a_log(facts_server: tuple[RunningScript, str]) -> None:
         "log_echo_extra1_version1.log",
     ]
     for log in logs:
-        assert log.read_text().startswith("imported"), log
+        earlier, now, _ = log.read_text().rpartition("imported\n")
+        assert now, log
+        assert earlier == ("of an earlier run\n" if log.name == "log_echo_extra0_version1.log" else "")
 
 
 @stands_for("5.5-process-names")

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
+from mindspore_serving.server.channel.frames import FrameSplitter, message_of
 from mindspore_serving.server.channel.messages import AgentFailed
+from tests.other_user import OTHER_USER, needs_root, told_by_other_user
 from tests.server.distributed_scripts import (
     INFO,
     SERVER,
@@ -113,6 +115,30 @@ def test_strangers_at_the_port_of_the_worker_harm_nobody(eight: Distributed) -> 
         for _ in range(300):
             stack.enter_context(socket.create_connection((ip, int(port)), 10))
         assert sums(eight.ask(3)) == [1, 2, 3]
+
+
+@needs_root
+def test_without_a_token_agents_of_other_users_are_refused(eight: Distributed) -> None:
+    def first_message() -> str:
+        ip, _, port = eight.address.rpartition(":")
+        with socket.create_connection((ip, int(port)), 10) as peer:
+            [(kind, body)] = FrameSplitter().feed(peer.recv(1 << 16))
+            return repr(message_of(kind, body))
+
+    told = told_by_other_user(first_message)
+    assert told.startswith(f"Refused(reason='it is a process of user {OTHER_USER}, and without a token only ")
+
+
+def test_logs_of_agents_that_were_moved_are_opened_again_at_sighup(eight: Distributed) -> None:
+    logs = [eight.starter.folder / "serving_logs" / f"log_sharded_agent_rank{rank}.log" for rank in range(8)]
+    for log in logs:
+        log.rename(log.with_suffix(".moved"))
+    eight.starter.signal(signal.SIGHUP)
+    for log, agent in zip(logs, eight.agents(), strict=True):
+        for descriptor in (1, 2):
+            output = Path(f"/proc/{agent}/fd/{descriptor}")
+            wait_until(lambda log=log, to=output: log.exists() and log.samefile(to), "the agent writes there")
+    assert sums(eight.ask(3)) == [1, 2, 3]
 
 
 def run_agents(

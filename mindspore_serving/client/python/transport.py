@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import grpc
 
 from mindspore_serving import log
@@ -13,6 +11,7 @@ from mindspore_serving.client.python.reply import ReplyReader
 from mindspore_serving.client.python.request import Instances, encode_request
 from mindspore_serving.errors import InvalidParameter, ServingError
 from mindspore_serving.loopback import stays_here
+from mindspore_serving.named_file import read_named_file
 
 PREDICT_PATH = "/mindspore.serving.proto.MSService/Predict"
 MAX_MESSAGE_BYTES = 512 * 1024 * 1024
@@ -74,7 +73,7 @@ class SSLConfig:
 
 
 def _contents(path: str | None) -> bytes | None:
-    return None if path is None else Path(path).read_bytes()
+    return None if path is None else read_named_file(path)
 
 
 class MethodTarget:

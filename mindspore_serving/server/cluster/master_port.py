@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError
+from mindspore_serving.loopback import ANY_ADDRESS
 from mindspore_serving.server.channel.messages import Exiting, Join, Message, Refused, Result, Welcome
 from mindspore_serving.server.cluster.listening_port import AcceptedLink, ListeningPort
 from mindspore_serving.server.cluster.token import is_proof, listening_ip, proof
@@ -15,8 +16,6 @@ from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.readiness import WorkerHealth
 from mindspore_serving.server.master.servable import RunningServable
-
-_ANY_ADDRESS = ("0.0.0.0", "::", "")
 
 
 class WorkerLink(AcceptedLink):
@@ -98,7 +97,7 @@ class WorkerLink(AcceptedLink):
             self._refuse(conflict)
             return
         ip, _, port = join.address.rpartition(":")
-        if ip in _ANY_ADDRESS:
+        if ip in ANY_ADDRESS:
             ip = self.peer.rpartition(":")[0]
         self.address, self._servable, self._member = f"{ip}:{port}", servable, join.member
         if not self._master.replace(self):

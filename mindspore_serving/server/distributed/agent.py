@@ -48,7 +48,7 @@ from mindspore_serving.server.master.waiting import wait_for_event
 from mindspore_serving.server.process_tree import kill_children
 from mindspore_serving.server.worker.backend import create_backend
 from mindspore_serving.server.worker.backend.contract import LoadedGraph, LoadRequest
-from mindspore_serving.server.worker.output import keep_printing_harmless
+from mindspore_serving.server.worker.output import keep_printing_harmless, move_output
 from mindspore_serving.signature import GraphInfo, ModelInfo
 from mindspore_serving.tensor import Array
 
@@ -151,6 +151,7 @@ class Agent:
         self.address = f"{arguments.ip}:{arguments.port}"
         self._arguments = arguments
         self._report = AgentReport.of_child(arguments.report_fd)
+        self._log_identity = _identity_of_output()
         self._link: AgentLink | None = None
         self._loading: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
@@ -181,6 +182,7 @@ class Agent:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.end, f"signal {signal.Signals(number).name}")
+        loop.add_signal_handler(signal.SIGHUP, self._follow_log)
         held = None
         try:
             held = reserve(self._arguments.ip, self._arguments.port)
@@ -226,6 +228,11 @@ class Agent:
         if not self._ended.is_set():
             self._reason = reason
             self._ended.set()
+
+    def _follow_log(self) -> None:
+        """Write to the file that has the name of the log now: the owner has opened it again."""
+        move_output(self._arguments.log_file, self._log_identity)
+        self._log_identity = _identity_of_output()
 
     def _new_link(self, scheduler: str) -> AgentLink:
         """A connection to try; the worker may send something on it before `join` returns."""
@@ -305,6 +312,11 @@ def _outcome_of(work: Callable[[], list[Array]], with_outputs: bool) -> Group:
         return FailedRows(ModelError(repr(error)).failure(), 1)
 
 
+def _identity_of_output() -> tuple[int, int]:
+    found = os.fstat(sys.stdout.fileno())
+    return found.st_dev, found.st_ino
+
+
 def _agent_backend() -> str:
     """The backend of agents: ranks come together in MindSpore only."""
     return "stub" if backend_name() == "stub" else "mindspore"
@@ -332,6 +344,7 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--max_batch_size", type=int, required=True, help="largest batch of a dynamic model")
     parser.add_argument("--parent", type=int, required=True, help="process id of the process that started it")
+    parser.add_argument("--log_file", required=True, help="where its output goes")
     parser.add_argument("--report_fd", type=int, required=True, help="pipe for its report")
     parser.add_argument("--key_fd", type=int, default=-1, help="pipe with the key of encrypted models")
     parser.add_argument("--dec_mode", default="AES-GCM", help="AES-GCM or AES-CBC")

@@ -8,16 +8,13 @@ import select
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 from mindspore_serving.errors import ChannelError
-from mindspore_serving.private_files import private_sockets
 from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import Message
 
 _READ_SIZE = 256 << 10
-_CONNECT_TIMEOUT_S = 10.0
 _SEND_TIMEOUT_S = 60.0
 
 
@@ -25,24 +22,19 @@ class Connection:
     """Messages from and to the main process.
 
     Args:
-        address: `unix:path` of the main process.
+        descriptor: The worker's end, as it was inherited.
         memory: Shared memory of this worker; None where there is none.
-        own_path: Path to which this end is bound, so that tools which list sockets show whose it is.
 
     Raises:
-        OSError: The main process cannot be reached.
+        OSError: The descriptor is none of a socket.
     """
 
-    def __init__(self, address: str, memory: SharedMemory | None, own_path: str) -> None:
+    def __init__(self, descriptor: int, memory: SharedMemory | None) -> None:
         self.own_instances = False
         self._memory = memory
         self._send_lock = threading.Lock()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(_CONNECT_TIMEOUT_S)
-        Path(own_path).unlink(missing_ok=True)
-        with private_sockets():
-            self._socket.bind(own_path)
-        self._socket.connect(address.removeprefix("unix:"))
+        self._socket = socket.socket(fileno=descriptor)
+        self._socket.set_inheritable(False)
         # Without a timeout of its own: Python would poll before each call, and `receive` polls already.
         self._socket.setblocking(False)
         self._buffer = memoryview(bytearray(_READ_SIZE))

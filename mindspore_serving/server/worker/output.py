@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from typing import Any
+
+from mindspore_serving import log
+from mindspore_serving.private_files import open_own_file
+
+_STDOUT, _STDERR = 1, 2
 
 
 class OutputFile(io.FileIO):
@@ -42,3 +48,25 @@ def keep_printing_harmless() -> None:
         output = OutputFile(stream.fileno())
         lines = io.TextIOWrapper(output, stream.encoding, stream.errors, newline="\n", write_through=True)
         setattr(sys, name, lines)
+
+
+def move_output(path: str | bytes, earlier: tuple[int, int]) -> None:
+    """Let what goes to the log of this process go to another file from now on. Safe to call again.
+
+    Args:
+        path: The other file, made already.
+        earlier: Device and inode of the log so far: what user code has led elsewhere stays there.
+    """
+    log.reopen()
+    try:
+        other = open_own_file(os.fsdecode(path), os.O_WRONLY | os.O_APPEND)
+    except OSError as error:
+        log.error("The log goes on where it was: %s", error)
+        return
+    try:
+        for descriptor in (_STDOUT, _STDERR):
+            found = os.fstat(descriptor)
+            if (found.st_dev, found.st_ino) == earlier:
+                os.dup2(other, descriptor)
+    finally:
+        os.close(other)

@@ -14,14 +14,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 
 import setproctitle
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, ServingError
-from mindspore_serving.server.channel.address import worker_socket
 from mindspore_serving.server.channel.call_page import CallPage
 from mindspore_serving.server.channel.memory import IdleSlots, SharedMemory
 from mindspore_serving.server.channel.messages import (
@@ -30,6 +28,7 @@ from mindspore_serving.server.channel.messages import (
     Exiting,
     HeldModels,
     ModelReply,
+    MoveLog,
     Register,
     Result,
     StartFailed,
@@ -47,7 +46,7 @@ from mindspore_serving.server.worker.call_watch import CallWatch, end_with_trace
 from mindspore_serving.server.worker.connection import Connection
 from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.last_resort import ends_process
-from mindspore_serving.server.worker.output import keep_printing_harmless
+from mindspore_serving.server.worker.output import keep_printing_harmless, move_output
 from mindspore_serving.server.worker.parent import Parent
 from mindspore_serving.server.worker.remote_models import ModelCalls, call_methods, models_held, remote_models
 from mindspore_serving.server.worker.servable_loader import LoadedServable, ServablePlace, load_servable
@@ -81,10 +80,7 @@ def argument_parser(script: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--device_ids_empty", action="store_true", help="the device was not named by the user"
     )
-    parser.add_argument(
-        "--place", required=True, help="device{id}, or extra{index} for a worker without a device"
-    )
-    parser.add_argument("--master_address", required=True, help="unix:path of the main process")
+    parser.add_argument("--channel_fd", type=int, required=True, help="socket that leads to the main process")
     parser.add_argument("--worker", type=int, required=True, help="number of this worker")
     parser.add_argument("--parent", type=int, required=True, help="process id of the main process")
     parser.add_argument("--slots", type=int, required=True, help="batches under way at a time")
@@ -118,7 +114,6 @@ class Worker:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._number: int = arguments.worker
         self._parent: int = arguments.parent
-        self._master_path = Path(arguments.master_address.removeprefix("unix:")).absolute()
         self.place = ServablePlace(
             directory=arguments.servable_directory,
             name=arguments.servable_name,
@@ -131,9 +126,7 @@ class Worker:
             dec_mode=arguments.dec_mode,
         )
         memory = SharedMemory(arguments.memory_fd, arguments.slots) if arguments.memory_fd >= 0 else None
-        own_path = worker_socket(self.place.name, self.place.version, arguments.place, os.getpid())
-        self._connection = Connection(arguments.master_address, memory, own_path)
-        self._own_path = Path(own_path).absolute()
+        self._connection = Connection(arguments.channel_fd, memory)
         self._serves_calls: bool = arguments.serves_calls
         self._calls: ModelCalls | None = None
         self._call_memory: IdleSlots | None = None
@@ -267,6 +260,8 @@ class Worker:
                 self._calls.take(message)
             elif isinstance(message, HeldModels):
                 self._held_models = message.models
+            elif isinstance(message, MoveLog):
+                move_output(message.path.encode("latin-1"), (message.device, message.inode))
             elif isinstance(message, Stop):
                 self._stop()
 
@@ -315,19 +310,12 @@ class Worker:
         self.end()
 
     def _watch_parent(self) -> None:
-        """Tell the main process that this one runs, and end this process when that one is gone.
-
-        Its children end with it, and its sockets are removed.
-        """
+        """Tell the main process that this one runs, and end this process and its children when that one is gone."""
         parent = Parent(self._parent)
         while not parent.wait_until_gone(_ALIVE_EVERY_S):
             if self._registered:
                 with contextlib.suppress(OSError):  # the main thread finds out
                     self._connection.send(Alive())
-        self._own_path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # other workers do the same
-            self._master_path.unlink(missing_ok=True)
-            self._master_path.parent.rmdir()
         kill_children(os.getpid())
         # The worker leads a process group of its own; what was started by children that are gone is in it.
         os.killpg(os.getpgrp(), signal.SIGKILL)
