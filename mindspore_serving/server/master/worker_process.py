@@ -211,9 +211,13 @@ class WorkerProcess:
         except OSError as cause:
             self.channel.close()
             self._close_memory()
+            hint = (
+                ". The working directory, where logs are, must be writable and have space"
+                if cause.filename
+                else ""
+            )
             raise StartUpError(
-                f"Start worker failed: {plan.label}, log {self.log_path}: {cause}. The working directory, where logs "
-                "are, must be writable and have space"
+                f"Start worker failed: {plan.label}, log {self.log_path}: {cause}{hint}"
             ) from cause
         finally:
             given.close()
