@@ -406,8 +406,8 @@ class Server:
         threading.main_thread().join()  # which is over when the script is
         if script.has_failed() and self._kept_alive:
             log.warning(
-                "The start script has ended by an exception or sys.exit: the server stops. It would serve on if the "
-                "script had come to its end"
+                "The start script has ended by an exception or sys.exit: the server stops. A script that comes to its "
+                "end, by main() and not by sys.exit(main()), serves on"
             )
             self._stop_request.want()
 
