@@ -176,4 +176,6 @@ def relative(path: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    if status:  # `sys.exit`, even with 0, would end the server
+        sys.exit(status)

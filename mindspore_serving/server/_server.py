@@ -94,6 +94,7 @@ class Server:
         self._member_address: socket.socket | None = None
         self._stop_request = StopRequest(self._follow_logs)
         self._kept_alive = 0
+        self._script_is_watched = False
         self._starting = False
         self._no_workers_left = False
 
@@ -243,15 +244,14 @@ class Server:
             if self._kept_alive:
                 return self._kept_alive
             self._kept_alive = generation = self._stop_request.begin()
+            watched, self._script_is_watched = self._script_is_watched, True
         threading.Thread(
             target=self._wait_for_stop, args=(generation,), name="serving monitor", daemon=False
         ).start()
-        threading.Thread(
-            target=self._watch_script,
-            args=(generation, StartScript()),
-            name="serving script watch",
-            daemon=True,
-        ).start()
+        if not watched:
+            threading.Thread(
+                target=self._watch_script, args=(StartScript(),), name="serving script watch"
+            ).start()
         return generation
 
     def stop(self, drain_timeout_s: float = 0.0) -> None:
@@ -282,20 +282,18 @@ class Server:
             if not timeout_s or thread is None or dispatcher is None:
                 return
             self._leave_cluster(thread)
-            self._say_requests(dispatcher.requests, timeout_s)
+            requests = dispatcher.requests
             drained = thread.submit(_finish_requests(dispatcher, self._grpc, self._rest, timeout_s))
+        if requests:
+            _say(
+                f"Serving: stopping, {requests} requests have {timeout_s:g} s to finish{self._how_to_hurry()}"
+            )
         while not drained.done() and not self._stop_request.is_urgent():
             wait_for_futures([drained], _SIGNAL_POLL_S)
         if drained.done() and drained.exception() is not None:
             log.error("Requests were not waited for: %r", drained.exception())
         if dispatcher.requests:
             _say(f"Serving: stopping, {dispatcher.requests} requests have not finished and get an error")
-
-    def _say_requests(self, requests: int, timeout_s: float) -> None:
-        if requests:
-            _say(
-                f"Serving: stopping, {requests} requests have {timeout_s:g} s to finish{self._how_to_hurry()}"
-            )
 
     def _say_workers(self) -> None:
         awaited = self._supervisor.awaited() if self._supervisor is not None else []
@@ -415,13 +413,13 @@ class Server:
         if supervisor is not None:
             supervisor.follow_logs()
 
-    def _watch_script(self, generation: int, script: StartScript) -> None:
+    def _watch_script(self, script: StartScript) -> None:
         """Body of the thread that stops the server when the start script has failed."""
         threading.main_thread().join()  # which is over when the script is
-        if script.has_failed() and self._kept_alive == generation:
+        if script.has_failed() and self._kept_alive:
             log.warning(
-                "The start script has ended by an exception or sys.exit: the server stops. It would serve on if the "
-                "script had come to its end"
+                "The start script has ended by an exception or sys.exit: the server stops. A script that comes to its "
+                "end, by main() and not by sys.exit(main()), serves on"
             )
             self._stop_request.want()
 
@@ -455,7 +453,9 @@ run_in_forked_children(server_of_process.leave_to_parent)
 
 
 def _say(line: str) -> None:
-    with contextlib.suppress(OSError):  # a full disk, or nobody reads: no reason not to start
+    with contextlib.suppress(
+        OSError, ValueError
+    ):  # a full disk, nobody reads, it is closed: no reason to fail
         print(line, flush=True)
 
 

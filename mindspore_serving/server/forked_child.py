@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import socket
+import stat
 import threading
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -80,10 +81,12 @@ def let_go_of_sockets(addresses: Collection[str], numbers: Collection[int] = ())
 
 
 def _inode(descriptor: int) -> int | None:
+    """Of a socket; None for what is none."""
     try:
-        return os.fstat(descriptor).st_ino
+        found = os.fstat(descriptor)
     except OSError:  # the one by which the list was read
         return None
+    return found.st_ino if stat.S_ISSOCK(found.st_mode) else None
 
 
 def _place_of(address: str) -> int | str:

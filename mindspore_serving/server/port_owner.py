@@ -25,7 +25,7 @@ def bind_fault(address: str, cause: Exception | None = None) -> str:
         Begins with a colon; "" where the system finds nothing wrong.
     """
     host, _, port = address.rpartition(":")
-    if not port.isdecimal():
+    if host == "unix" or not port.isdecimal():
         return f": {cause}" if cause else ""
     cause = cause or _fault_of(host.removeprefix("[").removesuffix("]"), int(port))
     if cause is None:

@@ -214,4 +214,3 @@ def test_a_model_file_that_is_damaged_is_told_at_start(models: Path, tmp_path: P
         "Fail to start workers: {servable:tally, version:1, extra:0, <Raise failed: Load model failed"
         in str(caught.value)
     )
-    assert not (tmp_path / "unix_socket_files").exists()

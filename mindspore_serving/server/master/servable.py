@@ -154,8 +154,9 @@ class RunningServable:
 
     def _fail(self, pieces: Sequence[Piece], method: str) -> None:
         """Answer instances which nobody will run."""
+        failures = [self.unavailable(method), self.unavailable(method, reached=True)]
         for piece in pieces:
-            _fail_all([piece], self.unavailable(method, reached=piece.reached))
+            piece.settle(FailedRows(failures[piece.reached], piece.rows.count))
 
     def add_copy(self, copy: ServableCopy) -> None:
         """Let a ready copy take work.

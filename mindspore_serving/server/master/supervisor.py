@@ -661,16 +661,17 @@ class Supervisor:
             await self._spawn(worker)
             await asyncio.wait_for(self._until_started(worker), self._start_timeout_s)
         except asyncio.TimeoutError:
-            worker.last_end = f"was not ready after {self._start_timeout_s:.0f} s"
-            log.error("%s cannot be started again: it %s", label, worker.last_end)
             worker.give_up()
+            if worker.status is WorkerStatus.FAILED and worker.process is not None:
+                worker.process.kill()
+                worker.last_end = f"was not ready after {self._start_timeout_s:.0f} s"
+                log.error("%s cannot be started again: it %s", label, worker.last_end)
         except StartUpError as error:
             self._not_back(worker, error)
         else:
             log.warning("%s was started again", label)
             return
         if worker.status is WorkerStatus.FAILED and worker.process is not None:
-            worker.process.kill()
             await self._reap(worker.process)
             self._release(worker, worker.process)
 

@@ -209,9 +209,14 @@ class WorkerProcess:
         except OSError as cause:
             self.channel.close()
             self._close_memory()
+            hint = (
+                ". The working directory, where logs are, must be writable and have space"
+                if cause.filename
+                else ""
+            )
             raise StartUpError(
                 f"Start worker failed: {plan.label}, log {(directory or _NOWHERE) / LOG_DIRECTORY / plan.log_file}: "
-                f"{cause}. The working directory, where logs are, must be writable and have space"
+                f"{cause}{hint}"
             ) from cause
         finally:
             given.close()

@@ -21,9 +21,11 @@ class WorkingDirectory:
 
     def path(self) -> Path | None:
         """Where it is now; None if it has been removed."""
-        if not os.fstat(self._descriptor).st_nlink:
+        path = Path(f"/proc/self/fd/{self._descriptor}").readlink()
+        try:
+            return path if path.samefile(f"/proc/self/fd/{self._descriptor}") else None
+        except OSError:
             return None
-        return Path(f"/proc/self/fd/{self._descriptor}").readlink()
 
     def close(self) -> None:
         """Follow it no more; not to be called twice."""
