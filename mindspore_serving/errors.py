@@ -26,6 +26,27 @@ def shortened(text: str, most: int, missing: int = 0) -> str:
     return f"{text[:most]} ... ({more} more characters)" if more else text
 
 
+def text_of(error: BaseException) -> str:
+    """The text of an exception, for people who do not see its traceback.
+
+    Args:
+        error: Of any class; its `__str__` may raise.
+
+    Returns:
+        Its own text. The name of its class is in front where the text says nothing alone: an empty one, one without a
+        letter, a key that is missing, an exit code.
+    """
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except BaseException as fault:  # it is the user's code, which may raise anything here, too
+        return f"{name} (its text cannot be read: {type(fault).__name__})"
+    exit_code = isinstance(error, SystemExit) and not isinstance(error.code, str)
+    if isinstance(error, KeyError) or exit_code or not any(char.isalpha() for char in text):
+        return f"{name}: {text}" if text.strip() else name
+    return text
+
+
 class StatusCode(IntEnum):
     """Value of `ErrorMsg.error_code` in a reply."""
 

@@ -22,9 +22,9 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from mindspore_serving import log
 from mindspore_serving.check_type import check_bool, check_int, check_seconds, check_str
-from mindspore_serving.errors import InvalidParameter, StartUpError
+from mindspore_serving.errors import InvalidParameter, ServingError, StartUpError
 from mindspore_serving.server._loop_thread import LoopThread
-from mindspore_serving.server._servable_local import ServableStartConfig, merge_config
+from mindspore_serving.server._servable_local import ServableStartConfig, device_type_of, merge_config
 from mindspore_serving.server._stop_request import StopRequest
 from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.member import Member, Membership, reserve
@@ -408,9 +408,22 @@ def stop_on_exception(function: Callable[_P, _R]) -> Callable[_P, _R]:
             if server_of_process.running:
                 log.error("%s failed, the server is stopped: %s", function.__name__, error)
             server_of_process.stop()
+            if isinstance(error, ServingError):
+                raise _without_traces(error) from error.__cause__
             raise
 
     return guarded
+
+
+def _without_traces(error: ServingError) -> ServingError:
+    """An error whose text tells all: where in Serving it was raised is for the log only."""
+    log.debug("%s was raised here:", type(error).__name__, exc_info=error)
+    each: BaseException | None = error
+    while each is not None:
+        each.__traceback__ = None
+        each.__suppress_context__ = True
+        each = each.__cause__
+    return error
 
 
 @stop_on_exception
@@ -505,7 +518,7 @@ def start_servables(
     """
     check_bool("enable_lite", enable_lite)
     configs = _check_configs(servable_configs)
-    plans = [plan for config in merge_config(configs) for plan in plans_of(config, enable_lite)]
+    plans = [plan for config in merge_config(configs, enable_lite) for plan in plans_of(config, enable_lite)]
     server_of_process.start_workers(plans)
 
 
@@ -570,7 +583,7 @@ def absolute(config: ServableStartConfig) -> ServableStartConfig:
 
 def plans_of(config: ServableStartConfig, enable_lite: bool = False) -> list[WorkerPlan]:
     """The workers that a merged configuration asks for."""
-    device_type = supported_device_types()[0] if config.device_type == "none" else config.device_type
+    device_type = device_type_of(config)
     extra = max(0, config.num_parallel_workers - len(config.device_ids))
     if not config.device_ids and config.device_type == "none" and "cpu" in supported_device_types():
         device_type = "cpu"

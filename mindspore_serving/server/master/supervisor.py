@@ -480,7 +480,9 @@ class Supervisor:
         while worker.status is WorkerStatus.STARTING:
             if worker.failure:
                 worker.move(WorkerStatus.FAILED)
-                raise StartUpError(f"Fail to start workers: {worker.plan.failure(worker.failure)}")
+                raise StartUpError(
+                    f"Fail to start workers: {worker.plan.failure(worker.failure)}, more in {process.log_path}"
+                )
             if process.exit_status() is not None and not worker.changed.is_set():
                 # What it wrote last may still be on its way through the socket.
                 await asyncio.sleep(_START_POLL_S)
