@@ -86,6 +86,7 @@ class Server:
         self._port: MasterPort | None = None
         self._member: Member | None = None
         self._member_address: socket.socket | None = None
+        self._serves_own_cluster = False
         self._stop_request = StopRequest()
         self._kept_alive = 0
         self._starting = False
@@ -166,7 +167,14 @@ class Server:
         self._wait_for(started, "Fail to start workers because of signal SIGINT or SIGTERM")
 
     def _on_no_workers_left(self) -> None:
-        """Stop the server, which has failed, unless it is being stopped already. Called on the loop."""
+        """Stop the server, which has failed, unless it is being stopped already. Called on the loop.
+
+        The master of a cluster goes on without the worker of its own process, as without any other.
+        """
+        if self._serves_own_cluster and self._port is not None:
+            log.error("The worker of this process has ended, the master serves on with the workers that join")
+            return
+        log.warning("Serving server begin to exit: all worker processes that occupy devices have exited")
         if not self._stop_request.wanted:  # a second wish would end the drain
             self._no_workers_left = True
             self._stop_request.want()
@@ -196,7 +204,7 @@ class Server:
         *,
         reserve_address: bool = True,
     ) -> None:
-        """Start a worker, and let it serve for the master of a cluster.
+        """Start a worker, and let it serve for the master of a cluster, which may be this process.
 
         Args:
             plan: What it loads.
@@ -208,13 +216,17 @@ class Server:
         Raises:
             StartUpError: The worker cannot be started, or cannot join.
         """
-        if self._port is not None:
+        if self._port is not None and not self._port.is_at(*master):
             raise StartUpError(
-                "This process is the master of a cluster: use worker.start_servable_in_master to serve in it"
+                f"This process is the master of a cluster at {self._port.address}: a worker in it cannot join another "
+                f"master, {master[0]}:{master[1]}; start it in a script of its own"
             )
         if reserve_address:
             self._member_address = reserve(*own)
+        self._serves_own_cluster = self._port is not None
         self.start_workers([plan])
+        if self._serves_own_cluster:  # its copies are among the master's already
+            return
         with self._lock:
             thread, dispatcher = self._begin()
             membership = Membership(
@@ -301,6 +313,7 @@ class Server:
                 self.stop()
 
     def _release_address(self) -> None:
+        self._serves_own_cluster = False
         if self._member_address is not None:
             self._member_address.close()
             self._member_address = None

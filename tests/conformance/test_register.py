@@ -440,7 +440,7 @@ def attempts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer
         SHARED_DECLARED,
         SHARED_FILES,
     )
-    configs = ['".", "attempts", device_ids=0', '".", "shared", device_ids=0']
+    configs = ['".", "attempts", device_ids=0', '".", "shared", device_ids=1']
     with serving(folder, configs) as running:
         yield running
 

@@ -516,7 +516,6 @@ class Supervisor:
         )
         if not alive and not self._told_all_gone:
             self._told_all_gone = True
-            log.warning("Serving server begin to exit: all worker processes that occupy devices have exited")
             self._on_all_gone()
 
     async def _until_ended(self, worker: SupervisedWorker) -> None:
