@@ -123,9 +123,9 @@ def takes_one_worker(
 def _has_only_ascend_310(pci_folder: Path) -> bool:
     """Whether there are accelerators of Ascend, and each is a 310 or 310P."""
     found = {
-        (device / "device").read_text().strip()
-        for device in pci_folder.glob("*")
-        if (device / "vendor").read_text().strip() == _ASCEND_VENDOR
+        vendor.with_name("device").read_text().strip()
+        for vendor in pci_folder.glob("*/vendor")
+        if vendor.read_text().strip() == _ASCEND_VENDOR
     }
     accelerators = found & (_ASCEND_310 | _ASCEND_910)
     return bool(accelerators) and accelerators <= _ASCEND_310

@@ -175,6 +175,24 @@ RULES = (
         "as the contract recommends (10)",
     ),
     Departure(
+        "2.2-one-process-other-master",
+        "a worker in the process of a master may register to another master",
+        "it is refused, and both addresses are named",
+        "the workers of a process serve its own master (docs/adr/0040-master-and-worker-in-one-process.md)",
+    ),
+    Departure(
+        "5.3-decorated-with-more",
+        "a function is checked by the signature that its decorator shows",
+        "by the one of what is called; the other one counts where that takes any number of inputs",
+        "a decorator may give its function more than the stage does",
+    ),
+    Departure(
+        "5.1-too-large-a-version",
+        "a version directory of any number counts",
+        "the start is refused where the newest is above 18446744073709551615",
+        "no request can name such a version: its number has 64 bits (6.1)",
+    ),
+    Departure(
         "2.2-lost-worker",
         "a missed heartbeat is only logged",
         "the worker is removed",
@@ -223,6 +241,13 @@ LONGER_TEXTS = tuple(
     for row, ours in {
         "2.1-error-master-port-taken": "the text, and the error of the system",
         "2.1-error-worker-port-taken": "the text, and the error of the system",
+        "3.2-text-model-arity": "the text, then the method, the file and the line, and the worker's log",
+        "4.2-device-used-twice": "the text, then the versions, who has the device, and what to do",
+        "4.2-import-error": "the text, then the file and the line, and the worker's log",
+        "4.2-import-error-key": "the text after the class of the exception, then the file and the line",
+        "4.2-import-error-method": "the text, then the method, the file and the line, and the worker's log",
+        "4.2-model-file-absent": "the text, then where the model is declared, and the worker's log",
+        "4.2-nothing-registered": "the text, then the file, what it should have, and the worker's log",
         "3.2-declare_servable-model_format": "the text, and what was given",
         "4.1-model_format": "the text, and what was given",
         "5.2-ast-no-servable": "the text after the name of the method",
