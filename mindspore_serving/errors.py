@@ -27,24 +27,27 @@ def shortened(text: str, most: int, missing: int = 0) -> str:
 
 
 def text_of(error: BaseException) -> str:
-    """The text of an exception, for people who do not see its traceback.
+    """What an exception says: its text, and its type in front where the text says nothing alone.
+
+    Nothing alone say an empty text (a bare `assert`, `MemoryError`), a number (`SystemExit: 2`), and the key of a
+    `KeyError`.
 
     Args:
-        error: Of any class; its `__str__` may raise.
+        error: Any exception, also one whose methods raise.
 
     Returns:
-        Its own text. The name of its class is in front where the text says nothing alone: an empty one, one without a
-        letter, a key that is missing, an exit code.
+        At most `LONGEST_TEXT` characters and how many more there are, valid Unicode.
     """
     name = type(error).__name__
     try:
         text = str(error)
-    except BaseException as fault:  # it is the user's code, which may raise anything here, too
-        return f"{name} (its text cannot be read: {type(fault).__name__})"
-    exit_code = isinstance(error, SystemExit) and not isinstance(error.code, str)
-    if isinstance(error, KeyError) or exit_code or not any(char.isalpha() for char in text):
-        return f"{name}: {text}" if text.strip() else name
-    return text
+        text = str.encode(shortened(text, LONGEST_TEXT), errors="replace").decode()
+        if not text.strip():
+            return name
+        is_key = type(error).__str__ is KeyError.__str__
+        return f"{name}: {text}" if is_key or not any(map(str.isalpha, text)) else text
+    except BaseException:  # the user's error may raise whatever it likes when it is asked for its text
+        return name
 
 
 class StatusCode(IntEnum):

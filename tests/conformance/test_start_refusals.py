@@ -226,7 +226,7 @@ CASES = {
     "4.2-import-error-key": Refused(files('{}["label"]'), import_failed("KeyError: 'label'", where=at(1))),
     "4.2-import-error-of-no-class": Refused(
         files("class Own(BaseException):\n    def __str__(self):\n        raise ValueError\n\n\nraise Own"),
-        import_failed(exactly("Own (its text cannot be read: ValueError)"), where=at(6)),
+        import_failed("Own", where=at(6)),
     ),
     "4.2-import-error-declare": Refused(
         files(ADD.replace('"MindIR"', '"tf"')), import_failed("model format can only be .*", where=at(3))

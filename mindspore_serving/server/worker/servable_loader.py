@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mindspore_serving import log
-from mindspore_serving.errors import LONGEST_TEXT, StartUpError, shortened, text_of
+from mindspore_serving.errors import StartUpError, text_of
 from mindspore_serving.server._servable_local import versions_in
 from mindspore_serving.server.register.definition import (
     MethodDefinition,
@@ -109,10 +109,8 @@ def import_servable_config(place: ServablePlace) -> ServableDefinition:
     except KeyboardInterrupt:
         raise
     except BaseException as cause:  # the user's file may raise anything, or call sys.exit
-        text = shortened(text_of(cause), LONGEST_TEXT)
-        raise StartUpError(
-            f"import {module_name} failed, {text}{_where(cause, definition, place.folder)}"
-        ) from cause
+        where = _where(cause, definition, place.folder)
+        raise StartUpError(f"import {module_name} failed, {text_of(cause)}{where}") from cause
     if not definition.exposed:
         problem = f"Servable '{place.name}' has not been registered"
         if definition.models:
