@@ -120,6 +120,11 @@ class MethodDefinition:
     stages: tuple[StageDefinition, ...]
     outputs: tuple[ValueRef, ...]
 
+    def used_after(self, stage: StageDefinition) -> tuple[int, ...]:
+        """Positions of those inputs of a stage that later stages take, too, or that are outputs of the method."""
+        later = {ref for other in self.stages if other.index > stage.index for ref in other.inputs}
+        return tuple(i for i, ref in enumerate(stage.inputs) if ref in later or ref in self.outputs)
+
 
 class FunctionUse(NamedTuple):
     """How a function is used as a stage."""

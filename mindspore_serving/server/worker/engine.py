@@ -152,6 +152,7 @@ class StageRunner:
 
     Attributes:
         overdue_text: What an instance gets whose call does not end.
+        kept: Positions of the inputs that are used again after a function.
     """
 
     def __init__(
@@ -170,11 +171,12 @@ class StageRunner:
         self.batch_size = batch_size
         self.queue = ChunkQueue()
         self.is_built_in = stage.kind is StageKind.BUILT_IN
+        self.kept = method.definition.used_after(stage) if stage.function is not None else ()
         self._calls: FunctionCalls | BuiltInCalls | None = None
         if self.is_built_in:
             self._calls = BuiltInCalls(stage, method.definition.name)
         elif stage.kind is not StageKind.MODEL:
-            self._calls = FunctionCalls(stage, method.definition.name)
+            self._calls = FunctionCalls(stage, method.definition.name, self.kept)
 
     def objects_of(self, values: Values) -> list[Any]:
         """Values as the stage takes them: a built-in gets bytes as `bytes`, a function as an array."""
@@ -182,8 +184,8 @@ class StageRunner:
             return cast("list[Any]", values.column)
         return values.objects()
 
-    def run(self, inputs: Sequence[Sequence[Any]], count: int) -> list[StageResult]:
-        """Outcomes of the first instances, at least of one; for all stages but models."""
+    def run(self, inputs: Sequence[list[Any]], count: int) -> list[StageResult]:
+        """Outcomes of the first instances, at least of one; for all stages but models. See `FunctionCalls.run`."""
         assert self._calls is not None
         return self._calls.run(inputs, count)
 
@@ -416,6 +418,7 @@ class Engine:
                 results = stage.run(inputs, count)
         outcomes = _columns_of(results, stage.stage.outputs_count)
         if len(chunks) == 1 and len(results) == chunks[0].count:
+            _put_kept(stage, chunks[0], inputs, 0)
             return [_Finished(stage, chunks[0], outcomes)]
         begin = 0
         finished: list[_Finished] = []
@@ -426,7 +429,9 @@ class Engine:
                 undone.append(chunk.part(done, chunk.count))
             if done:
                 cut = _cut(outcomes, begin, begin + done)
-                finished.append(_Finished(stage, chunk.part(0, done), cut))
+                part = chunk.part(0, done)
+                _put_kept(stage, part, inputs, begin)
+                finished.append(_Finished(stage, part, cut))
             begin += chunk.count
         for chunk in reversed(undone):
             stage.queue.put_back(stage, chunk)
@@ -528,6 +533,20 @@ def _held(chunks: Sequence[Chunk], one_by_one: bool) -> list[Sequence[HeldRows]]
     if not all(held):
         return [()]
     return [tuple(dict.fromkeys(chain.from_iterable(held)))]
+
+
+def _put_kept(stage: StageRunner, chunk: Chunk, inputs: Sequence[list[Any]], begin: int) -> None:
+    """Let stages after a function see its inputs as they were when it returned.
+
+    Args:
+        stage: The function.
+        chunk: Rows that it has run.
+        inputs: As `FunctionCalls.run` has left them.
+        begin: Where the chunk's rows begin there.
+    """
+    for i in stage.kept:
+        ref = stage.stage.inputs[i]
+        chunk.values[ref] = chunk.values[ref].with_objects(inputs[i][begin : begin + chunk.count])
 
 
 def _columns_of(

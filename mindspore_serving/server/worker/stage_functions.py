@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from sys import getrefcount
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,6 +25,7 @@ from mindspore_serving.errors import (
 )
 from mindspore_serving.server.register.built_in import BUILT_IN_STAGES
 from mindspore_serving.server.register.definition import StageDefinition, StageKind
+from mindspore_serving.server.worker.ownership import ALONE, own, snapshot
 from mindspore_serving.server.worker.traces import Traces
 from mindspore_serving.tensor import DATA_TYPE_OF, as_array, encode_value
 
@@ -41,20 +43,23 @@ class FunctionCalls:
     Args:
         stage: Its definition; its `function` is set.
         method: Name of the method, for error texts.
+        kept: Positions of the inputs that are used again after this stage.
     """
 
-    def __init__(self, stage: StageDefinition, method: str) -> None:
+    def __init__(self, stage: StageDefinition, method: str, kept: Sequence[int] = ()) -> None:
         assert stage.function is not None
         self._stage = stage
         self._function: Callable[..., Any] = stage.function
         self._method = method
         self._outputs_count = stage.outputs_count
+        self._kept = kept
 
-    def run(self, inputs: Sequence[Sequence[Any]], count: int) -> list[StageResult]:
+    def run(self, inputs: Sequence[list[Any]], count: int) -> list[StageResult]:
         """Run k instances, or as many as fit into a time slice.
 
         Args:
-            inputs: Per input, the values of the k instances.
+            inputs: Per input, the values of the k instances. Those that are used again are replaced by what they were
+                when the function returned.
             count: k, at least 1.
 
         Returns:
@@ -62,14 +67,21 @@ class FunctionCalls:
         """
         instances = list(zip(*inputs, strict=True)) if inputs else [()] * count
         if self._stage.takes_batch:
-            return self._run_batch(instances)
+            results = self._run_batch(instances)
+            for i in self._kept:
+                inputs[i][:] = map(snapshot, inputs[i])
+            return results
         deadline = time.monotonic() + TIME_SLICE_S
-        results: list[StageResult] = []
+        results = []
         for instance in instances:
             try:
-                results.append(self._outputs(self._function(*instance)))
+                returned = self._function(*instance)
+                alone = getrefcount(returned) == ALONE
+                results.append(self._outputs(returned, alone))
             except BaseException as error:  # sys.exit() in a stage, too, is this instance's error
                 results.append(self._failure(error))
+            for i in self._kept:
+                inputs[i][len(results) - 1] = snapshot(instance[i])
             if time.monotonic() > deadline:
                 break
         return results
@@ -79,16 +91,25 @@ class FunctionCalls:
         while len(results) < len(instances):
             rest = tuple(instances[len(results) :])
             try:
-                items: Iterator[Any] = iter(self._function(rest))
+                returned = self._function(rest)
+                # A list that nobody else has refers to its items beside the variable that `_collect` has.
+                alone = ALONE + (type(returned) in (list, tuple) and getrefcount(returned) == ALONE)
+                items: Iterator[Any] = iter(returned)
             except (
                 BaseException
             ) as error:  # the user's code may raise anything; the call has no result at all
                 return results + [self._failure(error)] * len(rest)
-            results += self._collect(items, len(rest))
+            results += self._collect(items, len(rest), alone)
         return results
 
-    def _collect(self, items: Iterator[Any], wanted: int) -> list[StageResult]:
-        """Outcomes up to the first instance at which the iterator raises, that one included."""
+    def _collect(self, items: Iterator[Any], wanted: int, alone: int) -> list[StageResult]:
+        """Outcomes up to the first instance at which the iterator raises, that one included.
+
+        Args:
+            items: What the function returned.
+            wanted: Number of instances.
+            alone: References to an item that nothing but Serving refers to.
+        """
         results: list[StageResult] = []
         while len(results) < wanted:
             try:
@@ -98,7 +119,8 @@ class FunctionCalls:
             except BaseException as error:  # sys.exit() in a stage, too, is this instance's error
                 return [*results, self._failure(error)]
             try:
-                results.append(self._outputs(item))
+                is_alone = getrefcount(item) == alone
+                results.append(self._outputs(item, is_alone))
             except Exception as error:  # methods of the user's objects are called, which may raise anything
                 results.append(self._failure(error))
         return results
@@ -111,15 +133,21 @@ class FunctionCalls:
             )
         )
 
-    def _outputs(self, returned: Any) -> tuple[Any, ...]:
-        """The outputs of one instance, each a value that can be a tensor."""
-        outputs = tuple(returned) if isinstance(returned, (tuple, list)) else (returned,)
-        if len(outputs) != self._outputs_count:
+    def _outputs(self, returned: Any, alone: bool) -> tuple[Any, ...]:
+        """The outputs of one instance, each a value that can be a tensor and that only Serving can change.
+
+        Args:
+            returned: What the function returned for the instance.
+            alone: Whether nothing but Serving refers to it.
+        """
+        several = isinstance(returned, (tuple, list))
+        count = len(returned) if several else 1
+        if count != self._outputs_count:
             raise StageError(
-                f"The outputs number {len(outputs)} of one instance returned by function '{self._stage.target}' is not "
+                f"The outputs number {count} of one instance returned by function '{self._stage.target}' is not "
                 f"equal to the outputs number {self._outputs_count}  registered in method {self._method}"
             )
-        return (_servable(outputs[0]),) if len(outputs) == 1 else tuple(map(_servable, outputs))
+        return _own_items(returned, alone) if several else (_servable(returned, alone),)
 
     def _failure(self, error: BaseException) -> Failure:
         return stage_failure(self._stage, self._method, error)
@@ -151,7 +179,7 @@ class BuiltInCalls:
                     f"Built-in stage {self._stage.target} gave {len(outputs)} outputs, expected "
                     f"{self._stage.outputs_count}"
                 )
-            return tuple(map(_servable, outputs))
+            return _own_items(outputs, False)
         except ServingError as error:
             return error.failure()
         except Exception as error:  # a built-in that was added may raise anything
@@ -172,14 +200,32 @@ def stage_failure(stage: StageDefinition, method: str, error: BaseException) -> 
     return Failure(StatusCode.SYSTEM_ERROR, text, trace=trace)
 
 
-def _servable(value: Any) -> Any:
-    """The value itself where it can be sent, or as an array.
+def _own_items(items: Sequence[Any], alone: bool) -> tuple[Any, ...]:
+    """Each item as `_servable` has it.
+
+    Args:
+        items: Outputs of one instance, in a tuple or list.
+        alone: Whether nothing but Serving refers to the tuple or list.
+    """
+    values = []
+    for item in items:
+        item_alone = alone and getrefcount(item) == ALONE + 1
+        values.append(_servable(item, item_alone))
+    return tuple(values)
+
+
+def _servable(value: Any, alone: bool) -> Any:
+    """The value itself where it can be sent and nothing can change it, or as an array that is Serving's own.
+
+    Args:
+        value: One output of one instance.
+        alone: Whether nothing but Serving refers to it.
 
     Raises:
         StageError: It cannot be sent.
     """
     if isinstance(value, np.ndarray) and value.dtype in DATA_TYPE_OF:
-        return value
+        return own(value, alone)
     try:
         if isinstance(value, (str, bytes)):
             encode_value(value)
@@ -189,4 +235,7 @@ def _servable(value: Any) -> Any:
         array = as_array(value)
     except StageError as cause:
         raise StageError(f"Push py task result cause exception: {cause}") from cause
-    return value if isinstance(value, (bool, int, float)) else array
+    if isinstance(value, (bool, int, float)):
+        return value
+    made = getrefcount(array) == ALONE
+    return own(array, made)

@@ -60,6 +60,12 @@ class Values:
             self._objects = python_values(self.spec, self.column)
         return self._objects
 
+    def with_objects(self, objects: list[Any]) -> Values:
+        """The same values as other objects; text and bytes, which functions cannot change, keep their column."""
+        if isinstance(self.column, list):
+            return Values(self.count, self.spec, self.column, objects)
+        return Values(self.count, objects=objects)
+
     def take(self, start: int, stop: int) -> Values:
         """Values of instances start..stop-1."""
         if start == 0 and stop == self.count:
