@@ -15,12 +15,12 @@ MAX_STAGE_TIMEOUT_MS = 86_400_000
 DEFAULT_SLOTS = 2
 """Batches under way per copy: one that runs, and one that is there when it ends."""
 MAX_SLOTS = 16
+LARGEST_VERSION = (1 << 64) - 1
+"""What the version number of a request holds."""
 _DEVICE_TYPES = ("ascend", "gpu", "cpu", "none")
 _KEY_LENGTHS = (16, 24, 32)
 _DEC_MODES = ("AES-GCM", "AES-CBC")
 _CONFIG_FILE = "servable_config.py"
-LARGEST_VERSION = (1 << 64) - 1
-"""What the version number of a request holds."""
 
 
 class ServableStartConfig:

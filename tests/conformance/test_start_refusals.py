@@ -180,6 +180,10 @@ CASES = {
         declares('["tensor_sub.mindir", "tensor_add.mindir"]'),
         load_failed("[tensor_sub.mindir, tensor_add.mindir]"),
     ),
+    "4.2-model-file-name-too-long": Refused(
+        declares(f'"{"x" * 300}.mindir"'),
+        load_failed(f"[{'x' * 300}.mindir]").replace(": .+", ": .+too long.+"),
+    ),
     "4.2-model-file-bad": Refused(
         declares('"unknown_to_the_backend.mindir"'), load_failed("[unknown_to_the_backend.mindir]")
     ),

@@ -161,7 +161,8 @@ class ServableDefinition:
         directory: Directory of its servable_config.py.
 
     Attributes:
-        failed_method: The method or pipeline that was registered last without success, and what was raised.
+        failed_method: While the file is imported: the method or pipeline that was registered last, and what was raised,
+            where that failed.
     """
 
     def __init__(self, name: str, directory: str) -> None:
@@ -198,6 +199,7 @@ class ServableDefinition:
         except BaseException as error:
             self.failed_method = name, error
             raise
+        self.failed_method = None
 
     def declared_at(self, key: str) -> str:
         """Where the user's code declares a model, `file:line`."""

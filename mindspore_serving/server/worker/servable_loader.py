@@ -111,6 +111,7 @@ def import_servable_config(place: ServablePlace) -> ServableDefinition:
     except BaseException as cause:  # the user's file may raise anything, or call sys.exit
         where = _where(cause, definition, place.folder)
         raise StartUpError(f"import {module_name} failed, {text_of(cause)}{where}") from cause
+    definition.failed_method = None
     if not definition.exposed:
         problem = f"Servable '{place.name}' has not been registered"
         if definition.models:
