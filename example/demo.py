@@ -138,7 +138,7 @@ def serve(grpc: str, rest: str, lite: bool) -> None:
     server.start_servables(
         [
             server.ServableStartConfig(str(directory("tensor_add", lite)), "add", device_ids=(0, 1)),
-            server.ServableStartConfig(str(directory("lenet", lite)), "lenet", device_ids=0),
+            server.ServableStartConfig(str(directory("lenet", lite)), "lenet", device_ids=2),
         ],
         enable_lite=lite,
     )

@@ -22,9 +22,9 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from mindspore_serving import log
 from mindspore_serving.check_type import check_bool, check_int, check_seconds, check_str
-from mindspore_serving.errors import InvalidParameter, StartUpError
+from mindspore_serving.errors import InvalidParameter, ServingError, StartUpError
 from mindspore_serving.server._loop_thread import LoopThread
-from mindspore_serving.server._servable_local import ServableStartConfig, merge_config
+from mindspore_serving.server._servable_local import ServableStartConfig, device_type_of, merge_config
 from mindspore_serving.server._start_script import StartScript
 from mindspore_serving.server._stop_request import StopRequest
 from mindspore_serving.server.cluster.master_port import MasterPort
@@ -92,6 +92,7 @@ class Server:
         self._port: MasterPort | None = None
         self._member: Member | None = None
         self._member_address: socket.socket | None = None
+        self._serves_own_cluster = False
         self._stop_request = StopRequest(self._follow_logs)
         self._kept_alive = 0
         self._script_is_watched = False
@@ -175,7 +176,14 @@ class Server:
         self._wait_for(started, "Fail to start workers because of signal SIGINT or SIGTERM")
 
     def _on_no_workers_left(self) -> None:
-        """Stop the server, which has failed, unless it is being stopped already. Called on the loop."""
+        """Stop the server, which has failed, unless it is being stopped already. Called on the loop.
+
+        The master of a cluster goes on without the worker of its own process, as without any other.
+        """
+        if self._serves_own_cluster and self._port is not None:
+            log.error("The worker of this process has ended, the master serves on with the workers that join")
+            return
+        log.warning("Serving server begin to exit: all worker processes that occupy devices have exited")
         if not self._stop_request.wanted:  # a second wish would end the drain
             self._no_workers_left = True
             self._stop_request.want()
@@ -205,7 +213,7 @@ class Server:
         *,
         reserve_address: bool = True,
     ) -> None:
-        """Start a worker, and let it serve for the master of a cluster.
+        """Start a worker, and let it serve for the master of a cluster, which may be this process.
 
         Args:
             plan: What it loads.
@@ -217,13 +225,17 @@ class Server:
         Raises:
             StartUpError: The worker cannot be started, or cannot join.
         """
-        if self._port is not None:
+        if self._port is not None and not self._port.is_at(*master):
             raise StartUpError(
-                "This process is the master of a cluster: use worker.start_servable_in_master to serve in it"
+                f"This process is the master of a cluster at {self._port.address}: a worker in it cannot join another "
+                f"master, {master[0]}:{master[1]}; start it in a script of its own"
             )
         if reserve_address:
             self._member_address = reserve(*own)
+        self._serves_own_cluster = self._port is not None
         self.start_workers([plan])
+        if self._serves_own_cluster:  # its copies are among the master's already
+            return
         with self._lock:
             thread, dispatcher = self._begin()
             membership = Membership(
@@ -339,6 +351,7 @@ class Server:
                 self.stop()
 
     def _release_address(self) -> None:
+        self._serves_own_cluster = False
         if self._member_address is not None:
             self._member_address.close()
             self._member_address = None
@@ -470,9 +483,22 @@ def stop_on_exception(function: Callable[_P, _R]) -> Callable[_P, _R]:
             if server_of_process.running:
                 log.error("%s failed, the server is stopped: %s", function.__name__, error)
             server_of_process.stop()
+            if isinstance(error, ServingError):
+                raise _without_traces(error) from error.__cause__
             raise
 
     return guarded
+
+
+def _without_traces(error: ServingError) -> ServingError:
+    """An error whose text tells all: where in Serving it was raised is for the log only."""
+    log.debug("%s was raised here:", type(error).__name__, exc_info=error)
+    each: BaseException | None = error
+    while each is not None:
+        each.__traceback__ = None
+        each.__suppress_context__ = True
+        each = each.__cause__
+    return error
 
 
 @stop_on_exception
@@ -569,7 +595,7 @@ def start_servables(
     """
     check_bool("enable_lite", enable_lite)
     configs = _check_configs(servable_configs)
-    plans = [plan for config in merge_config(configs) for plan in plans_of(config, enable_lite)]
+    plans = [plan for config in merge_config(configs, enable_lite) for plan in plans_of(config, enable_lite)]
     server_of_process.start_workers(plans)
 
 
@@ -634,7 +660,7 @@ def absolute(config: ServableStartConfig) -> ServableStartConfig:
 
 def plans_of(config: ServableStartConfig, enable_lite: bool = False) -> list[WorkerPlan]:
     """The workers that a merged configuration asks for."""
-    device_type = supported_device_types()[0] if config.device_type == "none" else config.device_type
+    device_type = device_type_of(config)
     extra = max(0, config.num_parallel_workers - len(config.device_ids))
     if not config.device_ids and config.device_type == "none" and "cpu" in supported_device_types():
         device_type = "cpu"

@@ -71,6 +71,9 @@ def start_servable(
 ) -> None:
     """Serve a servable for the master of a cluster, which may run on another machine and may be started later.
 
+    The master may be this process, too, if it is started before. Then no other master can be joined, and when the
+    worker process ends for good, the master serves on.
+
     Set the environment variable SERVING_CLUSTER_TOKEN to the secret of the master. The process stays alive until
     Ctrl+C, SIGTERM or `stop`, or until the master is stopped. A master that dies without a word is waited for.
 

@@ -27,7 +27,8 @@ ROWS = {
     "start_distributed_servable-worker_port start_distributed_servable-master_port "
     "start_distributed_servable_in_master-wait_agents_time_in_seconds startup_worker_agents-worker_port",
     "2.2": "start-line worker-before-master stop-registration versions lost-worker worker-sigterm worker-sigint "
-    "master-sigterm master-sigint worker-killed heartbeat",
+    "master-sigterm master-sigint worker-killed heartbeat one-process one-process-again one-process-worker-ends "
+    "one-process-other-master one-process-port-taken",
     "3.1": "start_grpc_server-address-type start_grpc_server-ssl_config-type start_restful_server-ssl_config-type "
     "start_restful_server-max_msg_mb_size-513 unix-socket stop stop-nothing-runs stop-answers-pending "
     "start-after-refusal SSLConfig-certificate-type SSLConfig-verify_client-type SSLConfig-custom_ca-type "
@@ -69,13 +70,15 @@ ROWS = {
     "merge-device-type-with-cpu merge-directory merge-directory-missing merge-file-missing merge-same-version "
     "merge-workers merge-key merge-mode merge-different-versions merge-device-used-twice merge-no-version-directory "
     "no-models-no-version death-of-one-worker signal-while-workers-start no-version-directory version-absent "
-    "model-file-absent model-file-bad import-error nothing-registered no-methods no-device-no-cpu enable_lite",
+    "model-file-absent model-file-bad import-error import-error-key import-error-arguments "
+    "import-error-file-in-two-models nothing-registered no-methods no-device-no-cpu no-device-no-cpu-no-version "
+    "device-used-twice device_type-type device_type-empty servable_name-slash version_number-largest enable_lite",
     "4.3": "declare_servable declare_servable-rank_size declare_servable-stage_size declare_servable-with_batch_dim "
     "declare_servable-enable_pipeline_infer declare_servable-local declare_servable-repeated start_servable "
     "start_servable-rank_table_json_file start_servable-version_number start_servable-distributed_address "
     "start_servable-wait_agents_time_in_seconds startup_agents",
-    "5.1": "newest-is-a-number other-names leading-zero version-0 no-hot-reload several-versions "
-    "neighbouring-modules name-shadows-json import-in-workers-only get_servable_dir helper-registers "
+    "5.1": "newest-is-a-number other-names other-digits leading-zero version-0 too-large-a-version no-hot-reload "
+    "several-versions neighbouring-modules name-shadows-json import-in-workers-only get_servable_dir helper-registers "
     "SERVING_DEVICE_ID",
     "5.2": "output_names-type parameter-var-positional parameter-var-keyword parameter-keyword-only parameter-default "
     "control-flow return-placeholder return-count return-input duplicate-method decorator-returns-the-function graph "
@@ -85,8 +88,8 @@ ROWS = {
     "5.3": "input-array input-writable input-rest-int input-int-of-client input-str input-bytes same-object-array "
     "in-place output-tuple output-generic-float16 output-str output-bytes output-bool output-int output-float "
     "output-with-asnumpy output-None output-dict output-object-array output-torch not-contiguous output-one "
-    "batch-list batch-generator batch-iterator extra-items-list batch_size-4 batch_size-0 raises-function "
-    "raises-generator restart-after-an-exception batch-raises returns-none ends-early outputs-number "
+    "batch-list batch-generator batch-iterator batch-decorated extra-items-list batch_size-4 batch_size-0 "
+    "raises-function raises-generator restart-after-an-exception batch-raises returns-none ends-early outputs-number "
     "outputs-number-one-instance stage-index exception-exit model-fails built-in-int32 built-in-float16 "
     "built-in-bool built-in-str built-in-bytes",
     "5.4": "with-batch-dim without-batch-dim shape-input-empty shape-batch-size shape-output-batch-size too-few-inputs "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import re
 import signal
 import socket
@@ -502,7 +503,7 @@ class Cluster:
 
     def start_master(self) -> RunningScript:
         body = MASTER.format(grpc=self.ports.grpc, rest=self.ports.rest, master=self.ports.master)
-        running = self._run(script(self.folder, body, "master.py"))
+        running = self.run(script(self.folder, body, "master.py"))
         running.wait_for_line("master is up")
         return running
 
@@ -510,13 +511,13 @@ class Cluster:
         """A worker, not waited for, and its port."""
         port = free_port()
         body = WORKER.format(master=self.ports.master, worker=port, version=version)
-        return self._run(script(self.folder, body, f"worker_{port}.py")), port
+        return self.run(script(self.folder, body, f"worker_{port}.py")), port
 
     def infer(self, version: int = 0, method: str = "add_common") -> Any:
         with Client("127.0.0.1", self.ports.grpc, "add", method, version) as client:
             return client.infer(GOOD)
 
-    def _run(self, path: Path) -> RunningScript:
+    def run(self, path: Path) -> RunningScript:
         environment = {**STUB, "GLOG_v": "1"}
         return self._stack.enter_context(running_script(path, environment=environment))
 
@@ -647,3 +648,103 @@ def test_workers_end_with_the_master(cluster: Cluster, number: signal.Signals) -
         worker.wait(5)
         assert worker.process.poll() is not None
     wait_until_gone(*children)
+
+
+# --- The master and a worker of its cluster in one process ---
+
+ONE_PROCESS = """\
+import numpy as np
+
+from mindspore_serving import master, worker
+from mindspore_serving.client import Client
+
+PORTS = {{"master_port": {ports.master}, "worker_port": {ports.worker}}}
+
+
+def start_master():
+    master.start_master_server(master_port={ports.master})
+    master.start_grpc_server("127.0.0.1", {ports.grpc})
+    master.start_restful_server("127.0.0.1", {ports.rest})
+
+
+def start_worker(**more):
+    worker.start_servable(".", "add", **{{**PORTS, **more}})
+
+
+def infer():
+    x = np.ones((2, 2), np.float32)
+    with Client("127.0.0.1", {ports.grpc}, "add", "add_common") as client:
+        replies = client.infer([{{"x1": x, "x2": x}}] * 3)
+    assert isinstance(replies, list) and all((reply["y"] == 2).all() for reply in replies), replies
+
+
+"""
+
+
+@stands_for("2.2-one-process+2.2-one-process-again+2.2-one-process-other-master+2.2-one-process-port-taken")
+def test_master_and_worker_in_one_process(tmp_path: Path, ports: Ports) -> None:
+    add_servable(tmp_path, "add", ADD)
+    calls = {
+        "master": "start_master()",
+        "worker": "start_worker()",
+        "infer": "infer()",
+        "second": "start_worker()",  # which stops everything
+        "master again": "start_master()",
+        "worker again": "start_worker(master_ip='localhost')",
+        "infer again": "infer()",
+        "stop worker": "worker.stop()",
+        "nobody": "infer()",
+        "another worker": "start_worker(device_type='None')",
+        "infer through the other": "infer()",
+        "stop": "master.stop()",
+        "master 3": "start_master()",
+        "other port": "start_worker(master_port=PORTS['worker_port'])",
+        "master 4": "start_master()",
+        "other machine": "start_worker(master_ip='192.0.2.1')",
+        "master 5": "start_master()",
+        "taken": "start_worker(worker_port=PORTS['master_port'])",
+        "master 6": "start_master()",
+        "unknown": "start_worker(host_ip='127.0.0.1')",
+    }
+    found = outcomes(tmp_path, ONE_PROCESS.format(ports=ports), calls, last="worker.stop()\nmaster.stop()\n")
+    refused = {name: error[1] for name, error in found.items() if error is not None}
+    other = (
+        f"This process is the master of a cluster at 127.0.0.1:{ports.master}: a worker in it cannot join another "
+        "master, {}; start it in a script of its own"
+    )
+    assert refused.pop("taken").startswith(
+        f"Serving Error: Worker gRPC server start failed, create server failed, address 0.0.0.0:{ports.master}"
+    )
+    assert refused.pop("unknown").endswith("got an unexpected keyword argument 'host_ip'")
+    assert refused == {
+        "second": "A servable has been started, only one servable can run in a process currently.",
+        "nobody": str(UNAVAILABLE),
+        "other port": other.format(f"0.0.0.0:{ports.worker}"),
+        "other machine": other.format(f"192.0.2.1:{ports.master}"),
+    }
+
+
+@stands_for("2.2-one-process-worker-ends")
+def test_a_worker_that_ends_in_the_process_of_its_master(cluster: Cluster) -> None:
+    source = (
+        ONE_PROCESS.format(ports=cluster.ports) + "start_master()\nstart_worker()\nprint('up', flush=True)\n"
+    )
+    both = cluster.run(script(cluster.folder, source, "both.py"))
+    both.wait_for_line("up")
+    assert doubled(cluster.infer())
+    [process] = both.workers()
+    kill(process)  # it has served, and is started again
+    wait_until(lambda: both.workers() not in ([], [process]), "another process", 20)
+    wait_until(lambda: isinstance(cluster.infer(), list), "it serves", 20)
+    body = {"instances": [{"x1": [[1.0, 2.0], [3.0, 4.0]], "x2": [[1.0, 1.0], [1.0, 1.0]]}]}
+    assert post(f"127.0.0.1:{cluster.ports.rest}", "/model/add:add_common", body).status == 200
+    [process] = both.workers()
+    os.kill(process, signal.SIGTERM)
+    both.wait_for_line("The worker of this process has ended, the master serves on")
+    assert cluster.infer() == UNAVAILABLE
+    other, _ = cluster.start_worker()
+    other.wait_for_line("worker is up")
+    assert doubled(cluster.infer())
+    both.signal(signal.SIGTERM)
+    assert both.wait() == 0
+    other.wait()

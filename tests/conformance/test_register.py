@@ -120,7 +120,7 @@ CASES = {
     ),
     "4.1-registry-same-model": (
         declare('"tensor_add.mindir", "MindIR"'),
-        "Raise failed: Declare model [tensor_add.mindir] failed, the same model has already been declared",
+        "Raise failed: Declare model [tensor_add.mindir] failed, model file 'tensor_add.mindir' has already been used",
     ),
     # add_stage
     "4.1-add_stage-tag": (
@@ -415,8 +415,8 @@ SHARED = {
     ),
     "4.1-registry-same-model-of-two-files": (
         declare('["tensor_add_a.mindir", "tensor_add_b.mindir"], "MindIR"'),
-        "Raise failed: Declare model [tensor_add_a.mindir;tensor_add_b.mindir] failed, the same model has already "
-        "been declared",
+        "Raise failed: Declare model [tensor_add_a.mindir;tensor_add_b.mindir] failed, model file "
+        "'tensor_add_a.mindir' has already been used",
     ),
     "4.1-registry-format-any-case": (
         "for kind in ('om', 'OM', 'mindir', 'MINDIR', 'MindIR_Opt', 'mindir_lite'):\n"
@@ -440,7 +440,7 @@ def attempts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer
         SHARED_DECLARED,
         SHARED_FILES,
     )
-    configs = ['".", "attempts", device_ids=0', '".", "shared", device_ids=0']
+    configs = ['".", "attempts", device_ids=0', '".", "shared", device_ids=1']
     with serving(folder, configs) as running:
         yield running
 

@@ -32,6 +32,7 @@ MODELS = [
 ]
 
 CONFIG = '''\
+import functools
 import itertools
 
 import numpy as np
@@ -127,6 +128,40 @@ def pair_generator(instances):
         yield x, x * 2
 
 
+def each_instance(function):
+    """A batch function made of a function of one instance."""
+    @functools.wraps(function)
+    def batch(instances):
+        for instance in instances:
+            yield function(*instance)
+
+    return batch
+
+
+def given_one(function):
+    """Gives a function one more input than the stage does."""
+    @functools.wraps(function)
+    def with_one(x):
+        return function(x, 1)
+
+    return with_one
+
+
+@each_instance
+def plus_one_decorated(x):
+    return x + 1
+
+
+@each_instance
+def pair_decorated(x, unused=None):
+    return x + 1, x + 2
+
+
+@given_one
+def plus_given(x, more):
+    return x + more
+
+
 def size(instances):
     assert isinstance(instances, tuple), type(instances)
     assert all(isinstance(instance, tuple) for instance in instances)
@@ -163,6 +198,9 @@ method("batch_tuple", plus_one_tuple, 4)
 method("batch_generator", plus_one_generator, 4)
 method("batch_iterator", plus_one_iterator, 4)
 method("batch_pair", pair_generator, 4, outputs=2)
+method("batch_decorated", plus_one_decorated, 4)
+method("batch_decorated_pair", pair_decorated, 4, outputs=2)
+method("decorated_with_more", plus_given)
 method("batch_size_4", size_of_4, 4)
 method("batch_size_1", size_of_1, 1)
 method("without_end", without_end, 4)
@@ -853,6 +891,21 @@ def test_an_array_for_all_instances(infer: Infer) -> None:
     assert text.startswith(
         failed("one_array", "one_array", "The result of function 'stages.one_array' is one ndarray")
     )
+
+
+@pytest.mark.parametrize(
+    ("method", "outputs"),
+    [
+        row("5.3-batch-decorated", "batch_decorated", ["y"]),
+        row("5.3-batch-decorated-pair", "batch_decorated_pair", ["y0", "y1"]),
+        row("5.3-decorated-with-more", "decorated_with_more", ["y"]),
+    ],
+)
+def test_functions_of_decorators(infer: Infer, method: str, outputs: list[str]) -> None:
+    """`functools.wraps` shows a signature that is not the one of what is called."""
+    replies = infer(method, [{"x": SQUARE * i} for i in range(10)])
+    for i, reply in enumerate(replies):
+        assert all(same(reply[name], SQUARE * i + k + 1) for k, name in enumerate(outputs))
 
 
 @pytest.mark.parametrize(

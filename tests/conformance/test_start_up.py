@@ -419,6 +419,9 @@ NAMES = {
     "my servable": "shown = 'spaced'",
     "class": "shown = 'reserved'",
     "servable_config": "shown = 'same'",
+    "加法": "shown = 'added'",
+    "a.b": "shown = 'dotted'",
+    "a\\b:c": "shown = 'marked'",
 }
 
 
@@ -447,6 +450,9 @@ def oddly_named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSer
         row("5.1-name-blank", "my servable", "spaced!"),
         row("5.1-name-keyword", "class", "reserved!"),
         row("5.1-name-servable_config", "servable_config", "same!"),
+        row("5.1-name-other-script", "加法", "added!"),
+        row("5.1-name-dot", "a.b", "dotted!"),
+        row("5.1-name-marks", "a\\b:c", "marked!"),
         row("5.1-neighbouring-modules", "helped", "1" + "12" + "123" + "4"),
     ],
 )
@@ -482,12 +488,12 @@ def test_several_versions(tmp_path: Path) -> None:
     files = [f"{version}/tensor_add.mindir" for version in ("2", "3", "10", "011", "v12", "0")]
     add_servable(tmp_path, "add", VERSIONED, files)
     (tmp_path / "add" / "99").touch()
-    configs = ['".", "add", 0', '".", "add", 1, version_number=3', '".", "add", 1, version_number=10']
+    configs = ['".", "add", 0', '".", "add", 2, version_number=3', '".", "add", 1, version_number=10']
     with serving(tmp_path, configs) as server:
         assert sorted(path.name for path in (tmp_path / "serving_logs").iterdir()) == [
             "log_add_device0_version10.log",
             "log_add_device1_version10.log",
-            "log_add_device1_version3.log",
+            "log_add_device2_version3.log",
         ]
         for asked, answers in ((0, 10), (10, 10), (3, 3)):
             with Client(server.grpc, "add", "add", asked) as client:

@@ -373,7 +373,7 @@ def test_workers_end_with_a_killed_main_process(tmp_path: Path, busy: bool) -> N
     with Gate(tmp_path / "gate") as gate:
         add_servable(tmp_path, "stages", STAGES + gate.source + WAIT, ())
         with (
-            serving(tmp_path, ['".", "stages", (0, 1)', '".", "stages", 0, version_number=2']) as server,
+            serving(tmp_path, ['".", "stages", (0, 1)', '".", "stages", 2, version_number=2']) as server,
             Client(server.grpc, "stages", "wait") as client,
         ):
             call = client.infer_async(number(1))

@@ -124,6 +124,50 @@ def test_an_import_that_does_not_end(tmp_path: Path) -> None:
         assert f"last lines of {log}:\nbegun" in running.output
 
 
+NEIGHBOUR = """\
+from mindspore_serving.server import register
+
+
+def stage(x):
+    return register.add_stage(3, x, outputs_count=1)
+"""
+REGISTERS = """\
+from mindspore_serving.server import register
+
+from .neighbour import stage
+
+
+@register.register_method(output_names=["y"])
+def predict(x):
+    return stage(x)
+"""
+
+
+def test_what_is_told_of_an_error_leads_to_the_users_own_code(tmp_path: Path) -> None:
+    add_servable(tmp_path, "wrong", REGISTERS, ())
+    (tmp_path / "wrong" / "neighbour.py").write_text(NEIGHBOUR)
+    script = tmp_path / "start.py"
+    script.write_text(
+        "from mindspore_serving import server\n"
+        'server.start_servables(server.ServableStartConfig(".", "wrong", 0))\n'
+    )
+    with running_script(script, environment=STUB) as running:
+        error = error_of(running)
+    log = tmp_path / "serving_logs" / "log_wrong_device0_version1.log"
+    assert f"(method 'predict', at {tmp_path}/wrong/neighbour.py:5)>}}, more in {log}" in error
+    # At the console: the line of the script, and where the function that it has called raises.
+    frames = [line.strip() for line in running.lines if line.startswith("  File")]
+    assert [frame.partition(", in ")[2] for frame in frames] == ["<module>", "guarded"]
+    assert frames[0].startswith(f'File "{script}", line 2')
+    frames = [line.strip() for line in log.read_text().splitlines() if line.startswith("  File")]
+    home = f'File "{tmp_path}/wrong/'
+    assert [frame.removeprefix(home) for frame in frames] == [
+        'servable_config.py", line 6, in <module>',
+        'servable_config.py", line 8, in predict',
+        'neighbour.py", line 5, in stage',
+    ]
+
+
 def test_ctrl_c_ends_an_import_that_does_not_end(tmp_path: Path) -> None:
     add_servable(tmp_path, "endless", "open('begun', 'w').close()\nwhile True:\n    pass\n", ())
     script = tmp_path / "start.py"

@@ -211,10 +211,10 @@ resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # workers end by SIGSEGV on pu
 server.master.context.set_max_enqueued_requests({most_requests})
 server.start_servables([
     server.ServableStartConfig(".", "plain", device_ids=0, max_enqueued_requests={most_of_plain}),
-    server.ServableStartConfig(".", "copies", device_ids=(0, 1, 2)),
-    server.ServableStartConfig(".", "steps", device_ids=0, num_parallel_workers=2),
-    server.ServableStartConfig(".", "deadly", device_ids=(0, 1)),
-    server.ServableStartConfig(".", "endless", device_ids=(0, 1), stage_timeout_ms={stage_timeout_ms}),
+    server.ServableStartConfig(".", "copies", device_ids=(1, 2, 3)),
+    server.ServableStartConfig(".", "steps", device_ids=4, num_parallel_workers=2),
+    server.ServableStartConfig(".", "deadly", device_ids=(5, 6)),
+    server.ServableStartConfig(".", "endless", device_ids=(7, 8), stage_timeout_ms={stage_timeout_ms}),
 ])
 server.start_grpc_server({grpc!r}, api_keys=[{key!r}])
 server.start_restful_server({rest!r}, api_keys=[{key!r}])

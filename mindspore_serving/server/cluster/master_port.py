@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 from collections.abc import Iterator
@@ -172,6 +173,16 @@ class MasterPort(ListeningPort):
         await super().stop()
         self.dispatcher.readiness.remove(self)
 
+    def is_at(self, ip: str, port: int) -> bool:
+        """Whether a worker of this machine that is told this address means this master.
+
+        Args:
+            ip: Address or name.
+            port: TCP port.
+        """
+        own_ip, _, own_port = self.address.rpartition(":")
+        return port == int(own_port) and (ip in (own_ip, *_ANY_ADDRESS) or _is_of_this_machine(ip))
+
     def make_link(self) -> WorkerLink:
         """The protocol of a new connection."""
         return WorkerLink(self)
@@ -215,3 +226,14 @@ class MasterPort(ListeningPort):
             yield WorkerHealth(
                 name, version, address, status="lost", serves=False, reason=f"no worker: {address} was lost"
             )
+
+
+def _is_of_this_machine(host: str) -> bool:
+    """Whether something could listen at an address, or at the one that a name stands for."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as probe:
+            probe.bind(address)
+    except OSError:
+        return False
+    return True

@@ -542,7 +542,9 @@ class Supervisor:
         while worker.status is WorkerStatus.STARTING:
             if worker.failure:
                 worker.move(WorkerStatus.FAILED)
-                raise StartUpError(f"Fail to start workers: {worker.plan.failure(worker.failure)}")
+                raise StartUpError(
+                    f"Fail to start workers: {worker.plan.failure(worker.failure)}, more in {process.log_path}"
+                )
             if process.exit_status() is not None and not worker.changed.is_set():
                 # What it wrote last may still be on its way through the socket.
                 await asyncio.sleep(_START_POLL_S)
@@ -583,7 +585,6 @@ class Supervisor:
         )
         if not alive and not self._told_all_gone:
             self._told_all_gone = True
-            log.warning("Serving server begin to exit: all worker processes that occupy devices have exited")
             self._on_all_gone()
 
     async def _until_ended(self, worker: SupervisedWorker) -> None:

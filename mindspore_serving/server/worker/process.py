@@ -42,6 +42,7 @@ from mindspore_serving.server.process_tree import kill_children
 from mindspore_serving.server.register.definition import StageKind
 from mindspore_serving.server.register.model import Instances, Runtime, check_subgraph, set_runtime
 from mindspore_serving.server.register.pipeline import set_method_runtime
+from mindspore_serving.server.register.user_code import user_trace
 from mindspore_serving.server.worker.call_watch import CallWatch, end_with_traceback_on_signal
 from mindspore_serving.server.worker.connection import Connection
 from mindspore_serving.server.worker.engine import Engine
@@ -152,7 +153,8 @@ class Worker:
         try:
             servable = self.load()
         except ServingError as error:
-            log.error("Cannot load servable %s: %s", self.place.name, error, exc_info=True)
+            trace = user_trace(error.__cause__ or error)
+            log.error("Cannot load servable %s: %s%s", self.place.name, error, trace and f"\n{trace}")
             self._connection.send(StartFailed(self._number, str(error)))
             return EXIT_START_FAILED
         try:

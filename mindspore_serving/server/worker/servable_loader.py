@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mindspore_serving import log
-from mindspore_serving.errors import ServingError, StartUpError
+from mindspore_serving.errors import StartUpError, text_of
+from mindspore_serving.server._servable_local import versions_in
 from mindspore_serving.server.register.definition import (
     MethodDefinition,
     ModelDeclaration,
@@ -20,6 +21,7 @@ from mindspore_serving.server.register.definition import (
     StageKind,
 )
 from mindspore_serving.server.register.registry import open_definition
+from mindspore_serving.server.register.user_code import raising_place
 from mindspore_serving.server.worker.backend import backend_for
 from mindspore_serving.server.worker.backend.contract import ConcurrentGraph, LoadRequest
 from mindspore_serving.server.worker.model_runner import GraphRunner, ModelRunner
@@ -105,14 +107,32 @@ def import_servable_config(place: ServablePlace) -> ServableDefinition:
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as cause:  # the user's file may raise anything, or call sys.exit
-        text = str(cause) or repr(cause)
-        raise StartUpError(f"import {module_name} failed, {text}") from cause
+    except KeyboardInterrupt:
+        raise
+    except BaseException as cause:  # the user's file may raise anything, or call sys.exit
+        where = _where(cause, definition, place.folder)
+        raise StartUpError(f"import {module_name} failed, {text_of(cause)}{where}") from cause
+    definition.failed_method = None
     if not definition.exposed:
+        problem = f"Servable '{place.name}' has not been registered"
         if definition.models:
-            raise StartUpError("Raise failed: There is no method registered for servable")
-        raise StartUpError(f"Raise failed: Servable '{place.name}' has not been registered")
+            problem = "There is no method registered for servable"
+        raise StartUpError(
+            f"Raise failed: {problem}: {place.folder / 'servable_config.py'} decorates no function with "
+            "register.register_method"
+        )
     return definition
+
+
+def _where(error: BaseException, definition: ServableDefinition, folder: Path) -> str:
+    """The line of the user's code that is to blame, and the method that was being registered, to follow a text."""
+    file_and_line = raising_place(error, folder)
+    where = f"at {file_and_line}" if file_and_line else ""
+    if definition.failed_method is not None:
+        method, raised = definition.failed_method
+        if raised is error:
+            where = f"method '{method}'{', ' if where else ''}{where}"
+    return f" ({where})" if where else ""
 
 
 def _package_of_that_name(name: str) -> types.ModuleType:
@@ -149,14 +169,17 @@ def load_servable(
         )
     if held_elsewhere is not None:
         return fitted_servable(definition, held_elsewhere)
+    version_folder = _version_folder(place) if definition.models else place.folder
     if definition.models and not place.has_device and place.device_type != "cpu":
         raise StartUpError(
             f"Servable '{place.name}' has models declared by declare_model, but parameter 'device_ids' of "
             "ServableStartConfig is not set in Serving startup script when the MindSpore or Lite inference package not "
             "support CPU"
         )
-    version_folder = _version_folder(place) if definition.models else place.folder
-    runners = {key: _load_model(place, version_folder, model) for key, model in definition.models.items()}
+    runners = {
+        key: _load_model(place, version_folder, model, definition.declared_at(key))
+        for key, model in definition.models.items()
+    }
     return fitted_servable(definition, runners, model_threads=_model_threads(runners))
 
 
@@ -186,13 +209,13 @@ def fitted_servable(
     Raises:
         StartUpError: A method takes a model for something else than it is.
     """
-    for (key, subgraph), (inputs, outputs) in definition.model_arity.items():
+    for key, subgraph in definition.model_arity:
         if subgraph >= len(runners[key]):
             raise StartUpError(
                 f"Raise failed: The model {key} does not have subgraph of index {subgraph}, the subgraph count of the "
-                f"model is {len(runners[key])}"
+                f"model is {len(runners[key])} ({definition.used_at(key, subgraph)})"
             )
-        _check_arity(key, subgraph, runners[key][subgraph], inputs, outputs)
+        _check_arity(definition, key, subgraph, runners[key][subgraph])
     for key, model in definition.models.items():
         for runner in runners.get(key, ()):
             runner.strict_shape = model.strict_shape
@@ -204,7 +227,7 @@ def _version_folder(place: ServablePlace) -> Path:
     folder = place.folder / str(place.version)
     if folder.is_dir():
         return folder
-    if not any(_is_version(child) for child in place.folder.iterdir()):
+    if not versions_in(place.folder):
         raise StartUpError(
             "There is no valid version directory of models while there are models declared in servable_config.py, "
             f"servable directory: {place.directory}, servable name: {place.name}"
@@ -215,31 +238,29 @@ def _version_folder(place: ServablePlace) -> Path:
     )
 
 
-def _is_version(child: Path) -> bool:
-    return child.is_dir() and child.name.isdigit() and child.name == str(int(child.name)) != "0"
-
-
-def _load_model(place: ServablePlace, folder: Path, model: ModelDeclaration) -> list[ModelRunner]:
+def _load_model(
+    place: ServablePlace, folder: Path, model: ModelDeclaration, declared_at: str
+) -> list[ModelRunner]:
     runners: list[ModelRunner] = []
     if place.enable_lite and len(model.files) > 1:
         raise StartUpError(
             "Load model from file failed, Multi subgraph is not support when the backend is lite, "
-            f"model files: {', '.join(model.files)}"
+            f"model files: {', '.join(model.files)} (declared at {declared_at})"
         )
     for i, file in enumerate(model.files):
         try:
             runners.append(_load_graph(place, folder / file, model))
-        except ServingError as cause:
+        except Exception as cause:  # a library of a backend may raise anything
             raise StartUpError(
                 f"Raise failed: Load model failed, servable directory: '{place.directory}', servable name: "
                 f"'{place.name}', model file: '[{', '.join(model.files)}]', version number {place.version},model "
                 f"context: "
-                f"{model.context}, load error details: {cause}"
+                f"{model.context}, load error details: {text_of(cause)} (declared at {declared_at})"
             ) from cause
         if runners[i].batch_size != runners[0].batch_size:
             raise StartUpError(
                 f"Raise failed: Expect batch size to be same, last batch size: {runners[0].batch_size}, subgraph {i} "
-                f"batch size: {runners[i].batch_size}"
+                f"batch size: {runners[i].batch_size} (declared at {declared_at})"
             )
     return runners
 
@@ -268,7 +289,8 @@ def _load_graph(place: ServablePlace, path: Path, model: ModelDeclaration) -> Mo
     return ModelRunner(graph, model.with_batch_dim, model.without_batch_dim_inputs, model.max_batch_size)
 
 
-def _check_arity(key: str, subgraph: int, runner: GraphRunner, inputs: int, outputs: int) -> None:
+def _check_arity(definition: ServableDefinition, key: str, subgraph: int, runner: GraphRunner) -> None:
+    inputs, outputs = definition.model_arity[key, subgraph]
     for what, registered, defined in (
         ("inputs", inputs, len(runner.inputs)),
         ("outputs", outputs, runner.outputs_count),
@@ -276,7 +298,7 @@ def _check_arity(key: str, subgraph: int, runner: GraphRunner, inputs: int, outp
         if registered != defined:
             raise StartUpError(
                 f"Raise failed: The {what} count {registered} in register_method not equal to the count {defined} "
-                f"defined in model, model info: {key}, subgraph: {subgraph}"
+                f"defined in model, model info: {key}, subgraph: {subgraph} ({definition.used_at(key, subgraph)})"
             )
 
 

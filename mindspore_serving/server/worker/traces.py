@@ -9,11 +9,11 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 from mindspore_serving.errors import shortened
+from mindspore_serving.server.register.user_code import SERVING_FOLDER
 
 LONGEST_TRACE: Final = 4000
 """Characters."""
@@ -21,7 +21,6 @@ MOST_AT_ONCE: Final = 20
 """Tracebacks that are written without a pause; as many per second go on."""
 _FRAMES = 20
 _LONGEST_LINE = 300
-_PACKAGE = str(Path(__file__).resolve().parents[2]) + "/"
 
 
 class Traces:
@@ -67,7 +66,7 @@ class InnerTrace(Exception):
 
 def _user_frames(frames: TracebackType | None) -> TracebackType | None:
     """The frames without those of Serving that come before them."""
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(SERVING_FOLDER):
         frames = frames.tb_next
     return frames
 
