@@ -8,7 +8,7 @@ as in the original (a generator then starts anew).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,6 +22,7 @@ from mindspore_serving.errors import (
     StatusCode,
     shortened,
 )
+from mindspore_serving.server.forked_child import end_forked_child, this_process
 from mindspore_serving.server.register.built_in import BUILT_IN_STAGES
 from mindspore_serving.server.register.definition import StageDefinition, StageKind
 from mindspore_serving.server.worker.traces import Traces
@@ -79,7 +80,10 @@ class FunctionCalls:
         while len(results) < len(instances):
             rest = tuple(instances[len(results) :])
             try:
-                items: Iterator[Any] = iter(self._function(rest))
+                returned = self._function(rest)
+                if this_process.forked and not isinstance(returned, Generator):
+                    end_forked_child()
+                items: Iterator[Any] = iter(returned)
             except (
                 BaseException
             ) as error:  # the user's code may raise anything; the call has no result at all
@@ -94,6 +98,8 @@ class FunctionCalls:
             try:
                 item = next(items)
             except StopIteration:
+                if this_process.forked:
+                    end_forked_child()
                 return [self._too_few(len(results), wanted)] * wanted
             except BaseException as error:  # sys.exit() in a stage, too, is this instance's error
                 return [*results, self._failure(error)]
@@ -113,6 +119,8 @@ class FunctionCalls:
 
     def _outputs(self, returned: Any) -> tuple[Any, ...]:
         """The outputs of one instance, each a value that can be a tensor."""
+        if this_process.forked:
+            end_forked_child()
         outputs = tuple(returned) if isinstance(returned, (tuple, list)) else (returned,)
         if len(outputs) != self._outputs_count:
             raise StageError(
@@ -122,6 +130,8 @@ class FunctionCalls:
         return (_servable(outputs[0]),) if len(outputs) == 1 else tuple(map(_servable, outputs))
 
     def _failure(self, error: BaseException) -> Failure:
+        if this_process.forked:
+            end_forked_child(error)
         return stage_failure(self._stage, self._method, error)
 
 
