@@ -96,8 +96,8 @@ def supported_device_types(
 def find_mindspore() -> Path | None:
     """Folder of the installed MindSpore package, without importing it; None where it is not installed."""
     spec = importlib.util.find_spec("mindspore")
-    if spec is None or not spec.submodule_search_locations:
-        return None
+    if spec is None or spec.origin is None or not spec.submodule_search_locations:
+        return None  # not there, or a mere folder or script of that name
     return Path(spec.submodule_search_locations[0])
 
 

@@ -81,7 +81,7 @@ class DistributedWorker(Worker):
         )
         agents = Agents(port, on_failed=self.end)
         agents.listen()
-        # Else a child that outlives this process would hold the port, and agents would wait for an end that does not come.
+        # Else a child that outlives this process would hold the port, and agents would not see its end.
         run_in_forked_children(lambda: let_go_of_sockets([self._address]))
         return agents
 

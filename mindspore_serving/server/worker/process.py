@@ -217,6 +217,7 @@ class Worker:
         )
         set_runtime(self._model_runtime(servable))
         set_method_runtime(engine.call)
+        self._keep_forked_children_apart(servable)
         own = (*servable.definition.methods.values(), *pipelines)
         kinds = {stage.kind for method in own for stage in method.stages}
         self._connection.own_instances = kinds != {StageKind.MODEL}
@@ -259,6 +260,12 @@ class Worker:
             self._model_work.notify_all()
         for thread in self._model_threads:
             thread.join(max(0.0, self.ends_at - time.monotonic()))
+
+    def _keep_forked_children_apart(self, servable: LoadedServable) -> None:
+        """Let children that functions fork call nothing for which this process would have to answer there."""
+        run_in_forked_children(functools.partial(set_method_runtime, None))
+        if self._calls is not None or not servable.computes_here:
+            run_in_forked_children(functools.partial(set_runtime, None))
 
     def _model_runtime(self, servable: LoadedServable) -> Runtime:
         """What `Model.call` runs. Where calls are limited, models here count as calls, waiting for others does not."""

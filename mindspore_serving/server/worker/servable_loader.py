@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import os
 import sys
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from mindspore_serving import log
 from mindspore_serving.errors import ServingError, StartUpError
+from mindspore_serving.server.forked_child import end_forked_child, this_process
 from mindspore_serving.server.register.definition import (
     MethodDefinition,
     ModelDeclaration,
@@ -86,27 +87,32 @@ class LoadedServable:
 def import_servable_config(place: ServablePlace) -> ServableDefinition:
     """Import servable_config.py by its location, as module `{servable}.servable_config`.
 
-    Neighbouring modules can be imported as `.helper` and as `{servable}.helper`.
+    Neighbouring modules can be imported as `.helper` and as `{servable}.helper`. Code of the servable may also import
+    what lies beside its folder, where nothing of that name is installed; Serving itself imports nothing from there.
 
     Raises:
         StartUpError: The file raises, or registers nothing.
     """
+    package = _package_of(place)
     if place.directory not in sys.path:
         sys.path.append(place.directory)
-    package = _package_of_that_name(place.name)
-    package.__path__ = [*getattr(package, "__path__", []), str(place.folder)]
-    sys.modules[place.name] = package
     definition = open_definition(place.name, str(place.folder))
     module_name = f"{place.name}.servable_config"
-    spec = importlib.util.spec_from_file_location(module_name, place.folder / "servable_config.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
     try:
-        spec.loader.exec_module(module)
+        if package.__spec__ is not None and place.folder / "__init__.py" == Path(
+            package.__spec__.origin or ""
+        ):
+            _run(package, package.__spec__)
+        spec = importlib.util.spec_from_file_location(module_name, place.folder / "servable_config.py")
+        assert spec is not None
+        _run(importlib.util.module_from_spec(spec), spec)
     except (Exception, SystemExit) as cause:  # the user's file may raise anything, or call sys.exit
+        if this_process.forked:
+            end_forked_child(cause)
         text = str(cause) or repr(cause)
         raise StartUpError(f"import {module_name} failed, {text}") from cause
+    if this_process.forked:
+        end_forked_child()
     if not definition.exposed:
         if definition.models:
             raise StartUpError("Raise failed: There is no method registered for servable")
@@ -114,17 +120,54 @@ def import_servable_config(place: ServablePlace) -> ServableDefinition:
     return definition
 
 
-def _package_of_that_name(name: str) -> types.ModuleType:
-    """The installed module that has the servable's name, so that its users still find it; else an empty one."""
-    if name in sys.modules:
-        return sys.modules[name]
+def _package_of(place: ServablePlace) -> types.ModuleType:
+    """The servable's package, in `sys.modules`; its `__init__.py` has not run yet.
+
+    The installed module that has the servable's name is taken, so that its users still find it. Nothing is looked up in
+    folders of the user, where a script may have the servable's name.
+    """
+    name, folder = place.name, str(place.folder)
+    package = sys.modules.get(name) or _installed_module(place)
+    if package is None:
+        file = place.folder / "__init__.py"
+        spec = None
+        if file.is_file():
+            spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=[folder])
+        package = types.ModuleType(name) if spec is None else importlib.util.module_from_spec(spec)
+    if folder not in getattr(package, "__path__", []):
+        package.__path__ = [*getattr(package, "__path__", []), folder]
+    sys.modules[name] = package
+    return package
+
+
+def _installed_module(place: ServablePlace) -> types.ModuleType | None:
+    """What is installed under the servable's name, imported."""
+    folders = {place.directory, os.path.realpath(".")}
+    folders |= {str(parent) for folder in folders for parent in Path(folder).parents}
+    all_entries = sys.path
+    sys.path = [entry for entry in all_entries if entry and os.path.realpath(entry) not in folders]
     try:
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.origin is not None:
-            return importlib.import_module(name)
-    except (ImportError, ValueError) as error:
-        log.warning("Servable %s has the name of a module that cannot be imported: %s", name, error)
-    return types.ModuleType(name)
+        spec = importlib.util.find_spec(place.name)
+    except (ImportError, ValueError):
+        spec = None
+    finally:
+        sys.path = all_entries
+    if spec is None or spec.origin is None:
+        return None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        _run(module, spec)
+    except ImportError as error:
+        log.warning("Servable %s has the name of a module that cannot be imported: %s", place.name, error)
+        return None
+    return module
+
+
+def _run(module: types.ModuleType, spec: ModuleSpec) -> None:
+    """Run a module, which is found under its name from then on."""
+    assert spec.loader is not None
+    sys.modules[module.__name__] = module
+    spec.loader.exec_module(module)
 
 
 def load_servable(
