@@ -9,9 +9,14 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from mindspore_serving.server.standard_descriptors import open_standard_descriptors
+
 # gRPC reads this once, when it is imported. What it does about forks lets children of the start script read from
 # sockets of the server, which breaks connections of clients, and crashes the children.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+# Before anything is opened here or there: gRPC, event loops and channels would get the numbers of stdin and others.
+open_standard_descriptors()
 
 if TYPE_CHECKING:
     from mindspore_serving.server import distributed, master, register

@@ -47,6 +47,7 @@ from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.supervisor import Supervisor
 from mindspore_serving.server.master.unanswered import Limits
 from mindspore_serving.server.master.worker_process import WorkerPlan
+from mindspore_serving.server.standard_descriptors import open_standard_descriptors
 
 _MEGABYTE = 1 << 20
 _LARGEST_MESSAGE_MB = 512
@@ -308,6 +309,7 @@ class Server:
     def _begin(self) -> tuple[LoopThread, Dispatcher]:
         """Loop and dispatcher, made at first use."""
         if self._thread is None:
+            open_standard_descriptors()  # a script that became a daemon has closed them since the import
             descriptor_limit.raise_to_hard()
             keep_freed_memory()
             self._thread = LoopThread()

@@ -42,6 +42,7 @@ LAYERS: list[dict[str, list[str]]] = [
             "server._loop_thread",
             "server._stop_request",
             "server.forked_child",
+            "server.standard_descriptors",
         ],
     },
     {"register": ["server.register"], "channel": ["server.channel"]},

@@ -35,6 +35,7 @@ from mindspore_serving.server.distributed.agent_parameters import (
 from mindspore_serving.server.distributed.agent_port import STARTER_RANK
 from mindspore_serving.server.distributed.agent_process import AgentProcess
 from mindspore_serving.server.distributed.rank_table import RankPlace, RankTable, write_rank_table
+from mindspore_serving.server.standard_descriptors import open_standard_descriptors
 
 _POLL_S = 0.1
 _LEAVE_S = 3.0
@@ -91,6 +92,7 @@ class AgentGroup:
         Raises:
             StartUpError: That cannot be done. All that were started are ended.
         """
+        open_standard_descriptors()  # a script that became a daemon has closed them since the import
         generation = self._stop_request.begin()
         details = f"distributed address: {self._parameters.distributed_address}"
         try:
