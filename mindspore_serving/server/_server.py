@@ -395,6 +395,8 @@ run_in_forked_children(server_of_process.leave_to_parent)
 
 
 def _say(line: str) -> None:
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    line = line.encode(encoding, "backslashreplace").decode(encoding)  # a path need not be text
     with contextlib.suppress(OSError):  # a full disk, or nobody reads: no reason not to start
         print(line, flush=True)
 

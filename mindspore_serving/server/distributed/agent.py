@@ -18,8 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-import setproctitle
-
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, FailedRows, ModelError, ServingError
 from mindspore_serving.server.channel.messages import (
@@ -48,6 +46,7 @@ from mindspore_serving.server.forked_child import end_forked_child, end_forked_c
 from mindspore_serving.server.key_pipe import read_key
 from mindspore_serving.server.master.context import worker_timeout_s
 from mindspore_serving.server.master.waiting import wait_for_event
+from mindspore_serving.server.process_title import show_as
 from mindspore_serving.server.process_tree import kill_children
 from mindspore_serving.server.worker.backend import create_backend
 from mindspore_serving.server.worker.backend.contract import LoadedGraph, LoadRequest
@@ -356,7 +355,7 @@ def main() -> NoReturn:
     """Run an agent with the arguments of this process, and end the process."""
     keep_printing_harmless()
     arguments = argument_parser().parse_args()
-    setproctitle.setproctitle(" ".join(["start_agent.py", *sys.argv[1:]]))
+    show_as("start_agent.py")
     end_with_owner(arguments.parent)
     end_forked_children()
     try:

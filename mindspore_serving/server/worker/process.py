@@ -10,15 +10,12 @@ import gc
 import math
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
-
-import setproctitle
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, ServingError
@@ -46,6 +43,7 @@ from mindspore_serving.server.forked_child import (
 )
 from mindspore_serving.server.heap import keep_freed_memory
 from mindspore_serving.server.key_pipe import read_key
+from mindspore_serving.server.process_title import show_as
 from mindspore_serving.server.process_tree import kill_children
 from mindspore_serving.server.register.definition import StageKind
 from mindspore_serving.server.register.model import Instances, Runtime, check_subgraph, set_runtime
@@ -403,7 +401,7 @@ def run_worker(script: str, make: Callable[[], Worker]) -> NoReturn:
         make: Makes the worker.
     """
     keep_printing_harmless()
-    setproctitle.setproctitle(" ".join([script, *sys.argv[1:]]))
+    show_as(script)
     faulthandler.enable()  # a crash in native code leaves in the log where Python was
     keep_freed_memory()
     end_forked_children()
