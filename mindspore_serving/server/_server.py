@@ -30,7 +30,7 @@ from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.member import Member, Membership, reserve
 from mindspore_serving.server.cluster.token import cluster_token, new_nonce
 from mindspore_serving.server.descriptor_limit import descriptor_limit
-from mindspore_serving.server.device import shares_of_cores, supported_device_types
+from mindspore_serving.server.device import STUB_NOTE, backend_name, shares_of_cores, supported_device_types
 from mindspore_serving.server.exit_code import end_with
 from mindspore_serving.server.forked_child import let_go_of_sockets, run_in_forked_children
 from mindspore_serving.server.frontend.address import STOP_GRACE_S
@@ -162,6 +162,8 @@ class Server:
                 raise StartUpError("Raise failed: Serving Error: Master gRPC server is already running")
             thread, dispatcher = self._begin()
             self.keep_alive()
+            if backend_name() == "stub":
+                log.warning("%s", STUB_NOTE)
             self._supervisor = Supervisor(dispatcher, Path.cwd(), self._on_no_workers_left)
             started = thread.submit(self._supervisor.start(plans, _say))
         self._wait_for(started, "Fail to start workers because of signal SIGINT or SIGTERM")

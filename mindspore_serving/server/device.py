@@ -16,6 +16,12 @@ from mindspore_serving.errors import InvalidParameter
 BACKENDS = ("mindspore", "lite", "stub")
 """Names that the environment variable SERVING_BACKEND may have, the default first."""
 
+STUB_NOTE = (
+    "SERVING_BACKEND=stub: no model is run, a stand-in answers in its place. Unset the environment variable "
+    "SERVING_BACKEND to run models"
+)
+"""What the stub backend says of itself."""
+
 DEVICE_TYPES = ("ascend", "gpu", "cpu")
 """All device types in order of preference, as start configurations store them."""
 
@@ -43,6 +49,16 @@ def backend_name(environment: Mapping[str, str] = os.environ) -> str:
             f"Environment variable SERVING_BACKEND can only be {' or '.join(map(repr, BACKENDS))}, but got {name!r}"
         )
     return name
+
+
+def backend_choice(environment: Mapping[str, str] = os.environ) -> str:
+    """What chose the backend, to follow the text of an error; empty where nothing but the default did.
+
+    Args:
+        environment: Name to value.
+    """
+    name = environment.get("SERVING_BACKEND")
+    return f" with SERVING_BACKEND={name}" if name else ""
 
 
 def display_name(device_type: str) -> str:
