@@ -123,7 +123,7 @@ NO_VERSION = worker_failed(
         "servable directory: {d}, servable name: add"
     )
 )
-OTHER_FILES = ("1/tensor_sub.mindir", "1/unknown_to_the_backend.mindir")
+OTHER_FILES = ("1/tensor_sub.mindir", "1/tensor_add_0_1.mindir")
 
 
 def declares(file: str) -> Write:

@@ -127,6 +127,7 @@ class Worker:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._number: int = arguments.worker
         self._parent = Parent(arguments.parent)
+        self._cleared_up = threading.Event()
         self._master_path = Path(arguments.master_address.removeprefix("unix:")).absolute()
         self.place = ServablePlace(
             directory=arguments.servable_directory,
@@ -194,8 +195,7 @@ class Worker:
             if this_process.forked:
                 end_forked_child(error)
             log.error("Channel to the main process is lost: %s", self._connection.fault() or error)
-            if self._parent.wait_until_gone(_PARENT_GONE_S):
-                self._clear_up_after_main()
+            self._cleared_up.wait(_PARENT_GONE_S)  # for nothing, if main lives
             return EXIT_CHANNEL_LOST
         finally:
             self._connection.close()
@@ -362,6 +362,7 @@ class Worker:
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         self.end()
 
+    @ends_process
     def _watch_parent(self) -> None:
         """Tell the main process that this one runs, and end this process when that one is gone.
 
@@ -383,6 +384,7 @@ class Worker:
             with contextlib.suppress(OSError):  # other workers do the same
                 self._master_path.unlink(missing_ok=True)
                 self._master_path.parent.rmdir()
+        self._cleared_up.set()
 
 
 def _runtime_of(servable: LoadedServable) -> Runtime:
