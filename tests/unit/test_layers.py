@@ -32,6 +32,7 @@ LAYERS: list[dict[str, list[str]]] = [
             "server._servable_local",
             "server.common",
             "common",
+            "server.own_descriptor",
             "server.process_title",
             "server.process_tree",
             "server.descriptor_limit",

@@ -7,7 +7,7 @@ import select
 import time
 from pathlib import Path
 
-from mindspore_serving.server.worker.own_descriptor import set_apart
+from mindspore_serving.server.own_descriptor import set_apart
 
 _POLL_S = 0.1
 

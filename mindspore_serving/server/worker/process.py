@@ -43,6 +43,7 @@ from mindspore_serving.server.forked_child import (
 )
 from mindspore_serving.server.heap import keep_freed_memory
 from mindspore_serving.server.key_pipe import read_key
+from mindspore_serving.server.own_descriptor import set_apart
 from mindspore_serving.server.process_title import show_as
 from mindspore_serving.server.process_tree import kill_children
 from mindspore_serving.server.register.definition import StageKind
@@ -54,7 +55,6 @@ from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.last_resort import ends_process
 from mindspore_serving.server.worker.orderly_end import END_WITHIN_S, end_process, leave
 from mindspore_serving.server.worker.output import keep_printing_harmless
-from mindspore_serving.server.worker.own_descriptor import set_apart
 from mindspore_serving.server.worker.parent import Parent
 from mindspore_serving.server.worker.remote_models import ModelCalls, call_methods, models_held, remote_models
 from mindspore_serving.server.worker.servable_loader import LoadedServable, ServablePlace, load_servable

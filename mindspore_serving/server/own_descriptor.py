@@ -1,4 +1,4 @@
-"""Descriptors of Serving in a worker, where code of users may close descriptors that are not its own.
+"""Descriptors of Serving in processes where code of users may close what is not its own.
 
 A function that closes one number too often, or a range of them, closes what Serving has there. And its next file gets
 the lowest free number: what Serving then writes would go into that file. So descriptors of Serving have numbers from
