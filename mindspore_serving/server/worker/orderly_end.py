@@ -49,8 +49,7 @@ def end_process(
         folder: Of the servable, whose modules are emptied; None for no servable.
         is_orphan: Whether the process that would end what this one leaves is gone.
     """
-    for number in SIGNALS:  # it ends already; a forked child or another program does not inherit this
-        signal.signal(number, _already_ends)
+    disregard_signals()
     threading.Thread(target=_end_at, args=(deadline, code), name="end within", daemon=True).start()
     with contextlib.suppress(BaseException):  # whatever a thread or a signal raises here, the process ends
         threading._shutdown()  # type: ignore[attr-defined]  # as Python does at the end of its main thread
@@ -73,6 +72,12 @@ def leave(code: int, *, with_group: bool = False) -> NoReturn:
     if with_group:
         os.killpg(os.getpgrp(), signal.SIGKILL)
     os._exit(code)
+
+
+def disregard_signals() -> None:
+    """Let signals that end this process do so no more, because it ends already; for the main thread."""
+    for number in SIGNALS:
+        signal.signal(number, _already_ends)  # unlike SIG_IGN not inherited by other programs
 
 
 def _already_ends(*_: object) -> None:

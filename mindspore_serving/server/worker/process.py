@@ -53,7 +53,7 @@ from mindspore_serving.server.worker.call_watch import CallWatch, end_with_trace
 from mindspore_serving.server.worker.connection import Connection
 from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.last_resort import ends_process
-from mindspore_serving.server.worker.orderly_end import END_WITHIN_S, end_process, leave
+from mindspore_serving.server.worker.orderly_end import END_WITHIN_S, disregard_signals, end_process, leave
 from mindspore_serving.server.worker.output import keep_printing_harmless
 from mindspore_serving.server.worker.parent import Parent
 from mindspore_serving.server.worker.remote_models import ModelCalls, call_methods, models_held, remote_models
@@ -187,6 +187,7 @@ class Worker:
             if this_process.forked:
                 end_forked_child(error)
             log.error("Cannot load servable %s: %s", self.place.name, error, exc_info=True)
+            disregard_signals()  # main ends the processes of a start that has failed
             self._connection.send(StartFailed(self._number, str(error)))
             return EXIT_START_FAILED
         try:
