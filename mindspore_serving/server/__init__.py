@@ -53,6 +53,7 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
+    open_standard_descriptors()  # a script that became a daemon has closed them since the import
     if name in _SUBMODULES:
         return importlib.import_module(f"{__name__}.{name}")
     if name in _HOME:

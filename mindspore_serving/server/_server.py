@@ -311,7 +311,7 @@ class Server:
     def _begin(self) -> tuple[LoopThread, Dispatcher]:
         """Loop and dispatcher, made at first use."""
         if self._thread is None:
-            open_standard_descriptors()  # a script that became a daemon has closed them since the import
+            open_standard_descriptors()  # the script may have closed them since the import
             descriptor_limit.raise_to_hard()
             keep_freed_memory()
             self._thread = LoopThread()

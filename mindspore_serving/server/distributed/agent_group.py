@@ -92,7 +92,7 @@ class AgentGroup:
         Raises:
             StartUpError: That cannot be done. All that were started are ended.
         """
-        open_standard_descriptors()  # a script that became a daemon has closed them since the import
+        open_standard_descriptors()  # the script may have closed them since the import
         generation = self._stop_request.begin()
         details = f"distributed address: {self._parameters.distributed_address}"
         try:

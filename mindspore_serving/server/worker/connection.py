@@ -138,4 +138,5 @@ class Connection:
 
     def close(self) -> None:
         """Close the socket; safe to call twice."""
-        self._socket.close()
+        with contextlib.suppress(OSError):  # code of users has closed it
+            self._socket.close()
