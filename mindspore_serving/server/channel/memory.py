@@ -25,6 +25,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mindspore_serving.server.own_descriptor import identity
+from mindspore_serving.server.standard_descriptors import open_standard_descriptors
 from mindspore_serving.tensor import Array
 
 REGION_SPAN = 1 << 36
@@ -97,6 +98,8 @@ class SharedMemory:
                 raise OSError(
                     f"descriptor {self.fd} of Serving was closed by a function, or by a library that it uses"
                 )
+            # A mapping takes the lowest free number: what is printed must not go into the memory.
+            open_standard_descriptors()
             length = max(_SMALLEST_MAPPING, 1 << (offset + size - 1).bit_length())
             mapping = mmap.mmap(self.fd, length, offset=region * REGION_SPAN)
             self._mappings[region] = mapping
