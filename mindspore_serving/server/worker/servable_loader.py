@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mindspore_serving import log
 from mindspore_serving.errors import ServingError, StartUpError
+from mindspore_serving.server.device import backend_name
 from mindspore_serving.server.forked_child import end_forked_child, this_process
 from mindspore_serving.server.register.definition import (
     MethodDefinition,
@@ -301,10 +302,27 @@ def _load_graph(place: ServablePlace, path: Path, model: ModelDeclaration) -> Mo
         dec_key=place.dec_key,
         dec_mode=place.dec_mode,
     )
+    if backend_name() != "stub":
+        _check_is_text(path)
     log.info("Loading model %s", path)  # the last line, where a damaged file crashes the process
     graph = backend_for(model.model_format, place.enable_lite).load(request)
     log.info("Loaded model %s: %s", path, graph.signature)
     return ModelRunner(graph, model.with_batch_dim, model.without_batch_dim_inputs, model.max_batch_size)
+
+
+def _check_is_text(path: Path) -> None:
+    """Refuse a path that MindSpore and MindSpore Lite cannot be given.
+
+    Raises:
+        StartUpError: Its bytes are no UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise StartUpError(
+            f"The path {os.fsencode(path)!r} is no UTF-8, expected one that is, since models cannot be loaded from "
+            "others: rename the folder whose name is not"
+        ) from None
 
 
 def _check_arity(key: str, subgraph: int, runner: GraphRunner, inputs: int, outputs: int) -> None:
