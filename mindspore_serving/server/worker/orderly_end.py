@@ -50,7 +50,7 @@ def end_process(
         is_orphan: Whether the process that would end what this one leaves is gone.
     """
     disregard_signals()
-    threading.Thread(target=_end_at, args=(deadline, code), name="end within", daemon=True).start()
+    threading.Thread(target=end_at, args=(deadline, code), name="end within", daemon=True).start()
     with contextlib.suppress(BaseException):  # whatever a thread or a signal raises here, the process ends
         threading._shutdown()  # type: ignore[attr-defined]  # as Python does at the end of its main thread
     atexit._run_exitfuncs()
@@ -84,8 +84,14 @@ def _already_ends(*_: object) -> None:
     """Take a signal that asks for what is under way."""
 
 
-def _end_at(deadline: float, code: int) -> None:
-    """Body of the thread that ends the process when its time is over, and says what was not done."""
+def end_at(deadline: float, code: int, *, with_group: bool = False) -> NoReturn:
+    """End the process when its time is over, and say what was not done; for a thread of its own.
+
+    Args:
+        deadline: As of `end_process`.
+        code: The exit code.
+        with_group: As of `leave`.
+    """
     time.sleep(max(0.0, deadline - time.monotonic()))
     log.warning(
         "The process ends before its functions of atexit and its threads have come to their end, which took too long. "
@@ -93,14 +99,14 @@ def _end_at(deadline: float, code: int) -> None:
     )
     with contextlib.suppress(Exception):  # standard error may be no file any more
         faulthandler.dump_traceback()
-    leave(code)
+    leave(code, with_group=with_group)
 
 
 def _empty_modules(folder: Path) -> None:
     """Let go of what the servable's modules hold, the latest first: what comes later may need what came before."""
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if name.split(".")[0] == folder.name and file is not None and folder in Path(file).parents:
+    own = [module for name, module in sys.modules.items() if name.split(".")[0] == folder.name]
+    for module in own:
+        if folder in Path(getattr(module, "__file__", None) or "").parents:  # others may be installed ones
             content = vars(module)
             while content:
                 content.popitem()

@@ -53,7 +53,7 @@ from mindspore_serving.server.worker.call_watch import CallWatch, end_with_trace
 from mindspore_serving.server.worker.connection import Connection
 from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.last_resort import ends_process
-from mindspore_serving.server.worker.orderly_end import END_WITHIN_S, disregard_signals, end_process, leave
+from mindspore_serving.server.worker.orderly_end import END_WITHIN_S, disregard_signals, end_at, end_process
 from mindspore_serving.server.worker.output import keep_printing_harmless
 from mindspore_serving.server.worker.parent import Parent
 from mindspore_serving.server.worker.remote_models import ModelCalls, call_methods, models_held, remote_models
@@ -197,6 +197,8 @@ class Worker:
                 end_forked_child(error)
             log.error("Channel to the main process is lost: %s", self._connection.fault() or error)
             self._cleared_up.wait(_PARENT_GONE_S)  # for nothing, if main lives
+            self._stop()
+            self._wait_for_models()
             return EXIT_CHANNEL_LOST
         finally:
             self._connection.close()
@@ -375,8 +377,7 @@ class Worker:
                     self._connection.send(Alive())
         self._clear_up_after_main()
         self.end()
-        time.sleep(_ORPHAN_ENDS_WITHIN_S)
-        leave(EXIT_CHANNEL_LOST, with_group=True)
+        end_at(time.monotonic() + _ORPHAN_ENDS_WITHIN_S, EXIT_CHANNEL_LOST, with_group=True)
 
     def _clear_up_after_main(self) -> None:
         """Remove the sockets that the main process would have removed, had it not been killed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import sys
@@ -143,7 +144,9 @@ def _package_of(place: ServablePlace) -> types.ModuleType:
 
 def _installed_module(place: ServablePlace) -> types.ModuleType | None:
     """What is installed under the servable's name, imported."""
-    folders = {place.directory, os.path.realpath(".")}
+    folders = {place.directory}
+    with contextlib.suppress(OSError):  # it was removed
+        folders.add(os.path.realpath("."))
     folders |= {str(parent) for folder in folders for parent in Path(folder).parents}
     all_entries = sys.path
     sys.path = [entry for entry in all_entries if entry and os.path.realpath(entry) not in folders]
