@@ -98,7 +98,13 @@ class LogSettings:
             on_stderr.setLevel(LEVELS[self.stderr_level])
             path = Path(self.directory, f"mindspore_serving.log.{os.getpid()}")
             handlers.append(
-                RotatingFile(path, maxBytes=self.max_bytes, backupCount=self.backup_count, encoding="utf-8")
+                RotatingFile(
+                    path,
+                    maxBytes=self.max_bytes,
+                    backupCount=self.backup_count,
+                    encoding="utf-8",
+                    errors="backslashreplace",
+                )
             )
         for handler in handlers:
             handler.setFormatter(LineFormatter())

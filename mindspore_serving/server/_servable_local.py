@@ -7,7 +7,12 @@ from pathlib import Path
 
 from mindspore_serving.check_type import check_and_as_int_tuple_list, check_bytes, check_int, check_str
 from mindspore_serving.errors import InvalidParameter, StartUpError
-from mindspore_serving.server.device import display_name, supported_device_types, takes_one_worker
+from mindspore_serving.server.device import (
+    backend_choice,
+    display_name,
+    supported_device_types,
+    takes_one_worker,
+)
 
 MAX_PARALLEL_WORKERS = 64
 MAX_BATCH_DELAY_MS = 60_000
@@ -331,7 +336,7 @@ def _check_device_supported(config: ServableStartConfig) -> None:
     shown = f"None or {names[0]}" if len(names) == 1 else f"None, {', '.join(names[:-1])} or {names[-1]}"
     raise StartUpError(
         f"The device type '{config.device_type}' of servable name {config.servable_name} is "
-        f"inconsistent with current running environment, supported device type: {shown}"
+        f"inconsistent with current running environment, supported device type: {shown}{backend_choice()}"
     )
 
 

@@ -31,7 +31,7 @@ from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.member import Member, Membership, reserve
 from mindspore_serving.server.cluster.token import cluster_token, new_nonce
 from mindspore_serving.server.descriptor_limit import descriptor_limit
-from mindspore_serving.server.device import shares_of_cores, supported_device_types
+from mindspore_serving.server.device import STUB_NOTE, backend_name, shares_of_cores, supported_device_types
 from mindspore_serving.server.environment_variable import flag_of
 from mindspore_serving.server.exit_code import end_with
 from mindspore_serving.server.forked_child import let_go_of_sockets, run_in_forked_children
@@ -50,6 +50,7 @@ from mindspore_serving.server.master.supervisor import STOP_GRACE_S as WORKER_GR
 from mindspore_serving.server.master.supervisor import Supervisor
 from mindspore_serving.server.master.unanswered import Limits
 from mindspore_serving.server.master.worker_process import WorkerPlan
+from mindspore_serving.server.standard_descriptors import open_standard_descriptors
 
 _MEGABYTE = 1 << 20
 _LARGEST_MESSAGE_MB = 512
@@ -171,6 +172,8 @@ class Server:
                 raise StartUpError("Raise failed: Serving Error: Master gRPC server is already running")
             thread, dispatcher = self._begin()
             self.keep_alive()
+            if backend_name() == "stub":
+                log.warning("%s", STUB_NOTE)
             self._supervisor = Supervisor(dispatcher, self._on_no_workers_left)
             started = thread.submit(self._supervisor.start(plans, _say))
         self._wait_for(started, "Fail to start workers because of signal SIGINT or SIGTERM")
@@ -359,6 +362,7 @@ class Server:
     def _begin(self) -> tuple[LoopThread, Dispatcher]:
         """Loop and dispatcher, made at first use."""
         if self._thread is None:
+            open_standard_descriptors()  # the script may have closed them since the import
             descriptor_limit.raise_to_hard()
             keep_freed_memory()
             self._thread = LoopThread()
@@ -466,6 +470,8 @@ run_in_forked_children(server_of_process.leave_to_parent)
 
 
 def _say(line: str) -> None:
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    line = line.encode(encoding, "backslashreplace").decode(encoding)  # a path need not be text
     with contextlib.suppress(
         OSError, ValueError
     ):  # a full disk, nobody reads, it is closed: no reason to fail

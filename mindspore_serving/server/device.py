@@ -17,6 +17,12 @@ from mindspore_serving.server.environment_variable import flag_of
 BACKENDS = ("mindspore", "lite", "stub")
 """Names that the environment variable SERVING_BACKEND may have, the default first."""
 
+STUB_NOTE = (
+    "SERVING_BACKEND=stub: no model is run, a stand-in answers in its place. Unset the environment variable "
+    "SERVING_BACKEND to run models"
+)
+"""What the stub backend says of itself."""
+
 DEVICE_TYPES = ("ascend", "gpu", "cpu")
 """All device types in order of preference, as start configurations store them."""
 
@@ -47,6 +53,16 @@ def backend_name(environment: Mapping[str, str] = os.environ) -> str:
             f"Environment variable SERVING_BACKEND can only be {' or '.join(map(repr, BACKENDS))}, but got {name!r}"
         )
     return name
+
+
+def backend_choice(environment: Mapping[str, str] = os.environ) -> str:
+    """What chose the backend, to follow the text of an error; empty where nothing but the default did.
+
+    Args:
+        environment: Name to value.
+    """
+    name = environment.get("SERVING_BACKEND")
+    return f" with SERVING_BACKEND={name}" if name else ""
 
 
 def display_name(device_type: str) -> str:
@@ -135,8 +151,8 @@ def _has_only_ascend_310(pci_folder: Path) -> bool:
 def find_mindspore() -> Path | None:
     """Folder of the installed MindSpore package, without importing it; None where it is not installed."""
     spec = importlib.util.find_spec("mindspore")
-    if spec is None or not spec.submodule_search_locations:
-        return None
+    if spec is None or spec.origin is None or not spec.submodule_search_locations:
+        return None  # not there, or a mere folder or script of that name
     return Path(spec.submodule_search_locations[0])
 
 

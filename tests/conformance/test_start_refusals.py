@@ -129,7 +129,7 @@ def only(**values: object) -> tuple[tuple[str, str, dict[str, object]], ...]:
 def device_type(shown: str, supported: str) -> str:
     return exactly(
         f"The device type '{shown}' of servable name add is inconsistent with current running environment, "
-        f"supported device type: {supported}"
+        f"supported device type: {supported} with SERVING_BACKEND=stub"
     )
 
 
@@ -139,7 +139,7 @@ NO_VERSION = worker_failed(
         "servable directory: {d}, servable name: add"
     )
 )
-OTHER_FILES = ("1/tensor_sub.mindir", "1/unknown_to_the_backend.mindir")
+OTHER_FILES = ("1/tensor_sub.mindir", "1/tensor_add_0_1.mindir")
 
 
 def declares(file: str) -> Write:
@@ -185,7 +185,7 @@ CASES = {
         load_failed(f"[{'x' * 300}.mindir]").replace(": .+", ": .+too long.+"),
     ),
     "4.2-model-file-bad": Refused(
-        declares('"unknown_to_the_backend.mindir"'), load_failed("[unknown_to_the_backend.mindir]")
+        declares('"tensor_add_0_1.mindir"'), load_failed("[tensor_add_0_1.mindir]")
     ),
     "4.2-import-error": Refused(files('raise ValueError("no luck")'), import_failed("no luck", where=at(1))),
     "4.2-import-error-module": Refused(

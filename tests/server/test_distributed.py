@@ -383,9 +383,9 @@ def test_a_signal_while_the_worker_is_awaited(tmp_path: Path, number: int) -> No
 
 
 MISFITS = {
-    "a rank has an unknown model": (
-        [BOTH_GRAPHS[0][0], "other/tensor_foo.mindir"],
-        "The stub backend knows model files tensor_add* and tensor_sub*, but got 'tensor_foo.mindir'",
+    "a rank has a model that cannot be": (
+        [BOTH_GRAPHS[0][0], "other/tensor_add_0_1.mindir"],
+        "Model file 'tensor_add_0_1.mindir' asks for 0 inputs and 1 outputs, expected 1 or more",
     ),
     "a rank has other inputs": (
         ["device0/tensor_add.mindir", "device1/tensor_add_3_1.mindir"],

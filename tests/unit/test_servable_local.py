@@ -523,7 +523,7 @@ def test_a_device_type_that_is_not_there(
         monkeypatch.setenv(switch, "1")
     assert refusal([add(folder, 0, device_type=wanted)]) == (
         f"The device type '{shown}' of servable name add is inconsistent with current running environment, "
-        f"supported device type: {supported}"
+        f"supported device type: {supported} with SERVING_BACKEND=stub"
     )
 
 

@@ -181,7 +181,7 @@ class MasterPort(ListeningPort):
             port: TCP port.
         """
         own_ip, _, own_port = self.address.rpartition(":")
-        return port == int(own_port) and (ip in (own_ip, *_ANY_ADDRESS) or _is_of_this_machine(ip))
+        return port == int(own_port) and (ip in (own_ip, *ANY_ADDRESS) or _is_of_this_machine(ip))
 
     def make_link(self) -> WorkerLink:
         """The protocol of a new connection."""

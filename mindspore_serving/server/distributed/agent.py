@@ -11,12 +11,12 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-
-import setproctitle
+from typing import NoReturn
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, FailedRows, ModelError, ServingError
@@ -42,18 +42,23 @@ from mindspore_serving.server.distributed.agent_port import one_row
 from mindspore_serving.server.distributed.agent_report import AgentReport
 from mindspore_serving.server.distributed.communication import Scheduler, join_ranks, needs_scheduler
 from mindspore_serving.server.distributed.owner import end_with_owner
+from mindspore_serving.server.forked_child import end_forked_child, end_forked_children, this_process
 from mindspore_serving.server.key_pipe import read_key
 from mindspore_serving.server.master.context import worker_timeout_s
 from mindspore_serving.server.master.waiting import wait_for_event
+from mindspore_serving.server.process_title import show_as
 from mindspore_serving.server.process_tree import kill_children
 from mindspore_serving.server.worker.backend import create_backend
 from mindspore_serving.server.worker.backend.contract import LoadedGraph, LoadRequest
+from mindspore_serving.server.worker.orderly_end import end_process
 from mindspore_serving.server.worker.output import keep_printing_harmless, move_output
 from mindspore_serving.signature import GraphInfo, ModelInfo
 from mindspore_serving.tensor import Array
 
 EXIT_OK = 0
 EXIT_FAILED = 3
+_END_WITHIN_S = 2.0
+"""Less than the time after which an agent is killed. MindSpore may wait for ranks that are gone."""
 
 
 class ShardLoader:
@@ -303,7 +308,11 @@ class Agent:
 def _outcome_of(work: Callable[[], list[Array]], with_outputs: bool) -> Group:
     """What is sent back; only the last rank sends outputs."""
     try:
-        outputs = work()
+        try:
+            outputs = work()
+        finally:
+            if this_process.forked:
+                end_forked_child(sys.exc_info()[1])
         return one_row(outputs if with_outputs else [])
     except ServingError as error:
         return FailedRows(error.failure(), 1)
@@ -355,13 +364,16 @@ async def _serve(arguments: argparse.Namespace) -> int:
     return await Agent(arguments).run()
 
 
-def main() -> int:
-    """Run an agent with the arguments of this process; returns the exit code."""
+def main() -> NoReturn:
+    """Run an agent with the arguments of this process, and end the process."""
     keep_printing_harmless()
     arguments = argument_parser().parse_args()
-    setproctitle.setproctitle(" ".join(["start_agent.py", *sys.argv[1:]]))
+    show_as("start_agent.py")
     end_with_owner(arguments.parent)
+    end_forked_children()
     try:
-        return asyncio.run(_serve(arguments))
-    finally:
+        code = asyncio.run(_serve(arguments))
+    except BaseException:
         kill_children(os.getpid())
+        raise
+    end_process(code, deadline=time.monotonic() + _END_WITHIN_S)

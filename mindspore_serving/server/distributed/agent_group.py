@@ -36,6 +36,7 @@ from mindspore_serving.server.distributed.agent_port import STARTER_RANK
 from mindspore_serving.server.distributed.agent_process import AgentProcess
 from mindspore_serving.server.distributed.rank_table import RankPlace, RankTable, write_rank_table
 from mindspore_serving.server.master.process_log import LOG_DIRECTORY, ProcessLogs
+from mindspore_serving.server.standard_descriptors import open_standard_descriptors
 
 _POLL_S = 0.1
 _LEAVE_S = 3.0
@@ -94,6 +95,7 @@ class AgentGroup:
         Raises:
             StartUpError: That cannot be done. All that were started are ended.
         """
+        open_standard_descriptors()  # the script may have closed them since the import
         generation = self._stop_request.begin()
         details = f"distributed address: {self._parameters.distributed_address}"
         try:

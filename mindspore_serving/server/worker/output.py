@@ -1,4 +1,7 @@
-"""What a worker prints: lost where its log cannot be written, and never an error for who prints."""
+"""What a worker prints: lost where its log cannot be written, escaped where the log's encoding has no such character.
+
+It is never an error for who prints.
+"""
 
 from __future__ import annotations
 
@@ -43,10 +46,12 @@ class OutputFile(io.FileIO):
 
 
 def keep_printing_harmless() -> None:
-    """Let `print` and the log lose what cannot be written, from now on."""
+    """Let `print` and the log lose what cannot be written, and escape what cannot be encoded, from now on."""
     for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr)):
         output = OutputFile(stream.fileno())
-        lines = io.TextIOWrapper(output, stream.encoding, stream.errors, newline="\n", write_through=True)
+        lines = io.TextIOWrapper(
+            output, stream.encoding, "backslashreplace", newline="\n", write_through=True
+        )
         setattr(sys, name, lines)
 
 

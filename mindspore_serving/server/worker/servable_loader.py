@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
+import contextlib
 import importlib.util
 import os
 import sys
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError, text_of
 from mindspore_serving.server._servable_local import versions_in
+from mindspore_serving.server.device import backend_name
+from mindspore_serving.server.forked_child import end_forked_child, this_process
 from mindspore_serving.server.register.definition import (
     MethodDefinition,
     ModelDeclaration,
@@ -89,29 +92,34 @@ class LoadedServable:
 def import_servable_config(place: ServablePlace) -> ServableDefinition:
     """Import servable_config.py by its location, as module `{servable}.servable_config`.
 
-    Neighbouring modules can be imported as `.helper` and as `{servable}.helper`.
+    Neighbouring modules can be imported as `.helper` and as `{servable}.helper`. Code of the servable may also import
+    what lies beside its folder, where nothing of that name is installed; Serving itself imports nothing from there.
 
     Raises:
         StartUpError: The file raises, or registers nothing.
     """
+    package = _package_of(place)
     if place.directory not in sys.path:
         sys.path.append(place.directory)
-    package = _package_of_that_name(place.name)
-    package.__path__ = [*getattr(package, "__path__", []), str(place.folder)]
-    sys.modules[place.name] = package
     definition = open_definition(place.name, str(place.folder))
     module_name = f"{place.name}.servable_config"
-    spec = importlib.util.spec_from_file_location(module_name, place.folder / "servable_config.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
     try:
-        spec.loader.exec_module(module)
+        if package.__spec__ is not None and place.folder / "__init__.py" == Path(
+            package.__spec__.origin or ""
+        ):
+            _run(package, package.__spec__)
+        spec = importlib.util.spec_from_file_location(module_name, place.folder / "servable_config.py")
+        assert spec is not None
+        _run(importlib.util.module_from_spec(spec), spec)
     except KeyboardInterrupt:
         raise
     except BaseException as cause:  # the user's file may raise anything, or call sys.exit
+        if this_process.forked:
+            end_forked_child(cause)
         where = _where(cause, definition, place.folder)
         raise StartUpError(f"import {module_name} failed, {text_of(cause)}{where}") from cause
+    if this_process.forked:
+        end_forked_child()
     definition.failed_method = None
     if not definition.exposed:
         problem = f"Servable '{place.name}' has not been registered"
@@ -135,17 +143,56 @@ def _where(error: BaseException, definition: ServableDefinition, folder: Path) -
     return f" ({where})" if where else ""
 
 
-def _package_of_that_name(name: str) -> types.ModuleType:
-    """The installed module that has the servable's name, so that its users still find it; else an empty one."""
-    if name in sys.modules:
-        return sys.modules[name]
+def _package_of(place: ServablePlace) -> types.ModuleType:
+    """The servable's package, in `sys.modules`; its `__init__.py` has not run yet.
+
+    The installed module that has the servable's name is taken, so that its users still find it. Nothing is looked up in
+    folders of the user, where a script may have the servable's name.
+    """
+    name, folder = place.name, str(place.folder)
+    package = sys.modules.get(name) or _installed_module(place)
+    if package is None:
+        file = place.folder / "__init__.py"
+        spec = None
+        if file.is_file():
+            spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=[folder])
+        package = types.ModuleType(name) if spec is None else importlib.util.module_from_spec(spec)
+    if folder not in getattr(package, "__path__", []):
+        package.__path__ = [*getattr(package, "__path__", []), folder]
+    sys.modules[name] = package
+    return package
+
+
+def _installed_module(place: ServablePlace) -> types.ModuleType | None:
+    """What is installed under the servable's name, imported."""
+    folders = {place.directory}
+    with contextlib.suppress(OSError):  # it was removed
+        folders.add(os.path.realpath("."))
+    folders |= {str(parent) for folder in folders for parent in Path(folder).parents}
+    all_entries = sys.path
+    sys.path = [entry for entry in all_entries if entry and os.path.realpath(entry) not in folders]
     try:
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.origin is not None:
-            return importlib.import_module(name)
-    except (ImportError, ValueError) as error:
-        log.warning("Servable %s has the name of a module that cannot be imported: %s", name, error)
-    return types.ModuleType(name)
+        spec = importlib.util.find_spec(place.name)
+    except (ImportError, ValueError):
+        spec = None
+    finally:
+        sys.path = all_entries
+    if spec is None or spec.origin is None:
+        return None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        _run(module, spec)
+    except ImportError as error:
+        log.warning("Servable %s has the name of a module that cannot be imported: %s", place.name, error)
+        return None
+    return module
+
+
+def _run(module: types.ModuleType, spec: ModuleSpec) -> None:
+    """Run a module, which is found under its name from then on."""
+    assert spec.loader is not None
+    sys.modules[module.__name__] = module
+    spec.loader.exec_module(module)
 
 
 def load_servable(
@@ -283,10 +330,27 @@ def _load_graph(place: ServablePlace, path: Path, model: ModelDeclaration) -> Mo
         dec_key=place.dec_key,
         dec_mode=place.dec_mode,
     )
+    if backend_name() != "stub":
+        _check_is_text(path)
     log.info("Loading model %s", path)  # the last line, where a damaged file crashes the process
     graph = backend_for(model.model_format, place.enable_lite).load(request)
     log.info("Loaded model %s: %s", path, graph.signature)
     return ModelRunner(graph, model.with_batch_dim, model.without_batch_dim_inputs, model.max_batch_size)
+
+
+def _check_is_text(path: Path) -> None:
+    """Refuse a path that MindSpore and MindSpore Lite cannot be given.
+
+    Raises:
+        StartUpError: Its bytes are no UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise StartUpError(
+            f"The path {os.fsencode(path)!r} is no UTF-8, expected one that is, since models cannot be loaded from "
+            "others: rename the folder whose name is not"
+        ) from None
 
 
 def _check_arity(definition: ServableDefinition, key: str, subgraph: int, runner: GraphRunner) -> None:

@@ -8,7 +8,7 @@ as in the original (a generator then starts anew).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
 from sys import getrefcount
 from typing import Any, TypeAlias
 
@@ -23,6 +23,7 @@ from mindspore_serving.errors import (
     StatusCode,
     text_of,
 )
+from mindspore_serving.server.forked_child import end_forked_child, this_process
 from mindspore_serving.server.register.built_in import BUILT_IN_STAGES
 from mindspore_serving.server.register.definition import StageDefinition, StageKind
 from mindspore_serving.server.worker.ownership import ALONE, own, snapshot
@@ -94,6 +95,8 @@ class FunctionCalls:
             rest = tuple(instances[len(results) :])
             try:
                 returned = self._function(rest)
+                if this_process.forked and not isinstance(returned, Generator):
+                    end_forked_child()
                 # A list that nobody else has refers to its items beside the variable that `_collect` has.
                 alone = ALONE + (type(returned) in (list, tuple) and getrefcount(returned) == ALONE)
                 items = self._items(returned, len(rest))
@@ -132,6 +135,8 @@ class FunctionCalls:
             try:
                 item = next(items)
             except StopIteration:
+                if this_process.forked:
+                    end_forked_child()
                 return [self._failure(self._wrong_number(len(results), wanted))] * wanted
             except BaseException as error:  # sys.exit() in a stage, too, is this instance's error
                 return [*results, self._failure(error)]
@@ -155,6 +160,8 @@ class FunctionCalls:
             returned: What the function returned for the instance.
             alone: Whether nothing but Serving refers to it.
         """
+        if this_process.forked:
+            end_forked_child()
         several = isinstance(returned, (tuple, list))
         count = len(returned) if several else 1
         if count != self._outputs_count:
@@ -165,6 +172,8 @@ class FunctionCalls:
         return _own_items(returned, alone) if several else (_servable(returned, alone),)
 
     def _failure(self, error: BaseException) -> Failure:
+        if this_process.forked:
+            end_forked_child(error)
         return stage_failure(self._stage, self._method, error)
 
 
