@@ -19,6 +19,7 @@ LAYERS: list[dict[str, list[str]]] = [
             "proto",
             "api_key",
             "loopback",
+            "forked_grpc",
             "private_files",
         ]
     },

@@ -286,6 +286,7 @@ class GrpcServer:
         Raises:
             StartUpError: The address cannot be bound, or key and certificate do not fit together.
         """
+        note_use()
         server = grpc.aio.server(options=self._options)
         server.add_generic_rpc_handlers((self._handler, self._health))
         try:
