@@ -36,6 +36,6 @@ def check_usable() -> None:
     if not _STARTS_ANEW and _users and os.getpid() not in _users:
         raise ServingError(
             f"gRPC does not work in process {os.getpid()}: it was forked from one that uses gRPC, with "
-            "GRPC_ENABLE_FORK_SUPPORT=0, as servers do. Start it by the method 'spawn' or 'forkserver' of multiprocessing, "
-            "or fork it before a server starts and before a client is used"
+            "GRPC_ENABLE_FORK_SUPPORT=0, as servers do. Start it by the method 'spawn' or 'forkserver' of "
+            "multiprocessing, or fork it before a server starts and before a client is used"
         )

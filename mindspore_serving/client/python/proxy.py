@@ -1,8 +1,8 @@
 """The proxy that gRPC would take on its way to a server, and the servers to which it must not take one.
 
-gRPC takes the proxy of the first variable that is set of `grpc_proxy`, `https_proxy` and `http_proxy`, for every address:
-it would send to a proxy what is for this machine, too. Hosts that `no_grpc_proxy`, or else `no_proxy`, lists are reached
-directly.
+gRPC takes the proxy of the first variable that is set of `grpc_proxy`, `https_proxy` and `http_proxy`, for every
+address: it would send to a proxy what is for this machine, too. Hosts that `no_grpc_proxy`, or else `no_proxy`, lists
+are reached directly.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from mindspore_serving.errors import (
     ServingError,
     StartUpError,
 )
+from mindspore_serving.forked_grpc import note_use
 from mindspore_serving.private_files import private_sockets
 from mindspore_serving.server.frontend.address import QUIET_S, STOP_GRACE_S, parse_socket_address
 from mindspore_serving.server.frontend.failure_log import FailureLog, failures_in, unexpected_failure
