@@ -93,8 +93,9 @@ ROWS = {
     "5.4": "with-batch-dim without-batch-dim shape-input-empty shape-batch-size shape-output-batch-size too-few-inputs "
     "byte-size dtype shape-is-not-compared order-of-the-reply-model combined two-copies limit limit-counts-requests "
     "retry retry-limit cancelled",
-    "5.5": "process-names extra-process-names extra-count extra-log-files extra-skipped models-on-cpu "
-    "extra-model-stage extra-Model.call extra-Model.call-subgraph extra-model-only-method extra-no-model-only-methods "
+    "5.5": "process-names agent-process-names extra-process-names extra-count extra-log-files extra-skipped "
+    "models-on-cpu extra-model-stage extra-Model.call extra-Model.call-subgraph extra-model-only-method "
+    "extra-no-model-only-methods "
     "extra-SERVING_DEVICE_ID call_methods enable_lite-subgraphs socket-files long-socket-path log-files "
     "log-files-truncated log-appended register-line start-failure-stops-all extra-start-failure restart "
     "sigkill-before-any-request exit-message exit-without-devices sigint-main parent-death signals-at-any-time "
@@ -194,6 +195,9 @@ STAND_INS = {
     "5.4-retry": "tests/fault/test_processes.py::test_what_a_killed_worker_held_runs_elsewhere",
     "5.4-retry-limit": "tests/fault/test_processes.py::test_an_instance_that_kills_its_worker_fails_alone",
     "5.4-cancelled": "tests/fault/test_clients.py::test_one_of_four_requests_of_a_batch_is_cancelled",
+    "5.5-agent-process-names": (
+        "tests/server/test_distributed.py::test_ps_counts_the_start_script_and_each_agent"
+    ),
     "5.5-parent-death": "tests/fault/test_processes.py::test_workers_end_with_a_killed_main_process",
     "5.5-signals-at-any-time": "tests/fault/test_processes.py::test_a_script_that_is_still_busy_ends_too",
     "8.2-not-distributed": "tests/server/test_distributed.py::test_a_servable_that_is_not_distributed",

@@ -313,7 +313,7 @@ def _agent_backend() -> str:
 def argument_parser() -> argparse.ArgumentParser:
     """What reads the command line that `startup_agents` gives an agent."""
     parser = argparse.ArgumentParser(
-        prog="start_agent.py", description="Started by startup_agents, not by hand."
+        prog="serving_agent.py", description="Started by startup_agents, not by hand."
     )
     parser.add_argument("--rank", type=int, required=True, help="rank of this agent")
     parser.add_argument("--rank_size", type=int, required=True, help="number of ranks")
@@ -346,7 +346,7 @@ def main() -> int:
     """Run an agent with the arguments of this process; returns the exit code."""
     keep_printing_harmless()
     arguments = argument_parser().parse_args()
-    setproctitle.setproctitle(" ".join(["start_agent.py", *sys.argv[1:]]))
+    setproctitle.setproctitle(" ".join(["serving_agent.py", *sys.argv[1:]]))
     end_with_owner(arguments.parent)
     try:
         return asyncio.run(_serve(arguments))
