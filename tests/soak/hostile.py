@@ -7,7 +7,7 @@ import gzip
 import random
 import struct
 
-from mindspore_serving.client.python.transport import PREDICT_PATH
+from mindspore_serving.client.python.connection import PREDICT_PATH
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _CONTINUATION = 0, 1, 3, 4, 6, 9

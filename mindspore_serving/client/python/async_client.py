@@ -109,7 +109,7 @@ class AsyncClient(MethodTarget):
             made.channel.close()
         for process, loop in list(self._connections):
             if process == place[0] and loop is not None and loop.is_closed():
-                del self._connections[process, loop]
+                self._connections.pop((process, loop), None)
         return known
 
     async def infer(self, instances: Instances, *, timeout: float | None = None) -> InferResult:
@@ -124,7 +124,8 @@ class AsyncClient(MethodTarget):
 
         Raises:
             InvalidParameter: An instance is not a dict, or a value cannot be sent.
-            ServingError: The client is closed, or the reply cannot be read or contradicts itself.
+            ServingError: The client is closed, or gRPC cannot be used in this process, which was forked; or the reply
+                cannot be read or contradicts itself.
         """
         return await self.infer_async(instances, timeout=timeout).result()
 

@@ -14,6 +14,8 @@ from collections.abc import Hashable
 
 LONGEST_WAIT_S = 0.5
 """Of a fork for calls in progress."""
+LONGEST_HOLD_S = 2.0
+"""Of a call for a fork: this may itself wait for a lock that the thread of the call holds."""
 _LOOK_AGAIN_S = 0.001
 
 _calls: set[Hashable] = set()
@@ -28,9 +30,9 @@ def begin(call: Hashable) -> None:
         call: The number of the thread that waits for it, or whatever stands for it until `end`.
     """
     _calls.add(call)
-    while not _no_fork.is_set():
+    if not _no_fork.is_set():
         _calls.discard(call)
-        _no_fork.wait()
+        _no_fork.wait(LONGEST_HOLD_S)
         _calls.add(call)
 
 

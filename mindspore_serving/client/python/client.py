@@ -94,6 +94,7 @@ class Client(MethodTarget):
     Raises:
         InvalidParameter: The type or value of a parameter is not as above.
         OSError: A file named in ssl_config cannot be read.
+        ServingError: gRPC cannot be used in this process, which was forked from a server or by its script.
 
     Examples:
         >>> import numpy as np
@@ -181,7 +182,8 @@ class Client(MethodTarget):
 
         Raises:
             InvalidParameter: An instance is not a dict, or a value is none of the above.
-            ServingError: The client is closed, or the reply cannot be read or contradicts itself.
+            ServingError: The client is closed, or gRPC cannot be used in this process, which was forked; or the reply
+                cannot be read or contradicts itself.
         """
         request = self._encode(instances)
         connection = self._connection()
