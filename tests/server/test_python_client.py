@@ -225,10 +225,6 @@ async def ask_on_a_loop():
     return await on_loops.infer({"x": "a"}, timeout=30)
 
 
-async def send_on_a_loop():
-    return on_loops.infer_async({"x": "a"})
-
-
 def child(report, sent):
     told = {
         "blocking": ask() == blocking.infer_async({"x": "a"}, timeout=30).result() == GOOD,
@@ -270,6 +266,15 @@ for i in range(40):
     note(told)
     assert all(call.result() == [{"y": "0.02"}] for call in sent)
 
+
+async def fork_in_a_loop():
+    assert await ask_on_a_loop() == GOOD
+    return fork()
+
+
+for _ in range(5):
+    note(asyncio.run(fork_in_a_loop()))
+
 # Other threads that ask all the time.
 ended = threading.Event()
 
@@ -282,7 +287,7 @@ def keep_asking():
 threads = [threading.Thread(target=keep_asking) for _ in range(2)]
 for thread in threads:
     thread.start()
-for _ in range(20):
+for _ in range(15):
     note(fork())
 ended.set()
 for thread in threads:
