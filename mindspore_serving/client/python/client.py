@@ -188,8 +188,8 @@ class Client(MethodTarget):
         request = self._encode(instances)
         connection = self._connection()
         thread = threading.get_ident()
-        calls_in_progress.begin(thread)
         try:
+            calls_in_progress.begin(thread)
             reply = connection.predict(request, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             return grpc_failure(error.code(), error.details(), connection.proxy)
@@ -214,8 +214,8 @@ class Client(MethodTarget):
         request = self._encode(instances)
         connection = self._connection()
         mark = object()
-        calls_in_progress.begin(mark)
         try:
+            calls_in_progress.begin(mark)
             call = connection.predict.future(request, timeout=timeout, metadata=self._metadata)
         except BaseException:
             calls_in_progress.end(mark)
