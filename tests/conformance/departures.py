@@ -274,6 +274,18 @@ RULES = (
         "as the contract recommends (2.2, 12.1, 9)",
     ),
     Departure(
+        "2.1-all-fail-alike",
+        "release 1.2: an error for each instance",
+        "one error for the request",
+        "as later releases do (6.2)",
+    ),
+    Departure(
+        "2.1-config-module-not-found",
+        "release 1.2: the exception of servable_config.py reaches the script as it is",
+        "a RuntimeError with its text",
+        "the file is imported in the worker process",
+    ),
+    Departure(
         "9-mode-of-the-file",
         "a dec_mode that is not the file's is an error",
         "a warning, and the model is loaded in the mode that its file tells",

@@ -19,6 +19,9 @@ ROWS = {
     "start_grpc_server-max_msg_mb_size start_restful_server-restful_port start_master_server-master_port "
     "set_max_enqueued_requests-range start_servable_in_master-client start_servable_in_master-rest "
     "start_servable_in_master-lines start_servable Client-form Client-ip Client-port "
+    "all-fail-alike config-module-not-found config-value-error text-function-arity "
+    "text-model-arity text-no-model text-placeholder text-AclOptions-unsupported text-AclOptions-value "
+    "text-model_format "
     "start_servable-device_type start_servable-device_id start_servable-master_ip start_servable-worker_port "
     "error-directory error-file error-version error-model error-second-servable error-master-server-twice "
     "error-worker-port-taken error-master-port-taken error-rest-port-taken error-grpc-port-taken stop "
@@ -58,7 +61,8 @@ ROWS = {
     "add_stage-unknown-built-in add_stage-model-inputs-count add_stage-model-outputs-count add_stage-outputs_count "
     "add_stage-outputs_count-required add_stage-too-many-to-unpack add_stage-not-iterable Context-default "
     "Context-getters Context-unsupported Context-thread_num Context-thread_affinity_core_list Context-enable_parallel "
-    "Context-append-type Context-append-cpu-twice Context-append-gpu-twice Context-append-ascend-twice Context-str "
+    "Context-append-type Context-append-cpu-twice Context-append-gpu-twice Context-append-ascend-twice "
+    "Context-device_types Context-str DeviceInfo-context_map DeviceInfo-options "
     "CPUDeviceInfo CPUDeviceInfo-unsupported CPUDeviceInfo-value GPUDeviceInfo GPUDeviceInfo-unsupported "
     "GPUDeviceInfo-value AscendDeviceInfo AscendDeviceInfo-unsupported AscendDeviceInfo-input_format "
     "AscendDeviceInfo-output_type AscendDeviceInfo-precision_mode AscendDeviceInfo-op_select_impl_mode "
@@ -95,8 +99,9 @@ ROWS = {
     "5.4": "with-batch-dim without-batch-dim shape-input-empty shape-batch-size shape-output-batch-size too-few-inputs "
     "byte-size dtype shape-is-not-compared order-of-the-reply-model combined two-copies limit limit-counts-requests "
     "retry retry-limit cancelled",
-    "5.5": "process-names extra-process-names extra-count extra-log-files extra-skipped models-on-cpu "
-    "extra-model-stage extra-Model.call extra-Model.call-subgraph extra-model-only-method extra-no-model-only-methods "
+    "5.5": "process-names agent-process-names extra-process-names extra-count extra-log-files extra-skipped "
+    "models-on-cpu extra-model-stage extra-Model.call extra-Model.call-subgraph extra-model-only-method "
+    "extra-no-model-only-methods "
     "extra-SERVING_DEVICE_ID call_methods enable_lite-subgraphs socket-files long-socket-path log-files "
     "log-files-truncated log-appended register-line start-failure-stops-all extra-start-failure restart "
     "sigkill-before-any-request exit-message exit-without-devices sigint-main parent-death signals-at-any-time "
@@ -198,6 +203,9 @@ STAND_INS = {
     "5.4-retry": "tests/fault/test_processes.py::test_what_a_killed_worker_held_runs_elsewhere",
     "5.4-retry-limit": "tests/fault/test_processes.py::test_an_instance_that_kills_its_worker_fails_alone",
     "5.4-cancelled": "tests/fault/test_clients.py::test_one_of_four_requests_of_a_batch_is_cancelled",
+    "5.5-agent-process-names": (
+        "tests/server/test_distributed.py::test_ps_counts_the_start_script_and_each_agent"
+    ),
     "5.5-parent-death": "tests/fault/test_processes.py::test_workers_end_with_a_killed_main_process",
     "5.5-signals-at-any-time": "tests/fault/test_processes.py::test_a_script_that_is_still_busy_ends_too",
     "8.2-not-distributed": "tests/server/test_distributed.py::test_a_servable_that_is_not_distributed",

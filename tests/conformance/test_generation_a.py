@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import os
 import re
 import signal
@@ -21,7 +22,7 @@ from mindspore_serving.client import Client
 from tests.conformance.row import row, stands_for
 from tests.conformance.scripts import outcomes
 from tests.server.http_requests import post
-from tests.serving import RunningScript, add_servable, free_port, running_script
+from tests.serving import REPOSITORY, RunningScript, add_servable, free_port, running_script
 from tests.watch import kill, wait_until, wait_until_gone
 
 SQUARE = np.array([[1, 2], [3, 4]], np.float32)
@@ -264,6 +265,89 @@ def test_start_errors(start_errors: tuple[Path, dict[str, tuple[str, str] | None
         assert error == ("RuntimeError", text)
 
 
+# --- What is not as it was in 1.2: the page for its users says so ---
+
+PAGE = (REPOSITORY / "docs" / "coming-from-1.2.md").read_text()
+REGISTER = "import numpy as np\nfrom mindspore_serving.worker import register\n"
+DECLARED = (
+    f"{REGISTER}\nregister.declare_servable(servable_file='tensor_add.mindir', model_format='MindIR', "
+    "with_batch_dim=False)\n"
+)
+METHOD = "\n\n@register.register_method(output_names=['y'])\ndef add(x1, x2):\n    y = {}\n    return y\n"
+CALL = METHOD.format("register.call_servable(x1, x2)")
+EXCEPTIONS = {
+    "2.1-config-module-not-found": ("import no_such_module\n", "No module named 'no_such_module'"),
+    "2.1-config-value-error": ("raise ValueError('not today')\n", "not today"),
+}
+"""Source of a servable_config.py, and what the error at the start says."""
+TEXTS = {
+    "2.1-text-function-arity": (
+        DECLARED
+        + "def f(x1):\n    return x1\n"
+        + METHOD.format("register.call_preprocess(f, x1, x2)\n    y = register.call_servable(y, x2)"),
+        "function {name} input args count 1 not match the count 2 registered in method",
+    ),
+    "2.1-text-model-arity": (
+        DECLARED + METHOD.format("register.call_servable(x1)"),
+        "The inputs count 1 in register_method not equal to the count 2 defined in model",
+    ),
+    "2.1-text-no-model": (
+        REGISTER + CALL,
+        "There is no model declared, you can use declare_model to declare models.",
+    ),
+    "2.1-text-placeholder": (
+        DECLARED + METHOD.format("register.call_servable(x1, np.ones(2))"),
+        "Each value of parameter *args is a placeholder for data and must come from the method inputs or the "
+        "outputs of add_stage",
+    ),
+    "2.1-text-AclOptions-unsupported": (
+        f"{REGISTER}register.AclOptions(f='x')\n",
+        "Set ascend device info failed, unsupported parameter {name}",
+    ),
+    "2.1-text-AclOptions-value": (
+        f"{REGISTER}register.AclOptions(output_type='x')\n",
+        "Ascend device info '{name}' can only be ...",
+    ),
+    "2.1-text-model_format": (
+        f"{REGISTER}register.declare_servable('tensor_add.mindir', 'ONNX')\n",
+        "model format can only be OM, MindIR or MindIR_Lite, case ignored",
+    ),
+}
+"""Source of a servable_config.py, and the text as the page has it."""
+NAMES = {"2.1-text-function-arity": "f", "2.1-text-AclOptions-unsupported": "f"}
+
+
+@pytest.fixture(scope="module")
+def config_errors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str] | None]:
+    folder = tmp_path_factory.mktemp("config_errors_a")
+    calls = {}
+    for i, (case, (source, _)) in enumerate((EXCEPTIONS | TEXTS).items()):
+        add_servable(folder, f"add{i}", source)
+        calls[case] = f"worker.start_servable_in_master('.', 'add{i}')"
+    return outcomes(folder, IMPORTS, calls)
+
+
+@pytest.mark.parametrize("case", [row(name, name) for name in EXCEPTIONS])
+def test_an_exception_of_servable_config_is_a_runtime_error(
+    config_errors: dict[str, tuple[str, str] | None], case: str
+) -> None:
+    error = config_errors[case]
+    assert error is not None
+    assert error[0] == "RuntimeError"
+    assert error[1].startswith("Fail to start workers: ")
+    assert EXCEPTIONS[case][1] in error[1]
+    assert "it is a `RuntimeError` always: `Fail to start workers: ...`" in PAGE
+
+
+@pytest.mark.parametrize("case", [row(name, name) for name in TEXTS])
+def test_texts_that_changed(config_errors: dict[str, tuple[str, str] | None], case: str) -> None:
+    text = TEXTS[case][1]
+    assert f"| `{text}` |\n" in PAGE
+    error = config_errors[case]
+    assert error is not None
+    assert text.format(name=NAMES.get(case, "output_type")).removesuffix("...") in error[1]
+
+
 @dataclass
 class Ports:
     """Addresses of one test.
@@ -422,6 +506,23 @@ def test_rest(lightweight: tuple[RunningScript, Ports]) -> None:
     body = {"instances": [{"x1": SQUARE.tolist(), "x2": SQUARE.tolist()}]}
     reply = post(f"127.0.0.1:{ports.rest}", "/model/add/version/2:add_common", body)
     assert (reply.status, reply.text) == (200, '{"instances":[{"y":[[2.0,4.0],[6.0,8.0]]}]}')
+
+
+@stands_for("2.1-all-fail-alike")
+def test_instances_that_all_fail_alike(lightweight: tuple[RunningScript, Ports]) -> None:
+    _, ports = lightweight
+    bad = {"x1": -SQUARE, "x2": SQUARE}
+    text = (
+        "Call Preprocess Failed, method: 'add_cast', stage index(begin with 1): 1, error msg: negative input"
+    )
+    with Client("127.0.0.1", ports.grpc, "add", "add_cast") as client:
+        assert client.infer([bad] * 3) == {"error": text}
+        assert client.infer([bad, {"x1": SQUARE, "x2": SQUARE}])[0] == {"error": text}
+    instances = [{name: value.tolist() for name, value in bad.items()}] * 3
+    reply = post(f"127.0.0.1:{ports.rest}", "/model/add:add_cast", {"instances": instances})
+    assert json.loads(reply.text) == {"error_msg": text}
+    assert '`Client.infer` returns a dict `{"error": ...}` and no list, REST one `error_msg`' in PAGE
+    assert "`Call Preprocess Failed, method: ...`" in PAGE
 
 
 @stands_for("2.1-start_servable_in_master-lines")

@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -75,6 +76,16 @@ def test_what_the_scripts_say(eight: Distributed) -> None:
         f"Success to start agents, ranks: {list(range(8))}, distributed address: {eight.address}"
         in eight.starter.lines
     )
+
+
+def test_ps_counts_the_start_script_and_each_agent(eight: Distributed) -> None:
+    command = "ps -ewwo pid,ppid,args | grep serving_agent.py | grep -v grep"
+    listed = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
+    starter = eight.starter.process.pid
+    lines = [line.split(None, 2) for line in listed.splitlines()]
+    ours = {int(pid) for pid, parent, _ in lines if starter in (int(pid), int(parent))}
+    assert ours == {starter, *eight.agents()}
+    assert len(ours) == 9
 
 
 def test_the_rank_table_is_written_for_the_agents(eight: Distributed) -> None:

@@ -7,7 +7,7 @@ import gzip
 import random
 import struct
 
-from mindspore_serving.client.python.transport import PREDICT_PATH
+from mindspore_serving.client.python.connection import PREDICT_PATH
 from tests.soak.servables import API_KEY
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

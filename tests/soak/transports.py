@@ -23,7 +23,7 @@ import numpy as np
 
 from mindspore_serving.client import Client
 from mindspore_serving.client.python.async_client import AsyncClient
-from mindspore_serving.client.python.transport import CHANNEL_OPTIONS
+from mindspore_serving.client.python.connection import CHANNEL_OPTIONS
 from mindspore_serving.proto import ms_service_pb2 as pb
 from tests.server.grpc_messages import PREDICT, array_of, errors, instance, request, tensor, text_tensor
 from tests.soak.checking import NO_WISHES, Answer, Refused, Wishes, answer_of_client, answer_of_rest

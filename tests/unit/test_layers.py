@@ -20,6 +20,7 @@ LAYERS: list[dict[str, list[str]]] = [
             "api_key",
             "loopback",
             "named_file",
+            "forked_grpc",
             "private_files",
             "unix_socket",
         ]

@@ -334,7 +334,7 @@ def _agent_backend() -> str:
 def argument_parser() -> argparse.ArgumentParser:
     """What reads the command line that `startup_agents` gives an agent."""
     parser = argparse.ArgumentParser(
-        prog="start_agent.py", description="Started by startup_agents, not by hand."
+        prog="serving_agent.py", description="Started by startup_agents, not by hand."
     )
     parser.add_argument("--rank", type=int, required=True, help="rank of this agent")
     parser.add_argument("--rank_size", type=int, required=True, help="number of ranks")
@@ -368,7 +368,7 @@ def main() -> NoReturn:
     """Run an agent with the arguments of this process, and end the process."""
     keep_printing_harmless()
     arguments = argument_parser().parse_args()
-    show_as("start_agent.py")
+    show_as("serving_agent.py")
     end_with_owner(arguments.parent)
     end_forked_children()
     try:

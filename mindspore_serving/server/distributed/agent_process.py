@@ -19,7 +19,7 @@ from mindspore_serving.server.key_pipe import key_for_child
 from mindspore_serving.server.master.process_log import ProcessLogs
 from mindspore_serving.server.process_tree import kill_children
 
-_SCRIPT = Path(__file__).with_name("start_agent.py")
+_SCRIPT = Path(__file__).with_name("serving_agent.py")
 
 
 class AgentProcess:

@@ -24,6 +24,7 @@ from mindspore_serving.errors import (
     ServingError,
     StartUpError,
 )
+from mindspore_serving.forked_grpc import note_use
 from mindspore_serving.server.frontend.address import (
     QUIET_S,
     STOP_GRACE_S,
@@ -361,6 +362,7 @@ class GrpcServer:
         Raises:
             StartUpError: The address cannot be bound, or key and certificate do not fit together.
         """
+        note_use()
         server = grpc.aio.server(options=self._options)
         server.add_generic_rpc_handlers((self._handler, self._health))
         given = self._given_address
