@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -19,6 +20,8 @@ DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDO
 )
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
 INITIAL_WINDOW_SIZE = 4
+FIRST_WINDOW, LARGEST_FRAME = 65535, 16384
+UPLOAD_TIMEOUT_S = 60.0
 REFUSED_STREAM, CANCEL, ENHANCE_YOUR_CALM = 7, 8, 11
 
 
@@ -118,6 +121,64 @@ def frames(connection: socket.socket) -> Iterator[Frame]:
             if got.kind in (SETTINGS, PING) and not got.flags & ACK:
                 _send(connection, frame(got.kind, ACK, content=content if got.kind == PING else b""))
             yield got
+
+
+class Upload(threading.Thread):
+    """Sends the first half of a message, as fast as the server lets it, and then waits; ended when its block is left.
+
+    Args:
+        address: Of the server.
+        half: Bytes that it sends.
+    """
+
+    def __init__(self, address: str, half: int) -> None:
+        super().__init__(daemon=True)
+        self.refusal = b""
+        self.sent = 0
+        self._connection = socket.create_connection(_host_and_port(address), timeout=UPLOAD_TIMEOUT_S)
+        self._rest = struct.pack(">BI", 0, 2 * half) + bytes(half)
+        self._windows = {0: FIRST_WINDOW, 1: FIRST_WINDOW}
+        self._first_window = FIRST_WINDOW
+
+    def __enter__(self) -> Upload:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self.join()
+        self._connection.close()
+
+    def run(self) -> None:
+        """Send, and keep what the server says instead of a reply."""
+        _send(self._connection, PREFACE + settings() + headers(1))
+        for one in frames(self._connection):
+            if one.kind == HEADERS:
+                self.refusal += one.content
+            elif one.kind == WINDOW_UPDATE:
+                self._windows[one.stream] += int.from_bytes(one.content, "big")
+            elif one.kind == SETTINGS:
+                self._note_window(one.content)
+            self._send_on()
+
+    def _note_window(self, content: bytes) -> None:
+        for name, value in struct.iter_unpack(">HI", content):
+            if name == INITIAL_WINDOW_SIZE:
+                self._windows[1] += value - self._first_window
+                self._first_window = value
+
+    def _send_on(self) -> None:
+        while not self.refusal and (size := min(*self._windows.values(), len(self._rest), LARGEST_FRAME)) > 0:
+            _send(self._connection, frame(DATA, 0, 1, self._rest[:size]))
+            self._rest = self._rest[size:]
+            self._windows = {stream: window - size for stream, window in self._windows.items()}
+            self.sent += size
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host, int(port)
 
 
 def _read(source: BinaryIO, size: int) -> bytes:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
+import re
 import signal
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,16 +16,25 @@ import grpc
 import psutil
 import pytest
 
+from mindspore_serving.proto import ms_service_pb2
+from mindspore_serving.server.frontend.grpc_limits import GrpcLimits
 from mindspore_serving.server.frontend.grpc_service import PREDICT_METHOD
 from tests.server.http2_frames import (
     ACK,
     CONTINUATION,
     DATA,
+    END_HEADERS,
+    END_STREAM,
+    ENHANCE_YOUR_CALM,
     GOAWAY,
+    HEADERS,
+    PING,
     PREFACE,
     RST_STREAM,
     SETTINGS,
+    WINDOW_UPDATE,
     Frame,
+    Upload,
     call,
     field,
     frame,
@@ -36,11 +48,15 @@ from tests.server.http_requests import raw_connection
 from tests.serving import RunningScript, free_port, running_script
 from tests.watch import wait_until
 
-# Method `now` is answered at once, `later` when a signal comes. No servable is needed to see how long calls may take.
+# Method `now` is answered at once, `big` with 1 MiB, `later` when a signal comes. No servable is needed to see what
+# clients may take.
 SCRIPT = """\
 import asyncio
 import signal
+import time
+import types
 
+import numpy as np
 import uvloop
 
 from mindspore_serving.errors import FailedRows, ServableUnavailable
@@ -48,7 +64,9 @@ from mindspore_serving.server.frontend.grpc_limits import GrpcLimits
 from mindspore_serving.server.frontend.grpc_service import GrpcServer
 from mindspore_serving.server.master.dispatcher import Dispatcher, Route
 from mindspore_serving.signature import MethodSignature
+from mindspore_serving.tensor import DataType, Rows, TensorSpec
 
+BIG = [Rows((TensorSpec("y", DataType.UINT8, (1 << 20,)),), (np.zeros((1, 1 << 20), np.uint8),), 1)]
 OUTCOME = [FailedRows(ServableUnavailable("gone").failure(), 1)]
 
 
@@ -58,15 +76,18 @@ class Requests(Dispatcher):
         self.waiting = []
 
     def resolve(self, name, method, version):
-        return Route(None, MethodSignature(method, ("x",), 1))
+        servable = types.SimpleNamespace(unanswered=None, serves=lambda method: True)
+        return Route(servable, MethodSignature(method, ("x",), 1))
+
+    resolve_admitted = resolve
 
     def check_room(self, route):
         pass
 
     def submit(self, route, blocks, timeout_s=None):
         future = asyncio.get_running_loop().create_future()
-        if route.method.name == "now":
-            future.set_result(OUTCOME)
+        if route.method.name in ("now", "big"):
+            future.set_result(BIG if route.method.name == "big" else OUTCOME)
         else:
             self.waiting.append(future)
             future.add_done_callback(lambda _: print("cancelled" if future.cancelled() else "done", flush=True))
@@ -83,9 +104,10 @@ async def run():
     loop = asyncio.get_running_loop()
     requests = Requests(loop)
     stopped = asyncio.Event()
-    server = GrpcServer(requests, {address!r}, GrpcLimits(1 << 20, {limits}), None)
+    server = GrpcServer(requests, {address!r}, GrpcLimits({most_bytes}, {limits}), None)
     await server.start()
     loop.add_signal_handler(signal.SIGUSR1, requests.answer)
+    loop.add_signal_handler(signal.SIGUSR2, time.sleep, 3.0)
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
     print("listens", flush=True)
     await stopped.wait()
@@ -96,12 +118,16 @@ uvloop.run(run())
 """
 
 
+MOST_BYTES = 32 << 20
+ARRIVING_BYTES = 64 << 20
+
+
 @contextlib.contextmanager
-def listening(folder: Path, limits: str) -> Iterator[tuple[RunningScript, str]]:
+def listening(folder: Path, limits: str, most_bytes: int = 2 << 20) -> Iterator[tuple[RunningScript, str]]:
     """A server with limits, as arguments in source; and its address."""
     address = f"127.0.0.1:{free_port()}"
     script = folder / "serve.py"
-    script.write_text(SCRIPT.format(address=address, limits=limits))
+    script.write_text(SCRIPT.format(address=address, limits=limits, most_bytes=most_bytes))
     with running_script(script) as running:
         running.wait_for_line("listens")
         yield running, address
@@ -120,6 +146,14 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a server with the limits that users get, but for few connections and few calls."""
     with listening(tmp_path_factory.mktemp("patient"), "3, calls=10") as (_, address):
         yield address
+
+
+@pytest.fixture(scope="module")
+def watchful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningScript, str]]:
+    """A server where little may arrive and little may be left, with large messages; and its address."""
+    limits = f"100, calls=10, arriving_bytes={ARRIVING_BYTES}, untaken_bytes={4 << 20}, pings_apart_s=0.2"
+    with listening(tmp_path_factory.mktemp("watchful"), limits, MOST_BYTES) as (running, address):
+        yield running, address
 
 
 def got_reply(got: list[Frame]) -> bool:
@@ -234,3 +268,191 @@ def test_more_calls_than_the_limit_are_refused_one_by_one(patient: str) -> None:
             if len(refused) == 5:
                 break
     assert refused == {21, 23, 25, 27, 29}
+
+
+@pytest.mark.parametrize("busy", [True, False], ids=["with a call", "without"])
+def test_pings_of_a_client(watchful: tuple[RunningScript, str], busy: bool) -> None:
+    running, address = watchful
+    ping = frame(PING, 0, 0, b"12345678")
+    begin = PREFACE + settings() + (call(1, "later", 1) if busy else b"")
+    with http2_connection(address, begin) as connection:
+        answered = 0
+        connection.sendall(ping)
+        for one in frames(connection):
+            assert one.kind != GOAWAY
+            if one.kind == PING and one.flags & ACK:
+                answered += 1
+                if answered == 6:
+                    break
+                time.sleep(0.3)  # the time between two pings is what is tested
+                connection.sendall(ping)
+    with http2_connection(address, begin + 10 * ping) as connection:
+        [*_, last] = [one for one in frames(connection) if one.kind == GOAWAY]
+        assert last.number == ENHANCE_YOUR_CALM
+    running.signal(signal.SIGUSR1)
+
+
+def test_clients_may_ping_each_5_s() -> None:
+    options = dict(GrpcLimits(1, 1).options())
+    assert options["grpc.http2.min_ping_interval_without_data_ms"] < 5000
+    assert options["grpc.keepalive_permit_without_calls"] == 1
+
+
+def test_calls_that_cannot_be_read_do_not_fill_the_log(watchful: tuple[RunningScript, str]) -> None:
+    running, address = watchful
+    before = running.read_output()
+    for name in ("grpc-encoding", "grpc-timeout", "te"):
+        for _ in range(10):
+            with http2_connection(
+                address, PREFACE + settings() + headers(1, field(name, "zzz"))
+            ) as connection:
+                assert any(one.kind in (HEADERS, RST_STREAM, GOAWAY) for one in frames(connection))
+    assert running.read_output() == before
+
+
+def test_calls_may_wait_for_a_server_that_is_suspended(tmp_path: Path) -> None:
+    """After a time, gRPC cancels calls that it could not hand over: a minute of suspension is no reason to."""
+    assert dict(GrpcLimits(1, 1).options())["grpc.server_max_unrequested_time_in_server"] > 600
+    with (
+        listening(tmp_path, "100, pending_s=1") as (running, address),
+        grpc.insecure_channel(address) as channel,
+    ):
+        ask = channel.unary_unary(PREDICT_METHOD)
+        content = message("now", 1)[5:]
+        ask(content, timeout=20)
+        running.signal(signal.SIGUSR2)
+        first = ask.future(content, timeout=20)  # perhaps it is taken before the loop stands still
+        calls = [ask.future(content, timeout=20) for _ in range(8)]
+        first.exception()
+        assert grpc.StatusCode.CANCELLED in {one.code() for one in calls}
+
+
+METHODS = (PREDICT_METHOD, "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_calls_without_a_message_are_answered_and_forgotten(
+    watchful: tuple[RunningScript, str], method: str
+) -> None:
+    _, address = watchful
+    with grpc.insecure_channel(address) as channel:
+        for _ in range(30):  # three times the calls that a connection may have
+            with pytest.raises(grpc.RpcError) as ended:
+                list(channel.stream_stream(method)(iter([]), timeout=20))
+            assert ended.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert ended.value.details() == "The call has no message, expected is one"
+        channel.unary_unary(PREDICT_METHOD)(message("now", 1)[5:], timeout=20)
+
+
+def test_calls_that_end_with_their_headers_are_answered(watchful: tuple[RunningScript, str]) -> None:
+    _, address = watchful
+    with http2_connection(address) as connection:
+        for stream in range(1, 41, 2):
+            connection.sendall(headers(stream, flags=END_HEADERS | END_STREAM))
+            assert next(one for one in frames(connection) if one.kind == HEADERS).flags & END_STREAM
+
+
+COMPRESSIONS = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
+
+
+def big_message(size: int) -> bytes:
+    """A request of so many bytes of zeros."""
+    request = ms_service_pb2.PredictRequest.FromString(message("now", 1)[5:])
+    tensor = request.instances[0].items["x"]
+    tensor.data = bytes(size)
+    tensor.shape.dims.append(size // 8)
+    return bytes(request.SerializeToString())
+
+
+@pytest.mark.parametrize("coding", COMPRESSIONS)
+@pytest.mark.parametrize(
+    ("size", "status"), [(8, None), (1 << 20, None), (MOST_BYTES, grpc.StatusCode.RESOURCE_EXHAUSTED)]
+)
+def test_compressed_messages(
+    watchful: tuple[RunningScript, str], coding: str, size: int, status: grpc.StatusCode | None
+) -> None:
+    _, address = watchful
+    with grpc.insecure_channel(address, [("grpc.max_send_message_length", -1)]) as channel:
+        ask = channel.unary_unary(PREDICT_METHOD)
+        content = big_message(size)
+        if status is None:
+            assert ask(content, timeout=20, compression=COMPRESSIONS[coding]) == ask(content, timeout=20)
+            return
+        with pytest.raises(grpc.RpcError) as ended:
+            ask(content, timeout=20, compression=COMPRESSIONS[coding])
+        assert ended.value.code() is status
+        assert ended.value.details() == f"SERVER: Decompressed message larger than max ({MOST_BYTES})"
+
+
+def test_a_message_that_is_not_what_its_coding_says(watchful: tuple[RunningScript, str]) -> None:
+    _, address = watchful
+    with grpc.insecure_channel(address) as channel:
+        for content in (gzip.compress(b"abc")[:-4], b"\x1f\x8b", b"\x1f\x8b" + bytes(100)):
+            with pytest.raises(grpc.RpcError) as ended:
+                channel.unary_unary(PREDICT_METHOD)(content, timeout=20)
+            assert ended.value.code() is grpc.StatusCode.INTERNAL
+            assert "Unable to decompress request: " in (ended.value.details() or "")
+
+
+def peak_memory(pid: int) -> int:
+    """Most bytes that a process has ever had resident."""
+    line = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert line is not None
+    return int(line[1]) << 10
+
+
+def test_messages_that_become_large_are_not_in_memory_together(tmp_path: Path) -> None:
+    with listening(tmp_path, f"100, arriving_bytes={ARRIVING_BYTES}", MOST_BYTES) as (running, address):
+        assert is_answered(address)
+        before = peak_memory(running.process.pid)
+        content = gzip.compress(big_message(MOST_BYTES - 1024))
+        with grpc.insecure_channel(address) as channel:
+            ask = channel.unary_unary(PREDICT_METHOD)
+            calls = [ask.future(content, timeout=60) for _ in range(16)]
+            assert {one.result() for one in calls} == {ask(message("now", 1)[5:], timeout=20)}
+        assert peak_memory(running.process.pid) - before < 8 * MOST_BYTES
+
+
+def test_messages_that_arrive_are_bounded_together(watchful: tuple[RunningScript, str]) -> None:
+    _, address = watchful
+    half = MOST_BYTES // 2 - 100
+    with contextlib.ExitStack() as opened:
+        uploads = [opened.enter_context(Upload(address, half)) for _ in range(ARRIVING_BYTES // half + 2)]
+        wait_until(lambda: any(upload.refusal for upload in uploads), "one is cut off", 60)
+        wait_until(lambda: all(upload.refusal or upload.sent > half for upload in uploads), "all sent", 60)
+        refused = [upload.refusal for upload in uploads if upload.refusal]
+        text = f"Serving Error: bytes of unfinished requests exceed the limit {ARRIVING_BYTES}"
+        assert all(text.encode() in refusal for refusal in refused)
+        assert len(uploads) - len(refused) >= 2  # those that do not hold too much go on
+        assert is_answered(address)
+    with grpc.insecure_channel(address, [("grpc.max_send_message_length", -1)]) as channel:
+        ask = channel.unary_unary(PREDICT_METHOD)
+        assert ask(big_message(MOST_BYTES - 1024), timeout=60) == ask(message("now", 1)[5:], timeout=20)
+
+
+def test_replies_that_are_not_taken_are_bounded(watchful: tuple[RunningScript, str]) -> None:
+    running, address = watchful
+    greeting = PREFACE + settings(window=0)
+    with http2_connection(address, greeting + call(1, "big", 1)) as first:
+        for stream in range(3, 17, 2):
+            first.sendall(call(stream, "big", 1))
+        refused = 0
+        for one in frames(first):
+            if one.kind == HEADERS and one.flags & END_STREAM:
+                assert b"Serving Error: bytes of replies that were not taken exceed the limit" in one.content
+                refused += 1
+                if refused == 7:
+                    break
+        assert is_answered(address)  # others do not feel it
+        with http2_connection(address, greeting + call(1, "big", 1)) as second:
+            list(frames(first))  # together it is too much: the server closes the older one
+            running.wait_for_line("was closed, its client does not take its replies")
+            second.sendall(frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 1 << 22)))
+            second.sendall(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1 << 22)))
+            size = 0
+            for one in frames(second):
+                size += len(one.content) if one.kind == DATA else 0
+                if one.kind == HEADERS and one.flags & END_STREAM:
+                    break
+            assert size > 1 << 20
+    assert is_answered(address)

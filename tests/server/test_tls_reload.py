@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.server.certificates import Authority, Pair
-from tests.server.http_requests import ANSWER_TIMEOUT_S, read_reply
+from tests.server.http_requests import ANSWER_TIMEOUT_S, raw_connection, read_reply
 from tests.server.test_keys import ANSWER, BODY, ECHO, PATH
 from tests.serving import RunningServer, add_servable, serving
 from tests.watch import wait_until
@@ -171,6 +172,20 @@ def test_what_is_spoken(
         assert cipher is not None
         assert "GCM" in cipher[0] or "CHACHA20" in cipher[0]
         assert connection.compression() is None
+
+
+@pytest.mark.parametrize("port", PORTS)
+def test_handshakes_that_fail_do_not_fill_the_log(tls_server: RunningServer, port: str) -> None:
+    tls_server.read_output()
+    before = len(tls_server.lines)
+    address = getattr(tls_server, port)
+    for number in range(60):
+        with raw_connection(address) as connection, contextlib.suppress(ConnectionError):
+            connection.sendall(b"GET / HTTP/1.1\r\n\r\n" if number % 2 else bytes(100))
+            while connection.recv(1 << 16):
+                continue
+    with connect(address, without_checks()):
+        assert len(tls_server.read_output().splitlines()) - before <= 20
 
 
 @pytest.mark.parametrize("tickets", [True, False], ids=["ticket", "session id"])

@@ -11,7 +11,12 @@ import pytest
 from mindspore_serving.errors import QueueFull, StatusCode
 from mindspore_serving.proto import ms_service_pb2 as pb
 from mindspore_serving.server.channel.messages import Batch, Result
+from mindspore_serving.server.frontend.grpc_messages import MessageReader
+from mindspore_serving.server.frontend.grpc_replies import SentReplies
 from mindspore_serving.server.frontend.grpc_service import PredictHandler
+from mindspore_serving.server.frontend.tcp_connections import TcpConnections
+from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies
+from mindspore_serving.server.frontend.untaken_replies import UntakenReplies
 from mindspore_serving.server.master import context
 from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.dispatcher import Dispatcher
@@ -67,6 +72,13 @@ class Turns:
         self._counting.cancel()
 
 
+def handler_of(dispatcher: Dispatcher) -> PredictHandler:
+    connections = TcpConnections()
+    reader = MessageReader(1 << 30, connections, UnfinishedBodies(1 << 30))
+    replies = SentReplies(UntakenReplies(1 << 30, 1 << 30), connections)
+    return PredictHandler(dispatcher, 1 << 30, reader, replies)
+
+
 def message(count: int, text: str = "text {}") -> bytes:
     found = [instance(x=text_tensor(text.format(i).encode())) for i in range(count)]
     return bytes(request("s", "m", found).SerializeToString())
@@ -98,7 +110,7 @@ def test_the_loop_turns_while_instances_are_read() -> None:
     async def scene() -> None:
         dispatcher = Dispatcher(asyncio.get_running_loop())
         Echo(dispatcher)
-        handler = PredictHandler(dispatcher, 1 << 30)
+        handler = handler_of(dispatcher)
         with Turns() as small:
             assert texts_in(await predict(handler, message(100))) == [b"text %d" % i for i in range(100)]
         with Turns() as large:
@@ -114,7 +126,7 @@ def test_a_request_counts_while_it_is_read_and_no_longer(one_request: None) -> N
     async def scene() -> None:
         dispatcher = Dispatcher(asyncio.get_running_loop())
         Echo(dispatcher)
-        handler = PredictHandler(dispatcher, 1 << 30)
+        handler = handler_of(dispatcher)
         route = dispatcher.resolve("s", "m", 0)
         large = predict(handler, message(COUNT))
         await asyncio.sleep(0)
@@ -134,7 +146,7 @@ def test_a_drain_waits_for_a_request_that_is_being_read_and_answered() -> None:
     async def scene() -> None:
         dispatcher = Dispatcher(asyncio.get_running_loop())
         Echo(dispatcher)
-        large = predict(PredictHandler(dispatcher, 1 << 30), message(COUNT))
+        large = predict(handler_of(dispatcher), message(COUNT))
         await asyncio.sleep(0)
         assert await dispatcher.drain(LIMIT_S)
         assert large.done()
@@ -147,7 +159,7 @@ def test_a_servable_that_is_gone_meanwhile_is_told() -> None:
     async def scene() -> None:
         dispatcher = Dispatcher(asyncio.get_running_loop())
         echo = Echo(dispatcher)
-        handler = PredictHandler(dispatcher, 1 << 30)
+        handler = handler_of(dispatcher)
         for come_back in (False, True):
             large = predict(handler, message(COUNT))
             await asyncio.sleep(0)
@@ -173,7 +185,7 @@ def test_what_is_wrong_is_told() -> None:
     async def scene() -> None:
         dispatcher = Dispatcher(asyncio.get_running_loop())
         Echo(dispatcher)
-        handler = PredictHandler(dispatcher, 1 << 30)
+        handler = handler_of(dispatcher)
         for content, text in wrong.items():
             reply = pb.PredictReply.FromString(await predict(handler, content))
             assert errors(reply) == [(StatusCode.INVALID_INPUTS, text)]

@@ -49,6 +49,7 @@ from mindspore_serving.server.channel.messages import (
     Message,
     ModelCall,
     ModelReply,
+    MoveLog,
     Refused,
     Register,
     Reload,
@@ -104,6 +105,7 @@ _KINDS: dict[type, int] = {
     AgentsAccepted: 20,
     AgentFailed: 21,
     Reload: 22,
+    MoveLog: 23,
 }
 _TUPLES = {"ips", "device_ids", "device_ips", "without_batch_dim_inputs"}
 _PLAIN_TYPES = {"str": str, "int": int, "bool": bool}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 
 from mindspore_serving.errors import InvalidInput, MessageTooLarge, UnsupportedCoding, excerpt
 
@@ -11,6 +12,8 @@ _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 _RAW = -zlib.MAX_WBITS
 _PIECE = 1 << 16
 """Bytes that zlib is given at a time: it copies those that it does not use, which belong to the next member."""
+_MOST_AT_ONCE = 1 << 20
+"""Bytes that may come out at a time: some milliseconds."""
 _MOST_MEMBERS = 10_000
 """Members of a body; they cost time, and those that are empty fit into 20 bytes."""
 
@@ -32,7 +35,7 @@ def decompress_body(body: bytes, coding: bytes, limit: int) -> bytes:
     if not name:
         return body
     try:
-        return _decompress(body, name, limit)
+        return b"".join(decompressed_parts(body, name, limit))
     except zlib.error as cause:
         raise InvalidInput(f"http message invalid, body is not {name.decode()}: {cause}") from cause
 
@@ -57,25 +60,39 @@ def known_coding(coding: bytes) -> bytes:
     return name
 
 
-def _decompress(body: bytes, name: bytes, limit: int) -> bytes:
-    parts: list[bytes] = []
+def decompressed_parts(body: bytes, name: bytes, limit: int) -> Iterator[bytes]:
+    """What was compressed, piece by piece, each so small that others need not wait for it.
+
+    Args:
+        body: All of it.
+        name: From `known_coding`.
+        limit: Most bytes that may come out.
+
+    Raises:
+        zlib.error: The bytes are not what the name says, or not all of it.
+        MessageTooLarge: There are more.
+    """
     rest, room, members = memoryview(body), limit, 0
     while rest:  # a gzip body may have several members
         members += 1
         if members > _MOST_MEMBERS:
             raise zlib.error(f"more than {_MOST_MEMBERS} members")
         decompressor = zlib.decompressobj(_window(rest, name))
+        piece: bytes | memoryview = b""
+        full = False  # zlib may hold more of what it was given
         while not decompressor.eof:
-            if not rest:
-                raise zlib.error("incomplete")
-            piece, rest = rest[:_PIECE], rest[_PIECE:]
-            part = decompressor.decompress(piece, room + 1)
+            if not piece and not full:
+                if not rest:
+                    raise zlib.error("incomplete")
+                piece, rest = rest[:_PIECE], rest[_PIECE:]
+            most = min(room + 1, _MOST_AT_ONCE)
+            part = decompressor.decompress(piece, most)
+            piece, full = decompressor.unconsumed_tail, len(part) == most
             room -= len(part)
             if room < 0:
                 raise MessageTooLarge(f"http message is bigger than {limit}")
-            parts.append(part)
+            yield part
         rest = memoryview(body)[len(body) - len(rest) - len(decompressor.unused_data) :]
-    return b"".join(parts)
 
 
 def _window(body: memoryview, name: bytes) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2
 
+from mindspore_serving.server.frontend.grpc_messages import Context, MessageReader, MessageRefused
 from mindspore_serving.server.frontend.predict_codec import UNDECODABLE
 from mindspore_serving.server.master.dispatcher import Dispatcher
 
@@ -19,7 +20,6 @@ _LARGEST_REQUEST = 1024
 _SERVING: int = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: int = health_pb2.HealthCheckResponse.NOT_SERVING
 _UNKNOWN: int = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
-_Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 
 
 class HealthHandler(grpc.GenericRpcHandler):
@@ -27,15 +27,17 @@ class HealthHandler(grpc.GenericRpcHandler):
 
     Args:
         dispatcher: Whose servables are asked about.
+        reader: Reads the messages of calls.
     """
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, reader: MessageReader) -> None:
         self._dispatcher = dispatcher
+        self._reader = reader
         self._watches = 0
         self._ended = False
         self._methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            f"{_SERVICE}/Check": grpc.unary_unary_rpc_method_handler(self.check),
-            f"{_SERVICE}/Watch": grpc.unary_stream_rpc_method_handler(self.watch),
+            f"{_SERVICE}/Check": grpc.stream_unary_rpc_method_handler(self.check),
+            f"{_SERVICE}/Watch": grpc.stream_stream_rpc_method_handler(self.watch),
         }
 
     def service(
@@ -44,17 +46,17 @@ class HealthHandler(grpc.GenericRpcHandler):
         """The handler of a call; None for anything but Check and Watch."""
         return self._methods.get(handler_call_details.method)
 
-    async def check(self, message: bytes, context: _Context) -> bytes:
+    async def check(self, requests: Any, context: Context) -> bytes:
         """Say how a service is now; NOT_FOUND for one that nobody has declared.
 
         Args:
-            message: Serialised HealthCheckRequest.
+            requests: Not used; a serialised HealthCheckRequest is read from `context`.
             context: Of the call.
 
         Returns:
             Serialised HealthCheckResponse.
         """
-        service = await _service_of(message, context)
+        service = await self._service_of(context)
         status = self._status(service)
         if status == _UNKNOWN:
             await context.abort(
@@ -64,14 +66,14 @@ class HealthHandler(grpc.GenericRpcHandler):
             )
         return _reply(status)
 
-    async def watch(self, message: bytes, context: _Context) -> None:
+    async def watch(self, requests: Any, context: Context) -> None:
         """Say how a service is now, and again whenever that has changed, until the client or the server goes away.
 
         Args:
-            message: Serialised HealthCheckRequest.
+            requests: Not used; a serialised HealthCheckRequest is read from `context`.
             context: Of the call.
         """
-        service = await _service_of(message, context)
+        service = await self._service_of(context)
         if self._watches >= MOST_WATCHES:
             await context.abort(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -88,7 +90,7 @@ class HealthHandler(grpc.GenericRpcHandler):
         self._ended = True
         self._dispatcher.readiness.notify()
 
-    async def _tell_changes(self, service: str, context: _Context) -> None:
+    async def _tell_changes(self, service: str, context: Context) -> None:
         told: int | None = None
         while True:
             changed = self._dispatcher.readiness.changed
@@ -100,6 +102,22 @@ class HealthHandler(grpc.GenericRpcHandler):
                 return
             await changed.wait()
 
+    async def _service_of(self, context: Context) -> str:
+        """What a call asks about; ends it where it does not ask."""
+        try:
+            message = await self._reader.read(context, context.peer(), _is_too_large)
+            if _is_too_large(message):
+                raise MessageRefused(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED,
+                    f"Health check of {len(message)} bytes, expected at most {_LARGEST_REQUEST}",
+                )
+            service: str = health_pb2.HealthCheckRequest.FromString(message).service
+        except MessageRefused as refused:
+            await context.abort(refused.status, str(refused))
+        except UNDECODABLE:
+            await context.abort(grpc.StatusCode.INTERNAL, "Unable to parse request")
+        return service
+
     def _status(self, service: str) -> int:
         """SERVING, NOT_SERVING or SERVICE_UNKNOWN."""
         serves = self._dispatcher.readiness.look().serves(service)
@@ -108,18 +126,8 @@ class HealthHandler(grpc.GenericRpcHandler):
         return _SERVING if serves else _NOT_SERVING
 
 
-async def _service_of(message: bytes, context: _Context) -> str:
-    """What a request asks about; ends the call where the bytes are none."""
-    if len(message) > _LARGEST_REQUEST:
-        await context.abort(
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
-            f"Health check of {len(message)} bytes, expected at most {_LARGEST_REQUEST}",
-        )
-    try:
-        service: str = health_pb2.HealthCheckRequest.FromString(message).service
-    except UNDECODABLE:
-        await context.abort(grpc.StatusCode.INTERNAL, "Unable to parse request")
-    return service
+def _is_too_large(message: bytes) -> bool:
+    return len(message) > _LARGEST_REQUEST
 
 
 def _reply(status: int) -> bytes:

@@ -1,6 +1,7 @@
 """The gRPC interface: service `mindspore.serving.proto.MSService` on grpc.aio, and health checks.
 
-A generic handler takes the raw bytes of a request, so that instances can be read by column (`wire_layout`).
+A generic handler takes the raw bytes of a request, so that instances can be read by column (`wire_layout`). It is one
+for streamed requests, which reads the one that there is itself (`grpc_messages`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
@@ -23,11 +24,19 @@ from mindspore_serving.errors import (
     ServingError,
     StartUpError,
 )
-from mindspore_serving.private_files import private_sockets
-from mindspore_serving.server.frontend.address import QUIET_S, STOP_GRACE_S, parse_socket_address
+from mindspore_serving.forked_grpc import note_use
+from mindspore_serving.server.frontend.address import (
+    QUIET_S,
+    STOP_GRACE_S,
+    UNIX_PREFIX,
+    parse_socket_address,
+    socket_path,
+)
 from mindspore_serving.server.frontend.failure_log import FailureLog, failures_in, unexpected_failure
 from mindspore_serving.server.frontend.grpc_health import HealthHandler
 from mindspore_serving.server.frontend.grpc_limits import GrpcLimits
+from mindspore_serving.server.frontend.grpc_messages import Context, MessageReader, MessageRefused
+from mindspore_serving.server.frontend.grpc_replies import SentReplies
 from mindspore_serving.server.frontend.guard import Guard
 from mindspore_serving.server.frontend.predict_codec import (
     UNDECODABLE,
@@ -43,20 +52,25 @@ from mindspore_serving.server.frontend.request_id import (
     request_id,
     usable_id,
 )
+from mindspore_serving.server.frontend.tcp_connections import TcpConnections
+from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies
+from mindspore_serving.server.frontend.untaken_replies import UntakenReplies
 from mindspore_serving.server.frontend.wire_layout import LayoutMemory
 from mindspore_serving.server.master.dispatcher import Dispatcher, Route
 from mindspore_serving.server.master.request import Reply
 from mindspore_serving.server.master.servable import request_spec
+from mindspore_serving.server.port_owner import bind_fault
 from mindspore_serving.tensor import Rows
+from mindspore_serving.unix_socket import place_for_socket
 
 PREDICT_METHOD = "/mindspore.serving.proto.MSService/Predict"
 _TAG = "Serving gRPC"
-_UNIX_PREFIX = "unix:"
 _UNDECODABLE_TEXT = "Unable to parse request"
 _LONGEST_HAND_OVER_S = 0.5
 _SMALL_BYTES = 1 << 16
 """Bytes of a message up to which its instances cannot be so many that others would notice."""
 _FEW_INSTANCES = 1024
+_SHARE_OF_CONNECTION = 2
 
 
 def check_grpc_address(address: str) -> None:
@@ -65,9 +79,9 @@ def check_grpc_address(address: str) -> None:
     Raises:
         StartUpError: It has neither form.
     """
-    if not address.startswith(_UNIX_PREFIX):
+    if not address.startswith(UNIX_PREFIX):
         parse_socket_address(address, _TAG)
-    elif address == _UNIX_PREFIX:
+    elif address == UNIX_PREFIX:
         raise StartUpError("Serving Error: Empty grpc server unix domain socket address")
 
 
@@ -81,27 +95,37 @@ class PredictHandler(grpc.GenericRpcHandler):
     Args:
         dispatcher: Where instances go.
         most_bytes: Largest reply.
+        reader: Reads the messages of calls.
+        replies: Counts what is sent.
         guard: Decides who is let in; None lets everybody in.
 
     Attributes:
         turned_away: Calls that were refused because the server stops.
     """
 
-    def __init__(self, dispatcher: Dispatcher, most_bytes: int, guard: Guard | None = None) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        most_bytes: int,
+        reader: MessageReader,
+        replies: SentReplies,
+        guard: Guard | None = None,
+    ) -> None:
         self.turned_away = 0
         self._dispatcher = dispatcher
         self._most_bytes = most_bytes
+        self._reader = reader
+        self._replies = replies
         self._guard = guard
         self._layouts = LayoutMemory()
         self._failures = FailureLog()
-        self._predict: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(self.predict)
-        self._predict_with_id: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(
-            self._predict_and_echo
+        self._answer: grpc.RpcMethodHandler[Any, Any] = grpc.stream_unary_rpc_method_handler(self.answer)
+        self._answer_with_id: grpc.RpcMethodHandler[Any, Any] = grpc.stream_unary_rpc_method_handler(
+            self._answer_and_echo
         )
-        self._predict_by_name: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(
-            self._predict_for_names
+        self._answer_by_name: grpc.RpcMethodHandler[Any, Any] = grpc.stream_unary_rpc_method_handler(
+            self._answer_for_names
         )
-        # A call that streams its requests is answered before any of them is read.
         self._refuse: grpc.RpcMethodHandler[Any, Any] = grpc.stream_unary_rpc_method_handler(self._turn_away)
 
     def service(
@@ -113,35 +137,74 @@ class PredictHandler(grpc.GenericRpcHandler):
         guard = self._guard
         metadata = handler_call_details.invocation_metadata or ()
         if guard is None or guard.admits_metadata(metadata):
-            return self._predict_with_id if carries_id(metadata) else self._predict
-        return self._predict_by_name if guard.identities else self._refuse
+            return self._answer_with_id if carries_id(metadata) else self._answer
+        return self._answer_by_name if guard.identities else self._refuse
 
-    async def _predict_for_names(
-        self, message: bytes, context: grpc.aio.ServicerContext[bytes, bytes]
-    ) -> bytes:
+    async def _answer_for_names(self, requests: Any, context: Context) -> bytes:
         """Answer a call without a key, if the certificate of its client has a name that is listed."""
         if self._guard is not None and not self._guard.admits_names(context.auth_context()):
             await self._turn_away(None, context)
-        return await self._predict_and_echo(message, context)
+        return await self._answer_and_echo(requests, context)
 
-    async def _predict_and_echo(
-        self, message: bytes, context: grpc.aio.ServicerContext[bytes, bytes]
-    ) -> bytes:
+    async def _answer_and_echo(self, requests: Any, context: Context) -> bytes:
         """Answer a call with the id that its client has given it."""
         name = usable_id(given_id(context.invocation_metadata() or ()))
         if name:
             context.set_trailing_metadata(((ID_FIELD, name),))
-        return await self.predict(message, context)
+        return await self.answer(requests, context)
 
-    async def _turn_away(self, requests: Any, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
-        """Answer a call that is not let in; raises, and so ends the call."""
+    async def _turn_away(self, requests: Any, context: Context) -> None:
+        """Answer a call that is not let in, before its message is read; raises, and so ends the call."""
         assert self._guard is not None
         self._guard.note_refusal(context.peer())
         _name(context)
         await context.abort(grpc.StatusCode.UNAUTHENTICATED, self._guard.refusal)
 
-    async def predict(self, message: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+    async def answer(self, requests: Any, context: Context) -> bytes:
         """Answer one call.
+
+        Args:
+            requests: Not used; the message is read from `context`.
+            context: Of the call.
+
+        Returns:
+            Serialised PredictReply, as `predict`.
+        """
+        peer = context.peer()
+        if not self._replies.has_room(peer):
+            await self._refuse_replies(context)
+        try:
+            message = await self._reader.read(context, peer, self._refuses)
+        except MessageRefused as refused:
+            await self._end(context, refused.status, str(refused))
+        reply = await self.predict(message, context)
+        if not self._replies.has_room(peer):
+            await self._refuse_replies(context)
+        self._replies.add(context, peer, len(reply))
+        return reply
+
+    def _refuses(self, beginning: bytes) -> bool:
+        """Whether a message that begins so is refused for its target, or because there is no room for any."""
+        try:
+            call = PredictCall(beginning)
+            self._dispatcher.check_room(self._dispatcher.resolve(call.name, call.method, call.version))
+        except UNDECODABLE:
+            return False
+        except ServingError:
+            return True
+        return False
+
+    async def _refuse_replies(self, context: Context) -> None:
+        """End a call whose client takes no replies."""
+        await self._end(context, grpc.StatusCode.RESOURCE_EXHAUSTED, self._replies.refusal)
+
+    async def _end(self, context: Context, status: grpc.StatusCode, text: str) -> NoReturn:
+        """End a call for a reason that lies in its transport."""
+        self._note_one(Failure(InvalidInput.code, text), None, context)
+        await context.abort(status, text)
+
+    async def predict(self, message: bytes, context: Context) -> bytes:
+        """Answer one message.
 
         Args:
             message: Serialised PredictRequest.
@@ -156,7 +219,8 @@ class PredictHandler(grpc.GenericRpcHandler):
             route = self._dispatcher.resolve(call.name, call.method, call.version)
             self._dispatcher.check_room(route)
             if len(message) > _SMALL_BYTES:
-                route, blocks = await self._read_large(call, route)
+                with self._reader.counted(len(message)):
+                    route, blocks = await self._read_large(call, route)
             else:
                 blocks = call.read_instances(route.method, self._layouts)
             reply = await self._dispatcher.submit(route, blocks)
@@ -168,6 +232,9 @@ class PredictHandler(grpc.GenericRpcHandler):
                 with self._dispatcher.holding(route):
                     return await _encode_large(call, reply)
             return encode_reply(call.spec_bytes, reply)
+        except MessageRefused as refused:
+            self._note_one(Failure(InvalidInput.code, str(refused)), call, context)
+            await context.abort(refused.status, str(refused))
         except _ReplyTooLarge as error:
             self._note_one(Failure(InvalidInput.code, str(error)), call, context)
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
@@ -211,9 +278,7 @@ class PredictHandler(grpc.GenericRpcHandler):
             raise ServableUnavailable(route.servable.unavailable(call.method).text)
         return again, blocks
 
-    def _note_one(
-        self, failure: Failure, call: PredictCall | None, context: grpc.aio.ServicerContext[bytes, bytes]
-    ) -> None:
+    def _note_one(self, failure: Failure, call: PredictCall | None, context: Context) -> None:
         self._note([FailedRows(failure, 1)], 0, call, context)
 
     def _note(
@@ -221,7 +286,7 @@ class PredictHandler(grpc.GenericRpcHandler):
         failures: Sequence[FailedRows],
         count: int,
         call: PredictCall | None,
-        context: grpc.aio.ServicerContext[bytes, bytes],
+        context: Context,
     ) -> None:
         """Log a call that failed, and let its reply carry its id."""
         target = request_spec(call.name, call.method, call.version).rstrip() if call else "no message"
@@ -247,7 +312,7 @@ async def _encode_large(call: PredictCall, reply: Reply) -> bytes:
     return b"".join(parts)
 
 
-def _name(context: grpc.aio.ServicerContext[bytes, bytes]) -> str:
+def _name(context: Context) -> str:
     """The id of a call that fails, which its reply is to carry."""
     name = request_id(given_id(context.invocation_metadata() or ()))
     context.set_trailing_metadata(((ID_FIELD, name),))
@@ -263,6 +328,9 @@ class GrpcServer:
         limits: What clients may take.
         credentials: TLS; None for plain text.
         guard: Decides who is let in; None lets everybody in.
+
+    Attributes:
+        address: The address with the path as it is bound.
     """
 
     def __init__(
@@ -273,10 +341,18 @@ class GrpcServer:
         credentials: grpc.ServerCredentials | None,
         guard: Guard | None = None,
     ) -> None:
-        self.address = address
+        on_unix_socket = address.startswith(UNIX_PREFIX)
+        self.address = f"{UNIX_PREFIX}{socket_path(address)}" if on_unix_socket else address
+        self._given_address = address
         self._credentials = credentials
-        self._handler = PredictHandler(dispatcher, limits.message_bytes, guard)
-        self._health = HealthHandler(dispatcher)
+        connections = TcpConnections()
+        self._reader = MessageReader(
+            limits.message_bytes, connections, UnfinishedBodies(limits.arriving_bytes)
+        )
+        untaken = UntakenReplies(limits.untaken_bytes, limits.untaken_bytes // _SHARE_OF_CONNECTION)
+        self._replies = SentReplies(untaken, connections)
+        self._handler = PredictHandler(dispatcher, limits.message_bytes, self._reader, self._replies, guard)
+        self._health = HealthHandler(dispatcher, self._reader)
         self._options = [("grpc.so_reuseport", 0), *limits.options()]
         self._server: grpc.aio.Server | None = None
 
@@ -286,18 +362,24 @@ class GrpcServer:
         Raises:
             StartUpError: The address cannot be bound, or key and certificate do not fit together.
         """
+        note_use()
         server = grpc.aio.server(options=self._options)
         server.add_generic_rpc_handlers((self._handler, self._health))
+        given = self._given_address
         try:
-            with private_sockets() if self.address.startswith(_UNIX_PREFIX) else nullcontext():
+            async with (
+                place_for_socket(socket_path(given)) if given.startswith(UNIX_PREFIX) else nullcontext()
+            ):
                 if self._credentials is None:
-                    port = server.add_insecure_port(self.address)
+                    port = server.add_insecure_port(given)
                 else:
-                    port = server.add_secure_port(self.address, self._credentials)
+                    port = server.add_secure_port(given, self._credentials)
+        except OSError as cause:
+            raise _not_created(given, f": {cause}") from cause
         except RuntimeError as cause:
-            raise _not_created(self.address) from cause
+            raise _not_created(given) from cause
         if port == 0:
-            raise _not_created(self.address)
+            raise _not_created(given)
         await server.start()
         self._server = server
 
@@ -320,12 +402,15 @@ class GrpcServer:
             return
         self._health.end_watches()
         await server.stop(grace_s)
+        self._reader.stop()
+        self._replies.stop()
         first, self._server = self._server is server, None
-        if first and self.address.startswith(_UNIX_PREFIX):
-            Path(self.address.removeprefix(_UNIX_PREFIX)).unlink(missing_ok=True)
+        if first and self.address.startswith(UNIX_PREFIX):
+            Path(self.address.removeprefix(UNIX_PREFIX)).unlink(missing_ok=True)
 
 
-def _not_created(address: str) -> StartUpError:
+def _not_created(address: str, reason: str = "") -> StartUpError:
     return StartUpError(
         f"Serving Error: Serving gRPC server start failed, create server failed, address {address}"
+        f"{reason or bind_fault(address)}"
     )

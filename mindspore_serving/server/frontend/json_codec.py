@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, Final, cast
 
@@ -193,8 +194,14 @@ def encode_reply(groups: Reply) -> tuple[int, bytes]:
             instances += [{"error_msg": next(texts)}] * group.count
         else:
             instances += _objects_of(group)
-    status = failures[0].status if len(failures) == len(groups) else 200
+    status = _status_of(failures) if len(failures) == len(groups) else 200
     return status, orjson.dumps({"instances": instances}, option=_DUMP_OPTIONS)
+
+
+def _status_of(failures: Sequence[Failure]) -> int:
+    """HTTP status where every instance has failed: the first that does not say that all of them can be sent again."""
+    statuses = [failure.status for failure in failures]
+    return next((status for status in statuses if status != HTTPStatus.SERVICE_UNAVAILABLE), statuses[0])
 
 
 def _objects_of(rows: Rows) -> list[dict[str, Any]]:

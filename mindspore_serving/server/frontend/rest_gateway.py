@@ -61,6 +61,7 @@ from mindspore_serving.server.heap import give_back_freed_memory
 from mindspore_serving.server.master.context import DEFAULT_WORKER_TIMEOUT_S
 from mindspore_serving.server.master.dispatcher import Dispatcher, Route, deadline_exceeded
 from mindspore_serving.server.master.request import Reply
+from mindspore_serving.server.port_owner import bind_fault
 from mindspore_serving.tensor import Rows
 
 _TAG = "RESTful server"
@@ -340,6 +341,7 @@ class RestServer:
             self._close_listeners()
             raise StartUpError(
                 f"Serving Error: RESTful server start failed, bind to the socket address {self.address} failed"
+                f"{bind_fault(self.address, cause)}"
             ) from cause
         self._check_connections()
 

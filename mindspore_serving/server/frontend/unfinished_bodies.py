@@ -29,6 +29,16 @@ class UnfinishedBodies:
         """What is told where there is no room."""
         return f"Serving Error: bytes of unfinished requests exceed the limit {self.most_bytes}"
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are none."""
+        return not self._bytes
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether there is more than there may be."""
+        return self._bytes > self.most_bytes
+
     def change(self, by: int) -> bool:
         """Count bytes that have come, or, below 0, that have gone.
 
@@ -39,7 +49,7 @@ class UnfinishedBodies:
             Whether there is room for what has come.
         """
         self._bytes += by
-        return by <= 0 or self._bytes <= self.most_bytes
+        return by <= 0 or not self.exceeded
 
 
 def room_for_bodies(body_bytes: int) -> int:

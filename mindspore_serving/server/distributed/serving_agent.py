@@ -1,6 +1,5 @@
 """Start script of an agent; `startup_agents` runs it with the same interpreter."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -10,8 +9,4 @@ if __name__ == "__main__":
 
     from mindspore_serving.server.distributed.agent import main
 
-    exit_code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Skips the clean-up of native libraries, which waits for ranks that may be gone.
-    os._exit(exit_code)
+    main()

@@ -1,0 +1,73 @@
+"""What gRPC holds for clients that do not take their replies, and the end of their connections."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from mindspore_serving import log
+from mindspore_serving.server.frontend.grpc_messages import Context
+from mindspore_serving.server.frontend.tcp_connections import TcpConnections
+from mindspore_serving.server.frontend.untaken_replies import UntakenReplies
+from mindspore_serving.server.heap import give_back_freed_memory
+
+_LOOK_EVERY_S = 1.0
+_COPIES = 2
+"""gRPC copies a reply, and its Python layer keeps the bytes that were copied until all of them have left."""
+
+
+class SentReplies:
+    """Counts the replies of one server, and closes connections that hold too much.
+
+    Args:
+        untaken: Says which these are.
+        connections: Closes them.
+    """
+
+    def __init__(self, untaken: UntakenReplies, connections: TcpConnections) -> None:
+        self._untaken = untaken
+        self._connections = connections
+        self._next_look: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    @property
+    def refusal(self) -> str:
+        """What a client is told whose call is not answered."""
+        return self._untaken.refusal
+
+    def has_room(self, peer: str) -> bool:
+        """Whether a call of a connection may be answered."""
+        return self._untaken.has_room(peer)
+
+    def add(self, context: Context, peer: str, size: int) -> None:
+        """Count a reply that is about to be sent, until it has left or its call has ended.
+
+        Args:
+            context: Of the call.
+            peer: Its connection.
+            size: Bytes.
+        """
+        held = _COPIES * size
+        self._untaken.add(peer, held)
+        context.add_done_callback(lambda _: self._untaken.taken(peer, held))  # type: ignore[arg-type]
+        if self._next_look is None and self._untaken.crowded:
+            self._look_later()
+
+    def stop(self) -> None:
+        """Close nothing any more; safe to call twice."""
+        if self._next_look is not None:
+            self._next_look.cancel()
+
+    def _look_later(self) -> None:
+        self._next_look = asyncio.get_running_loop().call_later(_LOOK_EVERY_S, self._look)
+
+    def _look(self) -> None:
+        self._next_look = None
+        if self._closed:  # at the last look: by now gRPC has freed what these connections held
+            threading.Thread(target=give_back_freed_memory, daemon=True).start()
+        stalled = [peer for peer in self._untaken.stalled() if self._connections.close(str(peer))]
+        for peer in stalled:
+            log.warning("Connection of %s was closed, its client does not take its replies", peer)
+        self._closed = bool(stalled)
+        if self._closed or self._untaken.crowded:
+            self._look_later()
