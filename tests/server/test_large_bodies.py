@@ -50,7 +50,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     add_servable(folder, "add", ADD.format(batch=False))
     with serving(
         folder,
-        ['".", "sums", 0', '".", "add", 0'],
+        ['".", "sums", 0', '".", "add", 1'],
         rest_options="max_msg_mb_size=4",
         environment={"SERVING_WORKER_TIMEOUT_S": str(SILENCE_S)},
     ) as running:
