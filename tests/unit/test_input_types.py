@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from mindspore_serving.server.register import add_stage, declare_model, register_method
 from mindspore_serving.server.register.registry import open_definition
 from mindspore_serving.server.worker.model_runner import GraphRunner, Outcome
 from mindspore_serving.server.worker.servable_loader import fitted_servable
-from mindspore_serving.server.worker.values import Values
-from mindspore_serving.tensor import DataType, TensorSpec
+from mindspore_serving.tensor import DataType, Rows, TensorSpec
 
 
 class _Graph(GraphRunner):
@@ -20,7 +18,7 @@ class _Graph(GraphRunner):
         specs = [TensorSpec(f"x{i}", kind, (2,)) for i, kind in enumerate(types)]
         super().__init__(specs, [TensorSpec("y", DataType.FLOAT32, (2,))], 1, False)
 
-    def run(self, values: Sequence[Values], count: int) -> list[Outcome]:
+    def _run_good(self, blocks: list[tuple[int, Rows]]) -> list[Outcome]:
         raise NotImplementedError
 
 
