@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -18,11 +17,10 @@ CLOSED = "of Serving was closed by a function"
 
 
 @pytest.fixture
-def connection(tmp_path: Path) -> Iterator[Connection]:
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(tmp_path / "main"))
-        listener.listen()
-        connection = Connection(f"unix:{tmp_path}/main", None, str(tmp_path / "own"))
+def connection() -> Iterator[Connection]:
+    main, own = socket.socketpair()
+    with main:
+        connection = Connection(own.detach(), None)
         yield connection
         connection.close()
 
@@ -66,30 +64,27 @@ def test_a_closed_connection_has_no_fault(connection: Connection) -> None:
     assert connection.fault() == ""
 
 
-def test_a_forked_child_says_nothing_on_the_channel(tmp_path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(tmp_path / "main"))
-        listener.listen()
-        connection = Connection(f"unix:{tmp_path}/main", None, str(tmp_path / "own"))
-        main, _ = listener.accept()
-        child = os.fork()
-        if child == 0:
-            connection.leave_to_parent()
-            connection.wake()
-            try:
-                connection.send(Alive())
-            except OSError:
-                os._exit(7)
-            os._exit(0)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-        assert list(connection.receive(0)) == []
-        main.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            main.recv(1)
-        connection.send(Alive())
-        assert main.recv(1)
-        connection.close()
-        main.close()
+def test_a_forked_child_says_nothing_on_the_channel() -> None:
+    main, own = socket.socketpair()
+    connection = Connection(own.detach(), None)
+    child = os.fork()
+    if child == 0:
+        connection.leave_to_parent()
+        connection.wake()
+        try:
+            connection.send(Alive())
+        except OSError:
+            os._exit(7)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert list(connection.receive(0)) == []
+    main.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        main.recv(1)
+    connection.send(Alive())
+    assert main.recv(1)
+    connection.close()
+    main.close()
 
 
 @pytest.mark.parametrize("then", ["closed", "another file"])

@@ -26,7 +26,7 @@ def test_of_workers_that_fail_together_one_is_reported_and_none_is_forgotten() -
             SupervisedWorker(WorkerPlan("folder", "one", 1, "cpu", i, has_device=True), i) for i in range(4)
         ]
         for worker in workers:
-            worker.process = SimpleNamespace(exit_status=lambda: None)  # type: ignore[assignment]
+            worker.process = SimpleNamespace(exit_status=lambda: None, log_path="log")  # type: ignore[assignment]
             worker.failure = "broken"
         workers[-1].failure = ""
         with pytest.raises(StartUpError, match="<broken>"):

@@ -3,7 +3,7 @@
 A function may fill one array again and again and return it each time, yield it, keep it, or return a view of it. Its
 result waits for a model, for the next function or for its batch-mates while the function runs for another client: what
 the function changes then would be sent to the wrong client. So what is returned becomes Serving's own at once. There
-are three cases (ADR 41 has the alternatives):
+are three cases (ADR 33 has the alternatives):
 
 - Nothing but Serving refers to the array, and its memory is its own. Nobody can change it: it is taken as it is, which
   is the common case, and costs one look at a count of references.
