@@ -291,7 +291,7 @@ remove_what_was_made() {
   made+=(benchmarks/peers/.venv mindspore_serving/proto/.generated mindspore_serving/proto/.generating-* mindspore_serving/proto/*_pb2*.py*)
   mapfile -d '' -O "${#made[@]}" made < <(
     find . -path ./.git -prune -o -path ./.venv -prune -o \
-      \( -type d \( -name __pycache__ -o -name serving_logs -o -name unix_socket_files -o -name temp_rank_table \
+      \( -type d \( -name __pycache__ -o -name serving_logs -o -name temp_rank_table \
       -o -name models_build_temp \) -prune -o -path './example/*' \( -name '*.mindir' -o -name '*.ckpt' \) \) -print0
   )
   local path

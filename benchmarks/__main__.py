@@ -30,7 +30,12 @@ def main() -> int:
     """Measure, print, write; returns the exit code."""
     arguments = _parse_arguments()
     settings = Settings(
-        arguments.turns, arguments.seconds, sorted(arguments.clients), arguments.load, arguments.only
+        arguments.turns,
+        arguments.seconds,
+        sorted(arguments.clients),
+        arguments.load,
+        arguments.only,
+        arguments.against,
     )
     output = Path(arguments.output or _HERE / "results" / time.strftime("%Y%m%d-%H%M%S"))
     machine = describe_machine()
@@ -114,6 +119,13 @@ def _parse_arguments() -> argparse.Namespace:
         metavar="DIR",
         help="folder for JSON, Markdown and plots (default: benchmarks/results/TIME)",
     )
+    parser.add_argument(
+        "--against",
+        metavar="PYTHON",
+        default="",
+        help="in place of the floors: the MindSpore Serving that this Python has, as ../before/.venv/bin/python of "
+        "another checkout; rows of the main suite only",
+    )
     suites = parser.add_argument_group("suites, instead of the main one; several may be named")
     for name, text in _HELP.items():
         suites.add_argument(f"--{name}", action="store_true", help=text)
@@ -134,6 +146,9 @@ def _measure_requests(settings: Settings) -> tuple[dict[str, Any], dict[str, Tab
                     f"{tool} is not installed (Debian: {command}): our own load generator stands in for it."
                 )
     rows = sum(len(counts) for _, counts in main_table.planned_rows(settings))
+    if settings.against:
+        with tempfile.TemporaryDirectory() as folder, starting(Path(folder), settings, rows) as run:
+            return run.facts, {"Beside another environment": main_table.measure_against(run)}
     rows += len(main_table.planned_copies(settings)) + len(main_table.planned_backends(settings))
     rows += main_table.planned_hop_rows(settings)
     rows += mix.planned_mix(settings) + len(open_table.planned_open(settings)) + settings.wants(parallel.ROW)

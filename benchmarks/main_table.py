@@ -148,6 +148,20 @@ def measure_copies(run: Run) -> list[dict[str, Any]]:
     return rows
 
 
+def measure_against(run: Run) -> list[dict[str, Any]]:
+    """The rows of the main table with the server of another environment in place of the floor."""
+    rows = []
+    for workload, counts in planned_rows(run.settings):
+        sample = workload.sample(run.models)
+        other, target = run.other_target(workload, sample), run.target(workload, sample)
+        generator, seconds = run.generator(workload), run.settings.seconds * workload.stretch
+        base, server = _turns(generator, other, seconds), _turns(generator, target, seconds)
+        for clients in counts:
+            row = _measure_row(run, workload.name, sample, target, base, server, clients)
+            rows.append(row | {"interface": workload.interface, "floor_name": other.server.name})
+    return rows
+
+
 def planned_hops(settings: Settings) -> list[Workload]:
     """What is asked of echo servers whose requests pass through a process."""
     found = {workload.name: workload for workload in workloads()}

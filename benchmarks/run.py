@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import statistics
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,8 @@ class Settings:
         clients: Closed loops of the rows.
         load: `own` or `tools`.
         only: Part of the names of the rows to measure.
+        against: Python of another environment, whose MindSpore Serving is measured in place of the floors; empty for
+            none.
     """
 
     turns: int
@@ -41,6 +44,7 @@ class Settings:
     clients: Sequence[int]
     load: str
     only: str = ""
+    against: str = ""
 
     def wants(self, name: str) -> bool:
         """Whether a row is to be measured."""
@@ -78,7 +82,7 @@ class Run:
     stack: contextlib.ExitStack
     facts: dict[str, Any] = field(default_factory=dict)
     best_rates: dict[str, float] = field(default_factory=dict)
-    _servers: dict[tuple[str, int], Server] = field(default_factory=dict)
+    _servers: dict[tuple[str, int, str], Server] = field(default_factory=dict)
     _floors: dict[tuple[str, bool], Server] = field(default_factory=dict)
     _backends: dict[str, AskedProcess] = field(default_factory=dict)
     _files: int = 0
@@ -88,13 +92,14 @@ class Run:
         """Where the exported models are."""
         return self.folder / "models"
 
-    def server(self, servable: str, copies: int = 1) -> Server:
-        """The server under test."""
-        key = servable, copies
+    def server(self, servable: str, copies: int = 1, python: str = sys.executable) -> Server:
+        """The server under test, or that of another environment."""
+        key = servable, copies, python
         if key not in self._servers:
             print(f"Starting the server of {servable!r}, copies: {copies} ...", flush=True)
-            folder = self.folder / f"{servable}_{copies}"
-            self._servers[key] = self.stack.enter_context(serving(self.models, folder, servable, copies))
+            folder = self.folder / f"{servable}_{len(self._servers)}"
+            server = serving(self.models, folder, servable, copies, python)
+            self._servers[key] = self.stack.enter_context(server)
         return self._servers[key]
 
     def floor(self, protocol: str, *, hop: bool = False) -> Server:
@@ -120,6 +125,11 @@ class Run:
     def target(self, workload: Workload, sample: Sample, copies: int = 1) -> Target:
         """Requests to the server under test."""
         return target_of(workload, sample, self.server(workload.servable, copies), self._new_folder())
+
+    def other_target(self, workload: Workload, sample: Sample) -> Target:
+        """The same requests to the server of the environment to compare with."""
+        server = self.server(workload.servable, 1, self.settings.against)
+        return target_of(workload, sample, server, self._new_folder())
 
     def echo_target(self, workload: Workload, sample: Sample, *, hop: bool = False) -> Target:
         """The same requests to the floor."""

@@ -42,11 +42,13 @@ def running(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[b
 
 
 @contextlib.contextmanager
-def running_start_script(folder: Path, source: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A start script that lies in a folder, as a user has it."""
+def running_start_script(
+    folder: Path, source: str, python: str = sys.executable
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A start script that lies in a folder, as a user has it, run by a Python that has MindSpore Serving."""
     script = folder / "start.py"
     script.write_text(source)
-    with running([sys.executable, str(script)], folder) as process:
+    with running([python, str(script)], folder) as process:
         yield process
 
 

@@ -99,7 +99,9 @@ def export_models(folder: Path, networks: bool) -> None:
 
 
 @contextlib.contextmanager
-def serving(models: Path, folder: Path, servable: str, copies: int = 1) -> Iterator[Server]:
+def serving(
+    models: Path, folder: Path, servable: str, copies: int = 1, python: str = sys.executable
+) -> Iterator[Server]:
     """The server under test, started by a start script in a new folder.
 
     Args:
@@ -107,13 +109,15 @@ def serving(models: Path, folder: Path, servable: str, copies: int = 1) -> Itera
         folder: For the script, the servable and the logs.
         servable: Its name.
         copies: Workers, each on a device of its own.
+        python: The Python that has the MindSpore Serving to measure.
     """
     shutil.copytree(models / servable, folder / servable)
     grpc, rest = free_port(), free_port()
     script = _START.format(servable=servable, device_ids=tuple(range(copies)), grpc=grpc, rest=rest)
-    with running_start_script(folder, script) as process:
+    with running_start_script(folder, script, python) as process:
         addresses = {"grpc": f"127.0.0.1:{grpc}", "rest": f"127.0.0.1:{rest}"}
-        yield Server("one copy" if copies == 1 else f"{copies} copies", process.pid, addresses)
+        name = "one copy" if copies == 1 else f"{copies} copies"
+        yield Server(name if python == sys.executable else python, process.pid, addresses)
 
 
 @contextlib.contextmanager

@@ -138,7 +138,7 @@ def serve(grpc: str, rest: str, lite: bool) -> None:
     server.start_servables(
         [
             server.ServableStartConfig(str(directory("tensor_add", lite)), "add", device_ids=(0, 1)),
-            server.ServableStartConfig(str(directory("lenet", lite)), "lenet", device_ids=0),
+            server.ServableStartConfig(str(directory("lenet", lite)), "lenet", device_ids=2),
         ],
         enable_lite=lite,
     )
@@ -176,4 +176,6 @@ def relative(path: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    if status:  # `sys.exit`, even with 0, would end the server
+        sys.exit(status)

@@ -26,6 +26,30 @@ def shortened(text: str, most: int, missing: int = 0) -> str:
     return f"{text[:most]} ... ({more} more characters)" if more else text
 
 
+def text_of(error: BaseException) -> str:
+    """What an exception says: its text, and its type in front where the text says nothing alone.
+
+    Nothing alone say an empty text (a bare `assert`, `MemoryError`), a number (`SystemExit: 2`), and the key of a
+    `KeyError`.
+
+    Args:
+        error: Any exception, also one whose methods raise.
+
+    Returns:
+        At most `LONGEST_TEXT` characters and how many more there are, valid Unicode.
+    """
+    name = type(error).__name__
+    try:
+        text = str(error)
+        text = str.encode(shortened(text, LONGEST_TEXT), errors="replace").decode()
+        if not text.strip():
+            return name
+        is_key = type(error).__str__ is KeyError.__str__
+        return f"{name}: {text}" if is_key or not any(map(str.isalpha, text)) else text
+    except BaseException:  # the user's error may raise whatever it likes when it is asked for its text
+        return name
+
+
 class StatusCode(IntEnum):
     """Value of `ErrorMsg.error_code` in a reply."""
 
@@ -93,7 +117,12 @@ class RegistrationError(ServingError):
 
 
 class InvalidInput(ServingError):
-    """What the client sent does not fit the method or the model."""
+    """What the client sent does not fit the method or the model.
+
+    Functions of a servable raise it as well: `raise register.InvalidInput("age is below 0")`. The client reads the text
+    alone, with HTTP status 400 or code 2, and the log has no traceback. What Serving itself raises of this kind in
+    `Model.call` and `PipelineServable.run` comes out of them as another error: there, the servable gave the value.
+    """
 
     code = StatusCode.INVALID_INPUTS
 
@@ -163,6 +192,12 @@ class ServableUnavailable(ServingError):
     """No worker is left for the servable."""
 
     code = StatusCode.SERVABLE_UNAVAILABLE
+
+
+class Interrupted(ServingError):
+    """What was with a worker has no outcome, because the worker was lost or the server stops: it may have been run."""
+
+    code = StatusCode.SYSTEM_ERROR
 
 
 class ServerStopping(ServableUnavailable):

@@ -14,6 +14,7 @@ A line reads `[LEVEL] SERVING(pid:tid,process name):YYYY-mm-dd-HH:MM:SS.mmm.uuu 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import logging.handlers
 import os
@@ -27,7 +28,7 @@ from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
 
-from mindspore_serving.private_files import LOG
+from mindspore_serving.private_files import LOG, open_own_file
 
 LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
 
@@ -97,7 +98,13 @@ class LogSettings:
             on_stderr.setLevel(LEVELS[self.stderr_level])
             path = Path(self.directory, f"mindspore_serving.log.{os.getpid()}")
             handlers.append(
-                RotatingFile(path, maxBytes=self.max_bytes, backupCount=self.backup_count, encoding="utf-8")
+                RotatingFile(
+                    path,
+                    maxBytes=self.max_bytes,
+                    backupCount=self.backup_count,
+                    encoding="utf-8",
+                    errors="backslashreplace",
+                )
             )
         for handler in handlers:
             handler.setFormatter(LineFormatter())
@@ -181,11 +188,41 @@ class StderrHandler(logging.Handler):
 
 
 class RotatingFile(logging.handlers.RotatingFileHandler):
-    """A log file that other users cannot read, and whose older parts are read-only."""
+    """A log file that other users cannot read, and whose older parts are read-only.
+
+    It is opened again when it was moved away: tools that rotate logs need to tell nobody.
+    """
 
     def _open(self) -> TextIOWrapper:
-        Path(self.baseFilename).touch(LOG)
-        return super()._open()
+        descriptor = open_own_file(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, LOG)
+        return TextIOWrapper(os.fdopen(descriptor, "ab"), encoding=self.encoding, errors=self.errors)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line; as in all handlers, a failure to do so harms no caller."""
+        with contextlib.suppress(OSError):  # where it cannot be opened, it goes on where it is
+            if self._was_moved():
+                self.reopen()
+        super().emit(record)
+
+    def _was_moved(self) -> bool:
+        if self.stream is None:
+            return False
+        try:
+            return not os.path.samestat(Path(self.baseFilename).stat(), os.fstat(self.stream.fileno()))
+        except FileNotFoundError:
+            return True
+
+    def reopen(self) -> None:
+        """Write to the file that has the name now, made if there is none.
+
+        Raises:
+            OSError: It cannot be opened; what is written goes where it went before.
+        """
+        with self.lock or contextlib.nullcontext():
+            opened = self._open()
+            if self.stream is not None:
+                self.stream.close()
+            self.stream = opened
 
     def rotate(self, source: str, dest: str) -> None:
         """Move the full file `source` aside to `dest`, and protect it."""
@@ -264,6 +301,25 @@ def error(msg: str, *args: object, exc_info: bool | BaseException = False) -> No
     """Log a failure; arguments as for `debug`."""
     if _log.logger.isEnabledFor(logging.ERROR):
         _log.logger.log(logging.ERROR, msg, *args, exc_info=exc_info, stacklevel=2)
+
+
+def reopen() -> None:
+    """Open the file of the log again, if there is one: it may have been moved."""
+    for handler in _log.logger.handlers:
+        if isinstance(handler, RotatingFile):
+            try:
+                handler.reopen()
+            except OSError as cause:
+                error("The log goes on where it was, %s cannot be opened: %s", handler.baseFilename, cause)
+
+
+def rotation() -> tuple[int, int]:
+    """Bytes at which a log file is rotated, and how many older files are kept.
+
+    Raises:
+        ValueError: An environment variable of the log has a value that it cannot have.
+    """
+    return _log.settings.max_bytes, _log.settings.backup_count
 
 
 def get_level() -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 
+ANY_ADDRESS = ("0.0.0.0", "::", "")
+"""All addresses of this machine, for who listens; for who connects, one of its loopback interface."""
+
 
 def is_loopback(host: str) -> bool:
     """Whether a host name or IP address, without port and brackets, is one of this machine's loopback interface."""

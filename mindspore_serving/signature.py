@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from mindspore_serving.tensor import TensorSpec
+from mindspore_serving.tensor import DataType, TensorSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class MethodSignature:
         full: Most instances that one of its stages takes at once; with as many nothing is gained by waiting for more.
         only_models: Whether it has stages, and all of them are models.
         waits: Whether it spends its time waiting for other methods, and must not keep them from running.
+        input_types: Data types of its inputs, by name. Those of others are not known: only the file of a model tells
+            them, for what goes straight into it.
     """
 
     name: str
@@ -42,6 +45,7 @@ class MethodSignature:
     full: int = 1
     only_models: bool = False
     waits: bool = False
+    input_types: Mapping[str, DataType] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,9 @@ NUMPY_OF: dict[DataType, np.dtype[Any]] = {
 DATA_TYPE_OF: dict[np.dtype[Any], DataType] = {dtype: kind for kind, dtype in NUMPY_OF.items()}
 MAX_DIMENSIONS = 31
 """Most dimensions of one instance's value: NumPy 1 has arrays of up to 32, and one of them counts the instances."""
+_FIRST_ROUNDED = 2**53
+"""From here on not every integer is a float64."""
+_PLAIN: frozenset[type] = frozenset((bool, int, float))
 MOST_EMPTY = 1024
 """Most empty lists that an array without elements is written as in JSON: a few bytes may ask for any number."""
 ITEM_SIZE: dict[DataType, int] = {kind: dtype.itemsize for kind, dtype in NUMPY_OF.items()}
@@ -153,11 +156,13 @@ def encode_value(value: object) -> tuple[DataType, tuple[int, ...], Array | byte
     if type(value) is np.ndarray:
         kind = DATA_TYPE_OF.get(value.dtype)
         if kind is not None:
+            check_dimensions(value)
             return kind, value.shape, value
     if isinstance(value, str):
         return DataType.STRING, (), _utf8(value)
     if isinstance(value, bytes):
-        return DataType.BYTES, (), value
+        exact = b"".join((value,))  # the methods of a class derived from bytes may raise anything
+        return DataType.BYTES, (), exact
     array = as_array(value)
     return DATA_TYPE_OF[array.dtype], array.shape, array
 
@@ -172,7 +177,7 @@ def as_array(value: object) -> Array:
         An array; the very same object where it already was one that can be sent.
 
     Raises:
-        StageError: The value cannot be a tensor; the text names its type.
+        StageError: The value cannot be a tensor, or a number in it would become another one; the text names its type.
     """
     original = value
     if callable(getattr(value, "asnumpy", None)):
@@ -182,19 +187,86 @@ def as_array(value: object) -> Array:
     if value is None or isinstance(value, (dict, set, str, bytes)):
         raise StageError(f"Get illegal result data with type {type(original)}")
     try:
-        array = np.asarray(value)
+        array = np.asanyarray(value)  # keeps what a masked array hides
     except (ValueError, TypeError, OverflowError) as cause:
         raise StageError(f"Get illegal result data with type {type(original)}") from cause
-    array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    if array.dtype not in DATA_TYPE_OF:
+    if array.dtype.newbyteorder("<") not in DATA_TYPE_OF:
         raise StageError(f"Get illegal result data with type {type(original)}, dtype {array.dtype}")
+    problem = changed_number(value, array)
+    if problem:
+        raise StageError(f"Get illegal result data with type {type(original)}, {problem}")
+    check_dimensions(array)
+    array = np.asarray(array)
+    array = array.astype(array.dtype.newbyteorder("<"), copy=False)
     # ascontiguousarray would turn shape () into (1,).
     return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
 
+def check_dimensions(array: Array) -> None:
+    """Check that an array has no more dimensions than can be sent.
+
+    Raises:
+        StageError: It has.
+    """
+    if array.ndim > MAX_DIMENSIONS:
+        raise StageError(
+            f"Get illegal result data with type {type(array)}, it has {array.ndim} dimensions, expected at most "
+            f"{MAX_DIMENSIONS}"
+        )
+
+
+def changed_number(value: object, array: Array) -> str:
+    """Which number of a value is another one in its array.
+
+    NumPy says nothing when it gives out what a mask hides, or rounds integers beside other numbers.
+
+    Args:
+        value: What was converted: an array, a list, or another object.
+        array: What `np.asanyarray` made of it.
+
+    Returns:
+        What is wrong, and what to do; "" where all numbers are the same.
+    """
+    if type(value) is np.ndarray:
+        return ""
+    if isinstance(array, np.ma.MaskedArray):
+        return _masked(array)
+    if not isinstance(value, (list, tuple)):
+        return ""
+    masked = next(_masked_items(value), None)
+    if masked is not None:
+        return _masked(masked)
+    if array.dtype != np.float64 or not (np.fabs(array) >= _FIRST_ROUNDED).any():
+        return ""
+    exact = np.asarray(value, dtype=object)
+    for number, rounded in zip(exact.flat, array.flat, strict=True):
+        if isinstance(number, (int, np.integer)) and int(number) != int(rounded):
+            return f"{int(number)} becomes {float(rounded)!r} beside other numbers; return an array of one integer type"
+    return ""
+
+
+def _masked(array: np.ma.MaskedArray[Any, Any]) -> str:
+    """What is wrong with a masked array; "" where nothing is hidden, and its numbers are all there."""
+    hidden = int(np.count_nonzero(array.mask))
+    if not hidden:
+        return ""
+    return f"{hidden} of its {array.size} values are masked and have no number; give them one with .filled(value)"
+
+
+def _masked_items(values: Sequence[Any]) -> Iterator[np.ma.MaskedArray[Any, Any]]:
+    """Masked arrays in lists of any depth that hide something."""
+    if set(map(type, values)) <= _PLAIN:
+        return
+    for item in values:
+        if isinstance(item, (list, tuple)):
+            yield from _masked_items(item)
+        elif isinstance(item, np.ma.MaskedArray) and _masked(item):
+            yield item
+
+
 def _utf8(text: str) -> bytes:
     try:
-        return text.encode()
+        return str.encode(text)
     except UnicodeEncodeError as cause:
         raise StageError(f"Get illegal result data, str is not valid Unicode text: {cause}") from cause
 

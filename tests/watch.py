@@ -48,9 +48,8 @@ def kill(*pids: int) -> None:
 
 
 def leftovers(running: RunningScript) -> list[str]:
-    """What an ended start script has left: processes, and files but for its logs."""
-    sockets = [str(path) for path in running.folder.glob("unix_socket_files/*")]
-    return [*(f"worker {pid}" for pid in running.workers()), *sockets]
+    """What an ended start script has left: its workers."""
+    return [f"worker {pid}" for pid in running.workers()]
 
 
 @contextmanager

@@ -30,7 +30,8 @@ from mindspore_serving import server
 from mindspore_serving.server.master import context
 
 context.set_max_enqueued_requests({most_requests})
-server.start_servables([server.ServableStartConfig(".", name, device_ids=0) for name in {names}])
+names = {names}
+server.start_servables([server.ServableStartConfig(".", name, device) for device, name in enumerate(names)])
 server.start_grpc_server("{grpc}")
 server.start_restful_server("{rest}")
 print("started", flush=True)

@@ -40,20 +40,23 @@ def start_grpc_server(ip: str = "0.0.0.0", grpc_port: int = 5500, max_msg_mb_siz
 
 @deprecated(_SINCE, "mindspore_serving.server.start_restful_server")
 @stop_on_exception
-def start_restful_server(ip: str = "0.0.0.0", restful_port: int = 5900, max_msg_mb_size: int = 100) -> None:
+def start_restful_server(
+    ip: str = "0.0.0.0", restful_port: int = 5900, max_msg_mb_size: int = 100, *, always_ok: bool = False
+) -> None:
     """Start the RESTful server, and keep the process alive until Ctrl+C, SIGTERM or `stop`.
 
     Args:
         ip: Address to listen on.
         restful_port: TCP port, 1 to 65535.
         max_msg_mb_size: Largest request in MB (2**20 bytes), 1 to 512.
+        always_ok: Reply with HTTP status 200 to every request, as the original does; errors are in the body only.
 
     Raises:
         RuntimeError: As `start_grpc_server`.
     """
     check_str("ip", ip)
     check_ip_port("restful_port", restful_port)
-    _start_restful_server(f"{ip}:{restful_port}", max_msg_mb_size)
+    _start_restful_server(f"{ip}:{restful_port}", max_msg_mb_size, always_ok=always_ok)
     _keep_alive()
 
 

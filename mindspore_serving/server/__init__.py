@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from typing import TYPE_CHECKING, Any
+
+from mindspore_serving.server.standard_descriptors import open_standard_descriptors
 
 # gRPC reads these once, when it is imported. What it does about forks lets children of the start script read from
 # sockets of the server, which breaks connections of clients, and crashes the children.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+if "grpc" not in sys.modules:
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 # It writes a line for each TLS handshake that fails, and each header that it cannot read: as many as strangers like.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+# Before anything is opened here or there: gRPC, event loops and channels would get the numbers of stdin and others.
+open_standard_descriptors()
 
 if TYPE_CHECKING:
     from mindspore_serving.server import distributed, master, register
@@ -50,6 +57,7 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
+    open_standard_descriptors()  # a script that became a daemon has closed them since the import
     if name in _SUBMODULES:
         return importlib.import_module(f"{__name__}.{name}")
     if name in _HOME:

@@ -7,7 +7,12 @@ from pathlib import Path
 
 from mindspore_serving.check_type import check_and_as_int_tuple_list, check_bytes, check_int, check_str
 from mindspore_serving.errors import InvalidParameter, StartUpError
-from mindspore_serving.server.device import display_name, supported_device_types
+from mindspore_serving.server.device import (
+    backend_choice,
+    display_name,
+    supported_device_types,
+    takes_one_worker,
+)
 
 MAX_PARALLEL_WORKERS = 64
 MAX_BATCH_DELAY_MS = 60_000
@@ -15,6 +20,8 @@ MAX_STAGE_TIMEOUT_MS = 86_400_000
 DEFAULT_SLOTS = 2
 """Batches under way per copy: one that runs, and one that is there when it ends."""
 MAX_SLOTS = 16
+LARGEST_VERSION = (1 << 64) - 1
+"""What the version number of a request holds."""
 _DEVICE_TYPES = ("ascend", "gpu", "cpu", "none")
 _KEY_LENGTHS = (16, 24, 32)
 _DEC_MODES = ("AES-GCM", "AES-CBC")
@@ -68,12 +75,14 @@ class ServableStartConfig:
     ) -> None:
         check_str("servable_directory", servable_directory)
         check_str("servable_name", servable_name)
+        _check_servable_name(servable_name)
         self._servable_directory = servable_directory
         self._servable_name = servable_name
         self._device_ids = (
             () if device_ids is None else check_and_as_int_tuple_list("device_ids", device_ids, 0)
         )
         check_int("version_number", version_number, 0)
+        _check_largest_version(version_number)
         self._version_number = version_number
         self._device_type = _check_device_type(device_type)
         positional: object = num_parallel_workers
@@ -180,6 +189,28 @@ class ServableStartConfig:
         return self._max_enqueued_bytes
 
 
+def _check_servable_name(servable_name: str) -> None:
+    """Check that a name can be that of a folder, and be sent by clients; it may have any other characters."""
+    if "/" in servable_name:
+        raise InvalidParameter(
+            "Parameter 'servable_name' should be the name of a folder in 'servable_directory', without '/', but "
+            f"actually {servable_name!r}"
+        )
+    try:
+        servable_name.encode()
+    except UnicodeEncodeError as cause:
+        raise InvalidParameter(
+            f"Parameter 'servable_name' should be text that UTF-8 can encode, but actually {servable_name!r}"
+        ) from cause
+
+
+def _check_largest_version(version_number: int) -> None:
+    if version_number > LARGEST_VERSION:
+        raise InvalidParameter(
+            f"Parameter 'version_number' should be <= {LARGEST_VERSION}, but actually {version_number}"
+        )
+
+
 def _check_milliseconds(name: str, value: object, most: int) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidParameter(f"Parameter '{name}' should be int or float, but actually {type(value)}")
@@ -191,7 +222,8 @@ def _check_milliseconds(name: str, value: object, most: int) -> float:
 def _check_device_type(device_type: str | None) -> str:
     if device_type is None:
         return "none"
-    if str(device_type).lower() not in _DEVICE_TYPES:
+    check_str("device_type", device_type)
+    if device_type.lower() not in _DEVICE_TYPES:
         raise InvalidParameter(
             f"Unsupported device type '{device_type}', only support 'Ascend', 'GPU', 'CPU' and None, case ignored"
         )
@@ -213,28 +245,49 @@ def check_dec(dec_key: bytes | None, dec_mode: str) -> None:
         raise InvalidParameter("Parameter 'dec_mode' expected to be 'AES-GCM' or 'AES-CBC'")
 
 
+def versions_in(folder: Path) -> list[int]:
+    """Versions of a servable: directories with the name of a number, as `str` writes it, from 1 on.
+
+    Args:
+        folder: The servable's folder.
+
+    Raises:
+        StartUpError: A version is larger than any that a request can name.
+    """
+    versions = []
+    for child in folder.iterdir():
+        name = child.name
+        if not (name.isascii() and name.isdigit()) or name.startswith("0") or not child.is_dir():
+            continue
+        if len(name) > len(str(LARGEST_VERSION)) or int(name) > LARGEST_VERSION:
+            raise StartUpError(
+                f"Version directory '{child}' has too large a number, a version is at most {LARGEST_VERSION}; rename it"
+            )
+        versions.append(int(name))
+    return versions
+
+
 def newest_version(folder: Path) -> int:
     """The largest version directory of a servable; 0 if there is none."""
-    versions = [
-        int(child.name)
-        for child in folder.iterdir()
-        if child.is_dir() and child.name.isascii() and child.name.isdigit() and not child.name.startswith("0")
-    ]
-    return max(versions, default=0)
+    return max(versions_in(folder), default=0)
 
 
-def merge_config(configs: Sequence[ServableStartConfig]) -> list[ServableStartConfig]:
+def merge_config(
+    configs: Sequence[ServableStartConfig], enable_lite: bool = False
+) -> list[ServableStartConfig]:
     """Resolve versions, and merge configurations of the same servable and version.
 
     Args:
         configs: What the user gave; directories are absolute.
+        enable_lite: Whether MindSpore Lite runs the models.
 
     Returns:
         One configuration per (servable, version), its version resolved (0 only where there is no version directory),
         its device ids ascending.
 
     Raises:
-        StartUpError: A servable does not exist, or configurations contradict each other.
+        StartUpError: A servable does not exist, configurations contradict each other, or a device is to be used twice
+            that takes one worker only.
     """
     merged: dict[tuple[str, int], ServableStartConfig] = {}
     directories: dict[str, str] = {}
@@ -250,7 +303,29 @@ def merge_config(configs: Sequence[ServableStartConfig]) -> list[ServableStartCo
         version = config.version_number or newest_version(folder)
         key = (config.servable_name, version)
         merged[key] = _united(merged.get(key), config, version)
+    if not enable_lite:
+        _check_devices_used_once(list(merged.values()))
     return list(merged.values())
+
+
+def _check_devices_used_once(configs: Sequence[ServableStartConfig]) -> None:
+    used: dict[int, ServableStartConfig] = {}
+    for config in configs:
+        if not takes_one_worker(device_type_of(config)):
+            continue
+        for device_id in config.device_ids:
+            other = used.setdefault(device_id, config)
+            if other is not config:
+                raise StartUpError(
+                    f"Ascend 910 device id {device_id} is used repeatedly in servable {config.servable_name} version "
+                    f"{config.version_number}: servable {other.servable_name} version {other.version_number} has it; "
+                    "give each a device of its own, as parameter 'device_ids'"
+                )
+
+
+def device_type_of(config: ServableStartConfig) -> str:
+    """The type of the devices that a configuration names, `ascend`, `gpu` or `cpu`."""
+    return supported_device_types()[0] if config.device_type == "none" else config.device_type
 
 
 def _check_device_supported(config: ServableStartConfig) -> None:
@@ -260,8 +335,8 @@ def _check_device_supported(config: ServableStartConfig) -> None:
     names = [f"'{display_name(device_type)}'" for device_type in supported]
     shown = f"None or {names[0]}" if len(names) == 1 else f"None, {', '.join(names[:-1])} or {names[-1]}"
     raise StartUpError(
-        f"The device type '{display_name(config.device_type)}' of servable name {config.servable_name} is "
-        f"inconsistent with current running environment, supported device type: {shown}"
+        f"The device type '{config.device_type}' of servable name {config.servable_name} is "
+        f"inconsistent with current running environment, supported device type: {shown}{backend_choice()}"
     )
 
 

@@ -22,15 +22,17 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from mindspore_serving import log
 from mindspore_serving.check_type import check_bool, check_int, check_seconds, check_str
-from mindspore_serving.errors import InvalidParameter, StartUpError
+from mindspore_serving.errors import InvalidParameter, ServingError, StartUpError
 from mindspore_serving.server._loop_thread import LoopThread
-from mindspore_serving.server._servable_local import ServableStartConfig, merge_config
+from mindspore_serving.server._servable_local import ServableStartConfig, device_type_of, merge_config
+from mindspore_serving.server._start_script import StartScript
 from mindspore_serving.server._stop_request import StopRequest
 from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.member import Member, Membership, reserve
 from mindspore_serving.server.cluster.token import cluster_token, new_nonce
 from mindspore_serving.server.descriptor_limit import descriptor_limit
-from mindspore_serving.server.device import shares_of_cores, supported_device_types
+from mindspore_serving.server.device import STUB_NOTE, backend_name, shares_of_cores, supported_device_types
+from mindspore_serving.server.environment_variable import flag_of
 from mindspore_serving.server.exit_code import end_with
 from mindspore_serving.server.forked_child import let_go_of_sockets, run_in_forked_children
 from mindspore_serving.server.frontend.address import STOP_GRACE_S
@@ -44,17 +46,22 @@ from mindspore_serving.server.frontend.tls import SSLConfig, grpc_credentials, s
 from mindspore_serving.server.heap import keep_freed_memory
 from mindspore_serving.server.master.context import drain_timeout_s, worker_timeout_s
 from mindspore_serving.server.master.dispatcher import Dispatcher
+from mindspore_serving.server.master.supervisor import STOP_GRACE_S as WORKER_GRACE_S
 from mindspore_serving.server.master.supervisor import Supervisor
 from mindspore_serving.server.master.unanswered import Limits
 from mindspore_serving.server.master.worker_process import WorkerPlan
+from mindspore_serving.server.standard_descriptors import open_standard_descriptors
 
 _MEGABYTE = 1 << 20
 _LARGEST_MESSAGE_MB = 512
 _MAX_CONNECTIONS = 10000
 _LARGEST_MAX_CONNECTIONS = 1_000_000
+_ALWAYS_OK_VARIABLE = "SERVING_REST_ALWAYS_OK"
 _BIND_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 30.0
 _SIGNAL_POLL_S = 0.1
+_SILENT_S = 1.0
+"""A stop that takes longer says what it waits for."""
 _EXIT_NO_WORKERS = 1
 """Exit code of a process whose server has stopped because no worker was left."""
 
@@ -86,18 +93,20 @@ class Server:
         self._port: MasterPort | None = None
         self._member: Member | None = None
         self._member_address: socket.socket | None = None
-        self._stop_request = StopRequest()
+        self._serves_own_cluster = False
+        self._stop_request = StopRequest(self._follow_logs)
         self._kept_alive = 0
+        self._script_is_watched = False
         self._starting = False
         self._no_workers_left = False
 
     def leave_to_parent(self) -> None:
         """Start over in a forked child: what runs is its parent's, and goes on there."""
-        parts = (self._grpc, self._rest, self._port, self._supervisor)
-        addresses = [part.address for part in parts if part is not None]
+        addresses = [part.address for part in (self._grpc, self._rest, self._port) if part is not None]
+        channels = self._supervisor.channels if self._supervisor is not None else []
         self._of_parent = vars(self).copy()  # kept, because their ends would reach into the parent
         self._reset()
-        let_go_of_sockets(addresses)
+        let_go_of_sockets(addresses, channels)
 
     @property
     def running(self) -> bool:
@@ -149,7 +158,9 @@ class Server:
                 raise StartUpError("Serving Error: RESTful server is already running")
             thread, dispatcher = self._begin()
             limits = HttpLimits(max_message_bytes, descriptor_limit.connections(max_connections))
-            server = RestServer(dispatcher, address, limits, tls, always_ok, guard)
+            server = RestServer(
+                dispatcher, address, limits, tls, always_ok, guard, silence_s=worker_timeout_s()
+            )
             thread.run(server.start(), _BIND_TIMEOUT_S)
             self._rest = server
         _say(f"Serving: Serving RESTful server start success, listening on {address}")
@@ -161,12 +172,21 @@ class Server:
                 raise StartUpError("Raise failed: Serving Error: Master gRPC server is already running")
             thread, dispatcher = self._begin()
             self.keep_alive()
-            self._supervisor = Supervisor(dispatcher, Path.cwd(), self._on_no_workers_left)
+            if backend_name() == "stub":
+                log.warning("%s", STUB_NOTE)
+            self._supervisor = Supervisor(dispatcher, self._on_no_workers_left)
             started = thread.submit(self._supervisor.start(plans, _say))
         self._wait_for(started, "Fail to start workers because of signal SIGINT or SIGTERM")
 
     def _on_no_workers_left(self) -> None:
-        """Stop the server, which has failed, unless it is being stopped already. Called on the loop."""
+        """Stop the server, which has failed, unless it is being stopped already. Called on the loop.
+
+        The master of a cluster goes on without the worker of its own process, as without any other.
+        """
+        if self._serves_own_cluster and self._port is not None:
+            log.error("The worker of this process has ended, the master serves on with the workers that join")
+            return
+        log.warning("Serving server begin to exit: all worker processes that occupy devices have exited")
         if not self._stop_request.wanted:  # a second wish would end the drain
             self._no_workers_left = True
             self._stop_request.want()
@@ -196,7 +216,7 @@ class Server:
         *,
         reserve_address: bool = True,
     ) -> None:
-        """Start a worker, and let it serve for the master of a cluster.
+        """Start a worker, and let it serve for the master of a cluster, which may be this process.
 
         Args:
             plan: What it loads.
@@ -208,13 +228,17 @@ class Server:
         Raises:
             StartUpError: The worker cannot be started, or cannot join.
         """
-        if self._port is not None:
+        if self._port is not None and not self._port.is_at(*master):
             raise StartUpError(
-                "This process is the master of a cluster: use worker.start_servable_in_master to serve in it"
+                f"This process is the master of a cluster at {self._port.address}: a worker in it cannot join another "
+                f"master, {master[0]}:{master[1]}; start it in a script of its own"
             )
         if reserve_address:
             self._member_address = reserve(*own)
+        self._serves_own_cluster = self._port is not None
         self.start_workers([plan])
+        if self._serves_own_cluster:  # its copies are among the master's already
+            return
         with self._lock:
             thread, dispatcher = self._begin()
             membership = Membership(
@@ -226,7 +250,7 @@ class Server:
         self._wait_for(joined, "Worker exit, stop registration")
 
     def keep_alive(self) -> int:
-        """Keep the process alive from now on until `stop`, and stop at SIGINT and SIGTERM.
+        """Keep the process alive from now on until `stop`; stop at SIGINT and SIGTERM, and if the start script fails.
 
         Returns:
             A number above 0 that is another one after each `stop`.
@@ -235,9 +259,14 @@ class Server:
             if self._kept_alive:
                 return self._kept_alive
             self._kept_alive = generation = self._stop_request.begin()
+            watched, self._script_is_watched = self._script_is_watched, True
         threading.Thread(
             target=self._wait_for_stop, args=(generation,), name="serving monitor", daemon=False
         ).start()
+        if not watched:
+            threading.Thread(
+                target=self._watch_script, args=(StartScript(),), name="serving script watch"
+            ).start()
         return generation
 
     def stop(self, drain_timeout_s: float = 0.0) -> None:
@@ -268,11 +297,31 @@ class Server:
             if not timeout_s or thread is None or dispatcher is None:
                 return
             self._leave_cluster(thread)
+            requests = dispatcher.requests
             drained = thread.submit(_finish_requests(dispatcher, self._grpc, self._rest, timeout_s))
+        if requests:
+            _say(
+                f"Serving: stopping, {requests} requests have {timeout_s:g} s to finish{self._how_to_hurry()}"
+            )
         while not drained.done() and not self._stop_request.is_urgent():
             wait_for_futures([drained], _SIGNAL_POLL_S)
         if drained.done() and drained.exception() is not None:
             log.error("Requests were not waited for: %r", drained.exception())
+        if dispatcher.requests:
+            _say(f"Serving: stopping, {dispatcher.requests} requests have not finished and get an error")
+
+    def _say_workers(self) -> None:
+        awaited = self._supervisor.awaited() if self._supervisor is not None else []
+        if awaited:
+            more = f" and {len(awaited) - 1} more" if awaited[1:] else ""
+            _say(
+                f"Serving: stopping, waiting for {awaited[0]}{more}, which are killed {WORKER_GRACE_S:g} s after they "
+                f"were told to end{self._how_to_hurry()}"
+            )
+
+    def _how_to_hurry(self) -> str:
+        """What ends the wait; a script that stops the server itself would have to be interrupted twice."""
+        return ". Ctrl+C or SIGTERM once more ends this at once" if self._stop_request.wanted else ""
 
     def _leave_cluster(self, thread: LoopThread) -> None:
         """Let the master of a cluster give to others what waits here."""
@@ -281,6 +330,10 @@ class Server:
             self._member = None
 
     def _at_exit(self) -> None:
+        if (self._grpc or self._rest) is not None and not self._kept_alive:
+            log.warning(
+                "The start script has ended, and its servers with it: nothing is served without server.start_servables"
+            )
         self.stop()
         if self._thread is not None:
             self._thread.stop()
@@ -301,6 +354,7 @@ class Server:
                 self.stop()
 
     def _release_address(self) -> None:
+        self._serves_own_cluster = False
         if self._member_address is not None:
             self._member_address.close()
             self._member_address = None
@@ -308,6 +362,7 @@ class Server:
     def _begin(self) -> tuple[LoopThread, Dispatcher]:
         """Loop and dispatcher, made at first use."""
         if self._thread is None:
+            open_standard_descriptors()  # the script may have closed them since the import
             descriptor_limit.raise_to_hard()
             keep_freed_memory()
             self._thread = LoopThread()
@@ -319,9 +374,13 @@ class Server:
 
     def _end(self, stopping: Future[None], part: object) -> None:
         """Wait in slices, so that a second signal is acted on."""
-        deadline = time.monotonic() + _STOP_TIMEOUT_S
-        while not stopping.done() and time.monotonic() < deadline:
+        begun = time.monotonic()
+        said = False
+        while not stopping.done() and time.monotonic() < begun + _STOP_TIMEOUT_S:
             wait_for_futures([stopping], _SIGNAL_POLL_S)
+            if part is self._supervisor and not said and time.monotonic() > begun + _SILENT_S:
+                said = True
+                self._say_workers()
             if self._supervisor is not None and self._stop_request.is_urgent():
                 self._supervisor.hurry()
         if stopping.done():
@@ -363,6 +422,24 @@ class Server:
             self.stop()
         self._stop_request.raise_in_main_thread()
 
+    def _follow_logs(self) -> None:
+        """Open logs again that others have moved away. Called by the monitor."""
+        log.info("SIGHUP: log files are opened again")
+        log.reopen()
+        supervisor = self._supervisor
+        if supervisor is not None:
+            supervisor.follow_logs()
+
+    def _watch_script(self, script: StartScript) -> None:
+        """Body of the thread that stops the server when the start script has failed."""
+        threading.main_thread().join()  # which is over when the script is
+        if script.has_failed() and self._kept_alive:
+            log.warning(
+                "The start script has ended by an exception or sys.exit: the server stops. A script that comes to its "
+                "end, by main() and not by sys.exit(main()), serves on"
+            )
+            self._stop_request.want()
+
     def _is_to_stop(self, generation: int) -> bool:
         """Whether the monitor is to stop what it was made for."""
         with self._lock:
@@ -393,7 +470,11 @@ run_in_forked_children(server_of_process.leave_to_parent)
 
 
 def _say(line: str) -> None:
-    with contextlib.suppress(OSError):  # a full disk, or nobody reads: no reason not to start
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    line = line.encode(encoding, "backslashreplace").decode(encoding)  # a path need not be text
+    with contextlib.suppress(
+        OSError, ValueError
+    ):  # a full disk, nobody reads, it is closed: no reason to fail
         print(line, flush=True)
 
 
@@ -408,9 +489,22 @@ def stop_on_exception(function: Callable[_P, _R]) -> Callable[_P, _R]:
             if server_of_process.running:
                 log.error("%s failed, the server is stopped: %s", function.__name__, error)
             server_of_process.stop()
+            if isinstance(error, ServingError):
+                raise _without_traces(error) from error.__cause__
             raise
 
     return guarded
+
+
+def _without_traces(error: ServingError) -> ServingError:
+    """An error whose text tells all: where in Serving it was raised is for the log only."""
+    log.debug("%s was raised here:", type(error).__name__, exc_info=error)
+    each: BaseException | None = error
+    while each is not None:
+        each.__traceback__ = None
+        each.__suppress_context__ = True
+        each = each.__cause__
+    return error
 
 
 @stop_on_exception
@@ -465,7 +559,8 @@ def start_restful_server(
         address: `ip:port`.
         max_msg_mb_size: Largest request in MB (2**20 bytes), 1 to 512.
         ssl_config: TLS; None for plain HTTP.
-        always_ok: Reply with HTTP status 200 to every request, as the original does; errors are in the body only.
+        always_ok: Reply with HTTP status 200 to every request, as the original does; errors are in the body only. The
+            environment variable SERVING_REST_ALWAYS_OK=1 does the same for scripts that do not have this parameter.
         api_keys: As for `start_grpc_server`; clients send a key as header `Authorization: Bearer KEY` or
             `X-API-Key: KEY`. Others get HTTP status 401, also with `always_ok`.
         max_connections: As for `start_grpc_server`; one more gets HTTP status 503.
@@ -479,6 +574,7 @@ def start_restful_server(
     if ssl_config is not None and not isinstance(ssl_config, SSLConfig):
         raise InvalidParameter("The type of ssl_config should be class of SSLConfig")
     check_bool("always_ok", always_ok)
+    always_ok = flag_of(_ALWAYS_OK_VARIABLE, False, os.environ) or always_ok
     check_int("max_connections", max_connections, 1, _LARGEST_MAX_CONNECTIONS)
     check_rest_address(address)
     guard = guard_for(address, api_keys, ssl_config)
@@ -505,7 +601,7 @@ def start_servables(
     """
     check_bool("enable_lite", enable_lite)
     configs = _check_configs(servable_configs)
-    plans = [plan for config in merge_config(configs) for plan in plans_of(config, enable_lite)]
+    plans = [plan for config in merge_config(configs, enable_lite) for plan in plans_of(config, enable_lite)]
     server_of_process.start_workers(plans)
 
 
@@ -570,7 +666,7 @@ def absolute(config: ServableStartConfig) -> ServableStartConfig:
 
 def plans_of(config: ServableStartConfig, enable_lite: bool = False) -> list[WorkerPlan]:
     """The workers that a merged configuration asks for."""
-    device_type = supported_device_types()[0] if config.device_type == "none" else config.device_type
+    device_type = device_type_of(config)
     extra = max(0, config.num_parallel_workers - len(config.device_ids))
     if not config.device_ids and config.device_type == "none" and "cpu" in supported_device_types():
         device_type = "cpu"

@@ -4,6 +4,10 @@ The kernel may hand a signal to any thread of the process, and Python runs its h
 up, which it does not while it sleeps in the interpreter's exit. But the C part of a handler writes the signal's number
 to the wake-up descriptor at once, in whatever thread. So the thread that waits for the wish reads that descriptor.
 
+SIGHUP is two things. Where the terminal of the process has gone, it is a wish to stop like the others. Otherwise it is
+the custom of servers without a terminal: open logs again that were moved away. Who ignores it (nohup) or handles it
+keeps that.
+
 The first wish lets requests finish, a second one is urgent. One signal may be seen twice, as its number and because its
 handler ran, and either may be missing: so the larger count of both is that of the signals.
 
@@ -28,11 +32,25 @@ from mindspore_serving.server.forked_child import SIGNALS, run_in_forked_childre
 
 _WISH = b"\0"
 _HANDLED = b"\xff"  # as no signal is numbered
+_HANG_UP = b"\xfe"
+_TERMINAL = "/dev/tty"
 _Handler = Callable[[int, FrameType | None], Any] | int | None
+
+
+def _has_terminal() -> bool:
+    """Whether this process has a controlling terminal, which has not hung up."""
+    try:
+        os.close(os.open(_TERMINAL, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 class StopRequest:
     """Whether the server is to stop, and because of which signal.
+
+    Args:
+        on_hang_up: Called at SIGHUP, in the thread that waits; not where that signal is a wish to stop.
 
     Attributes:
         active: Whether signals are wishes to stop; otherwise they have the effect that they had before.
@@ -40,10 +58,12 @@ class StopRequest:
         signal: The signal that asked for it, 0 for none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_hang_up: Callable[[], None] = lambda: None) -> None:
         self.active = False
         self.wanted = False
         self.signal = 0
+        self._on_hang_up = on_hang_up
+        self._had_terminal = False
         self._earlier: dict[int, _Handler] = {}
         self._generation = 0
         self._reading = threading.Lock()
@@ -75,11 +95,12 @@ class StopRequest:
                 "This start function is not called in the main thread: Ctrl+C and SIGTERM are not handled"
             )
             return self._generation
-        for number in SIGNALS:
+        for number in (*SIGNALS, signal.SIGHUP):
             handler = signal.getsignal(number)
-            if handler != self._on_signal:
+            if handler != self._on_signal and (number != signal.SIGHUP or handler == signal.SIG_DFL):
                 self._earlier[number] = handler
                 signal.signal(number, self._on_signal)
+        self._had_terminal = _has_terminal()
         earlier = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         if earlier not in (-1, self._writer.fileno()):
             signal.set_wakeup_fd(earlier)  # the user's own, for example of an event loop
@@ -90,7 +111,7 @@ class StopRequest:
         self._tell(_WISH)
 
     def _tell(self, what: bytes) -> None:
-        self.wanted = True
+        self.wanted = self.wanted or what != _HANG_UP
         with contextlib.suppress(BlockingIOError):  # full of wishes already
             self._writer.send(what)
 
@@ -119,6 +140,17 @@ class StopRequest:
                 self._numbers += 1
                 self.signal = self.signal or number
                 self.wanted = True
+        if signal.SIGHUP in self._earlier and (signal.SIGHUP in told or _HANG_UP in told):
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Act on SIGHUP, of which this may be told twice."""
+        if not self._had_terminal or _has_terminal():
+            self._on_hang_up()
+        elif self.signal != signal.SIGHUP:
+            self.signal = self.signal or signal.SIGHUP
+            self._wishes += 1
+            self.wanted = True
 
     def end(self) -> None:
         """Let signals have the effect that they had before `begin`."""
@@ -143,6 +175,9 @@ class StopRequest:
             signal.pthread_kill(threading.main_thread().ident or 0, self.signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.active and number == signal.SIGHUP:
+            self._tell(_HANG_UP)
+            return
         if self.active:
             self.signal = self.signal or number
             self._tell(_HANDLED)

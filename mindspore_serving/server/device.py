@@ -12,15 +12,25 @@ from itertools import pairwise
 from pathlib import Path
 
 from mindspore_serving.errors import InvalidParameter
+from mindspore_serving.server.environment_variable import flag_of
 
 BACKENDS = ("mindspore", "lite", "stub")
 """Names that the environment variable SERVING_BACKEND may have, the default first."""
+
+STUB_NOTE = (
+    "SERVING_BACKEND=stub: no model is run, a stand-in answers in its place. Unset the environment variable "
+    "SERVING_BACKEND to run models"
+)
+"""What the stub backend says of itself."""
 
 DEVICE_TYPES = ("ascend", "gpu", "cpu")
 """All device types in order of preference, as start configurations store them."""
 
 _DISPLAY_NAMES = {"ascend": "Ascend", "gpu": "Gpu", "cpu": "Cpu"}
 _DEVICE_FILES = {"ascend": "davinci[0-9]*", "gpu": "nvidia[0-9]*"}
+_ASCEND_VENDOR = "0x19e5"
+_ASCEND_310 = {"0xd100", "0xd500"}
+_ASCEND_910 = {"0xd801", "0xd802", "0xd803"}
 SHARE_CORES_VARIABLE = "SERVING_SHARE_CORES"
 _STUB_SWITCHES = {"gpu": "SERVING_ENABLE_GPU_DEVICE", "cpu": "SERVING_ENABLE_CPU_DEVICE"}
 
@@ -45,8 +55,18 @@ def backend_name(environment: Mapping[str, str] = os.environ) -> str:
     return name
 
 
+def backend_choice(environment: Mapping[str, str] = os.environ) -> str:
+    """What chose the backend, to follow the text of an error; empty where nothing but the default did.
+
+    Args:
+        environment: Name to value.
+    """
+    name = environment.get("SERVING_BACKEND")
+    return f" with SERVING_BACKEND={name}" if name else ""
+
+
 def display_name(device_type: str) -> str:
-    """A device type as messages spell it: `Ascend`, `Gpu` or `Cpu`.
+    """A device type as messages spell what is supported: `Ascend`, `Gpu` or `Cpu`.
 
     Args:
         device_type: One of `DEVICE_TYPES`.
@@ -93,11 +113,46 @@ def supported_device_types(
     )
 
 
+def takes_one_worker(
+    device_type: str,
+    environment: Mapping[str, str] = os.environ,
+    pci_folder: Path = Path("/sys/bus/pci/devices"),
+) -> bool:
+    """Whether one device can run the models of one worker only, as Ascend 910 does.
+
+    Ascend 310 is shared by workers. It is known by the numbers of its cards on the PCI bus, and MindSpore Lite stands
+    for it. The Ascend devices of the stub backend are 910.
+
+    Args:
+        device_type: One of `DEVICE_TYPES`.
+        environment: Name to value.
+        pci_folder: Folder of the PCI devices.
+
+    Raises:
+        InvalidParameter: SERVING_BACKEND names no backend.
+    """
+    backend = backend_name(environment)
+    if device_type != "ascend" or backend == "lite":
+        return False
+    return backend == "stub" or not _has_only_ascend_310(pci_folder)
+
+
+def _has_only_ascend_310(pci_folder: Path) -> bool:
+    """Whether there are accelerators of Ascend, and each is a 310 or 310P."""
+    found = {
+        vendor.with_name("device").read_text().strip()
+        for vendor in pci_folder.glob("*/vendor")
+        if vendor.read_text().strip() == _ASCEND_VENDOR
+    }
+    accelerators = found & (_ASCEND_310 | _ASCEND_910)
+    return bool(accelerators) and accelerators <= _ASCEND_310
+
+
 def find_mindspore() -> Path | None:
     """Folder of the installed MindSpore package, without importing it; None where it is not installed."""
     spec = importlib.util.find_spec("mindspore")
-    if spec is None or not spec.submodule_search_locations:
-        return None
+    if spec is None or spec.origin is None or not spec.submodule_search_locations:
+        return None  # not there, or a mere folder or script of that name
     return Path(spec.submodule_search_locations[0])
 
 
@@ -127,13 +182,9 @@ def shares_of_cores(
     Raises:
         InvalidParameter: SERVING_SHARE_CORES is neither 0 nor 1.
     """
-    wanted = environment.get(SHARE_CORES_VARIABLE) or "1"
-    if wanted not in ("0", "1"):
-        raise InvalidParameter(
-            f"Environment variable {SHARE_CORES_VARIABLE} should be 0 or 1, but got {wanted!r}"
-        )
+    wanted = flag_of(SHARE_CORES_VARIABLE, True, environment)
     usable = sorted(os.sched_getaffinity(0) if cores is None else cores)
-    if wanted == "0" or not 1 < copies <= len(usable):
+    if not wanted or not 1 < copies <= len(usable):
         return [()] * copies
     ends = [len(usable) * at // copies for at in range(copies + 1)]
     return [tuple(usable[begin:end]) for begin, end in pairwise(ends)]

@@ -9,10 +9,14 @@ import psutil
 
 
 def children_of(pid: int) -> list[psutil.Process]:
-    """The children of a process and theirs, also those that lead a session of their own; none if it is gone."""
+    """The children of a process and theirs, also those that lead a session of their own.
+
+    Returns:
+        None of them if it is gone, or if the system does not tell, for want of descriptors for example.
+    """
     try:
         return list(psutil.Process(pid).children(recursive=True))
-    except psutil.NoSuchProcess:
+    except (psutil.Error, OSError):
         return []
 
 

@@ -9,6 +9,7 @@ from mindspore_serving.check_type import check_int, check_ip_port, check_str
 from mindspore_serving.client import SSLConfig
 from mindspore_serving.deprecation import deprecated
 from mindspore_serving.errors import InvalidParameter, StartUpError
+from mindspore_serving.named_file import find_named_file
 from mindspore_serving.server import ServableStartConfig
 from mindspore_serving.server._servable_local import merge_config, newest_version
 from mindspore_serving.server._server import absolute, plans_of, server_of_process, stop_on_exception
@@ -70,6 +71,9 @@ def start_servable(
 ) -> None:
     """Serve a servable for the master of a cluster, which may run on another machine and may be started later.
 
+    The master may be this process, too, if it is started before. Then no other master can be joined, and when the
+    worker process ends for good, the master serves on.
+
     Set the environment variable SERVING_CLUSTER_TOKEN to the secret of the master. The process stays alive until
     Ctrl+C, SIGTERM or `stop`, or until the master is stopped. A master that dies without a word is waited for.
 
@@ -100,7 +104,7 @@ def start_servable(
     if ssl_config is not None and not isinstance(ssl_config, SSLConfig):
         raise InvalidParameter("The type of ssl_config should be type of SSLConfig")
     plan = _plan(servable_directory, servable_name, version_number, device_type, device_id, dec_key, dec_mode)
-    tls = None if ssl_config is None else _tls(ssl_config)
+    tls = None if ssl_config is None else trust_of(ssl_config)
     server_of_process.join_cluster(plan, (master_ip, master_port), (worker_ip, worker_port), tls)
     say_started(plan, version_number)
 
@@ -175,7 +179,15 @@ def _check_exists(config: ServableStartConfig) -> None:
         )
 
 
-def _tls(config: SSLConfig) -> ssl.SSLContext:
+def trust_of(config: SSLConfig) -> ssl.SSLContext:
+    """Whom a worker trusts, and what it shows.
+
+    Raises:
+        OSError: A file cannot be read or used.
+    """
+    for name in (config.custom_ca, config.certificate, config.private_key):
+        if name is not None:
+            find_named_file(name)
     context = ssl.create_default_context(cafile=config.custom_ca)
     if config.certificate is not None:
         context.load_cert_chain(config.certificate, config.private_key)

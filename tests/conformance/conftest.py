@@ -24,7 +24,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     add_servable(folder, "conversion_model", servables.IDENTITY, ())
     configs = [
         '".", "add", device_ids=0',
-        '".", "batch_add", device_ids=0',
+        '".", "batch_add", device_ids=1',
         '".", "pystage"',
         '".", "conversion_model"',
     ]

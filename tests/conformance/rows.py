@@ -19,6 +19,9 @@ ROWS = {
     "start_grpc_server-max_msg_mb_size start_restful_server-restful_port start_master_server-master_port "
     "set_max_enqueued_requests-range start_servable_in_master-client start_servable_in_master-rest "
     "start_servable_in_master-lines start_servable Client-form Client-ip Client-port "
+    "all-fail-alike config-module-not-found config-value-error text-function-arity "
+    "text-model-arity text-no-model text-placeholder text-AclOptions-unsupported text-AclOptions-value "
+    "text-model_format "
     "start_servable-device_type start_servable-device_id start_servable-master_ip start_servable-worker_port "
     "error-directory error-file error-version error-model error-second-servable error-master-server-twice "
     "error-worker-port-taken error-master-port-taken error-rest-port-taken error-grpc-port-taken stop "
@@ -27,7 +30,8 @@ ROWS = {
     "start_distributed_servable-worker_port start_distributed_servable-master_port "
     "start_distributed_servable_in_master-wait_agents_time_in_seconds startup_worker_agents-worker_port",
     "2.2": "start-line worker-before-master stop-registration versions lost-worker worker-sigterm worker-sigint "
-    "master-sigterm master-sigint worker-killed heartbeat",
+    "master-sigterm master-sigint worker-killed heartbeat one-process one-process-again one-process-worker-ends "
+    "one-process-other-master one-process-port-taken",
     "3.1": "start_grpc_server-address-type start_grpc_server-ssl_config-type start_restful_server-ssl_config-type "
     "start_restful_server-max_msg_mb_size-513 unix-socket stop stop-nothing-runs stop-answers-pending "
     "start-after-refusal SSLConfig-certificate-type SSLConfig-verify_client-type SSLConfig-custom_ca-type "
@@ -57,7 +61,8 @@ ROWS = {
     "add_stage-unknown-built-in add_stage-model-inputs-count add_stage-model-outputs-count add_stage-outputs_count "
     "add_stage-outputs_count-required add_stage-too-many-to-unpack add_stage-not-iterable Context-default "
     "Context-getters Context-unsupported Context-thread_num Context-thread_affinity_core_list Context-enable_parallel "
-    "Context-append-type Context-append-cpu-twice Context-append-gpu-twice Context-append-ascend-twice Context-str "
+    "Context-append-type Context-append-cpu-twice Context-append-gpu-twice Context-append-ascend-twice "
+    "Context-device_types Context-str DeviceInfo-context_map DeviceInfo-options "
     "CPUDeviceInfo CPUDeviceInfo-unsupported CPUDeviceInfo-value GPUDeviceInfo GPUDeviceInfo-unsupported "
     "GPUDeviceInfo-value AscendDeviceInfo AscendDeviceInfo-unsupported AscendDeviceInfo-input_format "
     "AscendDeviceInfo-output_type AscendDeviceInfo-precision_mode AscendDeviceInfo-op_select_impl_mode "
@@ -69,13 +74,15 @@ ROWS = {
     "merge-device-type-with-cpu merge-directory merge-directory-missing merge-file-missing merge-same-version "
     "merge-workers merge-key merge-mode merge-different-versions merge-device-used-twice merge-no-version-directory "
     "no-models-no-version death-of-one-worker signal-while-workers-start no-version-directory version-absent "
-    "model-file-absent model-file-bad import-error nothing-registered no-methods no-device-no-cpu enable_lite",
+    "model-file-absent model-file-bad import-error import-error-key import-error-arguments "
+    "import-error-file-in-two-models nothing-registered no-methods no-device-no-cpu no-device-no-cpu-no-version "
+    "device-used-twice device_type-type device_type-empty servable_name-slash version_number-largest enable_lite",
     "4.3": "declare_servable declare_servable-rank_size declare_servable-stage_size declare_servable-with_batch_dim "
     "declare_servable-enable_pipeline_infer declare_servable-local declare_servable-repeated start_servable "
     "start_servable-rank_table_json_file start_servable-version_number start_servable-distributed_address "
     "start_servable-wait_agents_time_in_seconds startup_agents",
-    "5.1": "newest-is-a-number other-names leading-zero version-0 no-hot-reload several-versions "
-    "neighbouring-modules name-shadows-json import-in-workers-only get_servable_dir helper-registers "
+    "5.1": "newest-is-a-number other-names other-digits leading-zero version-0 too-large-a-version no-hot-reload "
+    "several-versions neighbouring-modules name-shadows-json import-in-workers-only get_servable_dir helper-registers "
     "SERVING_DEVICE_ID",
     "5.2": "output_names-type parameter-var-positional parameter-var-keyword parameter-keyword-only parameter-default "
     "control-flow return-placeholder return-count return-input duplicate-method decorator-returns-the-function graph "
@@ -85,15 +92,16 @@ ROWS = {
     "5.3": "input-array input-writable input-rest-int input-int-of-client input-str input-bytes same-object-array "
     "in-place output-tuple output-generic-float16 output-str output-bytes output-bool output-int output-float "
     "output-with-asnumpy output-None output-dict output-object-array output-torch not-contiguous output-one "
-    "batch-list batch-generator batch-iterator extra-items-list batch_size-4 batch_size-0 raises-function "
-    "raises-generator restart-after-an-exception batch-raises returns-none ends-early outputs-number "
+    "batch-list batch-generator batch-iterator batch-decorated extra-items-list batch_size-4 batch_size-0 "
+    "raises-function raises-generator restart-after-an-exception batch-raises returns-none ends-early outputs-number "
     "outputs-number-one-instance stage-index exception-exit model-fails built-in-int32 built-in-float16 "
     "built-in-bool built-in-str built-in-bytes",
     "5.4": "with-batch-dim without-batch-dim shape-input-empty shape-batch-size shape-output-batch-size too-few-inputs "
     "byte-size dtype shape-is-not-compared order-of-the-reply-model combined two-copies limit limit-counts-requests "
     "retry retry-limit cancelled",
-    "5.5": "process-names extra-process-names extra-count extra-log-files extra-skipped models-on-cpu "
-    "extra-model-stage extra-Model.call extra-Model.call-subgraph extra-model-only-method extra-no-model-only-methods "
+    "5.5": "process-names agent-process-names extra-process-names extra-count extra-log-files extra-skipped "
+    "models-on-cpu extra-model-stage extra-Model.call extra-Model.call-subgraph extra-model-only-method "
+    "extra-no-model-only-methods "
     "extra-SERVING_DEVICE_ID call_methods enable_lite-subgraphs socket-files long-socket-path log-files "
     "log-files-truncated log-appended register-line start-failure-stops-all extra-start-failure restart "
     "sigkill-before-any-request exit-message exit-without-devices sigint-main parent-death signals-at-any-time "
@@ -116,9 +124,11 @@ ROWS = {
     "7.1": "url-version url-version-first url-version-0 status-404-servable keys-sorted content-type verb-get "
     "verb-put verb-delete verb-head empty-body body-size json-syntax no-model version-range version-value no-method "
     "name-holds-version query percent no-instances instances-no-key instances-empty instances-empty-object "
-    "later-item first-item-empty empty-key other-keys one-object order-verb order-json always_ok-servable",
-    "7.2": "int int-range float bool str null list-int list-float list-bool str-list str-nested b64 "
-    "b64-type-shape b64-default-shape b64-list type-int8 type-int16 type-int64 type-uint8 type-uint16 type-uint32 "
+    "later-item first-item-empty empty-key other-keys one-object order-verb order-json always_ok-servable "
+    "always_ok-variable",
+    "7.2": "int int-range int-for-float-model float float-range bool str null list-int list-float list-bool "
+    "str-list str-nested b64 b64-type-shape b64-default-shape b64-list type-int8 type-int16 type-int64 type-uint8 "
+    "type-uint16 type-uint32 "
     "type-uint64 type-bool type-str type-bytes empty-list empty-nested ragged scalar-where-list list-where-scalar "
     "mixed one-text b64-number-in-list b64-more-keys b64-unknown-key b64-missing b64-type-not-str b64-unknown-type "
     "b64-shape-no-list b64-shape-item b64-dim-after-zero b64-text-shape b64-not-str b64-length b64-content b64-size "
@@ -193,6 +203,9 @@ STAND_INS = {
     "5.4-retry": "tests/fault/test_processes.py::test_what_a_killed_worker_held_runs_elsewhere",
     "5.4-retry-limit": "tests/fault/test_processes.py::test_an_instance_that_kills_its_worker_fails_alone",
     "5.4-cancelled": "tests/fault/test_clients.py::test_one_of_four_requests_of_a_batch_is_cancelled",
+    "5.5-agent-process-names": (
+        "tests/server/test_distributed.py::test_ps_counts_the_start_script_and_each_agent"
+    ),
     "5.5-parent-death": "tests/fault/test_processes.py::test_workers_end_with_a_killed_main_process",
     "5.5-signals-at-any-time": "tests/fault/test_processes.py::test_a_script_that_is_still_busy_ends_too",
     "8.2-not-distributed": "tests/server/test_distributed.py::test_a_servable_that_is_not_distributed",

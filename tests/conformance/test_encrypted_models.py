@@ -28,7 +28,7 @@ def test_versions_with_keys_of_their_own_start(tmp_path: Path) -> None:
     def config(version: int, mode: str) -> str:
         key = f'open({str(tmp_path / f"key_{version}")!r}, "rb").read()'
         arguments = f"version_number={version}, num_parallel_workers=2, dec_key={key}, dec_mode={mode!r}"
-        return f'".", "add", device_ids=0, {arguments}'
+        return f'".", "add", device_ids={version}, {arguments}'
 
     environment = {"GLOG_v": "0"}
     with serving(folder, [config(1, "AES-GCM"), config(2, "AES-CBC")], environment=environment) as running:

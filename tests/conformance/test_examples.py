@@ -266,10 +266,10 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer
     add_servable(folder, "odd", ODD, ())
     configs = [
         'servable_directory=".", servable_name="add", device_ids=(0, 1)',
-        'servable_directory=".", servable_name="add_sub_pipeline", device_ids=(0, 1)',
-        'servable_directory=".", servable_name="resnet50", device_ids=0, num_parallel_workers=2',
-        'servable_directory=".", servable_name="matmul", device_ids=0',
-        'servable_directory=".", servable_name="pipeline", device_ids=0',
+        'servable_directory=".", servable_name="add_sub_pipeline", device_ids=(2, 3)',
+        'servable_directory=".", servable_name="resnet50", device_ids=4, num_parallel_workers=2',
+        'servable_directory=".", servable_name="matmul", device_ids=5',
+        'servable_directory=".", servable_name="pipeline", device_ids=6',
         'servable_directory=".", servable_name="odd"',
     ]
     with serving(folder, configs) as running:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
+from tests.conformance.departures import without_advice
 from tests.conformance.row import row, stands_for
 from tests.conformance.scripts import outcomes
 from tests.serving import RunningServer, add_servable, serving
@@ -131,7 +132,7 @@ def extra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     add_servable(folder, "plain", PLAIN, ())
     configs = [
         '".", "mixed", device_ids=(0, 1), num_parallel_workers=4',
-        '".", "model_only", device_ids=0, num_parallel_workers=2',
+        '".", "model_only", device_ids=2, num_parallel_workers=2',
         '".", "plain", num_parallel_workers=3',
     ]
     with serving(folder, configs, environment={"GLOG_v": "1"}) as running:
@@ -141,7 +142,7 @@ def extra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 def infer(server: RunningServer, target: str, *instances: dict[str, Any]) -> Any:
     servable, method = target.split(":")
     with Client(server.grpc, servable, method) as client:
-        return client.infer(list(instances))
+        return without_advice(client.infer(list(instances)))
 
 
 def same(got: Any, expected: Any) -> bool:
@@ -157,7 +158,7 @@ LOGS = [
     "log_mixed_device1_version1.log",
     "log_mixed_extra0_version1.log",
     "log_mixed_extra1_version1.log",
-    "log_model_only_device0_version1.log",
+    "log_model_only_device2_version1.log",
     "log_plain_extra0_version1.log",
     "log_plain_extra1_version1.log",
     "log_plain_extra2_version1.log",
@@ -292,11 +293,13 @@ def test_an_extra_worker_that_cannot_start(tmp_path: Path) -> None:
     add_servable(tmp_path, "plain", EXTRA_FAILS, ())
     call = 'server.start_servables(server.ServableStartConfig(".", "plain", device_ids=0, num_parallel_workers=2))'
     found = outcomes(tmp_path, "from mindspore_serving import server", {"call": call})
+    line = len(EXTRA_FAILS.splitlines())
     assert found == {
         "call": (
             "RuntimeError",
             "Fail to start workers: {servable:plain, version:1, extra:0, <import plain.servable_config failed, "
-            "no device>}",
+            f"no device (at {tmp_path}/plain/servable_config.py:{line})>}}, more in "
+            f"{tmp_path}/serving_logs/log_plain_extra0_version1.log",
         )
     }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
+import os
 import re
 import signal
 import socket
@@ -20,7 +22,7 @@ from mindspore_serving.client import Client
 from tests.conformance.row import row, stands_for
 from tests.conformance.scripts import outcomes
 from tests.server.http_requests import post
-from tests.serving import RunningScript, add_servable, free_port, running_script
+from tests.serving import REPOSITORY, RunningScript, add_servable, free_port, running_script
 from tests.watch import kill, wait_until, wait_until_gone
 
 SQUARE = np.array([[1, 2], [3, 4]], np.float32)
@@ -263,6 +265,89 @@ def test_start_errors(start_errors: tuple[Path, dict[str, tuple[str, str] | None
         assert error == ("RuntimeError", text)
 
 
+# --- What is not as it was in 1.2: the page for its users says so ---
+
+PAGE = (REPOSITORY / "docs" / "coming-from-1.2.md").read_text()
+REGISTER = "import numpy as np\nfrom mindspore_serving.worker import register\n"
+DECLARED = (
+    f"{REGISTER}\nregister.declare_servable(servable_file='tensor_add.mindir', model_format='MindIR', "
+    "with_batch_dim=False)\n"
+)
+METHOD = "\n\n@register.register_method(output_names=['y'])\ndef add(x1, x2):\n    y = {}\n    return y\n"
+CALL = METHOD.format("register.call_servable(x1, x2)")
+EXCEPTIONS = {
+    "2.1-config-module-not-found": ("import no_such_module\n", "No module named 'no_such_module'"),
+    "2.1-config-value-error": ("raise ValueError('not today')\n", "not today"),
+}
+"""Source of a servable_config.py, and what the error at the start says."""
+TEXTS = {
+    "2.1-text-function-arity": (
+        DECLARED
+        + "def f(x1):\n    return x1\n"
+        + METHOD.format("register.call_preprocess(f, x1, x2)\n    y = register.call_servable(y, x2)"),
+        "function {name} input args count 1 not match the count 2 registered in method",
+    ),
+    "2.1-text-model-arity": (
+        DECLARED + METHOD.format("register.call_servable(x1)"),
+        "The inputs count 1 in register_method not equal to the count 2 defined in model",
+    ),
+    "2.1-text-no-model": (
+        REGISTER + CALL,
+        "There is no model declared, you can use declare_model to declare models.",
+    ),
+    "2.1-text-placeholder": (
+        DECLARED + METHOD.format("register.call_servable(x1, np.ones(2))"),
+        "Each value of parameter *args is a placeholder for data and must come from the method inputs or the "
+        "outputs of add_stage",
+    ),
+    "2.1-text-AclOptions-unsupported": (
+        f"{REGISTER}register.AclOptions(f='x')\n",
+        "Set ascend device info failed, unsupported parameter {name}",
+    ),
+    "2.1-text-AclOptions-value": (
+        f"{REGISTER}register.AclOptions(output_type='x')\n",
+        "Ascend device info '{name}' can only be ...",
+    ),
+    "2.1-text-model_format": (
+        f"{REGISTER}register.declare_servable('tensor_add.mindir', 'ONNX')\n",
+        "model format can only be OM, MindIR or MindIR_Lite, case ignored",
+    ),
+}
+"""Source of a servable_config.py, and the text as the page has it."""
+NAMES = {"2.1-text-function-arity": "f", "2.1-text-AclOptions-unsupported": "f"}
+
+
+@pytest.fixture(scope="module")
+def config_errors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str] | None]:
+    folder = tmp_path_factory.mktemp("config_errors_a")
+    calls = {}
+    for i, (case, (source, _)) in enumerate((EXCEPTIONS | TEXTS).items()):
+        add_servable(folder, f"add{i}", source)
+        calls[case] = f"worker.start_servable_in_master('.', 'add{i}')"
+    return outcomes(folder, IMPORTS, calls)
+
+
+@pytest.mark.parametrize("case", [row(name, name) for name in EXCEPTIONS])
+def test_an_exception_of_servable_config_is_a_runtime_error(
+    config_errors: dict[str, tuple[str, str] | None], case: str
+) -> None:
+    error = config_errors[case]
+    assert error is not None
+    assert error[0] == "RuntimeError"
+    assert error[1].startswith("Fail to start workers: ")
+    assert EXCEPTIONS[case][1] in error[1]
+    assert "it is a `RuntimeError` always: `Fail to start workers: ...`" in PAGE
+
+
+@pytest.mark.parametrize("case", [row(name, name) for name in TEXTS])
+def test_texts_that_changed(config_errors: dict[str, tuple[str, str] | None], case: str) -> None:
+    text = TEXTS[case][1]
+    assert f"| `{text}` |\n" in PAGE
+    error = config_errors[case]
+    assert error is not None
+    assert text.format(name=NAMES.get(case, "output_type")).removesuffix("...") in error[1]
+
+
 @dataclass
 class Ports:
     """Addresses of one test.
@@ -423,6 +508,23 @@ def test_rest(lightweight: tuple[RunningScript, Ports]) -> None:
     assert (reply.status, reply.text) == (200, '{"instances":[{"y":[[2.0,4.0],[6.0,8.0]]}]}')
 
 
+@stands_for("2.1-all-fail-alike")
+def test_instances_that_all_fail_alike(lightweight: tuple[RunningScript, Ports]) -> None:
+    _, ports = lightweight
+    bad = {"x1": -SQUARE, "x2": SQUARE}
+    text = (
+        "Call Preprocess Failed, method: 'add_cast', stage index(begin with 1): 1, error msg: negative input"
+    )
+    with Client("127.0.0.1", ports.grpc, "add", "add_cast") as client:
+        assert client.infer([bad] * 3) == {"error": text}
+        assert client.infer([bad, {"x1": SQUARE, "x2": SQUARE}])[0] == {"error": text}
+    instances = [{name: value.tolist() for name, value in bad.items()}] * 3
+    reply = post(f"127.0.0.1:{ports.rest}", "/model/add:add_cast", {"instances": instances})
+    assert json.loads(reply.text) == {"error_msg": text}
+    assert '`Client.infer` returns a dict `{"error": ...}` and no list, REST one `error_msg`' in PAGE
+    assert "`Call Preprocess Failed, method: ...`" in PAGE
+
+
 @stands_for("2.1-start_servable_in_master-lines")
 def test_lines(lightweight: tuple[RunningScript, Ports]) -> None:
     running, ports = lightweight
@@ -502,7 +604,7 @@ class Cluster:
 
     def start_master(self) -> RunningScript:
         body = MASTER.format(grpc=self.ports.grpc, rest=self.ports.rest, master=self.ports.master)
-        running = self._run(script(self.folder, body, "master.py"))
+        running = self.run(script(self.folder, body, "master.py"))
         running.wait_for_line("master is up")
         return running
 
@@ -510,13 +612,13 @@ class Cluster:
         """A worker, not waited for, and its port."""
         port = free_port()
         body = WORKER.format(master=self.ports.master, worker=port, version=version)
-        return self._run(script(self.folder, body, f"worker_{port}.py")), port
+        return self.run(script(self.folder, body, f"worker_{port}.py")), port
 
     def infer(self, version: int = 0, method: str = "add_common") -> Any:
         with Client("127.0.0.1", self.ports.grpc, "add", method, version) as client:
             return client.infer(GOOD)
 
-    def _run(self, path: Path) -> RunningScript:
+    def run(self, path: Path) -> RunningScript:
         environment = {**STUB, "GLOG_v": "1"}
         return self._stack.enter_context(running_script(path, environment=environment))
 
@@ -647,3 +749,103 @@ def test_workers_end_with_the_master(cluster: Cluster, number: signal.Signals) -
         worker.wait(5)
         assert worker.process.poll() is not None
     wait_until_gone(*children)
+
+
+# --- The master and a worker of its cluster in one process ---
+
+ONE_PROCESS = """\
+import numpy as np
+
+from mindspore_serving import master, worker
+from mindspore_serving.client import Client
+
+PORTS = {{"master_port": {ports.master}, "worker_port": {ports.worker}}}
+
+
+def start_master():
+    master.start_master_server(master_port={ports.master})
+    master.start_grpc_server("127.0.0.1", {ports.grpc})
+    master.start_restful_server("127.0.0.1", {ports.rest})
+
+
+def start_worker(**more):
+    worker.start_servable(".", "add", **{{**PORTS, **more}})
+
+
+def infer():
+    x = np.ones((2, 2), np.float32)
+    with Client("127.0.0.1", {ports.grpc}, "add", "add_common") as client:
+        replies = client.infer([{{"x1": x, "x2": x}}] * 3)
+    assert isinstance(replies, list) and all((reply["y"] == 2).all() for reply in replies), replies
+
+
+"""
+
+
+@stands_for("2.2-one-process+2.2-one-process-again+2.2-one-process-other-master+2.2-one-process-port-taken")
+def test_master_and_worker_in_one_process(tmp_path: Path, ports: Ports) -> None:
+    add_servable(tmp_path, "add", ADD)
+    calls = {
+        "master": "start_master()",
+        "worker": "start_worker()",
+        "infer": "infer()",
+        "second": "start_worker()",  # which stops everything
+        "master again": "start_master()",
+        "worker again": "start_worker(master_ip='localhost')",
+        "infer again": "infer()",
+        "stop worker": "worker.stop()",
+        "nobody": "infer()",
+        "another worker": "start_worker(device_type='None')",
+        "infer through the other": "infer()",
+        "stop": "master.stop()",
+        "master 3": "start_master()",
+        "other port": "start_worker(master_port=PORTS['worker_port'])",
+        "master 4": "start_master()",
+        "other machine": "start_worker(master_ip='192.0.2.1')",
+        "master 5": "start_master()",
+        "taken": "start_worker(worker_port=PORTS['master_port'])",
+        "master 6": "start_master()",
+        "unknown": "start_worker(host_ip='127.0.0.1')",
+    }
+    found = outcomes(tmp_path, ONE_PROCESS.format(ports=ports), calls, last="worker.stop()\nmaster.stop()\n")
+    refused = {name: error[1] for name, error in found.items() if error is not None}
+    other = (
+        f"This process is the master of a cluster at 127.0.0.1:{ports.master}: a worker in it cannot join another "
+        "master, {}; start it in a script of its own"
+    )
+    assert refused.pop("taken").startswith(
+        f"Serving Error: Worker gRPC server start failed, create server failed, address 0.0.0.0:{ports.master}"
+    )
+    assert refused.pop("unknown").endswith("got an unexpected keyword argument 'host_ip'")
+    assert refused == {
+        "second": "A servable has been started, only one servable can run in a process currently.",
+        "nobody": str(UNAVAILABLE),
+        "other port": other.format(f"0.0.0.0:{ports.worker}"),
+        "other machine": other.format(f"192.0.2.1:{ports.master}"),
+    }
+
+
+@stands_for("2.2-one-process-worker-ends")
+def test_a_worker_that_ends_in_the_process_of_its_master(cluster: Cluster) -> None:
+    source = (
+        ONE_PROCESS.format(ports=cluster.ports) + "start_master()\nstart_worker()\nprint('up', flush=True)\n"
+    )
+    both = cluster.run(script(cluster.folder, source, "both.py"))
+    both.wait_for_line("up")
+    assert doubled(cluster.infer())
+    [process] = both.workers()
+    kill(process)  # it has served, and is started again
+    wait_until(lambda: both.workers() not in ([], [process]), "another process", 20)
+    wait_until(lambda: isinstance(cluster.infer(), list), "it serves", 20)
+    body = {"instances": [{"x1": [[1.0, 2.0], [3.0, 4.0]], "x2": [[1.0, 1.0], [1.0, 1.0]]}]}
+    assert post(f"127.0.0.1:{cluster.ports.rest}", "/model/add:add_common", body).status == 200
+    [process] = both.workers()
+    os.kill(process, signal.SIGTERM)
+    both.wait_for_line("The worker of this process has ended, the master serves on")
+    assert cluster.infer() == UNAVAILABLE
+    other, _ = cluster.start_worker()
+    other.wait_for_line("worker is up")
+    assert doubled(cluster.infer())
+    both.signal(signal.SIGTERM)
+    assert both.wait() == 0
+    other.wait()

@@ -101,6 +101,19 @@ ORDER = {
         method(PRE, POST_PIPELINE, MODEL),
         POST_AFTER + "call_servable",
     ),
+    # Functions are given where their inputs do not fit: the order counts first.
+    "3.2-order-preprocess-twice-before-arity": (
+        method(PRE, "x1, x2 = register.call_preprocess_pipeline(pre, x1, x2)", MODEL),
+        PRE_ONCE,
+    ),
+    "3.2-order-servable-before-preprocess-before-arity": (
+        method(MODEL, "x1, x2 = register.call_preprocess(post, x1, x2)"),
+        CHECK + "call_servable should be invoked after call_preprocess",
+    ),
+    "3.2-order-postprocess-before-servable-before-arity": (
+        method("y = register.call_postprocess_pipeline(pre, x1)", MODEL),
+        POST_AFTER + "call_servable",
+    ),
     "3.2-order-postprocess-twice": (method(MODEL, POST, OTHER_POST), POST_ONCE),
     "3.2-order-postprocess-twice-pipeline": (method(MODEL, POST_PIPELINE, POST), POST_ONCE),
 }
@@ -187,6 +200,10 @@ AST = {
         method("x1, x2 = register.call_preprocess(post, x1, x2)", MODEL),
         "function post input args count 1 not match the count 2 registered in method",
     ),
+    "3.2-text-no-arity-of-batch-functions": (
+        method("x1, x2 = register.call_preprocess_pipeline(pre, x1, x2)", MODEL, name="batch_arity"),
+        "no error",
+    ),
     "3.2-PipelineServable-servable_name": (
         "register.PipelineServable(1, 'ok')",
         "Parameter 'servable_name' should be str, but actually <class 'int'>",
@@ -269,7 +286,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]
     add_attempts(folder, "one_model", sources(ONE_MODEL), ONE_DECLARED, files)
     add_attempts(folder, "bare", sources(BARE))
     add_attempts(folder, "two_models", sources(TWO), TWO_DECLARED, files)
-    configs = ['".", "one_model", device_ids=0', '".", "bare"', '".", "two_models", device_ids=0']
+    configs = ['".", "one_model", device_ids=0', '".", "bare"', '".", "two_models", device_ids=1']
     with serving(folder, configs) as running:
         yield running
 
@@ -480,7 +497,7 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     files = ["1/tensor_add.mindir", "1/tensor_sub.mindir"]
     add_servable(folder, "older", OLDER.format(options='{"input_format": "ND"}'), files)
     add_servable(folder, "piped", OLDER.format(options="None") + PIPELINES, files)
-    configs = ['".", "older", device_ids=0', '".", "piped", 0']
+    configs = ['".", "older", device_ids=0', '".", "piped", 1']
     with serving(folder, configs, environment={"GLOG_v": "1"}) as running:
         yield running
 

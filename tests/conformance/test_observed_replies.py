@@ -16,7 +16,7 @@ import pytest
 
 from mindspore_serving.client import Client
 from mindspore_serving.proto import ms_service_pb2 as pb
-from tests.conformance.departures import OURS
+from tests.conformance.departures import OURS, without_advice
 from tests.conformance.row import row, stands_for
 from tests.server.grpc_messages import (
     PREDICT,
@@ -165,7 +165,7 @@ def alone(text: str) -> str:
 def test_client(server: RunningServer, method: str, instances: Any, expected: str) -> None:
     servable, name, version = [*method.split(":"), "0"][:3]
     with Client(server.grpc, servable, name, int(version)) as client:
-        assert repr(client.infer(instances)) == expected
+        assert repr(without_advice(client.infer(instances))) == expected
 
 
 @pytest.mark.parametrize(
@@ -442,7 +442,13 @@ def partly(good: str, text: str) -> str:
             error("Cannot find input x2 in instance input , servable add, method add_common"),
         ),
         row("observed-rest-extra-input", ADD, BODY.replace("}]", ', "x3": 1}]'), 200, GOOD_REPLY),
-        row("observed-rest-wrong-dtype", ADD, with_value("[[1,1],[1,1]]"), 400, error(DTYPE)),
+        row(
+            "observed-rest-wrong-dtype",
+            ADD,
+            with_value("[[1,1],[1,1]]"),
+            200,
+            OURS["observed-rest-wrong-dtype"],
+        ),
         row(
             "observed-rest-wrong-shape",
             ADD,
@@ -461,8 +467,8 @@ def partly(good: str, text: str) -> str:
             "observed-rest-mixed",
             ADD,
             with_value("[[1.0,2],[3.0,4.0]]"),
-            400,
-            error(PARSER + "json array, elements type is not equal"),
+            200,
+            OURS["observed-rest-mixed"],
         ),
         row("observed-rest-string-where-tensor", ADD, with_value('"abc"'), 400, error(sizes(0))),
         row(
@@ -613,7 +619,7 @@ def partly(good: str, text: str) -> str:
 )
 def test_rest(server: RunningServer, path: str, body: str, status: int, expected: str) -> None:
     reply = post(server.rest, path, body)
-    assert (reply.status, reply.text) == (status, expected)
+    assert (reply.status, without_advice(reply.text)) == (status, expected)
     assert reply.headers["content-type"] == "application/json"
 
 
@@ -692,8 +698,8 @@ def canonical(text: str) -> Any:
         row(
             "observed-value-mixed",
             '{"instances":[{"x":[1.5,2]}]}',
-            400,
-            error(PARSER + "json array, elements type is not equal"),
+            200,
+            OURS["observed-value-mixed"],
         ),
         row(
             "observed-value-bools",

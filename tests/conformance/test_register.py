@@ -120,7 +120,7 @@ CASES = {
     ),
     "4.1-registry-same-model": (
         declare('"tensor_add.mindir", "MindIR"'),
-        "Raise failed: Declare model [tensor_add.mindir] failed, the same model has already been declared",
+        "Raise failed: Declare model [tensor_add.mindir] failed, model file 'tensor_add.mindir' has already been used",
     ),
     # add_stage
     "4.1-add_stage-tag": (
@@ -316,6 +316,11 @@ CASES = {
         )
         for kind, name in (("cpu", "CPUDeviceInfo"), ("gpu", "GPUDeviceInfo"), ("ascend", "AscendDeviceInfo"))
     },
+    "4.1-Context-device_types": (
+        "context = register.Context()\ncontext.append_device_info(register.GPUDeviceInfo())\n"
+        "context.append_device_info(register.AscendDeviceInfo())\nRESULT = context.device_types",
+        "['gpu', 'ascend']",
+    ),
     "4.1-Context-str": (
         "context = register.Context(thread_num=3)\ncontext.append_device_info(register.CPUDeviceInfo())\n"
         "RESULT = [field for field in ('thread_num', 'thread_affinity_core_list', 'enable_parallel', 'device_list') "
@@ -334,6 +339,20 @@ CASES = {
             "fusion_switch_config_path='c', buffer_optimize_mode='off_optimize')._as_context_map().values())"
         ),
         "['FP16', 'NCHW', 'a', 'ascend', 'b', 'c', 'force_fp16', 'high_precision', 'off_optimize']",
+    ),
+    "4.1-DeviceInfo-context_map": (
+        show(
+            "register.CPUDeviceInfo().context_map, register.GPUDeviceInfo(precision_mode='origin').context_map, "
+            "register.AscendDeviceInfo(output_type='FP16').context_map['output_type']"
+        ),
+        "({'device_type': 'cpu'}, {'device_type': 'gpu', 'precision_mode': 'origin'}, 'FP16')",
+    ),
+    "4.1-DeviceInfo-options": (
+        show(
+            "(register.AscendDeviceInfo(input_shape='x:1').input_shape, register.AscendDeviceInfo().input_format, "
+            "register.GPUDeviceInfo(precision_mode='fp16').precision_mode)"
+        ),
+        "('x:1', '', 'fp16')",
     ),
     "4.1-CPUDeviceInfo-unsupported": ("register.CPUDeviceInfo(nonsense=1)", SET.format("cpu", "option")),
     "4.1-GPUDeviceInfo-unsupported": ("register.GPUDeviceInfo(nonsense=1)", SET.format("gpu", "option")),
@@ -415,8 +434,8 @@ SHARED = {
     ),
     "4.1-registry-same-model-of-two-files": (
         declare('["tensor_add_a.mindir", "tensor_add_b.mindir"], "MindIR"'),
-        "Raise failed: Declare model [tensor_add_a.mindir;tensor_add_b.mindir] failed, the same model has already "
-        "been declared",
+        "Raise failed: Declare model [tensor_add_a.mindir;tensor_add_b.mindir] failed, model file "
+        "'tensor_add_a.mindir' has already been used",
     ),
     "4.1-registry-format-any-case": (
         "for kind in ('om', 'OM', 'mindir', 'MINDIR', 'MindIR_Opt', 'mindir_lite'):\n"
@@ -440,7 +459,7 @@ def attempts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer
         SHARED_DECLARED,
         SHARED_FILES,
     )
-    configs = ['".", "attempts", device_ids=0', '".", "shared", device_ids=0']
+    configs = ['".", "attempts", device_ids=0', '".", "shared", device_ids=1']
     with serving(folder, configs) as running:
         yield running
 

@@ -9,11 +9,13 @@ import json
 import socket
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mindspore_serving.server import start_restful_server
+from tests.conformance.departures import without_advice
 from tests.conformance.row import row, stands_for
 from tests.server import servables
 from tests.server.certificates import Authority, Pair
@@ -26,13 +28,14 @@ from tests.server.http_requests import (
     read_reply,
     send,
 )
-from tests.serving import RunningServer, add_servable, serving
+from tests.serving import RunningServer, add_servable, free_port, running_script, serving
 
 MEGABYTE = 1 << 20
 X = [[1.0, 2.0], [3.0, 4.0]]
 NEGATIVE_X = [[-1.0, -2.0], [-3.0, -4.0]]
 WIDE = [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]
 INTS = [[1, 1], [1, 1]]
+TYPED_INTS = {"b64": "AQAAAAEAAAABAAAAAQAAAA==", "type": "int32", "shape": [2, 2]}
 GOOD_BODY = {"instances": [{"x1": X, "x2": X}]}
 GOOD_REPLY = '{"instances":[{"y":[[2.0,4.0],[6.0,8.0]]}]}'
 ADD = "/model/add:add_common"
@@ -74,13 +77,13 @@ def add_body(*instances: Any) -> dict[str, Any]:
 
 
 def check(reply: HttpReply, status: int, body: str) -> None:
-    assert (reply.status, reply.text) == (status, body)
+    assert (reply.status, without_advice(reply.text)) == (status, body)
     assert reply.headers["content-type"] == "application/json"
     assert int(reply.headers["content-length"]) == len(reply.body)
 
 
 def check_error(reply: HttpReply, status: int, text: str) -> None:
-    assert (reply.status, reply.error) == (status, text)
+    assert (reply.status, without_advice(reply.error)) == (status, text)
     assert reply.headers["content-type"] == "application/json"
 
 
@@ -295,7 +298,7 @@ def test_partial_failure_has_status_200(
         row(
             "5.4-dtype-rest",
             ADD,
-            add_body({"x1": INTS, "x2": X}),
+            add_body({"x1": TYPED_INTS, "x2": X}),
             400,
             "Given model input 0 data type kMSI_Int32 not match the data type kMSI_Float32 defined in model",
         ),
@@ -700,6 +703,57 @@ def test_always_ok_is_a_keyword_only() -> None:
     parameter = inspect.signature(start_restful_server).parameters["always_ok"]
     assert parameter.kind is inspect.Parameter.KEYWORD_ONLY
     assert parameter.default is False
+
+
+ALWAYS_OK_SCRIPT = """\
+import os
+import urllib.error
+import urllib.request
+
+from mindspore_serving import master, server
+
+
+def status():
+    request = urllib.request.Request("http://{rest}/model/none:x", b"{{}}")
+    try:
+        with urllib.request.urlopen(request) as reply:
+            return reply.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def try_(name, start, stop):
+    try:
+        start()
+        print("told", name, status(), flush=True)
+    except RuntimeError as error:
+        print("told", name, error, flush=True)
+    stop()
+
+
+for value in ("yes", "1", "0"):
+    os.environ["SERVING_REST_ALWAYS_OK"] = value
+    try_(value, lambda: server.start_restful_server("{rest}"), server.stop)
+try_("by default", lambda: master.start_restful_server("127.0.0.1", {port}), master.stop)
+try_("by keyword", lambda: master.start_restful_server("127.0.0.1", {port}, always_ok=True), master.stop)
+"""
+
+
+@stands_for("7.1-always_ok-variable")
+def test_always_ok_by_a_variable_and_by_the_name_of_1_2(tmp_path: Path) -> None:
+    port = free_port()
+    script = tmp_path / "always_ok.py"
+    script.write_text(ALWAYS_OK_SCRIPT.format(rest=f"127.0.0.1:{port}", port=port))
+    with running_script(script) as running:
+        assert running.wait() == 0, running.output
+    assert [line for line in running.lines if line.startswith("told ")] == [
+        "told yes Environment variable SERVING_REST_ALWAYS_OK should be 0 or 1, but got 'yes'",
+        "told 1 200",
+        "told 0 400",
+        "told by default 400",
+        "told by keyword 200",
+    ]
 
 
 # --- HTTPS ---

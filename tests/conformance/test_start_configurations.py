@@ -109,6 +109,23 @@ def test_fields(values: dict[str, Any], field: str, held: Any) -> None:
         ),
         row("4.2-device_type", {"device_type": "InvalidDeviceType"}, DEVICE_TYPE.format("InvalidDeviceType")),
         row(
+            "4.2-device_type-type",
+            {"device_type": 123},
+            "Parameter 'device_type' should be str, but actually <class 'int'>",
+        ),
+        row("4.2-device_type-empty", {"device_type": ""}, "Parameter 'device_type' should not be empty str"),
+        row(
+            "4.2-servable_name-slash",
+            {"servable_name": "a/b"},
+            "Parameter 'servable_name' should be the name of a folder in 'servable_directory', without '/', but "
+            "actually 'a/b'",
+        ),
+        row(
+            "4.2-version_number-largest",
+            {"version_number": 1 << 64},
+            "Parameter 'version_number' should be <= 18446744073709551615, but actually 18446744073709551616",
+        ),
+        row(
             "4.2-num_parallel_workers-65",
             {"num_parallel_workers": 65},
             "Parameter 'num_parallel_workers' should be in range [0,64]",
@@ -248,21 +265,26 @@ def test_a_missing_file(folder: Path) -> None:
 
 
 @stands_for("4.2-merge-device-used-twice")
-def test_a_device_may_be_used_twice(folder: Path) -> None:
-    merged = merge_config([add(folder, 0, 1), add(folder, 0, 2)])
-    assert [m.device_ids for m in merged] == [(0,), (0,)]
+def test_a_device_that_is_used_twice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVING_BACKEND", "stub")
+    text = text_of(lambda: merge_config([add(folder, 2, 0), add(folder, 2, 1)]))
+    assert text.startswith("Ascend 910 device id 2 is used repeatedly in servable add")
+    for shared in ("CPU", "GPU"):
+        monkeypatch.setenv(f"SERVING_ENABLE_{shared}_DEVICE", "1")
+        merged = merge_config([add(folder, 0, 1, device_type=shared), add(folder, 0, 2, device_type=shared)])
+        assert [m.device_ids for m in merged] == [(0,), (0,)]
 
 
 @pytest.mark.parametrize(
     ("switch", "wanted", "shown", "supported"),
     [
-        row("4.2-merge-device-type-gpu", "", "gpu", "Gpu", "None or 'Ascend'"),
-        row("4.2-merge-device-type-cpu", "", "cpu", "Cpu", "None or 'Ascend'"),
+        row("4.2-merge-device-type-gpu", "", "gpu", "gpu", "None or 'Ascend'"),
+        row("4.2-merge-device-type-cpu", "", "CPU", "cpu", "None or 'Ascend'"),
         row(
             "4.2-merge-device-type-with-cpu",
             "SERVING_ENABLE_CPU_DEVICE",
+            "GPU",
             "gpu",
-            "Gpu",
             "None, 'Ascend' or 'Cpu'",
         ),
     ],
@@ -275,7 +297,7 @@ def test_a_device_type_that_is_not_there(
         monkeypatch.setenv(switch, "1")
     assert text_of(lambda: merge_config([add(folder, 0, device_type=wanted)])) == (
         f"The device type '{shown}' of servable name add is inconsistent with current running environment, supported "
-        f"device type: {supported}"
+        f"device type: {supported} with SERVING_BACKEND=stub"
     )
 
 
@@ -285,7 +307,9 @@ def test_a_device_type_that_is_not_there(
         row("5.1-newest-is-a-number", ["9", "10", "2"], 10),
         row("5.1-leading-zero", ["1", "02"], 1),
         row("5.1-version-0", ["0"], 0),
-        row("5.1-other-names", ["1", "v2", "2x", "-3", "4.0"], 1),
+        row("5.1-other-names", ["1", "v2", "2x", "-3", "4.0", "5_0", "+6", " 7"], 1),
+        row("5.1-other-digits", ["1", "\u0663", "\u00b2", "\uff14"], 1),
+        row("5.1-largest-version", ["1", "18446744073709551615"], 18446744073709551615),
     ],
 )
 def test_newest_version(tmp_path: Path, names: list[str], newest: int) -> None:
@@ -294,3 +318,12 @@ def test_newest_version(tmp_path: Path, names: list[str], newest: int) -> None:
     (tmp_path / "add" / "servable_config.py").touch()
     [merged] = merge_config([add(tmp_path)])
     assert merged.version_number == newest
+
+
+@stands_for("5.1-too-large-a-version")
+def test_a_version_that_no_request_can_name(tmp_path: Path) -> None:
+    (tmp_path / "add" / "18446744073709551616").mkdir(parents=True)
+    (tmp_path / "add" / "servable_config.py").touch()
+    assert "add/18446744073709551616' has too large a number" in text_of(
+        lambda: merge_config([add(tmp_path)])
+    )

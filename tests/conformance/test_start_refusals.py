@@ -78,6 +78,10 @@ def both(*writes: Write) -> Write:
     return write
 
 
+def broken_neighbour(folder: Path) -> None:
+    (folder / "add" / "table.py").write_text('import json\n\n\nx = json.loads("")\n')
+
+
 def without_config(folder: Path) -> None:
     (folder / "add" / "1").mkdir(parents=True)
 
@@ -86,13 +90,24 @@ def exactly(text: str) -> str:
     return re.escape(text).replace(r"\{d\}", "{d}")
 
 
-def worker_failed(reason: str, name: str = "add") -> str:
+def worker_failed(reason: str, name: str = "add", device: int = 0) -> str:
     """A pattern; so is the reason."""
-    return exactly(f"Fail to start workers: {{servable name:{name}, device id:0, <") + reason + exactly(">}")
+    start = exactly(f"Fail to start workers: {{servable name:{name}, device id:{device}, <")
+    return (
+        start
+        + reason
+        + exactly(">}, more in ")
+        + rf"/.*/serving_logs/log_{name}_device{device}_version[12]\.log"
+    )
 
 
-def import_failed(reason: str, name: str = "add") -> str:
-    return worker_failed(exactly(f"import {name}.servable_config failed, ") + reason, name)
+def at(line: int, method: str = "", file: str = "add/servable_config.py") -> str:
+    """The end of a text, which leads to a line of the user's."""
+    return exactly(f" ({method and f'method {method!r}, '}at {{d}}/{file}:{line})")
+
+
+def import_failed(reason: str, name: str = "add", where: str = "", device: int = 0) -> str:
+    return worker_failed(exactly(f"import {name}.servable_config failed, ") + reason + where, name, device)
 
 
 def load_failed(shown: str) -> str:
@@ -102,6 +117,7 @@ def load_failed(shown: str) -> str:
             f"'{shown}', version number 1,model context: "
         )
         + ".*, load error details: .+"
+        + exactly(" (declared at {d}/add/servable_config.py:3)")
     )
 
 
@@ -113,7 +129,7 @@ def only(**values: object) -> tuple[tuple[str, str, dict[str, object]], ...]:
 def device_type(shown: str, supported: str) -> str:
     return exactly(
         f"The device type '{shown}' of servable name add is inconsistent with current running environment, "
-        f"supported device type: {supported}"
+        f"supported device type: {supported} with SERVING_BACKEND=stub"
     )
 
 
@@ -123,7 +139,7 @@ NO_VERSION = worker_failed(
         "servable directory: {d}, servable name: add"
     )
 )
-OTHER_FILES = ("1/tensor_sub.mindir", "1/unknown_to_the_backend.mindir")
+OTHER_FILES = ("1/tensor_sub.mindir", "1/tensor_add_0_1.mindir")
 
 
 def declares(file: str) -> Write:
@@ -164,35 +180,94 @@ CASES = {
         declares('["tensor_sub.mindir", "tensor_add.mindir"]'),
         load_failed("[tensor_sub.mindir, tensor_add.mindir]"),
     ),
-    "4.2-model-file-bad": Refused(
-        declares('"unknown_to_the_backend.mindir"'), load_failed("[unknown_to_the_backend.mindir]")
+    "4.2-model-file-name-too-long": Refused(
+        declares(f'"{"x" * 300}.mindir"'),
+        load_failed(f"[{'x' * 300}.mindir]").replace(": .+", ": .+too long.+"),
     ),
-    "4.2-import-error": Refused(files('raise ValueError("no luck")'), import_failed("no luck")),
+    "4.2-model-file-bad": Refused(
+        declares('"tensor_add_0_1.mindir"'), load_failed("[tensor_add_0_1.mindir]")
+    ),
+    "4.2-import-error": Refused(files('raise ValueError("no luck")'), import_failed("no luck", where=at(1))),
     "4.2-import-error-module": Refused(
-        files("import not_installed_anywhere"), import_failed("No module named 'not_installed_anywhere'")
+        files("import not_installed_anywhere"),
+        import_failed("No module named 'not_installed_anywhere'", where=at(1)),
     ),
     "4.2-import-error-neighbour": Refused(
-        files("from .neighbour import x"), import_failed("No module named 'add.neighbour'")
+        files("from .neighbour import x"), import_failed("No module named 'add.neighbour'", where=at(1))
+    ),
+    "4.2-import-error-in-a-neighbour": Refused(
+        both(files("import os\nfrom .table import x"), broken_neighbour),
+        import_failed(exactly("Expecting value: line 1 column 1 (char 0)"), where=at(4, file="add/table.py")),
     ),
     "4.2-import-error-name": Refused(
-        files(ECHO + "\nadd_trans_datatype(1)"), import_failed("name 'add_trans_datatype' is not defined")
+        files(ECHO + "\nadd_trans_datatype(1)"),
+        import_failed("name 'add_trans_datatype' is not defined", where=at(8)),
     ),
     "4.2-import-error-syntax": Refused(
-        files("def broken(:"), import_failed(exactly("invalid syntax (servable_config.py, line 1)"))
+        files("def broken(:"),
+        import_failed(exactly("invalid syntax (servable_config.py, line 1)"), where=at(1)),
     ),
-    "4.2-import-error-exit": Refused(files('import sys\nsys.exit("enough")'), import_failed("enough")),
-    "4.2-import-error-exit-0": Refused(files("import sys\nsys.exit(0)"), import_failed("0")),
-    "4.2-import-error-exit-without-text": Refused(files("import sys\nsys.exit()"), import_failed(".*")),
-    "4.2-import-error-without-text": Refused(files("raise RuntimeError"), import_failed(".*")),
+    "4.2-import-error-exit": Refused(
+        files('import sys\nsys.exit("enough")'), import_failed("enough", where=at(2))
+    ),
+    "4.2-import-error-exit-0": Refused(
+        files("import sys\nsys.exit(0)"), import_failed("SystemExit: 0", where=at(2))
+    ),
+    "4.2-import-error-exit-without-text": Refused(
+        files("import sys\nsys.exit()"), import_failed("SystemExit", where=at(2))
+    ),
+    "4.2-import-error-arguments": Refused(
+        files("import argparse\n\nargparse.ArgumentParser().parse_args()"),
+        import_failed("SystemExit: 2", where=at(3)),
+    ),
+    "4.2-import-error-without-text": Refused(
+        files("raise RuntimeError"), import_failed("RuntimeError", where=at(1))
+    ),
+    "4.2-import-error-memory": Refused(files("raise MemoryError"), import_failed("MemoryError", where=at(1))),
+    "4.2-import-error-assert": Refused(
+        files("x = 1\nassert x == 2"), import_failed("AssertionError", where=at(2))
+    ),
+    "4.2-import-error-key": Refused(files('{}["label"]'), import_failed("KeyError: 'label'", where=at(1))),
+    "4.2-import-error-of-no-class": Refused(
+        files("class Own(BaseException):\n    def __str__(self):\n        raise ValueError\n\n\nraise Own"),
+        import_failed("Own", where=at(6)),
+    ),
+    "4.2-import-error-declare": Refused(
+        files(ADD.replace('"MindIR"', '"tf"')), import_failed("model format can only be .*", where=at(3))
+    ),
+    "4.2-import-error-file-in-two-models": Refused(
+        files(ADD + ADD.splitlines()[2]),
+        import_failed(
+            exactly(
+                "Raise failed: Declare model [tensor_add.mindir] failed, model file 'tensor_add.mindir' has already "
+                "been used"
+            ),
+            where=at(9),
+        ),
+    ),
     "4.2-import-error-method": Refused(
         files(ECHO.replace('"y"', '"y", "z"')),
-        import_failed("Method return output size 1 not match registered 2"),
+        import_failed("Method return output size 1 not match registered 2", where=at(4, "echo")),
+    ),
+    "4.2-import-error-method-body": Refused(
+        files(ECHO.replace("return x", "return int(x.shape)")),
+        import_failed("'_TensorDef' object has no attribute 'shape'", where=at(6, "echo")),
+    ),
+    "4.2-import-error-stage": Refused(
+        files(ECHO.replace("return x", "return register.add_stage(len, x, outputs_count=1)")),
+        import_failed("Check failed in method 'echo', .*", where=at(6, "echo")),
     ),
     "4.2-nothing-registered": Refused(
-        files(""), worker_failed(exactly("Raise failed: Servable 'add' has not been registered"))
+        files(""),
+        worker_failed(
+            exactly(
+                "Raise failed: Servable 'add' has not been registered: {d}/add/servable_config.py decorates no "
+                "function with register.register_method"
+            )
+        ),
     ),
     "4.2-no-methods": Refused(
-        files(ADD.partition("@")[0]), worker_failed(".*There is no method registered for servable.*")
+        files(ADD.partition("@")[0]), worker_failed(".*There is no method registered for servable: .*")
     ),
     "3.2-text-model-arity": Refused(
         files(ADD.replace("x1, x2, outputs", "x1, outputs")),
@@ -200,7 +275,7 @@ CASES = {
             ".*"
             + exactly(
                 "The inputs count 1 in register_method not equal to the count 2 defined in model, model info: "
-                "tensor_add.mindir, subgraph: 0"
+                "tensor_add.mindir, subgraph: 0 (method 'add', {d}/add/servable_config.py:8)"
             )
         ),
     ),
@@ -209,14 +284,14 @@ CASES = {
         "Fail to start workers because of death of one worker.*last words.*",
     ),
     "4.2-device-type-gpu": Refused(
-        files(ADD), device_type("Gpu", "None or 'Ascend'"), only(device_type="GPU")
+        files(ADD), device_type("gpu", "None or 'Ascend'"), only(device_type="GPU")
     ),
     "4.2-device-type-cpu": Refused(
-        files(ADD), device_type("Cpu", "None or 'Ascend'"), only(device_type="cpu")
+        files(ADD), device_type("cpu", "None or 'Ascend'"), only(device_type="cpu")
     ),
     "4.2-device-type-gpu-with-cpu": Refused(
         files(ADD),
-        device_type("Gpu", "None, 'Ascend' or 'Cpu'"),
+        device_type("gpu", "None, 'Ascend' or 'Cpu'"),
         only(device_type="gpu"),
         "SERVING_ENABLE_CPU_DEVICE",
     ),
@@ -227,13 +302,23 @@ CASES = {
             "Servable 'add' has models declared by declare_model, but parameter 'device_ids' of ServableStartConfig is "
             "not set in Serving startup script when the MindSpore or Lite inference package not support CPU"
         )
-        + r">\}",
+        + r">\}, more in /.*/serving_logs/log_add_extra0_version1\.log",
         only(device_ids=None),
+    ),
+    "4.2-no-device-no-cpu-no-version": Refused(
+        none(ADD),
+        r"Fail to start workers: \{.*<There is no valid version directory of models .*>\}, more in .*",
+        only(device_ids=None, num_parallel_workers=2),
+    ),
+    "4.2-device-used-twice": Refused(
+        both(files(ADD), files(ADD, name="sub")),
+        "Ascend 910 device id 2 is used repeatedly in servable sub version 1: .*",
+        (("", "add", {"device_ids": 2}), ("", "sub", {"device_ids": (1, 2)})),
     ),
     "5.5-start-failure-stops-all": Refused(
         both(files(ADD), files(WAITS_FOR_ADD, name="bad")),
-        import_failed("no luck", "bad"),
-        (("", "add", {"device_ids": (0, 1)}), ("", "bad", {"device_ids": 0})),
+        import_failed("no luck", "bad", at(7, file="bad/servable_config.py"), device=2),
+        (("", "add", {"device_ids": (0, 1)}), ("", "bad", {"device_ids": 2})),
     ),
     "4.2-different-directories": Refused(
         both(files(ADD), files(ADD, below="other")),

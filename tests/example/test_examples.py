@@ -192,9 +192,7 @@ def test_demo_serves_until_ctrl_c(checked: tuple[RunningScript, Path], addresses
 
 
 def copy_of_examples(source: Path, target: Path) -> Path:
-    made = shutil.ignore_patterns(
-        "*.mindir", "serving_logs", "unix_socket_files", "__pycache__", "temp_rank_table"
-    )
+    made = shutil.ignore_patterns("*.mindir", "serving_logs", "__pycache__", "temp_rank_table")
     shutil.copytree(source, target, ignore=made)
     return target
 

@@ -167,7 +167,6 @@ def watched(folder: Path, victim: str, number: signal.Signals, load: str) -> See
         assert all(re.search("available|cancelled", error) for error in row.last.split(" / ") if error)
         assert ended_as_it_should(made, victim, killed)
         wait_until(lambda: all(map(is_free, addresses(made))), "all ports are free", 5)
-        assert killed == "main" or list(folder.glob("unix_socket_files/*")) == []
         return row
 
 

@@ -151,7 +151,6 @@ def test_forks_and_programs_of_a_script_harm_nobody(tmp_path: Path) -> None:
         assert traffic.wrong == []
         assert running.workers() == workers
         child = int(running.wait_for_line("child").split()[1])
-        assert len(list(tmp_path.glob("unix_socket_files/*"))) == 3
         # A child that outlives the server holds none of its ports.
         kill(running.process.pid)
         wait_until_gone(*workers)

@@ -195,7 +195,7 @@ def test_connections_above_the_limit_are_turned_away(tmp_path: Path) -> None:
     with serving(tmp_path, CONFIGS, grpc_options=options, rest_options=options) as server:
         with contextlib.ExitStack() as opened:
             inside = [opened.enter_context(raw_connection(server.rest)) for _ in range(20)]
-            inside[-1].sendall(b"GET /healthz/live HTTP/1.1\r\n\r\n")
+            inside[-1].sendall(b"GET /healthz/live HTTP/1.1\r\nHost: a\r\n\r\n")
             assert read_raw_reply(inside[-1]).status == 200
             outside = [opened.enter_context(raw_connection(server.rest)) for _ in range(200)]
             told = [all_of(connection) for connection in outside]

@@ -62,7 +62,7 @@ server.start_servables(
             ".", "limited", 0, slots_per_copy=1, max_enqueued_requests={most.requests},
             max_enqueued_instances={most.instances}, max_enqueued_bytes={most.byte_size},
         ),
-        server.ServableStartConfig(".", "other", 0, slots_per_copy=1),
+        server.ServableStartConfig(".", "other", 1, slots_per_copy=1),
     ]
 )
 server.start_grpc_server({grpc!r})

@@ -1,4 +1,4 @@
-"""A process that is told when its parent ends, with and without the kernel's help."""
+"""A process that is told when its parent ends: by the kernel, without it, and when code of users is in the way."""
 
 from __future__ import annotations
 
@@ -27,18 +27,28 @@ from mindspore_serving.server.worker.parent import Parent
 def refused(pid):
     raise OSError(errno.ENOSYS, "no such call")
 
-if {refused}:
+def pidfd():
+    [number] = [int(n) for n in os.listdir("/proc/self/fd") if "pidfd" in os.path.realpath("/proc/self/fd/" + n)]
+    return number
+
+case = {case!r}
+if case == "looked up":
     os.pidfd_open = refused
 parent = Parent(os.getppid())
 assert not parent.wait_until_gone(0)
+if case == "closed":
+    os.close(pidfd())
+elif case == "another file":
+    os.dup2(os.open("/dev/zero", os.O_RDONLY), pidfd())  # always ready
+assert not parent.wait_until_gone(0.01)
 print("waits", flush=True)
 print("gone" if parent.wait_until_gone({limit}) else "late", flush=True)
 """
 
 
-@pytest.mark.parametrize("refused", [False, True], ids=["told by the kernel", "looked up"])
-def test_the_end_of_the_parent_is_noticed(refused: bool) -> None:
-    child = CHILD.format(refused=refused, limit=LONG_S)
+@pytest.mark.parametrize("case", ["told by the kernel", "looked up", "closed", "another file"])
+def test_the_end_of_the_parent_is_noticed(case: str) -> None:
+    child = CHILD.format(case=case, limit=LONG_S)
     process = subprocess.Popen(
         [sys.executable, "-c", PARENT.format(child=child)],
         stdin=subprocess.PIPE,

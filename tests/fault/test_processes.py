@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import socket
 import threading
@@ -34,6 +35,7 @@ INFO = {"GLOG_v": "1"}
 
 STAGES = """\
 import os
+import re
 import pathlib
 import subprocess
 import sys
@@ -271,13 +273,16 @@ def test_a_worker_with_a_batch_ends_in_order_when_the_server_ends(tmp_path: Path
             call = client.infer_async(number(1))
             held = gate.hold()
             server.signal(signal.SIGTERM)
-            assert "available" in call.result()["error"]  # so the batch is nobody's from now on
+            error = call.result()["error"]  # so the batch is nobody's from now on
+            assert error.endswith(
+                "servable is not available: a worker had this instance, which may have been run"
+            )
             held.release()
             server.wait(12)
             assert leftovers(server) == []
-            for log in (server.output, server.worker_logs()):
-                assert "[ERROR]" not in log
-                assert "was lost" not in log
+            assert [error in line for line in server.lines if "[ERROR]" in line] == [True]
+            assert "[ERROR]" not in server.worker_logs()
+            assert "was lost" not in server.output
             assert "WorkerRequestHandle Time Cost" in server.worker_logs()  # it answered the batch
 
 
@@ -291,6 +296,11 @@ def test_a_worker_that_does_not_heed_its_end_is_killed(tmp_path: Path) -> None:
         assert not lives(first)
         assert not lives(second)
         assert leftovers(server) == []
+        said = re.search(
+            "Serving: stopping, waiting for .* device[01] \\(process ([0-9]+)\\), which", server.output
+        )
+        assert said is not None
+        assert int(said[1]) == first
 
 
 @pytest.mark.parametrize(
@@ -363,7 +373,7 @@ def test_workers_end_with_a_killed_main_process(tmp_path: Path, busy: bool) -> N
     with Gate(tmp_path / "gate") as gate:
         add_servable(tmp_path, "stages", STAGES + gate.source + WAIT, ())
         with (
-            serving(tmp_path, ['".", "stages", (0, 1)', '".", "stages", 0, version_number=2']) as server,
+            serving(tmp_path, ['".", "stages", (0, 1)', '".", "stages", 2, version_number=2']) as server,
             Client(server.grpc, "stages", "wait") as client,
         ):
             call = client.infer_async(number(1))

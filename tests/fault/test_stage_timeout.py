@@ -234,8 +234,8 @@ def test_a_slow_call_without_a_limit_or_within_it_is_left_alone(tmp_path: Path) 
             add_servable(tmp_path, name, (STAGES + gate.source + HELD).replace('"stages"', f'"{name}"'))
         configs = [
             f'".", "stages", 0, stage_timeout_ms={LIMIT_MS}',
-            '".", "free", 0',
-            '".", "long", 0, stage_timeout_ms=60000',
+            '".", "free", 1',
+            '".", "long", 2, stage_timeout_ms=60000',
         ]
         with (
             serving(tmp_path, configs) as server,

@@ -95,7 +95,6 @@ def error_of(running: RunningScript) -> str:
         pytest.skip(f"namespaces are {running.output}")
     assert status == 1, running.output
     assert leftovers(running) == []
-    assert not list(running.folder.glob("unix_socket_files"))
     [error] = [line for line in running.lines if line.startswith("mindspore_serving.errors.")]
     return error
 
@@ -123,6 +122,50 @@ def test_an_import_that_does_not_end(tmp_path: Path) -> None:
         assert "SERVING_START_TIMEOUT_S" in error
         log = tmp_path / "serving_logs" / "log_endless_device0_version1.log"
         assert f"last lines of {log}:\nbegun" in running.output
+
+
+NEIGHBOUR = """\
+from mindspore_serving.server import register
+
+
+def stage(x):
+    return register.add_stage(3, x, outputs_count=1)
+"""
+REGISTERS = """\
+from mindspore_serving.server import register
+
+from .neighbour import stage
+
+
+@register.register_method(output_names=["y"])
+def predict(x):
+    return stage(x)
+"""
+
+
+def test_what_is_told_of_an_error_leads_to_the_users_own_code(tmp_path: Path) -> None:
+    add_servable(tmp_path, "wrong", REGISTERS, ())
+    (tmp_path / "wrong" / "neighbour.py").write_text(NEIGHBOUR)
+    script = tmp_path / "start.py"
+    script.write_text(
+        "from mindspore_serving import server\n"
+        'server.start_servables(server.ServableStartConfig(".", "wrong", 0))\n'
+    )
+    with running_script(script, environment=STUB) as running:
+        error = error_of(running)
+    log = tmp_path / "serving_logs" / "log_wrong_device0_version1.log"
+    assert f"(method 'predict', at {tmp_path}/wrong/neighbour.py:5)>}}, more in {log}" in error
+    # At the console: the line of the script, and where the function that it has called raises.
+    frames = [line.strip() for line in running.lines if line.startswith("  File")]
+    assert [frame.partition(", in ")[2] for frame in frames] == ["<module>", "guarded"]
+    assert frames[0].startswith(f'File "{script}", line 2')
+    frames = [line.strip() for line in log.read_text().splitlines() if line.startswith("  File")]
+    home = f'File "{tmp_path}/wrong/'
+    assert [frame.removeprefix(home) for frame in frames] == [
+        'servable_config.py", line 6, in <module>',
+        'servable_config.py", line 8, in predict',
+        'neighbour.py", line 5, in stage',
+    ]
 
 
 def test_ctrl_c_ends_an_import_that_does_not_end(tmp_path: Path) -> None:
@@ -169,8 +212,8 @@ def test_a_working_directory_that_is_read_only(tmp_path: Path) -> None:
     )
     with started(tmp_path, before) as running:
         error = error_of(running)
-        assert f"Read-only file system: '{tmp_path}/unix_socket_files'" in error
-        assert "working directory, which must be writable" in error
+        assert f"Read-only file system: '{tmp_path}/serving_logs'" in error
+        assert "The working directory, where logs are, must be writable" in error
 
 
 def test_a_working_directory_in_which_no_file_can_be_made(tmp_path: Path) -> None:
@@ -181,11 +224,11 @@ def test_a_working_directory_in_which_no_file_can_be_made(tmp_path: Path) -> Non
         "open('last', 'w').close()\n"
     )
     with started(tmp_path, before) as running:
-        assert f"No space left on device: '{tmp_path}/small/unix_socket_files'" in error_of(running)
+        assert f"No space left on device: '{tmp_path}/small/serving_logs'" in error_of(running)
 
 
 def test_a_working_directory_that_is_full(tmp_path: Path) -> None:
-    """Sockets and the names of logs need no space; what is printed is lost."""
+    """The names of logs need no space; what is printed is lost."""
     (tmp_path / "small").mkdir()
     before = OWN_MOUNTS + (
         f"mount('tmpfs', {str(tmp_path / 'small')!r}, 0, 'size=64k')\n"
@@ -199,12 +242,15 @@ def test_a_working_directory_that_is_full(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_is_full_while_the_server_runs(tmp_path: Path) -> None:
-    (tmp_path / "serving_logs").mkdir()
-    (tmp_path / "serving_logs" / "log_echo_device0_version1.log").symlink_to("/dev/full")
-    with started(tmp_path, environment={"GLOG_v": "0"}) as server:
+    (tmp_path / "small").mkdir()
+    before = OWN_MOUNTS + (
+        f"mount('tmpfs', {str(tmp_path / 'small')!r}, 0, 'size=64k')\nos.chdir({str(tmp_path / 'small')!r})\n"
+    )
+    with started(tmp_path, before, environment={"GLOG_v": "0"}) as server:
         assert_up(server)
         [worker] = server.workers()
-        assert_echoes(server)
+        for _ in range(6):  # each prints more than 20 kB
+            assert_echoes(server)
         assert server.workers() == [worker]
 
 

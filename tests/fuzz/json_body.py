@@ -45,6 +45,10 @@ def one_input(data: bytes) -> None:
         return
     _compare(document, blocks)
     try:
+        read_instances(document, {"x": DataType.FLOAT32})
+    except InvalidInput as error:
+        _told(error)
+    try:
         select_inputs(blocks, "s", METHOD)
     except InvalidInput as error:
         _told(error)
@@ -126,7 +130,7 @@ def _compare(document: Any, blocks: list[Rows]) -> None:
 
 
 def _compare_value(tensor: JsonTensor, value: Any) -> None:
-    alone = read_value(value)
+    alone = read_value("x", value)
     demand(
         (alone.dtype, alone.shape) == (tensor.dtype, tensor.shape) and _raw(alone) == _raw(tensor),
         "a value is read as it is read by itself",

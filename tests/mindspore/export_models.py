@@ -82,6 +82,36 @@ class Counter(nn.Cell):
         return x + ops.assign_add(self.runs, Tensor([1.0], ms.float32))
 
 
+class CountedLookup(nn.Cell):
+    """Counts its runs, and fails for an index outside of its table."""
+
+    def __init__(self):
+        super().__init__()
+        self.runs = Parameter(Tensor(np.zeros((1,), np.float32)), name="runs")
+        self.table = Tensor(np.arange(8, dtype=np.float32).reshape(4, 2))
+
+    def construct(self, index):
+        return ops.gather(self.table, index, 0), ops.assign_add(self.runs, Tensor([1.0], ms.float32))
+
+
+class Drawn(nn.Cell):
+    """Random numbers, the same after every start."""
+
+    def construct(self, x):
+        return x + ops.StandardNormal(seed=3, seed2=4)((2,))
+
+
+class Table(nn.Cell):
+    """Without inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = Parameter(Tensor(np.arange(6, dtype=np.float32)), name="table")
+
+    def construct(self):
+        return self.table + 1
+
+
 class Flatten(nn.Cell):
     """An output whose first dimension is not the batch."""
 
@@ -137,6 +167,9 @@ def export_all(folder):
     export("constant", Constant(), ones(2, 2))
     export("lookup", Lookup(), ones(2, dtype=np.int32))
     export("counter_dynamic", Counter(), dynamic(None, 2))
+    export("counted_lookup", CountedLookup(), ones(2, dtype=np.int32))
+    export("drawn", Drawn(), ones(2, 2))
+    export("table", Table())
     export("flatten_dynamic", Flatten(), dynamic(None, 2))
     export("second_dimension_dynamic", Add(), dynamic(2, None), dynamic(2, None))
     export("rank_dynamic", Add(), Tensor(shape=None, dtype=ms.float32), Tensor(shape=None, dtype=ms.float32))

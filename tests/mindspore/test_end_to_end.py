@@ -55,14 +55,51 @@ def classify(image):
 """
 
 
+KEPT = """
+from mindspore_serving.server import register
+
+counter = register.declare_model("counter.mindir", "MindIR")
+table = register.declare_model("table.mindir", "MindIR", with_batch_dim=False)
+
+
+def call_table(x):
+    several = table.call([[], []])
+    return x + table.call() + several[1][0]
+
+
+@register.register_method(output_names=["y"])
+def count(x):
+    return register.add_stage(counter, x, outputs_count=1)
+
+
+@register.register_method(output_names=["y"])
+def get_table():
+    return register.add_stage(table, outputs_count=1)
+
+
+@register.register_method(output_names=["y"])
+def add_table(x):
+    y = register.add_stage(table, outputs_count=1)
+    return register.add_stage(lambda a, b: a + b, x, y, outputs_count=1)
+
+
+@register.register_method(output_names=["y"])
+def called(x):
+    return register.add_stage(call_table, x, outputs_count=1)
+"""
+
+
 @pytest.fixture(scope="module")
 def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     folder = tmp_path_factory.mktemp("served")
     add_servable(folder, "tally", TALLY, files=())
     add_servable(folder, "lenet", LENET, files=())
+    add_servable(folder, "kept", KEPT, files=())
     for model, target in (
         ("add_dynamic", "tally/1/tally"),
         ("subtract_dynamic", "tally/2/tally"),
+        ("counter_dynamic", "kept/1/counter"),
+        ("table", "kept/1/table"),
         ("lenet_dynamic", "lenet/1/lenet_dynamic"),
         ("lenet_batch_32", "lenet/1/lenet_batch_32"),
     ):
@@ -72,6 +109,7 @@ def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
         '".", "tally", version_number=1, device_ids=(0, 1)',
         '".", "tally", version_number=2, device_ids=0',
         '".", "lenet"',
+        '".", "kept"',
     ]
     with serving(folder, configs, backend="mindspore") as running:
         yield running
@@ -147,6 +185,26 @@ def test_what_does_not_fit_the_model_never_reaches_it(
     assert text in second["error_msg"]
 
 
+def test_a_model_that_counts_its_runs_begins_with_the_first_request(server: RunningServer) -> None:
+    for run in (1, 2, 3):
+        reply = send(server.rest, "POST", "/model/kept:count", {"instances": [{"x": [0.0, 10.0]}]})
+        assert json.loads(reply.body) == {"instances": [{"y": [float(run), 10.0 + run]}]}
+
+
+def test_a_model_without_inputs(server: RunningServer) -> None:
+    table = (np.arange(6, dtype=np.float32) + 1).tolist()
+    body = {"instances": [{"any": 0}] * 3}
+    assert json.loads(send(server.rest, "POST", "/model/kept:get_table", body).body) == {
+        "instances": [{"y": table}] * 3
+    }
+    with Client(server.grpc, "kept", "get_table") as client:
+        assert [reply["y"].tolist() for reply in client.infer([{}, {}])] == [table] * 2
+    for method, times in (("add_table", 1), ("called", 2)):
+        body = {"instances": [{"x": [float(i)] * 6} for i in range(3)]}
+        reply = json.loads(send(server.rest, "POST", f"/model/kept:{method}", body).body)
+        assert reply == {"instances": [{"y": [times * v + i for v in table]} for i in range(3)]}
+
+
 def test_a_model_file_that_is_damaged_is_told_at_start(models: Path, tmp_path: Path) -> None:
     add_servable(tmp_path, "tally", TALLY, files=("1/tally.mindir",))
     (tmp_path / "tally/1/tally.mindir").write_bytes((models / "add_dynamic.mindir").read_bytes()[:300])
@@ -156,4 +214,3 @@ def test_a_model_file_that_is_damaged_is_told_at_start(models: Path, tmp_path: P
         "Fail to start workers: {servable:tally, version:1, extra:0, <Raise failed: Load model failed"
         in str(caught.value)
     )
-    assert not (tmp_path / "unix_socket_files").exists()

@@ -247,10 +247,50 @@ def test_an_encrypted_model_that_failed_works_again(load: Load, models: Path, tm
     np.testing.assert_array_equal(graph.predict([np.array([1, 3], np.int32)])[0], [[2, 3], [6, 7]])
 
 
-def test_a_model_that_differs_from_run_to_run(load: Load) -> None:
+@pytest.mark.parametrize("by_executor", [True, False])
+def test_what_a_model_keeps_begins_with_the_first_request(
+    load: Load, monkeypatch: pytest.MonkeyPatch, by_executor: bool
+) -> None:
+    load("add")
+    if not by_executor:
+        monkeypatch.setitem(sys.modules, "mindspore.graph.api", None)
     graph = load("counter_dynamic")
-    [first], [second] = graph.predict([floats(3, 2)]), graph.predict([floats(3, 2)])
-    np.testing.assert_array_equal(second, first + 1)
+    for run in (1, 2):
+        np.testing.assert_array_equal(graph.predict([floats(3, 2)])[0], floats(3, 2) + run)
+    other = load("counter_dynamic")  # models that are loaded later change nothing
+    load("add_dynamic")
+    np.testing.assert_array_equal(graph.predict([floats(1, 2)])[0], floats(1, 2) + 3)
+    np.testing.assert_array_equal(other.predict([floats(1, 2)])[0], floats(1, 2) + 1)
+    assert len(graph._run._cell.compile_cache) == 1  # type: ignore[attr-defined]
+
+
+def test_random_numbers_begin_with_the_first_request(load: Load, models: Path) -> None:
+    graph = load("drawn")
+    ms = sys.modules["mindspore"]
+    cell = ms.nn.GraphCell(ms.load(str(models / "drawn.mindir")))
+    for _ in range(2):
+        expected = cell(ms.Tensor(floats(2, 2))).asnumpy()
+        np.testing.assert_array_equal(graph.predict([floats(2, 2)])[0], expected)
+
+
+def test_what_a_model_keeps_begins_anew_after_a_failed_run(
+    load: Load, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph = load("counted_lookup", with_batch_dim=False)
+    good, bad = np.array([1, 3], np.int32), np.array([1, 99], np.int32)
+    assert [graph.predict([good])[1].tolist() for _ in range(2)] == [[1], [2]]
+    with pytest.raises(ModelError, match="99"):
+        graph.predict([bad])
+    assert [graph.predict([good])[1].tolist() for _ in range(2)] == [[1], [2]]
+    assert "what it keeps from run to run begins anew" in capsys.readouterr().err
+
+
+def test_a_model_without_inputs(load: Load) -> None:
+    graph = load("table", with_batch_dim=False)
+    for _ in range(2):
+        [table] = graph.predict([])
+        np.testing.assert_array_equal(table, floats(6) + 1)
+        table += 100  # what it gives may be changed
 
 
 def test_cell_does_the_work_where_the_executor_is_not_there(

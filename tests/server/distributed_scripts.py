@@ -175,7 +175,7 @@ class Distributed:
                     (folder / file).parent.mkdir(parents=True, exist_ok=True)
                     (folder / file).touch()
         body = script.format(address=self.address, files=files, port=port or self.agent_port, options=options)
-        starter = self._run(folder / "start_agents.py", body, ready, environment)
+        starter = self._run(folder / "serving_agent.py", body, ready, environment)
         self.starters.append(starter)
         return starter
 

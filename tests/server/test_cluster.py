@@ -19,6 +19,7 @@ from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, mes
 from mindspore_serving.server.channel.messages import Challenge, Join, Message, Refused, Welcome
 from mindspore_serving.server.cluster.token import proof
 from mindspore_serving.signature import MethodSignature
+from tests.other_user import OTHER_USER, needs_root, told_by_other_user
 from tests.server.certificates import Authority
 from tests.server.health_checks import Checks
 from tests.serving import RunningScript, add_servable, free_port, running_script
@@ -103,6 +104,7 @@ class Cluster:
         self._environment = {**INFO, **environment}
         self._stack = contextlib.ExitStack()
         self._count = 0
+        self.running_master: RunningScript
         self.ports: list[int] = []
 
     def __enter__(self) -> Cluster:
@@ -114,6 +116,7 @@ class Cluster:
     def master(self, *arguments: str, script: str = MASTER, ready: str = "master is up") -> RunningScript:
         """Start the master."""
         running = self._run("master", script, self.grpc.rpartition(":")[2], str(self.master_port), *arguments)
+        self.running_master = running
         if ready:
             running.wait_for_line(ready)
         return running
@@ -368,6 +371,51 @@ def _messages(peer: socket.socket) -> Iterator[Message]:
     while data := peer.recv(1 << 16):
         for kind, body in splitter.feed(data):
             yield message_of(kind, body)
+
+
+def first_message_at(port: int) -> str:
+    """What the master says first."""
+    with socket.create_connection(("127.0.0.1", port), 10) as peer:
+        return repr(next(_messages(peer)))
+
+
+@needs_root
+def test_without_a_token_processes_of_other_users_are_refused(shared: Cluster) -> None:
+    told = told_by_other_user(lambda: first_message_at(shared.master_port))
+    text = (
+        f"it is a process of user {OTHER_USER}, and without a token only those of user root (0) may join: set the "
+        "environment variable SERVING_CLUSTER_TOKEN to the same secret for both"
+    )
+    assert told == repr(Refused(text, True))
+    assert text in shared.running_master.read_output()
+    assert sums(shared.ask(count=3)) == [1, 2, 3]
+
+
+def joined_by(port: int) -> str:
+    """Be a master for one worker; returns what it sends."""
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        listener.settimeout(30)
+        peer, _ = listener.accept()
+        with peer:
+            peer.sendall(frame_of(Challenge("a nonce")))
+            return repr(list(_messages(peer)))
+
+
+@needs_root
+def test_without_a_token_a_worker_does_not_join_a_master_of_another_user(tmp_path: Path) -> None:
+    """It has taken the port before the master could."""
+    with cluster(tmp_path) as made, ThreadPoolExecutor(1) as pool:
+        told = pool.submit(told_by_other_user, lambda: joined_by(made.master_port))
+        worker = made.worker(ready="")
+        assert worker.wait(30) == 1
+        assert told.result(30) == "[]"
+        assert worker.lines[-1].startswith(
+            "mindspore_serving.errors.StartUpError: Whoever listens at 127.0.0.1:"
+        )
+        assert (
+            f"it is a process of user {OTHER_USER}, and without a token only those of user root (0) are"
+            in (worker.lines[-1])
+        )
 
 
 def test_two_workers_cannot_have_one_address(shared: Cluster) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +16,9 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
+from mindspore_serving.server.channel.frames import FrameSplitter, message_of
 from mindspore_serving.server.channel.messages import AgentFailed
+from tests.other_user import OTHER_USER, needs_root, told_by_other_user
 from tests.server.distributed_scripts import (
     INFO,
     SERVER,
@@ -75,6 +78,16 @@ def test_what_the_scripts_say(eight: Distributed) -> None:
     )
 
 
+def test_ps_counts_the_start_script_and_each_agent(eight: Distributed) -> None:
+    command = "ps -ewwo pid,ppid,args | grep serving_agent.py | grep -v grep"
+    listed = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
+    starter = eight.starter.process.pid
+    lines = [line.split(None, 2) for line in listed.splitlines()]
+    ours = {int(pid) for pid, parent, _ in lines if starter in (int(pid), int(parent))}
+    assert ours == {starter, *eight.agents()}
+    assert len(ours) == 9
+
+
 def test_the_rank_table_is_written_for_the_agents(eight: Distributed) -> None:
     [file] = eight.starter.folder.glob("temp_rank_table/*")
     assert re.fullmatch(r"hccl_rank_table_\d{8}_\d{6}_8p\.json", file.name)
@@ -113,6 +126,30 @@ def test_strangers_at_the_port_of_the_worker_harm_nobody(eight: Distributed) -> 
         for _ in range(300):
             stack.enter_context(socket.create_connection((ip, int(port)), 10))
         assert sums(eight.ask(3)) == [1, 2, 3]
+
+
+@needs_root
+def test_without_a_token_agents_of_other_users_are_refused(eight: Distributed) -> None:
+    def first_message() -> str:
+        ip, _, port = eight.address.rpartition(":")
+        with socket.create_connection((ip, int(port)), 10) as peer:
+            [(kind, body)] = FrameSplitter().feed(peer.recv(1 << 16))
+            return repr(message_of(kind, body))
+
+    told = told_by_other_user(first_message)
+    assert told.startswith(f"Refused(reason='it is a process of user {OTHER_USER}, and without a token only ")
+
+
+def test_logs_of_agents_that_were_moved_are_opened_again_at_sighup(eight: Distributed) -> None:
+    logs = [eight.starter.folder / "serving_logs" / f"log_sharded_agent_rank{rank}.log" for rank in range(8)]
+    for log in logs:
+        log.rename(log.with_suffix(".moved"))
+    eight.starter.signal(signal.SIGHUP)
+    for log, agent in zip(logs, eight.agents(), strict=True):
+        for descriptor in (1, 2):
+            output = Path(f"/proc/{agent}/fd/{descriptor}")
+            wait_until(lambda log=log, to=output: log.exists() and log.samefile(to), "the agent writes there")
+    assert sums(eight.ask(3)) == [1, 2, 3]
 
 
 def run_agents(
@@ -357,9 +394,9 @@ def test_a_signal_while_the_worker_is_awaited(tmp_path: Path, number: int) -> No
 
 
 MISFITS = {
-    "a rank has an unknown model": (
-        [BOTH_GRAPHS[0][0], "other/tensor_foo.mindir"],
-        "The stub backend knows model files tensor_add* and tensor_sub*, but got 'tensor_foo.mindir'",
+    "a rank has a model that cannot be": (
+        [BOTH_GRAPHS[0][0], "other/tensor_add_0_1.mindir"],
+        "Model file 'tensor_add_0_1.mindir' asks for 0 inputs and 1 outputs, expected 1 or more",
     ),
     "a rank has other inputs": (
         ["device0/tensor_add.mindir", "device1/tensor_add_3_1.mindir"],

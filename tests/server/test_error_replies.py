@@ -207,8 +207,8 @@ def test_two_ids_are_none(server: RunningServer) -> None:
     body = b'{"instances": [{"what": "no x"}]}'
     with raw_connection(server.rest) as connection:
         connection.sendall(
-            b"POST /model/files:read HTTP/1.1\r\nX-Request-Id: a\r\nX-Request-Id: b\r\nContent-Length: %d\r\n\r\n%b"
-            % (len(body), body)
+            b"POST /model/files:read HTTP/1.1\r\nHost: a\r\nX-Request-Id: a\r\nX-Request-Id: b\r\n"
+            b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
         )
         assert NEW_ID.fullmatch(read_raw_reply(connection).headers["x-request-id"])
 
@@ -235,7 +235,7 @@ def test_what_clients_do_wrong(
 ) -> None:
     name = f"wrong-{status}-{len(rest)}"
     with raw_connection(server.rest) as connection:
-        connection.sendall(f"{first_line}\r\nX-Request-Id: {name}\r\n{rest}".encode())
+        connection.sendall(f"{first_line}\r\nHost: a\r\nX-Request-Id: {name}\r\n{rest}".encode())
         reply = read_raw_reply(connection)
     assert reply.status == status
     assert text in reply.error

@@ -280,4 +280,4 @@ def test_a_worker_that_hangs_is_replaced_and_no_request_is_lost(tmp_path: Path) 
         wait_until_gone(stopped)
         running.wait_for_line("was started again", 10)
         assert len(running.workers()) == 2
-        assert "Recv Pong Time Out from unix:unix_socket_files/serving_worker_calls_device" in running.output
+        assert "Recv Pong Time Out from unix:serving_worker_calls_device" in running.output

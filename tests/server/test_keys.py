@@ -149,7 +149,7 @@ def test_rest_refuses_before_the_body_is_sent(server: RunningServer, head: bytes
 
 def test_each_request_of_a_connection_needs_a_key(server: RunningServer) -> None:
     body = json.dumps(BODY).encode()
-    plain = b"POST /model/one:echo HTTP/1.1\r\nContent-Length: %d\r\n" % len(body)
+    plain = b"POST /model/one:echo HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n" % len(body)
     offered = plain + b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
     key = b"Authorization: Bearer %b\r\n\r\n" % KEY.encode()
     with raw_connection(server.rest) as connection:

@@ -21,6 +21,7 @@ from mindspore_serving.client import Client
 from mindspore_serving.server.frontend.body_process import TITLE
 from mindspore_serving.server.frontend.body_reader import small_body
 from tests.server.http_requests import HttpReply, post, read_reply, send
+from tests.server.servables import ADD
 from tests.serving import RunningServer, add_servable, serving
 from tests.watch import kill, leftovers, wait_until, wait_until_gone
 
@@ -38,6 +39,7 @@ def sums(x):
 """
 PATH = "/model/sums:sums"
 COUNT = 100_000
+SILENCE_S = 3
 PIECES = {"gzip": gzip.compress, "deflate": zlib.compress}
 
 
@@ -45,7 +47,13 @@ PIECES = {"gzip": gzip.compress, "deflate": zlib.compress}
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     folder = tmp_path_factory.mktemp("large")
     add_servable(folder, "sums", CONFIG, ())
-    with serving(folder, ['".", "sums", 0'], rest_options="max_msg_mb_size=4") as running:
+    add_servable(folder, "add", ADD.format(batch=False))
+    with serving(
+        folder,
+        ['".", "sums", 0', '".", "add", 0'],
+        rest_options="max_msg_mb_size=4",
+        environment={"SERVING_WORKER_TIMEOUT_S": str(SILENCE_S)},
+    ) as running:
         assert post(running.rest, PATH, body(1)).status == 200
         yield running
 
@@ -117,7 +125,24 @@ WRONG = {
         400,
         "Parser request failed, key 'instances' expects to exist once, but actually 0 times",
     ),
-    "an integer": (body(1 << 40), {}, 400, "Parser request failed, data out of int32 range"),
+    "an integer": (
+        body(1 << 40),
+        {},
+        400,
+        f"Parser request failed, data out of int32 range: input x has {1 << 40}; other types are sent as base64",
+    ),
+    "a number": (
+        body(1.5, 1e39),
+        {},
+        400,
+        "Parser request failed, data out of float32 range: input x has 1e+39; other types are sent as base64",
+    ),
+    "an integer among numbers": (
+        body(1.5).replace(b"1.5]", b"16777217]"),
+        {},
+        400,
+        "Parser request failed, data is not exact in float32: input x has 16777217; ",
+    ),
     "another input": (
         body(1).replace(b'"x"', b'"y"'),
         {},
@@ -134,6 +159,22 @@ WRONG = {
     "a coding": (body(1), {"Content-Encoding": "br"}, 415, "Content-Encoding br is not supported, only"),
     "a long coding": (body(1), {"Content-Encoding": "\xe9" * 40_000}, 415, "Content-Encoding \xe9"),
 }
+
+
+def test_numbers_go_to_a_model_as_it_takes_them(server: RunningServer) -> None:
+    instance = {"x1": [[1, 2], [3.5, 4]], "x2": [[0, 0], [0, 16777216]]}
+    count = 20_000
+    content = json.dumps({"instances": [instance] * count}).encode()
+    assert small_body(content, b"") is None
+    reply = post(server.rest, "/model/add:add_common", content)
+    assert reply.status == 200
+    assert json.loads(reply.body)["instances"] == [{"y": [[1.0, 2.0], [3.5, 16777220.0]]}] * count
+    reply = post(server.rest, "/model/add:add_common", content[:-13] + b"16777217]]}]}")
+    assert (reply.status, reply.error) == (
+        400,
+        "Parser request failed, data is not exact in float32: input x2 has 16777217; add .0 to it if the nearest "
+        "float32 will do",
+    )
 
 
 @pytest.mark.parametrize("content, headers, status, error", WRONG.values(), ids=list(WRONG))
@@ -193,6 +234,18 @@ def test_a_body_is_read_again_when_the_process_has_ended_with_it(server: Running
     server.wait_for_line(
         f"A body of {len(body(1))} bytes was not read: the process that reads large bodies was"
     )
+
+
+def test_a_process_that_is_stopped_is_replaced_and_all_bodies_are_read(server: RunningServer) -> None:
+    assert post(server.rest, PATH, body(1)).status == 200
+    stopped = reader_of(server)
+    os.kill(stopped, signal.SIGSTOP)
+    connections = [begin(server, body(i)) for i in (1.5, 2.5)]
+    for connection, value in zip(connections, (1.5, 2.5), strict=True):
+        reply = end(connection)
+        assert (reply.status, json.loads(reply.body)) == (200, sums(value))
+    assert reader_of(server) != stopped
+    server.wait_for_line(f"showed no sign of life for {SILENCE_S} s and was killed")
 
 
 def test_a_deadline_passes_while_a_body_waits(server: RunningServer) -> None:

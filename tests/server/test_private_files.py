@@ -45,8 +45,5 @@ def test_what_a_server_makes_is_not_for_all(tmp_path: Path) -> None:
         "logs/mindspore_serving.log.N": "-rw-r-----",
         "serving_logs": "drwxr-x---",
         "serving_logs/log_one_deviceN_versionN.log": "-rw-r-----",
-        "unix_socket_files": "drwx------",
-        "unix_socket_files/serving_master_N": "srw-------",
-        "unix_socket_files/serving_worker_one_deviceN_N": "srw-------",
     }
     assert server.process.returncode is not None

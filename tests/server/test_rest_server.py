@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ssl
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -13,15 +16,18 @@ import uvloop
 from mindspore_serving.errors import FailedRows, ServableUnavailable, StartUpError
 from mindspore_serving.server.frontend.http_reader import HttpLimits
 from mindspore_serving.server.frontend.rest_gateway import RestServer
+from mindspore_serving.server.frontend.tls import SSLConfig, ssl_context
 from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies
+from mindspore_serving.server.frontend.untaken_replies import UntakenReplies
 from mindspore_serving.server.master.dispatcher import Dispatcher, Route
 from mindspore_serving.signature import MethodSignature
+from tests.server.certificates import Authority
 from tests.serving import free_port
 from tests.unit.rows import rows_of
 from tests.watch import wait_until
 
 BODY = b'{"instances":[{"x":1}]}'
-REQUEST = b"POST /model/any:method HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
+REQUEST = b"POST /model/any:method HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
 OUTCOME = [FailedRows(ServableUnavailable("gone").failure(), 1)]
 LARGE = 8_000_000
 """Numbers whose text is more than sockets hold."""
@@ -48,7 +54,12 @@ class Requests:
 Scene = Callable[[RestServer, Requests, str], Coroutine[Any, Any, None]]
 
 
-def play(scene: Scene, unfinished: UnfinishedBodies | None = None) -> None:
+def play(
+    scene: Scene,
+    unfinished: UnfinishedBodies | None = None,
+    untaken: UntakenReplies | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> None:
     """Run a scene with a server that listens."""
 
     async def run() -> None:
@@ -57,9 +68,10 @@ def play(scene: Scene, unfinished: UnfinishedBodies | None = None) -> None:
             cast("Dispatcher", requests),
             address,
             HttpLimits(1 << 20),
-            None,
+            tls,
             False,
             unfinished=unfinished,
+            untaken=untaken,
         )
         await server.start()
         try:
@@ -174,7 +186,7 @@ def test_a_large_reply_to_a_slow_client_may_take_the_time_that_is_left() -> None
 
 def test_bodies_that_all_connections_are_receiving_are_bounded_together() -> None:
     unfinished = UnfinishedBodies(1_000_000)
-    head = b"POST /model/any:method HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n"
+    head = b"POST /model/any:method HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
 
     async def scene(server: RestServer, requests: Requests, address: str) -> None:
         reader, writer = await connect(address)
@@ -193,3 +205,80 @@ def test_bodies_that_all_connections_are_receiving_are_bounded_together() -> Non
         assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 503 Service")
 
     play(scene, unfinished)
+
+
+def test_replies_that_clients_do_not_take_are_bounded_and_their_connections_closed() -> None:
+    seconds = [0.0]
+    untaken = UntakenReplies(30_000_000, 10_000_000, lambda: seconds[0])
+    large = [rows_of(y=np.zeros((1, LARGE)))]
+
+    async def scene(server: RestServer, requests: Requests, address: str) -> None:
+        async def ask() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            reader, writer = await connect(address)
+            writer.write(REQUEST)
+            return reader, writer
+
+        idle = await ask()
+        (await requests.waiting.get()).set_result(large)
+        late = await ask()
+        future = await requests.waiting.get()
+        idle[1].write(REQUEST)  # is not answered
+        await wait_for(lambda: held_by(untaken) > 20_000_000)
+        more = await ask()
+        (await requests.waiting.get()).set_result(large)
+        await wait_for(lambda: held_by(untaken) > 40_000_000)
+        for _ in range(2):
+            refused = await ask()
+            assert is_full(await refused[0].readuntil(b"}"))
+        assert requests.waiting.empty()
+        future.set_result(large)  # what was asked before
+        assert is_full(await late[0].readuntil(b"}"))
+        seconds[0] += 2
+        await wait_for(lambda: held_by(untaken) < 30_000_000)
+        late[1].write(REQUEST)
+        (await requests.waiting.get()).set_result(OUTCOME)
+        assert (await late[0].readuntil(b"\r\n")).startswith(b"HTTP/1.1 503 Service")
+        seconds[0] += 60
+        await wait_for(lambda: held_by(untaken) == 0)
+        for reader, _ in (idle, more):
+            with contextlib.suppress(ConnectionError):
+                assert not (await reader.read()).endswith(b"}]}")
+
+    play(scene, untaken=untaken)
+
+
+def test_a_reply_that_is_taken_slowly_counts_and_arrives_as_a_whole_over_tls(tmp_path: Path) -> None:
+    untaken = UntakenReplies(100_000_000, 50_000_000)
+    authority = Authority(tmp_path, "authority")
+    pair = authority.issue("server")
+    trusting = ssl.create_default_context(cafile=authority.certificate)
+    trusting.check_hostname = False
+
+    async def scene(server: RestServer, requests: Requests, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port), ssl=trusting)
+        writer.write(REQUEST + REQUEST)
+        (await requests.waiting.get()).set_result([rows_of(y=np.zeros((1, LARGE)))])
+        await wait_for(lambda: held_by(untaken) > 20_000_000)
+        assert requests.waiting.empty()
+        head = await reader.readuntil(b"\r\n\r\n")
+        body = await reader.readexactly(int(head.rpartition(b"Content-Length: ")[2]))
+        assert body.endswith(b"0.0]}]}")
+        (await requests.waiting.get()).set_result(OUTCOME)
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 503 Service")
+        assert held_by(untaken) == 0
+        writer.close()
+
+    play(scene, untaken=untaken, tls=ssl_context(SSLConfig(pair.certificate, pair.private_key)))
+
+
+def held_by(untaken: UntakenReplies) -> int:
+    return int(repr(untaken).split()[1])
+
+
+def is_full(reply: bytes) -> bool:
+    return reply.startswith(b"HTTP/1.1 429 ") and b"bytes of replies that were not taken exceed" in reply
+
+
+async def wait_for(condition: Callable[[], bool]) -> None:
+    await asyncio.to_thread(wait_until, condition, "replies are counted")

@@ -20,7 +20,8 @@ from tests.soak.transports import (
     rest_message,
 )
 
-GRPC_ROUTES = ("AsyncClient", "grpc.aio", "Client")
+_PACKED_ROUTE = "grpc.aio, gzip"
+GRPC_ROUTES = ("AsyncClient", "grpc.aio", "Client", _PACKED_ROUTE)
 _SHORT_S = 0.05
 """Cancels and deadlines come at random within this time."""
 _CANCEL_S = 5.0
@@ -82,6 +83,7 @@ class Asker:
             "AsyncClient": self._clients.ask_async,
             "Client": self._clients.ask_in_thread,
             "grpc.aio": self._raw.ask,
+            _PACKED_ROUTE: self._raw.ask_packed,
         }[route]
         if route == "Client" and attitude is Attitude.CANCELS:
             attitude = Attitude.PATIENT

@@ -19,6 +19,7 @@ LIMIT_OF_PLAIN_TEXT = (
     f"Serving Error: enqueued requests count exceeds the limit {MAX_ENQUEUED_OF_PLAIN}, servable: plain"
 )
 AWAY_TEXT = "servable is not available"
+CUT_OFF_TEXT = "servable is not available: a worker had this instance, which may have been run"
 STOPPING_TEXT = "Serving Error: the server is stopping and takes no more requests"
 _CONNECTION_ENDED = "Grpc Error, (14,"
 _MARKED = "error msg: marked "
@@ -170,7 +171,7 @@ def _judge_error(question: Question, want: Values | Fails, text: str) -> Verdict
 def _is_refusal(question: Question, text: str) -> bool:
     if text == LIMIT_OF_PLAIN_TEXT:
         return question.servable == "plain"
-    away = question.may_be_away and text.endswith(AWAY_TEXT)
+    away = question.may_be_away and text.endswith((AWAY_TEXT, CUT_OFF_TEXT))
     return away or text == LIMIT_TEXT or text.endswith(STOPPING_TEXT)
 
 

@@ -7,7 +7,8 @@ import gzip
 import random
 import struct
 
-from mindspore_serving.client.python.transport import PREDICT_PATH
+from mindspore_serving.client.python.connection import PREDICT_PATH
+from tests.soak.servables import API_KEY
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _CONTINUATION = 0, 1, 3, 4, 6, 9
@@ -27,6 +28,7 @@ def _headers(path: str) -> bytes:
         (":authority", "soak"),
         ("te", "trailers"),
         ("content-type", "application/grpc"),
+        ("x-api-key", API_KEY),
     )
     return b"".join(b"\0" + _text(name) + _text(value) for name, value in fields)
 
@@ -77,7 +79,7 @@ def garbage_for_grpc(draw: random.Random) -> bytes:
 
 def garbage_for_rest(draw: random.Random) -> bytes:
     """Bytes that are no HTTP/1.1, or are so at first."""
-    head = b"POST /model/plain:echo HTTP/1.1\r\nHost: soak\r\n"
+    head = f"POST /model/plain:echo HTTP/1.1\r\nHost: soak\r\nX-API-Key: {API_KEY}\r\n".encode()
     return draw.choice(
         [
             draw.randbytes(draw.randint(1, 100_000)),
@@ -92,7 +94,7 @@ def garbage_for_rest(draw: random.Random) -> bytes:
             head + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
             head + b"X-Large: " + b"x" * 100_000 + b"\r\n\r\n",
             head + b"X-Many: 1\r\n" * 1000 + b"\r\n",
-            b"GET " + b"/" * 100_000 + b" HTTP/1.1\r\n\r\n",
+            b"GET " + b"/" * 100_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
             head + b"Content-Length: 1000\r\n\r\n" + draw.randbytes(500),
             b"\r\n" * 5000,
         ]
@@ -101,7 +103,8 @@ def garbage_for_rest(draw: random.Random) -> bytes:
 
 def half_a_request() -> bytes:
     """A REST request whose body never comes."""
-    return b"POST /model/plain:echo HTTP/1.1\r\nHost: soak\r\nContent-Length: 1000\r\n\r\n"
+    head = f"POST /model/plain:echo HTTP/1.1\r\nHost: soak\r\nX-API-Key: {API_KEY}\r\n"
+    return f"{head}Content-Length: 1000\r\n\r\n".encode()
 
 
 _GOOD = b'{"instances": [{"x": 1}]}'
@@ -117,7 +120,12 @@ _WRONG_REQUESTS: dict[str, tuple[int, str, bytes, str]] = {
     "no gzip": (400, "/model/copies:echo", _GOOD, "gzip"),
     "a gzip bomb": (413, "/model/copies:echo", b"", "gzip"),
     "strange coding": (415, "/model/copies:echo", _GOOD, "br"),
+    "no key": (401, "/model/plain:echo", _GOOD, ""),
+    "a wrong key": (401, "/model/plain:echo", _GOOD, ""),
+    "no key, and a gzip bomb": (401, "/model/copies:echo", b"", "gzip"),
 }
+_KEYS = {"no key": "", "a wrong key": "X-API-Key: another-key-of-20-chars\r\n", "no key, and a gzip bomb": ""}
+"""The line of the head with the key, where it is not that of a good client."""
 
 
 def wrong_request(draw: random.Random) -> tuple[str, int, bytes]:
@@ -126,6 +134,7 @@ def wrong_request(draw: random.Random) -> tuple[str, int, bytes]:
     status, path, body, coding = _WRONG_REQUESTS[name]
     body = body or _bomb()
     head = f"POST {path} HTTP/1.1\r\nHost: soak\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+    head += _KEYS.get(name, f"X-API-Key: {API_KEY}\r\n")
     head += f"Content-Encoding: {coding}\r\n" if coding else ""
     return name, status, head.encode() + b"\r\n" + body
 

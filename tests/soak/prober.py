@@ -13,6 +13,8 @@ import grpc
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from tests.soak.servables import API_KEY
+
 _EVERY_S = 1.0
 ANSWER_TIMEOUT_S = 5.0
 _OK, _UNAVAILABLE = 200, 503
@@ -134,7 +136,7 @@ class Prober:
         host, _, port = self._rest.rpartition(":")
         connection = http.client.HTTPConnection(host, int(port), timeout=ANSWER_TIMEOUT_S)
         try:
-            connection.request("GET", path)
+            connection.request("GET", path, headers={"X-API-Key": API_KEY})
             reply = connection.getresponse()
             document: dict[str, Any] = json.loads(reply.read())
             return reply.status, document

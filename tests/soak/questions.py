@@ -28,6 +28,7 @@ NUMBERS = [
     "float32",
     "float64",
 ]
+_AFFINE = ("affine", "affine_batch", "reused", "reused_batch")
 _PROCESS_SPAN = 1 << 40
 _INT32_SPAN = 1 << 24
 """Of int32, whose numbers begin again from time to time."""
@@ -105,11 +106,7 @@ class Author:
 
     def one_of_each(self) -> list[Question]:
         """A request to every method of every servable."""
-        found = [
-            self.numbers(name, method)
-            for name in ("plain", "copies")
-            for method in ("affine", "affine_batch")
-        ]
+        found = [self.numbers(name, method) for name in ("plain", "copies") for method in _AFFINE]
         for name in ("plain", "copies"):
             found += [self.echo(name, "echo"), self.echo(name, "identity"), self.slow(name)]
             found += [self.picky(name, "picky"), self.picky(name, "picky_batch")]
@@ -119,7 +116,7 @@ class Author:
 
     def numbers(self, servable: str = "", method: str = "") -> Question:
         """Single numbers, up to thousands of them."""
-        method = method or self._draw.choice(["affine", "affine_batch"])
+        method = method or self._draw.choice(_AFFINE)
         return self._affine(servable or self._servable(), method, self._count(4000))
 
     def slow(self, servable: str = "") -> Question:

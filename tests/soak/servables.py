@@ -16,12 +16,15 @@ READY_LINE = "both front ends listen"
 POISON_TEXT = "2 workers were lost while they served this instance"
 """What an instance is answered that ends every worker it meets."""
 STAGE_TIMEOUT_MS = 500
+API_KEY = "the-key-of-all-good-clients"
 LATE_TEXT = f"ran for longer than stage_timeout_ms {STAGE_TIMEOUT_MS}"
 """What an instance is answered over which a call does not end."""
 
 PLAIN = """\
 import sys
 import time
+
+import numpy as np
 
 from mindspore_serving.server import register
 
@@ -37,6 +40,21 @@ def double_and_one(x):
 def double_and_one_batch(instances):
     for (x,) in instances:
         yield x * 2 + 1
+
+
+memory = {}
+
+
+def filled(x):
+    y = np.asarray(x * 2 + 1)
+    buffer = memory.setdefault(y.dtype, np.empty((), y.dtype))
+    np.copyto(buffer, y)
+    return buffer
+
+
+def filled_batch(instances):
+    for (x,) in instances:
+        yield filled(x)
 
 
 def refuse_marked(x):
@@ -68,6 +86,8 @@ def method(name, function, batch_size=None):
 method("identity", same)
 method("affine", double_and_one)
 method("affine_batch", double_and_one_batch, batch_size=16)
+method("reused", filled)
+method("reused_batch", filled_batch, batch_size=16)
 method("picky", refuse_marked)
 method("picky_batch", refuse_marked_batch, batch_size=16)
 method("slow", take_time)
@@ -191,13 +211,13 @@ resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # workers end by SIGSEGV on pu
 server.master.context.set_max_enqueued_requests({most_requests})
 server.start_servables([
     server.ServableStartConfig(".", "plain", device_ids=0, max_enqueued_requests={most_of_plain}),
-    server.ServableStartConfig(".", "copies", device_ids=(0, 1, 2)),
-    server.ServableStartConfig(".", "steps", device_ids=0, num_parallel_workers=2),
-    server.ServableStartConfig(".", "deadly", device_ids=(0, 1)),
-    server.ServableStartConfig(".", "endless", device_ids=(0, 1), stage_timeout_ms={stage_timeout_ms}),
+    server.ServableStartConfig(".", "copies", device_ids=(1, 2, 3)),
+    server.ServableStartConfig(".", "steps", device_ids=4, num_parallel_workers=2),
+    server.ServableStartConfig(".", "deadly", device_ids=(5, 6)),
+    server.ServableStartConfig(".", "endless", device_ids=(7, 8), stage_timeout_ms={stage_timeout_ms}),
 ])
-server.start_grpc_server({grpc!r})
-server.start_restful_server({rest!r})
+server.start_grpc_server({grpc!r}, api_keys=[{key!r}])
+server.start_restful_server({rest!r}, api_keys=[{key!r}])
 print("{ready}", flush=True)
 """
 
@@ -272,6 +292,7 @@ def write_start_script(folder: Path, grpc: str, rest: str) -> Path:
             stage_timeout_ms=STAGE_TIMEOUT_MS,
             grpc=grpc,
             rest=rest,
+            key=API_KEY,
             ready=READY_LINE,
         )
     )

@@ -23,12 +23,13 @@ import numpy as np
 
 from mindspore_serving.client import Client
 from mindspore_serving.client.python.async_client import AsyncClient
-from mindspore_serving.client.python.transport import CHANNEL_OPTIONS
+from mindspore_serving.client.python.connection import CHANNEL_OPTIONS
 from mindspore_serving.proto import ms_service_pb2 as pb
 from tests.server.grpc_messages import PREDICT, array_of, errors, instance, request, tensor, text_tensor
 from tests.soak.checking import NO_WISHES, Answer, Refused, Wishes, answer_of_client, answer_of_rest
 from tests.soak.ledger import LOST_AFTER_S
 from tests.soak.questions import Question, Values
+from tests.soak.servables import API_KEY
 
 _SLOW_PAUSE_S = 0.02
 _SLOW_PIECES = 20
@@ -65,7 +66,7 @@ class GrpcClients:
         target = question.servable, question.method
         client = self._async.get(target)
         if client is None:
-            client = self._async[target] = AsyncClient(self._address, *target)
+            client = self._async[target] = AsyncClient(self._address, *target, api_key=API_KEY)
         return answer_of_client(await client.infer(question.instances, timeout=timeout_s))
 
     async def ask_in_thread(self, question: Question, timeout_s: float | None) -> Answer:
@@ -73,7 +74,7 @@ class GrpcClients:
         target = question.servable, question.method
         client = self._plain.get(target)
         if client is None:
-            client = self._plain[target] = Client(self._address, *target)
+            client = self._plain[target] = Client(self._address, *target, api_key=API_KEY)
 
         def infer() -> Any:
             return client.infer(question.instances, timeout=timeout_s or LOST_AFTER_S)
@@ -104,7 +105,12 @@ class RawGrpc:
             response_deserializer=pb.PredictReply.FromString,
         )
 
-    async def ask(self, question: Question, timeout_s: float | None) -> Answer:
+    async def ask(
+        self,
+        question: Question,
+        timeout_s: float | None,
+        compression: grpc.Compression = grpc.Compression.NoCompression,
+    ) -> Answer:
         """Send one request."""
         instances = [
             instance(**{name: _message_of(value) for name, value in values.items()})
@@ -112,7 +118,10 @@ class RawGrpc:
         ]
         try:
             reply = await self._predict(
-                request(question.servable, question.method, instances), timeout=timeout_s
+                request(question.servable, question.method, instances),
+                timeout=timeout_s,
+                metadata=(("x-api-key", API_KEY),),
+                compression=compression,
             )
         except grpc.aio.AioRpcError as error:
             return Answer([], f"Grpc Error, {error.code().value}, {error.details()}")
@@ -122,6 +131,10 @@ class RawGrpc:
         codes = told or [(0, "")] * len(reply.instances)
         entries = zip(reply.instances, codes, strict=True)
         return Answer([Refused(text) if code else _values_of(entry) for entry, (code, text) in entries])
+
+    async def ask_packed(self, question: Question, timeout_s: float | None) -> Answer:
+        """Send one request, compressed."""
+        return await self.ask(question, timeout_s, grpc.Compression.Gzip)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -312,6 +325,7 @@ def rest_message(
     ]
     body = json.dumps({"instances": instances}, ensure_ascii=draw.random() < 0.5).encode()
     head = f"POST /model/{question.servable}:{question.method} HTTP/1.1\r\nHost: soak\r\n"
+    head += draw.choice([f"Authorization: Bearer {API_KEY}\r\n", f"X-API-Key: {API_KEY}\r\n"])
     head += wishes.head()
     if packed:
         body = gzip.compress(body, 1)

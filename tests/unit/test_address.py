@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mindspore_serving.server.frontend.address import parse_socket_address
+from mindspore_serving.server.frontend.address import parse_socket_address, socket_path
 from mindspore_serving.server.frontend.grpc_service import check_grpc_address
 from mindspore_serving.server.frontend.rest_gateway import check_rest_address
 
@@ -75,3 +75,18 @@ def test_rest_refuses_a_unix_address(address: str) -> None:
     assert str(refused.value) == (
         "Serving Error: RESTful server does not support binding to unix domain socket"
     )
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [
+        ("unix:serving.sock", "serving.sock"),
+        ("unix:/tmp/a b", "/tmp/a b"),
+        ("unix:/tmp/a%20b", "/tmp/a b"),
+        ("unix:a%zz", "a%zz"),
+        ("unix:///tmp/a", "/tmp/a"),
+        ("unix://a", "//a"),
+    ],
+)
+def test_the_path_of_a_socket_is_what_grpc_makes_of_it(address: str, path: str) -> None:
+    assert socket_path(address) == path

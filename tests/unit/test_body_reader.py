@@ -19,6 +19,7 @@ from mindspore_serving.errors import QueueFull, ServerStopping, SystemFailure
 from mindspore_serving.server.frontend import body_reader
 from mindspore_serving.server.frontend.body_process import TITLE
 from mindspore_serving.server.frontend.body_reader import BodyError, BodyReader, small_body
+from mindspore_serving.server.frontend.signs_of_life import SignsOfLife, processor_seconds
 from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies
 
 BODY = b'{"instances": [{"x": [1, 2]}, {"x": [3, 4]}]}'
@@ -49,12 +50,12 @@ time.sleep(60)
 Scene = Callable[[BodyReader, UnfinishedBodies], Coroutine[Any, Any, None]]
 
 
-def play(scene: Scene, most_bytes: int = 1 << 20) -> None:
+def play(scene: Scene, most_bytes: int = 1 << 20, silence_s: float = 20) -> None:
     """Run a scene with a reader, and check that nothing is left of it."""
 
     async def whole() -> None:
         unfinished = UnfinishedBodies(most_bytes)
-        reader = BodyReader(1 << 20, unfinished)
+        reader = BodyReader(1 << 20, unfinished, silence_s)
         try:
             await asyncio.wait_for(scene(reader, unfinished), LIMIT_S)
         finally:
@@ -97,6 +98,10 @@ def has_ended(pid: int) -> bool:
     return os.waitid(os.P_PID, pid, ENDED) is not None
 
 
+def has_gone(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
 async def wait_for_line(log: Path) -> None:
     await wait_until(lambda: bool(log.read_text()))
 
@@ -125,8 +130,8 @@ def test_a_body_is_large_by_its_values(body: bytes, coding: bytes, large: bool) 
 
 def test_bodies_are_read_in_order_and_by_one_process() -> None:
     async def scene(reader: BodyReader, unfinished: UnfinishedBodies) -> None:
-        futures = [reader.read(BODY, b"") for _ in range(5)]
-        wrong = reader.read(b"{", b"")
+        futures = [reader.read(BODY, b"", {}) for _ in range(5)]
+        wrong = reader.read(b"{", b"", {})
         assert repr(unfinished) == f"<UnfinishedBodies {5 * len(BODY) + 1} of {1 << 20} bytes>"
         for [rows] in await asyncio.gather(*futures):
             assert rows.count == 2
@@ -148,7 +153,7 @@ def test_a_body_with_which_two_processes_end_is_given_up(script: Callable[[str],
             with pytest.raises(
                 SystemFailure, match=r"could not be read: the process .* ended with exit code 7"
             ):
-                await reader.read(BODY, b"")
+                await reader.read(BODY, b"", {})
             assert log.read_text().count("started") == ends
 
     play(scene)
@@ -159,7 +164,7 @@ def test_a_process_that_sends_no_frames_is_ended(script: Callable[[str], Path]) 
 
     async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
         with pytest.raises(SystemFailure, match=r"could not be read: the process .* was ended by signal 9"):
-            await reader.read(BODY, b"")
+            await reader.read(BODY, b"", {})
 
     play(scene)
 
@@ -172,10 +177,46 @@ def test_a_process_that_takes_too_long_is_ended(
 
     async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
         with pytest.raises(SystemFailure, match=r"large bodies was ended: it has read one for 0\.5 s"):
-            await reader.read(BODY, b"")
+            await reader.read(BODY, b"", {})
         assert log.read_text().count("started") <= 1
 
     play(scene)
+
+
+def test_a_process_that_is_stopped_is_replaced_and_no_body_is_to_blame() -> None:
+    async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
+        await reader.read(BODY, b"", {})
+        for _ in range(2):
+            [stopped] = reading_processes()
+            stopped.suspend()
+            futures = [reader.read(BODY, b"", {}) for _ in range(3)]
+            assert [len(rows) for rows in await asyncio.gather(*futures)] == [1, 1, 1]
+            assert has_gone(stopped)
+
+    play(scene, silence_s=0.5)
+
+
+def test_a_body_with_which_every_process_does_nothing_is_given_up(
+    script: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(NEVER_ANSWERS)
+    monkeypatch.setattr(body_reader, "_LOOK_S", 0.1)
+
+    async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
+        with pytest.raises(
+            SystemFailure, match=r"large bodies showed no sign of life for 0\.1 s and was killed"
+        ):
+            await reader.read(BODY, b"", {})
+
+    play(scene, silence_s=0.1)
+
+
+def test_who_works_for_long_is_not_taken_for_stopped() -> None:
+    signs = SignsOfLife(3)
+    assert [signs.missing(work) for work in (0, 0, 0, 0.01, 0.01, 0.01, 0.02, 0.02, 0.02)] == [False] * 9
+    assert [signs.missing(0.02) for _ in range(2)] == [True, True]
+    assert processor_seconds(os.getpid()) > 0
+    assert processor_seconds(1 << 30) == 0
 
 
 def test_a_script_that_is_not_there_fails_the_body(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +225,7 @@ def test_a_script_that_is_not_there_fails_the_body(monkeypatch: pytest.MonkeyPat
     async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
         for _ in range(2):
             with pytest.raises(BodyError, match="No such file or directory"):
-                await reader.read(BODY, b"")
+                await reader.read(BODY, b"", {})
 
     play(scene)
 
@@ -193,7 +234,7 @@ def test_a_body_that_is_abandoned_is_not_read(script: Callable[[str], Path]) -> 
     log = script(NEVER_ANSWERS)
 
     async def scene(reader: BodyReader, unfinished: UnfinishedBodies) -> None:
-        futures = [reader.read(BODY, b"") for _ in range(3)]
+        futures = [reader.read(BODY, b"", {}) for _ in range(3)]
         await wait_for_line(log)
         for future in futures:
             future.cancel()
@@ -209,14 +250,14 @@ def test_stopping_refuses_what_waits_and_what_comes(script: Callable[[str], Path
     log = script(NEVER_ANSWERS)
 
     async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
-        first, second = reader.read(BODY, b""), reader.read(BODY, b"")
+        first, second = reader.read(BODY, b"", {}), reader.read(BODY, b"", {})
         await wait_for_line(log)
         await reader.stop()
         for future in (first, second):
             with pytest.raises(ServerStopping):
                 await future
         with pytest.raises(ServerStopping):
-            reader.read(BODY, b"")
+            reader.read(BODY, b"", {})
 
     play(scene)
     assert log.read_text().count("started") == 1
@@ -228,7 +269,7 @@ def test_stopping_is_no_reason_for_a_warning(
     log = script(NEVER_ANSWERS)
 
     async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
-        future = reader.read(BODY, b"")
+        future = reader.read(BODY, b"", {})
         await wait_for_line(log)
         await reader.stop()
         with pytest.raises(ServerStopping):
@@ -241,7 +282,7 @@ def test_stopping_is_no_reason_for_a_warning(
 def test_a_process_that_ends_with_nothing_to_read_is_let_go(capsys: pytest.CaptureFixture[str]) -> None:
     async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
         for let_go in (False, True):
-            await reader.read(BODY, b"")
+            await reader.read(BODY, b"", {})
             [process] = reading_processes()
             reader.check()
             assert reading_processes() == [process]
@@ -250,7 +291,7 @@ def test_a_process_that_ends_with_nothing_to_read_is_let_go(capsys: pytest.Captu
             if let_go:
                 reader.check()
                 assert not process.is_running()
-        await reader.read(BODY, b"")
+        await reader.read(BODY, b"", {})
 
     play(scene)
     assert "was not read" not in capsys.readouterr().err
@@ -258,7 +299,7 @@ def test_a_process_that_ends_with_nothing_to_read_is_let_go(capsys: pytest.Captu
 
 def test_stopping_while_the_process_is_being_started() -> None:
     async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
-        future = reader.read(BODY, b"")
+        future = reader.read(BODY, b"", {})
         await asyncio.sleep(0)
         await reader.stop()
         with pytest.raises(ServerStopping):
@@ -272,7 +313,7 @@ def test_very_many_blocks_of_instances() -> None:
 
     async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
         instances = await reader.read(
-            b'{"instances": [' + b",".join([b'{"x":[1]},{"x":[1,2]}'] * pairs) + b"]}", b""
+            b'{"instances": [' + b",".join([b'{"x":[1]},{"x":[1,2]}'] * pairs) + b"]}", b"", {}
         )
         assert [rows.count for rows in instances] == [1] * (2 * pairs)
         assert [rows.specs[0].shape for rows in instances] == [(1,), (2,)] * pairs
@@ -282,12 +323,12 @@ def test_very_many_blocks_of_instances() -> None:
 
 def test_bodies_beyond_the_room_are_refused() -> None:
     async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
-        first = reader.read(BODY, b"")
+        first = reader.read(BODY, b"", {})
         with pytest.raises(QueueFull, match=f"bytes of unfinished requests exceed the limit {len(BODY) + 1}"):
-            reader.read(BODY, b"")
+            reader.read(BODY, b"", {})
         await first
         await asyncio.sleep(0)
-        await reader.read(BODY, b"")
+        await reader.read(BODY, b"", {})
 
     play(scene, len(BODY) + 1)
 
@@ -296,15 +337,15 @@ def test_a_body_for_which_the_process_has_no_memory() -> None:
     large = b'{"instances": [{"x": [' + b"1.5," * (1 << 22) + b"1.5]}]}"
 
     async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
-        await reader.read(BODY, b"")
+        await reader.read(BODY, b"", {})
         [process] = reading_processes()
         assert Path(f"/proc/{process.pid}/oom_score_adj").read_text() == "500\n"
         used = process.memory_full_info().data
         process.rlimit(psutil.RLIMIT_DATA, (used + 4 * len(large), used + 4 * len(large)))
         with pytest.raises(BodyError, match="No memory for the instances of this request") as raised:
-            await reader.read(large, b"")
+            await reader.read(large, b"", {})
         assert raised.value.failure().status == 503
-        await reader.read(BODY, b"")
+        await reader.read(BODY, b"", {})
         assert reading_processes() == [process]
 
     play(scene, 1 << 30)

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -181,9 +183,20 @@ def test_arrays_of_a_result_are_read_only(server: FakeServer) -> None:
         np.arange(6, dtype=">i4").reshape(2, 3),
         np.asfortranarray(np.arange(6, dtype=">f8").reshape(3, 2)),
         np.ma.masked_array([1.0, 2.0], mask=[False, False]),
+        np.ma.masked_array([[1, 2], [3, 4]]).T,
+        np.ma.masked_array(np.arange(9999.0)),
         np.arange(4, dtype=np.longlong),
     ],
-    ids=["transposed", "strided", "big-endian", "big-endian fortran", "subclass", "longlong"],
+    ids=[
+        "transposed",
+        "strided",
+        "big-endian",
+        "big-endian fortran",
+        "subclass",
+        "transposed subclass",
+        "large subclass",
+        "longlong",
+    ],
 )
 def test_any_memory_layout_is_sent_in_c_order_little_endian(array: Any) -> None:
     tensor = tensor_of(array)
@@ -240,7 +253,28 @@ def test_values_come_back(server: FakeServer, value: Any, expected: Any) -> None
         ({"x": np.array([[1], 2], dtype=object)}, "Unknown data type object"),
         ({"x": np.array(["abc"])}, "Unknown data type <U3"),
         ({"x": np.array(1j)}, "Unknown data type complex128"),
-        ({"x": 2**63}, "int value 9223372036854775808 should fit into 64 bits"),
+        (
+            {"x": 2**63},
+            "int value 9223372036854775808 should fit into 64 bits, input 'x'; send it as numpy.uint64(92233720368547",
+        ),
+        ({"y": -(2**63) - 1}, "int value -9223372036854775809 should fit into 64 bits, input 'y'"),
+        ({"y": 10**5000}, "int value of 16610 bits should fit into 64 bits, input 'y'"),
+        ({"x": Decimal("0.1")}, "Not support value type <class 'decimal.Decimal'>"),
+        ({"x": Fraction(1, 3)}, "Not support value type <class 'fractions.Fraction'>"),
+        ({"x": np.array([2**63, -1], object)}, "Unknown data type object"),
+        ({"x": np.ones(2, np.longdouble)}, "Unknown data type float128"),
+        ({"x": np.longdouble(1)}, "Unknown data type float128"),
+        ({"x": np.array(["2020"], "M8[D]")}, "Unknown data type datetime64[D]"),
+        (
+            [{"y": 1}, {"x": np.ma.masked_array([1, 2, 3], mask=[0, 1, 0])}],
+            "Input 'x' is a masked array, 1 of its 3 values are masked, and none would be sent for them: choose one, "
+            "for example with .filled(0)",
+        ),
+        (
+            {"x": np.ma.masked_less(np.zeros((2, 3)), 1)},
+            "Input 'x' is a masked array, 6 of its 6 values are masked",
+        ),
+        ({"x": np.ma.masked}, "Input 'x' is a masked array, 1 of its 1 values are masked"),
         ({"x": "\ud800"}, "str value is not valid Unicode text: "),
         ({1: 1}, "instance key should be str, but actually <class 'int'>"),
         ("x", "instance should be a map"),

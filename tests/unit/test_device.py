@@ -15,6 +15,7 @@ from mindspore_serving.server.device import (
     display_name,
     shares_of_cores,
     supported_device_types,
+    takes_one_worker,
 )
 
 
@@ -65,6 +66,35 @@ def test_looking_for_devices_does_not_import_mindspore() -> None:
         "assert 'mindspore' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=Path(__file__).parents[2])
+
+
+@pytest.mark.parametrize(
+    ("device_type", "backend", "cards", "expected"),
+    [
+        ("ascend", "stub", [], True),
+        ("gpu", "stub", [], False),
+        ("cpu", "stub", [], False),
+        ("ascend", "lite", ["0xd801"], False),
+        ("ascend", "mindspore", [], True),  # in a container that shows no cards
+        ("ascend", "mindspore", ["0xd801"], True),
+        ("ascend", "mindspore", ["0xd802"], True),
+        ("ascend", "mindspore", ["0xd100", "0xd100"], False),
+        ("ascend", "mindspore", ["0xd500"], False),
+        ("ascend", "mindspore", ["0xd500", "0xd801"], True),
+        ("ascend", "mindspore", ["0x1711", "0xd500"], False),  # other cards of the vendor do not count
+        ("gpu", "mindspore", [], False),
+    ],
+)
+def test_a_device_for_one_worker(
+    tmp_path: Path, device_type: str, backend: str, cards: list[str], expected: bool
+) -> None:
+    given = [("0x8086", "0xd801"), *(("0x19e5", card) for card in cards)]  # the first is of another vendor
+    for i, (vendor, device) in enumerate(given):
+        folder = tmp_path / f"0000:0{i}:00.0"
+        folder.mkdir()
+        (folder / "vendor").write_text(f"{vendor}\n")
+        (folder / "device").write_text(f"{device}\n")
+    assert takes_one_worker(device_type, {"SERVING_BACKEND": backend}, tmp_path) is expected
 
 
 def test_display_names() -> None:

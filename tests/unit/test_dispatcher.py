@@ -264,8 +264,7 @@ def test_a_copy_that_does_not_come_back_is_waited_for_no_longer(dispatcher: Disp
         worker.servable.remove_copy(worker.copy, returns=True)
         worker.servable.give_up_copy(worker.copy.label)
         (group,) = await future
-        assert isinstance(group, FailedRows)
-        assert group.failure.code is StatusCode.SERVABLE_UNAVAILABLE
+        assert group == may_have_run(1)
 
     run(dispatcher, test)
 
@@ -283,8 +282,7 @@ def test_a_copy_that_returns_without_a_method_ends_the_wait_for_it(dispatcher: D
         device.die()
         Worker(dispatcher, label="extra", methods=(OTHER,))
         (group,) = await future
-        assert isinstance(group, FailedRows)
-        assert group.failure.code is StatusCode.SERVABLE_UNAVAILABLE
+        assert group == may_have_run(1)
         with pytest.raises(ServableUnavailable, match="servable is not available"):
             submit(dispatcher, 1)
 
@@ -363,22 +361,91 @@ def test_methods_of_one_name_agree_as_long_as_one_serves(
     run(dispatcher, test)
 
 
-def test_without_a_copy_what_waits_is_answered(dispatcher: Dispatcher) -> None:
+NOT_AVAILABLE = "Request servable(s) method(m)  version(1) , servable is not available"
+
+
+def untouched(count: int) -> FailedRows:
+    """What instances get that no worker has held: they can be sent again."""
+    return FailedRows(Failure(StatusCode.SERVABLE_UNAVAILABLE, NOT_AVAILABLE), count)
+
+
+def may_have_run(count: int) -> FailedRows:
+    """What instances get that a worker has held."""
+    text = f"{NOT_AVAILABLE}: a worker had this instance, which may have been run"
+    return FailedRows(Failure(StatusCode.SYSTEM_ERROR, text), count)
+
+
+def test_of_what_nobody_runs_it_is_told_whether_a_worker_had_it(dispatcher: Dispatcher) -> None:
+    assert (untouched(1).failure.status, may_have_run(1).failure.status) == (503, 500)
+
     async def test() -> None:
         worker = Worker(dispatcher)
-        future = submit(dispatcher, 1)
+        under_way = [submit(dispatcher, 8) for _ in range(DEFAULT_SLOTS)]
+        await turn()
+        waiting = submit(dispatcher, 2)
         await turn()
         worker.die()
-        (group,) = await future
-        assert group == FailedRows(
-            Failure(
-                StatusCode.SERVABLE_UNAVAILABLE,
-                "Request servable(s) method(m)  version(1) , servable is not available",
-            ),
-            1,
-        )
+        for future in under_way:
+            assert await future == [may_have_run(1)] * 8
+        assert await waiting == [untouched(2)]
         with pytest.raises(ServableUnavailable):
             dispatcher.resolve("s", "m", 0)
+
+    run(dispatcher, test)
+
+
+def test_an_instance_that_left_a_worker_without_blame_may_have_run_all_the_same(
+    dispatcher: Dispatcher,
+) -> None:
+    async def test() -> None:
+        worker = Worker(dispatcher)
+        future = submit(dispatcher, 2)
+        await turn()
+        call = WrittenCall("late", (HeldRows(worker.batches[0].batch_id, 0, 1),))
+        worker.servable.remove_copy(worker.copy, returns=True, overdue=call)
+        worker.servable.give_up_copy(worker.copy.label)
+        failed, innocent = await future
+        assert failed.failure.text == "late"
+        assert innocent == may_have_run(1)
+
+    run(dispatcher, test)
+
+
+def test_without_memory_too(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        lost, full = Worker(dispatcher), Worker(dispatcher)
+        full.servable.remove_copy(full.copy)
+        future = submit(dispatcher, 1)
+        await turn()
+
+        def no_memory() -> None:
+            raise OSError("no room")
+
+        Worker(dispatcher, told=no_memory)
+        lost.die()
+        fresh = submit(dispatcher, 1)
+        text = "No memory for the instances of this request: no room"
+        suffix = ": a worker had this instance, which may have been run"
+        assert await future == [FailedRows(Failure(StatusCode.FAILED, text + suffix), 1)]
+        assert await fresh == [FailedRows(Failure(StatusCode.FAILED, text, 503), 1)]
+
+    run(dispatcher, test)
+
+
+def test_a_suspect_spares_the_last_copy_for_a_while_only(dispatcher: Dispatcher) -> None:
+    async def test() -> None:
+        lost = Worker(dispatcher)
+        future = submit(dispatcher, 1)
+        await turn()
+        lost.servable.suspect_wait_s = 0.05
+        reached = asyncio.Event()
+        last = Worker(dispatcher, label="last", told=reached.set)
+        lost.servable.remove_copy(lost.copy, returns=True)
+        await turn()
+        assert last.batches == []
+        await reached.wait()
+        last.answer(last.batches[0])
+        assert numbers_in(await future) == [0]
 
     run(dispatcher, test)
 
@@ -392,11 +459,8 @@ def test_a_stop_answers_everything_and_ignores_what_workers_send_then(dispatcher
         worker.answer(worker.batches[0], groups=worker.batches[0].groups[0:1], final=False)
         dispatcher.fail_waiting()
         assert numbers_in(await under_way[0]) == list(range(8))
-        text = "Request servable(s) method(m)  version(1) , servable is not available"
-        for future, count in ((under_way[1], 8), (waiting, 1)):
-            groups = await future
-            assert sum(group.count for group in groups) == count
-            assert all(isinstance(group, FailedRows) and group.failure.text == text for group in groups)
+        assert await under_way[1] == [may_have_run(1)] * 8
+        assert await waiting == [untouched(1)]
         for batch in worker.batches:
             worker.answer(batch)
         worker.die()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mindspore_serving.errors import FailedRows, StatusCode
+from mindspore_serving.errors import FailedRows, Failure, InvalidInput, ServingError, StatusCode
 from mindspore_serving.server.channel.messages import Batch, Group, Result
 from mindspore_serving.server.register import (
     Model,
@@ -25,8 +25,9 @@ from mindspore_serving.server.register.pipeline import set_method_runtime
 from mindspore_serving.server.register.registry import open_definition
 from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.model_runner import ModelRunner
+from mindspore_serving.server.worker.values import Values, rows_or_errors
 from mindspore_serving.signature import GraphSignature
-from mindspore_serving.tensor import Array, DataType, TensorSpec
+from mindspore_serving.tensor import Array, DataType, Rows, TensorSpec
 from tests.unit.rows import numbered, rows_of, texts
 
 
@@ -190,6 +191,230 @@ def test_batches_of_a_function_join_instances_of_several_messages() -> None:
     ]
 
 
+ONE_VALUE = (
+    "The result of function 'servable.stage' is one {}, expected a list or tuple with one result for each of the 3 "
+    "instances"
+)
+
+
+class NoLength:
+    def __len__(self) -> int:
+        raise KeyboardInterrupt
+
+
+class NoItems:
+    def __iter__(self) -> Iterator[Any]:
+        raise SystemExit("no items")
+
+
+@pytest.mark.parametrize(
+    ("returned", "text"),
+    [
+        (np.zeros((3, 2)), ONE_VALUE.format("ndarray of shape [3, 2]")),
+        (np.zeros(3), ONE_VALUE.format("ndarray of shape [3]")),
+        (np.float32(3), ONE_VALUE.format("float32 of shape []")),
+        ("abc", ONE_VALUE.format("str")),
+        (b"abc", ONE_VALUE.format("bytes")),
+        ({1: 1, 2: 2, 3: 3}, ONE_VALUE.format("dict")),
+        ({1, 2, 3}, ONE_VALUE.format("set")),
+        (
+            [1.0] * 4,
+            "The number 4 of instances returned by function 'servable.stage' is not equal to the number 3",
+        ),
+        (
+            (1.0,) * 9,
+            "The number 9 of instances returned by function 'servable.stage' is not equal to the number 3",
+        ),
+        (NoLength(), "KeyboardInterrupt"),
+        (NoItems(), "no items"),
+        (7, "'int' object is not iterable"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_no_series_of_results_fails_the_instances_of_the_call(returned: Any, text: str) -> None:
+    def stage(instances):
+        return returned if len(instances) == 3 else [x for (x,) in instances]
+
+    fixture = single_stage(stage, batch_size=8)
+    batch = fixture.add("method", numbered(3))
+    fixture.run()
+    told = values_of(fixture.outcomes(batch))
+    assert told == told[:1] * 3
+    assert f"error msg: {text}" in told[0]
+
+
+def test_an_iterator_is_not_asked_for_more_than_there_are_instances() -> None:
+    asked: list[int] = []
+
+    def stage(instances):
+        for number in range(100):
+            asked.append(number)
+            yield number
+
+    fixture = single_stage(stage, batch_size=8)
+    batch = fixture.add("method", numbered(3))
+    fixture.run()
+    assert values_of(fixture.outcomes(batch)) == [0, 1, 2] == asked
+
+
+class BadImage(InvalidInput):
+    pass
+
+
+@pytest.mark.parametrize("kind", ["one", "generator", "built-in"])
+def test_a_stage_that_says_that_the_client_is_at_fault(kind: str) -> None:
+    def refuse_one(x):
+        if x == 1:
+            raise BadImage("x is 1")
+        return x
+
+    def generate(instances):
+        for (x,) in instances:
+            yield refuse_one(x)
+
+    add_built_in_stage(BuiltInStage("refuse_cpp", 1, 1, refuse_one))
+    try:
+        fixture = Fixture()
+
+        @register_method(output_names=["y"])
+        def method(x):
+            stage: Any = {"one": refuse_one, "generator": generate, "built-in": "refuse_cpp"}[kind]
+            return add_stage(stage, x, outputs_count=1, **({"batch_size": 8} if kind == "generator" else {}))
+
+        fixture.start()
+        batch = fixture.add("method", numbered(3))
+        fixture.run()
+    finally:
+        del BUILT_IN_STAGES["refuse_cpp"]
+    groups = fixture.outcomes(batch)
+    assert values_of(groups) == [0, "x is 1", 2]
+    [failed] = [group.failure for group in groups if isinstance(group, FailedRows)]
+    assert (failed.code, failed.status, failed.trace) == (StatusCode.INVALID_INPUTS, 400, "")
+
+
+class ConvertsAs:
+    """Has an array, which may be anything; or raises."""
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+
+    def asnumpy(self) -> Any:
+        if isinstance(self.given, BaseException):
+            raise self.given
+        return self.given
+
+
+class ArrayOf(ConvertsAs):
+    asnumpy = None  # type: ignore[assignment]
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return ConvertsAs.asnumpy(self)
+
+
+class NoClass:
+    @property
+    def __class__(self) -> Any:  # type: ignore[override]
+        raise KeyboardInterrupt("no class")
+
+
+MASKED = np.ma.masked_array([1, 2, 3], [0, 1, 0])
+HIDDEN = "1 of its 3 values are masked and have no number; give them one with .filled(value)"
+ROUNDED = "becomes {} beside other numbers; return an array of one integer type"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (MASKED, HIDDEN),
+        (ConvertsAs(MASKED), HIDDEN),
+        (ArrayOf(MASKED), HIDDEN),
+        ([[MASKED, MASKED]], HIDDEN),
+        (np.ma.masked, "1 of its 1 values are masked"),
+        ([[2**63 + 1, -1]], "9223372036854775809 " + ROUNDED.format(9.223372036854775808e18)),
+        ([[2**53 + 1, 0.5]], "9007199254740993 " + ROUNDED.format("9007199254740992.0")),
+        (
+            [[np.uint64(2**63 + 1), np.int64(-1)]],
+            "9223372036854775809 " + ROUNDED.format(9.223372036854775808e18),
+        ),
+        (np.longdouble(1), "dtype float128"),
+        (np.datetime64("2020"), "dtype datetime64[Y]"),
+        (np.zeros((1,) * 32), "it has 32 dimensions, expected at most 31"),
+        (ConvertsAs(np.zeros((1,) * 32)), "it has 32 dimensions, expected at most 31"),
+        (ConvertsAs(KeyboardInterrupt()), "KeyboardInterrupt"),
+        (ConvertsAs(SystemExit(3)), "SystemExit: 3"),
+        (ArrayOf(GeneratorExit()), "GeneratorExit"),
+        (ArrayOf(MemoryError()), "MemoryError"),
+        (NoClass, "no class"),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
+)
+@pytest.mark.parametrize("in_batches", [False, True])
+def test_a_value_that_would_change_or_raises_fails_its_instance(
+    value: Any, text: str, in_batches: bool
+) -> None:
+    def one(x):
+        if x == 1:
+            return NoClass() if value is NoClass else value
+        return x
+
+    def many(instances):
+        return [one(x) for (x,) in instances]
+
+    fixture = single_stage(many, batch_size=8) if in_batches else single_stage(one)
+    batch = fixture.add("method", numbered(3))
+    fixture.run()
+    first, second, third = values_of(fixture.outcomes(batch))
+    assert (first, third) == (0, 2)
+    assert text in second
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (np.ma.masked_array([1, 2]), [1, 2]),
+        (ArrayOf(np.ma.masked_array([1, 2], [False, False])), [1, 2]),
+        ([[2**63, 0.5]], [2.0**63, 0.5]),
+        ([[2**53 + 1, 7]], [2**53 + 1, 7]),
+        ([[2**63 + 1, 2**63 + 2]], [2**63 + 1, 2**63 + 2]),
+        ([[1e300, float("inf")]], [1e300, float("inf")]),
+    ],
+)
+def test_a_value_whose_numbers_stay_the_same(value: Any, expected: list[float]) -> None:
+    fixture = single_stage(lambda x: value)
+    batch = fixture.add("method", numbered(1))
+    fixture.run()
+    assert values_of(fixture.outcomes(batch)) == [expected]
+
+
+def test_which_output_cannot_be_sent() -> None:
+    fixture = Fixture()
+
+    @register_method(output_names=["a", "b"])
+    def method(x):
+        return add_stage(lambda x: (x, MASKED), x, outputs_count=2)
+
+    fixture.start()
+    batch = fixture.add("method", numbered(1))
+    fixture.run()
+    [text] = values_of(fixture.outcomes(batch))
+    assert text.endswith(f"{HIDDEN}, output 1 of 2")
+
+
+def test_values_that_fail_on_their_way_out_leave_the_others_alone() -> None:
+    objects = [np.zeros(2), MASKED, np.ones(2), ArrayOf(KeyboardInterrupt()), "text"]
+    outcomes = rows_or_errors(["y"], [Values(5, objects=objects)], 5)
+    assert [
+        str(outcome) if isinstance(outcome, ServingError) else (outcome.specs[0].dtype.name, outcome.count)
+        for outcome in outcomes
+    ] == [
+        ("FLOAT64", 1),
+        f"Get illegal result data with type <class 'numpy.ma.core.MaskedArray'>, {HIDDEN}",
+        ("FLOAT64", 1),
+        "Get illegal result data, KeyboardInterrupt",
+        ("STRING", 1),
+    ]
+
+
 @pytest.mark.parametrize("returned", [[1.0], [], iter([1.0])], ids=["list", "empty", "iterator"])
 def test_too_few_results_fail_the_instances_of_the_call(returned: Any) -> None:
     def stage(instances):
@@ -293,11 +518,213 @@ def test_one_instance_that_does_not_fit_the_model_fails_alone() -> None:
     fixture.run()
     assert values_of(fixture.outcomes(batch)) == [
         0,
-        "Given model input 0 data type kMSI_Int32 not match the data type kMSI_Float32 defined in model",
+        "Given model input 0 data type kMSI_Int32 not match the data type kMSI_Float32 defined in model; input 0 'x' "
+        "is int32 [], expected float32 []; give x.astype(np.float32), or in JSON 1.0 instead of 1",
         10,
-        "Given model input 0 size 8 not match the size 4 defined in model",
-        "Given model input 0 size 0 not match the size 4 defined in model",
+        "Given model input 0 size 8 not match the size 4 defined in model; input 0 'x' is float32 [2], expected "
+        "float32 []; an instance has no batch dimension: give each row as an instance of its own",
+        "Given model input 0 size 0 not match the size 4 defined in model; input 0 'x' is str, expected float32 []",
     ]
+
+
+def failures_of(groups: Sequence[Group]) -> list[Failure]:
+    assert all(isinstance(group, FailedRows) for group in groups)
+    return [group.failure for group in groups for _ in range(group.count)]  # type: ignore[union-attr]
+
+
+def test_who_gave_a_model_the_wrong_value_is_at_fault() -> None:
+    fixture = Fixture(DoublingGraph(4))
+
+    def widen(image):
+        return image.astype(np.float64)
+
+    @register_method(output_names=["y"])
+    def of_stage(image):
+        image = add_stage(widen, image, outputs_count=1)
+        return add_stage(fixture.model, image, outputs_count=1)
+
+    @register_method(output_names=["y"])
+    def of_client(image):
+        add_stage(lambda v: v, image, outputs_count=1)
+        return add_stage(fixture.model, image, outputs_count=1)
+
+    fixture.start()
+    batches = [
+        fixture.add(method, rows_of(image=np.zeros(2, np.float64))) for method in ("of_stage", "of_client")
+    ]
+    fixture.run()  # both meet in one batch of the model
+    by_stage, by_client = [failures_of(fixture.outcomes(batch)) for batch in batches]
+    told = "Given model input 0 size 8 not match the size 4 defined in model; input 0 "
+    assert by_stage == by_stage[:1] * 2
+    assert by_stage[0] == Failure(
+        StatusCode.SYSTEM_ERROR,
+        told
+        + "'x' is float64 [] from Function 'servable.widen', stage 1 of method 'of_stage', expected float32 []; "
+        "give x.astype(np.float32)",
+    )
+    assert by_client == by_client[:1] * 2
+    assert by_client[0] == Failure(
+        StatusCode.INVALID_INPUTS,
+        told + "'image' is float64 [], expected float32 []; give image.astype(np.float32)",
+    )
+    assert (by_stage[0].status, by_client[0].status) == (500, 400)
+
+
+def test_a_shape_of_the_right_size_is_told_once_per_method_and_shape(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr("mindspore_serving.log.warning", lambda text, *args, **_: lines.append(text % args))
+    fixture = Fixture(DoublingGraph(4))
+
+    def ask(name: str) -> None:
+        def method(x):
+            return add_stage(fixture.model, x, outputs_count=1)
+
+        method.__name__ = name
+        register_method(output_names=["y"])(method)
+
+    for name in ("one", "two"):
+        ask(name)
+    fixture.start()
+    for _ in range(3):
+        for name in ("one", "two"):
+            for shape in ((2, 1), (2, 1, 1)):
+                batch = fixture.add(name, rows_of(x=np.ones(shape, np.float32)))
+                fixture.run()
+                assert values_of(fixture.outcomes(batch)) == [2, 2]
+    assert [line.partition(":")[0] for line in lines] == [
+        f"Method {name} gives model input 0 'x' the shape {shape}, and the model takes []"
+        for name in ("one", "two")
+        for shape in ("[1]", "[1, 1]")
+    ]
+
+
+class Unpredictable(DoublingGraph):
+    """Raises what a graph should not."""
+
+    def __init__(self, raised: BaseException) -> None:
+        super().__init__(4)
+        self.raised = raised
+
+    def predict(self, arrays: Sequence[Array]) -> list[Array]:
+        if (arrays[0] < 0).any():
+            raise self.raised
+        return super().predict(arrays)
+
+
+@pytest.mark.parametrize(
+    ("raised", "text"),
+    [
+        (ValueError("boom"), "boom"),
+        (KeyError("label"), "KeyError: 'label'"),
+        (SystemExit(2), "SystemExit: 2"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+    ],
+    ids=repr,
+)
+def test_what_nobody_expects_fails_the_instances_at_hand(raised: BaseException, text: str) -> None:
+    fixture = Fixture(Unpredictable(raised))
+
+    @register_method(output_names=["y"])
+    def method(x):
+        return add_stage(fixture.model, x, outputs_count=1)
+
+    fixture.start()
+    batches = [fixture.add("method", numbered(2, start)) for start in (-2, 1)]
+    fixture.run()
+    later = fixture.add("method", numbered(2, 5))
+    fixture.run()
+    for batch in batches:
+        failures = failures_of(fixture.outcomes(batch))
+        assert (
+            failures
+            == [Failure(StatusCode.SYSTEM_ERROR, f"Serving Error: the worker failed unexpectedly: {text}")]
+            * 2
+        )
+        assert "in predict" in failures[0].trace
+    assert values_of(fixture.outcomes(later)) == [10, 12]
+
+
+class Constant:
+    """A graph without inputs; counts its runs."""
+
+    dynamic_batch = False
+
+    def __init__(self, rows: tuple[int, ...] = ()) -> None:
+        self.signature = GraphSignature((), (TensorSpec("y", DataType.FLOAT32, (*rows, 2)),))
+        self.runs = 0
+
+    def predict(self, arrays: Sequence[Array]) -> list[Array]:
+        assert not arrays
+        self.runs += 1
+        return [np.full(self.signature.outputs[0].shape, 7, np.float32)]
+
+    def close(self) -> None:
+        """Nothing to unload."""
+
+
+def test_a_model_without_inputs() -> None:
+    fixture = Fixture()
+    table = Constant()
+
+    @register_method(output_names=["y"])
+    def only():
+        return add_stage(fixture.model, outputs_count=1)
+
+    @register_method(output_names=["y"])
+    def beside(x):
+        y = add_stage(fixture.model, outputs_count=1)
+        return add_stage(lambda a, b: a + b, x, y, outputs_count=1)
+
+    runner = ModelRunner(table, False, (), 8)
+    fixture.engine = Engine(
+        list(fixture.definition.methods.values()), {"m.mindir": [runner]}, fixture.results.append
+    )
+    batches = [fixture.add("only", Rows((), (), 3)), fixture.add("beside", numbered(2))]
+    fixture.run()
+    assert values_of(fixture.outcomes(batches[0])) == [[7, 7]] * 3
+    assert values_of(fixture.outcomes(batches[1])) == [[7, 7], [8, 8]]
+    assert table.runs == 5
+    assert [row[0].tolist() for row in runner.call([(), ()])] == [[7, 7]] * 2
+
+
+def test_a_model_without_inputs_that_gives_a_batch() -> None:
+    table = Constant((4,))
+    runner = ModelRunner(table, True, (), 8)
+    assert [row[0].tolist() for row in runner.call([()] * 6)] == [[7, 7]] * 6
+    assert table.runs == 2
+
+
+@pytest.mark.parametrize("batch_size", [None, 4])
+def test_a_method_without_inputs(batch_size: int | None) -> None:
+    fixture = Fixture()
+    add_built_in_stage(BuiltInStage("six_cpp", 0, 1, lambda: 6))
+    try:
+
+        def five():
+            return 5
+
+        def fives(instances):
+            return [5] * len(instances)
+
+        @register_method(output_names=["a", "b"])
+        def method():
+            first = (
+                add_stage(fives, outputs_count=1, batch_size=batch_size)
+                if batch_size
+                else add_stage(five, outputs_count=1)
+            )
+            return first, add_stage("six_cpp", outputs_count=1)
+
+        fixture.start()
+        batch = fixture.add("method", Rows((), (), 6))
+        fixture.run()
+        groups = fixture.outcomes(batch)
+    finally:
+        del BUILT_IN_STAGES["six_cpp"]
+    assert values_of(groups) == [5] * 6
+    assert [six for group in groups for six in group.columns[1]] == [6] * 6  # type: ignore[union-attr]
 
 
 def test_slow_instances_do_not_hold_back_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:

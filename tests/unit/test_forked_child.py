@@ -21,16 +21,19 @@ def test_sockets_at_the_addresses_are_given_up_and_no_others(tmp_path: Path) -> 
     client = socket.create_connection(("127.0.0.1", port))
     accepted, _ = tcp.accept()
     other.bind(("127.0.0.1", 0))
-    given_up, kept = [tcp, unix, accepted], [client, other]
+    ours, theirs = socket.socketpair()
+    given_up, kept = [tcp, unix, accepted, ours], [client, other]
     child = os.fork()
     if child == 0:
-        let_go_of_sockets([f"0.0.0.0:{port}", f"unix:{path}"])
+        let_go_of_sockets([f"0.0.0.0:{port}", f"unix:{path}"], [os.fstat(ours.fileno()).st_ino])
         nowhere = all(Path(f"/proc/self/fd/{each.fileno()}").samefile("/dev/null") for each in given_up)
+        theirs.getpeername()
         os._exit(not (nowhere and all(each.getsockname() for each in kept)))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     for each in given_up + kept:
-        assert each.getsockname()  # the parent keeps its own
+        each.getsockname()  # the parent keeps its own
         each.close()
+    theirs.close()
 
 
 def test_nobody_forks_while_a_process_is_started() -> None:

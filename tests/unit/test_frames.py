@@ -33,7 +33,7 @@ from mindspore_serving.tensor import NUMPY_OF, DataType, Rows, TensorSpec
 from tests.unit.rows import numbered, numbers_in, rows_of, texts
 
 METHODS = (
-    MethodSignature("m", ("x", "y"), 64, 32, only_models=True),
+    MethodSignature("m", ("x", "y"), 64, 32, only_models=True, input_types={"y": DataType.FLOAT16}),
     MethodSignature("e", (), 1, waits=True),
 )
 GRAPH = GraphInfo(
@@ -210,6 +210,9 @@ def test_calls_of_models_travel_like_batches(memory: SharedMemory, shared: bool)
         ("methods", [{"name": 1, "input_names": [], "batch_limit": 1}]),
         ("methods", [{"name": "m", "input_names": [1], "batch_limit": 1}]),
         ("methods", [{"name": "m", "input_names": [], "batch_limit": "1"}]),
+        ("methods", [{"name": "m", "input_names": [], "batch_limit": 1, "input_types": ["x"]}]),
+        ("methods", [{"name": "m", "input_names": [], "batch_limit": 1, "input_types": {"x": 99}}]),
+        ("methods", [{"name": "m", "input_names": [], "batch_limit": 1, "input_types": {"x": "a"}}]),
         ("more", 1),
     ],
 )

@@ -14,6 +14,7 @@ from mindspore_serving.server.frontend.api_keys import ApiKeys
 from mindspore_serving.server.frontend.guard import Guard, guard_for
 
 KEY = "0123456789-this-is-the-key"
+CWD = Path.cwd()
 OTHER = "another-key/with=signs#in-it"
 CERTIFICATE = {
     "subject": ((("countryName", "XX"),), (("commonName", "alice"),)),
@@ -106,7 +107,15 @@ def test_every_key_is_compared_whichever_is_right(monkeypatch: pytest.MonkeyPatc
             5,
             "Parameter 'api_keys' should be list or tuple of str, or the path of a file, but actually <class 'int'>",
         ),
-        (KEY, "The file of parameter 'api_keys' cannot be read: there is no such file"),
+        (
+            KEY,
+            f"The file of parameter 'api_keys' cannot be read: there is no such file in the working directory '{CWD}'.",
+        ),
+        (f"/{KEY}", "The file of parameter 'api_keys' cannot be read: there is no such file. A str"),
+        (f"keys/{KEY}", f"there is no such file in the working directory '{CWD}'. A str"),
+        (f"{CWD}/keys", f"there is no such file at '{CWD}/keys'. A str"),
+        ("tests/keys", f"there is no such file at '{CWD}/tests/keys'. A str"),
+        (Path("keys"), f"there is no such file at '{CWD}/keys'. A str"),
         (KEY + "\0", "The file of parameter 'api_keys' cannot be read: "),
     ],
 )

@@ -20,6 +20,7 @@ from mindspore_serving.server.frontend.http_connection import HttpConnection
 from mindspore_serving.server.frontend.http_reader import HttpLimits, HttpRequest, Refusal
 from mindspore_serving.server.frontend.http_reply import HttpReply, ReplyHeads
 from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies, room_for_bodies
+from mindspore_serving.server.frontend.untaken_replies import UntakenReplies
 from tests.server.smuggling import HIDDEN, SMUGGLING
 
 LIMITS = HttpLimits(body_bytes=1000, head_bytes=4096, headers=10)
@@ -37,6 +38,9 @@ class Transport(asyncio.Transport):
         self.written = b""
         self.writes = 0
         self.buffered = 0
+        self.taken = 1 << 40
+        self.pause = lambda: None
+        self.most_buffered: int | None = None
         self.ended = False
         self.closed = ""
         self.reading = True
@@ -48,6 +52,8 @@ class Transport(asyncio.Transport):
         assert not self.closed
         assert not self.ended
         self.written += bytes(data)
+        if len(self.written) > self.taken:
+            self.pause()
         self.writes += 1
 
     def can_write_eof(self) -> bool:
@@ -68,6 +74,9 @@ class Transport(asyncio.Transport):
     def resume_reading(self) -> None:
         self.reading = True
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.most_buffered = high
+
     def get_write_buffer_size(self) -> int:
         return self.buffered
 
@@ -83,6 +92,7 @@ class Peer:
         limits: HttpLimits = LIMITS,
         guard: Guard | None = None,
         unfinished: UnfinishedBodies | None = None,
+        untaken: UntakenReplies | None = None,
     ) -> None:
         self.loop = asyncio.new_event_loop()
         self.transport = Transport()
@@ -91,10 +101,12 @@ class Peer:
         self.futures: list[asyncio.Future[str]] = []
         self.connections: set[HttpConnection] = set()
         self.now = 1000.0
+        self.untaken = untaken
         opened, closed = self.connections.add, self.connections.discard
         self.connection = HttpConnection(
-            self, limits, ReplyHeads(0.0), opened, closed, lambda: self.now, guard, unfinished
+            self, limits, ReplyHeads(0.0), opened, closed, lambda: self.now, guard, unfinished, untaken
         )
+        self.transport.pause = self.connection.pause_writing
         self.connection.connection_made(self.transport)
 
     def answer(self, request: HttpRequest, connection: HttpConnection) -> HttpReply | asyncio.Future[Any]:
@@ -139,6 +151,11 @@ class Peer:
         return [(status, body) for status, _, body in self._parsed()]
 
     @property
+    def counted(self) -> int:
+        """Bytes of replies that clients have not taken."""
+        return int(repr(self.untaken).split()[1])
+
+    @property
     def heads(self) -> list[bytes]:
         return [head for _, head, _ in self._parsed()]
 
@@ -168,7 +185,7 @@ def peer() -> Iterator[Peer]:
 
 
 def later(body: bytes = b"") -> bytes:
-    return b"POST /later HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    return b"POST /later HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
 # --- Requests ---
@@ -185,10 +202,10 @@ def test_a_reply_is_one_write_with_a_head_that_says_all(peer: Peer) -> None:
 
 
 CHUNKED = (
-    b"POST /first HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\non\r\n1\r\ne\r\n0\r\n"
+    b"POST /first HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\non\r\n1\r\ne\r\n0\r\n"
     b"Content-Encoding: br\r\nExpect: 100-continue\r\n\r\n"
 )
-OFFERED = FIRST.replace(b"Host: a\r\n", OFFER)
+OFFERED = FIRST.replace(b"Host: a\r\n", b"Host: a\r\n" + OFFER)
 ONE = (200, b"POST /first  one")
 TWO = (200, b"POST /second  two")
 
@@ -218,9 +235,9 @@ def test_a_trailer_is_no_header_of_the_request_behind_it(peer: Peer) -> None:
 
 
 def test_the_time_that_a_client_gives_its_request(peer: Peer) -> None:
-    timed = FIRST.replace(b"Host: a", b"x-request-TIMEOUT-ms: 25 ")
-    twice = FIRST.replace(b"Host: a", b"X-Request-Timeout-Ms: 5\r\nX-Request-Timeout-Ms: 6")
-    peer.send(timed + SECOND + twice + FIRST.replace(b"Host: a", b"X-Request-Timeout-Ms:"))
+    timed = FIRST.replace(b"Host: a", b"Host: a\r\nx-request-TIMEOUT-ms: 25 ")
+    twice = FIRST.replace(b"Host: a", b"Host: a\r\nX-Request-Timeout-Ms: 5\r\nX-Request-Timeout-Ms: 6")
+    peer.send(timed + SECOND + twice + FIRST.replace(b"Host: a", b"Host: a\r\nX-Request-Timeout-Ms:"))
     assert [request.timeout_ms for request in peer.asked] == [b"25 ", None, b"5, 6", b""]
 
 
@@ -249,9 +266,9 @@ def test_what_comes_behind_a_request_under_way_waits_and_is_bounded(peer: Peer) 
 @pytest.mark.parametrize(
     ("head", "connection", "open_"),
     [
-        (b"POST / HTTP/1.1\r\n", b"", True),
-        (b"POST / HTTP/1.1\r\nConnection: keep-alive\r\n", b"", True),
-        (b"POST / HTTP/1.1\r\nConnection: close\r\n", b"Connection: close\r\n", False),
+        (b"POST / HTTP/1.1\r\nHost: a\r\n", b"", True),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n", b"", True),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n", b"Connection: close\r\n", False),
         (b"POST / HTTP/1.0\r\n", b"Connection: close\r\n", False),
         (b"POST / HTTP/1.0\r\nConnection: keep-alive\r\n", b"Connection: keep-alive\r\n", True),
     ],
@@ -264,7 +281,7 @@ def test_whether_a_connection_is_kept(peer: Peer, head: bytes, connection: bytes
 
 
 def test_a_request_is_answered_although_bytes_follow_that_it_said_would_not(peer: Peer) -> None:
-    peer.send(FIRST.replace(b"Host: a", b"Connection: close") + SECOND)
+    peer.send(FIRST.replace(b"Host: a", b"Host: a\r\nConnection: close") + SECOND)
     assert peer.replies == [ONE]
     assert peer.transport.ended
     peer.connection.eof_received()
@@ -272,7 +289,7 @@ def test_a_request_is_answered_although_bytes_follow_that_it_said_would_not(peer
 
 
 def test_head_has_no_body(peer: Peer) -> None:
-    peer.send(b"HEAD / HTTP/1.1\r\n\r\n")
+    peer.send(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
     assert peer.transport.written.endswith(b"Content-Length: 8\r\n\r\n")
 
 
@@ -280,6 +297,78 @@ def test_a_large_reply(peer: Peer) -> None:
     peer.send(later())
     peer.complete(0, "x" * 1_000_000)
     assert peer.replies == [(200, b"x" * 1_000_000)]
+
+
+LARGE = 4_000_000
+
+
+@pytest.fixture
+def reluctant() -> Iterator[Peer]:
+    """A peer whose transport takes 1.2 MB, and has got a reply of 4 MB, with what is behind it."""
+    untaken = UntakenReplies(100_000_000, 50_000_000)
+    peer = Peer(untaken=untaken)
+    peer.transport.taken = 1_200_000
+    peer.send(later() + FIRST)
+    peer.complete(0, "x" * LARGE)
+    yield peer
+    peer.loop.close()
+
+
+def test_what_a_client_does_not_take_is_kept_back_and_counted(reluctant: Peer) -> None:
+    assert reluctant.transport.most_buffered == 1 << 16
+    assert 1_200_000 < len(reluctant.transport.written) < 1_800_000
+    counted = reluctant.counted
+    assert LARGE - len(reluctant.transport.written) < counted < 3_000_000
+    assert len(reluctant.asked) == 1
+    assert reluctant.connection.owes_reply
+    reluctant.transport.taken = 2_400_000
+    reluctant.connection.resume_writing()
+    assert 2_400_000 < len(reluctant.transport.written) < 3_000_000
+    assert reluctant.counted < counted - 1_000_000
+    assert len(reluctant.asked) == 1
+    reluctant.transport.taken = 1 << 40
+    reluctant.connection.resume_writing()
+    assert reluctant.counted == 0
+    assert reluctant.replies == [(200, b"x" * LARGE), ONE]
+    assert type(reluctant.connection._unsent) is bytes  # a view would keep the whole reply
+    assert not reluctant.connection.owes_reply
+
+
+def test_what_was_kept_back_is_no_longer_counted_once_the_connection_is_lost(reluctant: Peer) -> None:
+    reluctant.lose()
+    assert reluctant.counted == 0
+
+
+def test_the_last_reply_leaves_as_a_whole_before_the_connection_is_closed(reluctant: Peer) -> None:
+    reluctant.connection.stop()
+    reluctant.transport.taken = 1 << 40
+    assert not reluctant.transport.closed
+    reluctant.connection.resume_writing()
+    assert reluctant.replies[0] == (200, b"x" * LARGE)
+    reluctant.wait(11)
+    assert reluctant.transport.closed == "closed"
+
+
+def test_a_reply_leaves_as_a_whole_if_the_client_ends_its_side(reluctant: Peer) -> None:
+    assert not reluctant.connection.eof_received()
+    assert reluctant.replies == [(200, b"x" * LARGE)]
+    assert reluctant.counted > 0
+    reluctant.lose()
+    assert reluctant.counted == 0
+
+
+def test_a_small_reply_that_is_not_taken_counts(reluctant: Peer) -> None:
+    peer = Peer(untaken=reluctant.untaken)
+    before = reluctant.counted
+    peer.transport.taken = 0
+    peer.send(FIRST + SECOND)
+    assert peer.replies == [ONE]
+    assert reluctant.counted == before + len(peer.transport.written)
+    peer.transport.taken = 1 << 40
+    peer.connection.resume_writing()
+    assert peer.replies == [ONE, TWO]
+    assert reluctant.counted == before
+    peer.loop.close()
 
 
 def test_blank_lines_between_requests_are_skipped(peer: Peer) -> None:
@@ -302,7 +391,7 @@ def test_an_offer_of_another_protocol_is_ignored(peer: Peer, behind: bytes) -> N
 
 def test_an_offer_keeps_the_other_headers(peer: Peer) -> None:
     peer.send(
-        b"POST /first HTTP/1.1\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n"
+        b"POST /first HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n"
         b"Content-Encoding: gzip\r\n" + OFFER + b"\r\n"
     )
     assert peer.transport.written == CONTINUE
@@ -336,7 +425,7 @@ def test_a_key_is_found_wherever_bytes_are_split() -> None:
 
 def test_what_comes_behind_a_refusal_is_thrown_away() -> None:
     peer = Peer(guard=Guard(ApiKeys([KEY.decode()]), ()))
-    peer.send(b"POST /first HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 900\r\n\r\n")
+    peer.send(b"POST /first HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 900\r\n\r\n")
     assert peer.refusal == KEPT_OUT
     peer.send(b"x" * 900 + FIRST)
     assert not peer.asked
@@ -345,7 +434,7 @@ def test_what_comes_behind_a_refusal_is_thrown_away() -> None:
     assert peer.transport.closed == "closed"
 
 
-EXPECTING = FIRST.replace(b"Host: a", b"Expect: 100-Continue")
+EXPECTING = FIRST.replace(b"Host: a", b"Host: a\r\nExpect: 100-Continue")
 
 
 def test_a_client_that_waits_for_leave_gets_it_once(peer: Peer) -> None:
@@ -380,31 +469,55 @@ def test_no_leave_where_none_is_waited_for(peer: Peer, data: bytes) -> None:
     ("data", "status", "text"),
     [
         (b"\0\1\2", 400, "http message invalid, Invalid method encountered"),
-        (b"POST /\xe2\x82\xac HTTP/1.1\r\n\r\n", 400, "http message invalid, Invalid char in url path"),
+        (
+            b"POST /\xe2\x82\xac HTTP/1.1\r\nHost: a\r\n\r\n",
+            400,
+            "http message invalid, Invalid char in url path",
+        ),
         (b"POST / HTTP/1.1\nHost: a\n\n", 400, None),
-        (b"POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\n", 400, None),
-        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na", 400, None),
-        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, None),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 400, None),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400, None),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n", 400, None),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na", 400, None),
+        (
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+            None,
+        ),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 400, None),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400, None),
         (b"POST / HTTP/0.9\r\n\r\n", 505, "http message invalid, HTTP version 0.9 is not supported"),
         (b"POST / HTTP/2.0\r\n\r\n", 505, "http message invalid, HTTP version 2.0 is not supported"),
         (b"POST / HTTP/1.2\r\n\r\n", 505, "http message invalid, Invalid HTTP version"),
+        (b"POST / HTTP/1.1\r\n\r\n", 400, "http message invalid, header Host is missing"),
+        (b"POST / HTTP/1.1\r\n" + OFFER + b"\r\n", 400, "http message invalid, header Host is missing"),
+        (
+            b"GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n",
+            400,
+            "http message invalid, more than one header Host",
+        ),
+        (
+            b"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n",
+            400,
+            "http message invalid, more than one header Host",
+        ),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, None),
         (
-            b"POST / HTTP/1.1\r\n" + b"a: b\r\n" * 12,
+            b"POST / HTTP/1.1\r\nHost: a\r\n" + b"a: b\r\n" * 12,
             431,
             "http message invalid, more than 10 headers",
         ),
         (
-            b"POST / HTTP/1.1\r\na: " + b"b" * 4096,
+            b"POST / HTTP/1.1\r\nHost: a\r\na: " + b"b" * 4096,
             431,
             "http message invalid, headers of more than 4096 bytes",
         ),
         (b"POST /" + b"a" * 9000, 431, None),
-        (b"POST / HTTP/1.1\r\nContent-Length: 1001\r\n\r\n", 413, "http message is bigger than 1000"),
-        (b"POST / HTTP/1.1\r\nContent-Length: 9999\r\nExpect: 100-continue\r\n\r\n", 413, None),
-        (b"POST / HTTP/1.1\r\nContent-Length: 9999\r\n" + OFFER + b"\r\n", 413, None),
+        (
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n",
+            413,
+            "http message is bigger than 1000",
+        ),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999\r\nExpect: 100-continue\r\n\r\n", 413, None),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999\r\n" + OFFER + b"\r\n", 413, None),
     ],
 )
 @pytest.mark.parametrize("piece", [1 << 20, 100])
@@ -434,7 +547,7 @@ def chunked(*parts: bytes) -> bytes:
 
 
 def test_chunked_bodies_up_to_the_limit(peer: Peer) -> None:
-    head = b"POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = b"POST /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     peer.send(head + chunked(b"a" * 500, b"b" * 500))
     assert peer.replies[0] == (200, b"POST /c  " + b"a" * 500 + b"b" * 500)
     peer.send(head + chunked(*[b"a"] * 1000))
@@ -445,7 +558,7 @@ def test_chunked_bodies_up_to_the_limit(peer: Peer) -> None:
 
 @pytest.mark.parametrize("endless", [b"a" * 100, b"x: y\r\n", b"1;" + b"e" * 98])
 def test_what_brings_no_body_may_not_go_on_for_ever(peer: Peer, endless: bytes) -> None:
-    start = b"POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
+    start = b"POST /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
     peer.send(start + (b"0\r\n" if endless[:1] != b"1" else b""))
     for _ in range(100):
         peer.send(endless)
@@ -489,8 +602,10 @@ def test_a_request_with_two_readings_is_refused_and_nothing_behind_it_is_read(ki
 
 @pytest.mark.parametrize("coding", [b"chunked", b"CHUNKED", b"  chunked "])
 def test_chunks_and_what_may_be_written_differently(peer: Peer, coding: bytes) -> None:
-    peer.send(b"POST /first HTTP/1.1\r\nTransfer-Encoding:%b\r\n\r\n003\r\none\r\n0\r\n\r\n" % coding)
-    peer.send(b"POST /second HTTP/1.1\r\nContent-Length: 0003 \r\n\r\ntwo")
+    peer.send(
+        b"POST /first HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:%b\r\n\r\n003\r\none\r\n0\r\n\r\n" % coding
+    )
+    peer.send(b"POST /second HTTP/1.1\r\nHost: a\r\nContent-Length: 0003 \r\n\r\ntwo")
     assert peer.replies == [ONE, TWO]
 
 
@@ -502,8 +617,11 @@ BUSY = (503, b"Serving Error: bytes of unfinished requests exceed the limit 1000
 def unfinished_request(size: int, chunks: bool = False) -> bytes:
     """A request of which more is to come than `size` bytes of its body."""
     if chunks:
-        return b"POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (size, b"a" * size)
-    return b"POST /c HTTP/1.1\r\nContent-Length: 999\r\n\r\n" + b"a" * size
+        return b"POST /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (
+            size,
+            b"a" * size,
+        )
+    return b"POST /c HTTP/1.1\r\nHost: a\r\nContent-Length: 999\r\n\r\n" + b"a" * size
 
 
 @pytest.mark.parametrize("chunks", [False, True])
@@ -664,7 +782,7 @@ def test_who_ends_its_side_and_takes_nothing_is_cut_off(peer: Peer) -> None:
 
 
 def test_many_offers_at_once_are_all_declined(peer: Peer) -> None:
-    offer = b"GET / HTTP/1.1\r\nUpgrade: a\r\nConnection: upgrade\r\n\r\n"
+    offer = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: a\r\nConnection: upgrade\r\n\r\n"
     peer.send(offer * 1200)
     assert len(peer.asked) == 1200
     assert not peer.transport.closed
@@ -732,7 +850,7 @@ def test_the_stop_lets_a_request_arrive(peer: Peer) -> None:
 
 def test_ids_belong_to_their_request(peer: Peer) -> None:
     peer.send(FIRST)
-    peer.send(SECOND.replace(b"Host: a", b"X-Request-ID: two"))
+    peer.send(SECOND.replace(b"Host: a", b"Host: a\r\nX-Request-ID: two"))
     peer.send(b"\x00 no HTTP")
     assert [request.given_id for request in peer.asked] == [b"", b"two"]
     assert [refusal.request for refusal in peer.refused] == [HttpRequest(b"", b"", b"", b"")]

@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 
 from mindspore_serving.errors import InvalidInput, ModelError, ServingError, StartUpError
+from mindspore_serving.server import register
+from mindspore_serving.server.register import distributed_model
+from mindspore_serving.server.register.registry import open_definition
 from mindspore_serving.server.worker.model_runner import ModelRunner
+from mindspore_serving.server.worker.servable_loader import fitted_servable
 from mindspore_serving.server.worker.values import Values
 from mindspore_serving.signature import GraphSignature
 from mindspore_serving.tensor import Array, DataType, TensorSpec
@@ -112,6 +116,41 @@ def test_a_shape_of_the_same_size_is_taken_for_the_models() -> None:
     runner = ModelRunner(SumGraph((2, 2, 2)), True, (1,), 64)
     ((y,),) = runner.call([[np.arange(4, dtype=np.float32), np.float32(1)]])
     np.testing.assert_array_equal(y, [[1, 2], [3, 4]])
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_a_shape_of_the_same_size_is_refused_where_the_model_says_so(sharded: bool) -> None:
+    definition = open_definition("folded", "/nowhere")
+    if sharded:
+        model = distributed_model.declare_servable(8, 1, strict_shape=True)
+    else:
+        model = register.declare_model("folded.mindir", "MindIR", strict_shape=True)
+
+    @register.register_method(output_names=["y"])
+    def fold(x):
+        return register.add_stage(lambda v: v, x, outputs_count=1)
+
+    runner = ModelRunner(SumGraph((2, 2, 2)), True, (1,), 64)
+    fitted_servable(definition, {model.model_key: [runner]})
+    text = (
+        r"shape \[4\] not match the shape \[2, 2\] defined in model; input 0 'x' is float32 \[4\], expected float32 "
+        r"\[2, 2\]$"
+    )
+    with pytest.raises(InvalidInput, match=text):
+        runner.call([[np.arange(4, dtype=np.float32), np.float32(1)]])
+    assert len(runner.call([[np.zeros((2, 2), np.float32), np.float32(1)]])) == 1
+
+
+def test_warnings_of_shapes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr("mindspore_serving.log.warning", lambda text, *args, **_: lines.append(text % args))
+    runner = ModelRunner(SumGraph((1, 720720)), True, (1,), 64)
+    shapes = [(n, 720720 // n) for n in range(1, 1000) if not 720720 % n]
+    assert len(shapes) > 100
+    for rows in shapes:
+        runner.call([[np.zeros(rows, np.float32), np.float32(1)]])
+    assert len(lines) == 100
+    assert lines[0].startswith("Model.call gives model input 0 'x' the shape [1, 720720]")
 
 
 def test_a_call_with_a_wrong_number_of_inputs() -> None:

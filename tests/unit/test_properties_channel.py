@@ -281,7 +281,8 @@ HEADERS = some.lists(
 )
 def test_http(requests: list[tuple[bytes, list[bytes], bytes]]) -> None:
     heads = [
-        b"\r\n".join((verb + b" /a HTTP/1.1", *fields, b"", b"")) + body for verb, fields, body in requests
+        b"\r\n".join((verb + b" /a HTTP/1.1", b"Host: a", *fields, b"", b"")) + body
+        for verb, fields, body in requests
     ]
     http_stream.one_input(b"".join(heads))
 

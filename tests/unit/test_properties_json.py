@@ -14,7 +14,7 @@ from hypothesis import strategies as some
 
 from mindspore_serving.errors import InvalidInput
 from mindspore_serving.server.frontend.json_codec import encode_reply, parse_body, read_instances
-from mindspore_serving.tensor import MAX_DIMENSIONS, NUMPY_OF, DataType, Rows
+from mindspore_serving.tensor import MAX_DIMENSIONS, NUMPY_OF, DataType, Rows, TensorSpec
 from tests.fuzz import json_body
 from tests.fuzz.oracle import LONGEST_TEXT
 
@@ -136,6 +136,75 @@ def test_deep_nesting_is_refused(depth: int, inner: bytes, open_: bytes, close: 
 )
 def test_what_is_no_json_or_no_number_is_refused(value: bytes) -> None:
     assert "JSON" in (text := refusal(b'{"instances":[{"x":' + value + b"}]}")) or "int32 range" in text
+
+
+FLOATS = (DataType.FLOAT16, DataType.FLOAT32, DataType.FLOAT64)
+NUMBERS = (
+    some.integers(-(2**70), 2**70)
+    | some.sampled_from([2**11 + 1, 2**24 + 1, 2**53 + 1, 65520, 2**128, 2**1023, -(2**24), 10**308])
+    | some.floats(allow_nan=False, allow_infinity=False)
+)
+
+
+@many
+@given(some.sampled_from(FLOATS), some.lists(NUMBERS, min_size=1, max_size=3), some.integers(1, 40))
+def test_a_model_gets_the_number_that_was_sent_or_the_nearest_one(
+    dtype: DataType, numbers: list[float], times: int
+) -> None:
+    values = numbers * times
+    document = {"instances": [{"x": values}] * 2}
+    with np.errstate(over="ignore"):
+        nearest = np.array([float(number) for number in values]).astype(NUMPY_OF[dtype])
+    fits = bool(np.isfinite(nearest).all())
+    exact = fits and all(type(n) is float or int(held) == n for n, held in zip(values, nearest, strict=True))
+    if not exact:
+        text = str(_refusal(document, {"x": dtype}))
+        assert "input x has " in text
+        assert ("not exact" in text) if fits else ("not exact" in text or "out of" in text)
+        return
+    [rows] = read_instances(parse_body(json.dumps(document).encode()), {"x": dtype})
+    [spec], [column] = rows.specs, rows.columns
+    assert (spec.dtype, spec.shape) == (dtype, (len(values),))
+    assert isinstance(column, np.ndarray)
+    assert column.tobytes() == nearest.tobytes() * 2
+
+
+def _refusal(document: Any, types: dict[str, DataType]) -> InvalidInput:
+    with pytest.raises(InvalidInput) as refused:
+        read_instances(parse_body(json.dumps(document).encode()), types)
+    return refused.value
+
+
+@pytest.mark.parametrize("kind", [DataType.INT32, DataType.INT64, DataType.BOOL, DataType.STRING])
+def test_models_that_take_no_floats_change_nothing(kind: DataType) -> None:
+    for value in (1, 1.5, [1, 2], [1, 2.5], True, "a", {"b64": "AQ==", "type": "int8"}):
+        [plain], [told] = (
+            read_instances({"instances": [{"x": value}]}, types) for types in ({}, {"x": kind})
+        )
+        assert plain.specs == told.specs
+
+
+@pytest.mark.parametrize("value", [True, [True], "a", {"b64": "AQ==", "type": "int8"}])
+def test_what_is_no_number_stays_what_it_is_where_a_model_takes_floats(value: Any) -> None:
+    [plain], [told] = (
+        read_instances({"instances": [{"x": value}]}, types) for types in ({}, {"x": DataType.FLOAT32})
+    )
+    assert plain.specs == told.specs
+
+
+@pytest.mark.parametrize("dtype", NUMERIC)
+@pytest.mark.parametrize("count", [1, 100])
+def test_replies_hold_the_numbers_that_they_are_made_of(dtype: DataType, count: int) -> None:
+    kind = NUMPY_OF[dtype]
+    if kind.kind == "b":
+        ends = [False, True]
+    else:
+        limits = np.finfo(kind) if kind.kind == "f" else np.iinfo(kind)
+        ends = [limits.min, limits.max]
+    column = np.array([ends * count], kind)
+    rows = Rows((TensorSpec("y", dtype, (2 * count,)),), (column,), 1)
+    [instance] = json.loads(encode_reply([rows])[1])["instances"]
+    assert instance["y"] == column[0].tolist()
 
 
 def test_of_keys_that_come_twice_the_last_counts() -> None:

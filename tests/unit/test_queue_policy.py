@@ -104,7 +104,7 @@ def test_choice_of_the_copy(request_of, copies: list[FakeCopy], chosen: int) -> 
 def test_instances_of_ended_requests_are_removed_wherever_they_stand(request_of) -> None:
     requests = [request_of(1, 0), request_of(2, 10), request_of(1, 20), request_of(3, 30)]
     queue = queue_of(*requests[:3])
-    queue.put_suspects(pieces_of(requests[3]))
+    queue.put_suspects(pieces_of(requests[3]), now=0.0)
     for request in requests[1:]:
         request.give_up(Failure(StatusCode.FAILED, "late"))
     queue.drop_ended()
@@ -205,7 +205,7 @@ class TestDelay:
 
     def test_suspects_do_not_wait(self, request_of) -> None:
         queue = self.queue()
-        queue.put_suspects(pieces_of(request_of(1)))
+        queue.put_suspects(pieces_of(request_of(1)), now=0.0)
         assert next_batch([queue], 0, [FakeCopy()], now=100.0)[0].exclusive
 
 
@@ -234,7 +234,7 @@ def suspects_of(request: Request) -> list[Piece]:
 
 def test_a_suspect_goes_alone_to_an_idle_copy(request_of) -> None:
     queue = queue_of(request_of(2, 0))
-    queue.put_suspects(suspects_of(request_of(2, 10)))
+    queue.put_suspects(suspects_of(request_of(2, 10)), now=0.0)
     first, _ = next_batch([queue], 0, [FakeCopy()])
     assert first is not None
     assert (numbers(first.pieces), first.exclusive) == ([10], True)
@@ -248,26 +248,47 @@ def test_a_suspect_goes_alone_to_an_idle_copy(request_of) -> None:
 
 def test_a_copy_is_kept_free_for_a_suspect(request_of) -> None:
     queue = queue_of(request_of(2, 0))
-    queue.put_suspects(suspects_of(request_of(1, 10)))
+    queue.put_suspects(suspects_of(request_of(1, 10)), now=0.0)
     busy = [FakeCopy(slots=1, idle=False), FakeCopy(slots=1, idle=False)]
     assignment, _ = next_batch([queue], 0, busy)
     assert assignment is not None
     assert (numbers(assignment.pieces), assignment.copy_index) == ([0, 1], 1)
 
 
-def test_the_last_copy_runs_no_suspect_while_another_is_expected(request_of) -> None:
+@pytest.mark.parametrize(
+    ("copies", "now", "runs"),
+    [
+        ([FakeCopy()], 100.0, False),
+        ([FakeCopy()], 101.9, False),
+        ([FakeCopy()], 102.0, True),
+        ([FakeCopy(idle=False)], 102.0, False),
+        ([FakeCopy(), FakeCopy()], 100.0, True),
+        ([], 1000.0, False),
+    ],
+)
+def test_the_last_copy_is_spared_suspects_for_a_while_where_another_is_expected(
+    request_of, copies: list[FakeCopy], now: float, runs: bool
+) -> None:
     queue = queue_of()
-    queue.put_suspects(suspects_of(request_of(1, 10)))
-    assert next_batch([queue], 0, [FakeCopy()], expected=[{"m"}])[0] is None
-    assert next_batch([queue], 0, [FakeCopy(), FakeCopy()], expected=[{"m"}])[0] is not None
+    queue.put_suspects(suspects_of(request_of(1, 10)), now=100.0)
+    assignment, _ = next_batch([queue], 0, copies, [{"m"}], now, suspect_wait_s=2.0)
+    assert (assignment is not None) is runs
+
+
+def test_others_are_served_while_a_suspect_waits_for_a_copy(request_of) -> None:
+    queue = queue_of(request_of(2, 0))
+    queue.put_suspects(suspects_of(request_of(1, 10)), now=100.0)
+    assignment, _ = next_batch([queue], 0, [FakeCopy()], [{"m"}], 101.0, suspect_wait_s=2.0)
+    assert assignment is not None
+    assert (numbers(assignment.pieces), assignment.exclusive) == ([0, 1], False)
 
 
 def test_a_suspect_runs_beside_one_that_waits_for_it(request_of) -> None:
     caller = FakeCopy(slots=0, idle=False, exclusive=True, methods=("m",))
     device = FakeCopy(methods=("m", "@call_a_0"))
     blocked, called = queue_of(name="m"), queue_of(name="@call_a_0")
-    blocked.put_suspects(suspects_of(request_of(1, 10)))
-    called.put_suspects(suspects_of(request_of(1, 20)))
+    blocked.put_suspects(suspects_of(request_of(1, 10)), now=0.0)
+    called.put_suspects(suspects_of(request_of(1, 20)), now=0.0)
     assignment, _ = next_batch([blocked, called], 0, [caller, device])
     assert assignment is not None
     assert (assignment.queue, numbers(assignment.pieces), assignment.copy_index) == (called, [20], 1)
@@ -275,10 +296,10 @@ def test_a_suspect_runs_beside_one_that_waits_for_it(request_of) -> None:
 
 def test_copies_that_do_not_run_a_method_say_nothing_about_its_suspects(request_of) -> None:
     queue = queue_of()
-    queue.put_suspects(suspects_of(request_of(1, 10)))
+    queue.put_suspects(suspects_of(request_of(1, 10)), now=0.0)
     other = FakeCopy(methods=("n",))
-    assert next_batch([queue], 0, [other, FakeCopy()], expected=[{"m"}])[0] is None
-    assert next_batch([queue], 0, [FakeCopy()], expected=[{"n"}])[0] is not None
+    assert next_batch([queue], 0, [other, FakeCopy()], [{"m"}], 1.0, suspect_wait_s=2.0)[0] is None
+    assert next_batch([queue], 0, [FakeCopy()], [{"n"}], 1.0, suspect_wait_s=2.0)[0] is not None
 
 
 def test_methods_that_wait_and_others_have_slots_of_their_own() -> None:
@@ -299,7 +320,7 @@ def test_methods_that_wait_and_others_have_slots_of_their_own() -> None:
 def test_a_suspect_whose_client_is_gone_is_dropped(request_of) -> None:
     gone = request_of(1, 10)
     queue = queue_of(request_of(1, 0))
-    queue.put_suspects(suspects_of(gone))
+    queue.put_suspects(suspects_of(gone), now=0.0)
     gone._future.cancel()
     assignment, _ = next_batch([queue], 0, [FakeCopy()])
     assert assignment is not None

@@ -113,6 +113,14 @@ def test_device_info_is_chosen_by_type() -> None:
     assert context.device_info("gpu") == {}
 
 
+def test_device_types_are_those_that_were_appended() -> None:
+    context = Context()
+    assert context.device_types == []
+    context.append_device_info(AscendDeviceInfo())
+    context.append_device_info(CPUDeviceInfo())
+    assert context.device_types == ["ascend", "cpu"]
+
+
 def test_device_info_is_a_copy() -> None:
     context = Context()
     context.append_device_info(CPUDeviceInfo())
@@ -123,13 +131,19 @@ def test_device_info_is_a_copy() -> None:
 @pytest.mark.parametrize(("kind", "name"), [(CPUDeviceInfo, "cpu"), (GPUDeviceInfo, "gpu")])
 @pytest.mark.parametrize("mode", ["origin", "fp16"])
 def test_cpu_and_gpu_options(kind: type[DeviceInfo], name: str, mode: str) -> None:
-    assert kind()._as_context_map() == {"device_type": name}
-    assert kind(precision_mode=mode)._as_context_map() == {"device_type": name, "precision_mode": mode}
+    assert (kind().context_map, kind().precision_mode) == ({"device_type": name}, "")
+    info = kind(precision_mode=mode)
+    assert info.context_map == {"device_type": name, "precision_mode": mode}
+    assert info.precision_mode == mode
 
 
 @pytest.mark.parametrize(("option", "value"), ASCEND_CASES)
 def test_ascend_options(option: str, value: str) -> None:
-    assert AscendDeviceInfo(**{option: value})._as_context_map() == {"device_type": "ascend", option: value}
+    info = AscendDeviceInfo(**{option: value})
+    assert info.context_map == {"device_type": "ascend", option: value}
+    assert {name: getattr(info, name) for name in ASCEND_VALUES} == dict.fromkeys(ASCEND_VALUES, "") | {
+        option: value
+    }
 
 
 @pytest.mark.parametrize(

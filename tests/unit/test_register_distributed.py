@@ -85,6 +85,7 @@ BOOL = "Parameter '{}' should be bool, but actually <class 'int'>"
         ({"stage_size": None}, INT.format("stage_size", "NoneType")),
         ({"with_batch_dim": 1}, BOOL.format("with_batch_dim")),
         ({"enable_pipeline_infer": 0}, BOOL.format("enable_pipeline_infer")),
+        ({"strict_shape": 0}, BOOL.format("strict_shape")),
         (
             {"without_batch_dim_inputs": "0"},
             "Parameter 'without_batch_dim_inputs' should be int or tuple/list of int, but actually <class 'str'>",

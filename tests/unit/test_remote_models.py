@@ -8,6 +8,7 @@ import pytest
 
 from mindspore_serving.errors import FailedRows, Failure, InvalidInput, ModelError, ServingError, StatusCode
 from mindspore_serving.server.channel.messages import Group, ModelCall, ModelReply
+from mindspore_serving.server.worker.backend.input_check import WrongInput
 from mindspore_serving.server.worker.remote_models import ModelCalls, RemoteModel, remote_models
 from mindspore_serving.server.worker.values import Values
 from mindspore_serving.signature import GraphInfo, ModelInfo
@@ -75,6 +76,48 @@ def test_an_instance_that_failed_keeps_its_failure() -> None:
     error = outcomes[1][2]
     assert isinstance(error, ServingError)
     assert error.failure() == Failure(StatusCode.INVALID_INPUTS, "no good")
+
+
+def test_what_does_not_fit_is_not_sent() -> None:
+    main = Main()
+    columns = values(5)
+    for i, odd in ((1, np.zeros(3, np.float32)), (2, "text")):
+        columns[1].objects()[i] = odd
+    outcomes = model(main).run(columns, 5)
+    assert [(start, stop, type(outcome)) for start, stop, outcome in outcomes] == [
+        (0, 1, list),
+        (1, 2, WrongInput),
+        (2, 3, WrongInput),
+        (3, 5, list),
+    ]
+    assert [outcome[2].index for outcome in outcomes[1:3]] == [1, 1]  # type: ignore[union-attr]
+    np.testing.assert_array_equal(outcomes[3][2][0], [[12, 14], [16, 18]])  # type: ignore[index]
+    [call] = main.seen
+    assert [rows.count for rows in call.groups] == [1, 2]
+    nothing_fits = [Values(2, objects=["a", "b"])] * 2
+    assert [type(outcome) for _, _, outcome in model(main).run(nothing_fits, 2)] == [WrongInput] * 1
+    assert len(main.seen) == 1
+
+
+def test_outcomes_that_come_in_other_pieces_than_the_instances_went() -> None:
+    def in_one(rows: Rows) -> Sequence[Group]:
+        return [FailedRows(Failure(StatusCode.FAILED, "no good"), 1)] * rows.count
+
+    columns = values(5)
+    columns[0].objects()[2] = "text"
+    main = Main(answer=in_one)
+    outcomes = model(main).run(columns, 5)
+    assert [(start, stop) for start, stop, _ in outcomes] == [(i, i + 1) for i in range(5)]
+
+
+def test_a_model_without_inputs() -> None:
+    def answer(rows: Rows) -> Sequence[Group]:
+        assert rows.specs == ()
+        return [Rows((TensorSpec("y0", DataType.FLOAT32, (1,)),), (np.ones((rows.count, 1)),), rows.count)]
+
+    main = Main(answer=answer)
+    table = RemoteModel("t.mindir", 0, GraphInfo((), (X,), 1, False), main.calls)
+    assert [row[0].tolist() for row in table.call([(), (), ()])] == [[1]] * 3
 
 
 def test_call_takes_python_values() -> None:

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from mindspore_serving.server.master.restart_policy import MOST_ENDS, WINDOW_S, RestartPolicy
+from mindspore_serving.server.master.restart_policy import (
+    GIVEN_UP_S,
+    LONGEST_DELAY_S,
+    MOST_ENDS,
+    WINDOW_S,
+    RestartPolicy,
+)
 
 STEADY = 60.0
 
@@ -58,8 +64,29 @@ def test_many_ends_in_a_short_time_give_all_up() -> None:
     assert reached.index(True) == MOST_ENDS - 1
     assert reached.count(True) == 1
     assert policy.given_up
-    policy.ended(0, 10 * WINDOW_S, 1000, "", blameless=False)
+    policy.ended(0, MOST_ENDS - 1 + GIVEN_UP_S - 0.1, 1000, "", blameless=False)
     assert policy.given_up
+
+
+def test_after_a_while_one_end_is_one_again() -> None:
+    policy = RestartPolicy(3)
+    for i in range(MOST_ENDS):
+        policy.ended(0, float(i), 0, "", blameless=False)
+    now = MOST_ENDS - 1 + GIVEN_UP_S
+    reached = [policy.ended(1, now + i, 0, "", blameless=False) for i in range(MOST_ENDS)]
+    assert reached == [False] * (MOST_ENDS - 1) + [True]
+
+
+def test_starts_without_a_process_are_no_ends_and_become_rarer() -> None:
+    policy, delays = RestartPolicy(1), []
+    policy.ended(0, 0.0, 5, "", blameless=False)
+    for _ in range(20):
+        delays.append(policy.delay_s(0))
+        policy.could_not_start(0)
+    assert delays == [1, 2, 4, 8, 16] + [LONGEST_DELAY_S] * 15
+    assert (policy.given_up, len(policy.ends)) == (False, 1)
+    assert not policy.ended(0, 500.0, STEADY, "", blameless=False)
+    assert policy.delay_s(0) == 1
 
 
 def test_what_was_counted_is_told() -> None:

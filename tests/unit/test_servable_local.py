@@ -223,13 +223,29 @@ def test_values_are_read_only(name: str) -> None:
             {"device_type": "InvalidDeviceType"},
             "Unsupported device type 'InvalidDeviceType', only support 'Ascend', 'GPU', 'CPU' and None, case ignored",
         ),
+        ({"device_type": ""}, "Parameter 'device_type' should not be empty str"),
+        ({"device_type": 1}, "Parameter 'device_type' should be str, but actually <class 'int'>"),
         (
-            {"device_type": ""},
-            "Unsupported device type '', only support 'Ascend', 'GPU', 'CPU' and None, case ignored",
+            {"servable_name": "a/b"},
+            "Parameter 'servable_name' should be the name of a folder in 'servable_directory', without '/', but "
+            "actually 'a/b'",
         ),
         (
-            {"device_type": 1},
-            "Unsupported device type '1', only support 'Ascend', 'GPU', 'CPU' and None, case ignored",
+            {"servable_name": "add/"},
+            "Parameter 'servable_name' should be the name of a folder in 'servable_directory', without '/', but "
+            "actually 'add/'",
+        ),
+        (
+            {"servable_name": "a\ud800"},
+            "Parameter 'servable_name' should be text that UTF-8 can encode, but actually 'a\\ud800'",
+        ),
+        (
+            {"servable_name": "a\0"},
+            "Parameter 'servable_name' should not have null characters, but actually 'a\\x00'",
+        ),
+        (
+            {"version_number": 1 << 64},
+            "Parameter 'version_number' should be <= 18446744073709551615, but actually 18446744073709551616",
         ),
         ({"num_parallel_workers": 65}, "Parameter 'num_parallel_workers' should be in range [0,64]"),
         ({"num_parallel_workers": -1}, "Parameter 'num_parallel_workers' should be in range [0,64]"),
@@ -298,7 +314,8 @@ def test_a_wanted_version_is_kept(folder: Path, version: int) -> None:
         (["0"], 0),
         (["01"], 0),
         (["1", "2x", "x3", "v4", "5.0", "-6", "+7", "²"], 1),
-        (["1", "٣"], 1),
+        (["1", "٣", "1_0", " 2", "+3", "1²", "\uff13"], 1),
+        (["1", "18446744073709551615"], (1 << 64) - 1),
         ([], 0),
     ],
 )
@@ -312,6 +329,17 @@ def test_version_0_is_the_largest_directory_with_the_name_of_a_number(
         (tmp_path / "add" / name).mkdir()
     (merged,) = merge_config([add(tmp_path, 0)])
     assert merged.version_number == newest
+
+
+@pytest.mark.parametrize("name", ["18446744073709551616", "9" * 200])
+def test_a_version_that_no_request_can_name(folder: Path, name: str) -> None:
+    (folder / "add" / name).mkdir()
+    assert refusal([add(folder, 0)]) == (
+        f"Version directory '{folder}/add/{name}' has too large a number, a version is at most 18446744073709551615; "
+        "rename it"
+    )
+    [merged] = merge_config([add(folder, 0, 1)])  # who names a version gets that one
+    assert merged.version_number == 1
 
 
 @pytest.mark.parametrize("versions", [(2, 2), (0, 2), (2, 0), (0, 0)])
@@ -346,15 +374,39 @@ def test_different_versions_stay_apart(folder: Path) -> None:
 
 
 def test_different_servables_stay_apart(folder: Path) -> None:
-    sub = ServableStartConfig(str(folder), "sub", 0)
+    sub = ServableStartConfig(str(folder), "sub", 1)
     merged = merge_config([add(folder, 0), sub])
     found = {(config.servable_name, config.version_number, config.device_ids) for config in merged}
-    assert found == {("add", 2, (0,)), ("sub", 1, (0,))}
+    assert found == {("add", 2, (0,)), ("sub", 1, (1,))}
 
 
-def test_versions_may_share_a_device(folder: Path) -> None:
-    merged = merge_config([add(folder, 0, 1), add(folder, 0, 2)])
+def test_an_ascend_910_takes_one_worker(folder: Path) -> None:
+    assert refusal([add(folder, (0, 1), 1), add(folder, (1, 2), 2)]) == (
+        "Ascend 910 device id 1 is used repeatedly in servable add version 2: servable add version 1 has it; give each "
+        "a device of its own, as parameter 'device_ids'"
+    )
+    sub = ServableStartConfig(str(folder), "sub", 0, device_type="ascend")
+    assert "Ascend 910 device id 0 is used repeatedly in servable sub version 1" in refusal(
+        [add(folder, 0), sub]
+    )
+
+
+@pytest.mark.parametrize("device_type", ["cpu", "gpu"])
+def test_other_devices_are_shared(folder: Path, monkeypatch: pytest.MonkeyPatch, device_type: str) -> None:
+    monkeypatch.setenv(f"SERVING_ENABLE_{device_type.upper()}_DEVICE", "1")
+    sub = ServableStartConfig(str(folder), "sub", 0)
+    merged = merge_config([add(folder, 0, 1, device_type=device_type), sub])
     assert [config.device_ids for config in merged] == [(0,), (0,)]
+
+
+def test_a_device_of_lite_is_shared(folder: Path) -> None:
+    merged = merge_config([add(folder, 0, 1), add(folder, 0, 2)], enable_lite=True)
+    assert [config.device_ids for config in merged] == [(0,), (0,)]
+
+
+def test_one_configuration_twice_is_one(folder: Path) -> None:
+    [merged] = merge_config([add(folder, 0), add(folder, (0, 1), 2)])
+    assert merged.device_ids == (0, 1)
 
 
 def test_a_servable_without_version_directories_keeps_version_0(folder: Path) -> None:
@@ -453,10 +505,10 @@ def test_the_same_key_twice_is_kept(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("switches", "wanted", "shown", "supported"),
     [
-        ((), "gpu", "Gpu", "None or 'Ascend'"),
-        ((), "CPU", "Cpu", "None or 'Ascend'"),
-        (("SERVING_ENABLE_CPU_DEVICE",), "GPU", "Gpu", "None, 'Ascend' or 'Cpu'"),
-        (("SERVING_ENABLE_GPU_DEVICE",), "cpu", "Cpu", "None, 'Ascend' or 'Gpu'"),
+        ((), "gpu", "gpu", "None or 'Ascend'"),
+        ((), "CPU", "cpu", "None or 'Ascend'"),
+        (("SERVING_ENABLE_CPU_DEVICE",), "GPU", "gpu", "None, 'Ascend' or 'Cpu'"),
+        (("SERVING_ENABLE_GPU_DEVICE",), "cpu", "cpu", "None, 'Ascend' or 'Gpu'"),
     ],
 )
 def test_a_device_type_that_is_not_there(
@@ -471,7 +523,7 @@ def test_a_device_type_that_is_not_there(
         monkeypatch.setenv(switch, "1")
     assert refusal([add(folder, 0, device_type=wanted)]) == (
         f"The device type '{shown}' of servable name add is inconsistent with current running environment, "
-        f"supported device type: {supported}"
+        f"supported device type: {supported} with SERVING_BACKEND=stub"
     )
 
 

@@ -6,26 +6,28 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from mindspore_serving.server._server import Server
 from mindspore_serving.server._stop_request import StopRequest
 
+NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 @pytest.fixture
 def handlers() -> Iterator[list[object]]:
     """The handlers of now, which are there again afterwards."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    earlier = [signal.getsignal(number) for number in numbers]
+    earlier = handlers_now()
     yield list(earlier)
-    for number, handler in zip(numbers, earlier, strict=True):
+    for number, handler in zip(NUMBERS, earlier, strict=True):
         signal.signal(number, handler)
     signal.set_wakeup_fd(-1)
 
 
-def handlers_now() -> list[object]:
-    return [signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)]
+def handlers_now() -> list[Any]:
+    return [signal.getsignal(number) for number in NUMBERS]
 
 
 def test_a_signal_is_a_wish(handlers: list[object]) -> None:
@@ -63,6 +65,41 @@ def test_an_outer_request_goes_on_after_an_inner_one_is_withdrawn(handlers: list
     inner.withdraw()
     signal.raise_signal(signal.SIGINT)
     assert outer.signal == signal.SIGINT
+
+
+@pytest.mark.parametrize("own_wakeup_fd", [False, True], ids=["told by number", "told by its handler"])
+def test_sighup_without_a_terminal_is_no_wish(handlers: list[object], own_wakeup_fd: bool) -> None:
+    own, other = socket.socketpair()
+    with own, other:
+        own.setblocking(False)
+        if own_wakeup_fd:
+            signal.set_wakeup_fd(own.fileno())
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        told: list[str] = []
+        request = StopRequest(lambda: told.append("hang-up"))
+        generation = request.begin()
+        signal.raise_signal(signal.SIGHUP)
+        assert not request.wanted
+        request.want()
+        request.wait(generation)
+        while not told:
+            request.is_urgent()
+        assert not request.is_urgent()
+        request.withdraw()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+        signal.set_wakeup_fd(-1)
+
+
+@pytest.mark.parametrize("own", [signal.SIG_IGN, lambda number, frame: None], ids=["nohup", "a handler"])
+def test_who_ignores_or_handles_sighup_keeps_that(handlers: list[object], own: Any) -> None:
+    signal.signal(signal.SIGHUP, own)
+    request = StopRequest(lambda: pytest.fail("it is not this process's affair"))
+    generation = request.begin()
+    assert signal.getsignal(signal.SIGHUP) == own
+    signal.raise_signal(signal.SIGHUP)
+    request.want()
+    request.wait(generation)
+    assert not request.is_urgent()
 
 
 def test_one_signal_is_not_urgent_and_two_are(handlers: list[object]) -> None:

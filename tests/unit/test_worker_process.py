@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from mindspore_serving.server.master.process_log import ProcessLogs
 from mindspore_serving.server.master.worker_process import WorkerPlan, WorkerProcess
 from tests.watch import wait_until
 
 
 def test_the_group_of_a_worker_is_ended_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = WorkerPlan(str(tmp_path), "none", 1, "cpu", 0, has_device=True)
-    process = WorkerProcess(plan, 0, "unix:none", tmp_path, append_log=False)
+    logs = ProcessLogs(lambda: tmp_path / "logs", (1000, 1), lambda: None)
+    process = WorkerProcess(plan, 0, tmp_path, logs)
     process.kill()
     wait_until(lambda: process.exit_status() is not None, "it has ended")
     ended: list[tuple[int, int]] = []
@@ -23,3 +25,4 @@ def test_the_group_of_a_worker_is_ended_once(tmp_path: Path, monkeypatch: pytest
     process.kill_group()  # the number may be another's by now
     assert ended == [(process.pid, signal.SIGKILL)]
     process.release()
+    logs.close()

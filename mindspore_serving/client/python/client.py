@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import functools
+import os
+import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import grpc
 
 from mindspore_serving.check_type import check_ip_port, check_str
+from mindspore_serving.client.python import calls_in_progress
 from mindspore_serving.client.python.async_client import AsyncClient
-from mindspore_serving.client.python.reply import InferResult, ReplyReader, grpc_failure
+from mindspore_serving.client.python.connection import Connection
+from mindspore_serving.client.python.proxy import Proxy
+from mindspore_serving.client.python.reply import InferResult, ReplyReader, failure_elsewhere, grpc_failure
 from mindspore_serving.client.python.request import Instances
-from mindspore_serving.client.python.transport import CHANNEL_OPTIONS, PREDICT_PATH, MethodTarget, SSLConfig
-from mindspore_serving.proto import ms_service_pb2_grpc
+from mindspore_serving.client.python.transport import MethodTarget, SSLConfig
 
 __all__ = ["AsyncClient", "Client", "ClientGrpcAsyncResult", "SSLConfig"]
 
@@ -22,22 +26,27 @@ __all__ = ["AsyncClient", "Client", "ClientGrpcAsyncResult", "SSLConfig"]
 class ClientGrpcAsyncResult:
     """A call under way, as `Client.infer_async` returns it."""
 
-    def __init__(self, call: Any, reader: ReplyReader) -> None:
+    def __init__(self, call: Any, reader: ReplyReader, proxy: Proxy | None) -> None:
         self._call = call
         self._reader = reader
+        self._proxy = proxy
+        self._process = os.getpid()
 
     def result(self) -> InferResult:
         """Wait for the end of the call.
 
         Returns:
-            What `Client.infer` returns; a failure of gRPC is `{"error": text}` too, and no exception.
+            What `Client.infer` returns; a failure of gRPC is `{"error": text}` too, and no exception. So it is in a
+            process that was forked after the call was sent.
 
         Raises:
             ServingError: The reply cannot be read, or contradicts itself.
         """
+        if self._process != os.getpid():
+            return failure_elsewhere(self._process)
         code = self._call.code()
         if code is not grpc.StatusCode.OK:
-            return grpc_failure(code, self._call.details())
+            return grpc_failure(code, self._call.details(), self._proxy)
         return self._reader.read(self._call.result())
 
 
@@ -69,7 +78,8 @@ def _with_address(
 class Client(MethodTarget):
     """Calls one method of a servable, and waits for the results.
 
-    No connection is made before the first call; it is then kept until `close`. One client may serve many threads.
+    No connection is made before the first call; it is then kept until `close`. One client may serve many threads. A
+    process that was forked makes a connection of its own.
 
     Args:
         address: Where the gRPC server listens: `ip:port`, `host:port` or `unix:path`.
@@ -84,6 +94,7 @@ class Client(MethodTarget):
     Raises:
         InvalidParameter: The type or value of a parameter is not as above.
         OSError: A file named in ssl_config cannot be read.
+        ServingError: gRPC cannot be used in this process, which was forked from a server or by its script.
 
     Examples:
         >>> import numpy as np
@@ -129,12 +140,27 @@ class Client(MethodTarget):
         api_key: str | None = None,
     ) -> None:
         super().__init__(address, servable_name, method_name, version_number, ssl_config, api_key)
-        if self._credentials is None:
-            self.channel = grpc.insecure_channel(address, CHANNEL_OPTIONS)
-        else:
-            self.channel = grpc.secure_channel(address, self._credentials, CHANNEL_OPTIONS)
-        self.stub = ms_service_pb2_grpc.MSServiceStub(self.channel)
-        self._predict: Any = self.channel.unary_unary(PREDICT_PATH)
+        self._connections = {os.getpid(): Connection(address, self._credentials)}
+
+    @property
+    def channel(self) -> grpc.Channel:
+        """The gRPC channel of this process."""
+        return cast("grpc.Channel", self._connection().channel)
+
+    @property
+    def stub(self) -> Any:
+        """The generated stub of the service, on `channel`."""
+        return self._connection().stub
+
+    def _connection(self) -> Connection:
+        process = os.getpid()
+        known = self._connections.get(process)
+        if known is None:  # this process was forked
+            made = Connection(self.address, self._credentials)
+            known = self._connections.setdefault(process, made)
+            if known is not made:  # another thread was faster
+                made.channel.close()
+        return known
 
     def infer(self, instances: Instances, *, timeout: float | None = None) -> InferResult:
         """Send instances and wait for their results.
@@ -156,13 +182,19 @@ class Client(MethodTarget):
 
         Raises:
             InvalidParameter: An instance is not a dict, or a value is none of the above.
-            ServingError: The client is closed, or the reply cannot be read or contradicts itself.
+            ServingError: The client is closed, or gRPC cannot be used in this process, which was forked; or the reply
+                cannot be read or contradicts itself.
         """
         request = self._encode(instances)
+        connection = self._connection()
+        thread = threading.get_ident()
         try:
-            reply = self._predict(request, timeout=timeout, metadata=self._metadata)
+            calls_in_progress.begin(thread)
+            reply = connection.predict(request, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:
-            return grpc_failure(error.code(), error.details())
+            return grpc_failure(error.code(), error.details(), connection.proxy)
+        finally:
+            calls_in_progress.end(thread)
         return self._reader.read(reply)
 
     def infer_async(self, instances: Instances, *, timeout: float | None = None) -> ClientGrpcAsyncResult:
@@ -179,13 +211,23 @@ class Client(MethodTarget):
             InvalidParameter: As for `infer`.
             ServingError: The client is closed.
         """
-        call = self._predict.future(self._encode(instances), timeout=timeout, metadata=self._metadata)
-        return ClientGrpcAsyncResult(call, self._reader)
+        request = self._encode(instances)
+        connection = self._connection()
+        mark = object()
+        try:
+            calls_in_progress.begin(mark)
+            call = connection.predict.future(request, timeout=timeout, metadata=self._metadata)
+        except BaseException:
+            calls_in_progress.end(mark)
+            raise
+        call.add_done_callback(lambda _: calls_in_progress.end(mark))
+        return ClientGrpcAsyncResult(call, self._reader, connection.proxy)
 
     def close(self) -> None:
         """Close the connection; calls under way end with the error `cancelled`. A second call does nothing."""
         self._closed = True
-        self.channel.close()
+        if (connection := self._connections.get(os.getpid())) is not None:
+            connection.channel.close()
 
     def __enter__(self) -> Client:
         return self

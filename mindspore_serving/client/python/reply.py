@@ -18,6 +18,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from mindspore_serving import wire
+from mindspore_serving.client.python.proxy import Proxy
 from mindspore_serving.errors import ServingError
 from mindspore_serving.proto import ms_service_pb2
 from mindspore_serving.tensor import NUMPY_OF, DataType
@@ -25,9 +26,32 @@ from mindspore_serving.tensor import NUMPY_OF, DataType
 InferResult: TypeAlias = "list[dict[str, Any]] | dict[str, str]"
 
 
-def grpc_failure(code: grpc.StatusCode, details: str | None) -> dict[str, str]:
-    """The result of a call that gRPC did not bring to an end, for example because no server listens."""
-    return {"error": f"Grpc Error, {code.value}, {details}"}
+_CAUSED_BY_THE_WAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+def grpc_failure(code: grpc.StatusCode, details: str | None, proxy: Proxy | None = None) -> dict[str, str]:
+    """The result of a call that gRPC did not bring to an end, for example because no server listens.
+
+    Args:
+        code: What gRPC says.
+        details: In words.
+        proxy: What the call went through; None for the direct way.
+    """
+    text = f"Grpc Error, {code.value}, {details}"
+    if proxy is not None and code in _CAUSED_BY_THE_WAY:
+        text += f"; the way leads through {proxy}: list the server's host in no_proxy to reach it directly"
+    return {"error": text}
+
+
+def failure_elsewhere(process: int) -> dict[str, str]:
+    """The result, in a forked child, of a call that its parent has sent.
+
+    Args:
+        process: The one that has sent it.
+    """
+    return {
+        "error": f"The call was sent by process {process}, from which this one was forked: its result goes there"
+    }
 
 
 class ReplyReader:

@@ -26,6 +26,8 @@ _Entry: TypeAlias = "tuple[bytes, bytes | memoryview, int]"
 
 # A larger array goes from its own memory into the request; for a smaller one the copy in between is the faster way.
 _SMALL_ARRAY_BYTES = 16 * 1024
+_SHOWN_BITS = 256
+"""Integers of more are not written out in an error."""
 
 
 def encode_request(servable_name: str, method_name: str, version_number: int, instances: Instances) -> bytes:
@@ -38,7 +40,8 @@ def encode_request(servable_name: str, method_name: str, version_number: int, in
         instances: One instance or several; each maps an input name to its value.
 
     Raises:
-        InvalidParameter: An instance is not a dict, a key is not a str or a value cannot be a tensor.
+        InvalidParameter: An instance is not a dict, a key is not a str, a value cannot be a tensor, or would become
+            another one.
     """
     spec = _serialized_spec(servable_name, method_name, version_number)
     parts: list[bytes | memoryview] = [wire.head_of_field(wire.SPEC, len(spec)), spec]
@@ -58,6 +61,9 @@ def encode_request(servable_name: str, method_name: str, version_number: int, in
 
 def _encode_value(name: str, value: object) -> _Entry:
     if isinstance(value, np.ndarray):
+        if type(value) is not np.ndarray:
+            _check_nothing_is_masked(name, value)
+            value = np.asarray(value)
         return _encode_array(name, value)
     if isinstance(value, (np.number, np.bool_)):
         return _encode_array(name, np.asarray(value))
@@ -66,7 +72,7 @@ def _encode_value(name: str, value: object) -> _Entry:
     if isinstance(value, bytes):
         return _encode_text(name, DataType.BYTES, value)
     if isinstance(value, (bool, int, float)):
-        return _encode_array(name, _array_of_scalar(value))
+        return _encode_array(name, _array_of_scalar(name, value))
     raise InvalidParameter(f"Not support value type {type(value)}")
 
 
@@ -84,7 +90,16 @@ def _encode_text(name: str, kind: DataType, value: bytes) -> _Entry:
     return head, value, len(value)
 
 
-def _array_of_scalar(value: bool | int | float) -> Array:
+def _check_nothing_is_masked(name: str, value: Array) -> None:
+    masked = np.count_nonzero(value.mask) if isinstance(value, np.ma.MaskedArray) else 0
+    if masked:
+        raise InvalidParameter(
+            f"Input '{name}' is a masked array, {masked} of its {value.size} values are masked, and none would be sent "
+            "for them: choose one, for example with .filled(0)"
+        )
+
+
+def _array_of_scalar(name: str, value: bool | int | float) -> Array:
     if isinstance(value, bool):
         return np.array([value], np.bool_)
     if isinstance(value, float):
@@ -92,7 +107,9 @@ def _array_of_scalar(value: bool | int | float) -> Array:
     try:
         return np.array([value], np.int64)
     except OverflowError as cause:
-        raise InvalidParameter(f"int value {value} should fit into 64 bits") from cause
+        hint = f"; send it as numpy.uint64({value})" if 0 <= value < 1 << 64 else ""
+        shown = str(value) if value.bit_length() < _SHOWN_BITS else f"of {value.bit_length()} bits"
+        raise InvalidParameter(f"int value {shown} should fit into 64 bits, input '{name}'{hint}") from cause
 
 
 @lru_cache(16)

@@ -1,29 +1,17 @@
-"""How a client reaches its server: which method of which servable, where, with what limits and what TLS files."""
+"""What a client asks for: which method of which servable, where, with what key and what TLS files."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import grpc
 
 from mindspore_serving import log
 from mindspore_serving.api_key import check_api_key
 from mindspore_serving.check_type import check_int, check_str
+from mindspore_serving.client.python.proxy import route_to
 from mindspore_serving.client.python.reply import ReplyReader
 from mindspore_serving.client.python.request import Instances, encode_request
 from mindspore_serving.errors import InvalidParameter, ServingError
-from mindspore_serving.loopback import stays_here
-
-PREDICT_PATH = "/mindspore.serving.proto.MSService/Predict"
-MAX_MESSAGE_BYTES = 512 * 1024 * 1024
-
-# Channels with equal options share one connection, and its waiting time after a failed attempt, unless each has a
-# pool of its own: a new client must not be told "unavailable" because an older one once found no server.
-CHANNEL_OPTIONS = (
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.use_local_subchannel_pool", 1),
-)
+from mindspore_serving.named_file import read_named_file
 
 
 class SSLConfig:
@@ -74,7 +62,7 @@ class SSLConfig:
 
 
 def _contents(path: str | None) -> bytes | None:
-    return None if path is None else Path(path).read_bytes()
+    return None if path is None else read_named_file(path)
 
 
 class MethodTarget:
@@ -113,11 +101,22 @@ class MethodTarget:
 
     def _metadata_of(self, api_key: str) -> tuple[tuple[str, str], ...]:
         check_api_key("Parameter 'api_key'", api_key)
-        if self._credentials is None and not stays_here(self.address):
+        if self._credentials is None:
+            self._warn_of_readers()
+        return (("authorization", f"Bearer {api_key}"),)
+
+    def _warn_of_readers(self) -> None:
+        route = route_to(self.address)
+        if route.proxy is not None:
+            log.warning(
+                "An API key is sent to %s without TLS, through %s: it can read the key, and so can whoever listens",
+                self.address,
+                route.proxy,
+            )
+        elif not route.stays_here:
             log.warning(
                 "An API key is sent to %s without TLS: whoever listens on the way can read it", self.address
             )
-        return (("authorization", f"Bearer {api_key}"),)
 
     def _encode(self, instances: Instances) -> bytes:
         if self._closed:

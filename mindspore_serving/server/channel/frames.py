@@ -49,6 +49,7 @@ from mindspore_serving.server.channel.messages import (
     Message,
     ModelCall,
     ModelReply,
+    MoveLog,
     Refused,
     Register,
     Reload,
@@ -104,6 +105,7 @@ _KINDS: dict[type, int] = {
     AgentsAccepted: 20,
     AgentFailed: 21,
     Reload: 22,
+    MoveLog: 23,
 }
 _TUPLES = {"ips", "device_ids", "device_ips", "without_batch_dim_inputs"}
 _PLAIN_TYPES = {"str": str, "int": int, "bool": bool}
@@ -373,10 +375,7 @@ def _read_control(message_type: type, fields: Any) -> Message:
     if not isinstance(fields, dict):
         raise TypeError(f"the body should be an object, but is a {type(fields).__name__}")
     if "methods" in fields:
-        fields["methods"] = tuple(
-            MethodSignature(**{**method, "input_names": tuple(method["input_names"])})
-            for method in fields["methods"]
-        )
+        fields["methods"] = tuple(_method_of(**method) for method in fields["methods"])
     if "models" in fields:
         fields["models"] = tuple(
             ModelInfo(model["key"], tuple(_graph_of(**graph) for graph in model["graphs"]))
@@ -406,6 +405,14 @@ def _check_types(message: object) -> None:
         items = _ITEM_TYPES.get(str(field.type))
         if items is not None and any(type(item) is not items for item in value):
             raise TypeError(f"{field.name} should be {field.type}, but are {value!r}")
+
+
+def _method_of(input_names: list[Any], input_types: Any = None, **fields: Any) -> MethodSignature:
+    types = {} if input_types is None else input_types
+    if not isinstance(types, dict):
+        raise TypeError(f"input_types should be an object, but is {types!r}")
+    known = {name: DataType(kind) for name, kind in types.items()}
+    return MethodSignature(input_names=tuple(input_names), input_types=known, **fields)
 
 
 def _graph_of(inputs: list[Any], outputs: list[Any], batch_size: int, dynamic: bool) -> GraphInfo:

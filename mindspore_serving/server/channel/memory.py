@@ -24,6 +24,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mindspore_serving.server.own_descriptor import identity
+from mindspore_serving.server.standard_descriptors import open_standard_descriptors
 from mindspore_serving.tensor import Array
 
 REGION_SPAN = 1 << 36
@@ -43,6 +45,7 @@ class SharedMemory:
 
     def __init__(self, fd: int, slots: int) -> None:
         self.fd = fd
+        self._file = identity(fd)
         self._mappings: list[mmap.mmap | None] = [None] * (2 * slots)
         self._written: list[tuple[int, int]] = [(-1, 0)] * (2 * slots)
 
@@ -84,12 +87,19 @@ class SharedMemory:
         """Writable uint8 array over bytes offset..offset+size-1 of a region.
 
         Raises:
-            OSError: The region cannot be mapped, or the bytes lie outside it.
+            OSError: The region cannot be mapped, or the bytes lie outside it; or user code has closed the descriptor,
+                whose number may lead to another file by now.
         """
         if offset < 0 or size < 0 or offset + size > REGION_SPAN:
             raise OSError(f"bytes {offset} to {offset + size} lie outside a region of {REGION_SPAN} bytes")
         mapping = self._mappings[region]
         if mapping is None or len(mapping) < offset + size:
+            if identity(self.fd) != self._file:
+                raise OSError(
+                    f"descriptor {self.fd} of Serving was closed by a function, or by a library that it uses"
+                )
+            # A mapping takes the lowest free number: what is printed must not go into the memory.
+            open_standard_descriptors()
             length = max(_SMALLEST_MAPPING, 1 << (offset + size - 1).bit_length())
             mapping = mmap.mmap(self.fd, length, offset=region * REGION_SPAN)
             self._mappings[region] = mapping

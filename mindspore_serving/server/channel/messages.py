@@ -292,8 +292,23 @@ class Reload:
     subgraph: int
 
 
+@dataclass(frozen=True, slots=True)
+class MoveLog:
+    """Main to worker: what goes to one file is to go to another one, which has its name now.
+
+    Attributes:
+        path: The file; each character stands for the byte of that number, since paths need not be UTF-8.
+        device: Of the earlier file.
+        inode: Of the earlier file.
+    """
+
+    path: str
+    device: int
+    inode: int
+
+
 Message: TypeAlias = (
     "Register | StartFailed | WantModels | HeldModels | Alive | Exiting | Stop | Batch | Result | ModelCall | "
     "ModelReply | Challenge | Join | Welcome | Refused | AgentHello | AgentSettings | AgentsGathered | AgentReady | "
-    "AgentsAccepted | AgentFailed | Reload"
+    "AgentsAccepted | AgentFailed | Reload | MoveLog"
 )

@@ -11,6 +11,7 @@ from mindspore_serving import log
 from mindspore_serving.errors import ChannelError
 from mindspore_serving.server.channel.frames import LARGEST_FRAME, FrameSplitter, frame_of, message_of
 from mindspore_serving.server.channel.messages import Alive, Message
+from mindspore_serving.server.cluster.peer_user import stranger_at
 
 ALIVE_EVERY_S = 1.0
 HANDSHAKE_S = 10.0
@@ -35,6 +36,7 @@ class ClusterLink(asyncio.Protocol, ABC):
         self.alive_at = time.monotonic()
         self._heard = True
         self._missed = 0
+        self._closed = False
         self._splitter = FrameSplitter(LARGEST_GREETING)
         self._transport: asyncio.Transport | None = None
 
@@ -64,9 +66,17 @@ class ClusterLink(asyncio.Protocol, ABC):
         self.peer = f"{name[0]}:{name[1]}" if name else "unknown"
         self.on_open()
 
+    def stranger(self) -> int | None:
+        """The user at the other end, if that is on this machine and somebody else; see `stranger_at`."""
+        if self._transport is None:
+            return None
+        return stranger_at(*(self._transport.get_extra_info(end) for end in ("sockname", "peername")))
+
     def data_received(self, data: bytes) -> None:
         """Act on all messages that are complete; a peer that breaks the protocol is cut off."""
         self._heard = True
+        if self._closed:  # TLS passes on what has come before the end
+            return
         try:
             for kind, body in self._splitter.feed(data):
                 message = message_of(kind, body)
@@ -74,7 +84,7 @@ class ClusterLink(asyncio.Protocol, ABC):
                     self.alive_at = time.monotonic()
                 else:
                     self.on_message(message)
-                if self._transport is None:
+                if self._transport is None or self._closed:
                     return
         except ChannelError as error:
             log.error("Connection with %s is closed: %s", self.peer, error)
@@ -97,12 +107,14 @@ class ClusterLink(asyncio.Protocol, ABC):
             self._transport.write(frame)
 
     def close(self) -> None:
-        """End the connection once everything is written; safe to call twice."""
+        """End the connection once everything is written, and take nothing more; safe to call twice."""
+        self._closed = True
         if self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
         """End the connection at once; safe to call twice."""
+        self._closed = True
         if self._transport is not None:
             self._transport.abort()
 

@@ -1,6 +1,7 @@
 """A TCP port on which processes of other machines join, and the connections that come in there.
 
-Whoever connects has to prove that it knows the shared token before it gets or says anything else.
+Whoever connects has to prove that it knows the shared token before it gets or says anything else. Where there is no
+token, the port is one of this machine alone, and who connects has to be the same user, or root.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from collections.abc import Iterable
 
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.server.channel.messages import Challenge, Stop
+from mindspore_serving.server.channel.messages import Challenge, Refused, Stop
 from mindspore_serving.server.cluster.link import ALIVE_EVERY_S, HANDSHAKE_S, ClusterLink
-from mindspore_serving.server.cluster.token import new_nonce
+from mindspore_serving.server.cluster.token import new_nonce, without_token
+from mindspore_serving.server.port_owner import bind_fault
 
 _MOST_STRANGERS = 256
 """Connections at a time that have not proved that they know the token."""
@@ -42,6 +44,11 @@ class AcceptedLink(ClusterLink):
         """Ask for a proof."""
         if not self._port.admits(self):
             self.abort()
+            return
+        user = None if self._port.token else self.stranger()
+        if user is not None:
+            self.send(Refused(self._port.refuse(user)))
+            self.close()
             return
         self._handshake = asyncio.get_running_loop().call_later(HANDSHAKE_S, self.abort)
         self.send(Challenge(self.nonce))
@@ -79,6 +86,7 @@ class ListeningPort(ABC):
         self._tls = tls
         self._timeout_s = timeout_s
         self._links: set[AcceptedLink] = set()
+        self._refused_users: set[int] = set()
         self._server: asyncio.AbstractServer | None = None
         self._watch: asyncio.Task[None] | None = None
 
@@ -112,7 +120,8 @@ class ListeningPort(ABC):
             )
         except OSError as cause:
             raise StartUpError(
-                f"Serving Error: {self._what} start failed, create server failed, address {self.address}: {cause}"
+                f"Serving Error: {self._what} start failed, create server failed, address {self.address}"
+                f"{bind_fault(self.address, cause)}"
             ) from cause
         self._watch = asyncio.create_task(self._drop_silent())
 
@@ -140,6 +149,18 @@ class ListeningPort(ABC):
             return False
         self._links.add(link)
         return True
+
+    def refuse(self, user: int) -> str:
+        """Why a user of this machine may not join without a token; the first time, the log tells it as well.
+
+        Args:
+            user: User id, or `UNKNOWN_USER`.
+        """
+        text = without_token(user, "may join")
+        if user not in self._refused_users:
+            self._refused_users.add(user)
+            log.error("A connection to %s is refused: %s", self.address, text)
+        return text
 
     def forget(self, link: AcceptedLink) -> None:
         """Drop a connection that has ended."""

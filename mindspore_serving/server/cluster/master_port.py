@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 from collections.abc import Iterator
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError
+from mindspore_serving.loopback import ANY_ADDRESS
 from mindspore_serving.server.channel.messages import Exiting, Join, Message, Refused, Result, Welcome
 from mindspore_serving.server.cluster.listening_port import AcceptedLink, ListeningPort
 from mindspore_serving.server.cluster.token import is_proof, listening_ip, proof
@@ -15,8 +17,6 @@ from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.readiness import WorkerHealth
 from mindspore_serving.server.master.servable import RunningServable
-
-_ANY_ADDRESS = ("0.0.0.0", "::", "")
 
 
 class WorkerLink(AcceptedLink):
@@ -98,7 +98,7 @@ class WorkerLink(AcceptedLink):
             self._refuse(conflict)
             return
         ip, _, port = join.address.rpartition(":")
-        if ip in _ANY_ADDRESS:
+        if ip in ANY_ADDRESS:
             ip = self.peer.rpartition(":")[0]
         self.address, self._servable, self._member = f"{ip}:{port}", servable, join.member
         if not self._master.replace(self):
@@ -173,6 +173,16 @@ class MasterPort(ListeningPort):
         await super().stop()
         self.dispatcher.readiness.remove(self)
 
+    def is_at(self, ip: str, port: int) -> bool:
+        """Whether a worker of this machine that is told this address means this master.
+
+        Args:
+            ip: Address or name.
+            port: TCP port.
+        """
+        own_ip, _, own_port = self.address.rpartition(":")
+        return port == int(own_port) and (ip in (own_ip, *ANY_ADDRESS) or _is_of_this_machine(ip))
+
     def make_link(self) -> WorkerLink:
         """The protocol of a new connection."""
         return WorkerLink(self)
@@ -216,3 +226,14 @@ class MasterPort(ListeningPort):
             yield WorkerHealth(
                 name, version, address, status="lost", serves=False, reason=f"no worker: {address} was lost"
             )
+
+
+def _is_of_this_machine(host: str) -> bool:
+    """Whether something could listen at an address, or at the one that a name stands for."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as probe:
+            probe.bind(address)
+    except OSError:
+        return False
+    return True

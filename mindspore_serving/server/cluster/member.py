@@ -29,11 +29,12 @@ from mindspore_serving.server.channel.messages import (
     Welcome,
 )
 from mindspore_serving.server.cluster.link import ALIVE_EVERY_S, HANDSHAKE_S, ClusterLink
-from mindspore_serving.server.cluster.token import is_proof, new_nonce, proof
+from mindspore_serving.server.cluster.token import is_proof, new_nonce, proof, warn_of_open_way, without_token
 from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.request import Reply
 from mindspore_serving.server.master.servable import RunningServable
 from mindspore_serving.server.master.waiting import wait_for_event
+from mindspore_serving.server.port_owner import bind_fault
 from mindspore_serving.tensor import Rows
 
 _TRIES = 60
@@ -59,7 +60,8 @@ def reserve(ip: str, port: int) -> socket.socket:
     except OSError as cause:
         held.close()
         raise StartUpError(
-            f"Serving Error: Worker gRPC server start failed, create server failed, address {ip}:{port}: {cause}"
+            f"Serving Error: Worker gRPC server start failed, create server failed, address {ip}:{port}"
+            f"{bind_fault(f'{ip}:{port}', cause)}"
         ) from cause
     return held
 
@@ -194,6 +196,14 @@ class MemberLink(ClusterLink):
     def _join(self, challenge: Challenge) -> None:
         self._challenge = challenge.nonce
         membership = self._membership
+        user = None if membership.token else self.stranger()
+        if user is not None:
+            text = (
+                f"Whoever listens at {membership.master} is not served: {without_token(user, 'are served')}"
+            )
+            self._decide(StartUpError(text))
+            self.abort()
+            return
         self.send(
             Join(
                 nonce=self._nonce,
@@ -265,6 +275,7 @@ class Member:
         """
         self._servable.on_copies_changed = self._copies_changed
         self._copies_changed()
+        warn_of_open_way(self._membership.master_ip, self._membership.token)
         failure: Exception | None = None
         for attempt in range(_TRIES):
             try:

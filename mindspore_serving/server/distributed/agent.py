@@ -11,12 +11,12 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-
-import setproctitle
+from typing import NoReturn
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, FailedRows, ModelError, ServingError
@@ -42,18 +42,23 @@ from mindspore_serving.server.distributed.agent_port import one_row
 from mindspore_serving.server.distributed.agent_report import AgentReport
 from mindspore_serving.server.distributed.communication import Scheduler, join_ranks, needs_scheduler
 from mindspore_serving.server.distributed.owner import end_with_owner
+from mindspore_serving.server.forked_child import end_forked_child, end_forked_children, this_process
 from mindspore_serving.server.key_pipe import read_key
 from mindspore_serving.server.master.context import worker_timeout_s
 from mindspore_serving.server.master.waiting import wait_for_event
+from mindspore_serving.server.process_title import show_as
 from mindspore_serving.server.process_tree import kill_children
 from mindspore_serving.server.worker.backend import create_backend
 from mindspore_serving.server.worker.backend.contract import LoadedGraph, LoadRequest
-from mindspore_serving.server.worker.output import keep_printing_harmless
+from mindspore_serving.server.worker.orderly_end import end_process
+from mindspore_serving.server.worker.output import keep_printing_harmless, move_output
 from mindspore_serving.signature import GraphInfo, ModelInfo
 from mindspore_serving.tensor import Array
 
 EXIT_OK = 0
 EXIT_FAILED = 3
+_END_WITHIN_S = 2.0
+"""Less than the time after which an agent is killed. MindSpore may wait for ranks that are gone."""
 
 
 class ShardLoader:
@@ -151,6 +156,7 @@ class Agent:
         self.address = f"{arguments.ip}:{arguments.port}"
         self._arguments = arguments
         self._report = AgentReport.of_child(arguments.report_fd)
+        self._log_identity = _identity_of_output()
         self._link: AgentLink | None = None
         self._loading: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
@@ -181,6 +187,7 @@ class Agent:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.end, f"signal {signal.Signals(number).name}")
+        loop.add_signal_handler(signal.SIGHUP, self._follow_log)
         held = None
         try:
             held = reserve(self._arguments.ip, self._arguments.port)
@@ -226,6 +233,11 @@ class Agent:
         if not self._ended.is_set():
             self._reason = reason
             self._ended.set()
+
+    def _follow_log(self) -> None:
+        """Write to the file that has the name of the log now: the owner has opened it again."""
+        move_output(self._arguments.log_file, self._log_identity)
+        self._log_identity = _identity_of_output()
 
     def _new_link(self, scheduler: str) -> AgentLink:
         """A connection to try; the worker may send something on it before `join` returns."""
@@ -296,13 +308,22 @@ class Agent:
 def _outcome_of(work: Callable[[], list[Array]], with_outputs: bool) -> Group:
     """What is sent back; only the last rank sends outputs."""
     try:
-        outputs = work()
+        try:
+            outputs = work()
+        finally:
+            if this_process.forked:
+                end_forked_child(sys.exc_info()[1])
         return one_row(outputs if with_outputs else [])
     except ServingError as error:
         return FailedRows(error.failure(), 1)
     except Exception as error:  # whatever it is, the worker waits for an answer
         log.error("An agent's model failed", exc_info=True)
         return FailedRows(ModelError(repr(error)).failure(), 1)
+
+
+def _identity_of_output() -> tuple[int, int]:
+    found = os.fstat(sys.stdout.fileno())
+    return found.st_dev, found.st_ino
 
 
 def _agent_backend() -> str:
@@ -313,7 +334,7 @@ def _agent_backend() -> str:
 def argument_parser() -> argparse.ArgumentParser:
     """What reads the command line that `startup_agents` gives an agent."""
     parser = argparse.ArgumentParser(
-        prog="start_agent.py", description="Started by startup_agents, not by hand."
+        prog="serving_agent.py", description="Started by startup_agents, not by hand."
     )
     parser.add_argument("--rank", type=int, required=True, help="rank of this agent")
     parser.add_argument("--rank_size", type=int, required=True, help="number of ranks")
@@ -332,6 +353,7 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--max_batch_size", type=int, required=True, help="largest batch of a dynamic model")
     parser.add_argument("--parent", type=int, required=True, help="process id of the process that started it")
+    parser.add_argument("--log_file", required=True, help="where its output goes")
     parser.add_argument("--report_fd", type=int, required=True, help="pipe for its report")
     parser.add_argument("--key_fd", type=int, default=-1, help="pipe with the key of encrypted models")
     parser.add_argument("--dec_mode", default="AES-GCM", help="AES-GCM or AES-CBC")
@@ -342,13 +364,16 @@ async def _serve(arguments: argparse.Namespace) -> int:
     return await Agent(arguments).run()
 
 
-def main() -> int:
-    """Run an agent with the arguments of this process; returns the exit code."""
+def main() -> NoReturn:
+    """Run an agent with the arguments of this process, and end the process."""
     keep_printing_harmless()
     arguments = argument_parser().parse_args()
-    setproctitle.setproctitle(" ".join(["start_agent.py", *sys.argv[1:]]))
+    show_as("serving_agent.py")
     end_with_owner(arguments.parent)
+    end_forked_children()
     try:
-        return asyncio.run(_serve(arguments))
-    finally:
+        code = asyncio.run(_serve(arguments))
+    except BaseException:
         kill_children(os.getpid())
+        raise
+    end_process(code, deadline=time.monotonic() + _END_WITHIN_S)

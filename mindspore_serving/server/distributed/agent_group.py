@@ -23,7 +23,7 @@ from mindspore_serving.server._loop_thread import LoopThread
 from mindspore_serving.server._stop_request import StopRequest
 from mindspore_serving.server.channel.messages import AgentFailed, AgentSettings, Message
 from mindspore_serving.server.cluster.link import ALIVE_EVERY_S
-from mindspore_serving.server.cluster.token import cluster_token
+from mindspore_serving.server.cluster.token import cluster_token, warn_of_open_way
 from mindspore_serving.server.device import supported_device_types
 from mindspore_serving.server.distributed.agent_link import JoiningLink, join
 from mindspore_serving.server.distributed.agent_parameters import (
@@ -35,6 +35,8 @@ from mindspore_serving.server.distributed.agent_parameters import (
 from mindspore_serving.server.distributed.agent_port import STARTER_RANK
 from mindspore_serving.server.distributed.agent_process import AgentProcess
 from mindspore_serving.server.distributed.rank_table import RankPlace, RankTable, write_rank_table
+from mindspore_serving.server.master.process_log import LOG_DIRECTORY, ProcessLogs
+from mindspore_serving.server.standard_descriptors import open_standard_descriptors
 
 _POLL_S = 0.1
 _LEAVE_S = 3.0
@@ -80,7 +82,9 @@ class AgentGroup:
         self._link: StarterLink | None = None
         self._beating: asyncio.Task[None] | None = None
         self._agents: list[AgentProcess] = []
-        self._stop_request = StopRequest()
+        self._logs = ProcessLogs(lambda: directory / LOG_DIRECTORY, log.rotation(), self._on_logs_moved)
+        self._are_ready = False
+        self._stop_request = StopRequest(self._follow_logs)
 
     def __repr__(self) -> str:
         return f"<AgentGroup {self._agents}>"
@@ -91,6 +95,7 @@ class AgentGroup:
         Raises:
             StartUpError: That cannot be done. All that were started are ended.
         """
+        open_standard_descriptors()  # the script may have closed them since the import
         generation = self._stop_request.begin()
         details = f"distributed address: {self._parameters.distributed_address}"
         try:
@@ -99,6 +104,8 @@ class AgentGroup:
             details = f"ranks: {[place.rank_id for place in places]}, {details}"
             self._spawn(places, settings)
             self._until_ready()
+            self._are_ready = True
+            self._on_logs_moved()  # some may have been moved meanwhile
             print(f"Success to start agents, {details}", flush=True)
         except BaseException as error:
             self._end(str(error))
@@ -113,6 +120,9 @@ class AgentGroup:
         return self._wait_for(self._join())
 
     async def _join(self) -> AgentSettings:
+        warn_of_open_way(
+            worker_address(self._parameters.distributed_address)[0], cluster_token(), "distributed worker"
+        )
         self._link = await join(StarterLink, *worker_address(self._parameters.distributed_address))
         self._beating = asyncio.create_task(self._beat(self._link))
         return await self._link.settings
@@ -133,7 +143,15 @@ class AgentGroup:
             # Here, because agents end with the thread that has started them, and this one lasts as long as the process.
             for place in places:
                 self._agents.append(
-                    AgentProcess(place, self._parameters, settings, device_type, rank_table, self._directory)
+                    AgentProcess(
+                        place,
+                        self._parameters,
+                        settings,
+                        device_type,
+                        rank_table,
+                        self._directory,
+                        self._logs,
+                    )
                 )
 
         self._wait_for(spawn())
@@ -200,6 +218,17 @@ class AgentGroup:
         finally:
             self._stop_request.raise_in_main_thread()
 
+    def _follow_logs(self) -> None:
+        """Open logs again that others have moved away. Called by the monitor."""
+        log.info("SIGHUP: log files are opened again")
+        log.reopen()
+        self._logs.follow()
+
+    def _on_logs_moved(self) -> None:
+        if self._are_ready:  # before that, an agent may not handle the signal
+            for agent in self._agents:
+                agent.follow_log()
+
     def _end(self, reason: str) -> None:
         """Tell the worker, and end all agents: those that do not take their leave in time are killed."""
         if self._link is not None:
@@ -211,6 +240,7 @@ class AgentGroup:
             time.sleep(_POLL_S)
         for agent in self._agents:
             agent.kill()
+        self._logs.close()
         self._thread.stop()
 
 

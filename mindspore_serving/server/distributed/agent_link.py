@@ -11,7 +11,7 @@ from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, StartUpError
 from mindspore_serving.server.channel.messages import AgentHello, Challenge, Message, Refused, Stop, Welcome
 from mindspore_serving.server.cluster.link import HANDSHAKE_S, ClusterLink
-from mindspore_serving.server.cluster.token import is_proof, new_nonce, proof
+from mindspore_serving.server.cluster.token import is_proof, new_nonce, proof, without_token
 from mindspore_serving.server.distributed.agent_port import AGENT_ROLE, WORKER_ROLE
 
 _TRIES = 60
@@ -55,6 +55,12 @@ class JoiningLink(ClusterLink):
         """Join, and pass on what comes then."""
         if isinstance(message, Challenge) and not self._challenge:
             self._challenge = message.nonce
+            user = None if self._token else self.stranger()
+            if user is not None:
+                text = f"Whoever listens at {self.peer} gets no agents: {without_token(user, 'are served')}"
+                self._fail(StartUpError(text))
+                self.abort()
+                return
             answer = proof(self._token, AGENT_ROLE, message.nonce, self._nonce)
             self.send(AgentHello(self._nonce, answer, self._rank, self._address, self._scheduler))
         elif isinstance(message, Welcome) and self._challenge and not self.joined:

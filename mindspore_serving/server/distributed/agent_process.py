@@ -10,17 +10,16 @@ import sys
 from pathlib import Path
 
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.private_files import LOG, LOG_FOLDER, opener
 from mindspore_serving.server.channel.messages import AgentSettings
 from mindspore_serving.server.child_environment import child_environment
 from mindspore_serving.server.distributed.agent_parameters import AgentParameters, AgentPlace
 from mindspore_serving.server.distributed.agent_report import AgentReport
 from mindspore_serving.server.forked_child import no_forks
 from mindspore_serving.server.key_pipe import key_for_child
-from mindspore_serving.server.master.worker_process import LOG_DIRECTORY
+from mindspore_serving.server.master.process_log import ProcessLogs
 from mindspore_serving.server.process_tree import kill_children
 
-_SCRIPT = Path(__file__).with_name("start_agent.py")
+_SCRIPT = Path(__file__).with_name("serving_agent.py")
 
 
 class AgentProcess:
@@ -34,7 +33,8 @@ class AgentProcess:
         settings: What the distributed worker says.
         device_type: `ascend`, `gpu` or `cpu`.
         rank_table: File that says where the ranks run.
-        directory: Working directory; logs go to a folder in it.
+        directory: Working directory.
+        logs: Where its log is opened.
 
     Raises:
         StartUpError: The process cannot be started.
@@ -48,12 +48,19 @@ class AgentProcess:
         device_type: str,
         rank_table: Path,
         directory: Path,
+        logs: ProcessLogs,
     ) -> None:
         self.place = place
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
         self.report = AgentReport(reader)
-        self.log_path = directory / LOG_DIRECTORY / f"log_{settings.servable}_agent_rank{place.rank_id}.log"
+        try:
+            self._log = logs.open(f"log_{settings.servable}_agent_rank{place.rank_id}.log")
+        except OSError as cause:
+            os.close(writer)
+            self.report.close()
+            raise _not_started(place, cause) from cause
+        self._log_identity, self._told_path = self._log.identity, self._log.path
         arguments = [
             f"--rank={place.rank_id}",
             f"--rank_size={len(settings.ips)}",
@@ -67,6 +74,7 @@ class AgentProcess:
             *(f"--without_batch_dim_input={index}" for index in settings.without_batch_dim_inputs),
             f"--max_batch_size={settings.max_batch_size}",
             f"--parent={os.getpid()}",
+            f"--log_file={self._told_path}",
         ]
         if settings.with_batch_dim:
             arguments.append("--with_batch_dim")
@@ -74,10 +82,15 @@ class AgentProcess:
             self._process = self._start(arguments, parameters, directory, writer)
         except OSError as cause:
             self.report.close()
-            raise StartUpError(f"Start agent of rank {place.rank_id} failed: {cause}") from cause
+            raise _not_started(place, cause) from cause
 
     def __repr__(self) -> str:
         return f"<AgentProcess rank {self.place.rank_id} pid {self.pid}>"
+
+    @property
+    def log_path(self) -> Path:
+        """Where its log is."""
+        return self._log.path
 
     @property
     def pid(self) -> int:
@@ -91,6 +104,14 @@ class AgentProcess:
     def ask_to_end(self) -> None:
         """Let the agent take its leave of the worker, and end."""
         self._process.send_signal(signal.SIGTERM)
+
+    def follow_log(self) -> None:
+        """Let an agent that is ready, whose log is another file than before, write to that one."""
+        if self._log.identity == self._log_identity or self.exit_status() is not None:
+            return
+        self._log_identity = self._log.identity
+        if self._log.path == self._told_path:  # otherwise another server writes there by now
+            self._process.send_signal(signal.SIGHUP)
 
     def kill(self) -> None:
         """End the agent, and what it has started, at once."""
@@ -109,8 +130,8 @@ class AgentProcess:
             environment["PARA_GROUP_FILE"] = self.place.group_config
         with no_forks(), contextlib.ExitStack() as stack:
             stack.callback(os.close, writer)
-            self.log_path.parent.mkdir(LOG_FOLDER, exist_ok=True)
-            output = stack.enter_context(open(self.log_path, "ab", opener=opener(LOG)))
+            output = self._log.output()
+            stack.callback(os.close, output)
             key_arguments, key_pipe = stack.enter_context(
                 key_for_child(parameters.dec_key, parameters.dec_mode)
             )
@@ -125,3 +146,7 @@ class AgentProcess:
                 start_new_session=True,
                 pass_fds=[writer, *key_pipe],
             )
+
+
+def _not_started(place: AgentPlace, cause: OSError) -> StartUpError:
+    return StartUpError(f"Start agent of rank {place.rank_id} failed: {cause}")

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import setproctitle
 
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.child_environment import child_environment
+from mindspore_serving.server.process_title import show_as
 from mindspore_serving.server.worker.backend.exclusive_turn import TURN
 from mindspore_serving.server.worker.backend.mindspore_runtime import reason_of, start_mindspore
 
@@ -149,7 +149,7 @@ def schedule(address: str, rank_size: int) -> None:
     Raises:
         StartUpError: MindSpore cannot listen, or lost a rank.
     """
-    setproctitle.setproctitle(" ".join(["start_scheduler.py", *sys.argv[1:]]))
+    show_as("start_scheduler.py")
     _forget(*_RANK_TABLE_VARIABLES, *_CLUSTER_VARIABLES)
     os.environ.update(_cluster_variables("MS_SCHED", address, rank_size))
     _communicate("cpu", 0, f"Scheduler on {address}")

@@ -1,6 +1,5 @@
 """Start script of a distributed worker; the main process runs it with the same interpreter."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -10,7 +9,4 @@ if __name__ == "__main__":
 
     from mindspore_serving.server.distributed.worker_process import main
 
-    exit_code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(exit_code)
+    main()

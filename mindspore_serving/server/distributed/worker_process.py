@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import NoReturn
 
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.channel.messages import AgentSettings
@@ -11,6 +12,7 @@ from mindspore_serving.server.distributed.agent_port import AgentPort
 from mindspore_serving.server.distributed.limits import agent_answer_s
 from mindspore_serving.server.distributed.rank_table import RankTable, check_ranks, read_rank_table
 from mindspore_serving.server.distributed.sharded_model import Agents, DistributedGraph
+from mindspore_serving.server.forked_child import let_go_of_sockets, run_in_forked_children
 from mindspore_serving.server.master.context import worker_timeout_s
 from mindspore_serving.server.register.definition import ModelDeclaration, Sharding
 from mindspore_serving.server.register.distributed_model import distributed_model
@@ -79,6 +81,8 @@ class DistributedWorker(Worker):
         )
         agents = Agents(port, on_failed=self.end)
         agents.listen()
+        # Else a child that outlives this process would hold the port, and agents would not see its end.
+        run_in_forked_children(lambda: let_go_of_sockets([self._address]))
         return agents
 
     def _runners(
@@ -104,11 +108,11 @@ class DistributedWorker(Worker):
         return runners
 
 
-def main() -> int:
-    """Run a distributed worker with the arguments of this process; returns the exit code."""
+def main() -> NoReturn:
+    """Run a distributed worker with the arguments of this process, and end the process."""
     parser = argument_parser(_SCRIPT)
     parser.add_argument("--rank_table", required=True, help="file that says where the ranks run")
     parser.add_argument("--distributed_address", required=True, help="ip:port on which agents join")
     parser.add_argument("--wait_agents", type=int, required=True, help="seconds to wait for agents; 0: any")
     arguments = parser.parse_args()
-    return run_worker(_SCRIPT, lambda: DistributedWorker(arguments))
+    run_worker(_SCRIPT, lambda: DistributedWorker(arguments))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from mindspore_serving.errors import StartUpError
 
+UNIX_PREFIX = "unix:"
 STOP_GRACE_S = 1.0
 """What a front end that closes gives requests under way by itself."""
 QUIET_S = 0.02
@@ -42,3 +44,13 @@ def parse_socket_address(address: str, tag: str) -> SocketAddress:
             f"Serving Error: The port of the {tag} address '{address}' is out of legal range [1 ~ 65535]"
         )
     return SocketAddress(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def socket_path(address: str) -> str:
+    """The path of `unix:path`, as gRPC reads it: `%20` stands for a space, and `unix:///a` for `/a`.
+
+    Args:
+        address: What the user gave.
+    """
+    path = unquote(address.removeprefix(UNIX_PREFIX))
+    return path.removeprefix("//") if path.startswith("///") else path

@@ -36,9 +36,10 @@ class ApiKeys:
     def __init__(self, source: object) -> None:
         self._file: ReloadedFiles[tuple[bytes, ...]] | None = None
         if isinstance(source, (str, os.PathLike)):
-            path = Path(source)
-            self._file = ReloadedFiles(f"API keys of {path}", (path,), lambda: _digests_in(path))
-            self._digests = _digests_in(path)
+            where = _where(source)
+            path = Path(source).absolute()
+            self._file = ReloadedFiles(f"API keys of {path}", (path,), lambda: _digests_in(path, where))
+            self._digests = _digests_in(path, where)
         else:
             self._digests = _digests_of(source)
 
@@ -72,10 +73,19 @@ def _digests_of(source: object) -> tuple[bytes, ...]:
     return _digests(source, "Parameter 'api_keys'")
 
 
-def _digests_in(path: Path) -> tuple[bytes, ...]:
+def _where(source: str | os.PathLike[str]) -> str:
+    """Where the file is looked for, to follow an error; a str that may be a key is not shown."""
+    path = Path(source)
+    is_path = path.parent.is_dir() and path.parent not in (Path(), Path("/"))
+    if is_path or isinstance(source, os.PathLike):
+        return f" at '{path.absolute()}'"
+    return "" if path.is_absolute() else f" in the working directory '{Path.cwd()}'"
+
+
+def _digests_in(path: Path, where: str) -> tuple[bytes, ...]:
     """The keys of a file; with a warning if others may read or write it."""
     keys = []
-    for number, line in enumerate(_content(path).splitlines(), 1):
+    for number, line in enumerate(_content(path, where).splitlines(), 1):
         key = line.strip()
         if key and not key.startswith("#"):
             check_api_key(f"Line {number} of the file of parameter 'api_keys'", key)
@@ -83,7 +93,7 @@ def _digests_in(path: Path) -> tuple[bytes, ...]:
     return _digests(keys, "The file of parameter 'api_keys'")
 
 
-def _content(path: Path) -> str:
+def _content(path: Path, where: str) -> str:
     try:
         if not path.is_file():
             raise FileNotFoundError(0, "there is no such file")
@@ -93,8 +103,8 @@ def _content(path: Path) -> str:
     except (OSError, ValueError) as cause:
         reason = cause.strerror if isinstance(cause, OSError) else "it cannot be a path"
         raise InvalidParameter(
-            f"The file of parameter 'api_keys' cannot be read: {reason}. A str is the path of a file with a key on "
-            "each line; keys themselves are given as a list"
+            f"The file of parameter 'api_keys' cannot be read: {reason}{where}. A str is the path of a file with a "
+            "key on each line; keys themselves are given as a list"
         ) from None  # the cause would show what was given, which may be a key
     if len(content) > _MOST_FILE_BYTES:
         raise InvalidParameter(f"The file of parameter 'api_keys' should have up to {_MOST_FILE_BYTES} bytes")

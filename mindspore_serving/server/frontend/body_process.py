@@ -1,8 +1,8 @@
 """What runs in the process that reads large bodies of REST requests (`BodyReader` is its owner).
 
 The parser holds the interpreter's lock from the first byte of a body to the last: in the main process, everybody would
-wait for it. A body arrives here as a `Batch` of one instance, with the name of its compression in the place of the
-method, and its instances leave as one `Result` or several.
+wait for it. A body arrives here as a `Batch` of one instance, beside the types that models take, with the name of its
+compression in the place of the method, and its instances leave as one `Result` or several.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import orjson
 import setproctitle
 
 from mindspore_serving.errors import FailedRows, Failure, MessageTooLarge, ServingError, StatusCode
@@ -25,7 +26,7 @@ from mindspore_serving.server.frontend.content_coding import decompress_body
 from mindspore_serving.server.frontend.failure_log import unexpected_failure
 from mindspore_serving.server.frontend.json_codec import parse_body, read_instances
 from mindspore_serving.server.worker.parent import Parent
-from mindspore_serving.tensor import Rows
+from mindspore_serving.tensor import DataType, Rows
 
 TITLE = "serving_body_reader"
 _READ_SIZE = 1 << 20
@@ -116,10 +117,11 @@ def _replies_to(batch: Batch, most_bytes: int) -> list[bytes]:
 
 
 def _instances_in(batch: Batch, most_bytes: int) -> list[Rows]:
-    [[body]] = batch.groups[0].columns
+    [[body], [model_types]] = batch.groups[0].columns
     if batch.method:
         body = decompress_body(body, batch.method.encode(), most_bytes)
-    return read_instances(parse_body(body))
+    types = {name: DataType(kind) for name, kind in orjson.loads(model_types).items()}
+    return read_instances(parse_body(body), types)
 
 
 def _frame_of(batch: Batch, groups: Sequence[Group], *, final: bool) -> bytes:

@@ -8,9 +8,12 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import orjson
 
 from mindspore_serving import log
 from mindspore_serving.errors import (
@@ -29,7 +32,9 @@ from mindspore_serving.server.child_environment import child_environment
 from mindspore_serving.server.forked_child import no_forks
 from mindspore_serving.server.frontend.content_coding import decompress_body, known_coding
 from mindspore_serving.server.frontend.failure_log import unexpected_failure
+from mindspore_serving.server.frontend.signs_of_life import SignsOfLife, processor_seconds
 from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies
+from mindspore_serving.server.master.context import DEFAULT_WORKER_TIMEOUT_S
 from mindspore_serving.server.master.worker_end import ended_by, oom_kills
 from mindspore_serving.tensor import DataType, Rows, TensorSpec
 
@@ -40,12 +45,15 @@ _MANY_VALUES = 1 << 14
 _PIECE = 1 << 16
 _MOST_ATTEMPTS = 2
 """Processes that may end with one body before it is given up."""
+_MOST_SILENT = 3
+"""Processes that may be stopped while they have one body; that is not its fault, but has to come to an end."""
 _LONGEST_S = 120.0
 """How long one body may be read."""
+_LOOK_S = 0.5
 _END_S = 5.0
 _POLL_S = 0.01
 _READ_SIZE = 1 << 20
-_SPECS = (TensorSpec("body", DataType.BYTES, ()),)
+_SPECS = (TensorSpec("body", DataType.BYTES, ()), TensorSpec("model_types", DataType.BYTES, ()))
 
 
 def small_body(body: bytes, coding: bytes) -> bytes | None:
@@ -108,11 +116,13 @@ class _Job:
     Attributes:
         body: As it was sent.
         coding: How it is compressed; b"" if it is not.
+        model_types: What models take, by input.
         future: Of its instances.
     """
 
     body: bytes
     coding: bytes
+    model_types: Mapping[str, DataType]
     future: asyncio.Future[list[Rows]]
 
 
@@ -120,16 +130,23 @@ class BodyReader:
     """Reads bodies one after the other, in a process that is started for the first one.
 
     A process that ends is started again for the body that it was reading, and for others that wait. Once two have ended
-    with a body, that body is given up.
+    with a body, that body is given up. A process that is stopped is replaced, which is not the fault of its body.
 
     Args:
         most_bytes: Largest decompressed body.
         unfinished: Counts the bodies that wait or are being read, beside those that are arriving.
+        silence_s: Seconds without a sign of life after which the process is replaced.
     """
 
-    def __init__(self, most_bytes: int, unfinished: UnfinishedBodies) -> None:
+    def __init__(
+        self,
+        most_bytes: int,
+        unfinished: UnfinishedBodies,
+        silence_s: float = DEFAULT_WORKER_TIMEOUT_S,
+    ) -> None:
         self._most_bytes = most_bytes
         self._unfinished = unfinished
+        self._silence_s = silence_s
         self._jobs: dict[int, _Job] = {}
         self._numbers = itertools.count(1)
         self._working: asyncio.Task[None] | None = None
@@ -139,12 +156,15 @@ class BodyReader:
     def __repr__(self) -> str:
         return f"<BodyReader {len(self._jobs)} bodies, {self._process}>"
 
-    def read(self, body: bytes, coding: bytes) -> asyncio.Future[list[Rows]]:
+    def read(
+        self, body: bytes, coding: bytes, model_types: Mapping[str, DataType]
+    ) -> asyncio.Future[list[Rows]]:
         """Read a body.
 
         Args:
             body: As it was sent.
             coding: Its `Content-Encoding`, b"" where there is none.
+            model_types: What models take, by input, for those inputs that go straight into one.
 
         Returns:
             A future of all instances, with every key that they have, or of a `BodyError`. Cancelling it abandons the
@@ -172,7 +192,7 @@ class BodyReader:
             del self._jobs[number]
 
         future.add_done_callback(ended)
-        self._jobs[number] = _Job(body, name, future)
+        self._jobs[number] = _Job(body, name, model_types, future)
         if self._working is None:
             self._working = loop.create_task(self._work())
         return future
@@ -222,12 +242,12 @@ class BodyReader:
 
         Raises:
             BodyError: It is not what it should be.
-            SystemFailure: The process has ended as often as it may with one body, or has taken too long.
+            SystemFailure: The process has ended or was stopped as often as it may with one body, or has taken too long.
             OSError: It cannot be started.
             ServerStopping: This was stopped.
         """
-        reason = ""
-        for _ in range(_MOST_ATTEMPTS):
+        deaths, silent, reason = 0, 0, ""
+        while deaths < _MOST_ATTEMPTS and silent < _MOST_SILENT:
             process = await self._living_process()
             try:
                 return await process.ask(number, job)
@@ -237,6 +257,8 @@ class BodyReader:
                 raise ServerStopping()
             reason = f"the process that reads large bodies {process.how_it_ended()}"
             log.warning("A body of %d bytes was not read: %s", len(job.body), reason)
+            silent += process.silent
+            deaths += not process.silent
             if process.overdue or job.future.done():
                 break
         raise SystemFailure(f"The request could not be read: {reason}")
@@ -251,7 +273,7 @@ class BodyReader:
         if self._process is not None and self._process.has_ended():
             await self._end_process()
         if self._process is None:
-            self._process = await _BodyProcess.start(self._most_bytes)
+            self._process = await _BodyProcess.start(self._most_bytes, self._silence_s)
         if self._stopped:
             await self._end_process()
             raise ServerStopping()
@@ -268,6 +290,7 @@ class _BodyProcess:
 
     Attributes:
         overdue: Whether it was ended because it took too long.
+        silent: Whether it was ended because it did nothing.
     """
 
     def __init__(
@@ -276,23 +299,26 @@ class _BodyProcess:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         oom_kills_before: int | None,
+        silence_s: float,
     ) -> None:
         self._process = process
         self._reader = reader
         self._writer = writer
         self._oom_kills = oom_kills_before
+        self._silence_s = silence_s
         self._splitter = FrameSplitter()
-        self.overdue = False
+        self.overdue = self.silent = False
 
     def __repr__(self) -> str:
         return f"<_BodyProcess pid {self._process.pid}>"
 
     @classmethod
-    async def start(cls, most_bytes: int) -> _BodyProcess:
+    async def start(cls, most_bytes: int, silence_s: float) -> _BodyProcess:
         """Start a process.
 
         Args:
             most_bytes: Largest decompressed body.
+            silence_s: Seconds without a sign of life after which it is ended.
 
         Raises:
             OSError: The system has no process or descriptor left.
@@ -312,7 +338,7 @@ class _BodyProcess:
             ours.close()
             process.kill()
             raise
-        return cls(process, reader, writer, before)
+        return cls(process, reader, writer, before, silence_s)
 
     async def ask(self, number: int, job: _Job) -> list[Rows]:
         """The instances of a body.
@@ -326,9 +352,9 @@ class _BodyProcess:
             ChannelError: The process has ended, or sends what is no answer.
             OSError: Likewise.
         """
-        timer = asyncio.get_running_loop().call_later(_LONGEST_S, self._give_up)
+        watch = asyncio.create_task(self._watch())
         try:
-            rows = Rows(_SPECS, ([job.body],), 1)
+            rows = Rows(_SPECS, ([job.body], [orjson.dumps(dict(job.model_types))]), 1)
             self._writer.write(frame_of(Batch(number, 0, job.coding.decode(), (rows,))))
             await self._writer.drain()
             instances: list[Rows] = []
@@ -341,17 +367,23 @@ class _BodyProcess:
                     if result.final:
                         return instances
         finally:
-            timer.cancel()
+            watch.cancel()
         raise ChannelError("The channel was closed")
 
-    def _give_up(self) -> None:
-        self.overdue = True
+    async def _watch(self) -> None:
+        """End it if it reads one body for too long, or does nothing."""
+        signs = SignsOfLife(self._silence_s / _LOOK_S)
+        until = time.monotonic() + _LONGEST_S
+        while not (self.overdue or self.silent):
+            await asyncio.sleep(_LOOK_S)
+            self.silent = signs.missing(processor_seconds(self._process.pid))
+            self.overdue = not self.silent and time.monotonic() > until
         self._process.kill()
         self._writer.transport.abort()
 
     def has_ended(self) -> bool:
         """Whether it lives no more, or is not to."""
-        return self.overdue or self._process.poll() is not None
+        return self.overdue or self.silent or self._process.poll() is not None
 
     async def end(self) -> None:
         """End it at once: it holds nothing that would have to be kept. Safe to call twice."""
@@ -371,6 +403,8 @@ class _BodyProcess:
         """How it ended, to follow its name."""
         if self.overdue:
             return f"was ended: it has read one for {_LONGEST_S:g} s"
+        if self.silent:
+            return f"showed no sign of life for {self._silence_s:g} s and was killed"
         return ended_by(self._process.poll() or 0, self._oom_kills, oom_kills())
 
 

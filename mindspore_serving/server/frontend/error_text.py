@@ -82,7 +82,8 @@ def texts_for_client(failures: Sequence[Failure]) -> list[str]:
 
 
 def hidden(text: str) -> str:
-    """A text without paths, tracebacks and call stacks."""
+    """A text without paths, tracebacks and call stacks, that can be encoded."""
+    text = text.encode(errors="replace").decode()
     if "\n" in text:
         text = _without_stacks(text)
     return _FOUND.sub(_last_part, text)

@@ -24,8 +24,14 @@ from mindspore_serving.errors import (
     ServingError,
     StartUpError,
 )
-from mindspore_serving.private_files import private_sockets
-from mindspore_serving.server.frontend.address import QUIET_S, STOP_GRACE_S, parse_socket_address
+from mindspore_serving.forked_grpc import note_use
+from mindspore_serving.server.frontend.address import (
+    QUIET_S,
+    STOP_GRACE_S,
+    UNIX_PREFIX,
+    parse_socket_address,
+    socket_path,
+)
 from mindspore_serving.server.frontend.failure_log import FailureLog, failures_in, unexpected_failure
 from mindspore_serving.server.frontend.grpc_health import HealthHandler
 from mindspore_serving.server.frontend.grpc_limits import GrpcLimits
@@ -53,11 +59,12 @@ from mindspore_serving.server.frontend.wire_layout import LayoutMemory
 from mindspore_serving.server.master.dispatcher import Dispatcher, Route
 from mindspore_serving.server.master.request import Reply
 from mindspore_serving.server.master.servable import request_spec
+from mindspore_serving.server.port_owner import bind_fault
 from mindspore_serving.tensor import Rows
+from mindspore_serving.unix_socket import place_for_socket
 
 PREDICT_METHOD = "/mindspore.serving.proto.MSService/Predict"
 _TAG = "Serving gRPC"
-_UNIX_PREFIX = "unix:"
 _UNDECODABLE_TEXT = "Unable to parse request"
 _LONGEST_HAND_OVER_S = 0.5
 _SMALL_BYTES = 1 << 16
@@ -72,9 +79,9 @@ def check_grpc_address(address: str) -> None:
     Raises:
         StartUpError: It has neither form.
     """
-    if not address.startswith(_UNIX_PREFIX):
+    if not address.startswith(UNIX_PREFIX):
         parse_socket_address(address, _TAG)
-    elif address == _UNIX_PREFIX:
+    elif address == UNIX_PREFIX:
         raise StartUpError("Serving Error: Empty grpc server unix domain socket address")
 
 
@@ -329,6 +336,9 @@ class GrpcServer:
         limits: What clients may take.
         credentials: TLS; None for plain text.
         guard: Decides who is let in; None lets everybody in.
+
+    Attributes:
+        address: The address with the path as it is bound.
     """
 
     def __init__(
@@ -339,7 +349,9 @@ class GrpcServer:
         credentials: grpc.ServerCredentials | None,
         guard: Guard | None = None,
     ) -> None:
-        self.address = address
+        on_unix_socket = address.startswith(UNIX_PREFIX)
+        self.address = f"{UNIX_PREFIX}{socket_path(address)}" if on_unix_socket else address
+        self._given_address = address
         self._credentials = credentials
         connections = TcpConnections()
         self._reader = MessageReader(
@@ -358,18 +370,24 @@ class GrpcServer:
         Raises:
             StartUpError: The address cannot be bound, or key and certificate do not fit together.
         """
+        note_use()
         server = grpc.aio.server(options=self._options)
         server.add_generic_rpc_handlers((self._handler, self._health))
+        given = self._given_address
         try:
-            with private_sockets() if self.address.startswith(_UNIX_PREFIX) else nullcontext():
+            async with (
+                place_for_socket(socket_path(given)) if given.startswith(UNIX_PREFIX) else nullcontext()
+            ):
                 if self._credentials is None:
-                    port = server.add_insecure_port(self.address)
+                    port = server.add_insecure_port(given)
                 else:
-                    port = server.add_secure_port(self.address, self._credentials)
+                    port = server.add_secure_port(given, self._credentials)
+        except OSError as cause:
+            raise _not_created(given, f": {cause}") from cause
         except RuntimeError as cause:
-            raise _not_created(self.address) from cause
+            raise _not_created(given) from cause
         if port == 0:
-            raise _not_created(self.address)
+            raise _not_created(given)
         await server.start()
         self._server = server
 
@@ -395,11 +413,12 @@ class GrpcServer:
         self._reader.stop()
         self._replies.stop()
         first, self._server = self._server is server, None
-        if first and self.address.startswith(_UNIX_PREFIX):
-            Path(self.address.removeprefix(_UNIX_PREFIX)).unlink(missing_ok=True)
+        if first and self.address.startswith(UNIX_PREFIX):
+            Path(self.address.removeprefix(UNIX_PREFIX)).unlink(missing_ok=True)
 
 
-def _not_created(address: str) -> StartUpError:
+def _not_created(address: str, reason: str = "") -> StartUpError:
     return StartUpError(
         f"Serving Error: Serving gRPC server start failed, create server failed, address {address}"
+        f"{reason or bind_fault(address)}"
     )

@@ -10,7 +10,7 @@ from typing import Any, Final
 from mindspore_serving import log
 from mindspore_serving.loopback import stays_here
 from mindspore_serving.server.frontend.api_keys import ApiKeys, KeySource
-from mindspore_serving.server.frontend.health_page import HEALTH_PATHS
+from mindspore_serving.server.frontend.health_page import HEALTH_PATHS, HEALTH_VERBS
 from mindspore_serving.server.frontend.rest_url import path_of
 from mindspore_serving.server.frontend.tls import SSLConfig
 
@@ -135,7 +135,7 @@ class Door:
             target: As it was sent.
             fields: Headers, names in lower case; at least those that tell of a body.
         """
-        if method in (b"GET", b"HEAD") and path_of(target) in HEALTH_PATHS and not _announce_body(fields):
+        if method in HEALTH_VERBS and path_of(target) in HEALTH_PATHS and not _announce_body(fields):
             return True
         self._guard.note_refusal(self._peer)
         return False

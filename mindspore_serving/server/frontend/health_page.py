@@ -13,6 +13,7 @@ from mindspore_serving.server.master.readiness import Readiness, ServableHealth,
 LIVE_PATH: Final = "/healthz/live"
 READY_PATH: Final = "/healthz/ready"
 HEALTH_PATHS: Final = (LIVE_PATH, READY_PATH)
+HEALTH_VERBS: Final = (b"GET", b"HEAD")
 _FIELDS: Final = b"Cache-Control: no-store\r\n"
 _ALIVE = HttpReply(200, b'{"status":"alive"}', _FIELDS)
 

@@ -8,6 +8,9 @@ the connection is not read.
 A connection that ends with a refusal is not closed at once: its client may still be sending, and would lose the reply.
 What it sends is thrown away until it stops, or a limit has passed.
 
+A large reply is given to the transport piece by piece, as its client takes it. What has not left counts with the other
+replies that clients have not taken (`UntakenReplies`), but for up to 64 KiB, which the transport buffers of any reply.
+
 A client that ends its sending side is taken to be gone, and its request is abandoned: the network does not tell whether
 it still waits for the reply, and hardly any does.
 """
@@ -31,9 +34,14 @@ from mindspore_serving.server.frontend.http_reader import (
 )
 from mindspore_serving.server.frontend.http_reply import CLOSED, CONTINUE, HttpReply, ReplyHeads
 from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies
+from mindspore_serving.server.frontend.untaken_replies import UntakenReplies
 
 _MOST_HELD_BYTES = 1 << 16
 _LARGE_REPLY_BYTES = 1 << 16
+"""Bytes of a reply up to which it is one write."""
+_PIECE_BYTES = 1 << 19
+_BUFFERED_BYTES = 1 << 16
+"""Bytes that a transport may hold while it takes more; that of TLS would hold much more."""
 
 
 class HttpService(Protocol):
@@ -79,6 +87,7 @@ class HttpConnection(asyncio.Protocol):
         now: A monotonic clock, in seconds.
         guard: Decides who is let in; None lets everybody in.
         unfinished: The bodies that all connections are receiving; None sets no limit to them.
+        untaken: The replies that clients have not taken, of all connections; None counts none.
     """
 
     __slots__ = (
@@ -92,6 +101,7 @@ class HttpConnection(asyncio.Protocol):
         "_limits",
         "_now",
         "_opened",
+        "_passed",
         "_paused",
         "_phase",
         "_reader",
@@ -102,6 +112,8 @@ class HttpConnection(asyncio.Protocol):
         "_turn",
         "_turns",
         "_unfinished",
+        "_unsent",
+        "_untaken",
         "_used",
         "_writable",
     )
@@ -116,11 +128,15 @@ class HttpConnection(asyncio.Protocol):
         now: Callable[[], float],
         guard: Guard | None = None,
         unfinished: UnfinishedBodies | None = None,
+        untaken: UntakenReplies | None = None,
     ) -> None:
         self._service = service
         self._guard = guard
         self._unfinished = unfinished
         self._counted = 0
+        self._untaken = untaken
+        self._unsent: bytes | memoryview = b""
+        self._passed = 0
         self._limits = limits
         self._heads = heads
         self._opened = opened
@@ -153,6 +169,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(_BUFFERED_BYTES)
         door = None if self._guard is None else self._guard.door(transport)
         if door is not None:
             self._reader.guard(door)
@@ -163,7 +180,9 @@ class HttpConnection(asyncio.Protocol):
         self._phase = _Phase.CLOSED
         self._reader.drop()
         self._count_body()
-        self._held = b""
+        self._held = self._unsent = b""
+        if self._untaken is not None:
+            self._untaken.forget(self)
         self._abandon()
         self._closed(self)
 
@@ -180,6 +199,9 @@ class HttpConnection(asyncio.Protocol):
         """Abandon the request under way, and close once what was answered is written."""
         self._phase = _Phase.CLOSING
         self._abandon()
+        if self._unsent:  # the transport, which closes by itself, must have all of it
+            rest, self._unsent = self._unsent, b""
+            self._transport.write(rest)
 
     def pause_writing(self) -> None:
         """The client does not take its reply as fast as it is written: answer nothing more."""
@@ -188,7 +210,9 @@ class HttpConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Go on."""
         self._writable = True
-        if self._phase is _Phase.ANSWERING and self._future is None:
+        self._note_taken()
+        self._write_unsent()
+        if self._writable and self._phase is _Phase.ANSWERING and self._future is None:
             self._advance()
 
     # --- What the server calls ---
@@ -216,7 +240,12 @@ class HttpConnection(asyncio.Protocol):
     @property
     def owes_reply(self) -> bool:
         """Whether a reply is awaited, or has not left yet."""
-        return self._future is not None or self._transport.get_write_buffer_size() > 0
+        return self._future is not None or self._bytes_left > 0
+
+    @property
+    def _bytes_left(self) -> int:
+        """Bytes of replies that have not left."""
+        return self._transport.get_write_buffer_size() + len(self._unsent)
 
     def drain(self) -> None:
         """Answer the request that is under way, arriving or comes next, and no further one; close one that is idle.
@@ -324,17 +353,48 @@ class HttpConnection(asyncio.Protocol):
             self._reader.ended = True
             self._turns.clear()
         head = self._heads.head(reply, connection)
-        if not turn.has_body:
-            self._transport.write(head)
-        elif len(reply.body) < _LARGE_REPLY_BYTES:
-            self._transport.write(head + reply.body)
+        body: bytes | memoryview = reply.body if turn.has_body else b""
+        if len(body) < _LARGE_REPLY_BYTES:
+            self._transport.write(head + body)
         else:
-            self._transport.writelines((head, reply.body))  # no copy
+            if len(body) > _PIECE_BYTES:
+                body, self._unsent = memoryview(body)[:_PIECE_BYTES], memoryview(body)[_PIECE_BYTES:]
+            self._transport.writelines((head, body))  # no copy
+        if not self._writable:
+            self._passed = len(head) + len(body)
+            self._note_untaken(self._passed)
+        if self._unsent:
+            self._note_untaken(len(self._unsent))
+            self._write_unsent()
+
+    def _write_unsent(self) -> None:
+        """Give the transport what it takes of a large reply.
+
+        A piece has left once the transport takes more.
+        """
+        while self._unsent and self._writable:
+            piece = self._unsent[:_PIECE_BYTES]
+            # An empty view would keep all of the reply.
+            self._unsent = self._unsent[_PIECE_BYTES:] or b""
+            self._passed = len(piece)
+            self._transport.write(piece)
+            self._note_taken()
+
+    def _note_untaken(self, size: int) -> None:
+        if self._untaken is not None:
+            self._untaken.add(self, size)
+
+    def _note_taken(self) -> None:
+        """Count what was passed to the transport as taken, if it takes more."""
+        if self._passed and self._writable:
+            if self._untaken is not None:
+                self._untaken.taken(self, self._passed)
+            self._passed = 0
 
     def _rest(self) -> None:
         """Wait for the client; all that it asked is answered."""
         reader = self._reader
-        if reader.ended:
+        if reader.ended and not self._unsent:
             self._end()
         elif not self._writable:
             self._phase = _Phase.ANSWERING
@@ -395,7 +455,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _check_flow(self, now: float) -> None:
         """End a connection whose client takes nothing of what is written to it."""
-        left = self._transport.get_write_buffer_size()
+        left = self._bytes_left
         if left != self._left:
             self._left = left
             self._since = now

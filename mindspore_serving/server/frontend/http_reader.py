@@ -21,7 +21,10 @@ BUSY: Final = 503
 VERSION_UNKNOWN: Final = 505
 _TIMEOUT = b"x-request-timeout-ms"
 _ID = b"x-request-id"
-_FIELDS = frozenset((b"content-length", b"transfer-encoding", b"content-encoding", b"expect", _TIMEOUT, _ID))
+_HOST = b"host"
+_FIELDS = frozenset(
+    (_HOST, b"content-length", b"transfer-encoding", b"content-encoding", b"expect", _TIMEOUT, _ID)
+)
 
 
 class HttpRequest(NamedTuple):
@@ -263,7 +266,13 @@ class HttpReader:
         name = name.lower()
         if name in self._names and not self._headed:
             before = self._fields.get(name)
-            self._fields[name] = value if before is None else before + b", " + value
+            if before is None:
+                self._fields[name] = value
+            elif name == _HOST:
+                self.end(BAD_REQUEST, "more than one header Host")
+                raise _Stop
+            else:
+                self._fields[name] = before + b", " + value
 
     def on_headers_complete(self) -> None:
         """Refuse what shall not be read to its end."""
@@ -276,6 +285,9 @@ class HttpReader:
             self.end(VERSION_UNKNOWN, f"HTTP version {version} is not supported")
             raise _Stop
         self._interim = version == "1.1"
+        if self._interim and _HOST not in self._fields:
+            self.end(BAD_REQUEST, "header Host is missing")
+            raise _Stop
         if not parser.should_keep_alive():
             self._connection = CLOSED
         elif not self._interim:

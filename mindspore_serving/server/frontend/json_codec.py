@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any, Final, cast
 
 import numpy as np
 import orjson
@@ -31,6 +33,7 @@ _MANY_DIGITS = b"0" * 19
 _LARGE_BODY = 1 << 14
 """Bytes of a body in which a first look for digits with NumPy is quicker."""
 _EIGHT_TRUE = np.uint64(0x0101010101010101)
+_NO_TYPES: Final[Mapping[str, DataType]] = MappingProxyType({})
 _DUMP_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY
 
 
@@ -45,8 +48,8 @@ def parse_body(body: bytes) -> Any:
         raise InvalidInput("http message invalid")
     try:
         document = orjson.loads(body)
-        if _has_many_digits(body):
-            json.loads(body, parse_int=_check_digits)
+        if _has_many_digits(body):  # orjson silently reads an integer of more than 64 bits as a float
+            document = json.loads(body)
         return document
     except orjson.JSONDecodeError as cause:
         if str(cause).startswith(_NO_MEMORY):
@@ -66,18 +69,12 @@ def _has_many_digits(body: bytes) -> bool:
     return _MANY_DIGITS in body.translate(_DIGITS_AS_ZEROS)
 
 
-def _check_digits(digits: str) -> int:
-    """Refuse an integer that orjson has silently read as a float, because it has more than 64 bits."""
-    if not -(1 << 63) <= int(digits[:25]) < 1 << 64:
-        raise InvalidInput("Parser request failed, data out of int32 range")
-    return 0
-
-
-def read_instances(document: Any) -> list[Rows]:
+def read_instances(document: Any, model_types: Mapping[str, DataType] = _NO_TYPES) -> list[Rows]:
     """All instances of a request, with every key that they have.
 
     Args:
         document: The parsed body.
+        model_types: What models take, by input, for those inputs that go straight into one.
 
     Returns:
         The instances in order, neighbours that agree in names, dtypes and shapes in one block.
@@ -89,11 +86,14 @@ def read_instances(document: Any) -> list[Rows]:
         instances = _instances_of(document)
         first = instances[0].keys()
         if len(instances) == 1 or all(instance.keys() == first for instance in instances):
-            columns = [read_column(name, [instance[name] for instance in instances]) for name in first]
+            columns = [
+                read_column(name, [instance[name] for instance in instances], model_types.get(name))
+                for name in first
+            ]
             if None not in columns:
                 specs, data = zip(*columns, strict=True)
                 return [Rows(specs, data, len(instances))]
-        return _blocks_by_instance(instances)
+        return _blocks_by_instance(instances, model_types)
     except InvalidInput as cause:
         raise InvalidInput(f"Parser request failed, {cause}") from cause
 
@@ -151,10 +151,14 @@ def _instances_of(document: Any) -> list[dict[str, Any]]:
     return instances
 
 
-def _blocks_by_instance(instances: Sequence[dict[str, Any]]) -> list[Rows]:
+def _blocks_by_instance(
+    instances: Sequence[dict[str, Any]], model_types: Mapping[str, DataType]
+) -> list[Rows]:
     specs, values = [], []
     for instance in instances:
-        tensors = {name: read_value(value) for name, value in sorted(instance.items())}
+        tensors = {
+            name: read_value(name, value, model_types.get(name)) for name, value in sorted(instance.items())
+        }
         specs.append(tuple(TensorSpec(name, t.dtype, t.shape) for name, t in tensors.items()))
         values.append([tensor.data for tensor in tensors.values()])
     blocks = []
@@ -190,8 +194,14 @@ def encode_reply(groups: Reply) -> tuple[int, bytes]:
             instances += [{"error_msg": next(texts)}] * group.count
         else:
             instances += _objects_of(group)
-    status = failures[0].status if len(failures) == len(groups) else 200
+    status = _status_of(failures) if len(failures) == len(groups) else 200
     return status, orjson.dumps({"instances": instances}, option=_DUMP_OPTIONS)
+
+
+def _status_of(failures: Sequence[Failure]) -> int:
+    """HTTP status where every instance has failed: the first that does not say that all of them can be sent again."""
+    statuses = [failure.status for failure in failures]
+    return next((status for status in statuses if status != HTTPStatus.SERVICE_UNAVAILABLE), statuses[0])
 
 
 def _objects_of(rows: Rows) -> list[dict[str, Any]]:

@@ -5,18 +5,26 @@
 | integer, number, true/false | scalar of int32, float32, bool |
 | string | STRING scalar |
 | nested list of one of these | the same type, shape of the list |
+| nested list of integers and numbers | float32, shape of the list |
 | `{"b64": s}` | BYTES scalar |
 | `{"b64": s, "type": t, "shape": [..]}` | raw little-endian data of type t; shape () by default |
 
+Where the input goes straight into a model that takes floats, integers and numbers become floats of its type.
+
 Values of many instances are read together where they agree in type and shape, which is the common case.
+
+No number is replaced by another one. A number with a fraction or an exponent may be rounded: the nearest float is what
+float32 means by it, also 0 for 1e-50. What has no nearest float is refused, and so is an integer that a float does not
+hold exactly.
 """
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections.abc import Sequence
 from itertools import chain
-from math import prod
+from math import isfinite, prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,11 +43,13 @@ from mindspore_serving.tensor import (
     is_shape,
 )
 
-_TYPE_OF_JSON: dict[type, DataType] = {
-    bool: DataType.BOOL,
-    int: DataType.INT32,
-    float: DataType.FLOAT32,
-    str: DataType.STRING,
+_NUMBERS = frozenset((int, float))
+_TYPE_OF_JSON: dict[frozenset[type], DataType] = {
+    frozenset((bool,)): DataType.BOOL,
+    frozenset((int,)): DataType.INT32,
+    frozenset((float,)): DataType.FLOAT32,
+    frozenset((str,)): DataType.STRING,
+    _NUMBERS: DataType.FLOAT32,
 }
 _TYPE_NAMES: dict[str, DataType] = {
     **{name: DataType[name.upper()] for name in ("int8", "int16", "int32", "int64")},
@@ -53,7 +63,12 @@ _STRING = DataType.STRING
 _length_of_list = list.__len__
 """Refuses what is no list, so that a look at the types is spared."""
 _B64_KEYS = ("b64", "type", "shape")
-_TYPE_CODES = {DataType.BOOL: "b", DataType.INT32: "i", DataType.FLOAT32: "f"}
+_FEW = 32
+"""Numbers up to which a Python array is made faster than `struct` packs them."""
+_ARRAY_CODES = {DataType.BOOL: "b", DataType.INT32: "i", DataType.FLOAT32: "f"}
+_PACK_CODES = {DataType.BOOL: "?", DataType.INT32: "i", DataType.FLOAT32: "f"}
+_EXACT_UP_TO = {DataType.FLOAT16: 1 << 11, DataType.FLOAT32: 1 << 24, DataType.FLOAT64: 1 << 53}
+"""Float types, and up to where they hold each integer."""
 
 
 class JsonTensor(NamedTuple):
@@ -64,19 +79,22 @@ class JsonTensor(NamedTuple):
     data: Array | bytes
 
 
-def read_column(name: str, values: Sequence[Any]) -> tuple[TensorSpec, ColumnData] | None:
+def read_column(
+    name: str, values: Sequence[Any], model_type: DataType | None = None
+) -> tuple[TensorSpec, ColumnData] | None:
     """One input of several instances at once.
 
     Args:
         name: Name of the input.
         values: One JSON value per instance.
+        model_type: What the model takes that the input goes straight into; None where that is not known.
 
     Returns:
         What one instance's value looks like, and the column; or None if the values do not plainly agree, or are not
         plain: read each by itself then.
 
     Raises:
-        InvalidInput: An integer does not fit int32.
+        InvalidInput: A number cannot be held by its type.
     """
     shape = [len(values)]
     level: Sequence[Any] = values
@@ -86,16 +104,19 @@ def read_column(name: str, values: Sequence[Any]) -> tuple[TensorSpec, ColumnDat
             return None
         shape.append(length)
         level = level[0] if len(level) == 1 else list(chain.from_iterable(level))
-    kinds = set(map(type, level))
-    if len(kinds) > 1:
-        return None
-    dtype = _TYPE_OF_JSON.get(kinds.pop())
+    kinds = frozenset(map(type, level))
+    dtype = _TYPE_OF_JSON.get(kinds)
     if dtype is None:
         return None
     if dtype is _STRING:
         texts = [text.encode() for text in level]
         return (TensorSpec(name, dtype, ()), texts) if len(shape) == 1 else None
-    return TensorSpec(name, dtype, tuple(shape[1:])), _array_of(level, dtype, shape)
+    if len(kinds) == 1 and (model_type is None or model_type is dtype):  # nearly always
+        return TensorSpec(name, dtype, tuple(shape[1:])), _plain(name, level, dtype, shape, model_type)
+    dtype = _type_for(dtype, model_type)
+    if len(kinds) > 1 and len(values) > 1 and dtype is not model_type:
+        return None  # an instance of integers alone is one of int32
+    return TensorSpec(name, dtype, tuple(shape[1:])), _scalars(name, level, dtype, shape, model_type)
 
 
 def _common_length(values: Sequence[Any]) -> int:
@@ -107,8 +128,13 @@ def _common_length(values: Sequence[Any]) -> int:
     return lengths.pop() if len(lengths) == 1 else 0
 
 
-def read_value(value: Any) -> JsonTensor:
+def read_value(name: str, value: Any, model_type: DataType | None = None) -> JsonTensor:
     """One JSON value.
+
+    Args:
+        name: Name of the input.
+        value: Any.
+        model_type: As of `read_column`.
 
     Raises:
         InvalidInput: The value is no tensor; the text says why.
@@ -118,43 +144,141 @@ def read_value(value: Any) -> JsonTensor:
     if isinstance(value, dict):
         return _read_b64(value)
     if isinstance(value, list):
-        return _read_list(value)
-    dtype = _TYPE_OF_JSON[type(value)]
-    if dtype is DataType.STRING:
-        return JsonTensor(dtype, (), value.encode())
-    return JsonTensor(dtype, (), _array_of([value], dtype, ()))
+        return _read_list(name, value, model_type)
+    if isinstance(value, str):
+        return JsonTensor(_STRING, (), value.encode())
+    return _tensor_of(name, [value], (), model_type)
 
 
-def _array_of(scalars: Sequence[Any], dtype: DataType, shape: Sequence[int]) -> Array:
-    """Scalars of one JSON type as an array; floats beyond float32 become infinite."""
+def _tensor_of(
+    name: str, scalars: Sequence[Any], shape: tuple[int, ...], model_type: DataType | None
+) -> JsonTensor:
+    dtype = _type_for(_TYPE_OF_JSON[frozenset(map(type, scalars))], model_type)
+    return JsonTensor(dtype, shape, _scalars(name, scalars, dtype, shape, model_type))
+
+
+def _type_for(dtype: DataType, model_type: DataType | None) -> DataType:
+    """What scalars become that are of a type: numbers become floats where the model takes floats."""
+    return model_type if model_type in _EXACT_UP_TO and dtype is not DataType.BOOL else dtype
+
+
+def _scalars(
+    name: str, scalars: Sequence[Any], dtype: DataType, shape: Sequence[int], model_type: DataType | None
+) -> Array:
+    """Scalars as an array.
+
+    Args:
+        name: Name of the input.
+        scalars: Numbers, or true and false.
+        dtype: What they become.
+        shape: Of the array.
+        model_type: What the model takes.
+
+    Raises:
+        InvalidInput: A number cannot be held; the text says which.
+    """
+    if dtype in _EXACT_UP_TO and (dtype is not DataType.FLOAT32 or int in map(type, scalars)):
+        return _floats(name, scalars, dtype, shape, model_type)
+    return _plain(name, scalars, dtype, shape, model_type)
+
+
+def _plain(
+    name: str, scalars: Sequence[Any], dtype: DataType, shape: Sequence[int], model_type: DataType | None
+) -> Array:
+    """Floats as float32, integers as int32, or true and false: as `_scalars`."""
+    count = len(scalars)
     try:
-        # A Python array is made of a list in half the time that NumPy takes, and is as good a buffer.
-        return np.ndarray(shape, NUMPY_OF[dtype], array(_TYPE_CODES[dtype], scalars))
-    except OverflowError:
-        raise InvalidInput("data out of int32 range") from None
+        if count > _FEW:
+            # With "<" alone, packing checks the range of floats.
+            raw: array[Any] | bytes = struct.pack(f"<{count}{_PACK_CODES[dtype]}", *scalars)
+        else:
+            raw = array(_ARRAY_CODES[dtype], scalars)
+            if dtype is DataType.FLOAT32 and not isfinite(sum(raw)):  # what is too large has become infinite
+                raise OverflowError
+    except (OverflowError, struct.error):
+        raise _out_of_range(name, scalars, dtype, model_type) from None
+    return np.ndarray(shape, NUMPY_OF[dtype], raw)
 
 
-def _read_list(value: list[Any]) -> JsonTensor:
-    shape = _shape_of_first(value)
-    leaves: list[Any] = []
-    _collect(value, shape, 0, leaves)
-    first = leaves[0]
+def _floats(
+    name: str, numbers: Sequence[Any], dtype: DataType, shape: Sequence[int], model_type: DataType | None
+) -> Array:
+    """Integers and numbers as floats of any size: as `_scalars`."""
+    wide = np.frombuffer(array("d", numbers))  # JSON has no integer beyond float64 here
+    with np.errstate(over="ignore"):
+        floats = wide.astype(NUMPY_OF[dtype])
+    for at in np.flatnonzero(np.abs(wide) >= _EXACT_UP_TO[dtype]).tolist():
+        number, held = numbers[at], float(floats[at])
+        if not isfinite(held):
+            raise _out_of_range(name, numbers, dtype, model_type)
+        if type(number) is int and number != held:
+            type_name = dtype.name.lower()
+            raise InvalidInput(
+                f"data is not exact in {type_name}: input {excerpt(name)} has {excerpt(str(number))}; add .0 to it if "
+                f"the nearest {type_name} will do"
+            )
+    return floats.reshape(shape)
+
+
+def _out_of_range(
+    name: str, numbers: Sequence[Any], dtype: DataType, model_type: DataType | None
+) -> InvalidInput:
+    """What is told of the first number that a type cannot hold.
+
+    Args:
+        name: Name of the input.
+        numbers: One of them is out of range.
+        dtype: The type.
+        model_type: What the model takes; None where that is not known.
+    """
+    type_name = dtype.name.lower()
+    number = next(number for number in numbers if not _holds(dtype, number))
+    if model_type is dtype:
+        way = f"the model takes {type_name}"
+    else:
+        other = "int64" if dtype is DataType.INT32 else "fp64"
+        way = (
+            f'other types are sent as base64, for example {{"b64": "...", "type": "{other}", "shape": [...]}}'
+        )
+    return InvalidInput(
+        f"data out of {type_name} range: input {excerpt(name)} has {excerpt(str(number))}; {way}"
+    )
+
+
+def _holds(dtype: DataType, number: float) -> bool:
+    """Whether a type has the number, or one that is nearest to it."""
+    if dtype is DataType.INT32:
+        return -(1 << 31) <= number < 1 << 31
+    with np.errstate(over="ignore"):
+        return isfinite(NUMPY_OF[dtype].type(number))
+
+
+def _read_list(name: str, value: list[Any], model_type: DataType | None) -> JsonTensor:
+    """A nested list; what is checked first is what the original checks first."""
+    shape, first = _shape_and_first(value)
     if isinstance(first, dict):
-        return _read_b64_in_list(leaves, shape)
-    if len(set(map(type, leaves))) > 1:
-        raise InvalidInput("json array, elements type is not equal")
-    dtype = _TYPE_OF_JSON.get(type(first))
-    if dtype is None:
-        raise InvalidInput("json array, data should be number, bool, string or bytes")
-    if dtype is not DataType.STRING:
-        return JsonTensor(dtype, shape, _array_of(leaves, dtype, shape))
-    if len(leaves) > 1:
+        tensor = _read_b64(first)
+        if not tensor.dtype.is_text:
+            raise InvalidInput("json array, item is object type, object only support string or bytes type")
+        _check_one_item(shape)
+        return JsonTensor(tensor.dtype, shape, tensor.data)
+    if isinstance(first, str):
+        _check_one_item(shape)
+        return JsonTensor(_STRING, shape, first.encode())
+    if first is None:
+        raise InvalidInput("json array, data type is unknown")
+    scalars: list[Any] = []
+    _collect(value, shape, 0, frozenset((bool,)) if isinstance(first, bool) else _NUMBERS, scalars)
+    return _tensor_of(name, scalars, shape, model_type)
+
+
+def _check_one_item(shape: tuple[int, ...]) -> None:
+    if prod(shape) != 1:
         raise InvalidInput("json array, string or bytes type only support one item")
-    return JsonTensor(dtype, shape, first.encode())
 
 
-def _shape_of_first(value: Any) -> tuple[int, ...]:
-    """Shape along the first elements."""
+def _shape_and_first(value: Any) -> tuple[tuple[int, ...], Any]:
+    """Shape along the first elements, and the first of all."""
     shape: list[int] = []
     while isinstance(value, list):
         if not value:
@@ -163,35 +287,29 @@ def _shape_of_first(value: Any) -> tuple[int, ...]:
         if len(shape) > MAX_DIMENSIONS:
             raise InvalidInput(f"json array, more than {MAX_DIMENSIONS} dimensions are not supported")
         value = value[0]
-    return tuple(shape)
+    return tuple(shape), value
 
 
-def _collect(value: Any, shape: tuple[int, ...], dim: int, leaves: list[Any]) -> None:
-    """Append the scalars of a nested list, checking that it has the expected shape."""
-    if dim == len(shape):
-        if isinstance(value, list):
-            raise InvalidInput("json array, data should be number, bool, string or bytes")
-        leaves.append(value)
-        return
+def _collect(
+    value: Any, shape: tuple[int, ...], dim: int, kinds: frozenset[type], scalars: list[Any]
+) -> None:
+    """Append the scalars of a nested list, checking that it has the expected shape and they the expected types."""
     if not isinstance(value, list):
         raise InvalidInput("invalid json array: json type is not array")
     if len(value) != shape[dim]:
         raise InvalidInput(
             f"invalid json array: json size is {len(value)}, the dim {dim} expected to be {shape[dim]}"
         )
-    for item in value:
-        _collect(item, shape, dim + 1, leaves)
-
-
-def _read_b64_in_list(leaves: Sequence[Any], shape: tuple[int, ...]) -> JsonTensor:
-    if any(not isinstance(leaf, dict) for leaf in leaves):
-        raise InvalidInput("json array, elements type is not equal")
-    tensor = _read_b64(leaves[0])
-    if not tensor.dtype.is_text:
-        raise InvalidInput("json array, item is object type, object only support string or bytes type")
-    if len(leaves) > 1:
-        raise InvalidInput("json array, string or bytes type only support one item")
-    return JsonTensor(tensor.dtype, shape, tensor.data)
+    if dim + 1 < len(shape):
+        for item in value:
+            _collect(item, shape, dim + 1, kinds, scalars)
+        return
+    if not kinds.issuperset(map(type, value)):
+        odd = next(item for item in value if type(item) not in kinds)
+        if isinstance(odd, (bool, int, float, str)):
+            raise InvalidInput("json array, elements type is not equal")
+        raise InvalidInput("json array, data should be number, bool, string or bytes")
+    scalars += value
 
 
 def _read_b64(value: dict[str, Any]) -> JsonTensor:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Sequence
 from typing import TypeVar
@@ -32,7 +33,7 @@ from mindspore_serving.server.frontend.address import (
 from mindspore_serving.server.frontend.body_reader import BodyReader, small_body
 from mindspore_serving.server.frontend.failure_log import FailureLog, failures_in, unexpected_failure
 from mindspore_serving.server.frontend.guard import Guard
-from mindspore_serving.server.frontend.health_page import health_reply
+from mindspore_serving.server.frontend.health_page import HEALTH_PATHS, HEALTH_VERBS, health_reply
 from mindspore_serving.server.frontend.http_connection import HttpConnection
 from mindspore_serving.server.frontend.http_reader import (
     BUSY,
@@ -55,17 +56,26 @@ from mindspore_serving.server.frontend.request_id import request_id, usable_id
 from mindspore_serving.server.frontend.request_timeout import read_timeout_s
 from mindspore_serving.server.frontend.rest_url import parse_request_target, path_of
 from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies, room_for_bodies
+from mindspore_serving.server.frontend.untaken_replies import UntakenReplies, untaken_replies
+from mindspore_serving.server.heap import give_back_freed_memory
+from mindspore_serving.server.master.context import DEFAULT_WORKER_TIMEOUT_S
 from mindspore_serving.server.master.dispatcher import Dispatcher, Route, deadline_exceeded
 from mindspore_serving.server.master.request import Reply
+from mindspore_serving.server.port_owner import bind_fault
+from mindspore_serving.tensor import Rows
 
 _TAG = "RESTful server"
 _BACKLOG = 1024
 _CHECK_PERIOD_S = 1.0
 _HANDSHAKE_S = 20.0
 _MOST_TOLD = 100
+_LARGE_RESULT_BYTES = 1 << 14
+"""Bytes of results up to which there is always room for a reply."""
 _TOLD_SHARE = 8
 """Connections above the limit, as a share of it, that are told so at a time; others are closed without a word."""
 _RETRY_AFTER = b"Retry-After: 1\r\n"
+_ALLOW_POST = b"Allow: POST\r\n"
+_ALLOW_HEALTH = b"Allow: GET, HEAD\r\n"
 
 _T = TypeVar("_T")
 
@@ -87,19 +97,23 @@ class RestHandler:
     Args:
         dispatcher: Where instances go.
         bodies: Reads large bodies.
+        untaken: The replies that clients have not taken.
         always_ok: Say HTTP 200 also for errors.
     """
 
-    def __init__(self, dispatcher: Dispatcher, bodies: BodyReader, always_ok: bool) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, bodies: BodyReader, untaken: UntakenReplies, always_ok: bool
+    ) -> None:
         self._dispatcher = dispatcher
         self._bodies = bodies
+        self._untaken = untaken
         self._always_ok = always_ok
         self._failures = FailureLog()
 
     def answer(self, request: HttpRequest, connection: HttpConnection) -> HttpReply | asyncio.Future[Reply]:
         """Queue the instances of a request; errors of Serving and health checks have their reply at once."""
         try:
-            return self._submit(request)
+            return self._submit(request, connection)
         except ServingError as error:
             return self._failed(error.failure(), request, connection)
         except Exception as error:  # whatever goes wrong here, the client gets an answer
@@ -111,6 +125,8 @@ class RestHandler:
         """The reply to a request of which the outcome of all instances is known."""
         try:
             reply = future.result()
+            if not self._untaken.has_room(connection) and _byte_size(reply) >= _LARGE_RESULT_BYTES:
+                raise QueueFull(self._untaken.refusal)
             status, body = encode_reply(reply)
             failures = failures_in(reply)
             name = b""
@@ -135,13 +151,15 @@ class RestHandler:
             reply = self._failed(Failure(QueueFull.code, text, status), request, connection)
             return reply._replace(status=status, fields=_RETRY_AFTER)
         if status == TOO_LARGE and request.method != b"POST":
-            failure = _other_verb().failure()
+            failure = _other_verb(path_of(request.target)).failure()
         reply = self._failed(failure, request, connection)
         return reply if status in (TIMED_OUT, TOO_LARGE) else reply._replace(status=status)
 
-    def _submit(self, request: HttpRequest) -> HttpReply | asyncio.Future[Reply]:
+    def _submit(self, request: HttpRequest, connection: HttpConnection) -> HttpReply | asyncio.Future[Reply]:
         if request.method != b"POST":
             return self._answer_other_verb(request)
+        if not self._untaken.has_room(connection):
+            raise QueueFull(self._untaken.refusal)
         timeout_s = None if request.timeout_ms is None else read_timeout_s(request.timeout_ms)
         try:
             name, called, version = parse_request_target(request.target)
@@ -158,7 +176,8 @@ class RestHandler:
         body = small_body(request.body, request.coding)
         if body is None:
             return asyncio.ensure_future(self._submit_large(request, route, timeout_s))
-        blocks = select_inputs(read_instances(parse_body(body)), name, route.method)
+        instances = read_instances(parse_body(body), route.method.input_types)
+        blocks = select_inputs(instances, name, route.method)
         return self._dispatcher.submit(route, blocks, timeout_s)
 
     async def _submit_large(self, request: HttpRequest, route: Route, timeout_s: float | None) -> Reply:
@@ -167,7 +186,8 @@ class RestHandler:
         late = None if timeout_s is None else deadline_exceeded(route, timeout_s)
         until = None if timeout_s is None else time.monotonic() + timeout_s
         with self._dispatcher.holding(route):
-            instances = await _result_until(until, late, self._bodies.read(request.body, request.coding))
+            reading = self._bodies.read(request.body, request.coding, route.method.input_types)
+            instances = await _result_until(until, late, reading)
         name, called, version = parse_request_target(request.target)
         route = self._dispatcher.resolve_admitted(name, called, version)
         blocks = select_inputs(instances, name, route.method)
@@ -179,17 +199,17 @@ class RestHandler:
         Raises:
             VerbNotAllowed: It is none.
         """
-        if request.method in (b"GET", b"HEAD"):
-            path = path_of(request.target)
+        path = path_of(request.target)
+        if request.method in HEALTH_VERBS:
             reply = health_reply(path, self._dispatcher.readiness, details=not request.stranger)
             if reply is not None:
                 return reply
-        raise _other_verb()
+        raise _other_verb(path)
 
     def _failed(self, failure: Failure, request: HttpRequest, connection: HttpConnection) -> HttpReply:
         name = self._note([FailedRows(failure, 1)], 0, request, connection)
-        fields = _RETRY_AFTER if failure.status == 429 else b""
-        return HttpReply(200 if self._always_ok else failure.status, encode_failure(failure), fields, name)
+        status = 200 if self._always_ok else failure.status
+        return HttpReply(status, encode_failure(failure), _fields_of(failure.status, request), name)
 
     def _note(
         self, failures: Sequence[FailedRows], count: int, request: HttpRequest, connection: HttpConnection
@@ -219,8 +239,24 @@ async def _result_until(until: float | None, late: ServingError | None, future: 
         future.cancel()
 
 
-def _other_verb() -> VerbNotAllowed:
+def _byte_size(reply: Reply) -> int:
+    """Bytes of all results."""
+    return sum(rows.byte_size for rows in reply if isinstance(rows, Rows))
+
+
+def _other_verb(path: str) -> VerbNotAllowed:
+    if path in HEALTH_PATHS:
+        return VerbNotAllowed("health checks only support GET and HEAD")
     return VerbNotAllowed("http message only support POST right now")
+
+
+def _fields_of(status: int, request: HttpRequest) -> bytes:
+    """Header lines that go with an error."""
+    if status == QueueFull.http_status:
+        return _RETRY_AFTER
+    if status == VerbNotAllowed.http_status:
+        return _ALLOW_HEALTH if path_of(request.target) in HEALTH_PATHS else _ALLOW_POST
+    return b""
 
 
 class RestServer:
@@ -234,6 +270,8 @@ class RestServer:
         always_ok: Say HTTP 200 also for errors.
         guard: Decides who is let in; None lets everybody in.
         unfinished: Bounds what the bodies come to that are being received; None for a share of the memory.
+        untaken: Bounds what the replies come to that clients do not take; None for a share of the memory.
+        silence_s: Seconds without a sign of life after which the process that reads large bodies is replaced.
     """
 
     def __init__(
@@ -245,18 +283,22 @@ class RestServer:
         always_ok: bool,
         guard: Guard | None = None,
         unfinished: UnfinishedBodies | None = None,
+        untaken: UntakenReplies | None = None,
+        silence_s: float = DEFAULT_WORKER_TIMEOUT_S,
     ) -> None:
         self.address = address
         self._guard = guard
         self._tls = tls
         self._limits = limits
         self._unfinished = unfinished or UnfinishedBodies(room_for_bodies(limits.body_bytes))
-        self._bodies = BodyReader(limits.body_bytes, self._unfinished)
-        self._handler = RestHandler(dispatcher, self._bodies, always_ok)
+        self._untaken = untaken or untaken_replies(limits.body_bytes)
+        self._bodies = BodyReader(limits.body_bytes, self._unfinished, silence_s)
+        self._handler = RestHandler(dispatcher, self._bodies, self._untaken, always_ok)
         self._heads = ReplyHeads(time.time())
         self._connections: set[HttpConnection] = set()
         self._surplus: set[HttpConnection] = set()
         self._turned_away = 0
+        self._crowded = False
         self._no_connections = asyncio.Event()
         self._no_connections.set()
         self._draining = False
@@ -281,6 +323,7 @@ class RestServer:
                 loop.time,
                 self._guard,
                 self._unfinished,
+                self._untaken,
             )
 
         try:
@@ -298,6 +341,7 @@ class RestServer:
             self._close_listeners()
             raise StartUpError(
                 f"Serving Error: RESTful server start failed, bind to the socket address {self.address} failed"
+                f"{bind_fault(self.address, cause)}"
             ) from cause
         self._check_connections()
 
@@ -374,10 +418,24 @@ class RestServer:
         now = loop.time()
         for connection in tuple(self._connections):
             connection.check(now)
+        self._cut_off_stalled()
         if self._turned_away:
             most = self._limits.connections
             log.warning("REST turned away %d connections, the limit is %d", self._turned_away, most)
             self._turned_away = 0
+
+    def _cut_off_stalled(self) -> None:
+        """Close connections whose clients leave too much of their replies for too long."""
+        was_crowded, self._crowded = self._crowded, self._untaken.crowded
+        if was_crowded and not self._crowded:
+            # Not in a thread of the loop, which has none once the start script has ended.
+            threading.Thread(target=give_back_freed_memory, daemon=True).start()
+        stalled = self._untaken.stalled()
+        for connection in stalled:
+            assert isinstance(connection, HttpConnection)  # nobody else has added anything
+            connection.abort()
+        if stalled:
+            log.warning("REST closed %d connections whose clients did not take their replies", len(stalled))
 
 
 def _bound(address: SocketAddress) -> list[socket.socket]:

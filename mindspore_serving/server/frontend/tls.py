@@ -6,6 +6,7 @@ while they are being replaced one after the other, change nothing.
 
 from __future__ import annotations
 
+import copy
 import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import grpc
 
 from mindspore_serving.check_type import check_and_as_str_tuple_list, check_bool, check_str
 from mindspore_serving.errors import InvalidParameter, StartUpError
+from mindspore_serving.named_file import find_named_file, read_named_file
 from mindspore_serving.server.frontend.reloaded_files import ReloadedFiles
 
 _CIPHERS_OF_1_2 = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -80,7 +82,8 @@ def grpc_credentials(config: SSLConfig) -> grpc.ServerCredentials:
     Raises:
         FileNotFoundError: A file is missing.
     """
-    files = _files_of(config, lambda: _checked_grpc_configuration(config))
+    located = _located(config)
+    files = _files_of(config, lambda: _checked_grpc_configuration(located))
     return grpc.dynamic_ssl_server_credentials(
         _grpc_configuration(config),
         files.look,  # type: ignore[arg-type]  # None, which gRPC admits, leaves all as it is
@@ -94,7 +97,8 @@ def ssl_context(config: SSLConfig) -> ssl.SSLContext:
     Raises:
         StartUpError: A file cannot be read or used; the text names it.
     """
-    files = _files_of(config, lambda: _new_context(config))
+    located = _located(config)
+    files = _files_of(config, lambda: _new_context(located))
     return _ReloadedContext(files, _new_context(config))
 
 
@@ -134,7 +138,16 @@ class _ReloadedContext(ssl.SSLContext):
 
 def _files_of(config: SSLConfig, read: Callable[[], _T]) -> ReloadedFiles[_T]:
     names = [config.certificate, config.private_key, *([config.custom_ca] if config.custom_ca else [])]
-    return ReloadedFiles(f"TLS files {', '.join(names)}", [Path(name) for name in names], read)
+    return ReloadedFiles(f"TLS files {', '.join(names)}", [Path(name).absolute() for name in names], read)
+
+
+def _located(config: SSLConfig) -> SSLConfig:
+    """The same files, wherever the working directory will be when they are read again."""
+    located = copy.copy(config)
+    located.certificate = str(Path(config.certificate).absolute())
+    located.private_key = str(Path(config.private_key).absolute())
+    located.custom_ca = str(Path(config.custom_ca).absolute()) if config.custom_ca else None
+    return located
 
 
 def _new_context(config: SSLConfig) -> ssl.SSLContext:
@@ -143,12 +156,14 @@ def _new_context(config: SSLConfig) -> ssl.SSLContext:
     context.set_ciphers(_CIPHERS_OF_1_2)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     try:
+        find_named_file(config.certificate)
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(config.certificate)
     except (OSError, ssl.SSLError) as cause:
         raise StartUpError(
             f"Serving Error: load certificate_chain from {config.certificate} failed: {cause}"
         ) from cause
     try:
+        find_named_file(config.private_key)
         # Without a password OpenSSL would ask for one at the terminal.
         context.load_cert_chain(config.certificate, config.private_key, password="")
     except (OSError, ssl.SSLError) as cause:
@@ -159,6 +174,7 @@ def _new_context(config: SSLConfig) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_REQUIRED
         context.num_tickets = 0  # a resumed session would outlive the trust in its certificate
         try:
+            find_named_file(config.custom_ca)
             context.load_verify_locations(config.custom_ca)
         except (OSError, ssl.SSLError) as cause:
             raise StartUpError(
@@ -168,9 +184,9 @@ def _new_context(config: SSLConfig) -> ssl.SSLContext:
 
 
 def _grpc_configuration(config: SSLConfig) -> grpc.ServerCertificateConfiguration:
-    key = Path(config.private_key).read_bytes()
-    chain = Path(config.certificate).read_bytes()
-    authority = Path(config.custom_ca).read_bytes() if config.custom_ca else None
+    key = read_named_file(config.private_key)
+    chain = read_named_file(config.certificate)
+    authority = read_named_file(config.custom_ca) if config.custom_ca else None
     return grpc.ssl_server_certificate_configuration([(key, chain)], authority)
 
 

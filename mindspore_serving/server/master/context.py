@@ -19,6 +19,8 @@ DEFAULT_MEMORY_IDLE_S = 10.0
 MEMORY_IDLE_VARIABLE = "SERVING_MEMORY_IDLE_S"
 DEFAULT_START_TIMEOUT_S = 1800.0
 START_TIMEOUT_VARIABLE = "SERVING_START_TIMEOUT_S"
+DEFAULT_SUSPECT_WAIT_S = 2.0
+SUSPECT_WAIT_VARIABLE = "SERVING_SUSPECT_WAIT_S"
 
 _drain_timeout_s = DEFAULT_DRAIN_TIMEOUT_S
 
@@ -127,6 +129,18 @@ def start_timeout_s(environment: Mapping[str, str] = os.environ) -> float:
         InvalidParameter: It is no number, or below 1.
     """
     return seconds_from(START_TIMEOUT_VARIABLE, DEFAULT_START_TIMEOUT_S, 1, environment)
+
+
+def suspect_wait_s(environment: Mapping[str, str] = os.environ) -> float:
+    """Seconds for which an instance whose worker was lost waits for another copy before it runs on the last one.
+
+    Args:
+        environment: Where SERVING_SUSPECT_WAIT_S may be set; 2 where it is not.
+
+    Raises:
+        InvalidParameter: It is no number, or below 0.
+    """
+    return seconds_from(SUSPECT_WAIT_VARIABLE, DEFAULT_SUSPECT_WAIT_S, 0, environment)
 
 
 def seconds_from(variable: str, default_s: float, least_s: float, environment: Mapping[str, str]) -> float:

@@ -67,14 +67,16 @@ class Flight:
             piece.request.settle(piece.start, group.take(low - start, high - start))
 
     def take_back(self, but: Collection[int]) -> list[Piece]:
-        """Take instances without an outcome out, all but some given by their indices."""
+        """Take instances without an outcome out, all but some given by their indices; they have reached a worker."""
         left = {i for start, stop in self.answered for i in range(start, stop)}.union(but)
         taken: list[Piece] = []
         for begin, piece in zip(self._begins, self.pieces, strict=False):
             stays = [i in left for i in range(begin, begin + piece.rows.count)]
             for low, high in [] if piece.request.ended else runs_of_equal(stays):
                 if not stays[low]:
-                    taken.append(piece.part(low, high))
+                    part = piece.part(low, high)
+                    part.reached = True
+                    taken.append(part)
                     self.answered.append((begin + low, begin + high))
         return taken
 
@@ -92,7 +94,9 @@ class Flight:
             for i in range(piece.rows.count):
                 if begin + i not in done and not piece.request.ended:
                     single = piece.part(i, i + 1)
-                    rest.append(Piece(single.request, single.start, single.rows, piece.attempts + blame))
+                    single.attempts += blame
+                    single.reached = True
+                    rest.append(single)
             begin += piece.rows.count
         return rest
 

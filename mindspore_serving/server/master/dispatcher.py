@@ -18,7 +18,7 @@ from mindspore_serving.errors import (
     ServerStopping,
     UnknownTarget,
 )
-from mindspore_serving.server.master.context import server_limits
+from mindspore_serving.server.master.context import server_limits, suspect_wait_s
 from mindspore_serving.server.master.readiness import Readiness
 from mindspore_serving.server.master.request import Reply, Request
 from mindspore_serving.server.master.servable import RunningServable, request_spec
@@ -71,6 +71,7 @@ class Dispatcher:
         self._unanswered = Unanswered(server_limits)
         self._left_instances = 0
         self._left_bytes = 0
+        self._suspect_wait_s = suspect_wait_s()
         self.draining = False
         self._drained = asyncio.Event()
 
@@ -78,11 +79,17 @@ class Dispatcher:
         draining = " draining," if self.draining else ""
         return f"<Dispatcher{draining} {self._unanswered.requests} unanswered, {self._all_servables()}>"
 
+    @property
+    def requests(self) -> int:
+        """How many requests are owed an answer; may be asked from any thread."""
+        return self._unanswered.requests
+
     def servable(self, name: str, version: int) -> RunningServable:
         """The entry of a servable version, made at first use."""
         versions = self._servables.setdefault(name, {})
         if version not in versions:
             versions[version] = RunningServable(name, version, self._loop, self._copies_changed)
+            versions[version].suspect_wait_s = self._suspect_wait_s
         return versions[version]
 
     def resolve(self, name: str, method: str, version: int) -> Route:
@@ -279,7 +286,7 @@ class Dispatcher:
         return not self._unanswered.requests
 
     def fail_waiting(self) -> None:
-        """Answer every request that waits or is under way with "not available"; used when the server stops."""
+        """Answer every request that waits or is under way with an error; used when the server stops."""
         self.readiness.close("stopping")
         for servable in self._all_servables():
             servable.fail_waiting()

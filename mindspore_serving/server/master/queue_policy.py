@@ -11,9 +11,8 @@ it takes from. Times are those of one clock, in seconds. The rules:
 * Methods take turns, so that a busy one cannot starve another.
 * Several idle copies share what waits, in lots that are worth a batch of the model (`MethodSignature.fill`).
 * An instance whose worker was lost is a suspect: it goes alone to a copy that has nothing else to do and gets nothing
-  else meanwhile, one suspect at a time among the copies that run its method, and only while another of these is there
-  or none is expected back.
-  If it is what kills workers, it takes nobody with it.
+  else meanwhile, one suspect at a time among the copies that run its method. If it is what kills workers, it takes
+  nobody with it. The last copy is spared for a while where another is expected back.
 * A request whose client is gone, or whose deadline has passed, is dropped here, before it costs work.
 """
 
@@ -111,9 +110,16 @@ class MethodQueue:
         self.pieces.extendleft(reversed(pieces))
         self.waiting += sum(piece.rows.count for piece in pieces)
 
-    def put_suspects(self, pieces: Iterable[Piece]) -> None:
-        """Append single instances whose worker was lost."""
-        self.suspects.extend(pieces)
+    def put_suspects(self, pieces: Iterable[Piece], now: float) -> None:
+        """Append single instances whose worker was lost.
+
+        Args:
+            pieces: The instances.
+            now: The time.
+        """
+        for piece in pieces:
+            piece.arrived = now
+            self.suspects.append(piece)
 
     def take_suspect(self) -> Piece | None:
         """Remove the suspect that waits longest; those of ended requests are removed and not returned."""
@@ -190,6 +196,7 @@ def next_batch(
     copies: Sequence[CopyState],
     expected: Sequence[Collection[str]] = (),
     now: float = math.inf,
+    suspect_wait_s: float = 0.0,
 ) -> tuple[Assignment | None, int]:
     """Decide on the next batch.
 
@@ -199,6 +206,7 @@ def next_batch(
         copies: Copies of the servable that are ready.
         expected: Methods of each copy that was lost and is being started again.
         now: The time.
+        suspect_wait_s: How long the last copy is spared suspects where another is expected back.
 
     Returns:
         What to send, None if nothing waits or no copy has a slot for it; and whose turn it is after that.
@@ -207,7 +215,10 @@ def next_batch(
         return None, turn
     reserved: set[int] = set()
     for queue in queues:
-        chosen = _copy_for_suspects(queue.signature, copies, expected) if queue.suspects else -1
+        if not queue.suspects:
+            continue
+        waited = now - queue.suspects[0].arrived >= suspect_wait_s
+        chosen = _copy_for_suspects(queue.signature, copies, () if waited else expected)
         if chosen < 0 or chosen in reserved:
             continue
         if copies[chosen].idle:

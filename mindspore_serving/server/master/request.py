@@ -86,13 +86,20 @@ class Piece:
         rows: The instances.
         byte_size: Bytes of the instances.
         attempts: How many workers were lost while they held these instances.
-        arrived: When they came, in seconds of `time.monotonic`.
+        arrived: When they came, or became suspects, in seconds of `time.monotonic`.
+        reached: Whether a worker has held them, so that they may have been run.
     """
 
-    __slots__ = ("arrived", "attempts", "byte_size", "request", "rows", "start")
+    __slots__ = ("arrived", "attempts", "byte_size", "reached", "request", "rows", "start")
 
     def __init__(
-        self, request: Request, start: int, rows: Rows, attempts: int = 0, arrived: float = 0.0
+        self,
+        request: Request,
+        start: int,
+        rows: Rows,
+        attempts: int = 0,
+        arrived: float = 0.0,
+        reached: bool = False,
     ) -> None:
         self.request = request
         self.start = start
@@ -100,6 +107,7 @@ class Piece:
         self.byte_size = request.byte_size if rows.count == request.count else rows.byte_size
         self.attempts = attempts
         self.arrived = arrived
+        self.reached = reached
 
     def __repr__(self) -> str:
         return f"<Piece {self.start}:{self.start + self.rows.count} of {self.request!r}>"
@@ -107,7 +115,7 @@ class Piece:
     def part(self, start: int, stop: int) -> Piece:
         """Instances start..stop-1 of this piece."""
         rows = self.rows.take(start, stop)
-        return Piece(self.request, self.start + start, rows, self.attempts, self.arrived)
+        return Piece(self.request, self.start + start, rows, self.attempts, self.arrived, self.reached)
 
     def settle(self, group: Group) -> None:
         """Take the outcome of all instances of this piece."""

@@ -4,8 +4,11 @@ Plain state, without a clock, a process or a lock. Times are those of one clock,
 
 * A worker is started again after a second. The delay doubles with each of its ends in a row, up to `LONGEST_DELAY_S`;
   it is a second again once the worker has served for `STEADY_S`.
-* After `MOST_ENDS` ends within `WINDOW_S` among the workers of one servable version none of them is started again.
-  Where there are so many workers that each could have ended once, it takes one end more than there are workers.
+* After `MOST_ENDS` ends within `WINDOW_S` among the workers of one servable version none of them is started again for
+  `GIVEN_UP_S`. Where there are so many workers that each could have ended once, it takes one end more than there are
+  workers.
+* A start that did not even bring about a process is no end: the system is short of something. It lengthens the delay.
+* A worker that was given up is tried again every `GIVEN_UP_S`, as long as another one serves.
 * An end for which an instance is to blame does not count: the instance is not tried again. It excuses the end before
   it, too, for that made the instance a suspect. The end of a worker in which a call took too long excuses no other.
 """
@@ -20,6 +23,7 @@ LONGEST_DELAY_S = 30.0
 STEADY_S = 60.0
 MOST_ENDS = 5
 WINDOW_S = 60.0
+GIVEN_UP_S = 180.0
 
 
 class RestartPolicy:
@@ -29,11 +33,12 @@ class RestartPolicy:
         workers: How many there are.
 
     Attributes:
-        given_up: Whether none of them is started again from now on.
+        given_up: Whether none of them is started again for now.
     """
 
     def __init__(self, workers: int) -> None:
         self.given_up = False
+        self._given_up_at = 0.0
         self._most_ends = max(MOST_ENDS, workers + 1)
         self._ends: deque[tuple[float, int, str]] = deque()
         self._delays: dict[int, float] = {}
@@ -62,23 +67,34 @@ class RestartPolicy:
         Returns:
             Whether this end is the one because of which all are given up.
         """
+        if self.given_up and now - self._given_up_at >= GIVEN_UP_S:
+            self.given_up = False
         if served_s >= STEADY_S:
             self._delays.pop(worker, None)
         if blameless:
             if excuses:
                 self._excuse_last()
             return False
-        delay = self._delays.get(worker)
-        self._delays[worker] = FIRST_DELAY_S if delay is None else min(2 * delay, LONGEST_DELAY_S)
+        self._lengthen(worker)
         while self._ends and self._ends[0][0] <= now - WINDOW_S:
             self._ends.popleft()
         self._ends.append((now, worker, what))
-        before, self.given_up = self.given_up, self.given_up or len(self._ends) >= self._most_ends
-        return self.given_up and not before
+        if self.given_up or len(self._ends) < self._most_ends:
+            return False
+        self.given_up, self._given_up_at = True, now
+        return True
+
+    def could_not_start(self, worker: int) -> None:
+        """Learn that there was not even a process."""
+        self._lengthen(worker)
 
     def delay_s(self, worker: int) -> float:
         """Seconds from the end of a worker until it is started again."""
         return self._delays.get(worker, FIRST_DELAY_S)
+
+    def _lengthen(self, worker: int) -> None:
+        delay = self._delays.get(worker)
+        self._delays[worker] = FIRST_DELAY_S if delay is None else min(2 * delay, LONGEST_DELAY_S)
 
     def _excuse_last(self) -> None:
         if self._ends:

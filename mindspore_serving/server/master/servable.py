@@ -6,6 +6,7 @@ Everything here runs on the event loop and nowhere else.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 
@@ -14,6 +15,7 @@ from mindspore_serving.errors import (
     ChannelError,
     FailedRows,
     Failure,
+    Interrupted,
     ServableUnavailable,
     StatusCode,
     SystemFailure,
@@ -21,6 +23,7 @@ from mindspore_serving.errors import (
 )
 from mindspore_serving.server.channel.call_page import WrittenCall
 from mindspore_serving.server.channel.messages import Result
+from mindspore_serving.server.master.context import DEFAULT_SUSPECT_WAIT_S
 from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.gathering import Gathering
 from mindspore_serving.server.master.queue_policy import Assignment, MethodQueue, next_batch
@@ -30,6 +33,8 @@ from mindspore_serving.signature import CALL_PREFIX, MethodSignature
 
 MAX_ATTEMPTS = 2
 """Workers that may be lost with an instance before it is given up."""
+MAY_HAVE_RUN = ": a worker had this instance, which may have been run"
+"""What is added where a text alone would say that nothing was done."""
 _ALARM_TICK_S = 1e-3
 """How exact timers of the event loop are."""
 
@@ -51,6 +56,7 @@ class RunningServable:
 
     Attributes:
         delay_s: How long a batch that is not full may wait for more; to be set before the first copy is added.
+        suspect_wait_s: How long an instance whose worker was lost waits for another copy before it runs on the last.
         unanswered: What clients are owed an answer to; None where no limits but those of the server hold.
         copies: Those that are ready.
         on_copies_changed: Called when `copies` has changed.
@@ -66,6 +72,7 @@ class RunningServable:
         self.name = name
         self.version = version
         self.delay_s = 0.0
+        self.suspect_wait_s = DEFAULT_SUSPECT_WAIT_S
         self.unanswered: Unanswered | None = None
         self.copies: list[ServableCopy] = []
         self.on_copies_changed: Callable[[], None] = _ignore
@@ -79,6 +86,7 @@ class RunningServable:
         self._pump_scheduled = False
         self._gathering = Gathering()
         self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = math.inf
 
     def __repr__(self) -> str:
         return f"<RunningServable {self.name}:{self.version} {self.copies} {self._queue_list}>"
@@ -125,13 +133,30 @@ class RunningServable:
                 )
         return ""
 
-    def unavailable(self, method: str) -> Failure:
-        """What is answered where `serves` is false."""
-        if method.startswith(CALL_PREFIX):
+    def unavailable(self, method: str, *, reached: bool = False) -> Failure:
+        """What is answered where `serves` is false.
+
+        Args:
+            method: What was asked for.
+            reached: Whether a worker has held the instances. Those of a model that another worker calls are part of
+                instances that this one holds.
+        """
+        calls_model = method.startswith(CALL_PREFIX)
+        if calls_model:
             text = "There are no available inference processes that occupy devices"
         else:
             text = f"Request {request_spec(self.name, method, self.version)}, servable is not available"
-        return ServableUnavailable(text).failure()
+        return (
+            Interrupted(text + MAY_HAVE_RUN).failure()
+            if reached or calls_model
+            else ServableUnavailable(text).failure()
+        )
+
+    def _fail(self, pieces: Sequence[Piece], method: str) -> None:
+        """Answer instances which nobody will run."""
+        failures = [self.unavailable(method), self.unavailable(method, reached=True)]
+        for piece in pieces:
+            piece.settle(FailedRows(failures[piece.reached], piece.rows.count))
 
     def add_copy(self, copy: ServableCopy) -> None:
         """Let a ready copy take work.
@@ -161,7 +186,7 @@ class RunningServable:
             if (
                 queue.signature.input_names != signature.input_names
             ):  # what waits was meant for another method
-                _fail_all(queue.clear(), self.unavailable(signature.name))
+                self._fail(queue.clear(), signature.name)
             queue.signature = signature
 
     def submit(self, method: str, request: Request) -> None:
@@ -231,7 +256,7 @@ class RunningServable:
             if queue.signature.waits:  # alone on a copy it would keep out what it waits for
                 queue.put(retried)
             else:
-                queue.put_suspects(retried)
+                queue.put_suspects(retried, time.monotonic())
         self._go_on()
 
     def give_up_copy(self, label: str) -> None:
@@ -244,7 +269,7 @@ class RunningServable:
         self._forget_routes()
         for queue in self._queue_list:
             if not self.serves(queue.signature.name):
-                _fail_all(queue.clear(), self.unavailable(queue.signature.name))
+                self._fail(queue.clear(), queue.signature.name)
         self._schedule_pump()
 
     def hurry(self) -> None:
@@ -255,7 +280,7 @@ class RunningServable:
         self._schedule_pump()
 
     def fail_waiting(self) -> None:
-        """Take all copies out, and answer what waits and what they have under way with "not available"."""
+        """Take all copies out; nothing that waits or that they have under way gets a result any more."""
         copies = self.copies[:]
         self.copies.clear()
         self._expected.clear()
@@ -263,9 +288,9 @@ class RunningServable:
         self.on_copies_changed()
         for copy in copies:
             for method, pieces in copy.lose(blame=False).items():
-                _fail_all(pieces, self.unavailable(method))
+                self._fail(pieces, method)
         for queue in self._queue_list:
-            _fail_all(queue.clear(), self.unavailable(queue.signature.name))
+            self._fail(queue.clear(), queue.signature.name)
 
     def _give_up(self, method: str, piece: Piece) -> None:
         spec = request_spec(self.name, method, self.version)
@@ -288,23 +313,31 @@ class RunningServable:
         requests = 0
         while True:
             expected = list(self._expected.values())
-            assignment, self._turn = next_batch(self._queue_list, self._turn, self.copies, expected, now)
+            assignment, self._turn = next_batch(
+                self._queue_list, self._turn, self.copies, expected, now, self.suspect_wait_s
+            )
             if assignment is None:
                 break
             requests += len(assignment.pieces)
             self._send(assignment)
         self._gathering.close(requests)
-        if self.delay_s and self._alarm is None:
+        if self.delay_s or expected:
             self._set_alarm(now)
 
     def _set_alarm(self, now: float) -> None:
-        """Look again when a batch that waits for more is due."""
+        """Look again when a batch that waits for more is due, or a suspect that waits for another copy."""
         due = [queue.due for queue in self._queue_list if queue.due > now]
-        if due:
-            self._alarm = self._loop.call_later(max(_ALARM_TICK_S, min(due) - now), self._ring)
+        suspects = [queue.suspects[0] for queue in self._queue_list if queue.suspects]
+        due += [suspect.arrived + self.suspect_wait_s for suspect in suspects]
+        first = min([when for when in due if when > now], default=math.inf)
+        if first < self._alarm_at:
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm = self._loop.call_later(max(_ALARM_TICK_S, first - now), self._ring)
+            self._alarm_at = first
 
     def _ring(self) -> None:
-        self._alarm = None
+        self._alarm, self._alarm_at = None, math.inf
         self._schedule_pump()
 
     def _has_room(self) -> bool:
@@ -323,8 +356,8 @@ class RunningServable:
             copy.send(assignment.queue.signature.name, assignment.pieces, self._batches, assignment.exclusive)
         except OSError as cause:
             log.error("Cannot pass instances to %s: %s", copy.label, cause)
-            failure = Failure(StatusCode.FAILED, f"No memory for the instances of this request: {cause}", 503)
-            _fail_all(assignment.pieces, failure)
+            for piece in assignment.pieces:
+                _fail_all([piece], _no_memory(cause, piece.reached))
         except Exception as cause:  # whatever it is: what was taken from the queue must be answered
             log.error("Cannot pass instances to %s", copy.label, exc_info=True)
             _fail_all(
@@ -335,6 +368,13 @@ class RunningServable:
 def _described(method: MethodSignature) -> str:
     kind = "pipeline" if method.waits else "method"
     return f"{kind} {method.name} with inputs {list(method.input_names)}"
+
+
+def _no_memory(cause: OSError, reached: bool) -> Failure:
+    text = f"No memory for the instances of this request: {cause}"
+    return (
+        Failure(StatusCode.FAILED, text + MAY_HAVE_RUN) if reached else Failure(StatusCode.FAILED, text, 503)
+    )
 
 
 def _ignore() -> None:

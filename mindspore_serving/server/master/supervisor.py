@@ -10,6 +10,8 @@ Everything here runs on the event loop. A worker's life:
     DEAD -> STARTING        it has ever answered something without error, or died at work: started again after a while
                             (`restart_policy`)
     DEAD -> FAILED          neither, or workers of its servable die too often: starting it again would not help
+    STARTING -> DEAD        there was not even a process: tried again after a while
+    FAILED -> STARTING      another worker of its servable serves: tried again every few minutes
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from mindspore_serving.server.channel.messages import (
     Stop,
     WantModels,
 )
+from mindspore_serving.server.forked_child import no_forks
 from mindspore_serving.server.master.context import (
     START_TIMEOUT_VARIABLE,
     memory_idle_s,
@@ -46,14 +49,16 @@ from mindspore_serving.server.master.context import (
 )
 from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.dispatcher import Dispatcher
+from mindspore_serving.server.master.process_log import LOG_DIRECTORY, ProcessLogs
 from mindspore_serving.server.master.readiness import STARTING, WorkerHealth
 from mindspore_serving.server.master.request import Reply
-from mindspore_serving.server.master.restart_policy import WINDOW_S, RestartPolicy
+from mindspore_serving.server.master.restart_policy import GIVEN_UP_S, WINDOW_S, RestartPolicy
 from mindspore_serving.server.master.servable import RunningServable
 from mindspore_serving.server.master.stage_limit import OverdueCall, StageLimit
 from mindspore_serving.server.master.waiting import wait_for_event
-from mindspore_serving.server.master.worker_link import ChannelServer, WorkerLink
+from mindspore_serving.server.master.worker_link import WorkerLink, open_link
 from mindspore_serving.server.master.worker_process import WorkerPlan, WorkerProcess
+from mindspore_serving.server.master.working_directory import WorkingDirectory
 from mindspore_serving.signature import CALL_PREFIX, ModelInfo
 
 STOP_GRACE_S = 5.0
@@ -81,6 +86,7 @@ _ALLOWED = {
     (WorkerStatus.READY, WorkerStatus.DEAD),
     (WorkerStatus.DEAD, WorkerStatus.STARTING),
     (WorkerStatus.DEAD, WorkerStatus.FAILED),
+    (WorkerStatus.FAILED, WorkerStatus.STARTING),
 }
 
 
@@ -92,6 +98,9 @@ class SupervisedWorker:
         number: Under which it registers.
 
     Attributes:
+        channel: The connection with its process, from the start of that on.
+        link: The same from when it has registered on.
+        has_process: Whether its last start has brought about a process.
         restarts: How often it was started again.
         last_end: How its process ended last, to follow its name; empty before its first end.
         last_lines: The end of its log then.
@@ -102,6 +111,8 @@ class SupervisedWorker:
         self.number = number
         self.status = WorkerStatus.STARTING
         self.process: WorkerProcess | None = None
+        self.has_process = False
+        self.channel: WorkerLink | None = None
         self.link: WorkerLink | None = None
         self.copy: ServableCopy | None = None
         self.idle_slots: IdleSlots | None = None
@@ -183,16 +194,16 @@ class Supervisor:
 
     Args:
         dispatcher: Where copies that are ready serve.
-        directory: Working directory of the main process.
         on_all_gone: Called once when no worker is left that serves, starts or will be started again.
     """
 
-    def __init__(self, dispatcher: Dispatcher, directory: Path, on_all_gone: Callable[[], None]) -> None:
+    def __init__(self, dispatcher: Dispatcher, on_all_gone: Callable[[], None]) -> None:
         self._dispatcher = dispatcher
-        self._directory = directory
+        self._directory: WorkingDirectory | None = None
+        self._logs = ProcessLogs(self._log_folder, log.rotation(), self._on_logs_moved)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._on_all_gone = on_all_gone
         self._workers: list[SupervisedWorker] = []
-        self._channel = ChannelServer(directory, lambda: WorkerLink(self))
         self._watchers: list[asyncio.Task[None]] = []
         self._stopping = False
         self._policies: dict[tuple[str, int], RestartPolicy] = {}
@@ -208,9 +219,9 @@ class Supervisor:
         return f"<Supervisor {self._workers}>"
 
     @property
-    def address(self) -> str:
-        """Where workers connect, `unix:path`."""
-        return self._channel.address
+    def channels(self) -> Sequence[int]:
+        """Inodes of main's ends of the channels, also of those that are closed."""
+        return [worker.process.channel_number for worker in self._workers if worker.process is not None]
 
     async def start(self, plans: Sequence[WorkerPlan], say: Callable[[str], None]) -> None:
         """Start all workers at the same time; returns when each is ready.
@@ -222,9 +233,15 @@ class Supervisor:
         Raises:
             StartUpError: A worker failed to start; the text is the reason that it gave. All are ended then.
         """
+        self._loop = asyncio.get_running_loop()
         self._dispatcher.readiness.add(self)
-        await self._channel.start()
-        say(f"Serving: Master server start success, listening on {self._channel.address}")
+        try:
+            self._directory = WorkingDirectory()
+        except OSError as cause:
+            raise StartUpError(
+                f"Serving Error: Master server start failed, the working directory cannot be opened: {cause}"
+            ) from cause
+        say("Serving: Master server start success, listening on unix:socketpair")
         self._planned = len(plans)
         await self._start_all([plan for plan in plans if not plan.remote_models], say)
         needed = [plan for plan in plans if plan.remote_models and self._is_needed(plan)]
@@ -243,7 +260,7 @@ class Supervisor:
         self._workers += workers
         self._dispatcher.readiness.notify()
         for worker in workers:
-            self._spawn(worker, append_log=False)
+            await self._spawn(worker)
         limits = [plan.start_timeout_s for plan in plans]
         limit = None if None in limits else max(filter(None, limits), default=self._start_timeout_s)
         try:
@@ -275,7 +292,10 @@ class Supervisor:
         await asyncio.gather(*self._watchers, return_exceptions=True)
         self._watchers = []
         await asyncio.gather(*(self._end(worker) for worker in self._workers))
-        await self._channel.stop()
+        self._logs.close()
+        directory, self._directory = self._directory, None
+        if directory is not None:
+            directory.close()
         self._dispatcher.readiness.remove(self)
 
     def workers_health(self) -> Iterator[WorkerHealth]:
@@ -283,9 +303,33 @@ class Supervisor:
         now = time.monotonic()
         return (worker.health(now) for worker in self._workers)
 
+    def awaited(self) -> list[str]:
+        """The workers that have not ended, with their process ids; may be asked from any thread."""
+        processes = [worker.process for worker in self._workers if worker.process is not None]
+        return [f"{one.plan.label} (process {one.pid})" for one in processes if one.exit_status() is None]
+
     def hurry(self) -> None:
         """Let the stop wait for no worker; may be called from any thread, and while it stops."""
         self._hurried = True
+
+    def follow_logs(self) -> None:
+        """Open logs again that others have moved away, and tell the workers; may be called from any thread."""
+        self._logs.follow()
+
+    def _log_folder(self) -> Path | None:
+        """Where logs are now; None if the working directory has been removed."""
+        directory = None if self._directory is None else self._directory.path()
+        return directory / LOG_DIRECTORY if directory is not None else None
+
+    def _on_logs_moved(self) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._tell_moved_logs)
+
+    def _tell_moved_logs(self) -> None:
+        for worker in self._workers:
+            moved = worker.process.log_moved() if worker.process and worker.link else None
+            if moved is not None and worker.link is not None:
+                worker.link.send(moved)
 
     def on_message(self, link: WorkerLink, message: Message) -> None:
         """Act on a message of a worker.
@@ -362,16 +406,31 @@ class Supervisor:
             raise ChannelError(f"there is no worker {number}")
         return self._workers[number]
 
-    def _spawn(self, worker: SupervisedWorker, *, append_log: bool) -> None:
+    async def _spawn(self, worker: SupervisedWorker) -> None:
+        """Start the process of a worker.
+
+        Raises:
+            StartUpError: There is no process.
+        """
+        assert self._directory is not None
+        worker.has_process = False
         worker.started_at = time.monotonic()
         worker.ready_at = None
         worker.blameless = False
         worker.overdue = False
         worker.failure = ""
         worker.changed.clear()
-        worker.process = WorkerProcess(
-            worker.plan, worker.number, self._channel.address, self._directory, append_log=append_log
-        )
+        with no_forks():  # until it is known what a forked child has to let go of
+            process = worker.process = WorkerProcess(
+                worker.plan, worker.number, self._directory.path(), self._logs
+            )
+        try:
+            worker.channel = await open_link(process.channel, self)
+        except OSError as cause:
+            process.kill()
+            await self._reap(process)
+            raise StartUpError(f"Start worker failed: {worker.plan.label}: {cause}") from cause
+        worker.has_process = True
 
     def _register(self, link: WorkerLink, message: Register) -> None:
         worker = self._worker_of(message.worker)
@@ -401,6 +460,7 @@ class Supervisor:
             on_overdue = partial(self._end_overdue, worker)
             worker.limit_stages(StageLimit(worker.process.calls, limit_s, on_overdue))
         worker.returns = False
+        self._tell_moved_logs()  # logs may have been moved since it was started
         log.info(
             "Register success: worker address: %s, servable: {name:%s, version:%s, method:%s}",
             worker.process.address,
@@ -466,8 +526,10 @@ class Supervisor:
                     self._said_ready += 1
                     say(_ready_line(tasks[task], self._said_ready, self._planned))
         finally:
-            for task in pending:
+            for task in tasks:
                 task.cancel()
+            # Several may have failed, or fail now: one is reported.
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _until_started(self, worker: SupervisedWorker) -> None:
         """Return once the worker is ready.
@@ -480,13 +542,15 @@ class Supervisor:
         while worker.status is WorkerStatus.STARTING:
             if worker.failure:
                 worker.move(WorkerStatus.FAILED)
-                raise StartUpError(f"Fail to start workers: {worker.plan.failure(worker.failure)}")
+                raise StartUpError(
+                    f"Fail to start workers: {worker.plan.failure(worker.failure)}, more in {process.log_path}"
+                )
             if process.exit_status() is not None and not worker.changed.is_set():
                 # What it wrote last may still be on its way through the socket.
                 await asyncio.sleep(_START_POLL_S)
                 if not worker.changed.is_set():
                     process.kill_group()
-                    process.release()
+                    self._release(worker, process)
                     worker.last_end, worker.last_lines = process.how_it_ended(), process.last_log_lines()
                     worker.move(WorkerStatus.DEAD if worker.restarts else WorkerStatus.FAILED)
                     raise StartUpError(
@@ -497,14 +561,21 @@ class Supervisor:
 
     async def _watch(self, worker: SupervisedWorker) -> None:
         """Follow one worker until it is not started again."""
-        while not self._stopping and worker.status in (WorkerStatus.READY, WorkerStatus.DEAD):
+        while not self._stopping:
             if worker.status is WorkerStatus.READY:
                 worker.changed.clear()
                 await self._until_ended(worker)
-            else:
+            elif worker.status is WorkerStatus.DEAD:
                 await self._revive(worker)
-        if self._stopping:
-            return
+            elif worker.status is WorkerStatus.FAILED and worker.plan.agents is None:
+                await self._try_after_a_while(worker)
+            else:
+                return
+            if worker.status in (WorkerStatus.FAILED, WorkerStatus.EXITED) and not self._stopping:
+                self._note_gone(worker)
+
+    def _note_gone(self, worker: SupervisedWorker) -> None:
+        """Let nobody wait for a worker, and tell if it was the last."""
         if worker.returns:
             worker.returns = False
             self._servable(worker.plan).give_up_copy(worker.plan.label)
@@ -514,7 +585,6 @@ class Supervisor:
         )
         if not alive and not self._told_all_gone:
             self._told_all_gone = True
-            log.warning("Serving server begin to exit: all worker processes that occupy devices have exited")
             self._on_all_gone()
 
     async def _until_ended(self, worker: SupervisedWorker) -> None:
@@ -542,10 +612,8 @@ class Supervisor:
         if await self._reap(process) and not killed:
             killed = f"closed its channel, did not end within {STOP_GRACE_S:g} s and was killed"
         self._take_out(worker)
-        link, worker.link = worker.link, None
-        if link is not None:  # a process that user code has forked may still hold it
-            link.close()
-        process.release()
+        worker.link = None
+        self._release(worker, process)
         worker.last_end, worker.last_lines = killed or process.how_it_ended(), process.last_log_lines()
         if worker.status is not WorkerStatus.READY:
             log.warning("Worker of %s %s", worker.plan.label, worker.last_end)
@@ -557,13 +625,15 @@ class Supervisor:
         )
 
     async def _revive(self, worker: SupervisedWorker) -> None:
-        """Start a dead worker again where that makes sense; it is ready or failed then, or dead once more."""
+        """Start a dead worker again where that makes sense; it is ready or failed then, or still dead."""
         label = worker.plan.label
         if worker.plan.agents is not None:
             log.error("%s died, and its agents with it; it is not started again", label)
             worker.move(WorkerStatus.FAILED)
             return
-        policy = self._count_end(worker)
+        policy = self._policy_of(worker)
+        if worker.has_process:
+            self._count_end(worker, policy)
         if not worker.served:
             log.error("%s died before it served anything; it is not started again", label)
             worker.move(WorkerStatus.FAILED)
@@ -573,26 +643,49 @@ class Supervisor:
             log.error("%s is not started again: too many workers of its servable have died", label)
             worker.move(WorkerStatus.FAILED)
             return
+        await self._try_again(worker)
+
+    async def _try_after_a_while(self, worker: SupervisedWorker) -> None:
+        """Try to start a worker again that was given up, if another one serves; it is ready or failed then."""
+        await asyncio.sleep(GIVEN_UP_S)
+        if any(other.copy is not None for other in self._same_servable(worker)):
+            await self._try_again(worker)
+            if worker.status is WorkerStatus.DEAD:
+                worker.move(WorkerStatus.FAILED)
+
+    async def _try_again(self, worker: SupervisedWorker) -> None:
+        """Start a worker again; it is ready, failed or dead then."""
+        label = worker.plan.label
         worker.move(WorkerStatus.STARTING)
         worker.restarts += 1
         try:
-            self._spawn(worker, append_log=True)
+            await self._spawn(worker)
             await asyncio.wait_for(self._until_started(worker), self._start_timeout_s)
         except asyncio.TimeoutError:
-            log.error(
-                "%s cannot be started again: it is not ready after %.0f s", label, self._start_timeout_s
-            )
             worker.give_up()
+            if worker.status is WorkerStatus.FAILED and worker.process is not None:
+                worker.process.kill()
+                worker.last_end = f"was not ready after {self._start_timeout_s:.0f} s"
+                log.error("%s cannot be started again: it %s", label, worker.last_end)
         except StartUpError as error:
             self._not_back(worker, error)
         else:
             log.warning("%s was started again", label)
+            return
+        if worker.status is WorkerStatus.FAILED and worker.process is not None:
+            await self._reap(worker.process)
+            self._release(worker, worker.process)
 
-    def _count_end(self, worker: SupervisedWorker) -> RestartPolicy:
-        """Tell the policy of a worker's servable that it has died; returns the policy."""
+    def _same_servable(self, worker: SupervisedWorker) -> list[SupervisedWorker]:
+        return [other for other in self._workers if other.plan.servable == worker.plan.servable]
+
+    def _policy_of(self, worker: SupervisedWorker) -> RestartPolicy:
+        workers = len(self._same_servable(worker))
+        return self._policies.setdefault(worker.plan.servable, RestartPolicy(workers))
+
+    def _count_end(self, worker: SupervisedWorker, policy: RestartPolicy) -> None:
+        """Tell the policy of a worker's servable that it has died."""
         plan = worker.plan
-        same = [w for w in self._workers if w.plan.servable == plan.servable]
-        policy = self._policies.setdefault(plan.servable, RestartPolicy(len(same)))
         now = time.monotonic()
         served_s = 0.0 if worker.ready_at is None else now - worker.ready_at
         what = f"{plan.place} {worker.last_end}"
@@ -606,10 +699,9 @@ class Supervisor:
                 WINDOW_S,
                 "; ".join(policy.ends),
             )
-            for other in same:  # those that wait to be started again
+            for other in self._same_servable(worker):  # those that wait to be started again
                 if other.status is WorkerStatus.DEAD:
                     other.changed.set()
-        return policy
 
     async def _pause(self, worker: SupervisedWorker, policy: RestartPolicy) -> None:
         """Wait until the worker is to be started again, or not any more."""
@@ -620,10 +712,16 @@ class Supervisor:
 
     def _not_back(self, worker: SupervisedWorker, error: StartUpError) -> None:
         """Act on a restart that failed: a worker which said why is given up, any other is tried again."""
-        if worker.status is WorkerStatus.STARTING:  # there was not even a process
-            worker.last_end, worker.last_lines = f"could not be started: {error}", ""
+        if not worker.has_process:
+            policy = self._policy_of(worker)
+            policy.could_not_start(worker.number)
+            worker.last_end, worker.last_lines = f"could not be started: {error.__cause__ or error}", ""
             worker.move(WorkerStatus.DEAD)
-        if worker.status is WorkerStatus.DEAD:
+            delay_s = policy.delay_s(worker.number)
+            log.warning(
+                "%s could not be started, which is tried again in %g s: %s", worker.plan.label, delay_s, error
+            )
+        elif worker.status is WorkerStatus.DEAD:
             log.warning("%s has not come back: %s", worker.plan.label, error)
         else:
             worker.last_end = f"cannot be started again: {worker.failure}"
@@ -639,9 +737,13 @@ class Supervisor:
         else:
             process.signal(signal.SIGTERM)
         await self._reap(process)
+        self._release(worker, process)
+
+    def _release(self, worker: SupervisedWorker, process: WorkerProcess) -> None:
+        """Let go of what a process that is gone leaves here; safe to call twice."""
+        if worker.channel is not None:  # a process that user code has forked may still hold the other end
+            worker.channel.close()
         process.release()
-        if worker.link is not None:
-            worker.link.close()
 
     async def _reap(self, process: WorkerProcess) -> bool:
         """Wait for the end of a process, and bring it about after the grace time.

@@ -1,26 +1,21 @@
-"""Main's end of the channel: the listening socket, and one connection per worker."""
+"""Main's end of the channel: one connection per worker.
+
+It is half of a pair of sockets, whose other half the worker inherits. Nobody else can connect, and no file is needed
+that somebody might remove.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-from collections.abc import Callable
-from pathlib import Path
+import socket
 from typing import Protocol, cast
 
 from mindspore_serving import log
-from mindspore_serving.errors import ChannelError, StartUpError
-from mindspore_serving.private_files import make_private_folder, private_sockets
-from mindspore_serving.server.channel.address import master_socket
+from mindspore_serving.errors import ChannelError
 from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import Message
 from mindspore_serving.server.master.request import Reply
-
-_LONGEST_SOCKET_PATH = 100
-_BACKLOG = 4096
-"""Workers that may connect while this process starts others; one beyond that would be refused."""
 
 
 class LinkOwner(Protocol):
@@ -97,53 +92,16 @@ class WorkerLink(asyncio.Protocol):
             self._transport.abort()
 
 
-class ChannelServer:
-    """The Unix socket on which workers connect.
+async def open_link(channel: socket.socket, owner: LinkOwner) -> WorkerLink:
+    """Serve main's end of a channel from now on.
 
     Args:
-        directory: Working directory of the main process; the socket lies in `unix_socket_files` in it.
-        make_link: Makes the protocol of a new connection.
+        channel: The socket, which the link closes in its time.
+        owner: Who acts on messages.
+
+    Raises:
+        OSError: That cannot be done.
     """
-
-    def __init__(self, directory: Path, make_link: Callable[[], WorkerLink]) -> None:
-        relative = master_socket(os.getpid())
-        self._path = directory / relative
-        self._folder = self._path.parent
-        self._make_link = make_link
-        self._server: asyncio.AbstractServer | None = None
-        # Workers run in `directory`, so the short relative path reaches the socket where the full one is too long.
-        self.address = f"unix:{self._path if len(str(self._path)) <= _LONGEST_SOCKET_PATH else relative}"
-
-    async def start(self) -> None:
-        """Listen, for this user only.
-
-        Raises:
-            StartUpError: The socket cannot be made.
-        """
-        try:
-            make_private_folder(self._folder)
-            self._path.unlink(missing_ok=True)
-            loop = asyncio.get_running_loop()
-            with private_sockets():
-                self._server = await loop.create_unix_server(
-                    self._make_link, self.address.removeprefix("unix:"), backlog=_BACKLOG
-                )
-        except OSError as cause:
-            self._remove_folder()
-            raise StartUpError(
-                f"Serving Error: Master server start failed, create server failed, address {self.address}: {cause}. "
-                "The sockets and logs of workers are in the working directory, which must be writable and have space"
-            ) from cause
-
-    async def stop(self) -> None:
-        """Stop listening and remove the socket; safe to call twice."""
-        server, self._server = self._server, None
-        if server is None:
-            return
-        server.close()
-        self._path.unlink(missing_ok=True)
-        self._remove_folder()
-
-    def _remove_folder(self) -> None:
-        with contextlib.suppress(OSError):  # other servers may have sockets there
-            self._folder.rmdir()
+    loop = asyncio.get_running_loop()
+    _, link = await loop.create_unix_connection(lambda: WorkerLink(owner), sock=channel)
+    return link

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -12,24 +13,24 @@ from pathlib import Path
 
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.private_files import LOG, LOG_FOLDER, opener
 from mindspore_serving.server._servable_local import DEFAULT_SLOTS
-from mindspore_serving.server.channel.address import worker_socket
 from mindspore_serving.server.channel.call_page import TRACEBACK_SIGNAL, CallPage
 from mindspore_serving.server.channel.memory import SharedMemory
+from mindspore_serving.server.channel.messages import MoveLog
 from mindspore_serving.server.child_environment import child_environment
 from mindspore_serving.server.descriptor_limit import descriptor_limit
 from mindspore_serving.server.forked_child import no_forks
 from mindspore_serving.server.key_pipe import key_for_child
 from mindspore_serving.server.master.context import memory_idle_s, start_timeout_s
 from mindspore_serving.server.master.copy import WAITING_SLOTS
+from mindspore_serving.server.master.process_log import LOG_DIRECTORY, ProcessLog, ProcessLogs
 from mindspore_serving.server.master.unanswered import Limits
 from mindspore_serving.server.master.worker_end import ended_by, oom_kills
 from mindspore_serving.server.process_tree import children_of, kill_all, kill_children
 
 CALL_SLOTS = 4
 """Calls of models under way per worker that has none of its own."""
-LOG_DIRECTORY = "serving_logs"
+_NOWHERE = Path("/")
 _SERVER = Path(__file__).resolve().parents[1]
 _SCRIPT = _SERVER / "worker" / "start_worker.py"
 _DISTRIBUTED_SCRIPT = _SERVER / "distributed" / "start_distributed_worker.py"
@@ -144,25 +145,24 @@ class WorkerProcess:
     Args:
         plan: What it loads.
         number: Its number, under which it registers.
-        master_address: `unix:path` of the channel.
-        directory: Working directory of the main process when it started.
-        append_log: Keep what is in the log; for restarts.
+        directory: Working directory of the main process when it started; None if it has been removed meanwhile.
+        logs: Where its log is opened.
+
+    Attributes:
+        channel: Main's end of the connection with it.
+        channel_number: Inode of that.
 
     Raises:
         StartUpError: The log cannot be written, or the process cannot be started.
     """
 
-    def __init__(
-        self, plan: WorkerPlan, number: int, master_address: str, directory: Path, *, append_log: bool
-    ) -> None:
+    def __init__(self, plan: WorkerPlan, number: int, directory: Path | None, logs: ProcessLogs) -> None:
         self.plan = plan
         self.number = number
-        self.log_path = directory / LOG_DIRECTORY / plan.log_file
-        self._directory = directory
+        self._log_identity = (0, 0)
         self.memory = _shared_memory(plan.slots)
         self.calls: CallPage | None = None
         self._oom_kills = oom_kills()
-        self._log_begin = 0
         self._group_ended = False
         arguments = [
             f"--servable_directory={plan.servable_directory}",
@@ -170,8 +170,6 @@ class WorkerProcess:
             f"--version_number={plan.version}",
             f"--device_type={plan.device_type}",
             f"--device_id={plan.device_id}",
-            f"--place={plan.place}",
-            f"--master_address={master_address}",
             f"--worker={number}",
             f"--parent={os.getpid()}",
             f"--slots={plan.slots}",
@@ -193,16 +191,35 @@ class WorkerProcess:
         if self.memory is not None:
             arguments.append(f"--memory_fd={self.memory.fd}")
         try:
+            self.channel, given = socket.socketpair()
+        except OSError as cause:
+            self._close_memory()
+            raise StartUpError(f"Start worker failed: {plan.label}: {cause}") from cause
+        self.channel_number = os.fstat(self.channel.fileno()).st_ino
+        arguments.append(f"--channel_fd={given.fileno()}")
+        try:
             if plan.stage_timeout_ms:
                 self.calls = CallPage.create()
                 arguments += [
                     f"--calls_fd={self.calls.fd}",
                     f"--stage_timeout_ms={plan.stage_timeout_ms}",
                 ]
-            self._process = self._start(arguments, directory, append_log)
+            self._log = logs.open(plan.log_file)
+            self._process = self._start(arguments, given.fileno(), directory, self._log)
         except OSError as cause:
+            self.channel.close()
             self._close_memory()
-            raise StartUpError(f"Start worker failed: {plan.label}, log {self.log_path}: {cause}") from cause
+            hint = (
+                ". The working directory, where logs are, must be writable and have space"
+                if cause.filename
+                else ""
+            )
+            raise StartUpError(
+                f"Start worker failed: {plan.label}, log {(directory or _NOWHERE) / LOG_DIRECTORY / plan.log_file}: "
+                f"{cause}{hint}"
+            ) from cause
+        finally:
+            given.close()
         descriptor_limit.restore_in(self.pid)
         self._keep_to_cores()
 
@@ -218,15 +235,21 @@ class WorkerProcess:
                 log.warning("%s cannot be kept to the cores %s: %s", self.plan.label, self.plan.cores, error)
 
     @property
+    def log_path(self) -> Path:
+        """Where its log is."""
+        return self._log.path
+
+    @property
     def pid(self) -> int:
         """Process id."""
         return self._process.pid
 
     @property
     def address(self) -> str:
-        """Address of its end of the channel, relative to the working directory of the main process."""
+        """How logs call its end of the channel."""
         plan = self.plan
-        return f"unix:{worker_socket(plan.servable_name, plan.version, plan.place, self.pid)}"
+        place = plan.place if plan.has_device else f"version{plan.version}_{plan.place}"
+        return f"unix:serving_worker_{plan.servable_name}_{place}_{self.pid}"
 
     def exit_status(self) -> int | None:
         """Exit code, negative for a signal; None while the process lives."""
@@ -265,37 +288,39 @@ class WorkerProcess:
     def last_log_lines(self, count: int = 30) -> str:
         """The end of what it has written to its log, for error texts."""
         try:
-            with self.log_path.open("rb") as file:
-                file.seek(max(self._log_begin, file.seek(0, os.SEEK_END) - (8 << 10)))
-                lines = file.read(8 << 10).decode(errors="replace").splitlines()
+            lines = self._log.last_lines(count)
         except OSError as error:
             return f"(log not readable: {error})"
-        return (
-            "\n".join(lines[-count:])
-            or "(the log is empty; with GLOG_v=1 it names the models that are loaded)"
-        )
+        return "\n".join(lines) or "(the log is empty; with GLOG_v=1 it names the models that are loaded)"
+
+    def log_moved(self) -> MoveLog | None:
+        """What the worker is to be told where its log is another file than it has been told; None where not."""
+        earlier = self._log_identity
+        if self._log.identity == earlier:
+            return None
+        self._log_identity = self._log.identity
+        return MoveLog(os.fsencode(self._log.path).decode("latin-1"), *earlier)
 
     def release(self) -> None:
         """Give back what main holds for a worker that is gone; safe to call twice."""
         self._close_memory()
-        (self._directory / self.address.removeprefix("unix:")).unlink(missing_ok=True)
 
     def _close_memory(self) -> None:
         for memory in (self.memory, self.calls):
             if memory is not None:
                 memory.close()
 
-    def _start(self, arguments: list[str], directory: Path, append_log: bool) -> subprocess.Popen[bytes]:
-        self.log_path.parent.mkdir(LOG_FOLDER, exist_ok=True)
+    def _start(
+        self, arguments: list[str], channel: int, directory: Path | None, process_log: ProcessLog
+    ) -> subprocess.Popen[bytes]:
         environment = child_environment(needs_token=self.plan.agents is not None)
         if self.plan.has_device:
             environment["SERVING_DEVICE_ID"] = str(self.plan.device_id)
         inherited = [memory.fd for memory in (self.memory, self.calls) if memory is not None]
         with no_forks(), contextlib.ExitStack() as stack:
-            output = stack.enter_context(
-                open(self.log_path, "ab" if append_log else "wb", opener=opener(LOG))
-            )
-            self._log_begin = output.tell()
+            output = process_log.output()
+            stack.callback(os.close, output)
+            self._log_identity = process_log.identity
             key_arguments, key_pipe = stack.enter_context(
                 key_for_child(self.plan.dec_key, self.plan.dec_mode)
             )
@@ -309,11 +334,11 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd=directory,
+                cwd=directory or _NOWHERE,
                 env=environment,
                 # A session of its own: Ctrl+C at the terminal reaches main alone, which then ends its workers in order.
                 start_new_session=True,
-                pass_fds=[*inherited, *key_pipe],
+                pass_fds=[channel, *inherited, *key_pipe],
             )
 
 

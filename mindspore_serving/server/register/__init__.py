@@ -1,5 +1,6 @@
 """What servable_config.py calls: declare models, and register methods made of stages."""
 
+from mindspore_serving.errors import InvalidInput
 from mindspore_serving.server.register.call_stage import (
     call_postprocess,
     call_postprocess_pipeline,
@@ -27,6 +28,7 @@ __all__ = [
     "Context",
     "GPUDeviceInfo",
     "GpuOptions",
+    "InvalidInput",
     "Model",
     "PipelineServable",
     "add_stage",

@@ -17,16 +17,26 @@ _Options: TypeAlias = Mapping[str, tuple[str, ...]]
 
 
 class DeviceInfo:
-    """Settings for one type of device; base of the classes for users."""
+    """Settings for one type of device; base of the classes for users.
+
+    Attributes:
+        <option>: Each option of the class by its name; "" where it was not set.
+    """
 
     device_type: ClassVar[str]
     # Option name to the values it may have; none listed allows any str.
     _options: ClassVar[_Options]
 
     def __init__(self, **kwargs: str) -> None:
-        self._values: dict[str, str] = {}
+        for option in self._options:
+            setattr(self, option, "")
         for option, value in kwargs.items():
             self._set(option, value)
+
+    @property
+    def context_map(self) -> dict[str, str]:
+        """The options that were set, with their values, and "device_type"."""
+        return self._as_context_map()
 
     def _set(self, option: str, value: str) -> None:
         if option not in self._options:
@@ -35,7 +45,7 @@ class DeviceInfo:
         choices = self._options[option]
         if choices and value not in choices:
             raise InvalidParameter(self._no_choice(option, choices, value))
-        self._values[option] = value
+        setattr(self, option, value)
 
     def _unsupported(self, option: str) -> str:
         return f"Set {self.device_type} device info failed, unsupported option {option}"
@@ -45,10 +55,13 @@ class DeviceInfo:
         return f"{self.device_type.capitalize()} device info '{option}' can only be {listed}. given '{value}'"
 
     def _as_context_map(self) -> dict[str, str]:
-        return {"device_type": self.device_type} | self._values
+        return {"device_type": self.device_type} | self._set_options()
+
+    def _set_options(self) -> dict[str, str]:
+        return {option: value for option in self._options if (value := getattr(self, option))}
 
     def __repr__(self) -> str:
-        options = ", ".join(f"{option}={value!r}" for option, value in self._values.items())
+        options = ", ".join(f"{option}={value!r}" for option, value in self._set_options().items())
         return f"{type(self).__name__}({options})"
 
 
@@ -61,6 +74,8 @@ class CPUDeviceInfo(DeviceInfo):
     Raises:
         InvalidParameter: An option is unknown or has a value that it cannot have.
     """
+
+    precision_mode: str
 
     device_type = "cpu"
     _options: ClassVar[_Options] = {"precision_mode": ("origin", "fp16")}
@@ -75,6 +90,8 @@ class GPUDeviceInfo(DeviceInfo):
     Raises:
         InvalidParameter: An option is unknown or has a value that it cannot have.
     """
+
+    precision_mode: str
 
     device_type = "gpu"
     _options: ClassVar[_Options] = {"precision_mode": ("origin", "fp16")}
@@ -96,6 +113,15 @@ class AscendDeviceInfo(DeviceInfo):
     Raises:
         InvalidParameter: An option is unknown or has a value that it cannot have.
     """
+
+    insert_op_cfg_path: str
+    input_format: str
+    input_shape: str
+    output_type: str
+    precision_mode: str
+    op_select_impl_mode: str
+    fusion_switch_config_path: str
+    buffer_optimize_mode: str
 
     device_type = "ascend"
     _options: ClassVar[_Options] = {
@@ -143,6 +169,9 @@ class ModelContext:
 class Context:
     """Settings of a declared model.
 
+    Attributes:
+        model_context: What was set.
+
     Keyword Args:
         thread_num (int): Threads of the model, at least 1.
         thread_affinity_core_list (tuple[int] or list[int]): Cores that these threads are bound to.
@@ -168,6 +197,11 @@ class Context:
                 raise InvalidParameter(f"Set context failed, unsupported option {option}")
             setters[option](value)
 
+    @property
+    def device_types(self) -> list[str]:
+        """Types of the devices that settings were appended for: "cpu", "gpu", "ascend"."""
+        return [info["device_type"] for info in self.model_context.device_list]
+
     def append_device_info(self, device_info: DeviceInfo) -> None:
         """Add the settings for one type of device.
 
@@ -183,9 +217,9 @@ class Context:
                 "Parameter 'device_info' should instance of CPUDeviceInfo, GPUDeviceInfo, or AscendDeviceInfo, "
                 f"but actually {type(device_info)}"
             )
-        if self.device_info(device_info.device_type):
+        if device_info.device_type in self.device_types:
             raise InvalidParameter(f"Device info of type {device_info.device_type} has already been appended")
-        self.model_context.device_list.append(device_info._as_context_map())
+        self.model_context.device_list.append(device_info.context_map)
 
     def device_info(self, device_type: str) -> dict[str, str]:
         """The settings for one type of device.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 from mindspore_serving.errors import RegistrationError
 from mindspore_serving.server.register.context import Context
 from mindspore_serving.server.register.method_source import StageCall
+from mindspore_serving.server.register.user_code import calling_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class ModelDeclaration:
         config_file: Configuration for the backend, absolute; None for none.
         max_batch_size: Largest batch for a file with a dynamic first dimension.
         sharding: How the model is cut into parts; None for a model that is loaded as a whole.
+        strict_shape: Whether an instance of another shape with as many elements is refused.
     """
 
     key: str
@@ -53,6 +56,7 @@ class ModelDeclaration:
     config_file: str | None
     max_batch_size: int
     sharding: Sharding | None = None
+    strict_shape: bool = False
 
 
 class StageKind(Enum):
@@ -118,6 +122,11 @@ class MethodDefinition:
     stages: tuple[StageDefinition, ...]
     outputs: tuple[ValueRef, ...]
 
+    def used_after(self, stage: StageDefinition) -> tuple[int, ...]:
+        """Positions of those inputs of a stage that later stages take, too, or that are outputs of the method."""
+        later = {ref for other in self.stages if other.index > stage.index for ref in other.inputs}
+        return tuple(i for i, ref in enumerate(stage.inputs) if ref in later or ref in self.outputs)
+
 
 class FunctionUse(NamedTuple):
     """How a function is used as a stage."""
@@ -152,6 +161,10 @@ class ServableDefinition:
     Args:
         name: Servable name.
         directory: Directory of its servable_config.py.
+
+    Attributes:
+        failed_method: While the file is imported: the method or pipeline that was registered last, and what was raised,
+            where that failed.
     """
 
     def __init__(self, name: str, directory: str) -> None:
@@ -161,8 +174,11 @@ class ServableDefinition:
         self.methods: dict[str, MethodDefinition] = {}
         self.pipelines: dict[str, MethodDefinition] = {}
         self.trace: MethodTrace | None = None
+        self.failed_method: tuple[str, BaseException] | None = None
         self._function_use: dict[Callable[..., Any], FunctionUse] = {}
         self._model_arity: dict[tuple[str, int], tuple[int, int]] = {}
+        self._declared_at: dict[str, str] = {}
+        self._used_at: dict[tuple[str, int], str] = {}
 
     def __repr__(self) -> str:
         names = [*self.methods, *self.pipelines]
@@ -173,6 +189,28 @@ class ServableDefinition:
         """What clients may call: pipelines and methods; a pipeline hides the method of its name."""
         return list({**self.methods, **self.pipelines}.values())
 
+    @contextlib.contextmanager
+    def registering(self, name: str) -> Iterator[None]:
+        """Remember that what is raised now is about a method or pipeline.
+
+        Args:
+            name: Its name.
+        """
+        try:
+            yield
+        except BaseException as error:
+            self.failed_method = name, error
+            raise
+        self.failed_method = None
+
+    def declared_at(self, key: str) -> str:
+        """Where the user's code declares a model, `file:line`."""
+        return self._declared_at[key]
+
+    def used_at(self, key: str, subgraph: int) -> str:
+        """Which method uses a model as a stage first, and where: `method 'm', file:line`."""
+        return self._used_at[key, subgraph]
+
     def add_model(self, model: ModelDeclaration) -> None:
         """Add a declared model.
 
@@ -181,10 +219,6 @@ class ServableDefinition:
                 besides another one.
         """
         self._check_only_sharded(model)
-        if model.key in self.models:
-            raise RegistrationError(
-                f"Raise failed: Declare model [{model.key}] failed, the same model has already been declared"
-            )
         used = {file for other in self.models.values() for file in other.files}
         for file in model.files:
             if file in used:
@@ -192,6 +226,7 @@ class ServableDefinition:
                     f"Raise failed: Declare model [{model.key}] failed, model file '{file}' has already been used"
                 )
         self.models[model.key] = model
+        self._declared_at[model.key] = calling_place()
 
     def _check_only_sharded(self, model: ModelDeclaration) -> None:
         has_sharded = any(other.sharding is not None for other in self.models.values())
@@ -267,6 +302,7 @@ class ServableDefinition:
                 f"subgraph count of the model is {len(model.files)}"
             )
         inputs, outputs = self._model_arity.setdefault((key, subgraph), (inputs_count, outputs_count))
+        self._used_at.setdefault((key, subgraph), f"method '{method}', {calling_place()}")
         which = f"{key}, subgraph: {subgraph}" if subgraph else key
         for what, now, before in (("inputs", inputs_count, inputs), ("outputs", outputs_count, outputs)):
             if now != before:

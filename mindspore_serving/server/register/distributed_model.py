@@ -23,6 +23,8 @@ def declare_servable(
     with_batch_dim: bool = True,
     without_batch_dim_inputs: int | Sequence[int] | None = None,
     enable_pipeline_infer: bool = False,
+    *,
+    strict_shape: bool = False,
 ) -> Model:
     """Declare the sharded model of a distributed servable; it is the only model of the servable.
 
@@ -34,6 +36,8 @@ def declare_servable(
         without_batch_dim_inputs: Indices of inputs that have no batch dimension although `with_batch_dim` is set. All
             instances of a batch share such a value.
         enable_pipeline_infer: Let up to `stage_size` batches be under way at a time; otherwise it is one.
+        strict_shape: Refuse an instance whose shape is not the model's. Otherwise a shape with as many elements is
+            taken for the model's, with a warning in the worker's log.
 
     Returns:
         Handle of the model.
@@ -45,6 +49,7 @@ def declare_servable(
     check_int("stage_size", stage_size, 1)
     check_bool("with_batch_dim", with_batch_dim)
     check_bool("enable_pipeline_infer", enable_pipeline_infer)
+    check_bool("strict_shape", strict_shape)
     definition = current()
     model = ModelDeclaration(
         key=definition.name,
@@ -56,6 +61,7 @@ def declare_servable(
         config_file=None,
         max_batch_size=DEFAULT_MAX_BATCH_SIZE,
         sharding=Sharding(rank_size, stage_size, enable_pipeline_infer),
+        strict_shape=strict_shape,
     )
     definition.add_model(model)
     log.info("Declare distributed model %s", model)

@@ -36,8 +36,9 @@ def register_method(output_names: str | Sequence[str]) -> Callable[[_F], _F]:
 
     def decorate(function: _F) -> _F:
         definition = current()
-        method = _trace(function, names)
-        definition.add_method(method)
+        with definition.registering(function.__name__):
+            method = _trace(function, names)
+            definition.add_method(method)
         log.info("Register method %s", method)
         return function
 

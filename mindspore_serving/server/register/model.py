@@ -15,7 +15,7 @@ from mindspore_serving.check_type import (
     check_str,
 )
 from mindspore_serving.deprecation import deprecated
-from mindspore_serving.errors import InvalidParameter, ModelError
+from mindspore_serving.errors import InvalidInput, InvalidParameter, ModelError
 from mindspore_serving.server.register.context import AclOptions, Context, GpuOptions
 from mindspore_serving.server.register.definition import ModelDeclaration
 from mindspore_serving.server.register.registry import current, current_or_none
@@ -74,7 +74,7 @@ class Model:
 
         Args:
             args: The inputs of one instance; or exactly one list or tuple of instances, each a list or tuple of inputs.
-                Inputs are what stage functions return.
+                Inputs are what stage functions return. None for a model without inputs.
             subgraph: Which file of the model, from 0 on.
 
         Returns:
@@ -90,28 +90,33 @@ class Model:
             plain = f"Model({self.model_key}, subgraph={subgraph}).call()"
         single = not (len(args) == 1 and isinstance(args[0], (list, tuple)))
         instances = [args] if single else _check_instances(args[0], plain)
-        if single and not args:
-            shown = plain if whole else f"Model({self.model_key} ,subgraph={subgraph}).call()"
-            raise ModelError(
-                f"{shown} failed: no inputs provided, the inputs can be call(x1, x2) for single instance or "
-                "call([[x1, x2], [x1, x2]]) for multi instances."
-            )
-        definition = current_or_none()
-        if definition is None or self.model_key not in definition.models or _runtime is None:
-            raise ModelError(
-                f"{plain} failed: the model is not declared, ensure that interface 'declare_model' can take effect "
-                "when importing servable_config.py by the serving server"
-            )
-        declared = definition.models[self.model_key]
         try:
-            if declared.sharding is None:
-                check_subgraph(subgraph, len(declared.files))
-            outputs = _runtime(self.model_key, instances, subgraph)
+            outputs = self._outputs_of(instances, subgraph)
+        except InvalidInput as cause:
+            if not args:  # only the loaded model knows whether it has inputs
+                shown = plain if whole else f"Model({self.model_key} ,subgraph={subgraph}).call()"
+                raise ModelError(
+                    f"{shown} failed: no inputs provided, the inputs can be call(x1, x2) for single instance or "
+                    "call([[x1, x2], [x1, x2]]) for multi instances."
+                ) from cause
+            raise ModelError(f"{plain} failed: {cause}") from cause
         except RuntimeError as cause:
             raise ModelError(f"{plain} failed: {cause}") from cause
         if not single:
             return tuple(outputs)
         return outputs[0][0] if len(outputs[0]) == 1 else outputs[0]
+
+    def _outputs_of(self, instances: Instances, subgraph: int) -> list[tuple[Any, ...]]:
+        definition = current_or_none()
+        if definition is None or self.model_key not in definition.models or _runtime is None:
+            raise ModelError(
+                "the model is not declared, ensure that interface 'declare_model' can take effect when importing "
+                "servable_config.py by the serving server"
+            )
+        declared = definition.models[self.model_key]
+        if declared.sharding is None:
+            check_subgraph(subgraph, len(declared.files))
+        return _runtime(self.model_key, instances, subgraph)
 
 
 def _check_instances(instances: Instances, label: str) -> Instances:
@@ -135,6 +140,7 @@ def declare_model(
     config_file: str | None = None,
     *,
     max_batch_size: int = DEFAULT_MAX_BATCH_SIZE,
+    strict_shape: bool = False,
 ) -> Model:
     """Declare a model of the servable.
 
@@ -149,6 +155,8 @@ def declare_model(
         context: Threads and device options.
         config_file: Configuration file of the backend, relative to the directory of servable_config.py.
         max_batch_size: Largest batch for a file whose first dimension is dynamic. No effect on other files.
+        strict_shape: Refuse an instance whose shape is not the model's. Otherwise a shape with as many elements is
+            taken for the model's, with a warning in the worker's log.
 
     Returns:
         Handle of the model.
@@ -163,6 +171,7 @@ def declare_model(
             f"model format can only be OM, MindIR or MindIR_Lite, case ignored, but given {model_format}"
         )
     check_bool("with_batch_dim", with_batch_dim)
+    check_bool("strict_shape", strict_shape)
     check_int("max_batch_size", max_batch_size, 1)
     definition = current()
     model = ModelDeclaration(
@@ -174,6 +183,7 @@ def declare_model(
         context=_context_of(context, options),
         config_file=_config_path(config_file, definition.directory),
         max_batch_size=max_batch_size,
+        strict_shape=strict_shape,
     )
     definition.add_model(model)
     log.info("Declare model %s", model)

@@ -100,8 +100,9 @@ def register_pipeline(output_names: str | Sequence[str]) -> Callable[[_F], _F]:
 
     def decorate(function: _F) -> _F:
         definition = current()
-        pipeline = _pipeline_of(f"{definition.name}.{function.__name__}", function, names)
-        definition.add_pipeline(pipeline)
+        with definition.registering(function.__name__):
+            pipeline = _pipeline_of(f"{definition.name}.{function.__name__}", function, names)
+            definition.add_pipeline(pipeline)
         log.info("Register pipeline %s", pipeline)
         return function
 

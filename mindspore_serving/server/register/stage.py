@@ -137,7 +137,8 @@ def append_stage(
     if kind is StageKind.MODEL:
         definition.check_model_stage(trace.name, target, subgraph, len(inputs), outputs_count)
     elif function is not None:
-        _check_arity(function, len(inputs), batch_size is not None)
+        if batch_size is None:
+            _check_arity(function, len(inputs))
         definition.check_function_stage(
             trace.name, function, FunctionUse(batch_size is not None, len(inputs), outputs_count)
         )
@@ -186,20 +187,31 @@ def _resolve(
     )
 
 
-def _check_arity(function: Callable[..., Any], inputs_count: int, takes_batch: bool) -> None:
-    """Check that a function takes as many inputs as it is given.
+def _check_arity(function: Callable[..., Any], expected: int) -> None:
+    """Check that a function of one instance takes as many inputs as it is given.
+
+    A decorator with `functools.wraps` shows the signature of the function behind it. What is called is the decorator's
+    function, so that other one counts only where this one takes any number.
 
     Raises:
         RegistrationError: It does not.
     """
-    expected = 1 if takes_batch else inputs_count
-    parameters = inspect.signature(function).parameters.values()
-    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+    positional = _positional(function, follow_wrapped=False)
+    if positional is None:
+        positional = _positional(function, follow_wrapped=True)
+    if positional is None:
         return
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     required = sum(parameter.default is parameter.empty for parameter in positional)
     if not required <= expected <= len(positional):
         raise RegistrationError(
             f"function {function.__name__} input args count {len(positional)} not match the count {expected} "
             "registered in method"
         )
+
+
+def _positional(function: Callable[..., Any], *, follow_wrapped: bool) -> list[inspect.Parameter] | None:
+    """Parameters for the inputs of an instance; None where there may be any number of them."""
+    parameters = inspect.signature(function, follow_wrapped=follow_wrapped).parameters.values()
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        return None
+    return [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]

@@ -87,6 +87,10 @@ class CallWatch:
 
         return replace(stage, function=timed_call)
 
+    def leave_to_parent(self) -> None:
+        """In a forked child: write no more where the main process looks for calls of the parent."""
+        self._page = CallPage.create()
+
     def time_models(self, runners: Sequence[GraphRunner]) -> None:
         """Let the graphs that are loaded in this process start the clock."""
         for runner in runners:

@@ -8,16 +8,14 @@ import select
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 from mindspore_serving.errors import ChannelError
-from mindspore_serving.private_files import private_sockets
 from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import Message
+from mindspore_serving.server.own_descriptor import identity, set_apart
 
 _READ_SIZE = 256 << 10
-_CONNECT_TIMEOUT_S = 10.0
 _SEND_TIMEOUT_S = 60.0
 
 
@@ -25,29 +23,25 @@ class Connection:
     """Messages from and to the main process.
 
     Args:
-        address: `unix:path` of the main process.
+        descriptor: The worker's end, as it was inherited.
         memory: Shared memory of this worker; None where there is none.
-        own_path: Path to which this end is bound, so that tools which list sockets show whose it is.
 
     Raises:
-        OSError: The main process cannot be reached.
+        OSError: The descriptor is none of a socket.
     """
 
-    def __init__(self, address: str, memory: SharedMemory | None, own_path: str) -> None:
+    def __init__(self, descriptor: int, memory: SharedMemory | None) -> None:
         self.own_instances = False
         self._memory = memory
         self._send_lock = threading.Lock()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(_CONNECT_TIMEOUT_S)
-        Path(own_path).unlink(missing_ok=True)
-        with private_sockets():
-            self._socket.bind(own_path)
-        self._socket.connect(address.removeprefix("unix:"))
+        self._socket = socket.socket(fileno=set_apart(descriptor))
         # Without a timeout of its own: Python would poll before each call, and `receive` polls already.
         self._socket.setblocking(False)
         self._buffer = memoryview(bytearray(_READ_SIZE))
         self._splitter = FrameSplitter()
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._wake = set_apart(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
+        self._nowhere = set_apart(os.open(os.devnull, os.O_RDWR))
+        self._own = {fd: identity(fd) for fd in (self._socket.fileno(), self._wake)}
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
         self._poll.register(self._wake, select.POLLIN)
@@ -76,7 +70,8 @@ class Connection:
 
     def wake(self) -> None:
         """Make a `receive` that waits return; may be called from any thread and from signal handlers."""
-        os.eventfd_write(self._wake, 1)
+        with contextlib.suppress(OSError):  # who receives finds out
+            os.eventfd_write(self._wake, 1)
 
     def receive(self, timeout_s: float) -> Iterator[Message]:
         """Wait for messages, for `wake`, or for the time to pass.
@@ -101,6 +96,24 @@ class Connection:
                 writable = memoryview(bytearray(body))
                 yield message_of(kind, writable, self._memory, own=self.own_instances)
 
+    def fault(self) -> str:
+        """What code of the servable has done to the descriptors of this end; empty if they are as they were."""
+        taken = [fd for fd, was in self._own.items() if identity(fd) != was]
+        if not taken or self._socket.fileno() < 0:
+            return ""
+        return f"descriptor {taken[0]} of Serving was closed by a function, or by a library that the servable uses"
+
+    def leave_to_parent(self) -> None:
+        """In a forked child: let go of what is the parent's, so that nothing from here reaches the main process.
+
+        The numbers lead nowhere from now on, and are not used for another file, because objects of the parent that are
+        left in the child may still close them.
+        """
+        for fd in self._own:
+            os.dup2(self._nowhere, fd, inheritable=False)
+        self._memory = None
+        self._send_lock = threading.Lock()
+
     def finish(self, timeout_s: float) -> None:
         """Wait until the main process has read all that was sent, which it shows by closing the channel.
 
@@ -114,4 +127,5 @@ class Connection:
 
     def close(self) -> None:
         """Close the socket; safe to call twice."""
-        self._socket.close()
+        with contextlib.suppress(OSError):  # code of users has closed it
+            self._socket.close()

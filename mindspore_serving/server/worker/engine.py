@@ -18,13 +18,21 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, cast
 
 from mindspore_serving import log
-from mindspore_serving.errors import FailedRows, Failure, ServingError, StatusCode
+from mindspore_serving.errors import (
+    FailedRows,
+    Failure,
+    ModelError,
+    ServingError,
+    StatusCode,
+    SystemFailure,
+    text_of,
+)
 from mindspore_serving.server.channel.call_page import HeldRows
 from mindspore_serving.server.channel.messages import Batch, Group, Result
 from mindspore_serving.server.register.definition import (
@@ -33,13 +41,15 @@ from mindspore_serving.server.register.definition import (
     StageKind,
     ValueRef,
 )
+from mindspore_serving.server.worker.backend.input_check import WrongInput
 from mindspore_serving.server.worker.call_watch import CallWatch
 from mindspore_serving.server.worker.flight import BatchFlight, Flight
 from mindspore_serving.server.worker.method_calls import MethodCalls
 from mindspore_serving.server.worker.model_runner import GraphRunner
 from mindspore_serving.server.worker.pipeline_thread import PipelineThread
 from mindspore_serving.server.worker.stage_functions import BuiltInCalls, FunctionCalls, StageResult
-from mindspore_serving.server.worker.values import Values, as_rows, join_values
+from mindspore_serving.server.worker.traces import Traces
+from mindspore_serving.server.worker.values import Values, join_values, rows_or_errors
 from mindspore_serving.tensor import DataType, Rows, runs_of_equal
 
 _SLICED = 64
@@ -48,6 +58,7 @@ QUICK_MODEL_S = 0.001
 """Below this time for a batch, a model runs on the main thread if nothing waits for a function."""
 PARTIAL_REPLY_S = 0.005
 """A batch that takes longer than this sends what is done already, so that nobody waits for slow batch-mates."""
+_traces = Traces()
 
 
 class Chunk:
@@ -152,6 +163,7 @@ class StageRunner:
 
     Attributes:
         overdue_text: What an instance gets whose call does not end.
+        kept: Positions of the inputs that are used again after a function.
     """
 
     def __init__(
@@ -170,11 +182,12 @@ class StageRunner:
         self.batch_size = batch_size
         self.queue = ChunkQueue()
         self.is_built_in = stage.kind is StageKind.BUILT_IN
+        self.kept = method.definition.used_after(stage) if stage.function is not None else ()
         self._calls: FunctionCalls | BuiltInCalls | None = None
         if self.is_built_in:
             self._calls = BuiltInCalls(stage, method.definition.name)
         elif stage.kind is not StageKind.MODEL:
-            self._calls = FunctionCalls(stage, method.definition.name)
+            self._calls = FunctionCalls(stage, method.definition.name, self.kept)
 
     def objects_of(self, values: Values) -> list[Any]:
         """Values as the stage takes them: a built-in gets bytes as `bytes`, a function as an array."""
@@ -182,8 +195,20 @@ class StageRunner:
             return cast("list[Any]", values.column)
         return values.objects()
 
-    def run(self, inputs: Sequence[Sequence[Any]], count: int) -> list[StageResult]:
-        """Outcomes of the first instances, at least of one; for all stages but models."""
+    def failure_of(self, error: WrongInput) -> Failure:
+        """Why an instance does not fit the model of this stage.
+
+        The client is at fault if the value is an input of the method, else the servable, whose stage made the value.
+        """
+        source = self.stage.inputs[error.index]
+        method = self.method.definition
+        if source.stage == 0:
+            return Failure(error.code, error.text_for_client(method.input_names[source.output]))
+        giver = f"{method.stages[source.stage - 1].tag}, stage {source.stage} of method '{method.name}'"
+        return Failure(ModelError.code, error.text_for_servable(giver))
+
+    def run(self, inputs: Sequence[list[Any]], count: int) -> list[StageResult]:
+        """Outcomes of the first instances, at least of one; for all stages but models. See `FunctionCalls.run`."""
         assert self._calls is not None
         return self._calls.run(inputs, count)
 
@@ -402,6 +427,13 @@ class Engine:
         chunks = [
             chunk for _, chunk in stage.queue.take(stage.batch_size if stage.stage.takes_batch else _SLICED)
         ]
+        try:
+            return self._run_chunks(stage, chunks)
+        except BaseException as error:  # of Serving itself, or of the user's objects that it handles
+            failure = _unexpected(error)
+            return [_all_failed(stage, chunk, failure) for chunk in chunks]
+
+    def _run_chunks(self, stage: StageRunner, chunks: Sequence[Chunk]) -> list[_Finished]:
         # Each chunk's own objects: a function that changes its input in place is seen by the stages after it.
         inputs = [
             [value for chunk in chunks for value in stage.objects_of(chunk.values[ref])]
@@ -416,6 +448,7 @@ class Engine:
                 results = stage.run(inputs, count)
         outcomes = _columns_of(results, stage.stage.outputs_count)
         if len(chunks) == 1 and len(results) == chunks[0].count:
+            _put_kept(stage, chunks[0], inputs, 0)
             return [_Finished(stage, chunks[0], outcomes)]
         begin = 0
         finished: list[_Finished] = []
@@ -426,7 +459,9 @@ class Engine:
                 undone.append(chunk.part(done, chunk.count))
             if done:
                 cut = _cut(outcomes, begin, begin + done)
-                finished.append(_Finished(stage, chunk.part(0, done), cut))
+                part = chunk.part(0, done)
+                _put_kept(stage, part, inputs, begin)
+                finished.append(_Finished(stage, part, cut))
             begin += chunk.count
         for chunk in reversed(undone):
             stage.queue.put_back(stage, chunk)
@@ -434,21 +469,35 @@ class Engine:
 
     def _run_model(self, runner: GraphRunner, taken: Sequence[tuple[StageRunner, Chunk]]) -> None:
         """Run chunks of any methods as one batch."""
+        try:
+            finished = self._run_joined(runner, taken)
+        except BaseException as error:  # of Serving itself, of the backend, or of the user's objects
+            failure = _unexpected(error)
+            finished = [_all_failed(stage, chunk, failure) for stage, chunk in taken]
+        self._finished.extend(finished)
+
+    def _run_joined(self, runner: GraphRunner, taken: Sequence[tuple[StageRunner, Chunk]]) -> list[_Finished]:
         inputs = [
             join_values([chunk.values[stage.stage.inputs[i]] for stage, chunk in taken])
             for i in range(len(runner.inputs))
         ]
         total = sum([chunk.count for _, chunk in taken])
+
+        def method_of(row: int) -> str:
+            return _at_row(taken, row).method.definition.name
+
         if self._watch is None:
-            results = runner.run(inputs, total)
+            results = runner.run(inputs, total, method_of)
         else:
             held = _held([chunk for _, chunk in taken], False)
             with self._watch.work(taken[0][0].overdue_text, held, False):
-                results = runner.run(inputs, total)
+                results = runner.run(inputs, total, method_of)
         specs = runner.outputs
         outcomes: list[tuple[int, int, list[Values] | Failure]] = []
         for start, stop, result in results:
-            if isinstance(result, ServingError):
+            if isinstance(result, WrongInput):
+                outcomes += _blamed(result, start, stop, taken)
+            elif isinstance(result, ServingError):
                 outcomes.append((start, stop, result.failure()))
             else:
                 values = [
@@ -457,10 +506,12 @@ class Engine:
                 ]
                 outcomes.append((start, stop, values))
         begin = 0
+        finished = []
         for stage, chunk in taken:
             end = begin + chunk.count
-            self._finished.append(_Finished(stage, chunk, _cut(outcomes, begin, end)))
+            finished.append(_Finished(stage, chunk, _cut(outcomes, begin, end)))
             begin = end
+        return finished
 
     def _advance(self, finished: _Finished) -> None:
         """Send the rows of a chunk to their next stage, and those that failed out."""
@@ -489,10 +540,10 @@ class Engine:
 
     def _finish(self, method: MethodDefinition, chunk: Chunk) -> None:
         values = [chunk.values[ref] for ref in method.outputs]
-        try:
-            groups: Sequence[Group] = as_rows(method.output_names, values, chunk.count)
-        except ServingError as error:
-            groups = [FailedRows(error.failure(), chunk.count)]
+        groups = [
+            FailedRows(_with_trace(block), 1) if isinstance(block, ServingError) else block
+            for block in rows_or_errors(method.output_names, values, chunk.count)
+        ]
         self._leave(chunk, groups)
 
     def _leave(self, chunk: Chunk, groups: Sequence[Group]) -> None:
@@ -528,6 +579,57 @@ def _held(chunks: Sequence[Chunk], one_by_one: bool) -> list[Sequence[HeldRows]]
     if not all(held):
         return [()]
     return [tuple(dict.fromkeys(chain.from_iterable(held)))]
+
+
+def _put_kept(stage: StageRunner, chunk: Chunk, inputs: Sequence[list[Any]], begin: int) -> None:
+    """Let stages after a function see its inputs as they were when it returned.
+
+    Args:
+        stage: The function.
+        chunk: Rows that it has run.
+        inputs: As `FunctionCalls.run` has left them.
+        begin: Where the chunk's rows begin there.
+    """
+    for i in stage.kept:
+        ref = stage.stage.inputs[i]
+        chunk.values[ref] = chunk.values[ref].with_objects(inputs[i][begin : begin + chunk.count])
+
+
+def _all_failed(stage: StageRunner, chunk: Chunk, failure: Failure) -> _Finished:
+    return _Finished(stage, chunk, [(0, chunk.count, failure)])
+
+
+def _unexpected(error: BaseException) -> Failure:
+    """What is told about an error that no stage and no model has raised; its traceback goes to the log."""
+    text = f"Serving Error: the worker failed unexpectedly: {text_of(error)}"
+    return Failure(SystemFailure.code, text, trace=_traces.of_serving(error))
+
+
+def _with_trace(error: ServingError) -> Failure:
+    """What is told about a value that cannot leave; where another error was the cause, with its traceback."""
+    failure = error.failure()
+    return failure if error.__cause__ is None else replace(failure, trace=_traces.of_serving(error.__cause__))
+
+
+def _at_row(taken: Sequence[tuple[StageRunner, Chunk]], row: int) -> StageRunner:
+    """The stage at which a row of joined chunks is."""
+    for stage, chunk in taken:
+        if row < chunk.count:
+            return stage
+        row -= chunk.count
+    raise IndexError(f"there is no row {row} behind the last chunk")
+
+
+def _blamed(
+    error: WrongInput, start: int, stop: int, taken: Sequence[tuple[StageRunner, Chunk]]
+) -> Iterator[tuple[int, int, Failure]]:
+    """Why rows of joined chunks do not fit a model: whoever gave the value is at fault, the client or a stage."""
+    begin = 0
+    for stage, chunk in taken:
+        end = begin + chunk.count
+        if start < end and begin < stop:
+            yield max(start, begin), min(stop, end), stage.failure_of(error)
+        begin = end
 
 
 def _columns_of(

@@ -24,7 +24,7 @@ def ends_process(run: Callable[_P, None]) -> Callable[_P, None]:
     def body(*args: _P.args, **kwargs: _P.kwargs) -> None:
         try:
             run(*args, **kwargs)
-        except Exception:  # whatever it is, nobody else would see it
+        except BaseException:  # whatever it is, nobody else would see it
             log.error("A thread of this worker failed, the worker ends", exc_info=True)
             os._exit(EXIT_BROKEN)
 

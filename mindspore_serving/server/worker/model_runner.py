@@ -8,19 +8,27 @@ and gives outputs back per instance.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from math import prod
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from mindspore_serving.errors import InvalidInput, ServingError, StartUpError
+from mindspore_serving import log
+from mindspore_serving.errors import InvalidInput, ServingError, StartUpError, excerpt
 from mindspore_serving.server.worker.backend.contract import LoadedGraph
-from mindspore_serving.server.worker.values import Values, as_rows
-from mindspore_serving.tensor import NUMPY_OF, Array, ColumnData, Rows, TensorSpec
+from mindspore_serving.server.worker.backend.input_check import WrongInput
+from mindspore_serving.server.worker.values import Values, rows_or_errors
+from mindspore_serving.signature import CALL_PREFIX
+from mindspore_serving.tensor import Array, Rows, TensorSpec
 
 Outcome = tuple[int, int, "list[Array] | ServingError"]
 """(start, stop) of neighbouring instances, and their outputs as columns, or why they have none."""
+_MOST_WARNINGS = 100
+"""Most methods and shapes that a graph warns of: clients choose shapes."""
+
+
+def _no_method(_: int) -> str:
+    return ""
 
 
 class GraphRunner(ABC):
@@ -32,7 +40,12 @@ class GraphRunner(ABC):
         batch_size: Most instances that run together.
         dynamic: Whether fewer instances run without padding.
         concurrency: Most batches that may run at a time.
+
+    Attributes:
+        strict_shape: Whether a shape with as many elements as the graph's is refused.
     """
+
+    strict_shape = False
 
     def __init__(
         self,
@@ -47,23 +60,101 @@ class GraphRunner(ABC):
         self.batch_size = batch_size
         self.dynamic = dynamic
         self.concurrency = concurrency
+        self._input_bytes = [spec.byte_size for spec in self.inputs]
+        self._warned: set[tuple[str, int, tuple[int, ...]]] = set()
 
     @property
     def outputs_count(self) -> int:
         """Number of outputs."""
         return len(self.outputs)
 
-    @abstractmethod
-    def run(self, values: Sequence[Values], count: int) -> list[Outcome]:
+    def run(
+        self, values: Sequence[Values], count: int, method_of: Callable[[int], str] = _no_method
+    ) -> list[Outcome]:
         """Run k instances.
 
         Args:
             values: One per input of the graph.
             count: k.
+            method_of: Tells the method of the instance with this index, for warnings; "" for none.
 
         Returns:
             Outcomes in order that cover all instances.
         """
+        outcomes: list[Outcome] = []
+        good: list[tuple[int, Rows]] = []
+        start = 0
+        for block in rows_or_errors([spec.name for spec in self.inputs], values, count):
+            if isinstance(block, ServingError):  # of one instance
+                outcomes.append((start, start + 1, block))
+                start += 1
+                continue
+            try:
+                self._check(block, start, method_of)
+                good.append((start, block))
+            except WrongInput as error:
+                outcomes.append((start, start + block.count, error))
+            start += block.count
+        if not outcomes:
+            return self._run_good(good)
+        return sorted([*outcomes, *self._run_good(good)], key=lambda outcome: outcome[0])
+
+    @abstractmethod
+    def _run_good(self, blocks: list[tuple[int, Rows]]) -> list[Outcome]:
+        """Run instances that fit.
+
+        Args:
+            blocks: In order, each with the index of its first instance.
+
+        Returns:
+            Outcomes in order that cover these instances.
+        """
+
+    def _check(self, block: Rows, start: int, method_of: Callable[[int], str]) -> None:
+        """Check instances with equal specs.
+
+        Only dtype and size count, as in the original: a shape of the same size is taken for the graph's, with a
+        warning, unless `strict_shape` is set.
+
+        Raises:
+            WrongInput: They do not fit.
+        """
+        for i, (spec, wanted, size) in enumerate(
+            zip(block.specs, self.inputs, self._input_bytes, strict=True)
+        ):
+            if spec.byte_size != size or spec.dtype.is_text:
+                problem = (
+                    f"Given model input {i} size {spec.byte_size} not match the size {size} defined in model"
+                )
+                raise WrongInput(i, problem, spec, wanted)
+            if spec.dtype is not wanted.dtype:
+                problem = (
+                    f"Given model input {i} data type {spec.dtype.label} not match the data type "
+                    f"{wanted.dtype.label} defined in model"
+                )
+                raise WrongInput(i, problem, spec, wanted)
+            if spec.shape != wanted.shape:
+                self._other_shape(i, spec, wanted, method_of(start))
+
+    def _other_shape(self, index: int, spec: TensorSpec, wanted: TensorSpec, method: str) -> None:
+        """Refuse, or warn of, a shape with as many elements as the graph's: the data may lie in another order."""
+        if self.strict_shape:
+            shapes = [excerpt(str(list(shape))) for shape in (spec.shape, wanted.shape)]
+            problem = f"Given model input {index} shape {shapes[0]} not match the shape {shapes[1]} defined in model"
+            raise WrongInput(index, problem, spec, wanted)
+        key = method, index, spec.shape
+        if key in self._warned or len(self._warned) >= _MOST_WARNINGS or method.startswith(CALL_PREFIX):
+            return
+        self._warned.add(key)
+        log.warning(
+            "%s gives model input %s '%s' the shape %s, and the model takes %s: as many elements, which are taken as "
+            "they lie. declare_model(..., strict_shape=True) refuses that",
+            f"Method {method}" if method else "Model.call",
+            index,
+            wanted.name,
+            list(spec.shape),
+            list(wanted.shape),
+        )
 
     def call(self, instances: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
         """Run instances given as Python values, for `Model.call`.
@@ -120,78 +211,54 @@ class ModelRunner(GraphRunner):
             dynamic=with_batch_dim and graph.dynamic_batch,
             concurrency=concurrency,
         )
-        self._input_bytes = [spec.byte_size for spec in self.inputs]
 
     def __repr__(self) -> str:
         return f"<ModelRunner batch {self.batch_size}, inputs {self.inputs}>"
 
-    def run(self, values: Sequence[Values], count: int) -> list[Outcome]:
-        """Run k instances; see `GraphRunner.run`."""
+    def _run_good(self, blocks: list[tuple[int, Rows]]) -> list[Outcome]:
         outcomes: list[Outcome] = []
-        good: list[tuple[int, list[Array]]] = []
-        start = 0
-        try:
-            blocks = as_rows([spec.name for spec in self.inputs], values, count)
-        except ServingError as error:
-            return [(0, count, error)]
-        for block in blocks:
-            try:
-                good.append((start, self._fit(block)))
-            except InvalidInput as error:
-                outcomes.append((start, start + block.count, error))
-            start += block.count
-        for begin, columns in self._joined(good):
-            outcomes += [
-                (begin + low, begin + high, result) for low, high, result in self._run_batches(columns)
-            ]
-        return sorted(outcomes, key=lambda outcome: outcome[0])
+        for begin, count, columns in self._joined(blocks):
+            for start, stop, result in self._run_batches(columns, count):
+                outcomes.append((begin + start, begin + stop, result))
+        return outcomes
 
-    def _joined(self, good: list[tuple[int, list[Array]]]) -> Iterator[tuple[int, list[Array]]]:
-        """Blocks that follow each other without a gap as one; a gap is an instance that did not fit."""
-        at = 0
-        while at < len(good):
-            start, columns = good[at]
-            parts = [columns]
-            stop = start + len(columns[0])
-            at += 1
-            while at < len(good) and good[at][0] == stop:
-                parts.append(good[at][1])
-                stop += len(good[at][1][0])
-                at += 1
-            yield start, columns if len(parts) == 1 else [np.concatenate(c) for c in zip(*parts, strict=True)]
+    def _joined(self, blocks: list[tuple[int, Rows]]) -> Iterator[tuple[int, int, list[Array]]]:
+        """Columns of the graph's per-instance shapes, with their start and number of rows.
 
-    def _fit(self, block: Rows) -> list[Array]:
-        """Check instances with equal specs; returns columns of the graph's per-instance shapes.
-
-        Only dtype and size count, as in the original: a shape of the same size is taken for the graph's.
+        Blocks that follow each other without a gap become one; a gap is an instance that did not fit.
         """
+        at = 0
+        while at < len(blocks):
+            start, block = blocks[at]
+            parts = [self._columns(block)]
+            stop = start + block.count
+            at += 1
+            while at < len(blocks) and blocks[at][0] == stop:
+                block = blocks[at][1]
+                parts.append(self._columns(block))
+                stop += block.count
+                at += 1
+            columns = parts[0] if len(parts) == 1 else [np.concatenate(c) for c in zip(*parts, strict=True)]
+            yield start, stop - start, columns
+
+    def _columns(self, block: Rows) -> list[Array]:
         columns = []
-        for i, (spec, wanted, size) in enumerate(
-            zip(block.specs, self.inputs, self._input_bytes, strict=True)
-        ):
-            if spec.byte_size != size or spec.dtype.is_text:
-                raise InvalidInput(
-                    f"Given model input {i} size {spec.byte_size} not match the size {size} defined in model"
-                )
-            if spec.dtype is not wanted.dtype:
-                raise InvalidInput(
-                    f"Given model input {i} data type {spec.dtype.label} not match the data type "
-                    f"{wanted.dtype.label} defined in model"
-                )
-            columns.append(_reshaped(block.columns[i], block.count, wanted))
+        for column, spec, wanted in zip(block.columns, block.specs, self.inputs, strict=True):
+            assert not isinstance(column, list)
+            same = spec.shape == wanted.shape
+            columns.append(column if same else column.reshape(block.count, *wanted.shape))
         return columns
 
-    def _run_batches(self, columns: list[Array]) -> Iterator[Outcome]:
-        for start, stop in self._batches(columns):
+    def _run_batches(self, columns: list[Array], count: int) -> Iterator[Outcome]:
+        for start, stop in self._batches(columns, count):
             part = [column[start:stop] for column in columns]
             try:
                 yield start, stop, self._run_batch(part, stop - start)
             except ServingError as error:
                 yield start, stop, error
 
-    def _batches(self, columns: list[Array]) -> Iterator[tuple[int, int]]:
+    def _batches(self, columns: list[Array], count: int) -> Iterator[tuple[int, int]]:
         """(start, stop) of each batch; instances of a batch agree in the inputs without batch dimension."""
-        count = len(columns[0]) if columns else 1
         start = 0
         while start < count:
             stop = min(start + self.batch_size, count)
@@ -263,11 +330,3 @@ class ModelRunner(GraphRunner):
 def _first_row(column: Array) -> Array:
     """The first instance's value, contiguous, also where it is 0-d."""
     return np.require(column[:1].reshape(column.shape[1:]), requirements="C")
-
-
-def _reshaped(column: ColumnData, count: int, wanted: TensorSpec) -> Array:
-    array = np.asarray(column)
-    if array.shape[1:] == wanted.shape and array.dtype == NUMPY_OF[wanted.dtype]:
-        return array
-    assert prod(array.shape[1:]) == prod(wanted.shape)
-    return array.reshape(count, *wanted.shape)

@@ -1,10 +1,19 @@
-"""What a worker prints: lost where its log cannot be written, and never an error for who prints."""
+"""What a worker prints: lost where its log cannot be written, escaped where the log's encoding has no such character.
+
+It is never an error for who prints.
+"""
 
 from __future__ import annotations
 
 import io
+import os
 import sys
 from typing import Any
+
+from mindspore_serving import log
+from mindspore_serving.private_files import open_own_file
+
+_STDOUT, _STDERR = 1, 2
 
 
 class OutputFile(io.FileIO):
@@ -37,8 +46,32 @@ class OutputFile(io.FileIO):
 
 
 def keep_printing_harmless() -> None:
-    """Let `print` and the log lose what cannot be written, from now on."""
+    """Let `print` and the log lose what cannot be written, and escape what cannot be encoded, from now on."""
     for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr)):
         output = OutputFile(stream.fileno())
-        lines = io.TextIOWrapper(output, stream.encoding, stream.errors, newline="\n", write_through=True)
+        lines = io.TextIOWrapper(
+            output, stream.encoding, "backslashreplace", newline="\n", write_through=True
+        )
         setattr(sys, name, lines)
+
+
+def move_output(path: str | bytes, earlier: tuple[int, int]) -> None:
+    """Let what goes to the log of this process go to another file from now on. Safe to call again.
+
+    Args:
+        path: The other file, made already.
+        earlier: Device and inode of the log so far: what user code has led elsewhere stays there.
+    """
+    log.reopen()
+    try:
+        other = open_own_file(os.fsdecode(path), os.O_WRONLY | os.O_APPEND)
+    except OSError as error:
+        log.error("The log goes on where it was: %s", error)
+        return
+    try:
+        for descriptor in (_STDOUT, _STDERR):
+            found = os.fstat(descriptor)
+            if (found.st_dev, found.st_ino) == earlier:
+                os.dup2(other, descriptor)
+    finally:
+        os.close(other)

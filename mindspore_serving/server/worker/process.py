@@ -10,18 +10,14 @@ import gc
 import math
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
-
-import setproctitle
+from typing import NoReturn
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, ServingError
-from mindspore_serving.server.channel.address import worker_socket
 from mindspore_serving.server.channel.call_page import CallPage
 from mindspore_serving.server.channel.memory import IdleSlots, SharedMemory
 from mindspore_serving.server.channel.messages import (
@@ -30,24 +26,35 @@ from mindspore_serving.server.channel.messages import (
     Exiting,
     HeldModels,
     ModelReply,
+    MoveLog,
     Register,
     Result,
     StartFailed,
     Stop,
     WantModels,
 )
-from mindspore_serving.server.forked_child import SIGNALS, run_in_forked_children
+from mindspore_serving.server.forked_child import (
+    SIGNALS,
+    end_forked_child,
+    end_forked_children,
+    run_in_forked_children,
+    this_process,
+)
 from mindspore_serving.server.heap import keep_freed_memory
 from mindspore_serving.server.key_pipe import read_key
+from mindspore_serving.server.own_descriptor import set_apart
+from mindspore_serving.server.process_title import show_as
 from mindspore_serving.server.process_tree import kill_children
 from mindspore_serving.server.register.definition import StageKind
 from mindspore_serving.server.register.model import Instances, Runtime, check_subgraph, set_runtime
 from mindspore_serving.server.register.pipeline import set_method_runtime
+from mindspore_serving.server.register.user_code import user_trace
 from mindspore_serving.server.worker.call_watch import CallWatch, end_with_traceback_on_signal
 from mindspore_serving.server.worker.connection import Connection
 from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.last_resort import ends_process
-from mindspore_serving.server.worker.output import keep_printing_harmless
+from mindspore_serving.server.worker.orderly_end import END_WITHIN_S, disregard_signals, end_at, end_process
+from mindspore_serving.server.worker.output import keep_printing_harmless, move_output
 from mindspore_serving.server.worker.parent import Parent
 from mindspore_serving.server.worker.remote_models import ModelCalls, call_methods, models_held, remote_models
 from mindspore_serving.server.worker.servable_loader import LoadedServable, ServablePlace, load_servable
@@ -58,7 +65,8 @@ EXIT_START_FAILED = 3
 """The servable cannot be loaded: starting again would not help."""
 EXIT_CHANNEL_LOST = 4
 _IDLE_POLL_S = 1.0
-_PARENT_GONE_S = 1.0
+_ORPHAN_ENDS_WITHIN_S = 2.0
+"""How long the end may take without a main process, which another one may want to follow."""
 _FINISH_S = 2.0
 _ANSWER_S = 60.0
 _ALIVE_EVERY_S = 1.0
@@ -81,10 +89,7 @@ def argument_parser(script: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--device_ids_empty", action="store_true", help="the device was not named by the user"
     )
-    parser.add_argument(
-        "--place", required=True, help="device{id}, or extra{index} for a worker without a device"
-    )
-    parser.add_argument("--master_address", required=True, help="unix:path of the main process")
+    parser.add_argument("--channel_fd", type=int, required=True, help="socket that leads to the main process")
     parser.add_argument("--worker", type=int, required=True, help="number of this worker")
     parser.add_argument("--parent", type=int, required=True, help="process id of the main process")
     parser.add_argument("--slots", type=int, required=True, help="batches under way at a time")
@@ -117,8 +122,7 @@ class Worker:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._number: int = arguments.worker
-        self._parent: int = arguments.parent
-        self._master_path = Path(arguments.master_address.removeprefix("unix:")).absolute()
+        self._parent = Parent(arguments.parent)
         self.place = ServablePlace(
             directory=arguments.servable_directory,
             name=arguments.servable_name,
@@ -130,10 +134,11 @@ class Worker:
             dec_key=read_key(arguments.key_fd) if arguments.key_fd >= 0 else None,
             dec_mode=arguments.dec_mode,
         )
-        memory = SharedMemory(arguments.memory_fd, arguments.slots) if arguments.memory_fd >= 0 else None
-        own_path = worker_socket(self.place.name, self.place.version, arguments.place, os.getpid())
-        self._connection = Connection(arguments.master_address, memory, own_path)
-        self._own_path = Path(own_path).absolute()
+        memory = None
+        if arguments.memory_fd >= 0:
+            memory = SharedMemory(set_apart(arguments.memory_fd), arguments.slots)
+        self._connection = Connection(arguments.channel_fd, memory)
+        run_in_forked_children(self._connection.leave_to_parent)
         self._serves_calls: bool = arguments.serves_calls
         self._calls: ModelCalls | None = None
         self._call_memory: IdleSlots | None = None
@@ -145,28 +150,47 @@ class Worker:
         self._watch: CallWatch | None = None
         if arguments.calls_fd >= 0:
             end_with_traceback_on_signal()
-            self._watch = CallWatch(CallPage(arguments.calls_fd), arguments.stage_timeout_ms)
+            self._watch = CallWatch(CallPage(set_apart(arguments.calls_fd)), arguments.stage_timeout_ms)
+            run_in_forked_children(self._watch.leave_to_parent)
         self._engine: Engine | None = None
         self._held_models: tuple[ModelInfo, ...] | None = None
         self._registered = False
         self._stopping = False
+        self._stop_at: float | None = None
         self._model_work = threading.Condition()
+        self._model_threads: list[threading.Thread] = []
+
+    @property
+    def ends_at(self) -> float:
+        """When the process is to have ended, now that it ends, in seconds of `time.monotonic`."""
+        begin = time.monotonic() if self._stop_at is None else self._stop_at
+        return begin + END_WITHIN_S
+
+    def is_orphan(self) -> bool:
+        """Whether the main process is gone."""
+        return self._parent.is_gone()
 
     def run(self) -> int:
         """Serve until told to stop; returns the exit code."""
-        watch = threading.Thread(target=self._watch_parent, name="parent watch", daemon=True)
-        watch.start()
+        threading.Thread(target=self._watch_parent, name="parent watch", daemon=True).start()
         try:
             servable = self.load()
         except ServingError as error:
-            log.error("Cannot load servable %s: %s", self.place.name, error, exc_info=True)
+            if this_process.forked:
+                end_forked_child(error)
+            trace = user_trace(error.__cause__ or error)
+            log.error("Cannot load servable %s: %s%s", self.place.name, error, trace and f"\n{trace}")
+            disregard_signals()  # main ends the processes of a start that has failed
             self._connection.send(StartFailed(self._number, str(error)))
             return EXIT_START_FAILED
         try:
             return self._serve(servable)
         except (ChannelError, OSError) as error:
-            log.error("Channel to the main process is lost: %s", error)
-            watch.join(_PARENT_GONE_S)  # if main is gone altogether, this ends the process
+            if this_process.forked:
+                end_forked_child(error)
+            log.error("Channel to the main process is lost: %s", self._connection.fault() or error)
+            self._stop()
+            self._wait_for_models()
             return EXIT_CHANNEL_LOST
         finally:
             self._connection.close()
@@ -186,15 +210,18 @@ class Worker:
         )
         set_runtime(self._model_runtime(servable))
         set_method_runtime(engine.call)
+        self._keep_forked_children_apart(servable)
         own = (*servable.definition.methods.values(), *pipelines)
         kinds = {stage.kind for method in own for stage in method.stages}
         self._connection.own_instances = kinds != {StageKind.MODEL}
         separate = self._calls is not None or (self._connection.own_instances and StageKind.MODEL in kinds)
         threads = servable.model_threads or int(separate)
         for number in range(threads):
-            threading.Thread(
+            thread = threading.Thread(
                 target=self._run_models, args=(engine,), name=f"models {number}", daemon=True
-            ).start()
+            )
+            thread.start()
+            self._model_threads.append(thread)
         gc.collect()
         gc.freeze()  # what is loaded by now stays, and need not be looked at by later collections
         offered = [method for method in servable.methods if not (self._calls and method.only_models)]
@@ -217,7 +244,21 @@ class Worker:
         engine.stop()
         self._connection.send(Exiting())
         self._connection.finish(_FINISH_S)
+        self._wait_for_models()
         return EXIT_OK
+
+    def _wait_for_models(self) -> None:
+        """Wait until no model runs: what MindSpore does at the exit would take it from under them."""
+        with self._model_work:
+            self._model_work.notify_all()
+        for thread in self._model_threads:
+            thread.join(max(0.0, self.ends_at - time.monotonic()))
+
+    def _keep_forked_children_apart(self, servable: LoadedServable) -> None:
+        """Let children that functions fork call nothing for which this process would have to answer there."""
+        run_in_forked_children(functools.partial(set_method_runtime, None))
+        if self._calls is not None or not servable.computes_here:
+            run_in_forked_children(functools.partial(set_runtime, None))
 
     def _model_runtime(self, servable: LoadedServable) -> Runtime:
         """What `Model.call` runs. Where calls are limited, models here count as calls, waiting for others does not."""
@@ -267,6 +308,8 @@ class Worker:
                 self._calls.take(message)
             elif isinstance(message, HeldModels):
                 self._held_models = message.models
+            elif isinstance(message, MoveLog):
+                move_output(message.path.encode("latin-1"), (message.device, message.inode))
             elif isinstance(message, Stop):
                 self._stop()
 
@@ -293,6 +336,8 @@ class Worker:
 
     def _stop(self) -> None:
         self._stopping = True
+        if self._stop_at is None:
+            self._stop_at = time.monotonic()
         if self._calls is not None:
             self._calls.end()
 
@@ -304,33 +349,25 @@ class Worker:
     @ends_process
     def _run_models(self, engine: Engine) -> None:
         """Body of the thread that runs models while the main thread runs functions."""
-        while True:
+        while not self._stopping:
             if engine.run_model_step():
                 self._connection.wake()
                 continue
             with self._model_work:
-                self._model_work.wait_for(lambda: engine.has_model_work)
+                self._model_work.wait_for(lambda: engine.has_model_work or self._stopping)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         self.end()
 
+    @ends_process
     def _watch_parent(self) -> None:
-        """Tell the main process that this one runs, and end this process when that one is gone.
-
-        Its children end with it, and its sockets are removed.
-        """
-        parent = Parent(self._parent)
-        while not parent.wait_until_gone(_ALIVE_EVERY_S):
+        """Tell the main process that this one runs, and end this process and its children when that one is gone."""
+        while not self._parent.wait_until_gone(_ALIVE_EVERY_S):
             if self._registered:
                 with contextlib.suppress(OSError):  # the main thread finds out
                     self._connection.send(Alive())
-        self._own_path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # other workers do the same
-            self._master_path.unlink(missing_ok=True)
-            self._master_path.parent.rmdir()
-        kill_children(os.getpid())
-        # The worker leads a process group of its own; what was started by children that are gone is in it.
-        os.killpg(os.getpgrp(), signal.SIGKILL)
+        self.end()
+        end_at(time.monotonic() + _ORPHAN_ENDS_WITHIN_S, EXIT_CHANNEL_LOST, with_group=True)
 
 
 def _runtime_of(servable: LoadedServable) -> Runtime:
@@ -341,28 +378,31 @@ def _runtime_of(servable: LoadedServable) -> Runtime:
     return run
 
 
-def run_worker(script: str, make: Callable[[], Worker]) -> int:
-    """Run a worker with the arguments of this process.
+def run_worker(script: str, make: Callable[[], Worker]) -> NoReturn:
+    """Run a worker with the arguments of this process, and end the process.
 
     Args:
         script: What tools that list processes show before the arguments.
         make: Makes the worker.
-
-    Returns:
-        The exit code.
     """
     keep_printing_harmless()
-    setproctitle.setproctitle(" ".join([script, *sys.argv[1:]]))
+    show_as(script)
     faulthandler.enable()  # a crash in native code leaves in the log where Python was
     keep_freed_memory()
+    end_forked_children()
     try:
-        return make().run()
-    finally:
+        worker = make()
+        code = worker.run()
+    except BaseException as error:
+        if this_process.forked:
+            end_forked_child(error)
         kill_children(os.getpid())
+        raise
+    end_process(code, deadline=worker.ends_at, folder=worker.place.folder, is_orphan=worker.is_orphan)
 
 
-def main() -> int:
-    """Run a worker with the arguments of this process; returns the exit code."""
+def main() -> NoReturn:
+    """Run a worker with the arguments of this process, and end the process."""
     arguments = argument_parser("start_worker.py").parse_args()
     script = "start_extra_worker.py" if arguments.device_ids_empty else "start_worker.py"
-    return run_worker(script, lambda: Worker(arguments))
+    run_worker(script, lambda: Worker(arguments))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from mindspore_serving.errors import FailedRows, Failure, ModelError, ServingError
 from mindspore_serving.server.channel.memory import IdleSlots
@@ -22,7 +22,6 @@ from mindspore_serving.server.register.definition import (
 )
 from mindspore_serving.server.worker.model_runner import GraphRunner, Outcome
 from mindspore_serving.server.worker.servable_loader import LARGEST_MESSAGE, MESSAGE_LIMIT
-from mindspore_serving.server.worker.values import Values, as_rows
 from mindspore_serving.signature import GraphInfo, MethodSignature, ModelInfo, call_method_name
 from mindspore_serving.tensor import Array, Rows
 
@@ -149,21 +148,38 @@ class RemoteModel(GraphRunner):
     def __init__(self, key: str, subgraph: int, info: GraphInfo, calls: ModelCalls) -> None:
         super().__init__(info.inputs, info.outputs, info.batch_size, info.dynamic)
         self._method = call_method_name(key, subgraph)
+        self._names = [f"x{i}" for i in range(len(info.inputs))]
         self._calls = calls
 
-    def run(self, values: Sequence[Values], count: int) -> list[Outcome]:
-        """Run k instances; see `GraphRunner.run`."""
+    def _run_good(self, blocks: list[tuple[int, Rows]]) -> list[Outcome]:
+        if not blocks:
+            return []
+        sent = [self._named(block) for _, block in blocks]
         try:
-            blocks = as_rows([f"x{i}" for i in range(len(self.inputs))], values, count)
-            groups = self._calls.run(self._method, blocks)
+            groups = self._calls.run(self._method, sent)
         except ServingError as error:
-            return [(0, count, error)]
-        outcomes: list[Outcome] = []
-        start = 0
-        for group in groups:
-            outcomes.append((start, start + group.count, _outcome_of(group)))
-            start += group.count
-        return outcomes
+            return [(start, start + block.count, error) for start, block in blocks]
+        return list(_at_starts(groups, blocks))
+
+    def _named(self, block: Rows) -> Rows:
+        """The block with the names of inputs that the method has which runs the graph."""
+        specs = tuple(spec._replace(name=name) for spec, name in zip(block.specs, self._names, strict=True))
+        return Rows(specs, block.columns, block.count)
+
+
+def _at_starts(groups: Sequence[Group], blocks: Sequence[tuple[int, Rows]]) -> Iterator[Outcome]:
+    """Outcomes of instances that were sent without gaps, back where the instances come from."""
+    rows = [(start, start + block.count) for start, block in blocks]
+    at = 0
+    for group in groups:
+        taken, left = 0, group.count
+        while left:
+            start, stop = rows[at]
+            count = min(left, stop - start)
+            yield start, start + count, _outcome_of(group.take(taken, taken + count))
+            taken, left = taken + count, left - count
+            rows[at] = start + count, stop
+            at += start + count == stop
 
 
 class _RemoteFailure(ServingError):

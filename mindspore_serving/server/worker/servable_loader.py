@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
+import contextlib
 import importlib.util
 import os
 import sys
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from mindspore_serving import log
-from mindspore_serving.errors import ServingError, StartUpError
+from mindspore_serving.errors import StartUpError, text_of
+from mindspore_serving.server._servable_local import versions_in
+from mindspore_serving.server.device import backend_name
+from mindspore_serving.server.forked_child import end_forked_child, this_process
 from mindspore_serving.server.register.definition import (
     MethodDefinition,
     ModelDeclaration,
@@ -20,10 +24,12 @@ from mindspore_serving.server.register.definition import (
     StageKind,
 )
 from mindspore_serving.server.register.registry import open_definition
+from mindspore_serving.server.register.user_code import raising_place
 from mindspore_serving.server.worker.backend import backend_for
 from mindspore_serving.server.worker.backend.contract import ConcurrentGraph, LoadRequest
 from mindspore_serving.server.worker.model_runner import GraphRunner, ModelRunner
 from mindspore_serving.signature import MethodSignature
+from mindspore_serving.tensor import DataType
 
 LARGEST_MESSAGE = 4096
 """Most instances of one message to a worker, whatever a stage asks for: each may be a group of its own."""
@@ -86,45 +92,107 @@ class LoadedServable:
 def import_servable_config(place: ServablePlace) -> ServableDefinition:
     """Import servable_config.py by its location, as module `{servable}.servable_config`.
 
-    Neighbouring modules can be imported as `.helper` and as `{servable}.helper`.
+    Neighbouring modules can be imported as `.helper` and as `{servable}.helper`. Code of the servable may also import
+    what lies beside its folder, where nothing of that name is installed; Serving itself imports nothing from there.
 
     Raises:
         StartUpError: The file raises, or registers nothing.
     """
+    package = _package_of(place)
     if place.directory not in sys.path:
         sys.path.append(place.directory)
-    package = _package_of_that_name(place.name)
-    package.__path__ = [*getattr(package, "__path__", []), str(place.folder)]
-    sys.modules[place.name] = package
     definition = open_definition(place.name, str(place.folder))
     module_name = f"{place.name}.servable_config"
-    spec = importlib.util.spec_from_file_location(module_name, place.folder / "servable_config.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
     try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as cause:  # the user's file may raise anything, or call sys.exit
-        text = str(cause) or repr(cause)
-        raise StartUpError(f"import {module_name} failed, {text}") from cause
+        if package.__spec__ is not None and place.folder / "__init__.py" == Path(
+            package.__spec__.origin or ""
+        ):
+            _run(package, package.__spec__)
+        spec = importlib.util.spec_from_file_location(module_name, place.folder / "servable_config.py")
+        assert spec is not None
+        _run(importlib.util.module_from_spec(spec), spec)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as cause:  # the user's file may raise anything, or call sys.exit
+        if this_process.forked:
+            end_forked_child(cause)
+        where = _where(cause, definition, place.folder)
+        raise StartUpError(f"import {module_name} failed, {text_of(cause)}{where}") from cause
+    if this_process.forked:
+        end_forked_child()
+    definition.failed_method = None
     if not definition.exposed:
+        problem = f"Servable '{place.name}' has not been registered"
         if definition.models:
-            raise StartUpError("Raise failed: There is no method registered for servable")
-        raise StartUpError(f"Raise failed: Servable '{place.name}' has not been registered")
+            problem = "There is no method registered for servable"
+        raise StartUpError(
+            f"Raise failed: {problem}: {place.folder / 'servable_config.py'} decorates no function with "
+            "register.register_method"
+        )
     return definition
 
 
-def _package_of_that_name(name: str) -> types.ModuleType:
-    """The installed module that has the servable's name, so that its users still find it; else an empty one."""
-    if name in sys.modules:
-        return sys.modules[name]
+def _where(error: BaseException, definition: ServableDefinition, folder: Path) -> str:
+    """The line of the user's code that is to blame, and the method that was being registered, to follow a text."""
+    file_and_line = raising_place(error, folder)
+    where = f"at {file_and_line}" if file_and_line else ""
+    if definition.failed_method is not None:
+        method, raised = definition.failed_method
+        if raised is error:
+            where = f"method '{method}'{', ' if where else ''}{where}"
+    return f" ({where})" if where else ""
+
+
+def _package_of(place: ServablePlace) -> types.ModuleType:
+    """The servable's package, in `sys.modules`; its `__init__.py` has not run yet.
+
+    The installed module that has the servable's name is taken, so that its users still find it. Nothing is looked up in
+    folders of the user, where a script may have the servable's name.
+    """
+    name, folder = place.name, str(place.folder)
+    package = sys.modules.get(name) or _installed_module(place)
+    if package is None:
+        file = place.folder / "__init__.py"
+        spec = None
+        if file.is_file():
+            spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=[folder])
+        package = types.ModuleType(name) if spec is None else importlib.util.module_from_spec(spec)
+    if folder not in getattr(package, "__path__", []):
+        package.__path__ = [*getattr(package, "__path__", []), folder]
+    sys.modules[name] = package
+    return package
+
+
+def _installed_module(place: ServablePlace) -> types.ModuleType | None:
+    """What is installed under the servable's name, imported."""
+    folders = {place.directory}
+    with contextlib.suppress(OSError):  # it was removed
+        folders.add(os.path.realpath("."))
+    folders |= {str(parent) for folder in folders for parent in Path(folder).parents}
+    all_entries = sys.path
+    sys.path = [entry for entry in all_entries if entry and os.path.realpath(entry) not in folders]
     try:
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.origin is not None:
-            return importlib.import_module(name)
-    except (ImportError, ValueError) as error:
-        log.warning("Servable %s has the name of a module that cannot be imported: %s", name, error)
-    return types.ModuleType(name)
+        spec = importlib.util.find_spec(place.name)
+    except (ImportError, ValueError):
+        spec = None
+    finally:
+        sys.path = all_entries
+    if spec is None or spec.origin is None:
+        return None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        _run(module, spec)
+    except ImportError as error:
+        log.warning("Servable %s has the name of a module that cannot be imported: %s", place.name, error)
+        return None
+    return module
+
+
+def _run(module: types.ModuleType, spec: ModuleSpec) -> None:
+    """Run a module, which is found under its name from then on."""
+    assert spec.loader is not None
+    sys.modules[module.__name__] = module
+    spec.loader.exec_module(module)
 
 
 def load_servable(
@@ -148,14 +216,17 @@ def load_servable(
         )
     if held_elsewhere is not None:
         return fitted_servable(definition, held_elsewhere)
+    version_folder = _version_folder(place) if definition.models else place.folder
     if definition.models and not place.has_device and place.device_type != "cpu":
         raise StartUpError(
             f"Servable '{place.name}' has models declared by declare_model, but parameter 'device_ids' of "
             "ServableStartConfig is not set in Serving startup script when the MindSpore or Lite inference package not "
             "support CPU"
         )
-    version_folder = _version_folder(place) if definition.models else place.folder
-    runners = {key: _load_model(place, version_folder, model) for key, model in definition.models.items()}
+    runners = {
+        key: _load_model(place, version_folder, model, definition.declared_at(key))
+        for key, model in definition.models.items()
+    }
     return fitted_servable(definition, runners, model_threads=_model_threads(runners))
 
 
@@ -185,13 +256,16 @@ def fitted_servable(
     Raises:
         StartUpError: A method takes a model for something else than it is.
     """
-    for (key, subgraph), (inputs, outputs) in definition.model_arity.items():
+    for key, subgraph in definition.model_arity:
         if subgraph >= len(runners[key]):
             raise StartUpError(
                 f"Raise failed: The model {key} does not have subgraph of index {subgraph}, the subgraph count of the "
-                f"model is {len(runners[key])}"
+                f"model is {len(runners[key])} ({definition.used_at(key, subgraph)})"
             )
-        _check_arity(key, subgraph, runners[key][subgraph], inputs, outputs)
+        _check_arity(definition, key, subgraph, runners[key][subgraph])
+    for key, model in definition.models.items():
+        for runner in runners.get(key, ()):
+            runner.strict_shape = model.strict_shape
     methods = tuple(_signature_of(method, runners) for method in definition.exposed)
     return LoadedServable(definition, runners, methods, model_threads, computes_here)
 
@@ -200,7 +274,7 @@ def _version_folder(place: ServablePlace) -> Path:
     folder = place.folder / str(place.version)
     if folder.is_dir():
         return folder
-    if not any(_is_version(child) for child in place.folder.iterdir()):
+    if not versions_in(place.folder):
         raise StartUpError(
             "There is no valid version directory of models while there are models declared in servable_config.py, "
             f"servable directory: {place.directory}, servable name: {place.name}"
@@ -211,31 +285,29 @@ def _version_folder(place: ServablePlace) -> Path:
     )
 
 
-def _is_version(child: Path) -> bool:
-    return child.is_dir() and child.name.isdigit() and child.name == str(int(child.name)) != "0"
-
-
-def _load_model(place: ServablePlace, folder: Path, model: ModelDeclaration) -> list[ModelRunner]:
+def _load_model(
+    place: ServablePlace, folder: Path, model: ModelDeclaration, declared_at: str
+) -> list[ModelRunner]:
     runners: list[ModelRunner] = []
     if place.enable_lite and len(model.files) > 1:
         raise StartUpError(
             "Load model from file failed, Multi subgraph is not support when the backend is lite, "
-            f"model files: {', '.join(model.files)}"
+            f"model files: {', '.join(model.files)} (declared at {declared_at})"
         )
     for i, file in enumerate(model.files):
         try:
             runners.append(_load_graph(place, folder / file, model))
-        except ServingError as cause:
+        except Exception as cause:  # a library of a backend may raise anything
             raise StartUpError(
                 f"Raise failed: Load model failed, servable directory: '{place.directory}', servable name: "
                 f"'{place.name}', model file: '[{', '.join(model.files)}]', version number {place.version},model "
                 f"context: "
-                f"{model.context}, load error details: {cause}"
+                f"{model.context}, load error details: {text_of(cause)} (declared at {declared_at})"
             ) from cause
         if runners[i].batch_size != runners[0].batch_size:
             raise StartUpError(
                 f"Raise failed: Expect batch size to be same, last batch size: {runners[0].batch_size}, subgraph {i} "
-                f"batch size: {runners[i].batch_size}"
+                f"batch size: {runners[i].batch_size} (declared at {declared_at})"
             )
     return runners
 
@@ -258,13 +330,31 @@ def _load_graph(place: ServablePlace, path: Path, model: ModelDeclaration) -> Mo
         dec_key=place.dec_key,
         dec_mode=place.dec_mode,
     )
+    if backend_name() != "stub":
+        _check_is_text(path)
     log.info("Loading model %s", path)  # the last line, where a damaged file crashes the process
     graph = backend_for(model.model_format, place.enable_lite).load(request)
     log.info("Loaded model %s: %s", path, graph.signature)
     return ModelRunner(graph, model.with_batch_dim, model.without_batch_dim_inputs, model.max_batch_size)
 
 
-def _check_arity(key: str, subgraph: int, runner: GraphRunner, inputs: int, outputs: int) -> None:
+def _check_is_text(path: Path) -> None:
+    """Refuse a path that MindSpore and MindSpore Lite cannot be given.
+
+    Raises:
+        StartUpError: Its bytes are no UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise StartUpError(
+            f"The path {os.fsencode(path)!r} is no UTF-8, expected one that is, since models cannot be loaded from "
+            "others: rename the folder whose name is not"
+        ) from None
+
+
+def _check_arity(definition: ServableDefinition, key: str, subgraph: int, runner: GraphRunner) -> None:
+    inputs, outputs = definition.model_arity[key, subgraph]
     for what, registered, defined in (
         ("inputs", inputs, len(runner.inputs)),
         ("outputs", outputs, runner.outputs_count),
@@ -272,7 +362,7 @@ def _check_arity(key: str, subgraph: int, runner: GraphRunner, inputs: int, outp
         if registered != defined:
             raise StartUpError(
                 f"Raise failed: The {what} count {registered} in register_method not equal to the count {defined} "
-                f"defined in model, model info: {key}, subgraph: {subgraph}"
+                f"defined in model, model info: {key}, subgraph: {subgraph} ({definition.used_at(key, subgraph)})"
             )
 
 
@@ -293,4 +383,19 @@ def _signature_of(method: MethodDefinition, runners: Mapping[str, Sequence[Graph
         fill=max([1, *fixed]),
         full=max([1, *sizes, *asked]),
         only_models=bool(method.stages) and all(stage.kind is StageKind.MODEL for stage in method.stages),
+        input_types=_types_of_inputs(method, runners),
     )
+
+
+def _types_of_inputs(
+    method: MethodDefinition, runners: Mapping[str, Sequence[GraphRunner]]
+) -> dict[str, DataType]:
+    """Types of the inputs that go straight into a model; one that models take as different types is left out."""
+    found: dict[str, set[DataType]] = {}
+    for stage in method.stages:
+        if stage.kind is StageKind.MODEL:
+            specs = runners[stage.target][stage.subgraph].inputs
+            for source, spec in zip(stage.inputs, specs, strict=True):
+                if source.stage == 0:
+                    found.setdefault(method.input_names[source.output], set()).add(spec.dtype)
+    return {name: types.pop() for name, types in found.items() if len(types) == 1}

@@ -8,28 +8,33 @@ as in the original (a generator then starts anew).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
+from sys import getrefcount
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from mindspore_serving.errors import (
-    LONGEST_TEXT,
     Failure,
+    InvalidInput,
     PipelineError,
     ServingError,
     StageError,
     StatusCode,
-    shortened,
+    text_of,
 )
+from mindspore_serving.server.forked_child import end_forked_child, this_process
 from mindspore_serving.server.register.built_in import BUILT_IN_STAGES
 from mindspore_serving.server.register.definition import StageDefinition, StageKind
+from mindspore_serving.server.worker.ownership import ALONE, own, snapshot
 from mindspore_serving.server.worker.traces import Traces
-from mindspore_serving.tensor import DATA_TYPE_OF, as_array, encode_value
+from mindspore_serving.tensor import DATA_TYPE_OF, MAX_DIMENSIONS, as_array, encode_value
 
 StageResult: TypeAlias = "tuple[Any, ...] | Failure"
 """Outputs of one instance, or why it has none."""
 
+_ONE_VALUE = (str, bytes, bytearray, memoryview, Mapping, Set)
+"""What can be iterated over, and is no series of results: letters, numbers, keys, items without an order."""
 TIME_SLICE_S = 0.005
 """After this long, calls per instance make room for other work of the process."""
 _traces = Traces()
@@ -41,35 +46,45 @@ class FunctionCalls:
     Args:
         stage: Its definition; its `function` is set.
         method: Name of the method, for error texts.
+        kept: Positions of the inputs that are used again after this stage.
     """
 
-    def __init__(self, stage: StageDefinition, method: str) -> None:
+    def __init__(self, stage: StageDefinition, method: str, kept: Sequence[int] = ()) -> None:
         assert stage.function is not None
         self._stage = stage
         self._function: Callable[..., Any] = stage.function
         self._method = method
         self._outputs_count = stage.outputs_count
+        self._kept = kept
 
-    def run(self, inputs: Sequence[Sequence[Any]], count: int) -> list[StageResult]:
+    def run(self, inputs: Sequence[list[Any]], count: int) -> list[StageResult]:
         """Run k instances, or as many as fit into a time slice.
 
         Args:
-            inputs: Per input, the values of the k instances.
+            inputs: Per input, the values of the k instances. Those that are used again are replaced by what they were
+                when the function returned.
             count: k, at least 1.
 
         Returns:
             Outcomes of the first instances, at least of one.
         """
-        instances = list(zip(*inputs, strict=True)) if inputs else [()] * count
+        instances = _instances_of(inputs, count)
         if self._stage.takes_batch:
-            return self._run_batch(instances)
+            results = self._run_batch(instances)
+            for i in self._kept:
+                inputs[i][:] = map(snapshot, inputs[i])
+            return results
         deadline = time.monotonic() + TIME_SLICE_S
-        results: list[StageResult] = []
+        results = []
         for instance in instances:
             try:
-                results.append(self._outputs(self._function(*instance)))
+                returned = self._function(*instance)
+                alone = getrefcount(returned) == ALONE
+                results.append(self._outputs(returned, alone))
             except BaseException as error:  # sys.exit() in a stage, too, is this instance's error
                 results.append(self._failure(error))
+            for i in self._kept:
+                inputs[i][len(results) - 1] = snapshot(instance[i])
             if time.monotonic() > deadline:
                 break
         return results
@@ -79,49 +94,86 @@ class FunctionCalls:
         while len(results) < len(instances):
             rest = tuple(instances[len(results) :])
             try:
-                items: Iterator[Any] = iter(self._function(rest))
-            except (
-                BaseException
-            ) as error:  # the user's code may raise anything; the call has no result at all
+                returned = self._function(rest)
+                if this_process.forked and not isinstance(returned, Generator):
+                    end_forked_child()
+                # A list that nobody else has refers to its items beside the variable that `_collect` has.
+                alone = ALONE + (type(returned) in (list, tuple) and getrefcount(returned) == ALONE)
+                items = self._items(returned, len(rest))
+            except BaseException as error:  # the user's code may raise anything; there is no result at all
                 return results + [self._failure(error)] * len(rest)
-            results += self._collect(items, len(rest))
+            results += self._collect(items, len(rest), alone)
         return results
 
-    def _collect(self, items: Iterator[Any], wanted: int) -> list[StageResult]:
-        """Outcomes up to the first instance at which the iterator raises, that one included."""
+    def _items(self, returned: Any, wanted: int) -> Iterator[Any]:
+        """What a batch function returned, one by one.
+
+        Raises:
+            StageError: It is one value for all instances, or there are more items than instances: nobody can tell whose
+                they are. An iterator is not asked for more than is wanted, since it may compute that, or never end.
+        """
+        if not isinstance(returned, (list, tuple)) and _is_one_value(returned):
+            raise StageError(
+                f"The result of function '{self._stage.target}' is one {_described(returned)}, expected a list or "
+                f"tuple with one result for each of the {wanted} instances, or an iterator over them; list(result) "
+                "makes one result of each item"
+            )
+        if hasattr(returned, "__len__") and len(returned) > wanted:
+            raise self._wrong_number(len(returned), wanted)
+        return iter(returned)
+
+    def _collect(self, items: Iterator[Any], wanted: int, alone: int) -> list[StageResult]:
+        """Outcomes up to the first instance at which the iterator raises, that one included.
+
+        Args:
+            items: What the function returned.
+            wanted: Number of instances.
+            alone: References to an item that nothing but Serving refers to.
+        """
         results: list[StageResult] = []
         while len(results) < wanted:
             try:
                 item = next(items)
             except StopIteration:
-                return [self._too_few(len(results), wanted)] * wanted
+                if this_process.forked:
+                    end_forked_child()
+                return [self._failure(self._wrong_number(len(results), wanted))] * wanted
             except BaseException as error:  # sys.exit() in a stage, too, is this instance's error
                 return [*results, self._failure(error)]
             try:
-                results.append(self._outputs(item))
-            except Exception as error:  # methods of the user's objects are called, which may raise anything
+                is_alone = getrefcount(item) == alone
+                results.append(self._outputs(item, is_alone))
+            except BaseException as error:  # of methods of the user's objects
                 results.append(self._failure(error))
         return results
 
-    def _too_few(self, got: int, wanted: int) -> Failure:
-        return self._failure(
-            StageError(
-                f"The number {got} of instances returned by function '{self._stage.target}' is not equal to the number "
-                f"{wanted} of instances provided to this function."
-            )
+    def _wrong_number(self, got: int, wanted: int) -> StageError:
+        return StageError(
+            f"The number {got} of instances returned by function '{self._stage.target}' is not equal to the number "
+            f"{wanted} of instances provided to this function."
         )
 
-    def _outputs(self, returned: Any) -> tuple[Any, ...]:
-        """The outputs of one instance, each a value that can be a tensor."""
-        outputs = tuple(returned) if isinstance(returned, (tuple, list)) else (returned,)
-        if len(outputs) != self._outputs_count:
+    def _outputs(self, returned: Any, alone: bool) -> tuple[Any, ...]:
+        """The outputs of one instance, each a value that can be a tensor and that only Serving can change.
+
+        Args:
+            returned: What the function returned for the instance.
+            alone: Whether nothing but Serving refers to it.
+        """
+        if this_process.forked:
+            end_forked_child()
+        several = isinstance(returned, (tuple, list))
+        count = len(returned) if several else 1
+        if count != self._outputs_count:
             raise StageError(
-                f"The outputs number {len(outputs)} of one instance returned by function '{self._stage.target}' is not "
+                f"The outputs number {count} of one instance returned by function '{self._stage.target}' is not "
                 f"equal to the outputs number {self._outputs_count}  registered in method {self._method}"
             )
-        return (_servable(outputs[0]),) if len(outputs) == 1 else tuple(map(_servable, outputs))
+        return _own_items(returned, alone) if several else (_servable(returned, alone),)
 
     def _failure(self, error: BaseException) -> Failure:
+        if this_process.forked:
+            end_forked_child(error)
         return stage_failure(self._stage, self._method, error)
 
 
@@ -140,7 +192,7 @@ class BuiltInCalls:
 
     def run(self, inputs: Sequence[Sequence[Any]], count: int) -> list[StageResult]:
         """Outcomes of all k instances; arguments as for `FunctionCalls.run`."""
-        return [self._run_one(instance) for instance in zip(*inputs, strict=True)]
+        return [self._run_one(instance) for instance in _instances_of(inputs, count)]
 
     def _run_one(self, instance: tuple[Any, ...]) -> StageResult:
         try:
@@ -151,19 +203,18 @@ class BuiltInCalls:
                     f"Built-in stage {self._stage.target} gave {len(outputs)} outputs, expected "
                     f"{self._stage.outputs_count}"
                 )
-            return tuple(map(_servable, outputs))
+            return _own_items(outputs, False)
         except ServingError as error:
             return error.failure()
-        except Exception as error:  # a built-in that was added may raise anything
+        except BaseException as error:  # a built-in that was added may raise anything
             return stage_failure(self._stage, self._method, error)
 
 
 def stage_failure(stage: StageDefinition, method: str, error: BaseException) -> Failure:
-    """What is told about an error in a stage."""
-    try:
-        text = shortened(str(error), LONGEST_TEXT).encode(errors="replace").decode()
-    except Exception:  # the user's error may not even tell its text
-        text = type(error).__name__
+    """What is told about an error in a stage; of `InvalidInput`, which is the client's fault, its text alone."""
+    text = text_of(error)
+    if isinstance(error, InvalidInput):
+        return Failure(StatusCode.INVALID_INPUTS, text)
     trace = _traces.of(error)
     if stage.kind is StageKind.PIPELINE:
         text = f"Call {stage.tag} Failed, pipeline: '{method}', error msg: {text}"
@@ -172,14 +223,57 @@ def stage_failure(stage: StageDefinition, method: str, error: BaseException) -> 
     return Failure(StatusCode.SYSTEM_ERROR, text, trace=trace)
 
 
-def _servable(value: Any) -> Any:
-    """The value itself where it can be sent, or as an array.
+def _instances_of(inputs: Sequence[Sequence[Any]], count: int) -> list[tuple[Any, ...]]:
+    """Inputs per instance, out of instances per input; a stage may have no inputs."""
+    return list(zip(*inputs, strict=True)) if inputs else [()] * count
+
+
+def _is_one_value(returned: Any) -> bool:
+    """Whether it is text, a mapping or an array, and no series of results although it can be iterated over."""
+    return isinstance(returned, _ONE_VALUE) or any(
+        hasattr(returned, name) for name in ("__array__", "asnumpy", "detach")
+    )
+
+
+def _described(returned: Any) -> str:
+    shape = getattr(returned, "shape", None)
+    return type(returned).__name__ if shape is None else f"{type(returned).__name__} of shape {list(shape)}"
+
+
+def _own_items(items: Sequence[Any], alone: bool) -> tuple[Any, ...]:
+    """Each item as `_servable` has it.
+
+    Args:
+        items: Outputs of one instance, in a tuple or list.
+        alone: Whether nothing but Serving refers to the tuple or list.
+
+    Raises:
+        StageError: One cannot be sent; the text says which.
+    """
+    values: list[Any] = []
+    try:
+        for item in items:
+            item_alone = alone and getrefcount(item) == ALONE + 1
+            values.append(_servable(item, item_alone))
+    except StageError as cause:
+        if len(items) == 1:
+            raise
+        raise StageError(f"{cause}, output {len(values)} of {len(items)}") from cause
+    return tuple(values)
+
+
+def _servable(value: Any, alone: bool) -> Any:
+    """The value itself where it can be sent and nothing can change it, or as an array that is Serving's own.
+
+    Args:
+        value: One output of one instance.
+        alone: Whether nothing but Serving refers to it.
 
     Raises:
         StageError: It cannot be sent.
     """
-    if isinstance(value, np.ndarray) and value.dtype in DATA_TYPE_OF:
-        return value
+    if type(value) is np.ndarray and value.dtype in DATA_TYPE_OF and value.ndim <= MAX_DIMENSIONS:
+        return own(value, alone)
     try:
         if isinstance(value, (str, bytes)):
             encode_value(value)
@@ -189,4 +283,7 @@ def _servable(value: Any) -> Any:
         array = as_array(value)
     except StageError as cause:
         raise StageError(f"Push py task result cause exception: {cause}") from cause
-    return value if isinstance(value, (bool, int, float)) else array
+    if isinstance(value, (bool, int, float)):
+        return value
+    made = getrefcount(array) == ALONE
+    return own(array, made)

@@ -1,6 +1,5 @@
 """Start script of a worker process; the main process runs it with the same interpreter."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -10,8 +9,4 @@ if __name__ == "__main__":
 
     from mindspore_serving.server.worker.process import main
 
-    exit_code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Skips the clean-up of native libraries, which may hang; the channel and all results are done.
-    os._exit(exit_code)
+    main()

@@ -9,11 +9,11 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 from mindspore_serving.errors import shortened
+from mindspore_serving.server.register.user_code import SERVING_FOLDER
 
 LONGEST_TRACE: Final = 4000
 """Characters."""
@@ -21,7 +21,6 @@ MOST_AT_ONCE: Final = 20
 """Tracebacks that are written without a pause; as many per second go on."""
 _FRAMES = 20
 _LONGEST_LINE = 300
-_PACKAGE = str(Path(__file__).resolve().parents[2]) + "/"
 
 
 class Traces:
@@ -46,6 +45,10 @@ class Traces:
         frames = _user_frames(error.__traceback__)
         return _written(error, frames) if frames is not None and self._may() else ""
 
+    def of_serving(self, error: BaseException) -> str:
+        """The whole traceback, of an error that nobody expected; "" where too many were written."""
+        return _written(error, error.__traceback__) if self._may() else ""
+
     def _may(self) -> bool:
         with self._lock:
             now = self._now()
@@ -63,15 +66,15 @@ class InnerTrace(Exception):
 
 def _user_frames(frames: TracebackType | None) -> TracebackType | None:
     """The frames without those of Serving that come before them."""
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(SERVING_FOLDER):
         frames = frames.tb_next
     return frames
 
 
-def _written(error: BaseException, frames: TracebackType) -> str:
+def _written(error: BaseException, frames: TracebackType | None) -> str:
     try:
         lines = "".join(traceback.format_exception(type(error), error, frames, limit=-_FRAMES)).splitlines()
-    except Exception:  # the user's error may raise whatever is asked of it
+    except BaseException:  # the user's error may raise whatever is asked of it
         return ""
     text = "\n".join(shortened(line, _LONGEST_LINE) for line in lines).encode(errors="replace").decode()
     # The innermost frames, where it was raised, come last.

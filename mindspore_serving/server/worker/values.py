@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from mindspore_serving.errors import ServingError, StageError, text_of
 from mindspore_serving.tensor import (
     DATA_TYPE_OF,
     Array,
@@ -60,6 +61,12 @@ class Values:
             self._objects = python_values(self.spec, self.column)
         return self._objects
 
+    def with_objects(self, objects: list[Any]) -> Values:
+        """The same values as other objects; text and bytes, which functions cannot change, keep their column."""
+        if isinstance(self.column, list):
+            return Values(self.count, self.spec, self.column, objects)
+        return Values(self.count, objects=objects)
+
     def take(self, start: int, stop: int) -> Values:
         """Values of instances start..stop-1."""
         if start == 0 and stop == self.count:
@@ -101,6 +108,34 @@ def as_rows(names: Sequence[str], values: Sequence[Values], count: int) -> list[
     if all(len(runs) == 1 for runs in columns):
         return [Rows(tuple([runs[0][0] for runs in columns]), tuple([runs[0][1] for runs in columns]), count)]
     return _split_at_runs(columns, count)
+
+
+def rows_or_errors(
+    names: Sequence[str], values: Sequence[Values], count: int
+) -> Sequence[Rows | ServingError]:
+    """As `as_rows`, but where a value cannot be a tensor, or its methods raise, only its own instance has an error.
+
+    Returns:
+        Blocks, and errors of one instance each, in order.
+    """
+    try:
+        return as_rows(names, values, count)
+    except BaseException as error:  # methods of the user's objects are called, which may raise anything
+        if count == 1:
+            return [_told(error)]
+    return [
+        outcome
+        for i in range(count)
+        for outcome in rows_or_errors(names, [value.take(i, i + 1) for value in values], 1)
+    ]
+
+
+def _told(error: BaseException) -> ServingError:
+    if isinstance(error, ServingError):
+        return error
+    told = StageError(f"Get illegal result data, {text_of(error)}")
+    told.__cause__ = error
+    return told
 
 
 def _named(name: str, spec: TensorSpec | None) -> TensorSpec:

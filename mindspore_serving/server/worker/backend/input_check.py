@@ -4,9 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mindspore_serving.errors import InvalidInput
+from mindspore_serving.errors import InvalidInput, excerpt
 from mindspore_serving.signature import GraphSignature
 from mindspore_serving.tensor import DATA_TYPE_OF, NUMPY_OF, Array, DataType, TensorSpec
+
+_LONGEST_SHAPE = 100
+_LONGEST_NAME = 100
+
+
+class WrongInput(InvalidInput):
+    """An input of a model is not what the model takes.
+
+    Its text begins with that of MindSpore Serving, and goes on with what was got, what is expected and what to do.
+
+    Args:
+        index: Which input of the model.
+        problem: What is wrong, in the words of MindSpore Serving.
+        got: Dtype and shape that were given.
+        expected: Dtype and shape that the model takes; its name is the model's for the input.
+    """
+
+    def __init__(self, index: int, problem: str, got: TensorSpec, expected: TensorSpec) -> None:
+        self.index = index
+        self._problem = problem
+        self._got = got
+        self._expected = expected
+        super().__init__(self._text(expected.name))
+
+    def text_for_client(self, name: str) -> str:
+        """What a client reads that gave the value as this input of a method."""
+        as_json = (self._got.dtype, self._expected.dtype) == (DataType.INT32, DataType.FLOAT32)
+        return self._text(name) + ", or in JSON 1.0 instead of 1" * as_json
+
+    def text_for_servable(self, giver: str) -> str:
+        """What is told where a stage gave the value.
+
+        Args:
+            giver: The stage.
+        """
+        return self._text(self._expected.name, f" from {giver}")
+
+    def _text(self, name: str, given: str = "") -> str:
+        name = excerpt(name, _LONGEST_NAME)
+        remedy = _remedy(self._got, self._expected, name if name.isidentifier() else "x")
+        return (
+            f"{self._problem}; input {self.index} '{name}' is {_kind(self._got)}{given}, expected "
+            f"{_kind(self._expected)}{remedy}"
+        )
 
 
 class InputCheck:
@@ -47,9 +91,12 @@ class InputCheck:
 
     def _dynamic_rows(self, index: int, array: Array, spec: TensorSpec, rows: int) -> int:
         if spec.shape[:1] != (-1,) or array.ndim != len(spec.shape) or array.shape[1:] != spec.shape[1:]:
-            raise InvalidInput(
+            raise WrongInput(
+                index,
                 f"Given model input {index} shape {list(array.shape)} not match the shape {list(spec.shape)} "
-                "defined in model"
+                "defined in model",
+                _spec_of(array),
+                spec,
             )
         count = array.shape[0]
         if not 1 <= count <= self._max_batch_size:
@@ -63,8 +110,35 @@ class InputCheck:
         return count
 
 
-def _wrong_dtype(index: int, array: Array, spec: TensorSpec) -> InvalidInput:
-    given = DATA_TYPE_OF.get(array.dtype, DataType.UNKNOWN).label
-    return InvalidInput(
-        f"Given model input {index} data type {given} not match the data type {spec.dtype.label} defined in model"
+def _wrong_dtype(index: int, array: Array, spec: TensorSpec) -> WrongInput:
+    got = _spec_of(array)
+    return WrongInput(
+        index,
+        f"Given model input {index} data type {got.dtype.label} not match the data type {spec.dtype.label} defined in "
+        "model",
+        got,
+        spec,
     )
+
+
+def _spec_of(array: Array) -> TensorSpec:
+    return TensorSpec("", DATA_TYPE_OF.get(array.dtype, DataType.UNKNOWN), array.shape)
+
+
+def _kind(spec: TensorSpec) -> str:
+    """Dtype and shape as users write them: `float32 [2, 3]`."""
+    if spec.dtype.is_text:
+        return "str" if spec.dtype is DataType.STRING else "bytes"
+    name = spec.dtype.name.lower()
+    return f"{name} {excerpt(str(list(spec.shape)), _LONGEST_SHAPE)}"
+
+
+def _remedy(got: TensorSpec, expected: TensorSpec, name: str) -> str:
+    """What to do about it; "" where there is no general advice."""
+    if got.dtype.is_text or expected.dtype.is_text:
+        return ""
+    if got.dtype is not expected.dtype:
+        return f"; give {name}.astype(np.{NUMPY_OF[expected.dtype].type.__name__})"
+    if got.shape[1:] == expected.shape:
+        return "; an instance has no batch dimension: give each row as an instance of its own"
+    return ""

@@ -3,7 +3,8 @@
 MindSpore is made for training: a graph takes any shape and compiles anew for it, outputs may share memory with inputs
 or with constants of the graph, and a graph that failed once refuses every further run. A served model may do none of
 this. So a graph here is compiled and run while it loads, arrays are checked before each run, outputs own their memory,
-and a graph that failed is compiled again.
+and a graph that failed is compiled again. What a model keeps from run to run begins with the first request, and
+anew when it was compiled again.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class MindSporeGraph:
         return f"<MindSporeGraph {self._path} {state}>"
 
     def compile(self) -> None:
-        """Load and compile the graph, and find the quickest way to run it. Only within `TURN`.
+        """Load and compile the graph, try it, and find the quickest way to run it. Only within `TURN`.
 
         Raises:
             StartUpError: MindSpore cannot load or run the model, or it gives something else than its file says.
@@ -125,6 +126,34 @@ class MindSporeGraph:
             self._run = None
 
     def _compiled_run(self) -> _Run:
+        """A way to run the graph, which has been tried; of what was tried nothing is left in the model's state."""
+        runs_by_executor = self._try()
+        # A model may count its runs, or draw random numbers. So what was run goes, and what is served is loaded anew.
+        # It has gone by now: when any cell goes, MindSpore numbers its compiled graphs anew, and the others compile
+        # again at their next run.
+        cell = self._new_cell()
+        try:
+            self._compile_only(cell)
+            return (_ExecutorRun if runs_by_executor else _CellRun)(self._mindspore, cell)
+        except Exception as cause:  # an interface that is not public may fail in any way
+            log.warning(
+                "Model %s is compiled by its first run, which takes longer: %s", self._path, reason_of(cause)
+            )
+        del cell
+        return _CellRun(self._mindspore, self._new_cell())
+
+    def _compile_only(self, cell: Any) -> None:
+        """Compile without a run, as a cell does before its first one."""
+        cell.phase = "graph_load_from_mindir"
+        cell._add_attr("graph_load_from_mindir", cell.graph)
+        cell.compile(*map(self._mindspore.Tensor.from_numpy, self._sample(self._sample_rows()[-1])))
+
+    def _try(self) -> bool:
+        """Run the graph, and compare what it gives with what its file says.
+
+        Returns:
+            Whether the executor below the cell gives what the cell gives.
+        """
         samples = [self._sample(rows) for rows in self._sample_rows()]
         cell = self._new_cell()
         by_cell = _CellRun(self._mindspore, cell)
@@ -139,7 +168,7 @@ class MindSporeGraph:
             run = _CellRun(self._mindspore, self._new_cell())
         first, second = run(samples[-1]), run(samples[-1])
         self._constant_outputs = [np.shares_memory(one, two) for one, two in zip(first, second, strict=True)]
-        return run
+        return isinstance(run, _ExecutorRun)
 
     def _new_cell(self) -> Any:
         """The graph as MindSpore wraps it; with a dynamic batch it compiles once, for any number of rows."""
@@ -234,7 +263,10 @@ class MindSporeGraph:
         """Compile again after a failed run; MindSpore would refuse every further one."""
         try:
             self.compile()
-            log.warning("Model %s failed and was compiled again", self._path)
+            log.warning(
+                "Model %s failed and was compiled again; what it keeps from run to run begins anew",
+                self._path,
+            )
         except StartUpError as error:
             log.error("Model %s failed and cannot be compiled again: %s", self._path, error)
 

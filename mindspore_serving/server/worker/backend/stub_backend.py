@@ -1,10 +1,10 @@
-"""A backend without models, for tests of everything around it.
+"""A backend without models, for tests of everything around it. It announces itself, since what it answers is made up.
 
 The file name alone says what a "model" does; what is in the file does not matter:
 
-- `tensor_add*` adds its inputs, `tensor_sub*` subtracts all later inputs from the first;
-- `tensor_add_{I}_{O}.mindir` has I inputs and O outputs, where output k is the first output plus k; other names have
-  two inputs and one output. All are float32 of shape [2, 2];
+- `tensor_sub*` subtracts all later inputs from the first, any other name adds its inputs;
+- `tensor_add_{I}_{O}.mindir` and `tensor_sub_{I}_{O}.mindir` have I inputs and O outputs, where output k is the first
+  output plus k; other names have two inputs and one output. All are float32 of shape [2, 2];
 - a name that goes on with `@ms_{device type}` or `@lite_{device type}_{device type}` loads only where the device types
   that it is loaded for are these: with `ms` the worker's alone, with `lite` the worker's and CPU.
 """
@@ -16,14 +16,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mindspore_serving import log
 from mindspore_serving.errors import ModelError, StartUpError
+from mindspore_serving.server.device import STUB_NOTE
 from mindspore_serving.server.worker.backend.contract import LoadRequest
 from mindspore_serving.server.worker.backend.input_check import InputCheck
 from mindspore_serving.signature import GraphSignature
 from mindspore_serving.tensor import Array, DataType, TensorSpec
 
 _SHAPE = (2, 2)
-_NAME = re.compile(r"tensor_(?P<operation>add|sub)(?:_(?P<inputs>\d+)_(?P<outputs>\d+)(?=\.|@|$))?")
+_COUNTS = re.compile(r"tensor_(?:add|sub)_(?P<inputs>\d+)_(?P<outputs>\d+)(?=\.|@|$)")
 
 
 class StubGraph:
@@ -61,27 +63,26 @@ class StubGraph:
 class StubBackend:
     """Makes graphs from file names."""
 
+    def __init__(self) -> None:
+        log.warning("%s", STUB_NOTE)
+
     def load(self, request: LoadRequest) -> StubGraph:
         """Make the graph that the file's name stands for; the key of an encrypted file is not looked at.
 
         Raises:
-            StartUpError: The file does not exist, or its name stands for no graph, or for other device types.
+            StartUpError: The file does not exist, or its name asks for no inputs or outputs, or for other device types.
         """
         if not request.path.is_file():
-            raise StartUpError(f"Model file '{request.path}' does not exist")
+            raise StartUpError(f"Model file '{request.path}' does not exist. {STUB_NOTE}")
         name = request.path.name
-        found = _NAME.match(name)
-        if found is None:
-            raise StartUpError(
-                f"The stub backend knows model files tensor_add* and tensor_sub*, but got '{name}'"
-            )
-        inputs, outputs = int(found["inputs"] or 2), int(found["outputs"] or 1)
+        counts = _COUNTS.match(name)
+        inputs, outputs = (2, 1) if counts is None else (int(counts["inputs"]), int(counts["outputs"]))
         if not inputs or not outputs:
             raise StartUpError(
-                f"Model file '{name}' asks for {inputs} inputs and {outputs} outputs, expected 1 or more"
+                f"Model file '{name}' asks for {inputs} inputs and {outputs} outputs, expected 1 or more. {STUB_NOTE}"
             )
         _check_device_types(name, request.device_type)
-        return StubGraph(inputs, outputs, found["operation"] == "sub")
+        return StubGraph(inputs, outputs, name.startswith("tensor_sub"))
 
 
 def _specs(prefix: str, count: int) -> tuple[TensorSpec, ...]:
@@ -95,4 +96,6 @@ def _check_device_types(name: str, device_type: str) -> None:
     library, *expected = wanted.split("_")
     given = [device_type, "cpu"] if library == "lite" and device_type != "cpu" else [device_type]
     if expected != given:
-        raise StartUpError(f"Model file '{name}' expects device infos {expected}, but got {given}")
+        raise StartUpError(
+            f"Model file '{name}' expects device infos {expected}, but got {given}. {STUB_NOTE}"
+        )
