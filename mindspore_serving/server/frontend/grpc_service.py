@@ -173,15 +173,18 @@ class PredictHandler(grpc.GenericRpcHandler):
         peer = context.peer()
         if not self._replies.has_room(peer):
             await self._refuse_replies(context)
-        try:
-            message = await self._reader.read(context, peer, self._refuses)
-        except MessageRefused as refused:
-            await self._end(context, refused.status, str(refused))
-        reply = await self.predict(message, context)
+        reply = await self.predict(await self._read(context, peer), context)
         if not self._replies.has_room(peer):
             await self._refuse_replies(context)
         self._replies.add(context, peer, len(reply))
         return reply
+
+    async def _read(self, context: Context, peer: str) -> bytes:
+        """The message of a call; ends the call where it is not taken."""
+        try:
+            return await self._reader.read(context, peer, self._refuses)
+        except MessageRefused as refused:
+            await self._end(context, refused.status, str(refused))
 
     def _refuses(self, beginning: bytes) -> bool:
         """Whether a message that begins so is refused for its target, or because there is no room for any."""
@@ -214,21 +217,26 @@ class PredictHandler(grpc.GenericRpcHandler):
             Serialised PredictReply; errors of Serving are in its `error_msg`.
         """
         call = None
+        size = len(message)
         try:
             call = PredictCall(message)
+            del message  # which may be large, and has been copied if its layout was not known
             route = self._dispatcher.resolve(call.name, call.method, call.version)
             self._dispatcher.check_room(route)
-            if len(message) > _SMALL_BYTES:
-                with self._reader.counted(len(message)):
+            if size > _SMALL_BYTES:
+                with self._reader.counted(size):
                     route, blocks = await self._read_large(call, route)
             else:
                 blocks = call.read_instances(route.method, self._layouts)
-            reply = await self._dispatcher.submit(route, blocks)
+            call.let_go()
+            outcome = self._dispatcher.submit(route, blocks)
+            del blocks
+            reply = await outcome
             self._check_size(reply)
             failures = failures_in(reply)
             if failures:
                 self._note(failures, sum(group.count for group in reply), call, context)
-            if len(message) > _SMALL_BYTES and sum([group.count for group in reply]) > _FEW_INSTANCES:
+            if size > _SMALL_BYTES and sum([group.count for group in reply]) > _FEW_INSTANCES:
                 with self._dispatcher.holding(route):
                     return await _encode_large(call, reply)
             return encode_reply(call.spec_bytes, reply)

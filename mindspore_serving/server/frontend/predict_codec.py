@@ -89,6 +89,10 @@ class PredictCall:
             self.name, self.method, self.version = spec.name, spec.method_name, spec.version_number
             self.spec_bytes = ms_service_pb2.PredictReply(servable_spec=spec).SerializeToString()
 
+    def let_go(self) -> None:
+        """Keep nothing but the target: the instances have been read."""
+        self._message = b""
+
     def read_known(self, method: MethodSignature, layouts: LayoutMemory) -> Rows | None:
         """The instances, if the message looks like an earlier one: then reading them takes next to no time.
 
