@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -92,9 +94,16 @@ def echo(x):
 """
 
 
-def test_a_folder_whose_name_is_no_text(tmp_path: Path) -> None:
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder whose path is short enough for the address of a socket, which is printed in full then."""
+    with TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def test_a_folder_whose_name_is_no_text(short_path: Path) -> None:
     """Also where standard output is strict, as it is with most locales."""
-    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder = short_path / os.fsdecode(b"caf\xe9")
     add_servable(folder, "echo", ECHO, ())
     strict = {"PYTHONIOENCODING": "utf-8:strict"}
     options = '".", "echo", device_ids=0, num_parallel_workers=2'
