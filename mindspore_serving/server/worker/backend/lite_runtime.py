@@ -93,7 +93,8 @@ def context_of(settings: LiteSettings) -> LiteContext:
 
 def find_runtime() -> Runtime:
     """The package where it can be imported, else the C interface."""
-    if importlib.util.find_spec("mindspore_lite") is not None:
+    spec = importlib.util.find_spec("mindspore_lite")
+    if spec is not None and spec.origin is not None:  # else a mere folder of that name
         try:
             package = importlib.import_module("mindspore_lite")
         except ImportError as error:
