@@ -22,7 +22,8 @@ _M_ARENA_MAX = -8
 _LARGEST_BLOCK = 32 << 20
 _SHARE_OF_BLOCK = 512
 _LITTLE_MEMORY = 4 << 30
-_OWN_SETTINGS = ("GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_ARENA_MAX")
+_ARENAS = "MALLOC_ARENA_MAX"
+_OWN_SETTINGS = ("GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
 
 
 def keep_freed_memory(environment: Mapping[str, str] = os.environ, memory: int | None = None) -> bool:
@@ -46,7 +47,7 @@ def keep_freed_memory(environment: Mapping[str, str] = os.environ, memory: int |
         memory = usable_memory()
     block = min(_LARGEST_BLOCK, memory // _SHARE_OF_BLOCK)
     told = [mallopt(_M_MMAP_THRESHOLD, block), mallopt(_M_TRIM_THRESHOLD, 2 * block)]
-    if memory < _LITTLE_MEMORY:
+    if memory < _LITTLE_MEMORY and _ARENAS not in environment:
         told.append(mallopt(_M_ARENA_MAX, 1))
     return all(told)
 
