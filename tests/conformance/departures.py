@@ -118,6 +118,18 @@ REPLIES = (
 # Rules that concern many rows.
 RULES = (
     Departure(
+        "5.3-same-object-kept",
+        "a later function gets the very array that a function returned and keeps",
+        "it gets an equal array where anything but Serving refers to that one",
+        "what the function writes there for another client would reach this one",
+    ),
+    Departure(
+        "5.3-same-object-subclass",
+        "a later function gets the very object that a function returned, whatever its class",
+        "of a class that inherits from numpy.ndarray it gets an equal object",
+        "who else uses the memory of such an object cannot be seen",
+    ),
+    Departure(
         "8.4-limit",
         "a rank that takes longer than 10 s ends the servable",
         "the batch fails after SERVING_AGENT_TIMEOUT_S (10); the servable ends after three times as long",
