@@ -215,7 +215,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     add_servable(folder, "odd", CONFIG, files)
     configs = ['".", "odd", device_ids=0']
     (folder / "parallel").symlink_to("odd")
-    configs.append('".", "parallel", device_ids=0, num_parallel_workers=2')
+    configs.append('".", "parallel", device_ids=1, num_parallel_workers=2')
     with serving(folder, configs) as running:
         workers = sorted(running.workers())
         yield running

@@ -75,7 +75,9 @@ def test_nothing_but_the_servable_is_imported_from_the_folders_of_the_user(tmp_p
     (tmp_path / "installed" / "mindspore.py").write_text('WHERE = "installed"\n')
     (folder / "mindspore.py").write_text(RUN)
     path = f"{tmp_path}:{tmp_path}/installed"
-    configs = [f'"servables", "{name}", device_ids=0' for name in ("servant", "packed")]
+    configs = [
+        f'"servables", "{name}", device_ids={number}' for number, name in enumerate(("servant", "packed"))
+    ]
     with serving(tmp_path, configs, environment={"PYTHONPATH": path}) as server:
         assert ask(server, "servant", "tell", "") == "helper shared installed servant"
         assert ask(server, "packed", "tell", "") == "helper of 1 shared installed packed"
@@ -109,7 +111,8 @@ def test_a_folder_whose_name_is_no_text(short_path: Path) -> None:
     options = '".", "echo", device_ids=0, num_parallel_workers=2'
     with serving(folder, [options], environment=strict) as server:
         assert ask(server, "echo", "echo", np.int64(3)) == 3
-        assert "caf\\udce9/unix_socket_files/serving_master_" in server.output
+        assert "servable directory: '" in server.worker_logs()
+        assert "caf\\udce9'" in server.worker_logs()
         reply = send(server.rest, "GET", "/healthz/ready")
         assert json.loads(reply.body)["status"] == "ready"
     script = folder / "bad.py"
