@@ -28,7 +28,7 @@ class SentReplies:
         self._untaken = untaken
         self._connections = connections
         self._next_look: asyncio.TimerHandle | None = None
-        self._closed = False
+        self._crowded = False
 
     @property
     def refusal(self) -> str:
@@ -51,6 +51,7 @@ class SentReplies:
         self._untaken.add(peer, held)
         context.add_done_callback(lambda _: self._untaken.taken(peer, held))  # type: ignore[arg-type]
         if self._next_look is None and self._untaken.crowded:
+            self._crowded = True
             self._look_later()
 
     def stop(self) -> None:
@@ -63,11 +64,11 @@ class SentReplies:
 
     def _look(self) -> None:
         self._next_look = None
-        if self._closed:  # at the last look: by now gRPC has freed what these connections held
+        was_crowded, self._crowded = self._crowded, self._untaken.crowded
+        if was_crowded and not self._crowded:  # replies were taken, or their connections have ended
             threading.Thread(target=give_back_freed_memory, daemon=True).start()
-        stalled = [peer for peer in self._untaken.stalled() if self._connections.close(str(peer))]
-        for peer in stalled:
-            log.warning("Connection of %s was closed, its client does not take its replies", peer)
-        self._closed = bool(stalled)
-        if self._closed or self._untaken.crowded:
+        for peer in self._untaken.stalled():
+            if self._connections.close(str(peer)):
+                log.warning("Connection of %s was closed, its client does not take its replies", peer)
+        if self._crowded:
             self._look_later()
