@@ -127,6 +127,17 @@ def test_a_worker_ends_as_a_program_does(tmp_path: Path, end: str) -> None:
         assert "Traceback" not in server.worker_logs()
 
 
+def test_an_idle_worker_ends_in_order_after_a_second_signal_too(tmp_path: Path) -> None:
+    """Programs that start others pass on a Ctrl+C that the terminal has sent to all: then the server gets it twice."""
+    add_servable(tmp_path, "ends", CONFIG, ())
+    with serving(tmp_path, ['".", "ends", device_ids=0']) as server:
+        [worker] = ask(server, 1, 1)
+        server.signal(signal.SIGINT)
+        server.signal(signal.SIGTERM)  # as two signals of one kind may arrive as one
+        assert server.wait() == 0
+        assert ended_in_order(tmp_path, worker)
+
+
 def test_what_does_not_come_to_its_end_holds_up_nobody(tmp_path: Path) -> None:
     """A worker ends by itself before it is killed, with its own exit code, and says what was not done."""
     stuck = {

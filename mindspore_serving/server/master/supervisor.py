@@ -62,6 +62,9 @@ from mindspore_serving.server.master.working_directory import WorkingDirectory
 from mindspore_serving.signature import CALL_PREFIX, ModelInfo
 
 STOP_GRACE_S = 5.0
+HURRIED_GRACE_S = 1.0
+"""The same after a second signal, which need not be meant so: some programs pass on a Ctrl+C that all have had already.
+Workers that are idle end in order within it."""
 _START_POLL_S = 0.05
 _WATCH_POLL_S = 1.0
 _REAP_POLL_S = 0.02
@@ -309,7 +312,7 @@ class Supervisor:
         return [f"{one.plan.label} (process {one.pid})" for one in processes if one.exit_status() is None]
 
     def hurry(self) -> None:
-        """Let the stop wait for no worker; may be called from any thread, and while it stops."""
+        """Let the stop wait for no worker that is busy; may be called from any thread, and while it stops."""
         self._hurried = True
 
     def follow_logs(self) -> None:
@@ -751,10 +754,10 @@ class Supervisor:
         Returns:
             Whether it had to be brought about.
         """
-        deadline = time.monotonic() + STOP_GRACE_S
+        begun = time.monotonic()
         killed = False
         while process.exit_status() is None:
-            if self._hurried or time.monotonic() > deadline:
+            if time.monotonic() > begun + (HURRIED_GRACE_S if self._hurried else STOP_GRACE_S):
                 process.kill()
                 killed = True
             await asyncio.sleep(_REAP_POLL_S)
