@@ -30,6 +30,7 @@ from mindspore_serving.server._stop_request import StopRequest
 from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.member import Member, Membership, reserve
 from mindspore_serving.server.cluster.token import cluster_token, new_nonce
+from mindspore_serving.server.console import say
 from mindspore_serving.server.descriptor_limit import descriptor_limit
 from mindspore_serving.server.device import STUB_NOTE, backend_name, shares_of_cores, supported_device_types
 from mindspore_serving.server.environment_variable import flag_of
@@ -140,7 +141,7 @@ class Server:
             server = GrpcServer(dispatcher, address, limits, credentials, guard)
             thread.run(server.start(), _BIND_TIMEOUT_S)
             self._grpc = server
-        _say(f"Serving: Serving gRPC server start success, listening on {address}")
+        say(f"Serving: Serving gRPC server start success, listening on {address}")
 
     def start_rest(
         self,
@@ -163,7 +164,7 @@ class Server:
             )
             thread.run(server.start(), _BIND_TIMEOUT_S)
             self._rest = server
-        _say(f"Serving: Serving RESTful server start success, listening on {address}")
+        say(f"Serving: Serving RESTful server start success, listening on {address}")
 
     def start_workers(self, plans: Sequence[WorkerPlan]) -> None:
         """Start all workers, and keep the process alive from then on until `stop`."""
@@ -175,7 +176,7 @@ class Server:
             if backend_name() == "stub":
                 log.warning("%s", STUB_NOTE)
             self._supervisor = Supervisor(dispatcher, self._on_no_workers_left)
-            started = thread.submit(self._supervisor.start(plans, _say))
+            started = thread.submit(self._supervisor.start(plans, say))
         self._wait_for(started, "Fail to start workers because of signal SIGINT or SIGTERM")
 
     def _on_no_workers_left(self) -> None:
@@ -205,7 +206,7 @@ class Server:
             opened = MasterPort(dispatcher, ip, port, cluster_token(), tls, worker_timeout_s())
             thread.run(opened.start(), _BIND_TIMEOUT_S)
             self._port = opened
-        _say(f"Serving: Master server start success, listening on {opened.address}")
+        say(f"Serving: Master server start success, listening on {opened.address}")
 
     def join_cluster(
         self,
@@ -300,7 +301,7 @@ class Server:
             requests = dispatcher.requests
             drained = thread.submit(_finish_requests(dispatcher, self._grpc, self._rest, timeout_s))
         if requests:
-            _say(
+            say(
                 f"Serving: stopping, {requests} requests have {timeout_s:g} s to finish{self._how_to_hurry()}"
             )
         while not drained.done() and not self._stop_request.is_urgent():
@@ -308,13 +309,13 @@ class Server:
         if drained.done() and drained.exception() is not None:
             log.error("Requests were not waited for: %r", drained.exception())
         if dispatcher.requests:
-            _say(f"Serving: stopping, {dispatcher.requests} requests have not finished and get an error")
+            say(f"Serving: stopping, {dispatcher.requests} requests have not finished and get an error")
 
     def _say_workers(self) -> None:
         awaited = self._supervisor.awaited() if self._supervisor is not None else []
         if awaited:
             more = f" and {len(awaited) - 1} more" if awaited[1:] else ""
-            _say(
+            say(
                 f"Serving: stopping, waiting for {awaited[0]}{more}, which are killed {WORKER_GRACE_S:g} s after they "
                 f"were told to end{self._how_to_hurry()}"
             )
@@ -467,15 +468,6 @@ async def _finish_requests(
 
 server_of_process = Server()
 run_in_forked_children(server_of_process.leave_to_parent)
-
-
-def _say(line: str) -> None:
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    line = line.encode(encoding, "backslashreplace").decode(encoding)  # a path need not be text
-    with contextlib.suppress(
-        OSError, ValueError
-    ):  # a full disk, nobody reads, it is closed: no reason to fail
-        print(line, flush=True)
 
 
 def stop_on_exception(function: Callable[_P, _R]) -> Callable[_P, _R]:

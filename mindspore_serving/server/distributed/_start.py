@@ -101,5 +101,5 @@ def plan_of_distributed(
         address=f"{host}:{port}",
         wait_s=wait_agents_time_in_seconds,
     )
-    print(f"Serving: Distributed worker waits for its agents on {agents.address}", flush=True)
+    say(f"Serving: Distributed worker waits for its agents on {agents.address}")
     return replace(plan, agents=agents)

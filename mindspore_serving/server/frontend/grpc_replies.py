@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 
 from mindspore_serving import log
 from mindspore_serving.server.frontend.grpc_messages import Context
@@ -64,7 +63,7 @@ class SentReplies:
     def _look(self) -> None:
         self._next_look = None
         if self._closed:  # at the last look: by now gRPC has freed what these connections held
-            threading.Thread(target=give_back_freed_memory, daemon=True).start()
+            give_back_freed_memory()
         stalled = [peer for peer in self._untaken.stalled() if self._connections.close(str(peer))]
         for peer in stalled:
             log.warning("Connection of %s was closed, its client does not take its replies", peer)

@@ -54,7 +54,7 @@ from mindspore_serving.server.frontend.request_id import (
 )
 from mindspore_serving.server.frontend.tcp_connections import TcpConnections
 from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies
-from mindspore_serving.server.frontend.untaken_replies import UntakenReplies
+from mindspore_serving.server.frontend.untaken_replies import SHARE_OF_ONE, UntakenReplies
 from mindspore_serving.server.frontend.wire_layout import LayoutMemory
 from mindspore_serving.server.master.dispatcher import Dispatcher, Route
 from mindspore_serving.server.master.request import Reply
@@ -70,7 +70,6 @@ _LONGEST_HAND_OVER_S = 0.5
 _SMALL_BYTES = 1 << 16
 """Bytes of a message up to which its instances cannot be so many that others would notice."""
 _FEW_INSTANCES = 1024
-_SHARE_OF_CONNECTION = 2
 
 
 def check_grpc_address(address: str) -> None:
@@ -357,7 +356,7 @@ class GrpcServer:
         self._reader = MessageReader(
             limits.message_bytes, connections, UnfinishedBodies(limits.arriving_bytes)
         )
-        untaken = UntakenReplies(limits.untaken_bytes, limits.untaken_bytes // _SHARE_OF_CONNECTION)
+        untaken = UntakenReplies(limits.untaken_bytes, limits.untaken_bytes // SHARE_OF_ONE)
         self._replies = SentReplies(untaken, connections)
         self._handler = PredictHandler(dispatcher, limits.message_bytes, self._reader, self._replies, guard)
         self._health = HealthHandler(dispatcher, self._reader)
