@@ -59,7 +59,14 @@ LAYERS: list[dict[str, list[str]]] = [
     {"master": ["server.master"], "worker": ["server.worker"]},
     {"frontend": ["server.frontend"], "cluster": ["server.cluster"]},
     {"distributed": ["server.distributed"]},
-    {"start-up": ["server._server", "server.distributed._start", "server.distributed._startup_agents"]},
+    {
+        "start-up": [
+            "server._server",
+            "server._worker_plans",
+            "server.distributed._start",
+            "server.distributed._startup_agents",
+        ]
+    },
     {"earlier releases": ["master", "worker"]},
 ]
 # These offer the public names: they refer upwards, lazily. `server` is a mere folder to everybody else.
