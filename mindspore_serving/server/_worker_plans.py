@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mindspore_serving.errors import InvalidParameter
-from mindspore_serving.server._servable_local import ServableStartConfig, device_type_of
+from mindspore_serving.server._servable_local import ServableStartConfig, changed, device_type_of
 from mindspore_serving.server.device import shares_of_cores, supported_device_types
 from mindspore_serving.server.master.unanswered import Limits
 from mindspore_serving.server.master.worker_process import WorkerPlan
@@ -45,22 +45,7 @@ def script_folder() -> Path:
 
 def absolute(config: ServableStartConfig) -> ServableStartConfig:
     """The configuration with its directory resolved against the folder of the start script."""
-    return ServableStartConfig(
-        servable_directory=os.path.realpath(script_folder() / config.servable_directory),
-        servable_name=config.servable_name,
-        device_ids=config.device_ids or None,
-        version_number=config.version_number,
-        device_type=None if config.device_type == "none" else config.device_type,
-        num_parallel_workers=config.num_parallel_workers,
-        dec_key=config.dec_key,
-        dec_mode=config.dec_mode,
-        max_batch_delay_ms=config.max_batch_delay_ms,
-        slots_per_copy=config.slots_per_copy,
-        stage_timeout_ms=config.stage_timeout_ms,
-        max_enqueued_requests=config.max_enqueued_requests,
-        max_enqueued_instances=config.max_enqueued_instances,
-        max_enqueued_bytes=config.max_enqueued_bytes,
-    )
+    return changed(config, servable_directory=os.path.realpath(script_folder() / config.servable_directory))
 
 
 def plans_of(config: ServableStartConfig, enable_lite: bool = False) -> list[WorkerPlan]:
