@@ -153,7 +153,7 @@ class PredictHandler(grpc.GenericRpcHandler):
         return await self.answer(requests, context)
 
     async def _turn_away(self, requests: Any, context: Context) -> None:
-        """Answer a call that is not let in, before its message is read; raises, and so ends the call."""
+        """Reject a call that is not authenticated, before its message is read; raises, and so ends the call."""
         assert self._guard is not None
         self._guard.note_refusal(context.peer())
         _name(context)
