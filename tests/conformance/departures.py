@@ -184,6 +184,18 @@ RULES = (
         "it is one value, whose first dimension or length happens to be the number of instances",
     ),
     Departure(
+        "5.3-same-object-held",
+        "a later function gets the very object that an earlier one returned",
+        "a copy of it, where anything but Serving refers to the object",
+        "what the function changes later would reach another client (docs/adr/0033-results-become-servings-own.md)",
+    ),
+    Departure(
+        "5.3-same-object-subclass",
+        "an array of a class of the user's reaches later functions as such",
+        "as numpy.ndarray",
+        "who else uses its memory cannot be seen, so it is copied (docs/adr/0033-results-become-servings-own.md)",
+    ),
+    Departure(
         "5.4-byte-size",
         "the text alone",
         "the text, the input by name, what it is, what is expected, and the cast that helps",
