@@ -118,6 +118,18 @@ REPLIES = (
 # Rules that concern many rows.
 RULES = (
     Departure(
+        "5.3-same-object-kept",
+        "a later function gets the very array that a function returned and keeps",
+        "it gets an equal array where anything but Serving refers to that one",
+        "what the function writes there for another client would reach this one",
+    ),
+    Departure(
+        "5.3-same-object-subclass",
+        "a later function gets the very object that a function returned, whatever its class",
+        "of a class that inherits from numpy.ndarray it gets an equal object",
+        "who else uses the memory of such an object cannot be seen",
+    ),
+    Departure(
         "8.4-limit",
         "a rank that takes longer than 10 s ends the servable",
         "the batch fails after SERVING_AGENT_TIMEOUT_S (10); the servable ends after three times as long",
@@ -182,18 +194,6 @@ RULES = (
         "whatever can be iterated over is taken for the results of a batch function",
         "an array, text, bytes, a dict or a set fails all instances of the call",
         "it is one value, whose first dimension or length happens to be the number of instances",
-    ),
-    Departure(
-        "5.3-same-object-held",
-        "a later function gets the very object that an earlier one returned",
-        "a copy of it, where anything but Serving refers to the object",
-        "what the function changes later would reach another client (docs/adr/0033-results-become-servings-own.md)",
-    ),
-    Departure(
-        "5.3-same-object-subclass",
-        "an array of a class of the user's reaches later functions as such",
-        "as numpy.ndarray",
-        "who else uses its memory cannot be seen, so it is copied (docs/adr/0033-results-become-servings-own.md)",
     ),
     Departure(
         "5.4-byte-size",

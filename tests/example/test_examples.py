@@ -148,7 +148,7 @@ def test_demo_check_exports_serves_and_compares(checked: tuple[RunningScript, Pa
 
 def test_demo_check_leaves_models_and_logs_only(checked: tuple[RunningScript, Path], examples: Path) -> None:
     logs = {
-        f"serving_logs/log_{copy}_version1.log" for copy in ("add_device0", "add_device1", "lenet_device0")
+        f"serving_logs/log_{copy}_version1.log" for copy in ("add_device0", "add_device1", "lenet_device2")
     }
     models = {"tensor_add/add/1/tensor_add.mindir", "lenet/lenet/1/lenet.mindir"}
     assert files_in(checked[1]) - files_in(examples) == logs | models

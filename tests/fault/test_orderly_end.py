@@ -136,8 +136,9 @@ def test_what_does_not_come_to_its_end_holds_up_nobody(tmp_path: Path) -> None:
     }
     for name, config in stuck.items():
         add_servable(tmp_path, name, config, ())
-    configs = [f'".", "{name}", device_ids={device}' for device, name in enumerate(stuck)]
-    with serving(tmp_path, configs) as server:
+    with serving(
+        tmp_path, [f'".", "{name}", device_ids={number}' for number, name in enumerate(stuck)]
+    ) as server:
         for worker in server.workers():
             for number in (signal.SIGTERM, signal.SIGINT):  # one more does not keep it from its end
                 os.kill(worker, number)
@@ -145,8 +146,8 @@ def test_what_does_not_come_to_its_end_holds_up_nobody(tmp_path: Path) -> None:
         assert server.wait() == 1
         assert "was killed" not in server.output
         logs = {
-            name: (tmp_path / f"serving_logs/log_{name}_device{device}_version1.log").read_text()
-            for device, name in enumerate(stuck)
+            name: (tmp_path / f"serving_logs/log_{name}_device{number}_version1.log").read_text()
+            for number, name in enumerate(stuck)
         }
         assert {name: "took too long" in log for name, log in logs.items()} == {
             "hangs": True,
@@ -187,5 +188,4 @@ def test_a_distributed_worker_and_its_agents_end_as_programs_do(tmp_path: Path) 
         assert made.server.wait() == 0
         assert made.starter.wait() == 0
     assert (tmp_path / "start_distributed_worker.py_ended").read_text() == "ended,"
-    # The script that has started the agents has the same name.
-    assert (tmp_path / "serving_agent.py_ended").read_text() == "ended," * (made.ranks + 1)
+    assert (tmp_path / "serving_agent.py_ended").read_text() == "ended," * (1 + made.ranks)  # the script, too

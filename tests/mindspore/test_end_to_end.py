@@ -168,7 +168,7 @@ def test_a_thousand_mixed_requests_are_all_answered_right(server: RunningServer,
     ("instance", "text"),
     [
         (
-            {"x": [1, 2], "y": [1, 2]},
+            {"x": {"b64": "AQAAAAIAAAA=", "type": "int32", "shape": [2]}, "y": [1, 2]},
             "Given model input 0 data type kMSI_Int32 not match the data type kMSI_Float32",
         ),
         ({"x": [1.0], "y": [1.0, 2.0]}, "Given model input 0 size 4 not match the size 8 defined in model"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -271,3 +272,11 @@ def test_an_input_that_a_function_keeps_stays_what_it_was(
     with ThreadPoolExecutor(CLIENTS) as pool:
         changed = list(pool.map(ask, range(CLIENTS)))
     assert changed == [[0] * 20] * CLIENTS
+
+
+def test_where_memory_runs_out_workers_end_before_the_main_process(server: RunningServer) -> None:
+    def score(pid: int) -> int:
+        return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+    main = score(server.process.pid)
+    assert [score(pid) for pid in server.workers()] == [max(main, 300)]

@@ -13,19 +13,27 @@ import struct
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
+import grpc
+import grpc.aio
+
+from mindspore_serving.client.python.connection import CHANNEL_OPTIONS, PREDICT_PATH
+from mindspore_serving.proto import ms_service_pb2 as pb
+from tests.server.grpc_messages import errors
 from tests.soak.asking import Asker
 from tests.soak.hostile import (
     garbage_for_grpc,
     garbage_for_rest,
     half_a_call,
     half_a_request,
+    large_message,
     rapid_resets,
     wrong_request,
 )
 from tests.soak.ledger import LOST_AFTER_S, Ledger, Outcome
 from tests.soak.questions import Author, Question
-from tests.soak.servables import SERVABLES, WORKER_TIMEOUT_S
+from tests.soak.servables import API_KEY, SERVABLES, WORKER_TIMEOUT_S
 from tests.soak.server import SoakServer, Worker, wait_for
 from tests.watch import lives
 
@@ -107,6 +115,7 @@ class Chaos:
         clients = [
             self.garbage,
             self.wrong_requests,
+            self.compressed_bombs,
             self.half_open,
             self.idle,
             self.burst,
@@ -233,6 +242,31 @@ class Chaos:
             away = head.startswith(("HTTP/1.1 429 ", "HTTP/1.1 503 "))
             other = Outcome.REFUSED if away else Outcome.WRONG
             self._ledger.ended(number, Outcome.EXPECTED_ERROR if fits else other, detail)
+
+    async def compressed_bombs(self) -> None:
+        """Calls of gRPC that are small on the wire and large once they are decompressed, several at a time."""
+        self.turns["compressed bombs"] += 1
+        async with grpc.aio.insecure_channel(self._server.grpc, CHANNEL_OPTIONS) as channel:
+            predict = channel.unary_unary(PREDICT_PATH, response_deserializer=pb.PredictReply.FromString)
+            await asyncio.gather(*(self._bomb(predict, name) for name in ("plain", "copies", "nosuch") * 2))
+
+    async def _bomb(self, predict: Any, servable: str) -> None:
+        number = self._ledger.asked("grpc.aio, bomb", servable)
+        key = (("x-api-key", API_KEY),)
+        try:
+            reply = await predict(
+                large_message(servable),
+                metadata=key,
+                compression=grpc.Compression.Gzip,
+                timeout=LOST_AFTER_S,
+            )
+        except grpc.aio.AioRpcError as error:
+            refused = error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            self._ledger.ended(number, Outcome.REFUSED if refused else Outcome.LOST, repr(error)[:500])
+            return
+        told = [text for _, text in errors(reply)]
+        fits = len(told) == 1 and not reply.instances
+        self._ledger.ended(number, Outcome.EXPECTED_ERROR if fits else Outcome.WRONG, f"{told}"[:500])
 
     async def _head_of_reply(self, message: bytes) -> str:
         reader, writer = await self._connect(self._server.rest)

@@ -7,7 +7,10 @@ import gzip
 import random
 import struct
 
+import numpy as np
+
 from mindspore_serving.client.python.connection import PREDICT_PATH
+from tests.server.grpc_messages import instance, request, tensor
 from tests.soak.servables import API_KEY
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -137,6 +140,13 @@ def wrong_request(draw: random.Random) -> tuple[str, int, bytes]:
     head += _KEYS.get(name, f"X-API-Key: {API_KEY}\r\n")
     head += f"Content-Encoding: {coding}\r\n" if coding else ""
     return name, status, head.encode() + b"\r\n" + body
+
+
+@functools.cache
+def large_message(servable: str) -> bytes:
+    """A serialized message of 90 MB that a coding makes small, for a method that has another input."""
+    message = request(servable, "echo", [instance(z=tensor(np.zeros(90 << 20, np.uint8)))])
+    return bytes(message.SerializeToString())
 
 
 @functools.cache

@@ -84,6 +84,10 @@ class Soak:
     async def run(self) -> Summary:
         """All of it, but for the start of the server."""
         self._prober.start()
+        expected = {name: servable.workers for name, servable in SERVABLES.items()}
+        found = dict(Counter(worker.servable for worker in self._server.workers()))
+        if found != expected:
+            self._problems.append(f"workers to disturb: {expected} were expected, found {found}")
         await self._clean_round("first")
         start = await self._at_rest(None)
         settled, seconds = await self._load()

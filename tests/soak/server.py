@@ -28,7 +28,8 @@ _POLL_S = 0.2
 _STOP_TIMEOUT_S = 60.0
 _STARTS = 4
 """How often longer than in a test the start may take: the machine may be busy."""
-_NAMES = re.compile(r"--servable_name=(\S+) .*--place=(\S+)")
+_NAMES = re.compile(r"--servable_name=(\S+) .*--device_id=(\d+) ")
+_WITHOUT_A_DEVICE = "--device_ids_empty"
 _WORKER_READY = "Start servable success"
 
 
@@ -133,10 +134,12 @@ class SoakServer:
         with contextlib.suppress(psutil.NoSuchProcess):
             for child in psutil.Process(self.pid).children():
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    named = _NAMES.search(" ".join(child.cmdline()))
+                    line = " ".join(child.cmdline())
+                    named = _NAMES.search(line)
                     if named and lives(child.pid):
-                        self.seen[named[1], named[2]].add(child.pid)
-                        found.append(Worker(child.pid, named[1], named[2], self._ready_s(named[1], named[2])))
+                        place = f"{'extra' if _WITHOUT_A_DEVICE in line else 'device'}{named[2]}"
+                        self.seen[named[1], place].add(child.pid)
+                        found.append(Worker(child.pid, named[1], place, self._ready_s(named[1], place)))
         return found
 
     def body_reader(self) -> int | None:

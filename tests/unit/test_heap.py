@@ -20,7 +20,7 @@ import numpy as np
 
 from mindspore_serving.server.heap import keep_freed_memory
 
-assert sys.argv[1] == "as it is" or keep_freed_memory()
+assert sys.argv[1] == "as it is" or keep_freed_memory(memory=int(sys.argv[1]))
 
 
 def images():
@@ -41,7 +41,11 @@ print(faults() - before)
 
 
 def faults(heap: str) -> int:
-    """Pages that images cost a process which needs some of them at a time, over and over."""
+    """Pages that images cost a process which needs some of them at a time, over and over.
+
+    Args:
+        heap: Bytes of memory for which the C library is set up, or `as it is`.
+    """
     command = [sys.executable, "-c", _FAULTS, heap]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     return int(done.stdout)
@@ -49,7 +53,12 @@ def faults(heap: str) -> int:
 
 def test_images_find_their_pages_again() -> None:
     assert faults("as it is") > _PAGES / 2
-    assert faults("kept") < _PAGES / 20
+    assert faults(str(32 << 30)) < _PAGES / 20
+
+
+def test_less_is_kept_where_there_is_little_memory() -> None:
+    assert faults(str(1 << 30)) < _PAGES / 20  # an image is less than a 512th
+    assert faults(str(256 << 20)) > _PAGES / 2
 
 
 @pytest.mark.parametrize("variable", ["GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"])

@@ -100,7 +100,7 @@ def test_what_something_else_refers_to_is_copied(function: Callable[..., Any], b
     results = results_of(function, [1, 2, 3], batch=batch)
     held = (HELD, HELD_LIST[0], cached(0))
     for number, result in enumerate(results):
-        assert type(result) is np.ndarray
+        assert isinstance(result, np.ndarray)
         others = (*held, *results[:number])
         assert not any(np.shares_memory(result, other) for other in others)
         np.testing.assert_array_equal(result, np.arange(6.0))

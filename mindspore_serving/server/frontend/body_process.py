@@ -8,13 +8,11 @@ compression in the place of the method, and its instances leave as one `Result` 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import faulthandler
 import os
 import socket
 import threading
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import orjson
 import setproctitle
@@ -25,6 +23,7 @@ from mindspore_serving.server.channel.messages import Batch, Group, Result
 from mindspore_serving.server.frontend.content_coding import decompress_body
 from mindspore_serving.server.frontend.failure_log import unexpected_failure
 from mindspore_serving.server.frontend.json_codec import parse_body, read_instances
+from mindspore_serving.server.memory_limit import end_before_others
 from mindspore_serving.server.worker.parent import Parent
 from mindspore_serving.tensor import DataType, Rows
 
@@ -33,9 +32,8 @@ _READ_SIZE = 1 << 20
 _MOST_GROUPS = 1 << 12
 """Blocks of equal instances in one frame, between which the main process does other things."""
 _LOOK_S = 60.0
-_OOM_SCORE = Path("/proc/self/oom_score_adj")
-_SCORE = 500
-"""As if it used half of the memory more than it does."""
+_MEMORY_SHARE = 0.5
+"""Of the memory, by which this process seems larger than it is when the system has to end one."""
 
 
 def main() -> None:
@@ -47,21 +45,11 @@ def main() -> None:
     arguments = parser.parse_args()
     setproctitle.setproctitle(TITLE)
     faulthandler.enable()
-    _let_system_end_this_first()
+    # A limit for this process alone would not do: the parser reserves twelve times the size of a body, and uses little.
+    end_before_others(_MEMORY_SHARE)
     threading.Thread(target=_end_with, args=(arguments.parent,), daemon=True).start()
     with socket.socket(fileno=arguments.channel) as channel:
         serve(channel, arguments.most_bytes)
-
-
-def _let_system_end_this_first() -> None:
-    """Let the system end this process before others where it runs out of memory.
-
-    A limit for this process alone would not do: the parser reserves twelve times the size of a body, and uses little of
-    it.
-    """
-    with contextlib.suppress(OSError, ValueError):  # not in every sandbox
-        if int(_OOM_SCORE.read_text()) < _SCORE:
-            _OOM_SCORE.write_text(str(_SCORE))
 
 
 def _end_with(parent: int) -> None:

@@ -9,7 +9,8 @@ are three cases (ADR 33 has the alternatives):
   is the common case, and costs one look at a count of references.
 - It is a view, and nothing but the view refers to the array below. That is the same.
 - Anything else may change it: it is copied. So is what has memory of an owner that is no array (a tensor of another
-  framework, a `bytearray`, a mapped file), because who else uses that memory cannot be seen.
+  framework, a `bytearray`, a mapped file), and what is of a class of its own (a masked array), because who else uses
+  that memory cannot be seen.
 
 The same holds for what a function was given, where a later stage takes it, too: the function may have kept it. Later
 stages see what the function has changed until it returned, and nothing after that.
@@ -41,7 +42,7 @@ def own(array: Array, alone: bool) -> Array:
         alone: Whether nothing but the caller refers to it (`getrefcount`, see `ALONE`).
 
     Returns:
-        An array of the same dtype, shape and values that nothing else can change.
+        An array of the same class, dtype, shape and values that nothing else can change.
     """
     if alone and type(array) is np.ndarray:
         base: object = array.base
@@ -49,9 +50,9 @@ def own(array: Array, alone: bool) -> Array:
             return array
         if type(base) is np.ndarray and base.base is None and getrefcount(base) == _ALONE_BELOW:
             return array
-    return np.array(array)
+    return np.array(array, subok=True)
 
 
 def snapshot(value: Any) -> Any:
     """A value that a function was given, as it is now."""
-    return np.array(value) if isinstance(value, np.ndarray) else value
+    return np.array(value, subok=True) if isinstance(value, np.ndarray) else value

@@ -42,6 +42,7 @@ from mindspore_serving.server.forked_child import (
 )
 from mindspore_serving.server.heap import keep_freed_memory
 from mindspore_serving.server.key_pipe import read_key
+from mindspore_serving.server.memory_limit import end_before_others
 from mindspore_serving.server.own_descriptor import set_apart
 from mindspore_serving.server.process_title import show_as
 from mindspore_serving.server.process_tree import kill_children
@@ -70,6 +71,8 @@ _ORPHAN_ENDS_WITHIN_S = 2.0
 _FINISH_S = 2.0
 _ANSWER_S = 60.0
 _ALIVE_EVERY_S = 1.0
+_MEMORY_SHARE = 0.3
+"""As of `end_before_others`: below that of the process that reads large bodies, and above main, which ends last."""
 
 
 def argument_parser(script: str) -> argparse.ArgumentParser:
@@ -399,6 +402,7 @@ def run_worker(script: str, make: Callable[[], Worker]) -> NoReturn:
     show_as(script)
     faulthandler.enable()  # a crash in native code leaves in the log where Python was
     keep_freed_memory()
+    end_before_others(_MEMORY_SHARE)
     end_forked_children()
     try:
         worker = make()

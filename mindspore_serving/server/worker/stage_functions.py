@@ -285,5 +285,7 @@ def _servable(value: Any, alone: bool) -> Any:
         raise StageError(f"Push py task result cause exception: {cause}") from cause
     if isinstance(value, (bool, int, float)):
         return value
+    if isinstance(value, np.ndarray) and value.dtype in DATA_TYPE_OF:
+        return own(value, False)  # later functions get the class that they expect
     made = getrefcount(array) == ALONE
     return own(array, made)
