@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import os
 
-import grpc
+import grpc  # noqa: F401 - reads the variable when it is imported, and never again
 
 from mindspore_serving.errors import ServingError
 
 __all__ = ["check_usable", "note_use"]
 
 _NO = ("0", "f", "false", "n", "no")
-# gRPC reads it when it is imported, and never again.
-_STARTS_ANEW = bool(grpc) and os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "1").lower() not in _NO
+_STARTS_ANEW = os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "1").lower() not in _NO
 _users: set[int] = set()
 """This process if it has used gRPC, and those of its ancestors that had when they forked."""
 

@@ -11,6 +11,7 @@ from mindspore_serving.server import start_grpc_server as _start_grpc_server
 from mindspore_serving.server import start_restful_server as _start_restful_server
 from mindspore_serving.server import stop as _stop
 from mindspore_serving.server._server import server_of_process, stop_on_exception
+from mindspore_serving.server.console import say
 
 __all__ = ["context", "start_grpc_server", "start_master_server", "start_restful_server", "stop"]
 
@@ -105,4 +106,4 @@ def _keep_alive() -> None:
     generation = server_of_process.keep_alive()
     if generation != _announced:
         _announced = generation
-        print("Serving master: wait for Ctrl+C to exit ------------------------------------", flush=True)
+        say("Serving master: wait for Ctrl+C to exit ------------------------------------")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mindspore_serving.check_type import check_and_as_int_tuple_list, check_bytes, check_int, check_str
 from mindspore_serving.errors import InvalidParameter, StartUpError
@@ -379,22 +381,21 @@ def _united(
             )
         device_ids |= set(earlier.device_ids)
         workers = max(workers, earlier.num_parallel_workers)
-    return ServableStartConfig(
-        servable_directory=config.servable_directory,
-        servable_name=config.servable_name,
-        device_ids=tuple(sorted(device_ids)),
-        version_number=version,
-        device_type=None if config.device_type == "none" else config.device_type,
-        num_parallel_workers=workers,
-        dec_key=config.dec_key,
-        dec_mode=config.dec_mode,
-        max_batch_delay_ms=config.max_batch_delay_ms,
-        slots_per_copy=config.slots_per_copy,
-        stage_timeout_ms=config.stage_timeout_ms,
-        max_enqueued_requests=config.max_enqueued_requests,
-        max_enqueued_instances=config.max_enqueued_instances,
-        max_enqueued_bytes=config.max_enqueued_bytes,
+    return changed(
+        config, device_ids=tuple(sorted(device_ids)), version_number=version, num_parallel_workers=workers
     )
+
+
+def changed(config: ServableStartConfig, **changes: Any) -> ServableStartConfig:
+    """A configuration with other values of some parameters.
+
+    Args:
+        config: Has all other values.
+        changes: Parameters of `ServableStartConfig`.
+    """
+    given = {name: getattr(config, name) for name in inspect.signature(ServableStartConfig).parameters}
+    given["device_type"] = None if config.device_type == "none" else config.device_type
+    return ServableStartConfig(**(given | changes))
 
 
 def _batching(config: ServableStartConfig) -> tuple[float, int]:

@@ -4,34 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import contextlib
 import functools
 import os
 import socket
 import ssl
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures import wait as wait_for_futures
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 from mindspore_serving import log
 from mindspore_serving.check_type import check_bool, check_int, check_seconds, check_str
 from mindspore_serving.errors import InvalidParameter, ServingError, StartUpError
 from mindspore_serving.server._loop_thread import LoopThread
-from mindspore_serving.server._servable_local import ServableStartConfig, device_type_of, merge_config
+from mindspore_serving.server._servable_local import ServableStartConfig, merge_config
 from mindspore_serving.server._start_script import StartScript
 from mindspore_serving.server._stop_request import StopRequest
+from mindspore_serving.server._worker_plans import check_configs, plans_of
 from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.member import Member, Membership, reserve
 from mindspore_serving.server.cluster.token import cluster_token, new_nonce
+from mindspore_serving.server.console import say
 from mindspore_serving.server.descriptor_limit import descriptor_limit
-from mindspore_serving.server.device import STUB_NOTE, backend_name, shares_of_cores, supported_device_types
+from mindspore_serving.server.device import STUB_NOTE, backend_name
 from mindspore_serving.server.environment_variable import flag_of
 from mindspore_serving.server.exit_code import end_with
 from mindspore_serving.server.forked_child import let_go_of_sockets, run_in_forked_children
@@ -48,7 +46,6 @@ from mindspore_serving.server.master.context import drain_timeout_s, worker_time
 from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.supervisor import STOP_GRACE_S as WORKER_GRACE_S
 from mindspore_serving.server.master.supervisor import Supervisor
-from mindspore_serving.server.master.unanswered import Limits
 from mindspore_serving.server.master.worker_process import WorkerPlan
 from mindspore_serving.server.standard_descriptors import open_standard_descriptors
 
@@ -140,7 +137,7 @@ class Server:
             server = GrpcServer(dispatcher, address, limits, credentials, guard)
             thread.run(server.start(), _BIND_TIMEOUT_S)
             self._grpc = server
-        _say(f"Serving: Serving gRPC server start success, listening on {address}")
+        say(f"Serving: Serving gRPC server start success, listening on {address}")
 
     def start_rest(
         self,
@@ -163,7 +160,7 @@ class Server:
             )
             thread.run(server.start(), _BIND_TIMEOUT_S)
             self._rest = server
-        _say(f"Serving: Serving RESTful server start success, listening on {address}")
+        say(f"Serving: Serving RESTful server start success, listening on {address}")
 
     def start_workers(self, plans: Sequence[WorkerPlan]) -> None:
         """Start all workers, and keep the process alive from then on until `stop`."""
@@ -175,7 +172,7 @@ class Server:
             if backend_name() == "stub":
                 log.warning("%s", STUB_NOTE)
             self._supervisor = Supervisor(dispatcher, self._on_no_workers_left)
-            started = thread.submit(self._supervisor.start(plans, _say))
+            started = thread.submit(self._supervisor.start(plans, say))
         self._wait_for(started, "Fail to start workers because of signal SIGINT or SIGTERM")
 
     def _on_no_workers_left(self) -> None:
@@ -205,7 +202,7 @@ class Server:
             opened = MasterPort(dispatcher, ip, port, cluster_token(), tls, worker_timeout_s())
             thread.run(opened.start(), _BIND_TIMEOUT_S)
             self._port = opened
-        _say(f"Serving: Master server start success, listening on {opened.address}")
+        say(f"Serving: Master server start success, listening on {opened.address}")
 
     def join_cluster(
         self,
@@ -300,7 +297,7 @@ class Server:
             requests = dispatcher.requests
             drained = thread.submit(_finish_requests(dispatcher, self._grpc, self._rest, timeout_s))
         if requests:
-            _say(
+            say(
                 f"Serving: stopping, {requests} requests have {timeout_s:g} s to finish{self._how_to_hurry()}"
             )
         while not drained.done() and not self._stop_request.is_urgent():
@@ -308,13 +305,13 @@ class Server:
         if drained.done() and drained.exception() is not None:
             log.error("Requests were not waited for: %r", drained.exception())
         if dispatcher.requests:
-            _say(f"Serving: stopping, {dispatcher.requests} requests have not finished and get an error")
+            say(f"Serving: stopping, {dispatcher.requests} requests have not finished and get an error")
 
     def _say_workers(self) -> None:
         awaited = self._supervisor.awaited() if self._supervisor is not None else []
         if awaited:
             more = f" and {len(awaited) - 1} more" if awaited[1:] else ""
-            _say(
+            say(
                 f"Serving: stopping, waiting for {awaited[0]}{more}, which are killed {WORKER_GRACE_S:g} s after they "
                 f"were told to end{self._how_to_hurry()}"
             )
@@ -469,15 +466,6 @@ server_of_process = Server()
 run_in_forked_children(server_of_process.leave_to_parent)
 
 
-def _say(line: str) -> None:
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    line = line.encode(encoding, "backslashreplace").decode(encoding)  # a path need not be text
-    with contextlib.suppress(
-        OSError, ValueError
-    ):  # a full disk, nobody reads, it is closed: no reason to fail
-        print(line, flush=True)
-
-
 def stop_on_exception(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Stop the whole server when a start function raises, as the original does."""
 
@@ -600,7 +588,7 @@ def start_servables(
             server is stopped before this is raised.
     """
     check_bool("enable_lite", enable_lite)
-    configs = _check_configs(servable_configs)
+    configs = check_configs(servable_configs)
     plans = [plan for config in merge_config(configs, enable_lite) for plan in plans_of(config, enable_lite)]
     server_of_process.start_workers(plans)
 
@@ -619,79 +607,3 @@ def stop(*, drain_timeout_s: float = 0) -> None:
     """
     check_seconds("drain_timeout_s", drain_timeout_s)
     server_of_process.stop(drain_timeout_s)
-
-
-def _check_configs(servable_configs: Any) -> list[ServableStartConfig]:
-    if isinstance(servable_configs, ServableStartConfig):
-        servable_configs = [servable_configs]
-    if not isinstance(servable_configs, (list, tuple)):
-        raise InvalidParameter(
-            "Parameter 'servable_configs' should be ServableStartConfig, list or tuple of ServableStartConfig, but "
-            f"actually {type(servable_configs)}"
-        )
-    for config in servable_configs:
-        if not isinstance(config, ServableStartConfig):
-            raise InvalidParameter(
-                f"The item of parameter 'servable_configs' should be ServableStartConfig, but actually {type(config)}"
-            )
-    if not servable_configs:
-        raise InvalidParameter("Parameter 'servable_configs' should hold at least one ServableStartConfig")
-    return [absolute(config) for config in servable_configs]
-
-
-def script_folder() -> Path:
-    """Folder of the start script, which relative paths are relative to."""
-    return Path(os.path.realpath(sys.argv[0])).parent
-
-
-def absolute(config: ServableStartConfig) -> ServableStartConfig:
-    """The configuration with its directory resolved against the folder of the start script."""
-    return ServableStartConfig(
-        servable_directory=os.path.realpath(script_folder() / config.servable_directory),
-        servable_name=config.servable_name,
-        device_ids=config.device_ids or None,
-        version_number=config.version_number,
-        device_type=None if config.device_type == "none" else config.device_type,
-        num_parallel_workers=config.num_parallel_workers,
-        dec_key=config.dec_key,
-        dec_mode=config.dec_mode,
-        max_batch_delay_ms=config.max_batch_delay_ms,
-        slots_per_copy=config.slots_per_copy,
-        stage_timeout_ms=config.stage_timeout_ms,
-        max_enqueued_requests=config.max_enqueued_requests,
-        max_enqueued_instances=config.max_enqueued_instances,
-        max_enqueued_bytes=config.max_enqueued_bytes,
-    )
-
-
-def plans_of(config: ServableStartConfig, enable_lite: bool = False) -> list[WorkerPlan]:
-    """The workers that a merged configuration asks for."""
-    device_type = device_type_of(config)
-    extra = max(0, config.num_parallel_workers - len(config.device_ids))
-    if not config.device_ids and config.device_type == "none" and "cpu" in supported_device_types():
-        device_type = "cpu"
-    limits = Limits(config.max_enqueued_requests, config.max_enqueued_instances, config.max_enqueued_bytes)
-    device = WorkerPlan(
-        servable_directory=config.servable_directory,
-        servable_name=config.servable_name,
-        version=config.version_number or 1,
-        device_type=device_type,
-        device_id=0,
-        has_device=True,
-        serves_calls=extra > 0,
-        enable_lite=enable_lite,
-        dec_key=config.dec_key,
-        dec_mode=config.dec_mode,
-        batch_slots=config.slots_per_copy,
-        batch_delay_s=config.max_batch_delay_ms / 1000,
-        stage_timeout_ms=config.stage_timeout_ms,
-        limits=limits,
-    )
-    # Without devices every worker loads models of its own, on CPU.
-    other = replace(device, has_device=False, remote_models=bool(config.device_ids), serves_calls=False)
-    copies = len(config.device_ids)
-    shares = shares_of_cores(copies) if device_type == "cpu" else [()] * copies
-    return [
-        replace(device, device_id=number, cores=cores)
-        for number, cores in zip(config.device_ids, shares, strict=True)
-    ] + [replace(other, device_id=index) for index in range(extra)]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from collections.abc import Mapping
 
 from mindspore_serving.server.memory_limit import usable_memory
@@ -53,12 +54,13 @@ def keep_freed_memory(environment: Mapping[str, str] = os.environ, memory: int |
 
 
 def give_back_freed_memory() -> None:
-    """Give the system back what is free, after a time in which much more was needed than usual.
+    """Give the system back what is free, after a time in which much more was needed than usual; returns at once.
 
-    This takes some milliseconds, so it is nothing for every request.
+    This takes some milliseconds, and so has a thread of its own: those of an event loop are gone once the start script
+    has ended.
     """
     try:
         trim = ctypes.CDLL(None).malloc_trim
     except (OSError, AttributeError):  # another C library
         return
-    trim(0)
+    threading.Thread(target=trim, args=(0,), daemon=True).start()

@@ -10,6 +10,7 @@ from pathlib import Path
 _OOM_SCORE = Path("/proc/self/oom_score_adj")
 _MOUNT = Path("/sys/fs/cgroup")
 _OWN_GROUPS = Path("/proc/self/cgroup")
+_SHARE = 8
 
 
 def usable_memory(mount: Path = _MOUNT, own_groups: Path = _OWN_GROUPS) -> int:
@@ -25,6 +26,11 @@ def usable_memory(mount: Path = _MOUNT, own_groups: Path = _OWN_GROUPS) -> int:
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limits = (_limit_in(file) for file in _limit_files(mount, own_groups))
     return min([machine, *(limit for limit in limits if limit is not None)])
+
+
+def share_of_memory() -> int:
+    """Bytes that one kind of clients' data may take for which there is no other limit: an eighth of the memory."""
+    return usable_memory() // _SHARE
 
 
 def _limit_files(mount: Path, own_groups: Path) -> Iterator[Path]:

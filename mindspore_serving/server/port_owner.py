@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import pwd
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
-_LISTENS = "0A"
+from mindspore_serving.private_files import user_name
+from mindspore_serving.server.socket_table import LISTENING, listed_sockets
+
 _MOST_OF_COMMAND = 100
 
 
@@ -57,20 +57,14 @@ def who_listens(port: int, proc: Path = Path("/proc")) -> str:
     Returns:
         A process, or a user into whose processes this one may not look; "" for nobody.
     """
-    sockets = list(_listening(port, proc))
+    sockets = [
+        one
+        for one in listed_sockets(proc / "self" / "net")
+        if one.state == LISTENING and int(one.local.rpartition(":")[2], 16) == port
+    ]
     if not sockets:
         return ""
-    return _holder({inode for inode, _ in sockets}, proc) or f"a process of user {_user(sockets[0][1])}"
-
-
-def _listening(port: int, proc: Path) -> Iterator[tuple[str, int]]:
-    """Inode and user of each socket that listens on a port, at whatever address."""
-    for table in ("tcp", "tcp6"):
-        with contextlib.suppress(OSError):
-            for line in (proc / "self" / "net" / table).read_text().splitlines()[1:]:
-                _, local, _, status, *_, user, _, inode = line.split()[:10]
-                if status == _LISTENS and int(local.rpartition(":")[2], 16) == port:
-                    yield inode, int(user)
+    return _holder({one.inode for one in sockets}, proc) or f"a process of {user_name(sockets[0].user)}"
 
 
 def _holder(inodes: set[str], proc: Path) -> str:
@@ -92,10 +86,3 @@ def _target(entry: Path) -> str:
         return str(entry.readlink())
     except OSError:
         return ""
-
-
-def _user(number: int) -> str:
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)

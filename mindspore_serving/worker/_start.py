@@ -12,7 +12,9 @@ from mindspore_serving.errors import InvalidParameter, StartUpError
 from mindspore_serving.named_file import find_named_file
 from mindspore_serving.server import ServableStartConfig
 from mindspore_serving.server._servable_local import merge_config, newest_version
-from mindspore_serving.server._server import absolute, plans_of, server_of_process, stop_on_exception
+from mindspore_serving.server._server import server_of_process, stop_on_exception
+from mindspore_serving.server._worker_plans import absolute, plans_of
+from mindspore_serving.server.console import say
 from mindspore_serving.server.master.worker_process import WorkerPlan
 
 _CONFIG_FILE = "servable_config.py"
@@ -201,9 +203,8 @@ def say_started(plan: WorkerPlan, version_number: int) -> None:
         plan: What was started.
         version_number: The version that was asked for.
     """
-    print(
+    say(
         f"Serving: Start servable success, servable directory: '{plan.servable_directory}', servable name: "
-        f"'{plan.servable_name}', specified version number: {version_number}, started version numbers: {plan.version}",
-        flush=True,
+        f"'{plan.servable_name}', specified version number: {version_number}, started version numbers: {plan.version}"
     )
-    print("Serving worker: wait for Ctrl+C to exit ------------------------------------", flush=True)
+    say("Serving worker: wait for Ctrl+C to exit ------------------------------------")

@@ -213,9 +213,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     folder = tmp_path_factory.mktemp("odd")
     files = ("1/tensor_add.mindir", "1/tensor_sub.mindir")
     add_servable(folder, "odd", CONFIG, files)
-    configs = ['".", "odd", device_ids=0']
     (folder / "parallel").symlink_to("odd")
-    configs.append('".", "parallel", device_ids=1, num_parallel_workers=2')
+    configs = ['".", "odd", device_ids=0', '".", "parallel", device_ids=1, num_parallel_workers=2']
     with serving(folder, configs) as running:
         workers = sorted(running.workers())
         yield running

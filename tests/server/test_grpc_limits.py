@@ -151,7 +151,7 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def watchful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningScript, str]]:
     """A server where little may arrive and little may be left, with large messages; and its address."""
-    limits = f"100, calls=10, arriving_bytes={ARRIVING_BYTES}, untaken_bytes={4 << 20}, pings_apart_s=0.2"
+    limits = f"100, calls=10, arriving_bytes={ARRIVING_BYTES}, untaken_bytes={4 << 20}, pings_apart_s=0.05"
     with listening(tmp_path_factory.mktemp("watchful"), limits, MOST_BYTES) as (running, address):
         yield running, address
 
@@ -284,7 +284,7 @@ def test_pings_of_a_client(watchful: tuple[RunningScript, str], busy: bool) -> N
                 answered += 1
                 if answered == 6:
                     break
-                time.sleep(0.3)  # the time between two pings is what is tested
+                time.sleep(0.1)  # the time between two pings is what is tested
                 connection.sendall(ping)
     with http2_connection(address, begin + 10 * ping) as connection:
         [*_, last] = [one for one in frames(connection) if one.kind == GOAWAY]

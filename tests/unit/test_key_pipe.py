@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mindspore_serving.server import ServableStartConfig
-from mindspore_serving.server._server import absolute, plans_of
+from mindspore_serving.server._worker_plans import absolute, plans_of
 from mindspore_serving.server.key_pipe import open_key_pipe, read_key
 from mindspore_serving.server.worker.backend.contract import LoadRequest
 from mindspore_serving.server.worker.servable_loader import ServablePlace

@@ -35,6 +35,7 @@ LAYERS: list[dict[str, list[str]]] = [
             "server._servable_local",
             "server.common",
             "common",
+            "server.console",
             "server.own_descriptor",
             "server.process_title",
             "server.process_tree",
@@ -44,6 +45,7 @@ LAYERS: list[dict[str, list[str]]] = [
             "server.exit_code",
             "server.key_pipe",
             "server.port_owner",
+            "server.socket_table",
             "server.child_environment",
             "server.environment_variable",
             "server._loop_thread",
@@ -57,7 +59,14 @@ LAYERS: list[dict[str, list[str]]] = [
     {"master": ["server.master"], "worker": ["server.worker"]},
     {"frontend": ["server.frontend"], "cluster": ["server.cluster"]},
     {"distributed": ["server.distributed"]},
-    {"start-up": ["server._server", "server.distributed._start", "server.distributed._startup_agents"]},
+    {
+        "start-up": [
+            "server._server",
+            "server._worker_plans",
+            "server.distributed._start",
+            "server.distributed._startup_agents",
+        ]
+    },
     {"earlier releases": ["master", "worker"]},
 ]
 # These offer the public names: they refer upwards, lazily. `server` is a mere folder to everybody else.

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mindspore_serving.server.cluster.peer_user import stranger_at, user_in, user_of
+from mindspore_serving.server.socket_table import ListedSocket
 
 LINE = "   0: {local} {remote} {state} 00000000:00000000 00:00000000 00000000 {user}        0 1234 1 0000 20 4 30 10 -1"
 OWN, PEER = ("127.0.0.1", 6100), ("127.0.0.1", 45000)
@@ -45,7 +46,7 @@ def line(local: str, remote: str, state: str = "01", user: int = 1000) -> str:
 def test_the_owner_of_a_socket_in_the_list_of_the_kernel(
     lines: list[str], own: Any, peer: Any, expected: int | None
 ) -> None:
-    assert user_in(lines, local=peer, remote=own) == expected
+    assert user_in(map(ListedSocket.of_line, lines), local=peer, remote=own) == expected
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import pwd
 import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+from mindspore_serving.private_files import user_name
 from mindspore_serving.server.port_owner import bind_fault, who_listens
 
 LISTENS = """\
@@ -63,5 +63,5 @@ def test_somebody_whose_processes_cannot_be_looked_into(tmp_path: Path) -> None:
     line = f"0: 0100007F:157C 00000000:0000 0A 00000000:00000000 00:00000000 00000000 {os.getuid()} 0 77 1"
     other = "1: 0100007F:157C 00000000:0000 01 00000000:00000000 00:00000000 00000000 12345 0 78 1"
     (tmp_path / "self" / "net" / "tcp").write_text("\n".join([head, other, line]))
-    assert who_listens(5500, tmp_path) == f"a process of user {pwd.getpwuid(os.getuid()).pw_name}"
+    assert who_listens(5500, tmp_path) == f"a process of {user_name(os.getuid())}"
     assert who_listens(5501, tmp_path) == ""

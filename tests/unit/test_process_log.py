@@ -84,11 +84,16 @@ def test_a_forked_child_that_outlives_its_parent_does_not_keep_the_lock(tmp_path
     logs = ProcessLogs(lambda: tmp_path, (1000, 1), lambda: None)
     path = logs.open(NAME).path
     wait, end = os.pipe()
+    ready, forked = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(end)
+        os.write(forked, b"x")
         os.read(wait, 1)
         os._exit(0)
+    os.read(ready, 1)  # until then the child may not have let go
+    for descriptor in (ready, forked):
+        os.close(descriptor)
     logs.close()
     again = ProcessLog(lambda: tmp_path, NAME)
     os.close(end)

@@ -11,7 +11,7 @@ from mindspore_serving.server.channel.messages import Batch
 from mindspore_serving.server.master.copy import ServableCopy
 from mindspore_serving.server.master.dispatcher import Dispatcher
 from mindspore_serving.server.master.readiness import Readiness, WorkerHealth
-from mindspore_serving.server.master.supervisor import SupervisedWorker, WorkerStatus
+from mindspore_serving.server.master.supervised_worker import SupervisedWorker, WorkerStatus
 from mindspore_serving.server.master.worker_process import WorkerPlan
 from mindspore_serving.signature import MethodSignature
 

@@ -11,7 +11,7 @@ import pytest
 from mindspore_serving import server
 from mindspore_serving.server import ServableStartConfig
 from mindspore_serving.server._servable_local import merge_config
-from mindspore_serving.server._server import absolute, plans_of
+from mindspore_serving.server._worker_plans import absolute, plans_of
 
 KEY = b"0123456789abcdef"
 OTHER_KEY = b"fedcba9876543210"

@@ -11,7 +11,8 @@ import pytest
 
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.master.dispatcher import Dispatcher
-from mindspore_serving.server.master.supervisor import SupervisedWorker, Supervisor
+from mindspore_serving.server.master.supervised_worker import SupervisedWorker
+from mindspore_serving.server.master.supervisor import Supervisor
 from mindspore_serving.server.master.worker_process import WorkerPlan
 
 

@@ -1,4 +1,4 @@
-"""Where the user's own code is, and what an exception says."""
+"""Where the user's own code is."""
 
 from __future__ import annotations
 
@@ -7,51 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from mindspore_serving.check_type import check_str
-from mindspore_serving.errors import text_of
+from mindspore_serving.server._servable_local import versions_in
 from mindspore_serving.server.register.user_code import calling_place, raising_place, user_trace
-from mindspore_serving.server.worker.servable_loader import versions_in
 
 HERE = Path(__file__)
-
-
-class Mute(Exception):
-    """Has no text that could be read."""
-
-    def __str__(self) -> str:
-        raise KeyboardInterrupt
-
-
-class Empty(ValueError):
-    """Has no text."""
-
-
-@pytest.mark.parametrize(
-    ("error", "text"),
-    [
-        (ValueError("no luck"), "no luck"),
-        (RuntimeError("enough"), "enough"),
-        (ValueError("  "), "ValueError"),
-        (Empty(), "Empty"),
-        (MemoryError(), "MemoryError"),
-        (AssertionError(), "AssertionError"),
-        (AssertionError("x is 3"), "x is 3"),
-        (KeyError("label"), "KeyError: 'label'"),
-        (KeyError(3), "KeyError: 3"),
-        (IndexError("list index out of range"), "list index out of range"),
-        (ValueError(2), "ValueError: 2"),
-        (SystemExit(), "SystemExit"),
-        (SystemExit(2), "SystemExit: 2"),
-        (SystemExit("enough"), "enough"),
-        (StopIteration(), "StopIteration"),
-        (ValueError("没有运气"), "没有运气"),
-        (Mute(), "Mute"),
-    ],
-)
-def test_text_of(error: BaseException, text: str) -> None:
-    assert text_of(error) == text
 
 
 def raised_by(call: Any) -> BaseException:

@@ -79,3 +79,22 @@ def test_printing_fails_nobody(tmp_path: Path, where: str) -> None:
     assert process.returncode == 7
     if not where:
         assert path.read_text(encoding="utf-8") == "out \u00e9\nerrbytes"
+
+
+MOVES = """\
+import os, sys
+from mindspore_serving.server.own_descriptor import identity
+from mindspore_serving.server.worker.output import move_output
+earlier = identity(2)
+os.close(1)
+move_output(sys.argv[1], earlier)
+os.write(2, b"err")
+"""
+
+
+def test_output_goes_to_another_log_also_where_a_descriptor_was_closed(tmp_path: Path) -> None:
+    (tmp_path / "new").touch()
+    with (tmp_path / "old").open("wb") as file:
+        command = [sys.executable, "-c", MOVES, str(tmp_path / "new")]
+        subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=True)
+    assert [(tmp_path / name).read_text() for name in ("old", "new")] == ["", "err"]

@@ -9,27 +9,16 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import socket
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+
+from mindspore_serving.loopback import is_this_machine
 
 _PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
 _EXCEPTION_VARIABLES = ("no_grpc_proxy", "no_proxy")
 _SCHEMES_OF_HOSTS = ("dns", "ipv4", "ipv6")
 _SCHEMES_OF_SOCKETS = ("unix", "unix-abstract", "vsock")
-_LOOPBACK_NAMES = frozenset(
-    [
-        "localhost",
-        "localhost.localdomain",
-        "localhost6",
-        "localhost6.localdomain6",
-        "ip6-localhost",
-        "ip6-loopback",
-    ]
-)
-_SOME_PORT = 9
-"""For sockets that are only asked where they would send from."""
 
 # The second is what GRPC_ADDRESS_HTTP_PROXY is for: addresses that are reached through a proxy once they are known.
 _DIRECTLY: tuple[tuple[str, Any], ...] = (
@@ -94,53 +83,6 @@ def _host_of(address: str) -> str | None:
         return address[1:].partition("]")[0]
     # More colons than one are of an IPv6 address without a port.
     return address.partition(":")[0] if address.count(":") == 1 else address
-
-
-def is_this_machine(host: str) -> bool:
-    """Whether a host name or IP address, without port and brackets, leads to this machine.
-
-    Names are looked up only where they begin as this machine's own: the look-up of another may take long.
-    """
-    name = host.lower().rstrip(".")
-    if name in _LOOPBACK_NAMES or name.endswith(".localhost"):
-        return True
-    numbers = _addresses(name, socket.AI_NUMERICHOST)
-    if numbers:
-        return all(map(_is_own, numbers))
-    own_name = socket.gethostname().lower()
-    if name.partition(".")[0] != own_name.partition(".")[0]:
-        return False
-    if name == own_name:
-        return True
-    found = _addresses(name, 0)
-    return bool(found) and all(map(_is_own, found))
-
-
-_SocketAddress = tuple[Any, tuple[Any, ...]]
-
-
-def _addresses(name: str, flags: int) -> list[_SocketAddress]:
-    """Family and socket address of each IP address that a name stands for; none where it stands for none."""
-    try:
-        found = socket.getaddrinfo(name, _SOME_PORT, type=socket.SOCK_DGRAM, flags=flags)
-    except (OSError, UnicodeError):
-        return []
-    return [(family, place) for family, _, _, _, place in found]
-
-
-def _is_own(found: _SocketAddress) -> bool:
-    """Whether an IP address is one of this machine's: what goes there comes from there. Nothing is sent."""
-    family, place = found
-    address = ipaddress.ip_address(place[0])
-    address = getattr(address, "ipv4_mapped", None) or address
-    if address.is_loopback or address.is_unspecified:
-        return True
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect(place)
-            return bool(probe.getsockname()[0] == place[0])
-    except OSError:
-        return False
 
 
 def _proxy_of(environment: Mapping[str, str]) -> Proxy | None:

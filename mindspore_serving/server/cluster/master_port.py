@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import time
 from collections.abc import Iterator
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError
-from mindspore_serving.loopback import ANY_ADDRESS
+from mindspore_serving.loopback import ANY_ADDRESS, is_this_machine
 from mindspore_serving.server.channel.messages import Exiting, Join, Message, Refused, Result, Welcome
 from mindspore_serving.server.cluster.listening_port import AcceptedLink, ListeningPort
 from mindspore_serving.server.cluster.token import is_proof, listening_ip, proof
@@ -181,7 +180,7 @@ class MasterPort(ListeningPort):
             port: TCP port.
         """
         own_ip, _, own_port = self.address.rpartition(":")
-        return port == int(own_port) and (ip in (own_ip, *ANY_ADDRESS) or _is_of_this_machine(ip))
+        return port == int(own_port) and (ip in (own_ip, *ANY_ADDRESS) or is_this_machine(ip, look_up=True))
 
     def make_link(self) -> WorkerLink:
         """The protocol of a new connection."""
@@ -226,14 +225,3 @@ class MasterPort(ListeningPort):
             yield WorkerHealth(
                 name, version, address, status="lost", serves=False, reason=f"no worker: {address} was lost"
             )
-
-
-def _is_of_this_machine(host: str) -> bool:
-    """Whether something could listen at an address, or at the one that a name stands for."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family) as probe:
-            probe.bind(address)
-    except OSError:
-        return False
-    return True

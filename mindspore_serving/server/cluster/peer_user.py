@@ -1,8 +1,8 @@
 """Which user of this machine is at the other end of a TCP connection over its loopback interface.
 
 The kernel lists the sockets of a network namespace with their owners, and both ends of such a connection are in one
-namespace. Only connections that stand are looked at: those that are being closed are listed as root's, whoever has made
-them.
+namespace. Only established connections are looked at: those that are being closed are listed as root's, whoever has
+made them.
 """
 
 from __future__ import annotations
@@ -10,14 +10,12 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 from mindspore_serving.loopback import is_loopback
+from mindspore_serving.server.socket_table import ESTABLISHED, ListedSocket, listed_sockets
 
-_TABLES = (Path("/proc/thread-self/net/tcp"), Path("/proc/thread-self/net/tcp6"))
-_LOCAL, _REMOTE, _STATE, _USER = 1, 2, 3, 7
-_STANDS = "01"
 _MAPPED = "::ffff:"
 _WORD = 4
 _ROOT = 0
@@ -46,30 +44,21 @@ def stranger_at(own: Any, peer: Any) -> int | None:
 
 def user_of(own: tuple[Any, ...], peer: tuple[Any, ...]) -> int | None:
     """The user who has made the other end of a connection; None where the system does not tell."""
-    for table in _TABLES:
-        try:
-            lines = table.read_text().splitlines()[1:]
-        except OSError:
-            continue
-        user = user_in(lines, local=peer, remote=own)
-        if user is not None:
-            return user
-    return None
+    return user_in(listed_sockets(), local=peer, remote=own)
 
 
-def user_in(lines: list[str], local: tuple[Any, ...], remote: tuple[Any, ...]) -> int | None:
-    """The owner of a socket in a list of the kernel.
+def user_in(sockets: Iterable[ListedSocket], local: tuple[Any, ...], remote: tuple[Any, ...]) -> int | None:
+    """The owner of a socket in a list of the kernel; None where it is not there.
 
     Args:
-        lines: Those of `/proc/net/tcp` or `/proc/net/tcp6` without the head.
+        sockets: The list.
         local: Address and port of that socket.
         remote: Those of the other end.
     """
     wanted = {(_written(*ours), _written(*theirs)) for ours, theirs in _forms(local, remote)}
-    for line in lines:
-        fields = line.split()
-        if (fields[_LOCAL], fields[_REMOTE]) in wanted and fields[_STATE] == _STANDS:
-            return int(fields[_USER])
+    for one in sockets:
+        if (one.local, one.remote) in wanted and one.state == ESTABLISHED:
+            return one.user
     return None
 
 

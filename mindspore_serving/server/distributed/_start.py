@@ -8,14 +8,10 @@ from dataclasses import replace
 from mindspore_serving.check_type import check_int, check_str
 from mindspore_serving.errors import InvalidParameter
 from mindspore_serving.server._servable_local import ServableStartConfig, merge_config
-from mindspore_serving.server._server import (
-    absolute,
-    plans_of,
-    script_folder,
-    server_of_process,
-    stop_on_exception,
-)
+from mindspore_serving.server._server import server_of_process, stop_on_exception
+from mindspore_serving.server._worker_plans import absolute, plans_of, script_folder
 from mindspore_serving.server.cluster.token import cluster_token, listening_ip
+from mindspore_serving.server.console import say
 from mindspore_serving.server.distributed.agent_parameters import worker_address
 from mindspore_serving.server.distributed.limits import agent_answer_s
 from mindspore_serving.server.master.worker_process import AgentsPlan, WorkerPlan
@@ -101,5 +97,5 @@ def plan_of_distributed(
         address=f"{host}:{port}",
         wait_s=wait_agents_time_in_seconds,
     )
-    print(f"Serving: Distributed worker waits for its agents on {agents.address}", flush=True)
+    say(f"Serving: Distributed worker waits for its agents on {agents.address}")
     return replace(plan, agents=agents)

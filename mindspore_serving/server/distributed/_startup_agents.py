@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mindspore_serving.server._server import script_folder
+from mindspore_serving.server._worker_plans import script_folder
 from mindspore_serving.server.distributed.agent_group import AgentGroup
 from mindspore_serving.server.distributed.agent_parameters import check_agent_parameters
 

@@ -46,6 +46,7 @@ from mindspore_serving.server.forked_child import end_forked_child, end_forked_c
 from mindspore_serving.server.key_pipe import read_key
 from mindspore_serving.server.master.context import worker_timeout_s
 from mindspore_serving.server.master.waiting import wait_for_event
+from mindspore_serving.server.own_descriptor import identity
 from mindspore_serving.server.process_title import show_as
 from mindspore_serving.server.process_tree import kill_children
 from mindspore_serving.server.worker.backend import create_backend
@@ -156,7 +157,7 @@ class Agent:
         self.address = f"{arguments.ip}:{arguments.port}"
         self._arguments = arguments
         self._report = AgentReport.of_child(arguments.report_fd)
-        self._log_identity = _identity_of_output()
+        self._log_identity = identity(sys.stdout.fileno())
         self._link: AgentLink | None = None
         self._loading: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
@@ -237,7 +238,7 @@ class Agent:
     def _follow_log(self) -> None:
         """Write to the file that has the name of the log now: the owner has opened it again."""
         move_output(self._arguments.log_file, self._log_identity)
-        self._log_identity = _identity_of_output()
+        self._log_identity = identity(sys.stdout.fileno())
 
     def _new_link(self, scheduler: str) -> AgentLink:
         """A connection to try; the worker may send something on it before `join` returns."""
@@ -319,11 +320,6 @@ def _outcome_of(work: Callable[[], list[Array]], with_outputs: bool) -> Group:
     except Exception as error:  # whatever it is, the worker waits for an answer
         log.error("An agent's model failed", exc_info=True)
         return FailedRows(ModelError(repr(error)).failure(), 1)
-
-
-def _identity_of_output() -> tuple[int, int]:
-    found = os.fstat(sys.stdout.fileno())
-    return found.st_dev, found.st_ino
 
 
 def _agent_backend() -> str:

@@ -24,6 +24,7 @@ from mindspore_serving.server._stop_request import StopRequest
 from mindspore_serving.server.channel.messages import AgentFailed, AgentSettings, Message
 from mindspore_serving.server.cluster.link import ALIVE_EVERY_S
 from mindspore_serving.server.cluster.token import cluster_token, warn_of_open_way
+from mindspore_serving.server.console import say
 from mindspore_serving.server.device import supported_device_types
 from mindspore_serving.server.distributed.agent_link import JoiningLink, join
 from mindspore_serving.server.distributed.agent_parameters import (
@@ -106,11 +107,11 @@ class AgentGroup:
             self._until_ready()
             self._are_ready = True
             self._on_logs_moved()  # some may have been moved meanwhile
-            print(f"Success to start agents, {details}", flush=True)
+            say(f"Success to start agents, {details}")
         except BaseException as error:
             self._end(str(error))
             self._stop_request.withdraw()
-            print(f"Failed to start agents, {details}", flush=True)
+            say(f"Failed to start agents, {details}")
             raise
         threading.Thread(target=self._watch, name="agents watch", daemon=True).start()
         threading.Thread(target=self._monitor, args=(generation,), name="agents monitor").start()
@@ -183,7 +184,7 @@ class AgentGroup:
             ended = [agent for agent in self._agents if agent.exit_status() is not None]
             for index, agent in list(pending.items()):
                 if _is_ready(index, agent):
-                    print(f"Child {index}: Receive success", flush=True)
+                    say(f"Child {index}: Receive success")
                     del pending[index]
             for agent in ended:
                 raise StartUpError(
@@ -194,7 +195,7 @@ class AgentGroup:
                 raise StartUpError(f"Fail to start agents: {self._link.end_reason}")
             if pending and time.monotonic() - told > _PROGRESS_EVERY_S:
                 told = time.monotonic()
-                print(f"Waiting for agents {[agent.place.rank_id for agent in pending.values()]}", flush=True)
+                say(f"Waiting for agents {[agent.place.rank_id for agent in pending.values()]}")
             time.sleep(_POLL_S)
 
     def _watch(self) -> None:
@@ -214,7 +215,7 @@ class AgentGroup:
         self._end("the agents end")
         self._stop_request.end()
         try:
-            print("Serving: all agents of this machine have ended", flush=True)
+            say("Serving: all agents of this machine have ended")
         finally:
             self._stop_request.raise_in_main_thread()
 

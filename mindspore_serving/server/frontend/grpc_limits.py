@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mindspore_serving.server.memory_limit import usable_memory
-
-_SHARE = 8
-
-
-def _share_of_memory() -> int:
-    return usable_memory() // _SHARE
+from mindspore_serving.server.memory_limit import share_of_memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +46,8 @@ class GrpcLimits:
     pings_apart_s: float = 4.5
     age_s: float = 3600.0
     grace_s: float = 3600.0
-    arriving_bytes: int = field(default_factory=_share_of_memory)
-    untaken_bytes: int = field(default_factory=_share_of_memory)
+    arriving_bytes: int = field(default_factory=share_of_memory)
+    untaken_bytes: int = field(default_factory=share_of_memory)
 
     def options(self) -> list[tuple[str, int]]:
         """The limits by the names of gRPC."""

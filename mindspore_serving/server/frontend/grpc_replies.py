@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 
 from mindspore_serving import log
 from mindspore_serving.server.frontend.grpc_messages import Context
@@ -66,7 +65,7 @@ class SentReplies:
         self._next_look = None
         was_crowded, self._crowded = self._crowded, self._untaken.crowded
         if was_crowded and not self._crowded:  # replies were taken, or their connections have ended
-            threading.Thread(target=give_back_freed_memory, daemon=True).start()
+            give_back_freed_memory()
         for peer in self._untaken.stalled():
             if self._connections.close(str(peer)):
                 log.warning("Connection of %s was closed, its client does not take its replies", peer)

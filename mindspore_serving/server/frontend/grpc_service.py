@@ -54,7 +54,7 @@ from mindspore_serving.server.frontend.request_id import (
 )
 from mindspore_serving.server.frontend.tcp_connections import TcpConnections
 from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies
-from mindspore_serving.server.frontend.untaken_replies import UntakenReplies
+from mindspore_serving.server.frontend.untaken_replies import SHARE_OF_ONE, UntakenReplies
 from mindspore_serving.server.frontend.wire_layout import LayoutMemory
 from mindspore_serving.server.master.dispatcher import Dispatcher, Route
 from mindspore_serving.server.master.request import Reply
@@ -70,7 +70,6 @@ _LONGEST_HAND_OVER_S = 0.5
 _SMALL_BYTES = 1 << 16
 """Bytes of a message up to which its instances cannot be so many that others would notice."""
 _FEW_INSTANCES = 1024
-_SHARE_OF_CONNECTION = 2
 
 
 def check_grpc_address(address: str) -> None:
@@ -154,7 +153,7 @@ class PredictHandler(grpc.GenericRpcHandler):
         return await self.answer(requests, context)
 
     async def _turn_away(self, requests: Any, context: Context) -> None:
-        """Answer a call that is not let in, before its message is read; raises, and so ends the call."""
+        """Reject a call that is not authenticated, before its message is read; raises, and so ends the call."""
         assert self._guard is not None
         self._guard.note_refusal(context.peer())
         _name(context)
@@ -357,7 +356,7 @@ class GrpcServer:
         self._reader = MessageReader(
             limits.message_bytes, connections, UnfinishedBodies(limits.arriving_bytes)
         )
-        untaken = UntakenReplies(limits.untaken_bytes, limits.untaken_bytes // _SHARE_OF_CONNECTION)
+        untaken = UntakenReplies(limits.untaken_bytes, limits.untaken_bytes // SHARE_OF_ONE)
         self._replies = SentReplies(untaken, connections)
         self._handler = PredictHandler(dispatcher, limits.message_bytes, self._reader, self._replies, guard)
         self._health = HealthHandler(dispatcher, self._reader)

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Sequence
 from typing import TypeVar
@@ -428,8 +427,7 @@ class RestServer:
         """Close connections whose clients leave too much of their replies for too long."""
         was_crowded, self._crowded = self._crowded, self._untaken.crowded
         if was_crowded and not self._crowded:
-            # Not in a thread of the loop, which has none once the start script has ended.
-            threading.Thread(target=give_back_freed_memory, daemon=True).start()
+            give_back_freed_memory()
         stalled = self._untaken.stalled()
         for connection in stalled:
             assert isinstance(connection, HttpConnection)  # nobody else has added anything

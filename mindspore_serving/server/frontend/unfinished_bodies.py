@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from mindspore_serving.server.memory_limit import usable_memory
+from mindspore_serving.server.memory_limit import share_of_memory
 
-_SHARE = 8
 _LEAST_BYTES = 256 << 20
 
 
@@ -58,4 +57,4 @@ def room_for_bodies(body_bytes: int) -> int:
     Args:
         body_bytes: The largest body, for which there is room in any case.
     """
-    return max(usable_memory() // _SHARE, _LEAST_BYTES, body_bytes)
+    return max(share_of_memory(), _LEAST_BYTES, body_bytes)

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Final
 
-from mindspore_serving.server.memory_limit import usable_memory
+from mindspore_serving.server.memory_limit import share_of_memory
 
 PATIENCE_S: Final = 30.0
 """Time without progress after which a connection that holds more than its share is closed."""
-_SHARE = 8
-_SHARE_OF_ONE = 2
+SHARE_OF_ONE: Final = 2
+"""One connection may hold half of what all may."""
 _HURRY_S = 1.0
 """The same where all connections together hold more than they may."""
 
@@ -135,5 +135,5 @@ def untaken_replies(reply_bytes: int, now: Callable[[], float] = time.monotonic)
         reply_bytes: There is room for as many in any case.
         now: A monotonic clock, in seconds.
     """
-    most = max(usable_memory() // _SHARE, reply_bytes)
-    return UntakenReplies(most, max(most // _SHARE_OF_ONE, min(reply_bytes, most)), now)
+    most = max(share_of_memory(), reply_bytes)
+    return UntakenReplies(most, max(most // SHARE_OF_ONE, min(reply_bytes, most)), now)

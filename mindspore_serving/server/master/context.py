@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from mindspore_serving.check_type import check_int, check_seconds
 from mindspore_serving.errors import InvalidParameter
 from mindspore_serving.server.master.unanswered import Limits
-from mindspore_serving.server.memory_limit import usable_memory
+from mindspore_serving.server.memory_limit import share_of_memory
 
-server_limits = Limits(10_000, 1_000_000, max(usable_memory() // 8, 64 << 20))
+server_limits = Limits(10_000, 1_000_000, max(share_of_memory(), 64 << 20))
 """Most that may be unanswered in the whole server, now."""
 DEFAULT_DRAIN_TIMEOUT_S = 10.0
 DEFAULT_WORKER_TIMEOUT_S = 20.0

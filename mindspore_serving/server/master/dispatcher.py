@@ -81,7 +81,7 @@ class Dispatcher:
 
     @property
     def requests(self) -> int:
-        """How many requests are owed an answer; may be asked from any thread."""
+        """How many requests are pending; may be asked from any thread."""
         return self._unanswered.requests
 
     def servable(self, name: str, version: int) -> RunningServable:

@@ -139,6 +139,43 @@ class WorkerPlan:
         )
 
 
+def _arguments_of(plan: WorkerPlan, number: int) -> list[str]:
+    """What a worker is told on its command line, but for descriptors that it inherits."""
+    arguments = [
+        f"--servable_directory={plan.servable_directory}",
+        f"--servable_name={plan.servable_name}",
+        f"--version_number={plan.version}",
+        f"--device_type={plan.device_type}",
+        f"--device_id={plan.device_id}",
+        f"--worker={number}",
+        f"--parent={os.getpid()}",
+        f"--slots={plan.slots}",
+    ]
+    if not plan.has_device:
+        arguments.append("--device_ids_empty")
+    if plan.remote_models:
+        arguments += [f"--first_call_slot={plan.first_call_slot}", f"--memory_idle_s={memory_idle_s():g}"]
+    if plan.serves_calls:
+        arguments.append("--serves_calls")
+    if plan.enable_lite:
+        arguments.append("--enable_lite")
+    if plan.agents is not None:
+        arguments += [
+            f"--rank_table={plan.agents.rank_table}",
+            f"--distributed_address={plan.agents.address}",
+            f"--wait_agents={plan.agents.wait_s}",
+        ]
+    return arguments
+
+
+def _not_started(plan: WorkerPlan, directory: Path | None, cause: OSError) -> StartUpError:
+    log_file = (directory or _NOWHERE) / LOG_DIRECTORY / plan.log_file
+    hint = (
+        ". The working directory, where logs are, must be writable and have space" if cause.filename else ""
+    )
+    return StartUpError(f"Start worker failed: {plan.label}, log {log_file}: {cause}{hint}")
+
+
 class WorkerProcess:
     """A started worker.
 
@@ -164,36 +201,13 @@ class WorkerProcess:
         self.calls: CallPage | None = None
         self._oom_kills = oom_kills()
         self._group_ended = False
-        arguments = [
-            f"--servable_directory={plan.servable_directory}",
-            f"--servable_name={plan.servable_name}",
-            f"--version_number={plan.version}",
-            f"--device_type={plan.device_type}",
-            f"--device_id={plan.device_id}",
-            f"--worker={number}",
-            f"--parent={os.getpid()}",
-            f"--slots={plan.slots}",
-        ]
-        if not plan.has_device:
-            arguments.append("--device_ids_empty")
-        if plan.remote_models:
-            arguments += [f"--first_call_slot={plan.first_call_slot}", f"--memory_idle_s={memory_idle_s():g}"]
-        if plan.serves_calls:
-            arguments.append("--serves_calls")
-        if plan.enable_lite:
-            arguments.append("--enable_lite")
-        if plan.agents is not None:
-            arguments += [
-                f"--rank_table={plan.agents.rank_table}",
-                f"--distributed_address={plan.agents.address}",
-                f"--wait_agents={plan.agents.wait_s}",
-            ]
+        arguments = _arguments_of(plan, number)
         if self.memory is not None:
             arguments.append(f"--memory_fd={self.memory.fd}")
         try:
             self.channel, given = socket.socketpair()
         except OSError as cause:
-            self._close_memory()
+            self.release()
             raise StartUpError(f"Start worker failed: {plan.label}: {cause}") from cause
         self.channel_number = os.fstat(self.channel.fileno()).st_ino
         arguments.append(f"--channel_fd={given.fileno()}")
@@ -208,16 +222,8 @@ class WorkerProcess:
             self._process = self._start(arguments, given.fileno(), directory, self._log)
         except OSError as cause:
             self.channel.close()
-            self._close_memory()
-            hint = (
-                ". The working directory, where logs are, must be writable and have space"
-                if cause.filename
-                else ""
-            )
-            raise StartUpError(
-                f"Start worker failed: {plan.label}, log {(directory or _NOWHERE) / LOG_DIRECTORY / plan.log_file}: "
-                f"{cause}{hint}"
-            ) from cause
+            self.release()
+            raise _not_started(plan, directory, cause) from cause
         finally:
             given.close()
         descriptor_limit.restore_in(self.pid)
@@ -303,9 +309,6 @@ class WorkerProcess:
 
     def release(self) -> None:
         """Give back what main holds for a worker that is gone; safe to call twice."""
-        self._close_memory()
-
-    def _close_memory(self) -> None:
         for memory in (self.memory, self.calls):
             if memory is not None:
                 memory.close()

@@ -15,19 +15,17 @@ enters the engine as a call (`method_calls`), and its finished chunks come back 
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, cast
+from typing import Any
 
 from mindspore_serving import log
 from mindspore_serving.errors import (
     FailedRows,
     Failure,
-    ModelError,
     ServingError,
     StatusCode,
     SystemFailure,
@@ -37,7 +35,6 @@ from mindspore_serving.server.channel.call_page import HeldRows
 from mindspore_serving.server.channel.messages import Batch, Group, Result
 from mindspore_serving.server.register.definition import (
     MethodDefinition,
-    StageDefinition,
     StageKind,
     ValueRef,
 )
@@ -45,12 +42,13 @@ from mindspore_serving.server.worker.backend.input_check import WrongInput
 from mindspore_serving.server.worker.call_watch import CallWatch
 from mindspore_serving.server.worker.flight import BatchFlight, Flight
 from mindspore_serving.server.worker.method_calls import MethodCalls
+from mindspore_serving.server.worker.method_runner import Chunk, MethodRunner, ModelQueue, StageRunner
 from mindspore_serving.server.worker.model_runner import GraphRunner
 from mindspore_serving.server.worker.pipeline_thread import PipelineThread
-from mindspore_serving.server.worker.stage_functions import BuiltInCalls, FunctionCalls, StageResult
+from mindspore_serving.server.worker.stage_functions import StageResult
 from mindspore_serving.server.worker.traces import Traces
 from mindspore_serving.server.worker.values import Values, join_values, rows_or_errors
-from mindspore_serving.tensor import DataType, Rows, runs_of_equal
+from mindspore_serving.tensor import Rows, runs_of_equal
 
 _SLICED = 64
 """Most rows of one step of a function that takes one instance; a time slice ends the step earlier if they are slow."""
@@ -59,208 +57,6 @@ QUICK_MODEL_S = 0.001
 PARTIAL_REPLY_S = 0.005
 """A batch that takes longer than this sends what is done already, so that nobody waits for slow batch-mates."""
 _traces = Traces()
-
-
-class Chunk:
-    """Rows of one batch that move through the stages together.
-
-    Args:
-        flight: The batch.
-        start: Index in the batch of the first row.
-        count: Number of rows.
-        values: What is known of them: inputs of the method, and outputs of stages.
-    """
-
-    __slots__ = ("count", "flight", "start", "values")
-
-    def __init__(self, flight: Flight, start: int, count: int, values: dict[ValueRef, Values]) -> None:
-        self.flight = flight
-        self.start = start
-        self.count = count
-        self.values = values
-
-    def part(self, start: int, stop: int) -> Chunk:
-        """Rows start..stop-1 of this chunk."""
-        if stop - start == self.count:
-            return self
-        values = {ref: value.take(start, stop) for ref, value in self.values.items()}
-        return Chunk(self.flight, self.start + start, stop - start, values)
-
-
-class ChunkQueue:
-    """Chunks that wait at one place, in order. Safe to use from two threads."""
-
-    def __init__(self) -> None:
-        self._chunks: deque[tuple[StageRunner, Chunk]] = deque()
-        self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        return len(self._chunks)
-
-    def put(self, stage: StageRunner, chunk: Chunk) -> None:
-        """Append at the tail."""
-        with self._lock:
-            self._chunks.append((stage, chunk))
-
-    def put_back(self, stage: StageRunner, chunk: Chunk) -> None:
-        """Put at the head what was taken and not done."""
-        with self._lock:
-            self._chunks.appendleft((stage, chunk))
-
-    def take(self, most: int) -> list[tuple[StageRunner, Chunk]]:
-        """Remove up to `most` rows from the head."""
-        taken: list[tuple[StageRunner, Chunk]] = []
-        with self._lock:
-            while self._chunks and most > 0:
-                stage, chunk = self._chunks.popleft()
-                if chunk.count > most:
-                    self._chunks.appendleft((stage, chunk.part(most, chunk.count)))
-                    chunk = chunk.part(0, most)
-                taken.append((stage, chunk))
-                most -= chunk.count
-        return taken
-
-
-class ModelQueue:
-    """Chunks that wait for one graph, and how often it runs at the moment. Safe to use from several threads.
-
-    Args:
-        runner: Runs the graph.
-    """
-
-    def __init__(self, runner: GraphRunner) -> None:
-        self.runner = runner
-        self.chunks = ChunkQueue()
-        self._running = 0
-        self._lock = threading.Lock()
-
-    @property
-    def can_run(self) -> bool:
-        """Whether something waits, and may run now."""
-        return bool(self.chunks) and self._running < self.runner.concurrency
-
-    def take(self) -> list[tuple[StageRunner, Chunk]]:
-        """Take the next batch; `done` is to follow if there is one."""
-        with self._lock:
-            taken = self.chunks.take(self.runner.batch_size) if self.can_run else []
-            self._running += bool(taken)
-            return taken
-
-    def done(self) -> None:
-        """Learn that a batch has been run."""
-        with self._lock:
-            self._running -= 1
-
-
-class StageRunner:
-    """One stage of one method, ready to run.
-
-    Args:
-        method: The method.
-        stage: The stage.
-        batch_size: Most rows of one step.
-        watch: Writes down the calls of its function; None without a limit for them.
-
-    Attributes:
-        overdue_text: What an instance gets whose call does not end.
-        kept: Positions of the inputs that are used again after a function.
-    """
-
-    def __init__(
-        self,
-        method: MethodRunner,
-        stage: StageDefinition,
-        batch_size: int,
-        watch: CallWatch | None,
-    ) -> None:
-        self.overdue_text = b""
-        if watch is not None:
-            self.overdue_text = watch.text_of(stage, method.definition.name)
-            stage = watch.timed(stage)
-        self.method = method
-        self.stage = stage
-        self.batch_size = batch_size
-        self.queue = ChunkQueue()
-        self.is_built_in = stage.kind is StageKind.BUILT_IN
-        self.kept = method.definition.used_after(stage) if stage.function is not None else ()
-        self._calls: FunctionCalls | BuiltInCalls | None = None
-        if self.is_built_in:
-            self._calls = BuiltInCalls(stage, method.definition.name)
-        elif stage.kind is not StageKind.MODEL:
-            self._calls = FunctionCalls(stage, method.definition.name, self.kept)
-
-    def objects_of(self, values: Values) -> list[Any]:
-        """Values as the stage takes them: a built-in gets bytes as `bytes`, a function as an array."""
-        if self.is_built_in and values.spec is not None and values.spec.dtype is DataType.BYTES:
-            return cast("list[Any]", values.column)
-        return values.objects()
-
-    def failure_of(self, error: WrongInput) -> Failure:
-        """Why an instance does not fit the model of this stage.
-
-        The client is at fault if the value is an input of the method, else the servable, whose stage made the value.
-        """
-        source = self.stage.inputs[error.index]
-        method = self.method.definition
-        if source.stage == 0:
-            return Failure(error.code, error.text_for_client(method.input_names[source.output]))
-        giver = f"{method.stages[source.stage - 1].tag}, stage {source.stage} of method '{method.name}'"
-        return Failure(ModelError.code, error.text_for_servable(giver))
-
-    def run(self, inputs: Sequence[list[Any]], count: int) -> list[StageResult]:
-        """Outcomes of the first instances, at least of one; for all stages but models. See `FunctionCalls.run`."""
-        assert self._calls is not None
-        return self._calls.run(inputs, count)
-
-
-class MethodRunner:
-    """One method and its stages, ready to run.
-
-    Args:
-        definition: The method.
-        model_batch_sizes: Batch size of each model of the servable, by key.
-        watch: As of `StageRunner`.
-    """
-
-    def __init__(
-        self,
-        definition: MethodDefinition,
-        model_batch_sizes: Mapping[str, int],
-        watch: CallWatch | None,
-    ) -> None:
-        self.definition = definition
-        self.stages = [
-            StageRunner(self, stage, _stage_batch_size(definition, stage, model_batch_sizes), watch)
-            for stage in definition.stages
-        ]
-        self.last_stage_first = self.stages[::-1]
-        self._input_refs = [ValueRef(0, i) for i in range(len(definition.input_names))]
-
-    def chunks_of(self, blocks: Sequence[Rows], flight: Flight) -> list[Chunk]:
-        """The rows of a flight, one chunk per block."""
-        chunks, start = [], 0
-        for group in blocks:
-            values = {
-                ref: Values(group.count, spec, column)
-                for ref, spec, column in zip(self._input_refs, group.specs, group.columns, strict=True)
-            }
-            chunks.append(Chunk(flight, start, group.count, values))
-            start += group.count
-        return chunks
-
-
-def _stage_batch_size(
-    method: MethodDefinition, stage: StageDefinition, model_batch_sizes: Mapping[str, int]
-) -> int:
-    """Most rows of one step of a stage: the batch of its model; for functions what was asked for, or the models'."""
-    if stage.kind is StageKind.MODEL:
-        return model_batch_sizes[stage.target]
-    if stage.batch_size >= 1:
-        return stage.batch_size
-    sizes = [model_batch_sizes[s.target] for s in method.stages if s.kind is StageKind.MODEL]
-    if not sizes:
-        return 1
-    return min(sizes) if all(ref.stage == 0 for ref in stage.inputs) else max(sizes)
 
 
 @dataclass(slots=True)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from mindspore_serving import log
-from mindspore_serving.errors import InvalidInput, ServingError, StartUpError, excerpt
+from mindspore_serving.errors import InvalidInput, ServingError, StartUpError
 from mindspore_serving.server.worker.backend.contract import LoadedGraph
-from mindspore_serving.server.worker.backend.input_check import WrongInput
+from mindspore_serving.server.worker.backend.input_check import WrongInput, wrong_dtype, wrong_shape
 from mindspore_serving.server.worker.values import Values, rows_or_errors
 from mindspore_serving.signature import CALL_PREFIX
 from mindspore_serving.tensor import Array, Rows, TensorSpec
@@ -128,20 +128,14 @@ class GraphRunner(ABC):
                 )
                 raise WrongInput(i, problem, spec, wanted)
             if spec.dtype is not wanted.dtype:
-                problem = (
-                    f"Given model input {i} data type {spec.dtype.label} not match the data type "
-                    f"{wanted.dtype.label} defined in model"
-                )
-                raise WrongInput(i, problem, spec, wanted)
+                raise wrong_dtype(i, spec, wanted)
             if spec.shape != wanted.shape:
                 self._other_shape(i, spec, wanted, method_of(start))
 
     def _other_shape(self, index: int, spec: TensorSpec, wanted: TensorSpec, method: str) -> None:
         """Refuse, or warn of, a shape with as many elements as the graph's: the data may lie in another order."""
         if self.strict_shape:
-            shapes = [excerpt(str(list(shape))) for shape in (spec.shape, wanted.shape)]
-            problem = f"Given model input {index} shape {shapes[0]} not match the shape {shapes[1]} defined in model"
-            raise WrongInput(index, problem, spec, wanted)
+            raise wrong_shape(index, spec, wanted)
         key = method, index, spec.shape
         if key in self._warned or len(self._warned) >= _MOST_WARNINGS or method.startswith(CALL_PREFIX):
             return

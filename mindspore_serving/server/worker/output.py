@@ -12,6 +12,7 @@ from typing import Any
 
 from mindspore_serving import log
 from mindspore_serving.private_files import open_own_file
+from mindspore_serving.server.own_descriptor import identity
 
 _STDOUT, _STDERR = 1, 2
 
@@ -55,12 +56,12 @@ def keep_printing_harmless() -> None:
         setattr(sys, name, lines)
 
 
-def move_output(path: str | bytes, earlier: tuple[int, int]) -> None:
+def move_output(path: str | bytes, earlier: tuple[int, int] | None) -> None:
     """Let what goes to the log of this process go to another file from now on. Safe to call again.
 
     Args:
         path: The other file, made already.
-        earlier: Device and inode of the log so far: what user code has led elsewhere stays there.
+        earlier: Device and inode of the log so far: what user code has closed or led elsewhere stays as it is.
     """
     log.reopen()
     try:
@@ -70,8 +71,7 @@ def move_output(path: str | bytes, earlier: tuple[int, int]) -> None:
         return
     try:
         for descriptor in (_STDOUT, _STDERR):
-            found = os.fstat(descriptor)
-            if (found.st_dev, found.st_ino) == earlier:
+            if earlier is not None and identity(descriptor) == earlier:
                 os.dup2(other, descriptor)
     finally:
         os.close(other)

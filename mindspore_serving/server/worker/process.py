@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import NoReturn
 
@@ -59,7 +59,7 @@ from mindspore_serving.server.worker.output import keep_printing_harmless, move_
 from mindspore_serving.server.worker.parent import Parent
 from mindspore_serving.server.worker.remote_models import ModelCalls, call_methods, models_held, remote_models
 from mindspore_serving.server.worker.servable_loader import LoadedServable, ServablePlace, load_servable
-from mindspore_serving.signature import ModelInfo
+from mindspore_serving.signature import MethodSignature, ModelInfo
 
 EXIT_OK = 0
 EXIT_START_FAILED = 3
@@ -199,56 +199,66 @@ class Worker:
             self._connection.close()
 
     def _serve(self, servable: LoadedServable) -> int:
-        # Until here a signal ends the process at once, whatever the servable is importing or loading.
-        for ending in SIGNALS:
-            earlier = signal.signal(ending, self._on_signal)
-            # Processes that functions fork end by signals as ever, which pools of them rely on.
-            run_in_forked_children(functools.partial(signal.signal, ending, earlier))
-        place = self.place
+        self._take_signals()
         calls = call_methods(servable.runners) if self._serves_calls else []
-        methods = [*servable.definition.methods.values(), *(definition for definition, _ in calls)]
         pipelines = list(servable.definition.pipelines.values())
+        methods = [*servable.definition.methods.values(), *(definition for definition, _ in calls)]
         self._engine = engine = Engine(
             methods, servable.runners, self._send_result, pipelines, self._connection.wake, self._watch
         )
         set_runtime(self._model_runtime(servable))
         set_method_runtime(engine.call)
         self._keep_forked_children_apart(servable)
-        own = (*servable.definition.methods.values(), *pipelines)
-        kinds = {stage.kind for method in own for stage in method.stages}
-        self._connection.own_instances = kinds != {StageKind.MODEL}
-        separate = self._calls is not None or (self._connection.own_instances and StageKind.MODEL in kinds)
-        threads = servable.model_threads or int(separate)
-        for number in range(threads):
-            thread = threading.Thread(
-                target=self._run_models, args=(engine,), name=f"models {number}", daemon=True
-            )
-            thread.start()
-            self._model_threads.append(thread)
+        self._start_model_threads(servable, engine)
         gc.collect()
         gc.freeze()  # what is loaded by now stays, and need not be looked at by later collections
-        offered = [method for method in servable.methods if not (self._calls and method.only_models)]
-        self._connection.send(
-            Register(
-                self._number,
-                os.getpid(),
-                (*offered, *(signature for _, signature in calls)),
-                models_held(servable.runners) if self._serves_calls else (),
-            )
-        )
-        self._registered = True
-        print(
-            f"Serving: Start servable success, servable directory: '{place.directory}', servable name: "
-            f"'{place.name}', version number: {place.version}",
-            flush=True,
-        )
+        self._register(servable, [signature for _, signature in calls])
         engine.start()
-        self._loop(engine, servable.computes_here and self._calls is None, threads > 0)
+        self._loop(engine, servable.computes_here and self._calls is None, bool(self._model_threads))
         engine.stop()
         self._connection.send(Exiting())
         self._connection.finish(_FINISH_S)
         self._wait_for_models()
         return EXIT_OK
+
+    def _take_signals(self) -> None:
+        """Let signals end this process in order; until here they end it at once, whatever it imports or loads."""
+        for ending in SIGNALS:
+            earlier = signal.signal(ending, self._on_signal)
+            # Processes that functions fork end by signals as ever, which pools of them rely on.
+            run_in_forked_children(functools.partial(signal.signal, ending, earlier))
+
+    def _start_model_threads(self, servable: LoadedServable, engine: Engine) -> None:
+        """Start what runs models beside the functions, if there is a reason to."""
+        own = (*servable.definition.methods.values(), *servable.definition.pipelines.values())
+        kinds = {stage.kind for method in own for stage in method.stages}
+        self._connection.own_instances = kinds != {StageKind.MODEL}
+        separate = self._calls is not None or (self._connection.own_instances and StageKind.MODEL in kinds)
+        for number in range(servable.model_threads or int(separate)):
+            thread = threading.Thread(
+                target=self._run_models, args=(engine,), name=f"models {number}", daemon=True
+            )
+            thread.start()
+            self._model_threads.append(thread)
+
+    def _register(self, servable: LoadedServable, calls: Sequence[MethodSignature]) -> None:
+        """Tell the main process that this one serves, and what."""
+        offered = [method for method in servable.methods if not (self._calls and method.only_models)]
+        self._connection.send(
+            Register(
+                self._number,
+                os.getpid(),
+                (*offered, *calls),
+                models_held(servable.runners) if self._serves_calls else (),
+            )
+        )
+        self._registered = True
+        place = self.place
+        print(
+            f"Serving: Start servable success, servable directory: '{place.directory}', servable name: "
+            f"'{place.name}', version number: {place.version}",
+            flush=True,
+        )
 
     def _wait_for_models(self) -> None:
         """Wait until no model runs: what MindSpore does at the exit would take it from under them."""

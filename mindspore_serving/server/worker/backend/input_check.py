@@ -84,20 +84,14 @@ class InputCheck:
         rows = 0
         for index, (array, (dtype, shape, spec)) in enumerate(zip(arrays, self._inputs, strict=True)):
             if array.dtype != dtype:
-                raise _wrong_dtype(index, array, spec)
+                raise wrong_dtype(index, _spec_of(array), spec)
             if array.shape != shape:
                 rows = self._dynamic_rows(index, array, spec, rows)
         return rows
 
     def _dynamic_rows(self, index: int, array: Array, spec: TensorSpec, rows: int) -> int:
         if spec.shape[:1] != (-1,) or array.ndim != len(spec.shape) or array.shape[1:] != spec.shape[1:]:
-            raise WrongInput(
-                index,
-                f"Given model input {index} shape {list(array.shape)} not match the shape {list(spec.shape)} "
-                "defined in model",
-                _spec_of(array),
-                spec,
-            )
+            raise wrong_shape(index, _spec_of(array), spec)
         count = array.shape[0]
         if not 1 <= count <= self._max_batch_size:
             raise InvalidInput(
@@ -110,15 +104,19 @@ class InputCheck:
         return count
 
 
-def _wrong_dtype(index: int, array: Array, spec: TensorSpec) -> WrongInput:
-    got = _spec_of(array)
-    return WrongInput(
-        index,
-        f"Given model input {index} data type {got.dtype.label} not match the data type {spec.dtype.label} defined in "
-        "model",
-        got,
-        spec,
+def wrong_dtype(index: int, got: TensorSpec, expected: TensorSpec) -> WrongInput:
+    """An input of another data type than the model's."""
+    problem = (
+        f"Given model input {index} data type {got.dtype.label} not match the data type {expected.dtype.label} defined "
+        "in model"
     )
+    return WrongInput(index, problem, got, expected)
+
+
+def wrong_shape(index: int, got: TensorSpec, expected: TensorSpec) -> WrongInput:
+    """An input of another shape than the model's."""
+    problem = f"Given model input {index} shape {_shape(got)} not match the shape {_shape(expected)} defined in model"
+    return WrongInput(index, problem, got, expected)
 
 
 def _spec_of(array: Array) -> TensorSpec:
@@ -129,8 +127,11 @@ def _kind(spec: TensorSpec) -> str:
     """Dtype and shape as users write them: `float32 [2, 3]`."""
     if spec.dtype.is_text:
         return "str" if spec.dtype is DataType.STRING else "bytes"
-    name = spec.dtype.name.lower()
-    return f"{name} {excerpt(str(list(spec.shape)), _LONGEST_SHAPE)}"
+    return f"{spec.dtype.name.lower()} {_shape(spec)}"
+
+
+def _shape(spec: TensorSpec) -> str:
+    return excerpt(str(list(spec.shape)), _LONGEST_SHAPE)
 
 
 def _remedy(got: TensorSpec, expected: TensorSpec, name: str) -> str:
