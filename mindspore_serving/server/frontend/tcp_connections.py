@@ -7,6 +7,7 @@ before each use.
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import time
@@ -65,8 +66,17 @@ class TcpConnections:
         Returns:
             Whether there was one.
         """
-        with self._connection(peer) as connection:
-            if connection is None:
+        address = _address_of(peer)
+        descriptor = None if address is None else self._descriptor_of(address)
+        if descriptor is None:
+            return False
+        try:
+            # A descriptor of our own: nobody can give its number to another connection after the look at its address.
+            connection = socket.socket(fileno=os.dup(descriptor))
+        except OSError:  # it was closed just now
+            return False
+        with connection:
+            if _peer_of(connection) != address:
                 return False
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -128,10 +138,14 @@ def _borrowed(descriptor: int | None) -> Iterator[socket.socket | None]:
 def _remote_address(descriptor: int) -> _Address | None:
     """The client's address of a TCP connection; None where the descriptor is none."""
     with _borrowed(descriptor) as connection:
-        if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
-            return None
-        try:
-            host, port = connection.getpeername()[:2]
-        except OSError:  # it listens, or has ended
-            return None
-        return _plain(host), port
+        return None if connection is None else _peer_of(connection)
+
+
+def _peer_of(connection: socket.socket) -> _Address | None:
+    if connection.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    try:
+        host, port = connection.getpeername()[:2]
+    except OSError:  # it listens, or has ended
+        return None
+    return _plain(host), port
