@@ -50,7 +50,7 @@ def own(array: Array, alone: bool) -> Array:
             return array
         if type(base) is np.ndarray and base.base is None and getrefcount(base) == _ALONE_BELOW:
             return array
-    return np.array(array, subok=True)
+    return array.copy() if type(array) is np.ndarray else np.array(array, subok=True)
 
 
 def snapshot(value: Any) -> Any:

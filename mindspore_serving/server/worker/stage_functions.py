@@ -75,12 +75,25 @@ class FunctionCalls:
                 inputs[i][:] = map(snapshot, inputs[i])
             return results
         deadline = time.monotonic() + TIME_SLICE_S
+        single = self._outputs_count == 1
         results = []
         for instance in instances:
             try:
                 returned = self._function(*instance)
                 alone = getrefcount(returned) == ALONE
-                results.append(self._outputs(returned, alone))
+                # The common case, an array that nothing else refers to, is spared two calls.
+                if (
+                    alone
+                    and single
+                    and type(returned) is np.ndarray
+                    and returned.base is None
+                    and returned.dtype in DATA_TYPE_OF
+                    and returned.ndim <= MAX_DIMENSIONS
+                    and not this_process.forked
+                ):
+                    results.append((returned,))
+                else:
+                    results.append(self._outputs(returned, alone))
             except BaseException as error:  # sys.exit() in a stage, too, is this instance's error
                 results.append(self._failure(error))
             for i in self._kept:
