@@ -35,9 +35,9 @@ def test_memory_goes_back_when_replies_have_left_by_themselves(
     monkeypatch.setattr(grpc_replies, "_LOOK_EVERY_S", 0.001)
 
     async def answer() -> None:
-        replies = SentReplies(UntakenReplies(100, 40), TcpConnections())
+        replies = SentReplies(UntakenReplies(100_000, 40_000), TcpConnections())
         call = FakeContext()
-        replies.add(cast("Context", call), peer, 30)
+        replies.add(cast("Context", call), peer, 30_000)
         await asyncio.sleep(0.01)
         assert not given_back.is_set()  # the client may take it yet
         call.end(None)  # it took it, gave the call up, or is gone

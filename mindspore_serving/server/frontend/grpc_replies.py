@@ -11,6 +11,8 @@ from mindspore_serving.server.frontend.untaken_replies import UntakenReplies
 from mindspore_serving.server.heap import give_back_freed_memory
 
 _LOOK_EVERY_S = 1.0
+_SMALL_BYTES = 1 << 10
+"""A smaller reply takes less memory than gRPC takes for its call in any case; the number of calls has its own limit."""
 _COPIES = 2
 """gRPC copies a reply, and its Python layer keeps the bytes that were copied until all of them have left."""
 
@@ -39,13 +41,15 @@ class SentReplies:
         return self._untaken.has_room(peer)
 
     def add(self, context: Context, peer: str, size: int) -> None:
-        """Count a reply that is about to be sent, until it has left or its call has ended.
+        """Count a reply that is about to be sent, until it has left or its call has ended; small ones are not counted.
 
         Args:
             context: Of the call.
             peer: Its connection.
             size: Bytes.
         """
+        if size < _SMALL_BYTES:
+            return
         held = _COPIES * size
         self._untaken.add(peer, held)
         context.add_done_callback(lambda _: self._untaken.taken(peer, held))  # type: ignore[arg-type]
