@@ -12,6 +12,7 @@ import pytest
 
 OTHER_USER = 64321
 """Nobody is called so."""
+_MOST_DESCRIPTORS = 4096
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
 
 
@@ -33,6 +34,9 @@ def told_by_other_user(work: Callable[[], str]) -> str:
     pid = os.fork()
     if pid == 0:
         try:
+            # What other threads have open in this moment, as a port that is being looked for, would stay open here.
+            os.closerange(3, writer)
+            os.closerange(writer + 1, _MOST_DESCRIPTORS)
             os.setgid(OTHER_USER)
             os.setuid(OTHER_USER)
             told = work()
