@@ -381,7 +381,7 @@ def first_message_at(port: int) -> str:
 
 @needs_root
 def test_without_a_token_processes_of_other_users_are_refused(shared: Cluster) -> None:
-    told = told_by_other_user(lambda: first_message_at(shared.master_port))
+    told = told_by_other_user(first_message_at, shared.master_port)
     text = (
         f"it is a process of user {OTHER_USER}, and without a token only those of user root (0) may join: set the "
         "environment variable SERVING_CLUSTER_TOKEN to the same secret for both"
@@ -405,7 +405,7 @@ def joined_by(port: int) -> str:
 def test_without_a_token_a_worker_does_not_join_a_master_of_another_user(tmp_path: Path) -> None:
     """It has taken the port before the master could."""
     with cluster(tmp_path) as made, ThreadPoolExecutor(1) as pool:
-        told = pool.submit(told_by_other_user, lambda: joined_by(made.master_port))
+        told = pool.submit(told_by_other_user, joined_by, made.master_port)
         worker = made.worker(ready="")
         assert worker.wait(30) == 1
         assert told.result(30) == "[]"

@@ -128,15 +128,16 @@ def test_strangers_at_the_port_of_the_worker_harm_nobody(eight: Distributed) -> 
         assert sums(eight.ask(3)) == [1, 2, 3]
 
 
+def first_message_at(address: str) -> str:
+    ip, _, port = address.rpartition(":")
+    with socket.create_connection((ip, int(port)), 10) as peer:
+        [(kind, body)] = FrameSplitter().feed(peer.recv(1 << 16))
+        return repr(message_of(kind, body))
+
+
 @needs_root
 def test_without_a_token_agents_of_other_users_are_refused(eight: Distributed) -> None:
-    def first_message() -> str:
-        ip, _, port = eight.address.rpartition(":")
-        with socket.create_connection((ip, int(port)), 10) as peer:
-            [(kind, body)] = FrameSplitter().feed(peer.recv(1 << 16))
-            return repr(message_of(kind, body))
-
-    told = told_by_other_user(first_message)
+    told = told_by_other_user(first_message_at, eight.address)
     assert told.startswith(f"Refused(reason='it is a process of user {OTHER_USER}, and without a token only ")
 
 
