@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.load import percentile
-from mindspore_serving.server.worker.backend import create_backend
-from mindspore_serving.server.worker.backend.contract import LoadedGraph, LoadRequest
+from mindspore_serving.server.backend import create_backend
+from mindspore_serving.server.backend.contract import LoadedGraph, LoadRequest
 
 _LEAST_CALLS = 3
 

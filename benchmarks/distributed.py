@@ -178,9 +178,9 @@ def _figures_of(rank: subprocess.Popen[bytes]) -> list[float]:
 
 def _run_rank(model_file: str, rank: int, ranks: int, scheduler: str, seconds: float) -> None:
     """Body of one rank's process: rank 0 prints the largest error, and the milliseconds of each call."""
+    from mindspore_serving.server.backend import create_backend
+    from mindspore_serving.server.backend.contract import LoadRequest
     from mindspore_serving.server.distributed.communication import join_ranks
-    from mindspore_serving.server.worker.backend import create_backend
-    from mindspore_serving.server.worker.backend.contract import LoadRequest
 
     join_ranks(
         device_type="cpu",

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.models_plan import NETWORKS, Network, Samples
-from mindspore_serving.server.worker.backend import create_backend
-from mindspore_serving.server.worker.backend.contract import LoadedGraph, LoadRequest
+from mindspore_serving.server.backend import create_backend
+from mindspore_serving.server.backend.contract import LoadedGraph, LoadRequest
 
 _LEAST_CALLS = 3
 

@@ -16,18 +16,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.messages import is_reply, request_bytes
+from mindspore_serving.rows import Reply, Rows
 from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
 from mindspore_serving.server.channel.messages import Batch, Message, Result
-from mindspore_serving.server.frontend.predict_codec import PredictCall, encode_reply
-from mindspore_serving.server.frontend.wire_layout import LayoutMemory
-from mindspore_serving.server.master.copy import ServableCopy
-from mindspore_serving.server.master.dispatcher import Dispatcher
-from mindspore_serving.server.master.queue_policy import MethodQueue, next_batch
-from mindspore_serving.server.master.request import Piece, Reply, Request, pieces_of
+from mindspore_serving.server.dialect.native.predict_codec import PredictCall, encode_reply
+from mindspore_serving.server.dialect.native.wire_layout import LayoutMemory
+from mindspore_serving.server.dispatch.copy import ServableCopy
+from mindspore_serving.server.dispatch.dispatcher import Dispatcher
+from mindspore_serving.server.dispatch.queue_policy import MethodQueue, next_batch
+from mindspore_serving.server.dispatch.request import Piece, Request, pieces_of
 from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.servable_loader import ServablePlace, load_servable
 from mindspore_serving.signature import MethodSignature
-from mindspore_serving.tensor import Rows
 
 _ROUNDS = 5
 _SERVABLE = """\

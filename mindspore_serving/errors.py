@@ -77,7 +77,7 @@ class Failure:
 
     Attributes:
         code: Wire code, never SUCCESS.
-        text: What was wrong. Clients read what `frontend.error_text` leaves of it.
+        text: What was wrong. Clients read what `service.error_text` leaves of it.
         http_status: Status of a REST reply in which every instance failed like this; None takes the code's.
         trace: Where user code raised, for the log of the main process only; "" where that is not known.
     """
@@ -222,20 +222,3 @@ def excerpt(text: str, most: int = 100) -> str:
         All of it; of a longer one the beginning, and how long it is.
     """
     return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
-
-
-@dataclass(frozen=True, slots=True)
-class FailedRows:
-    """Neighbouring instances that have no result, all for one reason.
-
-    Attributes:
-        failure: The reason.
-        count: Number of instances, at least 1.
-    """
-
-    failure: Failure
-    count: int
-
-    def take(self, start: int, stop: int) -> FailedRows:
-        """Instances start..stop-1 of these."""
-        return self if stop - start == self.count else FailedRows(self.failure, stop - start)

@@ -7,7 +7,6 @@ that holds k rows, instead of k dictionaries. Text and bytes have no fixed size 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from math import prod
 from typing import Any, NamedTuple, TypeAlias, cast
@@ -93,34 +92,6 @@ class TensorSpec(NamedTuple):
 
 
 Specs: TypeAlias = tuple[TensorSpec, ...]
-
-
-@dataclass(slots=True)
-class Rows:
-    """k instances that agree in the dtype and shape of every tensor, one column per tensor.
-
-    Attributes:
-        specs: Name, dtype and shape of each column, for one instance.
-        columns: One per spec: an array of shape [k, *spec.shape], or k byte strings (UTF-8 for STRING).
-        count: k, at least 1. Kept beside the columns because a method may have no tensor at all.
-    """
-
-    specs: Specs
-    columns: tuple[ColumnData, ...]
-    count: int
-
-    def take(self, start: int, stop: int) -> Rows:
-        """Rows start..stop-1, without a copy of array data."""
-        if start == 0 and stop == self.count:
-            return self
-        return Rows(self.specs, tuple(column[start:stop] for column in self.columns), stop - start)
-
-    @property
-    def byte_size(self) -> int:
-        """Bytes of all columns."""
-        return sum(
-            [sum(map(len, column)) if isinstance(column, list) else column.nbytes for column in self.columns]
-        )
 
 
 def join_columns(parts: Sequence[ColumnData]) -> ColumnData:

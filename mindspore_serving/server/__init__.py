@@ -10,7 +10,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from mindspore_serving.server.standard_descriptors import open_standard_descriptors
+from mindspore_serving.server.host.standard_descriptors import open_standard_descriptors
 
 # gRPC reads these once, when it is imported. What it does about forks lets children of the start script read from
 # sockets of the server, which breaks connections of clients, and crashes the children.
@@ -24,14 +24,14 @@ open_standard_descriptors()
 
 if TYPE_CHECKING:
     from mindspore_serving.server import distributed, master, register
-    from mindspore_serving.server._servable_local import ServableStartConfig
-    from mindspore_serving.server._server import (
+    from mindspore_serving.server.access.tls import SSLConfig
+    from mindspore_serving.server.start.servable_start_config import ServableStartConfig
+    from mindspore_serving.server.start.server import (
         start_grpc_server,
         start_restful_server,
         start_servables,
         stop,
     )
-    from mindspore_serving.server.frontend.tls import SSLConfig
 
 __all__ = [
     "SSLConfig",
@@ -47,12 +47,12 @@ __all__ = [
 
 _SUBMODULES = ("distributed", "master", "register")
 _HOME = {
-    "SSLConfig": "frontend.tls",
-    "ServableStartConfig": "_servable_local",
-    "start_grpc_server": "_server",
-    "start_restful_server": "_server",
-    "start_servables": "_server",
-    "stop": "_server",
+    "SSLConfig": "access.tls",
+    "ServableStartConfig": "start.servable_start_config",
+    "start_grpc_server": "start.server",
+    "start_restful_server": "start.server",
+    "start_servables": "start.server",
+    "stop": "start.server",
 }
 
 

@@ -11,11 +11,12 @@ from mindspore_serving.deprecation import deprecated
 from mindspore_serving.errors import InvalidParameter, StartUpError
 from mindspore_serving.named_file import find_named_file
 from mindspore_serving.server import ServableStartConfig
-from mindspore_serving.server._servable_local import merge_config, newest_version
-from mindspore_serving.server._server import server_of_process, stop_on_exception
-from mindspore_serving.server._worker_plans import absolute, plans_of
-from mindspore_serving.server.console import say
-from mindspore_serving.server.master.worker_process import WorkerPlan
+from mindspore_serving.server.host.progress import say
+from mindspore_serving.server.start.servable_start_config import merge_config
+from mindspore_serving.server.start.server import server_of_process, stop_on_exception
+from mindspore_serving.server.start.worker_plans import absolute, plans_of
+from mindspore_serving.server.supervision.worker_process import WorkerPlan
+from mindspore_serving.version_folders import newest_version
 
 _CONFIG_FILE = "servable_config.py"
 

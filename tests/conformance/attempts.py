@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mindspore_serving.client import Client
-from tests.serving import RunningServer, add_servable
+from tests.support.serving import RunningServer, add_servable
 
 _CONFIG = """\
 import importlib

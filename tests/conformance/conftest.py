@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.open_findings import OPEN_FINDINGS
-from tests.server import servables
-from tests.server.certificates import Authority, Pair
-from tests.server.grpc_messages import RawClient
-from tests.serving import RunningServer, add_servable, serving
+from tests.support import servables
+from tests.support.certificates import Authority, Pair
+from tests.support.grpc_messages import RawClient
+from tests.support.serving import RunningServer, add_servable, serving
 
 
 @pytest.fixture(scope="session")

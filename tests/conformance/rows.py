@@ -187,12 +187,12 @@ STAND_INS = {
     "3.1-stop-answers-pending": (
         "tests/fault/test_processes.py::test_requests_under_way_are_answered_when_the_server_ends"
     ),
-    "4.1-without_batch_dim_inputs-0": "tests/unit/test_register.py::test_inputs_without_batch_dimension",
+    "4.1-without_batch_dim_inputs-0": "tests/unit/register/test_register.py::test_inputs_without_batch_dimension",
     "4.2-signal-while-workers-start": "tests/fault/test_processes.py::test_a_signal_while_workers_start",
-    "5.3-model-fails": "tests/unit/test_model_runner.py",
-    "5.4-shape-input-empty": "tests/unit/test_model_runner.py",
-    "5.4-shape-batch-size": "tests/unit/test_model_runner.py",
-    "5.4-shape-output-batch-size": "tests/unit/test_model_runner.py",
+    "5.3-model-fails": "tests/unit/worker/test_model_runner.py",
+    "5.4-shape-input-empty": "tests/unit/worker/test_model_runner.py",
+    "5.4-shape-batch-size": "tests/unit/worker/test_model_runner.py",
+    "5.4-shape-output-batch-size": "tests/unit/worker/test_model_runner.py",
     "5.4-too-few-inputs": "4.1-call-one-input",
     "5.4-combined": "tests/server/test_batching.py::test_waiting_instances_of_several_requests_are_combined",
     "5.4-two-copies": "tests/server/test_batching.py::test_two_copies_share_the_work",
@@ -214,9 +214,9 @@ STAND_INS = {
     "8.2-agent-failed": "tests/server/test_distributed.py::test_models_that_cannot_be_loaded_together",
     "8.2-signal": "tests/server/test_distributed.py::test_a_signal_while_agents_are_awaited",
     "8.2-graph-count": "tests/server/test_distributed.py::test_ranks_with_different_numbers_of_graphs",
-    "8.2-inputs": "tests/unit/test_agent_facts.py::test_graphs_that_do_not_fit",
-    "8.2-outputs": "tests/unit/test_agent_facts.py::test_graphs_that_do_not_fit",
-    "8.2-batch-size": "tests/unit/test_agent_facts.py::test_graphs_that_do_not_fit",
+    "8.2-inputs": "tests/unit/distributed/test_agent_facts.py::test_graphs_that_do_not_fit",
+    "8.2-outputs": "tests/unit/distributed/test_agent_facts.py::test_graphs_that_do_not_fit",
+    "8.2-batch-size": "tests/unit/distributed/test_agent_facts.py::test_graphs_that_do_not_fit",
     "8.3-rank-table-file": "tests/server/test_distributed.py::test_the_rank_table_is_written_for_the_agents",
     "8.3-environment": (
         "tests/server/test_distributed.py::test_the_rank_table_under_its_other_name_and_group_configurations"
@@ -226,7 +226,7 @@ STAND_INS = {
     "8.3-signal": "tests/server/test_distributed.py::test_a_signal_while_the_worker_is_awaited",
     "8.4-all-ranks": "tests/server/test_distributed.py::test_requests_over_grpc",
     "8.4-no-inputs-for-later-stages": (
-        "tests/unit/test_agent_facts.py::test_later_stages_without_inputs_get_none"
+        "tests/unit/distributed/test_agent_facts.py::test_later_stages_without_inputs_get_none"
     ),
     "8.4-last-rank": "tests/fault/test_distributed.py::test_outputs_other_than_declared",
     "8.4-limit": "tests/fault/test_distributed.py::test_an_agent_that_is_stopped",

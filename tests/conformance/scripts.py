@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.serving import running_script
-from tests.watch import leftovers
+from tests.support.serving import running_script
+from tests.support.watch import leftovers
 
 # For a start script: each `attempt` prints one line: null, or why the call was refused.
 ATTEMPT = """\

@@ -17,9 +17,9 @@ from mindspore_serving import server as server_package
 from mindspore_serving.client import Client, SSLConfig
 from mindspore_serving.proto import ms_service_pb2 as pb
 from tests.conformance.row import row, stands_for
-from tests.server.certificates import Authority, Pair
-from tests.server.grpc_messages import PREDICT, instance, tensor, text_tensor
-from tests.serving import RunningServer, free_port
+from tests.support.certificates import Authority, Pair
+from tests.support.grpc_messages import PREDICT, instance, tensor, text_tensor
+from tests.support.serving import RunningServer, free_port
 
 SQUARE = np.array([[1, 2], [3, 4]], np.float32)
 SAME_TIME = "The certificate and private_key should be passed at the same time"

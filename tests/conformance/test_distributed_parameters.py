@@ -20,7 +20,7 @@ from mindspore_serving.server.distributed.rank_table import (
 )
 from tests.conformance.row import row, stands_for
 from tests.conformance.scripts import outcomes
-from tests.unit.rank_tables import Place, change, group_list, places, server_list
+from tests.support.rank_tables import Place, change, group_list, places, server_list
 
 IMPORTS = "from mindspore_serving import worker\nfrom mindspore_serving.server import distributed\n"
 

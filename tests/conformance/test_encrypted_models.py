@@ -12,9 +12,9 @@ import numpy as np
 
 from mindspore_serving.client import Client
 from tests.conformance.row import stands_for
-from tests.server.servables import ADD
-from tests.serving import add_servable, serving
-from tests.traces import traces, traces_in
+from tests.support.servables import ADD
+from tests.support.serving import add_servable, serving
+from tests.support.traces import traces, traces_in
 
 
 @stands_for("9-key-extra-workers", "11.3-test_start_servables-dec")

@@ -14,8 +14,8 @@ import pytest
 from mindspore_serving.client import Client
 from tests.conformance.row import row, stands_for
 from tests.conformance.scripts import outcomes
-from tests.server.http_requests import post
-from tests.serving import RunningServer, add_servable, free_port, running_script, serving
+from tests.support.http_requests import post
+from tests.support.serving import RunningServer, add_servable, free_port, running_script, serving
 
 A = np.array([[1.1, 2.2], [3.3, 4.4]], np.float32)
 B = np.array([[5.5, 6.6], [7.7, 8.8]], np.float32)

@@ -16,8 +16,8 @@ from mindspore_serving.client import Client
 from tests.conformance.departures import without_advice
 from tests.conformance.row import row, stands_for
 from tests.conformance.scripts import outcomes
-from tests.serving import RunningServer, add_servable, serving
-from tests.watch import kill, wait_until
+from tests.support.serving import RunningServer, add_servable, serving
+from tests.support.watch import kill, wait_until
 
 SQUARE = np.array([[1, 2], [3, 4]], np.float32)
 ROW = SQUARE[0]

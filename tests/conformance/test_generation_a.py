@@ -21,9 +21,9 @@ import pytest
 from mindspore_serving.client import Client
 from tests.conformance.row import row, stands_for
 from tests.conformance.scripts import outcomes
-from tests.server.http_requests import post
-from tests.serving import REPOSITORY, RunningScript, add_servable, free_port, running_script
-from tests.watch import kill, wait_until, wait_until_gone
+from tests.support.http_requests import post
+from tests.support.serving import REPOSITORY, RunningScript, add_servable, free_port, running_script
+from tests.support.watch import kill, wait_until, wait_until_gone
 
 SQUARE = np.array([[1, 2], [3, 4]], np.float32)
 GOOD = {"x1": SQUARE, "x2": SQUARE}

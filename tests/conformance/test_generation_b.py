@@ -13,9 +13,9 @@ from mindspore_serving.client import Client
 from tests.conformance.attempts import add_attempts, told
 from tests.conformance.departures import agrees
 from tests.conformance.row import row, stands_for
-from tests.server.grpc_messages import RawClient, errors, instance, request, tensor
-from tests.server.http_requests import post
-from tests.serving import RunningServer, add_servable, serving
+from tests.support.grpc_messages import RawClient, errors, instance, request, tensor
+from tests.support.http_requests import post
+from tests.support.serving import RunningServer, add_servable, serving
 
 SQUARE = np.array([[1, 2], [3, 4]], np.float32)
 ONES = np.ones((2, 2), np.float32)

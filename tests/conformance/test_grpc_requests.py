@@ -15,9 +15,9 @@ from mindspore_serving.client import Client, SSLConfig
 from mindspore_serving.proto import ms_service_pb2 as pb
 from tests.conformance.departures import without_advice
 from tests.conformance.row import row, stands_for
-from tests.server import servables
-from tests.server.certificates import Authority, Pair
-from tests.server.grpc_messages import (
+from tests.support import servables
+from tests.support.certificates import Authority, Pair
+from tests.support.grpc_messages import (
     DTYPES,
     RawClient,
     array_of,
@@ -28,7 +28,7 @@ from tests.server.grpc_messages import (
     tensor,
     text_tensor,
 )
-from tests.serving import RunningServer, add_servable, free_port, serving
+from tests.support.serving import RunningServer, add_servable, free_port, serving
 
 Array = npt.NDArray[Any]
 MEGABYTE = 1 << 20

@@ -12,7 +12,7 @@ import pytest
 
 from mindspore_serving.client import Client
 from tests.conformance.row import row, stands_for
-from tests.serving import add_servable, running_script, serving
+from tests.support.serving import add_servable, running_script, serving
 
 LINE = re.compile(
     r"\[(?P<level>DEBUG|INFO|WARNING|ERROR)\] SERVING\((?P<pid>\d+):(?P<tid>\d+),(?P<process>[^)]+)\):"

@@ -18,7 +18,7 @@ from mindspore_serving.client import Client
 from mindspore_serving.proto import ms_service_pb2 as pb
 from tests.conformance.departures import OURS, without_advice
 from tests.conformance.row import row, stands_for
-from tests.server.grpc_messages import (
+from tests.support.grpc_messages import (
     PREDICT,
     RawClient,
     errors,
@@ -28,8 +28,8 @@ from tests.server.grpc_messages import (
     tensor,
     text_tensor,
 )
-from tests.server.http_requests import post, send
-from tests.serving import RunningServer, free_port
+from tests.support.http_requests import post, send
+from tests.support.serving import RunningServer, free_port
 
 MEBIBYTE = 1 << 20
 SQUARE = np.array([[1, 2], [3, 4]], np.float32)

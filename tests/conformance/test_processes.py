@@ -12,8 +12,8 @@ import pytest
 
 from mindspore_serving.client import Client
 from tests.conformance.row import row, stands_for
-from tests.serving import RunningServer, add_servable, serving
-from tests.watch import kill, leftovers, wait_until, wait_until_gone
+from tests.support.serving import RunningServer, add_servable, serving
+from tests.support.watch import kill, leftovers, wait_until, wait_until_gone
 
 ONES = np.ones((2, 2), np.float32)
 LIMIT_S = 15.0

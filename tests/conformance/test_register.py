@@ -9,7 +9,7 @@ import pytest
 from tests.conformance.attempts import add_attempts, told
 from tests.conformance.departures import agrees
 from tests.conformance.row import row
-from tests.serving import RunningServer, serving
+from tests.support.serving import RunningServer, serving
 
 DECLARED = """\
 model = register.declare_model("tensor_add.mindir", "MindIR", with_batch_dim=False)

@@ -17,9 +17,9 @@ import pytest
 from mindspore_serving.server import start_restful_server
 from tests.conformance.departures import without_advice
 from tests.conformance.row import row, stands_for
-from tests.server import servables
-from tests.server.certificates import Authority, Pair
-from tests.server.http_requests import (
+from tests.support import servables
+from tests.support.certificates import Authority, Pair
+from tests.support.http_requests import (
     ANSWER_TIMEOUT_S,
     HttpReply,
     post,
@@ -28,7 +28,7 @@ from tests.server.http_requests import (
     read_reply,
     send,
 )
-from tests.serving import RunningServer, add_servable, free_port, running_script, serving
+from tests.support.serving import RunningServer, add_servable, free_port, running_script, serving
 
 MEGABYTE = 1 << 20
 X = [[1.0, 2.0], [3.0, 4.0]]

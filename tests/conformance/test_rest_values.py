@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pytest
 
 from tests.conformance.row import row, stands_for
-from tests.server.http_requests import HttpReply, post
-from tests.serving import RunningServer
+from tests.support.http_requests import HttpReply, post
+from tests.support.serving import RunningServer
 
 IDENTITY = "/model/pystage:identity"
 ECHO = "/model/pystage:echo"

@@ -12,7 +12,7 @@ import pytest
 from tests.conformance.departures import DEPARTURES, as_markdown
 from tests.conformance.open_findings import OPEN_FINDINGS
 from tests.conformance.rows import ROWS, STAND_INS
-from tests.serving import REPOSITORY
+from tests.support.serving import REPOSITORY
 
 ALL_ROWS = [f"{section}-{name}" for section, names in ROWS.items() for name in names.split()]
 

@@ -15,8 +15,8 @@ import pytest
 from tests.conformance.departures import agrees
 from tests.conformance.row import row
 from tests.conformance.scripts import outcomes
-from tests.server.certificates import Authority
-from tests.serving import free_port
+from tests.support.certificates import Authority
+from tests.support.serving import free_port
 
 Outcome = tuple[str, str] | None
 IMPORTS = "from mindspore_serving.server import SSLConfig, start_grpc_server, start_restful_server, stop\n"

@@ -14,8 +14,8 @@ import pytest
 from mindspore_serving.client import Client
 from tests.conformance.departures import without_advice
 from tests.conformance.row import row, stands_for
-from tests.server.http_requests import post
-from tests.serving import RunningServer, add_servable, serving
+from tests.support.http_requests import post
+from tests.support.serving import RunningServer, add_servable, serving
 
 Array = npt.NDArray[Any]
 ONES = np.ones((2, 2), np.float32)

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.row import row
-from tests.server.servables import ECHO
-from tests.server.servables import PLAIN_ADD as ADD
-from tests.serving import add_servable, running_script
-from tests.watch import leftovers
+from tests.support.servables import ECHO
+from tests.support.servables import PLAIN_ADD as ADD
+from tests.support.serving import add_servable, running_script
+from tests.support.watch import leftovers
 
 # The bad one waits until the workers of the good one are there.
 WAITS_FOR_ADD = """\

@@ -16,10 +16,17 @@ import pytest
 from mindspore_serving.client import Client
 from tests.conformance.row import row, stands_for
 from tests.conformance.scripts import ATTEMPT
-from tests.server.servables import ECHO
-from tests.server.servables import PLAIN_ADD as ADD
-from tests.serving import RunningScript, RunningServer, add_servable, free_port, running_script, serving
-from tests.watch import leftovers, lives, wait_until, wait_until_gone
+from tests.support.servables import ECHO
+from tests.support.servables import PLAIN_ADD as ADD
+from tests.support.serving import (
+    RunningScript,
+    RunningServer,
+    add_servable,
+    free_port,
+    running_script,
+    serving,
+)
+from tests.support.watch import leftovers, lives, wait_until, wait_until_gone
 
 # A refused attempt has to leave nothing that keeps the script alive.
 SCRIPT_HEAD = (

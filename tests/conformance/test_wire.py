@@ -21,8 +21,8 @@ from mindspore_serving.proto import (
     ms_worker_pb2,
 )
 from tests.conformance.row import row, stands_for
-from tests.server.grpc_messages import PREDICT, RawClient
-from tests.serving import RunningServer
+from tests.support.grpc_messages import PREDICT, RawClient
+from tests.support.serving import RunningServer
 
 PACKAGE = "mindspore.serving.proto"
 FILES = [ms_service_pb2, ms_master_pb2, ms_worker_pb2, ms_agent_pb2, ms_distributed_pb2]

@@ -23,7 +23,7 @@ import pytest
 
 from mindspore_serving.lite.installation import HOW_TO_BUILD, find_library
 from tests.example.test_examples import Block, assert_output, blocks_of, run, wait_for_output
-from tests.serving import REPOSITORY, RunningScript, free_port, running_script
+from tests.support.serving import REPOSITORY, RunningScript, free_port, running_script
 
 DOCS = REPOSITORY / "docs"
 PAGES = sorted(page.name for page in DOCS.glob("*.md") if any(blocks_of(page.read_text())))

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.distributed_scripts import free_ports
-from tests.serving import REPOSITORY, RunningScript, free_port, running_script
+from tests.support.distributed_scripts import free_ports
+from tests.support.serving import REPOSITORY, RunningScript, free_port, running_script
 
 EXAMPLES = (
     "tensor_add",

@@ -25,7 +25,7 @@ from tests.example.test_examples import (
     run,
     wait_for_output,
 )
-from tests.serving import REPOSITORY, running_script
+from tests.support.serving import REPOSITORY, running_script
 
 SOURCE = REPOSITORY / "example" / "resnet"
 DAMAGED = {

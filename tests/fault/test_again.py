@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from mindspore_serving.client import Client
-from tests.server.http_requests import post
-from tests.serving import add_servable, free_port, running_script
+from tests.support.http_requests import post
+from tests.support.serving import add_servable, free_port, running_script
 
 TURNS = int(os.environ.get("SERVING_TEST_TURNS", "20"))
 LAST = 5

@@ -25,9 +25,9 @@ import pytest
 from mindspore_serving.client import Client
 from mindspore_serving.client.python.async_client import AsyncClient
 from mindspore_serving.proto import ms_service_pb2
-from tests.server import http2_frames
-from tests.server.gate import Gate
-from tests.server.http2_frames import (
+from tests.support import http2_frames
+from tests.support.gate import Gate
+from tests.support.http2_frames import (
     DATA,
     END_HEADERS,
     END_STREAM,
@@ -39,8 +39,8 @@ from tests.server.http2_frames import (
     reset,
     settings,
 )
-from tests.server.http_requests import post, raw_connection, read_raw_bodies, read_raw_reply
-from tests.serving import RunningServer, add_servable, free_port, running_script, serving
+from tests.support.http_requests import post, raw_connection, read_raw_bodies, read_raw_reply
+from tests.support.serving import RunningServer, add_servable, free_port, running_script, serving
 
 # `batches` tells each batch that it gets, and waits at the gate before it answers.
 SERVABLE = """\

@@ -23,14 +23,14 @@ import pytest
 
 from mindspore_serving.client import Client
 from mindspore_serving.server.channel.messages import Batch, Reload, Result
-from tests.server.distributed_scripts import (
+from tests.support.distributed_scripts import (
     Distributed,
     distributed_scripts,
     distributed_serving,
     error_of,
     sums,
 )
-from tests.server.fake_agents import (
+from tests.support.fake_agents import (
     FakeAgent,
     arrays_of,
     failed,
@@ -39,7 +39,7 @@ from tests.server.fake_agents import (
     rows_of,
     wait_until_reloaded,
 )
-from tests.watch import lives, wait_until, wait_until_gone
+from tests.support.watch import lives, wait_until, wait_until_gone
 
 END_S = 15.0
 RANKS = 2

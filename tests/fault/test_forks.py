@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from mindspore_serving.client import Client
-from tests.server.http_requests import raw_connection
-from tests.serving import add_servable, free_port, running_script
-from tests.traffic import Traffic
-from tests.watch import kill, leftovers, lives, wait_until_gone
+from tests.support.http_requests import raw_connection
+from tests.support.serving import add_servable, free_port, running_script
+from tests.support.traffic import Traffic
+from tests.support.watch import kill, leftovers, lives, wait_until_gone
 
 CONFIG = """\
 import multiprocessing

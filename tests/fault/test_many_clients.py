@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from mindspore_serving.client import Client
-from tests.server.http2_frames import (
+from tests.support.http2_frames import (
     DATA,
     END_STREAM,
     GOAWAY,
@@ -33,11 +33,11 @@ from tests.server.http2_frames import (
     reset,
     settings,
 )
-from tests.server.http_requests import post, raw_connection, read_raw_reply
-from tests.server.smuggling import HIDDEN, SMUGGLING
-from tests.serving import RunningServer, add_servable, free_port, running_script, serving
-from tests.traffic import Traffic
-from tests.watch import wait_until
+from tests.support.http_requests import post, raw_connection, read_raw_reply
+from tests.support.serving import RunningServer, add_servable, free_port, running_script, serving
+from tests.support.smuggling import HIDDEN, SMUGGLING
+from tests.support.traffic import Traffic
+from tests.support.watch import wait_until
 
 CONFIG = """\
 from mindspore_serving.server import register

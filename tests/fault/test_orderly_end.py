@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
-from tests.server.distributed_scripts import distributed_scripts
-from tests.serving import RunningServer, add_servable, running_script, serving
-from tests.watch import leftovers, wait_until, wait_until_gone
+from tests.support.distributed_scripts import distributed_scripts
+from tests.support.serving import RunningServer, add_servable, running_script, serving
+from tests.support.watch import leftovers, wait_until, wait_until_gone
 
 # What a servable leaves to the end of its process; each name has the number of the process, and files are found by it.
 CONFIG = """\

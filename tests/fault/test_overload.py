@@ -19,11 +19,11 @@ import pytest
 
 from mindspore_serving.client import Client
 from mindspore_serving.client.python.async_client import AsyncClient
-from tests.server.gate import Gate
-from tests.server.grpc_messages import RawClient, errors, request
-from tests.server.http_requests import HttpReply, raw_connection, read_raw_reply, send
-from tests.serving import RunningServer, add_servable, free_port, running_script
-from tests.watch import kill, wait_until
+from tests.support.gate import Gate
+from tests.support.grpc_messages import RawClient, errors, request
+from tests.support.http_requests import HttpReply, raw_connection, read_raw_reply, send
+from tests.support.serving import RunningServer, add_servable, free_port, running_script
+from tests.support.watch import kill, wait_until
 
 # `gated` tells the numbers that it gets, and waits at the gate before it answers.
 SERVABLE = """\

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from mindspore_serving.server.worker.parent import Parent
-from tests.watch import kill
+from mindspore_serving.server.host.parent import Parent
+from tests.support.watch import kill
 
 LONG_S = 20.0
 
@@ -22,7 +22,7 @@ sys.stdin.read()
 """
 CHILD = """\
 import errno, os, sys
-from mindspore_serving.server.worker.parent import Parent
+from mindspore_serving.server.host.parent import Parent
 
 def refused(pid):
     raise OSError(errno.ENOSYS, "no such call")

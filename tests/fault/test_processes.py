@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
-from tests.server.gate import Gate
-from tests.serving import NO_DRAIN, RunningServer, add_servable, running_script, serving
-from tests.traffic import Traffic
-from tests.watch import (
+from tests.support.gate import Gate
+from tests.support.serving import NO_DRAIN, RunningServer, add_servable, running_script, serving
+from tests.support.traffic import Traffic
+from tests.support.watch import (
     at_a_terminal,
     kill,
     leftovers,

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
-from tests.server.gate import Gate
-from tests.serving import RunningServer, add_servable, serving
-from tests.watch import kill, wait_until
+from tests.support.gate import Gate
+from tests.support.serving import RunningServer, add_servable, serving
+from tests.support.watch import kill, wait_until
 
 CONFIG = """
 
@@ -48,7 +48,7 @@ def wait(x):
     return register.add_stage(at_gate, x, outputs_count=1)
 """
 EAGER = """\
-from mindspore_serving.server.master import restart_policy, supervisor
+from mindspore_serving.server.supervision import restart_policy, supervisor
 restart_policy.FIRST_DELAY_S, supervisor.GIVEN_UP_S = 0.2, 0.5
 """
 """Servers start workers again sooner: after 0.2 s instead of a second, and after 0.5 s instead of some minutes."""

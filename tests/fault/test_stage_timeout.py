@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from mindspore_serving.client import Client
-from tests.server.gate import Gate
-from tests.server.http_requests import post
-from tests.serving import RunningServer, add_servable, serving
-from tests.traffic import Traffic
-from tests.watch import lives, wait_until, wait_until_gone
+from tests.support.gate import Gate
+from tests.support.http_requests import post
+from tests.support.serving import RunningServer, add_servable, serving
+from tests.support.traffic import Traffic
+from tests.support.watch import lives, wait_until, wait_until_gone
 
 LIMIT_MS = 400
 LATE = f"ran for longer than stage_timeout_ms {LIMIT_MS}"
@@ -28,7 +28,7 @@ import time
 import numpy as np
 
 from mindspore_serving.server import register
-from mindspore_serving.server.worker.backend.stub_backend import StubGraph
+from mindspore_serving.server.backend.stub.backend import StubGraph
 
 libc = ctypes.PyDLL(None)  # keeps the interpreter's lock
 

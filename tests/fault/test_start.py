@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
-from tests.server.http_requests import post
-from tests.serving import RunningScript, RunningServer, add_servable, free_port, running_script
-from tests.watch import at_a_terminal, leftovers, press_ctrl_c, wait_until
+from tests.support.http_requests import post
+from tests.support.serving import RunningScript, RunningServer, add_servable, free_port, running_script
+from tests.support.watch import at_a_terminal, leftovers, press_ctrl_c, wait_until
 
 UP = "front ends listen"
 STUB = {"SERVING_BACKEND": "stub"}

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from mindspore_serving.client import Client
-from tests.serving import RunningServer, add_servable, serving
-from tests.watch import wait_until
+from tests.support.serving import RunningServer, add_servable, serving
+from tests.support.watch import wait_until
 
 CONFIG = """\
 import os

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
-from tests.server.http_requests import send
-from tests.serving import RunningServer, add_servable, serving
+from tests.support.http_requests import send
+from tests.support.serving import RunningServer, add_servable, serving
 
 CONFIG = """\
 import numpy as np

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
-from tests.serving import RunningScript, RunningServer, add_servable, running_script, serving
-from tests.traffic import Traffic
-from tests.watch import kill, leftovers, wait_until, wait_until_gone
+from tests.support.serving import RunningScript, RunningServer, add_servable, running_script, serving
+from tests.support.traffic import Traffic
+from tests.support.watch import kill, leftovers, wait_until, wait_until_gone
 
 STAGES = """\
 import contextlib

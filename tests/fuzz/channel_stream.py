@@ -7,9 +7,10 @@ from itertools import chain
 
 import numpy as np
 
-from mindspore_serving.errors import ChannelError, FailedRows
+from mindspore_serving.errors import ChannelError
+from mindspore_serving.rows import FailedRows, Group
 from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
-from mindspore_serving.server.channel.messages import Batch, Group, Message, Result
+from mindspore_serving.server.channel.messages import Batch, Message, Result
 from mindspore_serving.tensor import NUMPY_OF, DataType
 from tests.fuzz.oracle import demand, demand_text
 

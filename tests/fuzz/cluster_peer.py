@@ -12,7 +12,7 @@ from mindspore_serving.server.channel.frames import FrameSplitter, message_of
 from mindspore_serving.server.channel.messages import Challenge, Refused, Welcome
 from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.token import proof
-from mindspore_serving.server.master.dispatcher import Dispatcher
+from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from tests.fuzz.oracle import demand
 
 TOKEN = "the token of the tests"

@@ -6,7 +6,7 @@ import gzip
 import zlib
 
 from mindspore_serving.errors import InvalidInput, MessageTooLarge, UnsupportedCoding
-from mindspore_serving.server.frontend.content_coding import decompress_body
+from mindspore_serving.server.transport.content_coding import decompress_body
 from tests.fuzz.oracle import demand, demand_text
 
 LIMIT = 1 << 16

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 
-from mindspore_serving.server.frontend.api_keys import ApiKeys
-from mindspore_serving.server.frontend.guard import Door, Guard
-from mindspore_serving.server.frontend.http_reader import (
+from mindspore_serving.server.access.api_keys import ApiKeys
+from mindspore_serving.server.access.guard import Door, Guard
+from mindspore_serving.server.transport.http.http_reader import (
     HEAD_TOO_LARGE,
     HttpLimits,
     HttpReader,
@@ -15,7 +15,7 @@ from mindspore_serving.server.frontend.http_reader import (
     Refusal,
     Turn,
 )
-from mindspore_serving.server.frontend.http_reply import CLOSED, KEPT, KEPT_1_0
+from mindspore_serving.server.transport.http.http_reply import CLOSED, KEPT, KEPT_1_0
 from tests.fuzz.oracle import LONGEST_TEXT, demand
 
 LIMITS = HttpLimits(body_bytes=2000, head_bytes=1000, headers=16)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from mindspore_serving.errors import InvalidParameter
-from mindspore_serving.server.frontend.api_keys import ApiKeys
+from mindspore_serving.server.access.api_keys import ApiKeys
 from tests.fuzz.oracle import demand, demand_text, file_with
 
 _KEY = re.compile(rb"[!-~]{16,256}")

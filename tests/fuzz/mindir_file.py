@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.server.worker.backend.mindir_metadata import read_signature
+from mindspore_serving.server.backend.mindspore.mindir_metadata import read_signature
 from mindspore_serving.signature import GraphSignature
 from mindspore_serving.tensor import MAX_DIMENSIONS, DataType
 from tests.fuzz.oracle import demand, demand_text, file_with

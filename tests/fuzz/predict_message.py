@@ -12,16 +12,17 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from mindspore_serving.errors import InvalidInput
 from mindspore_serving.proto import ms_service_pb2
-from mindspore_serving.server.frontend import predict_codec
-from mindspore_serving.server.frontend.predict_codec import (
+from mindspore_serving.rows import Rows
+from mindspore_serving.server.dialect.native import predict_codec
+from mindspore_serving.server.dialect.native.predict_codec import (
     UNDECODABLE,
     PredictCall,
     encode_failure,
     encode_reply,
 )
-from mindspore_serving.server.frontend.wire_layout import LayoutMemory
+from mindspore_serving.server.dialect.native.wire_layout import LayoutMemory
 from mindspore_serving.signature import MethodSignature
-from mindspore_serving.tensor import ITEM_SIZE, MAX_DIMENSIONS, MOST_EMPTY, DataType, Rows
+from mindspore_serving.tensor import ITEM_SIZE, MAX_DIMENSIONS, MOST_EMPTY, DataType
 from tests.fuzz.oracle import LONGEST_TEXT, demand, demand_text
 
 METHODS = (MethodSignature("m", ("x1", "x2"), 64), MethodSignature("e", (), 64))

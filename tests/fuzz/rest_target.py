@@ -6,7 +6,7 @@ import re
 from urllib.parse import unquote
 
 from mindspore_serving.errors import InvalidInput
-from mindspore_serving.server.frontend.rest_url import Target, parse_request_target, path_of
+from mindspore_serving.server.dialect.native.rest_url import Target, parse_request_target, path_of
 from tests.fuzz.oracle import demand, demand_text
 
 _PATH = re.compile(r"([^:]*):(.+)", re.DOTALL)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from mindspore_serving.lite.installation import HOW_TO_BUILD, find_library
-from mindspore_serving.server.worker.backend.contract import LoadRequest
-from mindspore_serving.server.worker.backend.lite_backend import LiteBackend, LiteGraph
-from mindspore_serving.server.worker.backend.lite_runtime import CompiledRuntime
+from mindspore_serving.server.backend.contract import LoadRequest
+from mindspore_serving.server.backend.lite.backend import LiteBackend, LiteGraph
+from mindspore_serving.server.backend.lite.runtime import CompiledRuntime
 from tests.lite.models import Models
 
 IN_PROCESS = "in_process"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.example.test_examples import DEMO_TIMEOUT_S, copy_of_examples
-from tests.serving import REPOSITORY, running_script
+from tests.support.serving import REPOSITORY, running_script
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mindspore") is None, reason="MindSpore exports the models")

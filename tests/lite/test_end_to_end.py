@@ -16,8 +16,8 @@ import pytest
 from mindspore_serving.client import Client
 from tests.lite import models as made
 from tests.lite.models import Models
-from tests.server.http_requests import send
-from tests.serving import RunningServer, add_servable, free_port, running_script, serving
+from tests.support.http_requests import send
+from tests.support.serving import RunningServer, add_servable, free_port, running_script, serving
 
 SUM = """
 from mindspore_serving.server import register

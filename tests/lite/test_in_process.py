@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests.serving import REPOSITORY
+from tests.support.serving import REPOSITORY
 
 LIMIT_S = 300
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from mindspore_serving.server.worker.backend import create_backend
-from mindspore_serving.server.worker.backend.contract import LoadedGraph, LoadRequest
+from mindspore_serving.server.backend import create_backend
+from mindspore_serving.server.backend.contract import LoadedGraph, LoadRequest
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.distributed.communication import Scheduler, join_ranks, needs_scheduler
-from tests.serving import RunningScript, free_port, running_script
-from tests.watch import kill, lives, wait_until_gone
+from tests.support.serving import RunningScript, free_port, running_script
+from tests.support.watch import kill, lives, wait_until_gone
 
 RANK = """\
 import sys

@@ -16,9 +16,9 @@ import pytest
 from mindspore_serving.client import Client
 from mindspore_serving.server.distributed.communication import Scheduler
 from tests.mindspore.export_sharded_models import KEY, WIDTH
-from tests.server.distributed_scripts import Distributed, distributed_scripts, error_of
-from tests.traces import traces, traces_in
-from tests.watch import kill, wait_until_gone
+from tests.support.distributed_scripts import Distributed, distributed_scripts, error_of
+from tests.support.traces import traces, traces_in
+from tests.support.watch import kill, wait_until_gone
 
 RANKS = 4
 EXPORT_TIMEOUT_S = 150

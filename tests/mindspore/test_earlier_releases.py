@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
-from tests.serving import RunningScript, add_servable, free_port, running_script
+from tests.support.serving import RunningScript, add_servable, free_port, running_script
 
 ADD = """
 import numpy as np

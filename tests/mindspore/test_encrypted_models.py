@@ -17,15 +17,15 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
-from mindspore_serving.server.worker.backend.encrypted_model import decrypt, mode_of_file
-from mindspore_serving.server.worker.backend.mindir_metadata import read_signature
+from mindspore_serving.server.backend.encrypted_model import decrypt, mode_of_file
+from mindspore_serving.server.backend.mindspore.mindir_metadata import read_signature
 from mindspore_serving.tensor import Array
 from tests.conformance.scripts import outcomes
-from tests.encryption import encrypted
-from tests.server.http_requests import post
-from tests.serving import RunningServer, add_servable, free_port, running_script, serving
-from tests.traces import descendants, forms_of, pipes_of, traces, traces_in, traces_in_pipes
-from tests.watch import kill, wait_until
+from tests.support.encryption import encrypted
+from tests.support.http_requests import post
+from tests.support.serving import RunningServer, add_servable, free_port, running_script, serving
+from tests.support.traces import descendants, forms_of, pipes_of, traces, traces_in, traces_in_pipes
+from tests.support.watch import kill, wait_until
 
 KEY = bytes.fromhex("00ff10deadbeef7f80c3a9270a0d5c224d6f64656c206b657920666f72207573")
 MODES = ["AES-GCM", "AES-CBC"]

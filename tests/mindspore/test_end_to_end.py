@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
-from tests.server.http_requests import send
-from tests.serving import RunningServer, add_servable, serving
+from tests.support.http_requests import send
+from tests.support.serving import RunningServer, add_servable, serving
 
 TALLY = """
 from mindspore_serving.server import register

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from mindspore_serving.errors import InvalidInput, ModelError, StartUpError
-from mindspore_serving.server.worker.backend.contract import LoadedGraph
+from mindspore_serving.server.backend.contract import LoadedGraph
 from mindspore_serving.tensor import NUMPY_OF, Array, DataType, TensorSpec
-from tests.encryption import encrypted
+from tests.support.encryption import encrypted
 
 Load = Callable[..., LoadedGraph]
 
@@ -369,8 +369,8 @@ CHILD = """
 import os, select, signal, sys, threading
 from pathlib import Path
 import numpy as np
-from mindspore_serving.server.worker.backend import create_backend
-from mindspore_serving.server.worker.backend.contract import LoadRequest
+from mindspore_serving.server.backend import create_backend
+from mindspore_serving.server.backend.contract import LoadRequest
 
 def say(line):
     os.write(1, line.encode() + b"\\n")

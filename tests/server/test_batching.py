@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
-from tests.server.gate import Gate, Held
-from tests.server.grpc_messages import RawClient, errors, instance, request, tensor
-from tests.server.http_requests import HttpReply, post
-from tests.serving import RunningScript, add_servable, free_port, running_script, serving
+from tests.support.gate import Gate, Held
+from tests.support.grpc_messages import RawClient, errors, instance, request, tensor
+from tests.support.http_requests import HttpReply, post
+from tests.support.serving import RunningScript, add_servable, free_port, running_script, serving
 
 ROW = np.array([1, 2], np.float32)
 

@@ -19,12 +19,12 @@ from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, mes
 from mindspore_serving.server.channel.messages import Challenge, Join, Message, Refused, Welcome
 from mindspore_serving.server.cluster.token import proof
 from mindspore_serving.signature import MethodSignature
-from tests.other_user import OTHER_USER, needs_root, told_by_other_user
-from tests.server.certificates import Authority
-from tests.server.health_checks import Checks
-from tests.serving import RunningScript, add_servable, free_port, running_script
-from tests.traffic import Traffic
-from tests.watch import kill, wait_until, wait_until_gone
+from tests.support.certificates import Authority
+from tests.support.health_checks import Checks
+from tests.support.other_user import OTHER_USER, needs_root, told_by_other_user
+from tests.support.serving import RunningScript, add_servable, free_port, running_script
+from tests.support.traffic import Traffic
+from tests.support.watch import kill, wait_until, wait_until_gone
 
 ADD = """\
 import os

@@ -9,7 +9,7 @@ import resource
 from pathlib import Path
 from typing import Any
 
-from tests.serving import add_servable, free_port, running_script
+from tests.support.serving import add_servable, free_port, running_script
 
 SOFT = 256
 CONNECTIONS = 300

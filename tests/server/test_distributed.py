@@ -18,8 +18,7 @@ import pytest
 from mindspore_serving.client import Client
 from mindspore_serving.server.channel.frames import FrameSplitter, message_of
 from mindspore_serving.server.channel.messages import AgentFailed
-from tests.other_user import OTHER_USER, needs_root, told_by_other_user
-from tests.server.distributed_scripts import (
+from tests.support.distributed_scripts import (
     INFO,
     SERVER,
     Distributed,
@@ -31,10 +30,11 @@ from tests.server.distributed_scripts import (
     server_list,
     sums,
 )
-from tests.server.fake_worker import FakeWorker
-from tests.server.http_requests import post
-from tests.serving import START_TIMEOUT_S, RunningScript, running_script
-from tests.watch import wait_until, wait_until_gone
+from tests.support.fake_worker import FakeWorker
+from tests.support.http_requests import post
+from tests.support.other_user import OTHER_USER, needs_root, told_by_other_user
+from tests.support.serving import START_TIMEOUT_S, RunningScript, running_script
+from tests.support.watch import wait_until, wait_until_gone
 
 REFUSED_S = 30.0
 LOST_S = 10.0

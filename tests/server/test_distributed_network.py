@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.distributed_scripts import AGENTS, SERVER, Distributed, distributed_scripts, server_list
-from tests.server.namespaces import ENTER, MASTER_IP, WORKER_IP, Network, two_namespaces
-from tests.serving import running_script
-from tests.watch import wait_until_gone
+from tests.support.distributed_scripts import AGENTS, SERVER, Distributed, distributed_scripts, server_list
+from tests.support.namespaces import ENTER, MASTER_IP, WORKER_IP, Network, two_namespaces
+from tests.support.serving import running_script
+from tests.support.watch import wait_until_gone
 
 GRPC_PORT, REST_PORT, WORKER_PORT, AGENT_PORT = 5500, 1500, 6200, 7000
 SILENCE_S = 3

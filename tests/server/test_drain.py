@@ -18,10 +18,10 @@ import pytest
 from mindspore_serving.client import Client
 from mindspore_serving.server import stop
 from mindspore_serving.server.master.context import set_drain_timeout_s
-from tests.server.gate import Gate
-from tests.server.http_requests import HttpReply, post, raw_connection, read_raw_reply, read_reply
-from tests.serving import RunningServer, add_servable, free_port, running_script, serving
-from tests.watch import kill, leftovers, wait_until, wait_until_gone
+from tests.support.gate import Gate
+from tests.support.http_requests import HttpReply, post, raw_connection, read_raw_reply, read_reply
+from tests.support.serving import RunningServer, add_servable, free_port, running_script, serving
+from tests.support.watch import kill, leftovers, wait_until, wait_until_gone
 
 STOPPING = "Serving Error: the server is stopping and takes no more requests"
 UNAVAILABLE = "Request servable(held) method(wait)  version(1) , servable is not available"

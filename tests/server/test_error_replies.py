@@ -12,10 +12,10 @@ import pytest
 
 from mindspore_serving.client import Client
 from mindspore_serving.proto import ms_service_pb2 as pb
-from mindspore_serving.server.frontend.failure_log import MOST_AT_ONCE
-from tests.server.grpc_messages import ANSWER_TIMEOUT_S, PREDICT, errors, instance, request, text_tensor
-from tests.server.http_requests import HttpReply, raw_connection, read_raw_reply, send
-from tests.serving import RunningServer, add_servable, serving
+from mindspore_serving.server.transport.failure_log import MOST_AT_ONCE
+from tests.support.grpc_messages import ANSWER_TIMEOUT_S, PREDICT, errors, instance, request, text_tensor
+from tests.support.http_requests import HttpReply, raw_connection, read_raw_reply, send
+from tests.support.serving import RunningServer, add_servable, serving
 
 NEW_ID = re.compile(r"[0-9a-f]{16}")
 BAD_IDS = ("a b", "x" * 129, "ü", "")

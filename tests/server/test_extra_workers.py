@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
-from tests.serving import RunningServer, add_servable, serving
-from tests.watch import kill, leftovers, wait_until_gone
+from tests.support.serving import RunningServer, add_servable, serving
+from tests.support.watch import kill, leftovers, wait_until_gone
 
 INFO = {"GLOG_v": "1"}
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
-from tests.server.gate import Gate
-from tests.server.http_requests import post
-from tests.serving import NO_DRAIN, RunningServer, add_servable, running_script, serving
+from tests.support.gate import Gate
+from tests.support.http_requests import post
+from tests.support.serving import NO_DRAIN, RunningServer, add_servable, running_script, serving
 
 FILES = ("1/tensor_add.mindir", "1/tensor_sub.mindir", "1/tensor_add_3_2.mindir")
 

@@ -17,9 +17,9 @@ import psutil
 import pytest
 
 from mindspore_serving.proto import ms_service_pb2
-from mindspore_serving.server.frontend.grpc_limits import GrpcLimits
-from mindspore_serving.server.frontend.grpc_service import PREDICT_METHOD
-from tests.server.http2_frames import (
+from mindspore_serving.server.transport.grpc.limits import GrpcLimits
+from mindspore_serving.server.transport.grpc.service import PREDICT_METHOD
+from tests.support.http2_frames import (
     ACK,
     CONTINUATION,
     DATA,
@@ -44,9 +44,9 @@ from tests.server.http2_frames import (
     message,
     settings,
 )
-from tests.server.http_requests import raw_connection
-from tests.serving import RunningScript, free_port, running_script
-from tests.watch import wait_until
+from tests.support.http_requests import raw_connection
+from tests.support.serving import RunningScript, free_port, running_script
+from tests.support.watch import wait_until
 
 # Method `now` is answered at once, `big` with 1 MiB, `later` when a signal comes. No servable is needed to see what
 # clients may take.
@@ -60,9 +60,9 @@ import numpy as np
 import uvloop
 
 from mindspore_serving.errors import FailedRows, ServableUnavailable
-from mindspore_serving.server.frontend.grpc_limits import GrpcLimits
-from mindspore_serving.server.frontend.grpc_service import GrpcServer
-from mindspore_serving.server.master.dispatcher import Dispatcher, Route
+from mindspore_serving.server.transport.grpc.limits import GrpcLimits
+from mindspore_serving.server.transport.grpc.service import GrpcServer
+from mindspore_serving.server.dispatch.dispatcher import Dispatcher, Route
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import DataType, Rows, TensorSpec
 

@@ -23,14 +23,14 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from mindspore_serving.client import Client
-from mindspore_serving.server.frontend.grpc_health import MOST_WATCHES
-from tests.server.gate import Gate
-from tests.server.grpc_messages import RawClient
-from tests.server.health_checks import ANSWER_TIMEOUT_S, Checks, readiness
-from tests.server.http_requests import HttpReply, post, send
-from tests.server.servables import IDENTITY
-from tests.serving import RunningServer, add_servable, free_port, running_script, serving
-from tests.watch import kill, leftovers, wait_until
+from mindspore_serving.server.dialect.health.grpc import MOST_WATCHES
+from tests.support.gate import Gate
+from tests.support.grpc_messages import RawClient
+from tests.support.health_checks import ANSWER_TIMEOUT_S, Checks, readiness
+from tests.support.http_requests import HttpReply, post, send
+from tests.support.servables import IDENTITY
+from tests.support.serving import RunningServer, add_servable, free_port, running_script, serving
+from tests.support.watch import kill, leftovers, wait_until
 
 RESTART_TIMEOUT_S = 30.0
 

@@ -15,11 +15,11 @@ import pytest
 from cryptography import x509
 
 from mindspore_serving.client import AsyncClient, Client, SSLConfig
-from tests.server.certificates import Authority, Pair
-from tests.server.grpc_messages import PREDICT
-from tests.server.http_requests import HttpReply, raw_connection, read_raw_reply, send
-from tests.serving import RunningServer, add_servable, serving
-from tests.watch import wait_until
+from tests.support.certificates import Authority, Pair
+from tests.support.grpc_messages import PREDICT
+from tests.support.http_requests import HttpReply, raw_connection, read_raw_reply, send
+from tests.support.serving import RunningServer, add_servable, serving
+from tests.support.watch import wait_until
 
 KEY = "0123456789-this-is-the-key"
 SECOND = "a-second-key-that-comes-later"

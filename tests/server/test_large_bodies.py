@@ -18,12 +18,12 @@ import psutil
 import pytest
 
 from mindspore_serving.client import Client
-from mindspore_serving.server.frontend.body_process import TITLE
-from mindspore_serving.server.frontend.body_reader import small_body
-from tests.server.http_requests import HttpReply, post, read_reply, send
-from tests.server.servables import ADD
-from tests.serving import RunningServer, add_servable, serving
-from tests.watch import kill, leftovers, wait_until, wait_until_gone
+from mindspore_serving.server.transport.http.body_process import TITLE
+from mindspore_serving.server.transport.http.body_reader import small_body
+from tests.support.http_requests import HttpReply, post, read_reply, send
+from tests.support.servables import ADD
+from tests.support.serving import RunningServer, add_servable, serving
+from tests.support.watch import kill, leftovers, wait_until, wait_until_gone
 
 CONFIG = """\
 from mindspore_serving.server import register

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from mindspore_serving.client import Client
-from tests.other_user import OTHER_USER, needs_root
-from tests.serving import RunningScript, RunningServer, add_servable, running_script, serving
-from tests.watch import leftovers, wait_until, wait_until_gone
+from tests.support.other_user import OTHER_USER, needs_root
+from tests.support.serving import RunningScript, RunningServer, add_servable, running_script, serving
+from tests.support.watch import leftovers, wait_until, wait_until_gone
 
 CONFIG = """\
 import os

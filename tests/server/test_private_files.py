@@ -12,7 +12,7 @@ import pytest
 
 from mindspore_serving.client import Client
 from tests.server.test_keys import ECHO
-from tests.serving import add_servable, serving
+from tests.support.serving import add_servable, serving
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.serving import RunningServer, add_servable, serving
+from tests.support.serving import RunningServer, add_servable, serving
 
 KEY = "0123456789-this-is-the-key"
 

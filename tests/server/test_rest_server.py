@@ -13,18 +13,19 @@ import numpy as np
 import pytest
 import uvloop
 
-from mindspore_serving.errors import FailedRows, ServableUnavailable, StartUpError
-from mindspore_serving.server.frontend.http_reader import HttpLimits
-from mindspore_serving.server.frontend.rest_gateway import RestServer
-from mindspore_serving.server.frontend.tls import SSLConfig, ssl_context
-from mindspore_serving.server.frontend.unfinished_bodies import UnfinishedBodies
-from mindspore_serving.server.frontend.untaken_replies import UntakenReplies
-from mindspore_serving.server.master.dispatcher import Dispatcher, Route
+from mindspore_serving.errors import ServableUnavailable, StartUpError
+from mindspore_serving.rows import FailedRows
+from mindspore_serving.server.access.tls import SSLConfig, ssl_context
+from mindspore_serving.server.dispatch.dispatcher import Dispatcher, Route
+from mindspore_serving.server.transport.http.http_reader import HttpLimits
+from mindspore_serving.server.transport.http.rest_gateway import RestServer
+from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
+from mindspore_serving.server.transport.untaken_replies import UntakenReplies
 from mindspore_serving.signature import MethodSignature
-from tests.server.certificates import Authority
-from tests.serving import free_port
-from tests.unit.rows import rows_of
-from tests.watch import wait_until
+from tests.support.certificates import Authority
+from tests.support.rows import rows_of
+from tests.support.serving import free_port
+from tests.support.watch import wait_until
 
 BODY = b'{"instances":[{"x":1}]}'
 REQUEST = b"POST /model/any:method HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)

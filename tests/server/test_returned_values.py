@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
-from tests.serving import RunningServer, add_servable, serving
+from tests.support.serving import RunningServer, add_servable, serving
 
 CONFIG = """\
 import ctypes

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from mindspore_serving.client import Client
-from tests.serving import RunningServer, add_servable, serving
-from tests.watch import wait_until
+from tests.support.serving import RunningServer, add_servable, serving
+from tests.support.watch import wait_until
 
 SIZE = 5 << 20
 CALL_SIZE = 5000 * 16

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
-from tests.serving import add_servable, free_port, running_script
-from tests.watch import leftovers
+from tests.support.serving import add_servable, free_port, running_script
+from tests.support.watch import leftovers
 
 ECHO = """\
 from mindspore_serving.server import register

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
-from tests.server.http_requests import post, send
-from tests.serving import RunningServer, add_servable, free_port, running_script, serving
-from tests.watch import wait_until
+from tests.support.http_requests import post, send
+from tests.support.serving import RunningServer, add_servable, free_port, running_script, serving
+from tests.support.watch import wait_until
 
 # ---- files with the names of modules
 

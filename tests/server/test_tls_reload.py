@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.certificates import Authority, Pair
-from tests.server.http_requests import ANSWER_TIMEOUT_S, raw_connection, read_reply
 from tests.server.test_keys import ANSWER, BODY, ECHO, PATH
-from tests.serving import RunningServer, add_servable, serving
-from tests.watch import wait_until
+from tests.support.certificates import Authority, Pair
+from tests.support.http_requests import ANSWER_TIMEOUT_S, raw_connection, read_reply
+from tests.support.serving import RunningServer, add_servable, serving
+from tests.support.watch import wait_until
 
 PORTS = ("grpc", "rest")
 REFUSED = (ssl.SSLError, ConnectionError, http.client.HTTPException)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from mindspore_serving.client import Client
-from mindspore_serving.unix_socket import place_for_socket
-from tests.serving import RunningScript, running_script
+from mindspore_serving.server.host.unix_socket import place_for_socket
+from tests.support.serving import RunningScript, running_script
 
 FAILED = "Serving Error: Serving gRPC server start failed, create server failed, address unix:"
 USED = "another process listens there: end that process, or use another path"

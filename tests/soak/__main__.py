@@ -18,8 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.serving import REPOSITORY
 from tests.soak.run import Plan, soak
+from tests.support.serving import REPOSITORY
 
 _RESULTS = REPOSITORY / "tests" / "soak" / "results"
 _ENDED_BY_SIGTERM = 128 + signal.SIGTERM

@@ -20,7 +20,6 @@ import grpc.aio
 
 from mindspore_serving.client.python.connection import CHANNEL_OPTIONS, PREDICT_PATH
 from mindspore_serving.proto import ms_service_pb2 as pb
-from tests.server.grpc_messages import errors
 from tests.soak.asking import Asker
 from tests.soak.hostile import (
     garbage_for_grpc,
@@ -35,7 +34,8 @@ from tests.soak.ledger import LOST_AFTER_S, Ledger, Outcome
 from tests.soak.questions import Author, Question
 from tests.soak.servables import API_KEY, SERVABLES, WORKER_TIMEOUT_S
 from tests.soak.server import SoakServer, Worker, wait_for
-from tests.watch import lives
+from tests.support.grpc_messages import errors
+from tests.support.watch import lives
 
 MOST_ENDS = 3
 """Ends of workers of one servable within the period; five would be its last."""

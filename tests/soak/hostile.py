@@ -10,8 +10,8 @@ import struct
 import numpy as np
 
 from mindspore_serving.client.python.connection import PREDICT_PATH
-from tests.server.grpc_messages import instance, request, tensor
 from tests.soak.servables import API_KEY
+from tests.support.grpc_messages import instance, request, tensor
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _CONTINUATION = 0, 1, 3, 4, 6, 9

@@ -12,7 +12,7 @@ import random
 import sys
 from collections.abc import Awaitable, Callable
 
-from mindspore_serving.server.descriptor_limit import descriptor_limit
+from mindspore_serving.server.host.descriptor_limit import descriptor_limit
 from tests.soak.asking import GRPC_ROUTES, Asker
 from tests.soak.ledger import LOST_AFTER_S, Ledger, Outcome
 from tests.soak.questions import Author

@@ -7,8 +7,8 @@ import contextlib
 import json
 import sys
 
-from tests.serving import REPOSITORY
 from tests.soak.ledger import LOST_AFTER_S, Totals
+from tests.support.serving import REPOSITORY
 
 _END_TIMEOUT_S = 3 * LOST_AFTER_S
 _LONGEST_LINE = 1 << 24

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mindspore_serving.server.descriptor_limit import descriptor_limit
+from mindspore_serving.server.host.descriptor_limit import descriptor_limit
 from tests.soak.asking import GRPC_ROUTES, Asker
 from tests.soak.chaos import Chaos
 from tests.soak.ledger import LOST_AFTER_S, Ledger, Outcome, Totals

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.serving import REPOSITORY, add_servable
+from tests.support.serving import REPOSITORY, add_servable
 
 MAX_ENQUEUED_REQUESTS = 500
 MAX_ENQUEUED_OF_PLAIN = 100

@@ -19,10 +19,10 @@ from pathlib import Path
 import psutil
 
 from benchmarks.memory_samples import shared_megabytes
-from mindspore_serving.server.frontend.body_process import TITLE
-from tests.serving import START_TIMEOUT_S, RunningScript, free_port
+from mindspore_serving.server.transport.http.body_process import TITLE
 from tests.soak.servables import READY_LINE, environment, write_start_script
-from tests.watch import leftovers, lives
+from tests.support.serving import START_TIMEOUT_S, RunningScript, free_port
+from tests.support.watch import leftovers, lives
 
 _POLL_S = 0.2
 _STOP_TIMEOUT_S = 60.0

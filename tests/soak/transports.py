@@ -25,11 +25,11 @@ from mindspore_serving.client import Client
 from mindspore_serving.client.python.async_client import AsyncClient
 from mindspore_serving.client.python.connection import CHANNEL_OPTIONS
 from mindspore_serving.proto import ms_service_pb2 as pb
-from tests.server.grpc_messages import PREDICT, array_of, errors, instance, request, tensor, text_tensor
 from tests.soak.checking import NO_WISHES, Answer, Refused, Wishes, answer_of_client, answer_of_rest
 from tests.soak.ledger import LOST_AFTER_S
 from tests.soak.questions import Question, Values
 from tests.soak.servables import API_KEY
+from tests.support.grpc_messages import PREDICT, array_of, errors, instance, request, tensor, text_tensor
 
 _SLOW_PAUSE_S = 0.02
 _SLOW_PIECES = 20

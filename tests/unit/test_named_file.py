@@ -11,7 +11,7 @@ import pytest
 from mindspore_serving import client
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server import SSLConfig
-from mindspore_serving.server.frontend.tls import grpc_credentials, ssl_context
+from mindspore_serving.server.access.tls import grpc_credentials, ssl_context
 from mindspore_serving.worker._start import trust_of
 
 HERE = "No such file or directory; 'no.crt' is relative to the working directory: '{folder}/no.crt'"

@@ -23,8 +23,8 @@ from mindspore_serving.private_files import (
     own_folder,
     private_sockets,
 )
-from mindspore_serving.server.child_environment import child_environment
-from tests.other_user import OTHER_USER, as_other_user, needs_root
+from mindspore_serving.server.host.child_environment import child_environment
+from tests.support.other_user import OTHER_USER, as_other_user, needs_root
 
 
 @pytest.fixture(autouse=True)

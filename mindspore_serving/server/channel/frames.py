@@ -30,7 +30,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
-from mindspore_serving.errors import ChannelError, FailedRows, Failure, StatusCode, excerpt
+from mindspore_serving.errors import ChannelError, Failure, StatusCode, excerpt
+from mindspore_serving.rows import FailedRows, Group, Rows
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import (
     AgentFailed,
@@ -43,7 +44,6 @@ from mindspore_serving.server.channel.messages import (
     Batch,
     Challenge,
     Exiting,
-    Group,
     HeldModels,
     Join,
     Message,
@@ -66,7 +66,6 @@ from mindspore_serving.tensor import (
     Array,
     ColumnData,
     DataType,
-    Rows,
     Specs,
     TensorSpec,
     runs_of_equal,

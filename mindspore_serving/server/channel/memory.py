@@ -24,8 +24,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mindspore_serving.server.own_descriptor import identity
-from mindspore_serving.server.standard_descriptors import open_standard_descriptors
+from mindspore_serving.server.host.own_descriptor import identity
+from mindspore_serving.server.host.standard_descriptors import open_standard_descriptors
 from mindspore_serving.tensor import Array
 
 REGION_SPAN = 1 << 36

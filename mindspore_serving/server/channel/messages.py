@@ -9,11 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from mindspore_serving.errors import FailedRows
+from mindspore_serving.rows import Group, Rows
 from mindspore_serving.signature import MethodSignature, ModelInfo
-from mindspore_serving.tensor import Rows
-
-Group: TypeAlias = "Rows | FailedRows"
 
 
 @dataclass(frozen=True, slots=True)

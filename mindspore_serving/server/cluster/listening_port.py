@@ -16,7 +16,7 @@ from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.channel.messages import Challenge, Refused, Stop
 from mindspore_serving.server.cluster.link import ALIVE_EVERY_S, HANDSHAKE_S, ClusterLink
 from mindspore_serving.server.cluster.token import new_nonce, without_token
-from mindspore_serving.server.port_owner import bind_fault
+from mindspore_serving.server.host.port_owner import bind_fault
 
 _MOST_STRANGERS = 256
 """Connections at a time that have not proved that they know the token."""

@@ -12,10 +12,10 @@ from mindspore_serving.loopback import ANY_ADDRESS, is_this_machine
 from mindspore_serving.server.channel.messages import Exiting, Join, Message, Refused, Result, Welcome
 from mindspore_serving.server.cluster.listening_port import AcceptedLink, ListeningPort
 from mindspore_serving.server.cluster.token import is_proof, listening_ip, proof
-from mindspore_serving.server.master.copy import ServableCopy
-from mindspore_serving.server.master.dispatcher import Dispatcher
-from mindspore_serving.server.master.readiness import WorkerHealth
-from mindspore_serving.server.master.servable import RunningServable
+from mindspore_serving.server.dispatch.copy import ServableCopy
+from mindspore_serving.server.dispatch.dispatcher import Dispatcher
+from mindspore_serving.server.dispatch.readiness import WorkerHealth
+from mindspore_serving.server.dispatch.servable import RunningServable
 
 
 class WorkerLink(AcceptedLink):

@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mindspore_serving import log
-from mindspore_serving.errors import ChannelError, FailedRows, StartUpError, SystemFailure
+from mindspore_serving.errors import ChannelError, StartUpError, SystemFailure
+from mindspore_serving.rows import FailedRows, Group, Reply, Rows
 from mindspore_serving.server.channel.messages import (
     Batch,
     Challenge,
     Exiting,
-    Group,
     Join,
     Message,
     Refused,
@@ -30,12 +30,10 @@ from mindspore_serving.server.channel.messages import (
 )
 from mindspore_serving.server.cluster.link import ALIVE_EVERY_S, HANDSHAKE_S, ClusterLink
 from mindspore_serving.server.cluster.token import is_proof, new_nonce, proof, warn_of_open_way, without_token
-from mindspore_serving.server.master.dispatcher import Dispatcher
-from mindspore_serving.server.master.request import Reply
-from mindspore_serving.server.master.servable import RunningServable
-from mindspore_serving.server.master.waiting import wait_for_event
-from mindspore_serving.server.port_owner import bind_fault
-from mindspore_serving.tensor import Rows
+from mindspore_serving.server.dispatch.dispatcher import Dispatcher
+from mindspore_serving.server.dispatch.servable import RunningServable
+from mindspore_serving.server.host.port_owner import bind_fault
+from mindspore_serving.server.host.waiting import wait_for_event
 
 _TRIES = 60
 _RETRY_S = 1.0

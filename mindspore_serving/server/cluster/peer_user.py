@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mindspore_serving.loopback import is_loopback
-from mindspore_serving.server.socket_table import ESTABLISHED, ListedSocket, listed_sockets
+from mindspore_serving.server.host.socket_table import ESTABLISHED, ListedSocket, listed_sockets
 
 _MAPPED = "::ffff:"
 _WORD = 4

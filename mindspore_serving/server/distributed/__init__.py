@@ -9,16 +9,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mindspore_serving.server.distributed._start import start_servable
-    from mindspore_serving.server.distributed._startup_agents import startup_agents
     from mindspore_serving.server.register.distributed_model import declare_servable
+    from mindspore_serving.server.start.distributed_servable import start_servable
+    from mindspore_serving.server.start.startup_agents import startup_agents
 
 __all__ = ["declare_servable", "start_servable", "startup_agents"]
 
 _HOME = {
     "declare_servable": "mindspore_serving.server.register.distributed_model",
-    "start_servable": f"{__name__}._start",
-    "startup_agents": f"{__name__}._startup_agents",
+    "start_servable": "mindspore_serving.server.start.distributed_servable",
+    "startup_agents": "mindspore_serving.server.start.startup_agents",
 }
 
 

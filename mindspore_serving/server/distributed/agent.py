@@ -19,7 +19,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from mindspore_serving import log
-from mindspore_serving.errors import ChannelError, FailedRows, ModelError, ServingError
+from mindspore_serving.errors import ChannelError, ModelError, ServingError
+from mindspore_serving.rows import FailedRows, Group
+from mindspore_serving.server.backend import create_backend
+from mindspore_serving.server.backend.contract import LoadedGraph, LoadRequest
 from mindspore_serving.server.channel.messages import (
     AgentFailed,
     AgentReady,
@@ -27,7 +30,6 @@ from mindspore_serving.server.channel.messages import (
     AgentsGathered,
     Batch,
     Exiting,
-    Group,
     Message,
     Reload,
     Result,
@@ -35,22 +37,20 @@ from mindspore_serving.server.channel.messages import (
 from mindspore_serving.server.cluster.link import ALIVE_EVERY_S
 from mindspore_serving.server.cluster.member import reserve
 from mindspore_serving.server.cluster.token import cluster_token
-from mindspore_serving.server.device import backend_name
 from mindspore_serving.server.distributed.agent_link import JoiningLink, join
 from mindspore_serving.server.distributed.agent_parameters import worker_address
 from mindspore_serving.server.distributed.agent_port import one_row
 from mindspore_serving.server.distributed.agent_report import AgentReport
 from mindspore_serving.server.distributed.communication import Scheduler, join_ranks, needs_scheduler
 from mindspore_serving.server.distributed.owner import end_with_owner
-from mindspore_serving.server.forked_child import end_forked_child, end_forked_children, this_process
-from mindspore_serving.server.key_pipe import read_key
-from mindspore_serving.server.master.context import worker_timeout_s
-from mindspore_serving.server.master.waiting import wait_for_event
-from mindspore_serving.server.own_descriptor import identity
-from mindspore_serving.server.process_title import show_as
-from mindspore_serving.server.process_tree import kill_children
-from mindspore_serving.server.worker.backend import create_backend
-from mindspore_serving.server.worker.backend.contract import LoadedGraph, LoadRequest
+from mindspore_serving.server.host.device import backend_name
+from mindspore_serving.server.host.forked_child import end_forked_child, end_forked_children, this_process
+from mindspore_serving.server.host.key_pipe import read_key
+from mindspore_serving.server.host.own_descriptor import identity
+from mindspore_serving.server.host.process_title import show_as
+from mindspore_serving.server.host.process_tree import kill_children
+from mindspore_serving.server.host.settings import worker_timeout_s
+from mindspore_serving.server.host.waiting import wait_for_event
 from mindspore_serving.server.worker.orderly_end import end_process
 from mindspore_serving.server.worker.output import keep_printing_harmless, move_output
 from mindspore_serving.signature import GraphInfo, ModelInfo

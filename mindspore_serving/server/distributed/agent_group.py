@@ -19,13 +19,9 @@ from typing import Any, TypeVar
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, StartUpError
-from mindspore_serving.server._loop_thread import LoopThread
-from mindspore_serving.server._stop_request import StopRequest
 from mindspore_serving.server.channel.messages import AgentFailed, AgentSettings, Message
 from mindspore_serving.server.cluster.link import ALIVE_EVERY_S
 from mindspore_serving.server.cluster.token import cluster_token, warn_of_open_way
-from mindspore_serving.server.console import say
-from mindspore_serving.server.device import supported_device_types
 from mindspore_serving.server.distributed.agent_link import JoiningLink, join
 from mindspore_serving.server.distributed.agent_parameters import (
     AgentParameters,
@@ -36,8 +32,12 @@ from mindspore_serving.server.distributed.agent_parameters import (
 from mindspore_serving.server.distributed.agent_port import STARTER_RANK
 from mindspore_serving.server.distributed.agent_process import AgentProcess
 from mindspore_serving.server.distributed.rank_table import RankPlace, RankTable, write_rank_table
-from mindspore_serving.server.master.process_log import LOG_DIRECTORY, ProcessLogs
-from mindspore_serving.server.standard_descriptors import open_standard_descriptors
+from mindspore_serving.server.host.device import supported_device_types
+from mindspore_serving.server.host.loop_thread import LoopThread
+from mindspore_serving.server.host.progress import say
+from mindspore_serving.server.host.standard_descriptors import open_standard_descriptors
+from mindspore_serving.server.host.stop_request import StopRequest
+from mindspore_serving.server.supervision.process_log import LOG_DIRECTORY, ProcessLogs
 
 _POLL_S = 0.1
 _LEAVE_S = 3.0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mindspore_serving.check_type import check_and_as_tuple_with_str_list, check_int, check_str
 from mindspore_serving.errors import InvalidParameter, StartUpError
-from mindspore_serving.server._servable_local import check_dec
+from mindspore_serving.options import check_dec
 from mindspore_serving.server.distributed.rank_table import CARDS_OF_A_MACHINE, RankPlace, RankTable
 
 _LARGEST_PORT = 65535

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mindspore_serving import log
-from mindspore_serving.errors import ChannelError, FailedRows, ModelError
+from mindspore_serving.errors import ChannelError, ModelError
+from mindspore_serving.rows import FailedRows, Rows
 from mindspore_serving.server.channel.frames import LARGEST_FRAME, frame_of
 from mindspore_serving.server.channel.messages import (
     AgentFailed,
@@ -38,9 +39,9 @@ from mindspore_serving.server.channel.messages import (
 )
 from mindspore_serving.server.cluster.listening_port import AcceptedLink, ListeningPort
 from mindspore_serving.server.cluster.token import is_proof, proof
-from mindspore_serving.server.master.waiting import wait_for_event
+from mindspore_serving.server.host.waiting import wait_for_event
 from mindspore_serving.signature import GraphInfo
-from mindspore_serving.tensor import DATA_TYPE_OF, Array, Rows, TensorSpec
+from mindspore_serving.tensor import DATA_TYPE_OF, Array, TensorSpec
 
 STARTER_RANK = -1
 """Rank in the `AgentHello` of a process that starts agents."""

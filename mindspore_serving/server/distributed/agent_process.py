@@ -11,13 +11,13 @@ from pathlib import Path
 
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.channel.messages import AgentSettings
-from mindspore_serving.server.child_environment import child_environment
 from mindspore_serving.server.distributed.agent_parameters import AgentParameters, AgentPlace
 from mindspore_serving.server.distributed.agent_report import AgentReport
-from mindspore_serving.server.forked_child import no_forks
-from mindspore_serving.server.key_pipe import key_for_child
-from mindspore_serving.server.master.process_log import ProcessLogs
-from mindspore_serving.server.process_tree import kill_children
+from mindspore_serving.server.host.child_environment import child_environment
+from mindspore_serving.server.host.forked_child import no_forks
+from mindspore_serving.server.host.key_pipe import key_for_child
+from mindspore_serving.server.host.process_tree import kill_children
+from mindspore_serving.server.supervision.process_log import ProcessLogs
 
 _SCRIPT = Path(__file__).with_name("serving_agent.py")
 

@@ -18,10 +18,10 @@ from typing import Any
 import psutil
 
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.server.child_environment import child_environment
-from mindspore_serving.server.process_title import show_as
-from mindspore_serving.server.worker.backend.exclusive_turn import TURN
-from mindspore_serving.server.worker.backend.mindspore_runtime import reason_of, start_mindspore
+from mindspore_serving.server.backend.mindspore.exclusive_turn import TURN
+from mindspore_serving.server.backend.mindspore.runtime import reason_of, start_mindspore
+from mindspore_serving.server.host.child_environment import child_environment
+from mindspore_serving.server.host.process_title import show_as
 
 _LIBRARIES = {"ascend": "hccl", "gpu": "nccl", "cpu": "mccl"}
 _SCRIPT = Path(__file__).with_name("start_scheduler.py")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from mindspore_serving.server.master.context import seconds_from
+from mindspore_serving.server.host.settings import seconds_from
 
 DEFAULT_ANSWER_S = 10.0
 ANSWER_VARIABLE = "SERVING_AGENT_TIMEOUT_S"

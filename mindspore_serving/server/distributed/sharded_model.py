@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 
 from mindspore_serving import log
 from mindspore_serving.errors import ModelError, StartUpError
-from mindspore_serving.server._loop_thread import LoopThread
+from mindspore_serving.server.backend.input_check import InputCheck
 from mindspore_serving.server.distributed.agent_facts import ShardedGraph, sharded_graphs
 from mindspore_serving.server.distributed.agent_port import AgentPort
-from mindspore_serving.server.worker.backend.input_check import InputCheck
+from mindspore_serving.server.host.loop_thread import LoopThread
 from mindspore_serving.tensor import DATA_TYPE_OF, NUMPY_OF, Array
 
 _POLL_S = 0.1

@@ -12,8 +12,8 @@ from mindspore_serving.server.distributed.agent_port import AgentPort
 from mindspore_serving.server.distributed.limits import agent_answer_s
 from mindspore_serving.server.distributed.rank_table import RankTable, check_ranks, read_rank_table
 from mindspore_serving.server.distributed.sharded_model import Agents, DistributedGraph
-from mindspore_serving.server.forked_child import let_go_of_sockets, run_in_forked_children
-from mindspore_serving.server.master.context import worker_timeout_s
+from mindspore_serving.server.host.forked_child import let_go_of_sockets, run_in_forked_children
+from mindspore_serving.server.host.settings import worker_timeout_s
 from mindspore_serving.server.register.definition import ModelDeclaration, Sharding
 from mindspore_serving.server.register.distributed_model import distributed_model
 from mindspore_serving.server.worker.model_runner import ModelRunner

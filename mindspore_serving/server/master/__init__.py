@@ -1,4 +1,4 @@
-"""The main process: admission, batching, dispatch and supervision of workers."""
+"""The settings of the main process, under their public name."""
 
 from mindspore_serving.server.master import context
 

@@ -13,7 +13,7 @@ from mindspore_serving.errors import ChannelError
 from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import Message
-from mindspore_serving.server.own_descriptor import identity, set_apart
+from mindspore_serving.server.host.own_descriptor import identity, set_apart
 
 _READ_SIZE = 256 << 10
 _SEND_TIMEOUT_S = 60.0

@@ -23,22 +23,16 @@ from itertools import chain
 from typing import Any
 
 from mindspore_serving import log
-from mindspore_serving.errors import (
-    FailedRows,
-    Failure,
-    ServingError,
-    StatusCode,
-    SystemFailure,
-    text_of,
-)
+from mindspore_serving.errors import Failure, ServingError, StatusCode, SystemFailure, text_of
+from mindspore_serving.rows import FailedRows, Group, Rows
+from mindspore_serving.server.backend.input_check import WrongInput
 from mindspore_serving.server.channel.call_page import HeldRows
-from mindspore_serving.server.channel.messages import Batch, Group, Result
+from mindspore_serving.server.channel.messages import Batch, Result
 from mindspore_serving.server.register.definition import (
     MethodDefinition,
     StageKind,
     ValueRef,
 )
-from mindspore_serving.server.worker.backend.input_check import WrongInput
 from mindspore_serving.server.worker.call_watch import CallWatch
 from mindspore_serving.server.worker.flight import BatchFlight, Flight
 from mindspore_serving.server.worker.method_calls import MethodCalls
@@ -48,7 +42,7 @@ from mindspore_serving.server.worker.pipeline_thread import PipelineThread
 from mindspore_serving.server.worker.stage_functions import StageResult
 from mindspore_serving.server.worker.traces import Traces
 from mindspore_serving.server.worker.values import Values, join_values, rows_or_errors
-from mindspore_serving.tensor import Rows, runs_of_equal
+from mindspore_serving.tensor import runs_of_equal
 
 _SLICED = 64
 """Most rows of one step of a function that takes one instance; a time slice ends the step earlier if they are slow."""

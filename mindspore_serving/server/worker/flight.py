@@ -7,11 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mindspore_serving.errors import FailedRows, PipelineError
+from mindspore_serving.errors import PipelineError
+from mindspore_serving.rows import FailedRows, Group, Rows
 from mindspore_serving.server.channel.call_page import HeldRows
-from mindspore_serving.server.channel.messages import Batch, Group, Result
+from mindspore_serving.server.channel.messages import Batch, Result
 from mindspore_serving.server.worker.traces import InnerTrace
-from mindspore_serving.tensor import Rows, python_values
+from mindspore_serving.tensor import python_values
 
 CALL_LIMIT_S = 300.0
 """A call in which no instance has come to its end for this long is given up."""

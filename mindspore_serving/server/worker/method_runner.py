@@ -12,19 +12,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from mindspore_serving.errors import Failure, ModelError
+from mindspore_serving.rows import Rows
+from mindspore_serving.server.backend.input_check import WrongInput
 from mindspore_serving.server.register.definition import (
     MethodDefinition,
     StageDefinition,
     StageKind,
     ValueRef,
 )
-from mindspore_serving.server.worker.backend.input_check import WrongInput
 from mindspore_serving.server.worker.call_watch import CallWatch
 from mindspore_serving.server.worker.flight import Flight
 from mindspore_serving.server.worker.model_runner import GraphRunner
 from mindspore_serving.server.worker.stage_functions import BuiltInCalls, FunctionCalls, StageResult
 from mindspore_serving.server.worker.values import Values
-from mindspore_serving.tensor import DataType, Rows
+from mindspore_serving.tensor import DataType
 
 
 class Chunk:

@@ -15,11 +15,12 @@ import numpy as np
 
 from mindspore_serving import log
 from mindspore_serving.errors import InvalidInput, ServingError, StartUpError
-from mindspore_serving.server.worker.backend.contract import LoadedGraph
-from mindspore_serving.server.worker.backend.input_check import WrongInput, wrong_dtype, wrong_shape
+from mindspore_serving.rows import Rows
+from mindspore_serving.server.backend.contract import LoadedGraph
+from mindspore_serving.server.backend.input_check import WrongInput, wrong_dtype, wrong_shape
 from mindspore_serving.server.worker.values import Values, rows_or_errors
 from mindspore_serving.signature import CALL_PREFIX
-from mindspore_serving.tensor import Array, Rows, TensorSpec
+from mindspore_serving.tensor import Array, TensorSpec
 
 Outcome = tuple[int, int, "list[Array] | ServingError"]
 """(start, stop) of neighbouring instances, and their outputs as columns, or why they have none."""

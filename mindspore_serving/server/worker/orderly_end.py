@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mindspore_serving import log
-from mindspore_serving.server.forked_child import SIGNALS
-from mindspore_serving.server.process_tree import kill_children
+from mindspore_serving.server.host.forked_child import SIGNALS
+from mindspore_serving.server.host.process_tree import kill_children
 
 END_WITHIN_S = 4.0
 """How long the end may take: less than the 5 s after which the main process kills a worker that it has told to stop."""

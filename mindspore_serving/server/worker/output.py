@@ -12,7 +12,7 @@ from typing import Any
 
 from mindspore_serving import log
 from mindspore_serving.private_files import open_own_file
-from mindspore_serving.server.own_descriptor import identity
+from mindspore_serving.server.host.own_descriptor import identity
 
 _STDOUT, _STDERR = 1, 2
 

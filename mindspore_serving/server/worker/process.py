@@ -33,19 +33,20 @@ from mindspore_serving.server.channel.messages import (
     Stop,
     WantModels,
 )
-from mindspore_serving.server.forked_child import (
+from mindspore_serving.server.host.forked_child import (
     SIGNALS,
     end_forked_child,
     end_forked_children,
     run_in_forked_children,
     this_process,
 )
-from mindspore_serving.server.heap import keep_freed_memory
-from mindspore_serving.server.key_pipe import read_key
-from mindspore_serving.server.memory_limit import end_before_others
-from mindspore_serving.server.own_descriptor import set_apart
-from mindspore_serving.server.process_title import show_as
-from mindspore_serving.server.process_tree import kill_children
+from mindspore_serving.server.host.heap import keep_freed_memory
+from mindspore_serving.server.host.key_pipe import read_key
+from mindspore_serving.server.host.memory_limit import end_before_others
+from mindspore_serving.server.host.own_descriptor import set_apart
+from mindspore_serving.server.host.parent import Parent
+from mindspore_serving.server.host.process_title import show_as
+from mindspore_serving.server.host.process_tree import kill_children
 from mindspore_serving.server.register.definition import StageKind
 from mindspore_serving.server.register.model import Instances, Runtime, check_subgraph, set_runtime
 from mindspore_serving.server.register.pipeline import set_method_runtime
@@ -56,7 +57,6 @@ from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.last_resort import ends_process
 from mindspore_serving.server.worker.orderly_end import END_WITHIN_S, disregard_signals, end_at, end_process
 from mindspore_serving.server.worker.output import keep_printing_harmless, move_output
-from mindspore_serving.server.worker.parent import Parent
 from mindspore_serving.server.worker.remote_models import ModelCalls, call_methods, models_held, remote_models
 from mindspore_serving.server.worker.servable_loader import LoadedServable, ServablePlace, load_servable
 from mindspore_serving.signature import MethodSignature, ModelInfo

@@ -11,9 +11,10 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from mindspore_serving.errors import FailedRows, Failure, ModelError, ServingError
+from mindspore_serving.errors import Failure, ModelError, ServingError
+from mindspore_serving.rows import FailedRows, Group, Rows
 from mindspore_serving.server.channel.memory import IdleSlots
-from mindspore_serving.server.channel.messages import Group, ModelCall, ModelReply
+from mindspore_serving.server.channel.messages import ModelCall, ModelReply
 from mindspore_serving.server.register.definition import (
     MethodDefinition,
     StageDefinition,
@@ -23,7 +24,7 @@ from mindspore_serving.server.register.definition import (
 from mindspore_serving.server.worker.model_runner import GraphRunner, Outcome
 from mindspore_serving.server.worker.servable_loader import LARGEST_MESSAGE, MESSAGE_LIMIT
 from mindspore_serving.signature import GraphInfo, MethodSignature, ModelInfo, call_method_name
-from mindspore_serving.tensor import Array, Rows
+from mindspore_serving.tensor import Array
 
 _POLL_S = 1.0
 

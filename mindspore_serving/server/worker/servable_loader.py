@@ -14,9 +14,10 @@ from pathlib import Path
 
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError, text_of
-from mindspore_serving.server._servable_local import versions_in
-from mindspore_serving.server.device import backend_name
-from mindspore_serving.server.forked_child import end_forked_child, this_process
+from mindspore_serving.server.backend import backend_for
+from mindspore_serving.server.backend.contract import ConcurrentGraph, LoadRequest
+from mindspore_serving.server.host.device import backend_name
+from mindspore_serving.server.host.forked_child import end_forked_child, this_process
 from mindspore_serving.server.register.definition import (
     MethodDefinition,
     ModelDeclaration,
@@ -25,11 +26,10 @@ from mindspore_serving.server.register.definition import (
 )
 from mindspore_serving.server.register.registry import open_definition
 from mindspore_serving.server.register.user_code import raising_place
-from mindspore_serving.server.worker.backend import backend_for
-from mindspore_serving.server.worker.backend.contract import ConcurrentGraph, LoadRequest
 from mindspore_serving.server.worker.model_runner import GraphRunner, ModelRunner
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import DataType
+from mindspore_serving.version_folders import versions_in
 
 LARGEST_MESSAGE = 4096
 """Most instances of one message to a worker, whatever a stage asks for: each may be a group of its own."""

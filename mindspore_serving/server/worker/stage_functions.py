@@ -23,7 +23,7 @@ from mindspore_serving.errors import (
     StatusCode,
     text_of,
 )
-from mindspore_serving.server.forked_child import end_forked_child, this_process
+from mindspore_serving.server.host.forked_child import end_forked_child, this_process
 from mindspore_serving.server.register.built_in import BUILT_IN_STAGES
 from mindspore_serving.server.register.definition import StageDefinition, StageKind
 from mindspore_serving.server.worker.ownership import ALONE, own, snapshot

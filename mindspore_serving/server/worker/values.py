@@ -12,11 +12,11 @@ from typing import Any, cast
 import numpy as np
 
 from mindspore_serving.errors import ServingError, StageError, text_of
+from mindspore_serving.rows import Rows
 from mindspore_serving.tensor import (
     DATA_TYPE_OF,
     Array,
     ColumnData,
-    Rows,
     TensorSpec,
     encode_value,
     join_columns,

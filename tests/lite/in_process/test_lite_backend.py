@@ -15,14 +15,14 @@ import pytest
 
 from mindspore_serving.errors import InvalidInput, ModelError, StartUpError
 from mindspore_serving.lite.library import MINDIR, LiteContext, LiteError, LiteModel, load_library
-from mindspore_serving.server.worker.backend.contract import ConcurrentGraph
-from mindspore_serving.server.worker.backend.lite_backend import LiteGraph
+from mindspore_serving.server.backend.contract import ConcurrentGraph
+from mindspore_serving.server.backend.lite.backend import LiteGraph
 from mindspore_serving.server.worker.model_runner import ModelRunner
 from mindspore_serving.server.worker.values import Values
 from mindspore_serving.tensor import NUMPY_OF, Array, DataType, TensorSpec
 from tests.lite import models as made
 from tests.lite.models import Models
-from tests.serving import REPOSITORY
+from tests.support.serving import REPOSITORY
 
 Load = Callable[..., LiteGraph]
 
@@ -295,7 +295,7 @@ import os, sys
 from pathlib import Path
 import numpy as np
 from tests.lite.conftest import request_for
-from mindspore_serving.server.worker.backend.lite_backend import LiteBackend
+from mindspore_serving.server.backend.lite.backend import LiteBackend
 
 def threads():
     return {int(task): os.sched_getaffinity(int(task)) for task in os.listdir("/proc/self/task")}

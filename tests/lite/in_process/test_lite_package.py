@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from mindspore_serving.errors import InvalidInput, StartUpError
-from mindspore_serving.server.worker.backend.lite_backend import LiteBackend
-from mindspore_serving.server.worker.backend.lite_package import PackageRuntime
-from mindspore_serving.server.worker.backend.lite_runtime import CompiledRuntime, find_runtime
-from mindspore_serving.server.worker.backend.lite_settings import settings_of
-from mindspore_serving.server.worker.backend.stderr_text import StderrText
+from mindspore_serving.server.backend.lite.backend import LiteBackend
+from mindspore_serving.server.backend.lite.package import PackageRuntime
+from mindspore_serving.server.backend.lite.runtime import CompiledRuntime, find_runtime
+from mindspore_serving.server.backend.lite.settings import settings_of
+from mindspore_serving.server.backend.lite.stderr_text import StderrText
 from mindspore_serving.tensor import Array
 from tests.lite import models as made
 from tests.lite.conftest import request_for

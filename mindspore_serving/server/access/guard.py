@@ -1,0 +1,173 @@
+"""Who is let in: clients that show an API key, or a certificate for a name that is listed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from mindspore_serving import log
+from mindspore_serving.loopback import stays_here
+from mindspore_serving.server.access.api_keys import ApiKeys, KeySource
+from mindspore_serving.server.access.tls import SSLConfig
+from mindspore_serving.server.dialect.health.page import HEALTH_PATHS, HEALTH_VERBS
+from mindspore_serving.server.dialect.native.rest_url import path_of
+
+KEY_FIELDS: Final = frozenset((b"authorization", b"x-api-key"))
+"""Headers in which a key may come."""
+_SAY_EVERY_S = 10.0
+_NAMES_IN_CALLS = ("x509_common_name", "peer_dns", "peer_uri", "peer_email")
+_NAMES_IN_CERTIFICATES = ("DNS", "URI", "email")
+
+
+class Guard:
+    """Decides who is let in at one front end.
+
+    Args:
+        keys: API keys; None for none.
+        identities: Names of which a client certificate has to have one; empty where certificates let nobody in. TLS has
+            checked a certificate before its names are looked at.
+        now: A monotonic clock, in seconds.
+
+    Attributes:
+        identities: As above.
+        refusal: What others are told.
+    """
+
+    def __init__(
+        self,
+        keys: ApiKeys | None,
+        identities: Iterable[str],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.identities = frozenset(identities)
+        self._keys = keys
+        self._now = now
+        self._refused = 0
+        self._next_line = 0.0
+        ways = []
+        if keys is not None:
+            ways.append("a valid API key, as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
+        if self.identities:
+            ways.append("a client certificate for a name that this server admits")
+        self.refusal = f"Not let in, this server asks for {', or '.join(ways)}"
+
+    def __repr__(self) -> str:
+        return f"<Guard {self._keys} {len(self.identities)} identities>"
+
+    def door(self, transport: asyncio.BaseTransport) -> Door | None:
+        """What checks the requests of one HTTP connection; None where its certificate lets all of them in."""
+        if self.identities and not self.identities.isdisjoint(
+            _names_in(transport.get_extra_info("peercert") or {})
+        ):
+            return None
+        peer = transport.get_extra_info("peername")
+        return Door(self, str(peer[0]) if peer else "?")
+
+    def admits_metadata(self, metadata: Iterable[tuple[str, str | bytes]]) -> bool:
+        """Whether the metadata of a gRPC call holds a key."""
+        return self.admits_fields(
+            {name.encode(): value.encode() for name, value in metadata if isinstance(value, str)}
+        )
+
+    def admits_names(self, auth_context: Mapping[str, Iterable[bytes]]) -> bool:
+        """Whether the client certificate of a gRPC call has a name that is listed."""
+        names = (name for kind in _NAMES_IN_CALLS for name in auth_context.get(kind, ()))
+        return not self.identities.isdisjoint(name.decode(errors="replace") for name in names)
+
+    def admits_fields(self, fields: Mapping[bytes, bytes]) -> bool:
+        """Whether headers, names in lower case, hold a key."""
+        if self._keys is None:
+            return False
+        scheme, _, token = fields.get(b"authorization", b"").partition(b" ")
+        bearer = token.strip() if scheme.lower() == b"bearer" else b""
+        return self._keys.have((bearer, fields.get(b"x-api-key", b"").strip()))
+
+    def note_refusal(self, peer: str) -> None:
+        """Count somebody who is not let in; a line of the log tells, every ten seconds at most.
+
+        Args:
+            peer: Address of the client.
+        """
+        self._refused += 1
+        now = self._now()
+        if now >= self._next_line:
+            self._next_line = now + _SAY_EVERY_S
+            log.warning("%s requests were not let in, the last one of %s", self._refused, peer)
+            self._refused = 0
+
+
+class Door:
+    """Where the requests of one HTTP connection are let in or not.
+
+    Args:
+        guard: Who decides.
+        peer: Address of the client.
+    """
+
+    __slots__ = ("_guard", "_peer")
+
+    def __init__(self, guard: Guard, peer: str) -> None:
+        self._guard = guard
+        self._peer = peer
+
+    @property
+    def refusal(self) -> str:
+        """What those are told who are not let in."""
+        return self._guard.refusal
+
+    def admits(self, fields: Mapping[bytes, bytes]) -> bool:
+        """Whether a request is let in, of which only the head has arrived.
+
+        Args:
+            fields: Headers, names in lower case; at least `KEY_FIELDS` of them.
+        """
+        return self._guard.admits_fields(fields)
+
+    def admits_stranger(self, method: bytes, target: bytes, fields: Mapping[bytes, bytes]) -> bool:
+        """Whether a request that is not let in is answered all the same.
+
+        Questions for the server's health are, from everybody; not so with a body, which would have to be kept.
+
+        Args:
+            method: The verb.
+            target: As it was sent.
+            fields: Headers, names in lower case; at least those that tell of a body.
+        """
+        if method in HEALTH_VERBS and path_of(target) in HEALTH_PATHS and not _announce_body(fields):
+            return True
+        self._guard.note_refusal(self._peer)
+        return False
+
+
+def guard_for(address: str, api_keys: KeySource | None, ssl_config: SSLConfig | None) -> Guard | None:
+    """Who decides at a front end; None where everybody is let in.
+
+    Args:
+        address: Where it listens.
+        api_keys: Keys, or the path of a file with keys; None for none.
+        ssl_config: TLS; None for plain text.
+
+    Raises:
+        InvalidParameter: The keys are none, or cannot be read.
+    """
+    identities = ssl_config.client_identities if ssl_config else ()
+    if api_keys is None:
+        return Guard(None, identities) if identities else None
+    keys = ApiKeys(api_keys)
+    if ssl_config is None and not stays_here(address):
+        log.warning("API keys are sent to %s without TLS: whoever listens on the way can read them", address)
+    return Guard(keys, identities)
+
+
+def _announce_body(fields: Mapping[bytes, bytes]) -> bool:
+    return b"transfer-encoding" in fields or fields.get(b"content-length", b"").strip(b"0") != b""
+
+
+def _names_in(certificate: Mapping[str, Any]) -> set[str]:
+    """Common name, and DNS, URI and mail names, of a certificate as the module ssl has it."""
+    names = {value for part in certificate.get("subject", ()) for kind, value in part if kind == "commonName"}
+    return names | {
+        value for kind, value in certificate.get("subjectAltName", ()) if kind in _NAMES_IN_CERTIFICATES
+    }

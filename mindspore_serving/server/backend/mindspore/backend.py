@@ -1,0 +1,361 @@
+"""MindIR models on MindSpore.
+
+MindSpore is made for training: a graph takes any shape and compiles anew for it, outputs may share memory with inputs
+or with constants of the graph, and a graph that failed once refuses every further run. A served model may do none of
+this. So a graph here is compiled and run while it loads, arrays are checked before each run, outputs own their memory,
+and a graph that failed is compiled again. What a model keeps from run to run begins with the first request, and
+anew when it was compiled again.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from mindspore_serving import log
+from mindspore_serving.errors import ModelError, StartUpError
+from mindspore_serving.server.backend.contract import LoadRequest
+from mindspore_serving.server.backend.encrypted_model import mode_of_file
+from mindspore_serving.server.backend.input_check import InputCheck
+from mindspore_serving.server.backend.mindspore.exclusive_turn import TURN
+from mindspore_serving.server.backend.mindspore.mindir_metadata import read_signature
+from mindspore_serving.server.backend.mindspore.runtime import (
+    apply_options,
+    reason_of,
+    start_mindspore,
+    threads_on_cores,
+)
+from mindspore_serving.signature import GraphSignature
+from mindspore_serving.tensor import NUMPY_OF, Array, DataType, TensorSpec
+
+_Run: TypeAlias = Callable[[Sequence[Array]], "list[Array]"]
+
+_FAILED = "Serving Error: runtime error occurred: "
+
+
+class MindSporeBackend:
+    """Loads MindIR files on CPU, GPU or Ascend; only CPU could be tried."""
+
+    def load(self, request: LoadRequest) -> MindSporeGraph:
+        """Load a model, compile it, and run it once.
+
+        Raises:
+            StartUpError: The file or its shapes cannot be served, its key is not right, or MindSpore cannot load or
+                run the model.
+        """
+        signature = read_signature(request.path, request.dec_key)
+        _warn_of_other_mode(request)
+        _check_dynamic_inputs(signature, request)
+        with TURN, threads_on_cores(request.thread_affinity_core_list):
+            mindspore = start_mindspore(request.device_type, request.device_id)
+            apply_options(mindspore, request)
+            graph = MindSporeGraph(mindspore, request, signature)
+            graph.compile()
+        return graph
+
+
+class MindSporeGraph:
+    """One MindIR file as a compiled graph.
+
+    Args:
+        mindspore: The module.
+        request: What to load.
+        signature: Of the file.
+    """
+
+    def __init__(self, mindspore: Any, request: LoadRequest, signature: GraphSignature) -> None:
+        self.signature = signature
+        self.dynamic_batch = any(_varies(spec) for spec in signature.inputs)
+        self._mindspore = mindspore
+        self._path = request.path
+        self._dec_key = request.dec_key
+        self._max_batch_size = request.max_batch_size
+        self._sharded = request.sharded
+        self._check = InputCheck(signature, request.max_batch_size)
+        self._run: _Run | None = None
+        self._constant_outputs: list[bool] = []
+        self._closed = False
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "ready" if self._run else "not compiled"
+        return f"<MindSporeGraph {self._path} {state}>"
+
+    def compile(self) -> None:
+        """Load and compile the graph, try it, and find the quickest way to run it. Only within `TURN`.
+
+        Raises:
+            StartUpError: MindSpore cannot load or run the model, or it gives something else than its file says.
+        """
+        self._run = None
+        try:
+            self._run = self._compiled_run()
+        except StartUpError:
+            raise
+        except Exception as cause:  # a damaged or unfit model makes MindSpore raise errors of any type
+            raise StartUpError(f"MindSpore cannot load or run '{self._path}': {reason_of(cause)}") from cause
+
+    def predict(self, arrays: Sequence[Array]) -> list[Array]:
+        """Run the model once; any thread may call.
+
+        Raises:
+            InvalidInput: An array does not fit; nothing was run.
+            ModelError: The model failed. It was compiled again before this is raised, unless it is sharded: it then
+                refuses every further run, and is to be loaded anew when all ranks do that.
+        """
+        rows = self._check.rows_of(arrays)
+        arrays = [
+            array if array.flags.carray else np.require(array, requirements=["C", "A"]) for array in arrays
+        ]
+        with TURN:
+            outputs = self._run_or_repair(arrays)
+            for index, output in enumerate(outputs):
+                # MindSpore gives an input, or a constant of the graph, out as it is, without a copy.
+                if self._constant_outputs[index] or any(np.may_share_memory(output, a) for a in arrays):
+                    outputs[index] = output.copy()
+        if rows:
+            self._check_rows(outputs, rows)
+        return outputs
+
+    def close(self) -> None:
+        """Unload the graph."""
+        with TURN:
+            self._closed = True
+            self._run = None
+
+    def _compiled_run(self) -> _Run:
+        """A way to run the graph, which has been tried; of what was tried nothing is left in the model's state."""
+        runs_by_executor = self._try()
+        # A model may count its runs, or draw random numbers. So what was run goes, and what is served is loaded anew.
+        # It has gone by now: when any cell goes, MindSpore numbers its compiled graphs anew, and the others compile
+        # again at their next run.
+        cell = self._new_cell()
+        try:
+            self._compile_only(cell)
+            return (_ExecutorRun if runs_by_executor else _CellRun)(self._mindspore, cell)
+        except Exception as cause:  # an interface that is not public may fail in any way
+            log.warning(
+                "Model %s is compiled by its first run, which takes longer: %s", self._path, reason_of(cause)
+            )
+        del cell
+        return _CellRun(self._mindspore, self._new_cell())
+
+    def _compile_only(self, cell: Any) -> None:
+        """Compile without a run, as a cell does before its first one."""
+        cell.phase = "graph_load_from_mindir"
+        cell._add_attr("graph_load_from_mindir", cell.graph)
+        cell.compile(*map(self._mindspore.Tensor.from_numpy, self._sample(self._sample_rows()[-1])))
+
+    def _try(self) -> bool:
+        """Run the graph, and compare what it gives with what its file says.
+
+        Returns:
+            Whether the executor below the cell gives what the cell gives.
+        """
+        samples = [self._sample(rows) for rows in self._sample_rows()]
+        cell = self._new_cell()
+        by_cell = _CellRun(self._mindspore, cell)
+        expected = [by_cell(arrays) for arrays in samples]
+        for rows, outputs in zip(self._sample_rows(), expected, strict=True):
+            self._check_outputs(outputs, rows)
+        run: _Run | None = self._quick_run(cell, samples, expected)
+        if run is None:
+            # The attempt may have left the cell unusable. It goes before the next one comes: when any cell goes,
+            # MindSpore numbers its compiled graphs anew, and the others compile again at their next run.
+            del cell, by_cell
+            run = _CellRun(self._mindspore, self._new_cell())
+        first, second = run(samples[-1]), run(samples[-1])
+        self._constant_outputs = [np.shares_memory(one, two) for one, two in zip(first, second, strict=True)]
+        return isinstance(run, _ExecutorRun)
+
+    def _new_cell(self) -> Any:
+        """The graph as MindSpore wraps it; with a dynamic batch it compiles once, for any number of rows."""
+        ms = self._mindspore
+        cell = ms.nn.GraphCell(self._load())
+        if self.dynamic_batch:
+            cell.set_inputs(
+                *(
+                    ms.Tensor(
+                        shape=[None if dim == -1 else dim for dim in spec.shape], dtype=_dtype(ms, spec)
+                    )
+                    for spec in self.signature.inputs
+                )
+            )
+        return cell
+
+    def _load(self) -> Any:
+        """The graph; MindSpore decrypts an encrypted file as it reads it, nothing plain is written anywhere."""
+        if self._dec_key is None:
+            return self._mindspore.load(str(self._path))
+        mode = mode_of_file(self._path)
+        return self._mindspore.load(str(self._path), dec_key=self._dec_key, dec_mode=mode)
+
+    def _sample_rows(self) -> list[int]:
+        """Rows of the batches to try the graph with; 0 stands for the fixed shapes."""
+        return sorted({1, min(2, self._max_batch_size)}) if self.dynamic_batch else [0]
+
+    def _sample(self, rows: int) -> list[Array]:
+        return [_sample_array(spec, rows) for spec in self.signature.inputs]
+
+    def _quick_run(
+        self, cell: Any, samples: Sequence[Sequence[Array]], expected: Sequence[Sequence[Array]]
+    ) -> _Run | None:
+        """The graph executor below the cell: half the time for a small model, but not a public interface.
+
+        Returns:
+            None where it is not there, or does not give what the cell gives.
+        """
+        try:
+            run = _ExecutorRun(self._mindspore, cell)
+            for arrays, outputs in zip(samples, expected, strict=True):
+                # A model that is random or counts its runs does not even agree with itself.
+                repeatable = not _difference(_CellRun(self._mindspore, cell)(arrays), outputs)
+                problem = _difference(run(arrays), outputs, repeatable)
+                if problem:
+                    raise ValueError(problem)
+        except Exception as cause:  # an interface that is not public may fail in any way
+            log.warning("Model %s runs by its GraphCell, which is slower: %s", self._path, reason_of(cause))
+            return None
+        return run
+
+    def _check_outputs(self, outputs: Sequence[Array], rows: int) -> None:
+        """Check what the model really gives against what its file says."""
+        specs = self.signature.outputs
+        if len(outputs) != len(specs):
+            raise StartUpError(
+                f"Model '{self._path}' gives {len(outputs)} outputs, its file says {len(specs)}"
+            )
+        for index, (output, spec) in enumerate(zip(outputs, specs, strict=True)):
+            shape = (
+                (rows or output.shape[0], *spec.shape[1:]) if _varies(spec) and output.ndim else spec.shape
+            )
+            if output.dtype != NUMPY_OF[spec.dtype] or output.shape != shape:
+                raise StartUpError(
+                    f"Model '{self._path}' gives {output.dtype} {list(output.shape)} as output {index}, expected "
+                    f"{NUMPY_OF[spec.dtype]} {list(shape)} by its file"
+                )
+
+    def _check_rows(self, outputs: Sequence[Array], rows: int) -> None:
+        for index, (output, spec) in enumerate(zip(outputs, self.signature.outputs, strict=True)):
+            if _varies(spec) and len(output) != rows:
+                raise ModelError(
+                    f"{_FAILED}model output {index} has {len(output)} rows for a batch of {rows}"
+                )
+
+    def _run_or_repair(self, arrays: Sequence[Array]) -> list[Array]:
+        if self._closed:
+            raise ModelError(f"{_FAILED}the model is closed")
+        if self._run is None and not self._sharded:
+            self._repair()
+        if self._run is None:
+            raise ModelError(f"{_FAILED}the model failed before and cannot be compiled again")
+        try:
+            return self._run(arrays)
+        except Exception as cause:  # a kernel of the model may raise anything; it is this batch's error
+            self._run = None
+            if not self._sharded:
+                self._repair()
+            raise ModelError(f"{_FAILED}{reason_of(cause)}") from cause
+
+    def _repair(self) -> None:
+        """Compile again after a failed run; MindSpore would refuse every further one."""
+        try:
+            self.compile()
+            log.warning(
+                "Model %s failed and was compiled again; what it keeps from run to run begins anew",
+                self._path,
+            )
+        except StartUpError as error:
+            log.error("Model %s failed and cannot be compiled again: %s", self._path, error)
+
+
+def _check_dynamic_inputs(signature: GraphSignature, request: LoadRequest) -> None:
+    """Refuse a dynamic first dimension that is not the batch: its size would be anybody's guess."""
+    for index, spec in enumerate(signature.inputs):
+        if _varies(spec) and (not request.with_batch_dim or index in request.without_batch_dim_inputs):
+            raise StartUpError(
+                f"The shape of model input {index} is invalid, shape: {list(spec.shape)}, a dynamic dimension must be "
+                f"the batch, but with_batch_dim is {request.with_batch_dim} and without_batch_dim_inputs is "
+                f"{list(request.without_batch_dim_inputs)}"
+            )
+
+
+def _warn_of_other_mode(request: LoadRequest) -> None:
+    """Tell that a file, which was decrypted, is encrypted in another mode than the start script says."""
+    if request.dec_key is None:
+        return
+    mode = mode_of_file(request.path)
+    if mode != request.dec_mode:
+        log.warning(
+            "Model file '%s' is encrypted with %s, but dec_mode is '%s'; it is loaded with %s",
+            request.path,
+            mode,
+            request.dec_mode,
+            mode,
+        )
+
+
+def _varies(spec: TensorSpec) -> bool:
+    return spec.shape[:1] == (-1,)
+
+
+def _dtype(mindspore: Any, spec: TensorSpec) -> Any:
+    name = "bool_" if spec.dtype is DataType.BOOL else spec.dtype.name.lower()
+    return getattr(mindspore, name)
+
+
+def _sample_array(spec: TensorSpec, rows: int) -> Array:
+    """Values that suit most models: fractions below 1 for floats, and 0, always a good index, for integers."""
+    shape = (rows, *spec.shape[1:]) if _varies(spec) else spec.shape
+    dtype = NUMPY_OF[spec.dtype]
+    if dtype.kind != "f":
+        return np.zeros(shape, dtype)
+    count = int(np.prod(shape))
+    return (np.arange(count) % 8 / 8).astype(dtype).reshape(shape)
+
+
+class _CellRun:
+    """Runs a cell as MindSpore's users do; the first run compiles."""
+
+    def __init__(self, mindspore: Any, cell: Any) -> None:
+        self._from_numpy = mindspore.Tensor.from_numpy
+        self._cell = cell
+
+    def __call__(self, arrays: Sequence[Array]) -> list[Array]:
+        return list(_arrays_of(self._cell(*map(self._from_numpy, arrays))))
+
+
+class _ExecutorRun:
+    """Runs what a cell has compiled, which lives as long as the cell."""
+
+    def __init__(self, mindspore: Any, cell: Any) -> None:
+        self._from_numpy = mindspore.Tensor.from_numpy
+        self._cell = cell
+        self._phase = cell.current_phase
+        self._executor = importlib.import_module("mindspore.graph.api")._cell_graph_executor._graph_executor
+
+    def __call__(self, arrays: Sequence[Array]) -> list[Array]:
+        return list(_arrays_of(self._executor(tuple(map(self._from_numpy, arrays)), self._phase)))
+
+
+def _arrays_of(result: Any) -> Iterator[Array]:
+    """All arrays of a result, which may be a tensor, or tuples and lists of tensors at any depth."""
+    if isinstance(result, (tuple, list)):
+        for item in result:
+            yield from _arrays_of(item)
+    else:
+        yield result.asnumpy()
+
+
+def _difference(outputs: Sequence[Array], expected: Sequence[Array], by_value: bool = True) -> str:
+    """What two results differ in; empty where they agree, but for rounding."""
+    if len(outputs) != len(expected):
+        return f"{len(outputs)} outputs instead of {len(expected)}"
+    for index, (output, other) in enumerate(zip(outputs, expected, strict=True)):
+        if (output.dtype, output.shape) != (other.dtype, other.shape):
+            return f"output {index} is {output.dtype} {output.shape} instead of {other.dtype} {other.shape}"
+        if by_value and not np.allclose(output, other, rtol=1e-3, atol=1e-5, equal_nan=True):
+            return f"output {index} has other values"
+    return ""

@@ -1,0 +1,1 @@
+"""A backend that runs no model, for tests: NumPy stands in for it."""

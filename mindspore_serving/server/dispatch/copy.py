@@ -1,0 +1,263 @@
+"""A servable loaded in one worker, as the main process sees it: its slots and the batches under way."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Sequence
+from enum import Enum
+from itertools import accumulate
+
+from mindspore_serving.errors import ChannelError, Failure
+from mindspore_serving.options import DEFAULT_SLOTS
+from mindspore_serving.rows import FailedRows, Group, Rows
+from mindspore_serving.server.channel.call_page import HeldRows
+from mindspore_serving.server.channel.memory import SharedMemory
+from mindspore_serving.server.channel.messages import Batch, Result
+from mindspore_serving.server.dispatch.request import Piece
+from mindspore_serving.signature import MethodSignature
+from mindspore_serving.tensor import runs_of_equal
+
+WAITING_SLOTS = 16
+"""Batches under way per copy of methods that wait for others, one per method at most."""
+
+
+class CopyStatus(Enum):
+    """Life of a copy in dispatch."""
+
+    READY = "ready"
+    LOST = "lost"
+
+
+class Flight:
+    """One batch under way.
+
+    Args:
+        method: Method name.
+        pieces: Its instances in order.
+        sent: When it was sent, in seconds of `time.monotonic`.
+
+    Attributes:
+        count: Number of instances.
+        answered: (start, stop) of the instances that have an outcome, in order of arrival.
+    """
+
+    __slots__ = ("_begins", "answered", "count", "method", "pieces", "sent")
+
+    def __init__(self, method: str, pieces: Sequence[Piece], sent: float) -> None:
+        self.method = method
+        self.pieces = pieces
+        self.sent = sent
+        self.answered: list[tuple[int, int]] = []
+        self._begins = [0, *accumulate([piece.rows.count for piece in pieces])]
+        self.count = self._begins[-1]
+
+    def settle(self, start: int, group: Group) -> None:
+        """Hand the outcome of neighbouring instances to the requests that own them."""
+        stop = start + group.count
+        self.answered.append((start, stop))
+        begins = self._begins
+        at = bisect_right(begins, start) - 1 if start else 0
+        while at < len(self.pieces) and begins[at] < stop:
+            piece, begin, end = self.pieces[at], begins[at], begins[at + 1]
+            at += 1
+            low = begin if begin > start else start
+            high = end if end < stop else stop
+            if high - low < end - begin:
+                piece = piece.part(low - begin, high - begin)
+            piece.request.settle(piece.start, group.take(low - start, high - start))
+
+    def take_back(self, but: Collection[int]) -> list[Piece]:
+        """Take instances without an outcome out, all but some given by their indices; they have reached a worker."""
+        left = {i for start, stop in self.answered for i in range(start, stop)}.union(but)
+        taken: list[Piece] = []
+        for begin, piece in zip(self._begins, self.pieces, strict=False):
+            stays = [i in left for i in range(begin, begin + piece.rows.count)]
+            for low, high in [] if piece.request.ended else runs_of_equal(stays):
+                if not stays[low]:
+                    part = piece.part(low, high)
+                    part.reached = True
+                    taken.append(part)
+                    self.answered.append((begin + low, begin + high))
+        return taken
+
+    def fail(self, index: int, failure: Failure) -> None:
+        """Give an instance its outcome, unless it has one."""
+        if not any(start <= index < stop for start, stop in self.answered):
+            self.settle(index, FailedRows(failure, 1))
+
+    def unanswered(self, blame: bool) -> list[Piece]:
+        """Instances without an outcome, each as a piece of its own; with `blame` each has tried once more."""
+        done = {i for start, stop in self.answered for i in range(start, stop)}
+        rest: list[Piece] = []
+        begin = 0
+        for piece in self.pieces:
+            for i in range(piece.rows.count):
+                if begin + i not in done and not piece.request.ended:
+                    single = piece.part(i, i + 1)
+                    single.attempts += blame
+                    single.reached = True
+                    rest.append(single)
+            begin += piece.rows.count
+        return rest
+
+
+class ServableCopy:
+    """Sends batches to one worker and takes its results.
+
+    Args:
+        label: Servable, version and device, for logs.
+        methods: What the worker registered.
+        send: Writes a message to the worker; returns at once.
+        memory: Shared memory of the worker, whose slots are given back after use; None where there is none.
+        slots: Most batches under way of methods that do not wait for others.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        methods: Sequence[MethodSignature],
+        send: Callable[[Batch], None],
+        memory: SharedMemory | None = None,
+        slots: int = DEFAULT_SLOTS,
+    ) -> None:
+        self.label = label
+        self.methods = {method.name: method for method in methods}
+        self.status = CopyStatus.READY
+        self.answered_without_error = False
+        self.last_served = 0
+        self.exclusive = False
+        self._send = send
+        self._memory = memory
+        self._slots = slots
+        self._free = list(range(slots))
+        self._free_for_waiting = list(range(slots, slots + WAITING_SLOTS))
+        self._waiting: set[str] = set()
+        self._flights: dict[int, Flight] = {}
+        self._next_id = 0
+
+    def __repr__(self) -> str:
+        slots = f"{len(self._free)}/{self._slots} slots free"
+        return f"<ServableCopy {self.label} {self.status.name} {slots}>"
+
+    def free_slots(self, method: MethodSignature) -> int:
+        """How many more batches of a method the copy takes now."""
+        if self.exclusive:
+            return 0
+        if method.waits:
+            return 0 if method.name in self._waiting else min(1, len(self._free_for_waiting))
+        return len(self._free)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no batch is under way."""
+        return not self._flights
+
+    def offers(self, method: str) -> bool:
+        """Whether the worker registered this method."""
+        return method in self.methods
+
+    def send(self, method: str, pieces: Sequence[Piece], now_serving: int, exclusive: bool = False) -> None:
+        """Put a batch under way.
+
+        Args:
+            method: Method name.
+            pieces: Its instances.
+            now_serving: Value for `last_served`.
+            exclusive: Take no other batch until this one is done.
+
+        Raises:
+            OSError: Shared memory cannot be had for the instances; the slot stays free.
+        """
+        waits = self.methods[method].waits
+        free = self._free_for_waiting if waits else self._free
+        batch = Batch(self._next_id, free[-1], method, tuple([piece.rows for piece in pieces]))
+        self._send(batch)
+        free.pop()
+        if waits:
+            self._waiting.add(method)
+        self._flights[batch.batch_id] = Flight(method, pieces, time.monotonic())
+        self._next_id = (self._next_id + 1) & 0xFFFFFFFF
+        self.last_served = now_serving
+        self.exclusive = exclusive
+
+    def take(self, result: Result) -> Flight | None:
+        """Hand results to their requests. Those of a copy that was taken out are too late, and nobody's.
+
+        Returns:
+            The batch if these were its last ones, so that its slot became free.
+
+        Raises:
+            ChannelError: The worker answers what it was not asked, or not all that it was asked.
+        """
+        if self.status is CopyStatus.LOST:
+            return None
+        flight = self._flights.get(result.batch_id)
+        if flight is None:
+            raise ChannelError(f"{self.label} answered batch {result.batch_id}, which is not under way")
+        at = result.start
+        for group in result.groups:
+            self.answered_without_error |= isinstance(group, Rows)
+            if at + group.count > flight.count:
+                raise ChannelError(f"{self.label} answered {at + group.count} of {flight.count} instances")
+            flight.settle(at, group)
+            at += group.count
+        if not result.final:
+            return None
+        answered = sum([stop - start for start, stop in flight.answered])
+        if answered != flight.count:
+            raise ChannelError(f"{self.label} answered {answered} of {flight.count} instances")
+        del self._flights[result.batch_id]
+        self.exclusive = False
+        if self._memory is not None:
+            self._memory.release(result.slot)
+        if self.methods[flight.method].waits:
+            self._waiting.discard(flight.method)
+            self._free_for_waiting.append(result.slot)
+        else:
+            self._free.append(result.slot)
+        return flight
+
+    def part_with(self, overdue: Sequence[HeldRows] | None, failure: Failure) -> dict[str, list[Piece]]:
+        """Before the end of a worker in which a call takes too long: leave only instances that may be why to `lose`.
+
+        Args:
+            overdue: The instances of the call; None may be any. A single one gets the failure.
+            failure: Its outcome.
+
+        Returns:
+            By method, the instances that are not to blame, taken out.
+        """
+        if overdue is None:
+            overdue = [HeldRows(number, 0, flight.count) for number, flight in self._flights.items()]
+        single = sum(rows.size for rows in overdue) == 1
+        innocent: dict[str, list[Piece]] = {}
+        for number, flight in self._flights.items():
+            suspects = {
+                i
+                for batch_id, start, size in overdue
+                if batch_id == number
+                for i in range(start, min(start + size, flight.count))
+            }
+            innocent.setdefault(flight.method, []).extend(flight.take_back(suspects))
+            if single:
+                for suspect in suspects:
+                    flight.fail(suspect, failure)
+        return innocent
+
+    def lose(self, *, blame: bool = True) -> dict[str, list[Piece]]:
+        """Mark the worker as gone; returns by method what it had not answered.
+
+        Args:
+            blame: Whether any of these instances may have ended it; one that ran alone may have in any case.
+        """
+        blame = blame or self.exclusive
+        self.status = CopyStatus.LOST
+        self._free = []
+        self._free_for_waiting = []
+        self.exclusive = False
+        flights, self._flights = self._flights, {}
+        rest: dict[str, list[Piece]] = {}
+        for flight in flights.values():
+            rest.setdefault(flight.method, []).extend(flight.unanswered(blame))
+        return {method: pieces for method, pieces in rest.items() if pieces}

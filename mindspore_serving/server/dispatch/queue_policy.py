@@ -1,0 +1,294 @@
+"""Which instances form the next batch, and for whom: the one place where that is decided.
+
+`next_batch` is a synchronous function over plain state. It has no clock, no I/O and no lock, and changes only the queue
+it takes from. Times are those of one clock, in seconds. The rules:
+
+* Work-conserving: what waits is sent as soon as some copy has a free slot. Nobody waits for a batch to fill, unless the
+  user has allowed a delay: then a batch that is not full (`MethodSignature.full`) waits for more, but no longer.
+* Where instances have been quick of late, a batch takes more of them than its method asked for: as many as
+  `_MESSAGE_S` seconds are enough for.
+* The copy with most free slots is next; among equals the one that was served longest ago.
+* Methods take turns, so that a busy one cannot starve another.
+* Several idle copies share what waits, in lots that are worth a batch of the model (`MethodSignature.fill`).
+* An instance whose worker was lost is a suspect: it goes alone to a copy that has nothing else to do and gets nothing
+  else meanwhile, one suspect at a time among the copies that run its method. If it is what kills workers, it takes
+  nobody with it. The last copy is spared for a while where another is expected back.
+* A request whose client is gone, or whose deadline has passed, is dropped here, before it costs work.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+from mindspore_serving.server.dispatch.request import Piece
+from mindspore_serving.signature import MethodSignature
+
+LARGEST_BATCH_BYTES = 256 << 20
+"""A batch takes no further instance once it holds this many bytes."""
+_MESSAGE_S = 5e-3
+"""As long as that a worker keeps the results of a batch together."""
+_LARGEST_QUICK = 512
+_WEIGHT = 1 / 8
+
+
+class CopyState(Protocol):
+    """What the policy looks at in a copy of a servable."""
+
+    def free_slots(self, method: MethodSignature) -> int:
+        """How many more batches of a method the copy takes now."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether no batch is under way."""
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether the batch under way must stay the only one."""
+
+    @property
+    def last_served(self) -> int:
+        """Rises with every batch that any copy gets; the copy's value at its last one."""
+
+    def offers(self, method: str) -> bool:
+        """Whether the copy runs this method."""
+
+
+class MethodQueue:
+    """Instances of one method that wait, first come first served.
+
+    Args:
+        signature: The method.
+        delay_s: How long a batch that is not full may wait for more; may be changed.
+    """
+
+    def __init__(self, signature: MethodSignature, delay_s: float = 0.0) -> None:
+        self.signature = signature
+        self.pieces: deque[Piece] = deque()
+        self.suspects: deque[Piece] = deque()
+        self.waiting = 0
+        self.delay_s = delay_s
+        self._instance_s = _MESSAGE_S
+
+    def __repr__(self) -> str:
+        suspects = f", {len(self.suspects)} suspects" if self.suspects else ""
+        return f"<MethodQueue {self.signature.name}: {self.waiting} waiting{suspects}>"
+
+    @property
+    def has_work(self) -> bool:
+        """Whether anything waits."""
+        return bool(self.pieces or self.suspects)
+
+    @property
+    def limit(self) -> int:
+        """Most instances of the next batch."""
+        if self.signature.batch_limit == 1:
+            return 1
+        return max(self.signature.batch_limit, min(int(_MESSAGE_S / self._instance_s), _LARGEST_QUICK))
+
+    @property
+    def due(self) -> float:
+        """When the next batch is to be sent, whether it is full or not."""
+        if not self.delay_s or not self.pieces or self.waiting >= self.signature.full:
+            return 0.0
+        return self.pieces[0].arrived + self.delay_s
+
+    def learn(self, count: int, seconds: float) -> None:
+        """Take into account how long a batch took."""
+        self._instance_s += (max(seconds, 1e-6) / count - self._instance_s) * _WEIGHT
+
+    def put(self, pieces: Iterable[Piece]) -> None:
+        """Append instances at the tail."""
+        for piece in pieces:
+            self.pieces.append(piece)
+            self.waiting += piece.rows.count
+
+    def put_back(self, pieces: Sequence[Piece]) -> None:
+        """Insert instances at the head, where they were before."""
+        self.pieces.extendleft(reversed(pieces))
+        self.waiting += sum(piece.rows.count for piece in pieces)
+
+    def put_suspects(self, pieces: Iterable[Piece], now: float) -> None:
+        """Append single instances whose worker was lost.
+
+        Args:
+            pieces: The instances.
+            now: The time.
+        """
+        for piece in pieces:
+            piece.arrived = now
+            self.suspects.append(piece)
+
+    def take_suspect(self) -> Piece | None:
+        """Remove the suspect that waits longest; those of ended requests are removed and not returned."""
+        while self.suspects:
+            piece = self.suspects.popleft()
+            if not piece.request.ended:
+                return piece
+        return None
+
+    def take(self, most: int) -> list[Piece]:
+        """Remove up to `most` instances from the head; those of ended requests are removed and not returned."""
+        taken: list[Piece] = []
+        size = 0
+        while self.pieces and most > 0 and size < LARGEST_BATCH_BYTES:
+            piece = self.pieces[0]
+            if piece.request.ended:
+                self._remove_head()
+                continue
+            part = self._split_head(_rows_within(piece, most, LARGEST_BATCH_BYTES - size))
+            most -= part.rows.count
+            size += part.byte_size
+            taken.append(part)
+        return taken
+
+    def drop_ended(self) -> None:
+        """Remove the instances of ended requests, wherever they stand."""
+        self.pieces = deque([piece for piece in self.pieces if not piece.request.ended])
+        self.suspects = deque([piece for piece in self.suspects if not piece.request.ended])
+        self.waiting = sum([piece.rows.count for piece in self.pieces])
+
+    def clear(self) -> list[Piece]:
+        """Remove and return everything."""
+        pieces = [*self.pieces, *self.suspects]
+        self.pieces.clear()
+        self.suspects.clear()
+        self.waiting = 0
+        return pieces
+
+    def _remove_head(self) -> Piece:
+        piece = self.pieces.popleft()
+        self.waiting -= piece.rows.count
+        return piece
+
+    def _split_head(self, count: int) -> Piece:
+        """Remove `count` instances of the head piece."""
+        piece = self._remove_head()
+        if count >= piece.rows.count:
+            return piece
+        rest = piece.part(count, piece.rows.count)
+        self.pieces.appendleft(rest)
+        self.waiting += rest.rows.count
+        return piece.part(0, count)
+
+
+class Assignment(NamedTuple):
+    """One batch to send.
+
+    Attributes:
+        queue: Where the instances waited.
+        copy_index: Position of the chosen copy in the sequence given to `next_batch`.
+        pieces: The instances, at least one.
+        exclusive: Whether the copy takes nothing else meanwhile.
+    """
+
+    queue: MethodQueue
+    copy_index: int
+    pieces: list[Piece]
+    exclusive: bool = False
+
+
+def next_batch(
+    queues: Sequence[MethodQueue],
+    turn: int,
+    copies: Sequence[CopyState],
+    expected: Sequence[Collection[str]] = (),
+    now: float = math.inf,
+    suspect_wait_s: float = 0.0,
+) -> tuple[Assignment | None, int]:
+    """Decide on the next batch.
+
+    Args:
+        queues: One per method of the servable.
+        turn: Index of the queue whose turn it is; any non-negative number.
+        copies: Copies of the servable that are ready.
+        expected: Methods of each copy that was lost and is being started again.
+        now: The time.
+        suspect_wait_s: How long the last copy is spared suspects where another is expected back.
+
+    Returns:
+        What to send, None if nothing waits or no copy has a slot for it; and whose turn it is after that.
+    """
+    if not any(queue.has_work for queue in queues):
+        return None, turn
+    reserved: set[int] = set()
+    for queue in queues:
+        if not queue.suspects:
+            continue
+        waited = now - queue.suspects[0].arrived >= suspect_wait_s
+        chosen = _copy_for_suspects(queue.signature, copies, () if waited else expected)
+        if chosen < 0 or chosen in reserved:
+            continue
+        if copies[chosen].idle:
+            piece = queue.take_suspect()
+            if piece is not None:
+                return Assignment(queue, chosen, [piece], exclusive=True), turn
+        elif queue.suspects:
+            reserved.add(chosen)
+    for step in range(len(queues)):
+        at = (turn + step) % len(queues)
+        queue = queues[at]
+        if not queue.pieces or queue.due > now:
+            continue
+        chosen, idle = _copy_for_batch(queue.signature, copies, reserved)
+        if chosen < 0:
+            continue
+        pieces = queue.take(batch_size(queue.signature.fill, queue.limit, queue.waiting, idle))
+        if pieces:
+            return Assignment(queue, chosen, pieces), at + 1
+    return None, turn
+
+
+def _copy_for_batch(
+    method: MethodSignature, copies: Sequence[CopyState], reserved: Collection[int]
+) -> tuple[int, int]:
+    """The copy that gets the next batch, -1 for none now; and how many of the method's copies are idle."""
+    chosen, idle, most, served = -1, 0, 0, 0
+    for i, copy in enumerate(copies):
+        if not copy.offers(method.name):
+            continue
+        idle += copy.idle
+        free = copy.free_slots(method)
+        if free and (free > most or (free == most and copy.last_served < served)) and i not in reserved:
+            chosen, most, served = i, free, copy.last_served
+    return chosen, idle
+
+
+def _copy_for_suspects(
+    method: MethodSignature, copies: Sequence[CopyState], expected: Sequence[Collection[str]]
+) -> int:
+    """The copy that is to run suspects next, and gets nothing else until it is idle; -1 for none now."""
+    offering = [i for i, copy in enumerate(copies) if copy.offers(method.name)]
+    alone = len(offering) == 1 and any(method.name in methods for methods in expected)
+    # A copy that runs a suspect of another method may wait for this one: it must not keep it from running.
+    if not offering or alone or any(copies[i].exclusive for i in offering):
+        return -1
+    return min(offering, key=lambda i: (not copies[i].idle, -copies[i].free_slots(method), i))
+
+
+def batch_size(fill: int, limit: int, waiting: int, idle_copies: int) -> int:
+    """How many of `waiting` instances the next batch takes.
+
+    Args:
+        fill: The size that is worth filling.
+        limit: Most instances of a batch.
+        waiting: Instances of the method that wait.
+        idle_copies: Copies that have nothing to do, and could share the work.
+
+    Returns:
+        At least 1, at most the limit.
+    """
+    share = -(-waiting // max(1, idle_copies))
+    lots = -(-share // fill)
+    return max(1, min(lots * fill, limit))
+
+
+def _rows_within(piece: Piece, most: int, byte_budget: int) -> int:
+    """How many instances of a piece fit into a count and a byte budget, at least 1."""
+    count = min(most, piece.rows.count)
+    size = piece.byte_size
+    if size <= byte_budget:
+        return count
+    return max(1, min(count, byte_budget * piece.rows.count // size))

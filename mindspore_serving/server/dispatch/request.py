@@ -1,0 +1,129 @@
+"""A request on its way through the main process, and the pieces of it that wait for a batch.
+
+The request owns its future: whoever finishes the last of its instances completes it, so no table from ids to futures
+exists. A client that goes away marks its request as abandoned; pieces that still wait are dropped when a batch is
+taken, and results that still arrive are dropped here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from mindspore_serving.errors import Failure
+from mindspore_serving.rows import FailedRows, Group, Reply, Rows
+
+LARGEST_PIECE = 1024
+"""Instances of one piece: each batch that takes a part of a piece costs a copy of its references to text."""
+
+
+class Request:
+    """Instances of one client call, and their outcomes as they come in.
+
+    Args:
+        blocks: The instances in order; neighbours with equal specs form one block.
+        future: Completed with the `Reply` once every instance has an outcome; cancelling it abandons the request.
+
+    Attributes:
+        count: Number of instances.
+        byte_size: Bytes of the instances.
+        pending: Instances without an outcome; those that an ended request still has are nobody's any more.
+    """
+
+    __slots__ = ("_future", "_outcomes", "blocks", "byte_size", "count", "pending")
+
+    def __init__(self, blocks: Sequence[Rows], future: asyncio.Future[Reply]) -> None:
+        self.blocks = blocks
+        if len(blocks) == 1:
+            self.count, self.byte_size = blocks[0].count, blocks[0].byte_size
+        else:
+            self.count = sum([block.count for block in blocks])
+            self.byte_size = sum([block.byte_size for block in blocks])
+        self._future = future
+        self.pending = self.count
+        self._outcomes: list[tuple[int, Group]] = []
+
+    def __repr__(self) -> str:
+        state = "ABANDONED" if self._future.cancelled() else f"{self.count - self.pending}/{self.count} done"
+        return f"<Request {state}>"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the client is answered or gone, so that nothing more needs to be done for it."""
+        return self._future.done()
+
+    def give_up(self, failure: Failure) -> None:
+        """Answer all instances with a failure, whatever outcomes some have; an ended request stays as it is."""
+        if not self._future.done():
+            self._future.set_result([FailedRows(failure, self.count)])
+
+    def settle(self, start: int, group: Group) -> None:
+        """Take the outcome of the instances from index `start` on."""
+        if self._future.done():
+            return
+        self.pending -= group.count
+        if self.pending == 0 and not self._outcomes:
+            self._future.set_result([group])
+            return
+        self._outcomes.append((start, group))
+        if self.pending == 0:
+            self._outcomes.sort(key=lambda outcome: outcome[0])
+            self._future.set_result([outcome for _, outcome in self._outcomes])
+
+
+class Piece:
+    """Neighbouring instances of one request that wait for a batch together.
+
+    Attributes:
+        request: Whose they are.
+        start: Index of the first of them in the request.
+        rows: The instances.
+        byte_size: Bytes of the instances.
+        attempts: How many workers were lost while they held these instances.
+        arrived: When they came, or became suspects, in seconds of `time.monotonic`.
+        reached: Whether a worker has held them, so that they may have been run.
+    """
+
+    __slots__ = ("arrived", "attempts", "byte_size", "reached", "request", "rows", "start")
+
+    def __init__(
+        self,
+        request: Request,
+        start: int,
+        rows: Rows,
+        attempts: int = 0,
+        arrived: float = 0.0,
+        reached: bool = False,
+    ) -> None:
+        self.request = request
+        self.start = start
+        self.rows = rows
+        self.byte_size = request.byte_size if rows.count == request.count else rows.byte_size
+        self.attempts = attempts
+        self.arrived = arrived
+        self.reached = reached
+
+    def __repr__(self) -> str:
+        return f"<Piece {self.start}:{self.start + self.rows.count} of {self.request!r}>"
+
+    def part(self, start: int, stop: int) -> Piece:
+        """Instances start..stop-1 of this piece."""
+        rows = self.rows.take(start, stop)
+        return Piece(self.request, self.start + start, rows, self.attempts, self.arrived, self.reached)
+
+    def settle(self, group: Group) -> None:
+        """Take the outcome of all instances of this piece."""
+        self.request.settle(self.start, group)
+
+
+def pieces_of(request: Request, arrived: float = 0.0) -> list[Piece]:
+    """All instances of a new request, a piece or several per block."""
+    if len(request.blocks) == 1 and request.count <= LARGEST_PIECE:
+        return [Piece(request, 0, request.blocks[0], 0, arrived)]
+    pieces, start = [], 0
+    for block in request.blocks:
+        for low in range(0, block.count, LARGEST_PIECE):
+            high = min(low + LARGEST_PIECE, block.count)
+            pieces.append(Piece(request, start + low, block.take(low, high), 0, arrived))
+        start += block.count
+    return pieces

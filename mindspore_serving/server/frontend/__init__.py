@@ -1,1 +1,0 @@
-"""The interfaces to clients: gRPC and REST, each thin over the dispatcher."""

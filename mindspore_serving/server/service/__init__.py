@@ -1,0 +1,1 @@
+"""What front ends see of the server."""

@@ -1,0 +1,178 @@
+"""Reads the message of a call of gRPC, which has to fit into what all messages that arrive may take.
+
+A handler for streamed requests is what sees that there is no message: gRPC never calls one for a single request then,
+and never answers. gRPC itself decompresses nothing here: it would do so with all messages at once, however large they
+become.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import zlib
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, TypeAlias
+
+import grpc
+import grpc.aio
+
+from mindspore_serving.errors import MessageTooLarge
+from mindspore_serving.server.transport.content_coding import decompressed_parts
+from mindspore_serving.server.transport.grpc.arriving_messages import SLOW_S, ArrivingMessages
+from mindspore_serving.server.transport.grpc.tcp_connections import TcpConnections
+from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
+
+Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+_GZIP = b"gzip"  # or the header of zlib, which is told apart
+_GZIP_MAGIC = b"\x1f\x8b"
+_ZLIB_HEADER = 0x78
+_SHARE_OF_LOOKS = 10
+"""Looking at what arrives takes a tenth of the time at most."""
+
+
+class MessageRefused(Exception):
+    """A call whose message is not taken.
+
+    Args:
+        status: What its client gets.
+        text: Why.
+    """
+
+    def __init__(self, status: grpc.StatusCode, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class MessageReader:
+    """Reads messages of all calls of one server.
+
+    Args:
+        most_bytes: Largest message, decompressed.
+        connections: Know how much has arrived.
+        room: What messages that arrive may take together.
+    """
+
+    def __init__(self, most_bytes: int, connections: TcpConnections, room: UnfinishedBodies) -> None:
+        self._most_bytes = most_bytes
+        self._room = room
+        self._arriving = ArrivingMessages(self._room, connections.received)
+        self._cut_off: set[Hashable] = set()
+        self._next_look: asyncio.TimerHandle | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<MessageReader {self._arriving}>"
+
+    async def read(self, context: Context, peer: str, is_enough: Callable[[bytes], bool]) -> bytes:
+        """The message of a call, decompressed.
+
+        Args:
+            context: Of the call, whose handler is one for streamed requests.
+            peer: Its connection.
+            is_enough: Whether the call will be refused for what is in the beginning of its message. Asked only about
+                large ones that are compressed, of which the rest is then left out.
+
+        Raises:
+            MessageRefused: There is none, or no room for it, or it cannot be decompressed.
+        """
+        call = asyncio.current_task()
+        self._arriving.begin(call, peer, time.monotonic())
+        if self._next_look is None:
+            self._look_after(SLOW_S)
+        size = 0
+        try:
+            message: Any = await context.read()
+            if message is grpc.aio.EOF:
+                raise MessageRefused(
+                    grpc.StatusCode.INVALID_ARGUMENT, "The call has no message, expected is one"
+                )
+            size = len(message)
+        except asyncio.CancelledError:
+            if call in self._cut_off:
+                raise self._no_room() from None
+            raise
+        finally:
+            self._arriving.end(call, size)
+            self._cut_off.discard(call)
+        content: bytes = message
+        return await self._decompressed(content, is_enough) if _is_compressed(content) else content
+
+    @contextlib.contextmanager
+    def counted(self, size: int) -> Iterator[None]:
+        """Count a message that is not admitted yet among those that arrive.
+
+        Args:
+            size: Its bytes.
+
+        Raises:
+            MessageRefused: There is no room for it.
+        """
+        alone = self._room.is_empty
+        has_room = self._room.change(size)
+        try:
+            if not has_room and not alone:
+                raise self._no_room()
+            yield
+        finally:
+            self._room.change(-size)
+
+    def stop(self) -> None:
+        """Look at nothing any more; safe to call twice."""
+        if self._next_look is not None:
+            self._next_look.cancel()
+
+    def _no_room(self) -> MessageRefused:
+        return MessageRefused(grpc.StatusCode.RESOURCE_EXHAUSTED, self._room.refusal)
+
+    def _look_after(self, seconds: float) -> None:
+        self._next_look = asyncio.get_running_loop().call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        """End the calls for whose messages there is no room."""
+        began = time.monotonic()
+        for call in self._arriving.look(began):
+            assert isinstance(call, asyncio.Task)
+            self._cut_off.add(call)
+            call.cancel()
+        self._next_look = None
+        if len(self._arriving):
+            self._look_after(max(SLOW_S, _SHARE_OF_LOOKS * (time.monotonic() - began)))
+
+    async def _decompressed(self, message: bytes, is_enough: Callable[[bytes], bool]) -> bytes:
+        with self.counted(len(message)):
+            async with self._one_at_a_time:  # so that others are not in memory meanwhile
+                plain = await self._decompress(message, is_enough)
+        with self.counted(len(plain)):
+            return plain
+
+    async def _decompress(self, message: bytes, is_enough: Callable[[bytes], bool]) -> bytes:
+        parts: list[bytes] = []
+        try:
+            for part in decompressed_parts(message, _GZIP, self._most_bytes):
+                if len(parts) == 1 and is_enough(parts[0]):
+                    break
+                parts.append(part)
+                await asyncio.sleep(0)
+        except zlib.error as cause:
+            raise MessageRefused(
+                grpc.StatusCode.INTERNAL, f"Unable to decompress request: {cause}"
+            ) from cause
+        except MessageTooLarge as cause:
+            raise MessageRefused(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"SERVER: Decompressed message larger than max ({self._most_bytes})",
+            ) from cause
+        return b"".join(parts)
+
+
+def _is_compressed(message: bytes) -> bool:
+    """Whether a message is compressed, with gzip or deflate.
+
+    gRPC knows, and does not say. No request begins so: of gzip, the first byte is no tag of protobuf; of deflate, it is
+    the tag of a field 15 that none has.
+    """
+    head = message[:2]
+    return head == _GZIP_MAGIC or (
+        len(head) == len(_GZIP_MAGIC) and head[0] == _ZLIB_HEADER and int.from_bytes(head, "big") % 31 == 0
+    )

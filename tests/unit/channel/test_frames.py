@@ -1,0 +1,289 @@
+"""Messages to frames and back, whole, in pieces, through shared memory, and damaged."""
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import orjson
+import pytest
+
+from mindspore_serving.errors import ChannelError, Failure, StatusCode
+from mindspore_serving.rows import FailedRows, Rows
+from mindspore_serving.server.channel.frames import INLINE_LIMIT, FrameSplitter, frame_of, message_of
+from mindspore_serving.server.channel.memory import SharedMemory
+from mindspore_serving.server.channel.messages import (
+    Alive,
+    Batch,
+    Challenge,
+    Exiting,
+    HeldModels,
+    Join,
+    Message,
+    ModelCall,
+    ModelReply,
+    Refused,
+    Register,
+    Result,
+    StartFailed,
+    Stop,
+    WantModels,
+    Welcome,
+)
+from mindspore_serving.signature import GraphInfo, MethodSignature, ModelInfo
+from mindspore_serving.tensor import NUMPY_OF, DataType, TensorSpec
+from tests.support.rows import numbered, numbers_in, rows_of, texts
+
+METHODS = (
+    MethodSignature("m", ("x", "y"), 64, 32, only_models=True, input_types={"y": DataType.FLOAT16}),
+    MethodSignature("e", (), 1, waits=True),
+)
+GRAPH = GraphInfo(
+    inputs=(TensorSpec("x", DataType.FLOAT32, (2, 3)), TensorSpec("n", DataType.INT64, ())),
+    outputs=(TensorSpec("y", DataType.BOOL, (-1, 4)),),
+    batch_size=32,
+    dynamic=True,
+)
+MODELS = (ModelInfo("a.mindir;b.mindir", (GRAPH, GRAPH)), ModelInfo("c.mindir", (GRAPH,)))
+
+CONTROL = [
+    Register(3, 4711, METHODS, MODELS),
+    StartFailed(0, "no such file 'ü'"),
+    WantModels(2),
+    HeldModels(MODELS),
+    HeldModels(()),
+    Alive(),
+    Exiting(),
+    Stop(),
+    Challenge("0a" * 32),
+    Join("1b" * 32, "2c" * 32, "10.0.0.7:6200", "4e" * 32, 17, "add", 3, METHODS),
+    Welcome("3d" * 32),
+    Refused("the tokens differ"),
+    Refused("not now", final=False),
+]
+
+
+@pytest.fixture
+def memory() -> Iterator[SharedMemory]:
+    memory = SharedMemory.create(2)
+    yield memory
+    memory.close()
+
+
+def decoded(frame: bytes, memory: SharedMemory | None = None, *, own: bool = False) -> Message:
+    frames = list(FrameSplitter().feed(frame))
+    assert len(frames) == 1
+    return message_of(*frames[0], memory, own=own)
+
+
+def assert_equal_rows(got: Rows, expected: Rows) -> None:
+    assert got.specs == expected.specs
+    assert got.count == expected.count
+    for one, other in zip(got.columns, expected.columns, strict=True):
+        if isinstance(other, list):
+            assert one == other
+        else:
+            assert one.dtype == other.dtype
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("message", CONTROL, ids=lambda message: type(message).__name__)
+def test_control_messages(message: Message) -> None:
+    assert decoded(frame_of(message)) == message
+
+
+@pytest.mark.parametrize("dtype", list(NUMPY_OF), ids=lambda dtype: dtype.name)
+@pytest.mark.parametrize("shape", [(), (3,), (2, 0), (2, 3)])
+def test_every_data_type(dtype: DataType, shape: tuple[int, ...]) -> None:
+    column = np.arange(5 * int(np.prod(shape))).reshape(5, *shape).astype(NUMPY_OF[dtype])
+    rows = Rows((TensorSpec("x", dtype, shape),), (column,), 5)
+    batch = decoded(frame_of(Batch(7, 1, "m", (rows,))))
+    assert isinstance(batch, Batch)
+    assert (batch.batch_id, batch.slot, batch.method, batch.count) == (7, 1, "m", 5)
+    assert_equal_rows(batch.groups[0], rows)
+
+
+def test_text_and_bytes() -> None:
+    rows = texts(["", "hé", "x" * 1000])
+    batch = decoded(frame_of(Batch(0, 0, "m", (rows,))))
+    assert isinstance(batch, Batch)
+    assert_equal_rows(batch.groups[0], rows)
+
+
+def test_a_method_without_inputs() -> None:
+    batch = decoded(frame_of(Batch(0, 0, "m", (Rows((), (), 4),))))
+    assert isinstance(batch, Batch)
+    assert batch.count == 4
+
+
+def test_neighbours_with_equal_specs_arrive_as_one_group() -> None:
+    groups = (numbered(2), numbered(3, 10), rows_of(x=np.zeros((1, 2), np.float32)), numbered(1, 20))
+    batch = decoded(frame_of(Batch(0, 0, "m", groups)))
+    assert isinstance(batch, Batch)
+    assert [group.count for group in batch.groups] == [5, 1, 1]
+    assert numbers_in(batch.groups[:1]) == [0, 1, 10, 11, 12]
+
+
+def test_results_with_failures() -> None:
+    failed = FailedRows(Failure(StatusCode.SYSTEM_ERROR, "boom ü", 500), 2)
+    traced = FailedRows(Failure(StatusCode.FAILED, "boom", trace="in f"), 1)
+    result = decoded(frame_of(Result(9, 1, 4, (numbered(1), failed, numbered(2), traced), True)))
+    assert isinstance(result, Result)
+    assert (result.batch_id, result.slot, result.start, result.final) == (9, 1, 4, True)
+    assert result.groups[1] == failed
+    assert [group.count for group in result.groups] == [1, 2, 2, 1]
+    traces = [group.failure.trace for group in result.groups if isinstance(group, FailedRows)]
+    assert traces == ["", "in f"]
+
+
+def test_large_data_crosses_in_shared_memory(memory: SharedMemory) -> None:
+    rows = rows_of(
+        x=np.arange(3 * INLINE_LIMIT, dtype=np.uint8).reshape(3, -1), y=np.arange(3, dtype=np.float64)
+    )
+    frame = frame_of(Batch(0, 1, "m", (rows.take(0, 1), rows.take(1, 3))), memory)
+    assert len(frame) < 1000
+    batch = decoded(frame, memory)
+    assert isinstance(batch, Batch)
+    assert_equal_rows(batch.groups[0], rows)
+
+
+def test_a_receiver_may_own_what_came_through_shared_memory(memory: SharedMemory) -> None:
+    rows = rows_of(x=np.ones((2, INLINE_LIMIT), np.uint8))
+    frame = frame_of(Result(0, 0, 0, (rows,), True), memory)
+    result = decoded(frame, memory, own=True)
+    frame_of(Result(0, 0, 0, (rows_of(x=np.zeros((2, INLINE_LIMIT), np.uint8)),), True), memory)
+    assert isinstance(result, Result)
+    assert_equal_rows(result.groups[0], rows)
+
+
+def test_results_of_one_batch_wait_beside_each_other(memory: SharedMemory) -> None:
+    """The worker may send the next results of a batch before main has read the ones before."""
+    blocks = [rows_of(x=np.full((2, INLINE_LIMIT), value, np.uint8)) for value in (1, 2, 3)]
+    results = [Result(7, 0, 2 * i, (rows,), i == 2) for i, rows in enumerate(blocks)]
+    frames = [frame_of(result, memory) for result in results]
+    for frame, rows in zip(frames, blocks, strict=True):
+        result = decoded(frame, memory, own=True)
+        assert isinstance(result, Result)
+        assert_equal_rows(result.groups[0], rows)
+
+
+def test_the_next_batch_uses_the_same_memory(memory: SharedMemory) -> None:
+    rows = rows_of(x=np.ones((2, INLINE_LIMIT), np.uint8))
+    first = frame_of(Result(1, 0, 0, (rows,), True), memory)
+    assert frame_of(Result(2, 0, 0, (rows,), True), memory)[16:] == first[16:]
+
+
+def test_slots_do_not_share_memory(memory: SharedMemory) -> None:
+    blocks = [rows_of(x=np.full((2, INLINE_LIMIT), value, np.uint8)) for value in (1, 2)]
+    frames = [frame_of(Batch(slot, slot, "m", (rows,)), memory) for slot, rows in enumerate(blocks)]
+    for frame, rows in zip(frames, blocks, strict=True):
+        batch = decoded(frame, memory)
+        assert isinstance(batch, Batch)
+        assert_equal_rows(batch.groups[0], rows)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_calls_of_models_travel_like_batches(memory: SharedMemory, shared: bool) -> None:
+    rows = numbered(1 << 15)
+    used = memory if shared else None
+    call = decoded(frame_of(ModelCall(7, 1, "@call_a_0", (rows,)), used), used)
+    assert type(call) is ModelCall
+    assert (call.batch_id, call.slot, call.method) == (7, 1, "@call_a_0")
+    assert_equal_rows(call.groups[0], rows)
+    reply = decoded(frame_of(ModelReply(7, 1, 0, (rows,), True), used), used)
+    assert type(reply) is ModelReply
+    assert reply.final
+    assert_equal_rows(reply.groups[0], rows)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("version", "1"),
+        ("version", None),
+        ("version", 2.5),
+        ("version", True),
+        ("servable", None),
+        ("nonce", 7),
+        ("proof", None),
+        ("address", []),
+        ("methods", None),
+        ("methods", [1]),
+        ("methods", [{"name": 1, "input_names": [], "batch_limit": 1}]),
+        ("methods", [{"name": "m", "input_names": [1], "batch_limit": 1}]),
+        ("methods", [{"name": "m", "input_names": [], "batch_limit": "1"}]),
+        ("methods", [{"name": "m", "input_names": [], "batch_limit": 1, "input_types": ["x"]}]),
+        ("methods", [{"name": "m", "input_names": [], "batch_limit": 1, "input_types": {"x": 99}}]),
+        ("methods", [{"name": "m", "input_names": [], "batch_limit": 1, "input_types": {"x": "a"}}]),
+        ("more", 1),
+    ],
+)
+def test_a_control_message_with_a_field_of_another_type_is_refused(field: str, value: object) -> None:
+    join = {
+        **dict.fromkeys(("nonce", "proof", "address", "member", "servable"), "x"),
+        "pid": 1,
+        "version": 1,
+        "methods": [],
+        field: value,
+    }
+    with pytest.raises(ChannelError, match="cannot be read"):
+        message_of(13, memoryview(orjson.dumps(join)))
+
+
+def test_a_frame_above_the_limit_of_its_reader_is_refused() -> None:
+    frame = frame_of(Refused("x" * 100))
+    assert len(list(FrameSplitter(largest=200).feed(frame))) == 1
+    with pytest.raises(ChannelError, match="which is none"):
+        list(FrameSplitter(largest=50).feed(frame))
+
+
+@pytest.mark.parametrize("step", [1, 3, 7, 64, 1000])
+def test_a_stream_may_come_in_pieces_of_any_size(step: int) -> None:
+    messages = [Batch(i, 0, "m", (numbered(i + 1),)) for i in range(5)]
+    stream = b"".join(frame_of(message) for message in messages)
+    splitter = FrameSplitter()
+    got = [
+        message_of(kind, body)
+        for at in range(0, len(stream), step)
+        for kind, body in splitter.feed(stream[at : at + step])
+    ]
+    assert [message.count for message in got if isinstance(message, Batch)] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    "head", [b"\xff\xff\xff\xff\x05\0\0\0", b"\x08\0\0\0\x63\0\0\0", b"GET / HTTP/1.1\r\n"]
+)
+def test_bytes_that_are_no_frame_are_refused(head: bytes) -> None:
+    with pytest.raises(ChannelError, match="which is none"):
+        list(FrameSplitter().feed(head))
+
+
+def test_a_damaged_body_is_a_channel_error_and_nothing_else() -> None:
+    source = random.Random(5)
+    frame = frame_of(Batch(1, 0, "method", (numbered(4), texts(["a", "bc"]))))
+    for _ in range(3000):
+        body = bytearray(frame[8:])
+        for _ in range(source.randint(1, 4)):
+            body[source.randrange(len(body))] = source.randrange(256)
+        body = body[: source.randint(0, len(body))]
+        try:
+            message_of(5, memoryview(body))
+        except ChannelError:
+            continue
+
+
+def test_shared_data_without_shared_memory_is_refused(memory: SharedMemory) -> None:
+    frame = frame_of(Batch(0, 0, "m", (rows_of(x=np.ones((2, INLINE_LIMIT), np.uint8)),)), memory)
+    with pytest.raises(ChannelError, match="there is none"):
+        decoded(frame)
+
+
+def test_a_region_gives_large_pages_back(memory: SharedMemory) -> None:
+    memory.view(0, 0, 100 << 20)[:] = 1
+    memory.release(0)
+    assert not memory.view(0, 0, 100 << 20).any()
+
+
+@pytest.mark.parametrize(("offset", "size"), [(-1, 8), (0, 1 << 40), (1 << 36, 1)])
+def test_a_view_outside_a_region_is_refused(memory: SharedMemory, offset: int, size: int) -> None:
+    with pytest.raises(OSError, match="outside"):
+        memory.view(0, offset, size)

@@ -1,0 +1,294 @@
+"""Frames, rank tables, compressed bodies and HTTP of any form."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from mindspore_serving.errors import ChannelError, Failure, InvalidInput, StatusCode
+from mindspore_serving.rows import FailedRows, Rows
+from mindspore_serving.server.channel import frames
+from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
+from mindspore_serving.server.channel.messages import AgentReady, Batch, Message, Result, StartFailed
+from mindspore_serving.server.transport.content_coding import decompress_body
+from mindspore_serving.tensor import MAX_DIMENSIONS, NUMPY_OF, DataType, TensorSpec
+from tests.fuzz import channel_stream, compressed_body, http_stream, key_file, rank_table_file, rest_target
+from tests.fuzz.oracle import LONGEST_TEXT
+
+many = settings(max_examples=200, deadline=None, derandomize=True)
+BATCH, RESULT, AGENT_READY = 5, 6, 19
+TEXT = some.text(max_size=8)
+
+
+@some.composite
+def rows(draw: some.DrawFn) -> Rows:
+    count = draw(some.integers(1, 4))
+    specs, columns = [], []
+    for name in draw(some.lists(TEXT, max_size=3)):
+        dtype = draw(some.sampled_from([kind for kind in DataType if kind is not DataType.UNKNOWN]))
+        if dtype.is_text:
+            shape: tuple[int, ...] = draw(some.sampled_from([(), (1,)]))
+            text = TEXT.map(str.encode) if dtype is DataType.STRING else some.binary(max_size=9)
+            columns.append(draw(some.lists(text, min_size=count, max_size=count)))
+        else:
+            shape = tuple(draw(some.lists(some.integers(0, 3), max_size=3)))
+            columns.append(np.zeros((count, *shape), NUMPY_OF[dtype]))
+        specs.append(TensorSpec(name, dtype, shape))
+    return Rows(tuple(specs), tuple(columns), count)
+
+
+FAILED = some.builds(
+    lambda code, text, status, count: FailedRows(Failure(code, text, status), count),
+    some.sampled_from(StatusCode),
+    TEXT,
+    some.none() | some.integers(200, 599),
+    some.integers(1, 3),
+)
+U32 = some.integers(0, 2**32 - 1)
+MESSAGES = some.builds(
+    lambda number, groups: Batch(number, 0, "m", tuple(groups)), U32, some.lists(rows(), max_size=3)
+) | some.builds(
+    lambda number, start, groups, final: Result(number, 1, start, tuple(groups), final),
+    U32,
+    U32,
+    some.lists(rows() | FAILED, max_size=3),
+    some.booleans(),
+)
+
+
+def decoded(frame: bytes) -> Message:
+    [(kind, body)] = FrameSplitter().feed(frame)
+    return message_of(kind, body)
+
+
+def batch_body(layout: object, count: int = 1, data: bytes = bytes(64)) -> memoryview:
+    encoded = layout if isinstance(layout, bytes) else json.dumps(layout).encode()
+    head = struct.pack("<IHHIHH", 1, 0, 1, 0, 0, 0) + struct.pack("<IIB7xQ", count, len(encoded), 0, 0)
+    return memoryview(head + encoded + bytes(-len(encoded) % 8) + data)
+
+
+def refusal(kind: int, body: memoryview) -> str:
+    with pytest.raises(ChannelError) as refused:
+        message_of(kind, body)
+    text = str(refused.value)
+    assert 0 < len(text) <= LONGEST_TEXT
+    return text
+
+
+@many
+@given(MESSAGES)
+def test_a_message_arrives_as_it_was_sent(message: Message) -> None:
+    assert channel_stream._content(decoded(frame_of(message))) == channel_stream._content(message)
+
+
+@many
+@given(MESSAGES, some.data())
+def test_a_frame_that_was_damaged(message: Message, data: some.DataObject) -> None:
+    frame = bytearray(frame_of(message))
+    for _ in range(data.draw(some.integers(1, 3))):
+        frame[data.draw(some.integers(8, len(frame) - 1))] = data.draw(some.integers(0, 255))
+    channel_stream.one_input(bytes(frame))
+
+
+@many
+@given(
+    some.integers(1, 22),
+    some.recursive(
+        some.none() | some.integers() | TEXT, lambda inner: some.lists(inner) | some.dictionaries(TEXT, inner)
+    ),
+)
+def test_control_messages_of_any_form(kind: int, fields: Any) -> None:
+    body = json.dumps(fields).encode()
+    channel_stream.one_input(struct.pack("<IB3x", len(body), kind) + body)
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        [["x", 11, [-1]]],
+        [["x", 11, ["a"]]],
+        [["x", 11, [1.5]]],
+        [["x", 11, [True]]],
+        [["x", 11, "ab"]],
+        [["x", 11, None]],
+        [["x", 99, [1]]],
+        [[5, 11, [1]]],
+        [["x", 11]],
+        [["x", 11, [2**62, 2**62]]],
+        [["x", 11, [2**63, 0]]],
+        [["x", 11, [1] * 40]],
+        [["x", 11, [2**63 - 1] * 40_000]],
+        [["x", 13, [2**63 - 1] * 40_000]],
+        {"x": 1},
+        7,
+        b"[" * 100_000,
+    ],
+    ids=lambda layout: str(layout)[:30],
+)
+@pytest.mark.parametrize("count", [1, 2**32 - 1])
+def test_an_absurd_layout_is_refused(layout: object, count: int) -> None:
+    assert "cannot be read" in refusal(BATCH, batch_body(layout, count))
+
+
+def test_an_empty_group_is_refused() -> None:
+    assert "empty" in refusal(BATCH, batch_body([["x", 11, [1]]], count=0))
+
+
+def test_as_many_dimensions_as_numpy_has_are_read() -> None:
+    batch = message_of(BATCH, batch_body([["x", 2, [1] * MAX_DIMENSIONS]]))
+    assert isinstance(batch, Batch)
+    assert batch.count == 1
+
+
+def test_a_large_layout_is_not_kept() -> None:
+    before = frames._plans_of.cache_info().currsize
+    message_of(BATCH, batch_body([["x" * 10_000, 2, []]]))
+    assert frames._plans_of.cache_info().currsize == before
+
+
+@pytest.mark.parametrize("kind", range(1, 23))
+@pytest.mark.parametrize(
+    "body", [b"[]", b"1", b"null", b'"a"', b"", b"[" * 2000, b'{"methods":1}', b'{"models":[[]]}']
+)
+def test_a_body_that_is_no_object_is_refused(kind: int, body: bytes) -> None:
+    refusal(kind, memoryview(body))
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        {"inputs": [["x", 11, ["a"]]], "outputs": [], "batch_size": 1, "dynamic": True},
+        {"inputs": [["x", 11, [-2]]], "outputs": [], "batch_size": 1, "dynamic": True},
+        {"inputs": [], "outputs": [[None, 11, []]], "batch_size": 1, "dynamic": True},
+        {"inputs": [], "outputs": [], "batch_size": "1", "dynamic": True},
+        {"inputs": [], "outputs": [], "batch_size": 1, "dynamic": 1},
+    ],
+)
+def test_a_model_with_a_field_of_another_type_is_refused(graph: Any) -> None:
+    body = json.dumps({"models": [{"key": "m", "graphs": [graph]}]}).encode()
+    refusal(AGENT_READY, memoryview(body))
+
+
+def test_text_that_is_no_unicode_is_sent_all_the_same() -> None:
+    assert decoded(frame_of(StartFailed(1, "no file '\udcff'"))) == StartFailed(1, "no file '?'")
+    failed = FailedRows(Failure(StatusCode.FAILED, "\ud800"), 1)
+    result = decoded(frame_of(Result(1, 0, 0, (failed,), True)))
+    assert isinstance(result, Result)
+    assert result.groups == (FailedRows(Failure(StatusCode.FAILED, "?"), 1),)
+    assert decoded(frame_of(AgentReady(()))) == AgentReady(())
+
+
+@many
+@given(
+    some.recursive(
+        some.none() | some.sampled_from(["0", "1", "00", "9" * 5000, "a", "", "\ud800"]) | some.integers(),
+        lambda inner: (
+            some.lists(inner, max_size=3)
+            | some.dictionaries(
+                some.sampled_from(
+                    [
+                        "server_list",
+                        "device",
+                        "devices",
+                        "group_list",
+                        "instance_list",
+                        "server_id",
+                        "device_id",
+                        "rank_id",
+                    ]
+                ),
+                inner,
+            )
+        ),
+    )
+)
+def test_rank_tables_of_any_form(table: Any) -> None:
+    rank_table_file.one_input(json.dumps(table).encode())
+
+
+@many
+@given(some.binary(max_size=60), some.integers(0, 4))
+def test_compressed_bodies(body: bytes, coding: int) -> None:
+    compressed_body.one_input(bytes([coding]) + body)
+    compressed_body.one_input(b"\0" + gzip.compress(body) + gzip.compress(body[:3]))
+    compressed_body.one_input(b"\1" + zlib.compress(body))
+
+
+def test_members_cost_time_in_proportion_and_are_limited() -> None:
+    member = gzip.compress(b"")
+    assert decompress_body(member * 10_000, b"gzip", 100) == b""
+    with pytest.raises(InvalidInput, match="more than 10000 members"):
+        decompress_body(member * 1_000_000, b"gzip", 100)
+
+
+def test_members_may_end_anywhere_in_what_is_decompressed_at_a_time() -> None:
+    whole = np.random.default_rng(1).bytes(70_000)
+    for size in (1, 65_500, 65_513, 65_536, 70_000):
+        body = gzip.compress(whole[:size]) + gzip.compress(whole[size:]) + gzip.compress(b"end")
+        assert decompress_body(body, b"gzip", 1 << 20) == whole + b"end"
+
+
+@many
+@given(
+    some.text(max_size=40), some.sampled_from(["/model/{}:m", "/model/a/version/{}:m", "/{}/model/a:m", "{}"])
+)
+def test_urls(text: str, form: str) -> None:
+    rest_target.one_input(form.format(text).encode())
+
+
+@pytest.mark.parametrize("form", ["/model/a/version/{}:m", "/version/-{}/model/a:m"])
+def test_a_long_version_is_not_repeated_whole(form: str) -> None:
+    for text in ("9" * 60_000, "x" * 60_000):
+        rest_target.one_input(form.format(text).encode())
+
+
+HEADERS = some.lists(
+    some.sampled_from(
+        [
+            b"Content-Length: 3",
+            b"Content-Length: -1",
+            b"Content-Length: " + b"9" * 5000,
+            b"Transfer-Encoding: chunked",
+            b"Connection: close",
+            b"Connection: Upgrade",
+            b"Upgrade: h2c",
+            b"Expect: 100-continue",
+            b"X-API-Key: " + http_stream.KEY.encode(),
+            b"A:",
+            b": b",
+            b"A: \xff",
+        ]
+    ),
+    max_size=5,
+)
+
+
+@many
+@given(
+    some.lists(
+        some.tuples(
+            some.sampled_from([b"GET", b"POST", b"HEAD", b"CONNECT"]), HEADERS, some.binary(max_size=9)
+        ),
+        max_size=3,
+    )
+)
+def test_http(requests: list[tuple[bytes, list[bytes], bytes]]) -> None:
+    heads = [
+        b"\r\n".join((verb + b" /a HTTP/1.1", b"Host: a", *fields, b"", b"")) + body
+        for verb, fields, body in requests
+    ]
+    http_stream.one_input(b"".join(heads))
+
+
+@many
+@given(some.binary(max_size=80))
+def test_key_files(content: bytes) -> None:
+    key_file.one_input(content)
