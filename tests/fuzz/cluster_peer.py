@@ -8,8 +8,8 @@ import re
 from functools import cache
 from typing import Any
 
-from mindspore_serving.server.channel.frames import FrameSplitter, message_of
-from mindspore_serving.server.channel.messages import Challenge, Refused, Welcome
+from mindspore_serving.server.channel.cluster_messages import Challenge, Refused, Welcome
+from mindspore_serving.server.channel.frames import TO_MEMBER, FrameSplitter, message_of
 from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.token import proof
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
@@ -62,7 +62,7 @@ async def _connect(port: MasterPort, data: bytes) -> None:
     for half in (data[: len(data) // 2], data[len(data) // 2 :]):
         if not wire.closed:
             link.data_received(half)
-    told = [type(message_of(*frame)) for frame in FrameSplitter().feed(bytes(wire.sent))]
+    told = [type(message_of(*frame, TO_MEMBER)) for frame in FrameSplitter().feed(bytes(wire.sent))]
     demand(told[:1] == [Challenge], "a peer is asked for a proof", told)
     demand(set(told[1:]) <= {Welcome, Refused}, "a peer is let in or not", told)
     demand(link.joined == (Welcome in told), "who is let in is told so", told)

@@ -9,28 +9,26 @@ import pytest
 
 from mindspore_serving.errors import ChannelError, Failure, StatusCode
 from mindspore_serving.rows import FailedRows, Rows
-from mindspore_serving.server.channel.frames import INLINE_LIMIT, FrameSplitter, frame_of, message_of
+from mindspore_serving.server.channel.cluster_messages import Challenge, Join, Refused, Welcome
+from mindspore_serving.server.channel.columns import INLINE_LIMIT
+from mindspore_serving.server.channel.frames import FrameSplitter, Message, frame_of, message_of
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import (
     Alive,
     Batch,
-    Challenge,
     Exiting,
     HeldModels,
-    Join,
-    Message,
     ModelCall,
     ModelReply,
-    Refused,
     Register,
     Result,
     StartFailed,
     Stop,
     WantModels,
-    Welcome,
 )
 from mindspore_serving.signature import GraphInfo, MethodSignature, ModelInfo
 from mindspore_serving.tensor import NUMPY_OF, DataType, TensorSpec
+from tests.support.channel import ANY, decoded
 from tests.support.rows import numbered, numbers_in, rows_of, texts
 
 METHODS = (
@@ -67,12 +65,6 @@ def memory() -> Iterator[SharedMemory]:
     memory = SharedMemory.create(2)
     yield memory
     memory.close()
-
-
-def decoded(frame: bytes, memory: SharedMemory | None = None, *, own: bool = False) -> Message:
-    frames = list(FrameSplitter().feed(frame))
-    assert len(frames) == 1
-    return message_of(*frames[0], memory, own=own)
 
 
 def assert_equal_rows(got: Rows, expected: Rows) -> None:
@@ -187,11 +179,10 @@ def test_calls_of_models_travel_like_batches(memory: SharedMemory, shared: bool)
     used = memory if shared else None
     call = decoded(frame_of(ModelCall(7, 1, "@call_a_0", (rows,)), used), used)
     assert type(call) is ModelCall
-    assert (call.batch_id, call.slot, call.method) == (7, 1, "@call_a_0")
+    assert (call.call_id, call.slot, call.method) == (7, 1, "@call_a_0")
     assert_equal_rows(call.groups[0], rows)
-    reply = decoded(frame_of(ModelReply(7, 1, 0, (rows,), True), used), used)
+    reply = decoded(frame_of(ModelReply(7, 1, (rows,)), used), used)
     assert type(reply) is ModelReply
-    assert reply.final
     assert_equal_rows(reply.groups[0], rows)
 
 
@@ -226,7 +217,7 @@ def test_a_control_message_with_a_field_of_another_type_is_refused(field: str, v
         field: value,
     }
     with pytest.raises(ChannelError, match="cannot be read"):
-        message_of(13, memoryview(orjson.dumps(join)))
+        message_of(13, memoryview(orjson.dumps(join)), ANY)
 
 
 def test_a_frame_above_the_limit_of_its_reader_is_refused() -> None:
@@ -242,7 +233,7 @@ def test_a_stream_may_come_in_pieces_of_any_size(step: int) -> None:
     stream = b"".join(frame_of(message) for message in messages)
     splitter = FrameSplitter()
     got = [
-        message_of(kind, body)
+        message_of(kind, body, ANY)
         for at in range(0, len(stream), step)
         for kind, body in splitter.feed(stream[at : at + step])
     ]
@@ -266,7 +257,7 @@ def test_a_damaged_body_is_a_channel_error_and_nothing_else() -> None:
             body[source.randrange(len(body))] = source.randrange(256)
         body = body[: source.randint(0, len(body))]
         try:
-            message_of(5, memoryview(body))
+            message_of(5, memoryview(body), ANY)
         except ChannelError:
             continue
 

@@ -71,10 +71,10 @@ FRAMES = {
     "exit of nobody": control(EXITING),
     "stop": control(STOP),
     "batch": frame(BATCH, bytes(64)),
-    "result of nobody": frame(RESULT, struct.pack("<IHHIHH", 0, 0, 0, 0, 1, 0)),
+    "result of nobody": frame(RESULT, struct.pack("<IIII?7x", 0, 0, 0, 0, True)),
     "short result": frame(RESULT, b"\x01"),
-    "result that promises too much": frame(RESULT, struct.pack("<IHHIHH", 0, 0, 60000, 0, 1, 0)),
-    "slot out of range": frame(RESULT, struct.pack("<IHHIHH", 0, 60000, 1, 0, 1, 0) + bytes(32)),
+    "result that promises too much": frame(RESULT, struct.pack("<IIII?7x", 0, 0, 0, 60000, True)),
+    "slot out of range": frame(RESULT, struct.pack("<IIII?7x", 0, 60000, 0, 1, True) + bytes(32)),
 }
 
 

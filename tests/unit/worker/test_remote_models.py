@@ -38,7 +38,7 @@ class Main:
         while self._open:
             call = self._open.pop()
             groups = [group for rows in call.groups for group in self._answer(rows)]
-            self.calls.take(ModelReply(call.batch_id, call.slot, 0, tuple(groups), True))
+            self.calls.take(ModelReply(call.call_id, call.slot, tuple(groups)))
 
 
 def _add(rows: Rows) -> Sequence[Group]:
