@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
+from mindspore_serving.server.channel.agent_messages import AgentFailed
 from mindspore_serving.server.channel.frames import TO_AGENT, FrameSplitter, message_of
-from mindspore_serving.server.channel.messages import AgentFailed
 from tests.support.distributed_scripts import (
     INFO,
     SERVER,

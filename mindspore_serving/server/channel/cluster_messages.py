@@ -1,4 +1,7 @@
-"""What the master of a cluster and the workers that join it say to each other."""
+"""What the master of a cluster and the workers that join it say to each other.
+
+A distributed worker and its agents begin in the same way, with `Challenge` and then `Welcome` or `Refused`.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """Master of a cluster to a worker: you are in.
+    """Master of a cluster to a worker: it has joined.
 
     Attributes:
         proof: That the master knows the token too.
@@ -58,7 +61,7 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Master of a cluster to a worker: you are not let in.
+    """Master of a cluster to a worker: it may not join.
 
     Attributes:
         reason: Why not.

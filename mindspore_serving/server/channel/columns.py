@@ -1,4 +1,4 @@
-r"""Instances in the bytes of a message: columns of tensors, in the frame or in shared memory.
+"""Instances in the bytes of a message: columns of tensors, in the frame or in shared memory.
 
     group   count u32 | layout_len u32 | kind u8 | 7 zero bytes | shared_offset u64 | layout, padded to 8
             then each column: text: k lengths u32, padded to 8; then the data, padded to 8, unless it is shared
@@ -16,7 +16,6 @@ import struct
 from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
-from types import NoneType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +23,7 @@ import orjson
 
 from mindspore_serving.errors import Failure, StatusCode
 from mindspore_serving.rows import FailedRows, Group, Rows
-from mindspore_serving.server.channel.hints import json_of, reader_of
+from mindspore_serving.server.channel.hints import Unfit, json_of, reader_of, shown
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.tensor import NUMPY_OF, Array, ColumnData, Specs, runs_of_equal
 
@@ -37,7 +36,7 @@ _PADDING = bytes(64)
 _LARGEST_KNOWN = 4096
 """Bytes of a layout up to which it is kept."""
 _MOST_KNOWN = 1024
-_read_specs = reader_of(Specs)
+_read_specs, _read_code, _read_text, _read_int = map(reader_of, (Specs, StatusCode, str, int))
 
 
 def padding(length: int) -> bytes:
@@ -237,7 +236,7 @@ class GroupReader:
         if kind == _FAILED:
             if self._rows_only:
                 raise ValueError("failed instances cannot be sent here")
-            return FailedRows(_failure_of(*orjson.loads(layout)), count)
+            return FailedRows(_failure_of(orjson.loads(layout)), count)
         plans_of = _plans_of if layout_length <= _LARGEST_KNOWN else _plans_of.__wrapped__
         specs, plans = plans_of(layout)
         columns: list[ColumnData] = []
@@ -278,12 +277,12 @@ class GroupReader:
         return self._memory.view(self._region, offset, size), offset + size + (-size % 64)
 
 
-def _failure_of(code: int, text: str, http_status: int | None, trace: str = "") -> Failure:
-    if type(text) is not str or type(trace) is not str or type(http_status) not in (int, NoneType):
-        raise TypeError(
-            f"a failure should have a text, a status and a trace, but has {text!r}, {http_status!r}, {trace!r}"
-        )
-    return Failure(StatusCode(code), text, http_status, trace)
+def _failure_of(fields: Any) -> Failure:
+    if type(fields) is not list or len(fields) not in (3, 4):
+        raise Unfit("a failure of 3 or 4 fields", shown(fields))
+    code, text, http_status, *trace = fields
+    status = None if http_status is None else _read_int(http_status)
+    return Failure(_read_code(code), _read_text(text), status, *map(_read_text, trace))
 
 
 def _cut(data: memoryview, lengths: Sequence[int]) -> list[bytes]:

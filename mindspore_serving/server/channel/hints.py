@@ -163,7 +163,7 @@ def fields_reader(kind: type, readers: Mapping[str, Read]) -> Callable[[Any], di
         for name, part in value.items():
             reader = readers.get(name)
             if reader is None:
-                raise Unfit("absent", shown(part)).inside(excerpt(name))
+                raise Unfit("absent", shown(part)).inside(excerpt(repr(name)))
             try:
                 fields[name] = reader(part)
             except Unfit as unfit:

@@ -1,4 +1,4 @@
-"""Messages that carry instances, the hot path: a fixed head, texts, and columns.
+"""Messages that carry instances, the hot path: a fixed head, a text, and columns.
 
     body    head, padded to 8 | text, padded to 8 | groups, as `columns` describes them
     head    u32 for each int | u8 for each bool | count of groups u32 | text_len u32, if there is a text
@@ -70,7 +70,6 @@ class InstancesCodec:
         self._region_of = region_of
         self._several = hints[groups[0]] in _SEVERAL
         self._rows_only = hints[groups[0]] in _ROWS_ONLY
-        self._plain = len(ints) + len(bools)
         self._has_text = bool(texts)
         head = f"<{len(ints)}I{len(bools)}?{1 + len(texts)}I"
         self._head = struct.Struct(f"{head}{-struct.calcsize(head) % 8}x")
@@ -114,7 +113,10 @@ class InstancesCodec:
         at = self._head.size
         if self._has_text:
             *values, count, length = self._head.unpack_from(body)
-            values.append(str(body[at : at + length], "utf-8"))
+            text = body[at : at + length]
+            if len(text) != length:
+                raise ValueError(f"a text of {length} bytes expected, {len(text)} left")
+            values.append(str(text, "utf-8"))
             at += length + (-length % 8)
         else:
             *values, count = self._head.unpack_from(body)

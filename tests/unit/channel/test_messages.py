@@ -38,7 +38,7 @@ from mindspore_serving.server.channel.frames import (
 from mindspore_serving.server.channel.hints import UnknownHint
 from mindspore_serving.server.channel.instances import InstancesCodec, carries_instances
 from mindspore_serving.server.channel.memory import SharedMemory
-from mindspore_serving.server.channel.messages import Batch
+from mindspore_serving.server.channel.messages import Batch, Result
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import MAX_DIMENSIONS, DataType, TensorSpec
 from tests.fuzz.channel_stream import content_of
@@ -274,7 +274,7 @@ def planted_body(value: object) -> memoryview:
             {"spec": ["x", 2, [1] * 99]},
             f"spec.shape should be at most {MAX_DIMENSIONS} dimensions, but is 99",
         ),
-        ({"more": 1}, "more should be absent, but is 1"),
+        ({"more": 1}, "'more' should be absent, but is 1"),
     ],
     ids=str,
 )
@@ -309,6 +309,34 @@ def test_lengths_of_bytes_that_are_not_there_are_refused(lengths: tuple[int, int
         codec.read(memoryview(struct.pack("<III", *lengths) + b"{}abb"), None, False)
     with pytest.raises(struct.error):
         codec.read(memoryview(bytes(11)), None, False)
+
+
+@pytest.mark.parametrize(
+    ("failure", "text"),
+    [
+        ([5, "no", "200"], "should be int, but is '200'"),
+        ([5, ["no"], None], "should be str, but is a list of 1"),
+        ([5, "no", None, 1], "should be str, but is 1"),
+        ([99, "no", None], "should be a value of StatusCode, but is 99"),
+        (["5", "no", None], "should be a value of StatusCode, but is '5'"),
+        ([5, "no"], "should be a failure of 3 or 4 fields, but is a list of 2"),
+        ({"a": 1, "b": 2, "c": 3}, "should be a failure of 3 or 4 fields, but is an object of 3 fields"),
+        (None, "should be a failure of 3 or 4 fields, but is None"),
+        ([5, "DEEP", None], "should be str, but is a list of 1"),
+    ],
+)
+def test_a_failure_that_does_not_fit_is_refused(failure: object, text: str) -> None:
+    encoded = json.dumps(failure).replace('"DEEP"', "[" * 900 + "]" * 900).encode()
+    head = struct.pack("<IIII?7x", 1, 0, 0, 1, True) + struct.pack("<IIB7xQ", 1, len(encoded), 2, 0)
+    with pytest.raises(ChannelError) as refused:
+        message_of(frames._KINDS[Result], memoryview(head + encoded), FROM_WORKER)
+    assert str(refused.value) == f"Channel got a Result that cannot be read: the value {text}"
+
+
+def test_a_text_that_is_not_all_there_is_refused() -> None:
+    body = struct.pack("<IIII", 1, 0, 0, 9) + b"method"
+    with pytest.raises(ChannelError, match="a text of 9 bytes expected, 6 left"):
+        message_of(frames._KINDS[Batch], memoryview(body), TO_WORKER)
 
 
 @pytest.mark.parametrize("depth", [10, 1000, 100_000])
