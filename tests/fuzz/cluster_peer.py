@@ -6,7 +6,6 @@ import asyncio
 import atexit
 import re
 from functools import cache
-from typing import Any
 
 from mindspore_serving.server.channel.cluster_messages import Challenge, Refused, Welcome
 from mindspore_serving.server.channel.frames import TO_MEMBER, FrameSplitter, message_of
@@ -14,30 +13,10 @@ from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.token import proof
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from tests.fuzz.oracle import demand
+from tests.support.wire import Wire
 
 TOKEN = "the token of the tests"
 NONCE = "0" * 64
-
-
-class Wire(asyncio.Transport):
-    """The sending side of a connection, kept in memory."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sent = bytearray()
-        self.closed = False
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return ("10.0.0.9", 4711) if name == "peername" else default
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.sent += data
-
-    def close(self) -> None:
-        self.closed = True
-
-    def abort(self) -> None:
-        self.closed = True
 
 
 def one_input(data: bytes) -> None:

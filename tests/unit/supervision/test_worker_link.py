@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from mindspore_serving.server.channel.frames import FROM_WORKER
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.supervision.supervised_worker import SupervisedWorker
 from mindspore_serving.server.supervision.supervisor import Supervisor
 from mindspore_serving.server.supervision.worker_link import WorkerLink
 from mindspore_serving.server.supervision.worker_process import WorkerPlan
+from tests.support.channel import foreign_frames
 
 
 class Transport(asyncio.Transport):
@@ -91,4 +93,15 @@ def test_garbage_of_a_worker(kind: str) -> None:
     link.connection_lost(None)
     assert "STARTING" in repr(worker)
     assert worker.copy is None
+    loop.close()
+
+
+@pytest.mark.parametrize("name", foreign_frames(FROM_WORKER))
+def test_a_message_of_another_conversation(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    loop = asyncio.new_event_loop()
+    link, transport = WorkerLink(Supervisor(Dispatcher(loop), pytest.fail)), Transport()
+    link.connection_made(transport)
+    link.data_received(foreign_frames(FROM_WORKER)[name])
+    assert transport.ended == 1
+    assert f"is closed: Channel got a {name}, expected one of {FROM_WORKER.names}" in caplog.text
     loop.close()
