@@ -109,7 +109,7 @@ def reader_of(hint: Any, inside: tuple[type, ...] = ()) -> Read:
     if origin is Mapping and arguments[0] is str:
         return _mapping_reader(reader_of(arguments[1], inside))
     if isinstance(hint, type) and origin is None and hint not in inside:
-        if issubclass(hint, Enum):
+        if issubclass(hint, Enum) and all(type(member.value) in (int, str) for member in hint):
             return _enum_reader(hint)
         if dataclasses.is_dataclass(hint):
             return _dataclass_reader(hint, inside)

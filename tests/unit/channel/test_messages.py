@@ -168,6 +168,10 @@ def test_a_new_field_beside_instances_needs_no_line_in_the_codec(message: Plante
     assert [getattr(got, name) for name in names] == [getattr(message, name) for name in names]
 
 
+class Share(Enum):
+    HALF = 0.5
+
+
 class HoldsItself(NamedTuple):
     parts: tuple[HoldsItself, ...]
 
@@ -186,6 +190,7 @@ class HoldsItself(NamedTuple):
         np.ndarray,
         tuple[list[int], ...],
         HoldsItself,
+        Share,
     ],
     ids=str,
 )
