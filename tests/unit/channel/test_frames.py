@@ -1,6 +1,7 @@
 """Messages to frames and back, whole, in pieces, through shared memory, and damaged."""
 
 import random
+import struct
 from collections.abc import Iterator
 
 import numpy as np
@@ -171,6 +172,30 @@ def test_slots_do_not_share_memory(memory: SharedMemory) -> None:
         batch = decoded(frame, memory)
         assert isinstance(batch, Batch)
         assert_equal_rows(batch.groups[0], rows)
+
+
+@pytest.mark.parametrize("call", [False, True])
+def test_results_do_not_overwrite_the_instances_that_they_belong_to(memory: SharedMemory, call: bool) -> None:
+    """The worker may still compute on the instances, or retry with them."""
+    asked = rows_of(x=np.ones((2, INLINE_LIMIT), np.uint8))
+    told = rows_of(x=np.zeros((2, INLINE_LIMIT), np.uint8))
+    sent = ModelCall(7, 1, "m", (asked,)) if call else Batch(7, 1, "m", (asked,))
+    frame = frame_of(sent, memory)
+    frame_of(ModelReply(7, 1, (told,)) if call else Result(7, 1, 0, (told,), True), memory)
+    got = decoded(frame, memory)
+    assert isinstance(got, (Batch, ModelCall))
+    assert_equal_rows(got.groups[0], asked)
+
+
+def test_a_message_that_could_not_be_written_takes_no_memory(memory: SharedMemory) -> None:
+    rows = rows_of(x=np.ones((2, INLINE_LIMIT), np.uint8))
+    with pytest.raises(struct.error):
+        frame_of(Batch(2**32, 1, "m", (rows,)), memory)
+    failing = FailedRows(Failure(StatusCode.FAILED, "no", http_status=2**70), -1)
+    with pytest.raises(struct.error):
+        frame_of(Result(7, 1, 0, (rows, failing), True), memory)
+    assert memory.written(memory.request_region(1), 2**32) == 0
+    assert memory.written(memory.reply_region(1), 7) == 0
 
 
 @pytest.mark.parametrize("shared", [True, False])

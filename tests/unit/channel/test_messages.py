@@ -344,6 +344,12 @@ def test_a_text_that_is_not_all_there_is_refused() -> None:
         message_of(frames._KINDS[Batch], memoryview(body), TO_WORKER)
 
 
+def test_a_layout_that_is_not_all_there_is_refused() -> None:
+    body = struct.pack("<IIII", 1, 0, 1, 0) + struct.pack("<IIB7xQ", 1, 9, 0, 0) + b"[]"
+    with pytest.raises(ChannelError, match="a layout of 9 bytes expected, 2 left"):
+        message_of(frames._KINDS[Batch], memoryview(body), TO_WORKER)
+
+
 @pytest.mark.parametrize("depth", [10, 1000, 100_000])
 def test_deep_values_are_refused_and_not_looked_into(depth: int) -> None:
     deep = b"[" * depth + b"]" * depth
