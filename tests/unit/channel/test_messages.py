@@ -85,6 +85,17 @@ def test_a_message_of_every_type_arrives_as_it_was_sent(kind: Any, data: some.Da
         assert unhashable or hash(got) == hash(message)
 
 
+@pytest.mark.parametrize("kind", MESSAGES, ids=lambda kind: kind.__name__)
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(some.data())
+def test_a_body_that_is_cut_short_is_refused(kind: Any, data: some.DataObject) -> None:
+    number, body = frame_parts(frame_of(data.draw(messages_of(kind))))
+    padding = 7 if carries_instances(kind) else 0
+    for size in range(len(body) - padding):
+        with pytest.raises(ChannelError, match="cannot be read"):
+            message_of(number, body[:size], ANY)
+
+
 def test_every_message_has_a_number_and_a_conversation() -> None:
     assert set(frames._KINDS) == set(MESSAGES)
     numbers = list(frames._KINDS.values())
