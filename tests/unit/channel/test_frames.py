@@ -1,5 +1,6 @@
 """Messages to frames and back, whole, in pieces, through shared memory, and damaged."""
 
+import os
 import random
 import struct
 from collections.abc import Iterator
@@ -181,7 +182,9 @@ def test_results_do_not_overwrite_the_instances_that_they_belong_to(memory: Shar
     told = rows_of(x=np.zeros((2, INLINE_LIMIT), np.uint8))
     sent = ModelCall(7, 1, "m", (asked,)) if call else Batch(7, 1, "m", (asked,))
     frame = frame_of(sent, memory)
-    frame_of(ModelReply(7, 1, (told,)) if call else Result(7, 1, 0, (told,), True), memory)
+    other_side = SharedMemory(os.dup(memory.fd), 2)
+    frame_of(ModelReply(7, 1, (told,)) if call else Result(7, 1, 0, (told,), True), other_side)
+    other_side.close()
     got = decoded(frame, memory)
     assert isinstance(got, (Batch, ModelCall))
     assert_equal_rows(got.groups[0], asked)
