@@ -140,13 +140,14 @@ def test_large_data_crosses_in_shared_memory(memory: SharedMemory) -> None:
     assert_equal_rows(batch.groups[0], rows)
 
 
-def test_a_receiver_may_own_what_came_through_shared_memory(memory: SharedMemory) -> None:
+@pytest.mark.parametrize("own", [True, False])
+def test_a_receiver_may_own_what_came_through_shared_memory(memory: SharedMemory, own: bool) -> None:
     rows = rows_of(x=np.ones((2, INLINE_LIMIT), np.uint8))
-    frame = frame_of(Result(0, 0, 0, (rows,), True), memory)
-    result = decoded(frame, memory, own=True)
-    frame_of(Result(0, 0, 0, (rows_of(x=np.zeros((2, INLINE_LIMIT), np.uint8)),), True), memory)
+    result = decoded(frame_of(Result(0, 0, 0, (rows,), True), memory), memory, own=own)
+    next_rows = rows_of(x=np.zeros((2, INLINE_LIMIT), np.uint8))
+    frame_of(Result(1, 0, 0, (next_rows,), True), memory)
     assert isinstance(result, Result)
-    assert_equal_rows(result.groups[0], rows)
+    assert_equal_rows(result.groups[0], rows if own else next_rows)
 
 
 def test_results_of_one_batch_wait_beside_each_other(memory: SharedMemory) -> None:
