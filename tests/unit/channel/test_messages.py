@@ -266,6 +266,7 @@ def planted_body(value: object) -> memoryview:
         ({"text": 1}, "text should be str, but is 1"),
         ({"kind": 99}, "kind should be a value of DataType, but is 99"),
         ({"kind": True}, "kind should be a value of DataType, but is True"),
+        ({"kind": {}}, "kind should be a value of DataType, but is an object of 0 fields"),
         ({"kind": []}, "kind should be a value of DataType, but is a list of 0"),
         ({"colour": 1}, "colour should be a value of Colour, but is 1"),
         ({"numbers": 1}, "numbers should be a list, but is 1"),
