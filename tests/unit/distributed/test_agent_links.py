@@ -58,8 +58,8 @@ class Agent(JoiningLink):
         return
 
 
-def open_port() -> AgentPort:
-    port = AgentPort("127.0.0.1:0", TOKEN, SETTINGS, 1.0, 10.0, 1)
+def open_port(settings: AgentSettings = SETTINGS) -> AgentPort:
+    port = AgentPort("127.0.0.1:0", TOKEN, settings, 1.0, 10.0, 1)
     port._server = object()  # type: ignore[assignment]  # it listens
     return port
 
@@ -68,9 +68,9 @@ def messages_in(sent: bytes) -> list[ToAgent]:
     return [message_of(kind, body, TO_AGENT) for kind, body in FrameSplitter().feed(sent)]
 
 
-def join_port(link: Any, wire: Wire) -> None:
+def join_port(link: Any, wire: Wire, rank: int = 0) -> None:
     shown = proof(TOKEN, AGENT_ROLE, link.nonce, "n")
-    link.data_received(frame_of(AgentHello("n", shown, 0, "10.0.0.9:1")))
+    link.data_received(frame_of(AgentHello("n", shown, rank, f"10.0.0.9:{rank + 1}")))
 
 
 def join_worker(link: Any, wire: Wire) -> None:
@@ -172,5 +172,28 @@ def test_a_graph_is_run_by_its_rank(fails: bool) -> None:
         link.data_received(frame_of(GraphResult(asked.run_id, outcome)))
         assert wire.closed
         assert link.fault == f"rank 0 answers batch {asked.run_id}, which it was not asked"
+
+    asyncio.run(whole())
+
+
+@pytest.mark.parametrize("input_ranks", [1, 2])
+def test_only_ranks_that_take_inputs_get_them_and_the_last_one_gives_the_outputs(input_ranks: int) -> None:
+    async def whole() -> None:
+        port = open_port(AgentSettings("sharded", ("10.0.0.9",) * 2, (0, 1), ("", ""), True, (), 8))
+        links = [port.make_link() for _ in range(2)]
+        wires = [Wire(), Wire()]
+        for rank, (link, wire) in enumerate(zip(links, wires, strict=True)):
+            link.connection_made(wire)
+            join_port(link, wire, rank)
+            wire.sent.clear()
+        run = asyncio.create_task(port.run(0, [np.ones((2, 2), np.float32)], input_ranks))
+        await asyncio.sleep(0)
+        for rank, (link, wire) in enumerate(zip(links, wires, strict=True)):
+            asked = messages_in(bytes(wire.sent))[-1]
+            assert isinstance(asked, RunGraph)
+            assert len(asked.inputs.columns) == (rank < input_ranks)
+            link.data_received(frame_of(GraphResult(asked.run_id, one_row([np.full(1, rank, np.int32)]))))
+        [output] = await run
+        assert output.tolist() == [1]
 
     asyncio.run(whole())
