@@ -11,14 +11,21 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from benchmarks.messages import is_reply, request_bytes
 from mindspore_serving.rows import Reply, Rows
-from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
-from mindspore_serving.server.channel.messages import Batch, Message, Result
+from mindspore_serving.server.channel.frames import (
+    FROM_WORKER,
+    TO_WORKER,
+    FrameSplitter,
+    Incoming,
+    frame_of,
+    message_of,
+)
+from mindspore_serving.server.channel.messages import Batch, Result
 from mindspore_serving.server.dialect.native.predict_codec import PredictCall, encode_reply
 from mindspore_serving.server.dialect.native.wire_layout import LayoutMemory
 from mindspore_serving.server.dispatch.copy import ServableCopy
@@ -29,6 +36,7 @@ from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.servable_loader import ServablePlace, load_servable
 from mindspore_serving.signature import MethodSignature
 
+_Message = TypeVar("_Message")
 _ROUNDS = 5
 _SERVABLE = """\
 from mindspore_serving.server import register
@@ -159,7 +167,7 @@ class _Steps:
         servable = load_servable(place)
         results: list[Result] = []
         engine = Engine(list(servable.definition.methods.values()), servable.runners, results.append)
-        batch = self._time("worker: read the frame", lambda: _message_in(bytearray(frame)))
+        batch = self._time("worker: read the frame", lambda: _message_in(bytearray(frame), TO_WORKER))
 
         def run() -> None:
             results.clear()
@@ -171,7 +179,7 @@ class _Steps:
         return reply
 
     def _back(self, rows: Rows, frame: bytes) -> bytes:
-        result = self._time("main: read the frame", lambda: _message_in(frame))
+        result = self._time("main: read the frame", lambda: _message_in(frame, FROM_WORKER))
         assert isinstance(result, Result)
         sent: list[Batch] = []
         copy = ServableCopy("steps", [_METHOD], sent.append)
@@ -189,9 +197,9 @@ class _Steps:
         return encoded
 
 
-def _message_in(frame: bytes | bytearray) -> Message:
+def _message_in(frame: bytes | bytearray, among: Incoming[_Message]) -> _Message:
     ((kind, body),) = FrameSplitter().feed(frame)
-    return message_of(kind, body)
+    return message_of(kind, body, among)
 
 
 def _drop(_: object) -> None:

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError
 from mindspore_serving.loopback import ANY_ADDRESS, is_this_machine
-from mindspore_serving.server.channel.messages import Exiting, Join, Message, Refused, Result, Welcome
+from mindspore_serving.server.channel.cluster_messages import FromMember, Join, Refused, Welcome
+from mindspore_serving.server.channel.frames import FROM_MEMBER
+from mindspore_serving.server.channel.messages import Exiting, Result
 from mindspore_serving.server.cluster.listening_port import AcceptedLink, ListeningPort
 from mindspore_serving.server.cluster.token import is_proof, listening_ip, proof
 from mindspore_serving.server.dispatch.copy import ServableCopy
@@ -18,15 +20,15 @@ from mindspore_serving.server.dispatch.readiness import WorkerHealth
 from mindspore_serving.server.dispatch.servable import RunningServable
 
 
-class WorkerLink(AcceptedLink):
-    """The master's end of a connection.
+class MemberLink(AcceptedLink[FromMember]):
+    """The connection to a worker that joins, or has joined.
 
     Args:
         port: Where it came in.
     """
 
     def __init__(self, port: MasterPort) -> None:
-        super().__init__(port)
+        super().__init__(port, FROM_MEMBER)
         self.address = ""
         self._member = ""
         self._master = port
@@ -57,11 +59,11 @@ class WorkerLink(AcceptedLink):
             return None
         return WorkerHealth(*self.identity, status="ready", serves=True, silent_s=now - self.alive_at)
 
-    def is_same_member(self, other: WorkerLink) -> bool:
+    def is_same_member(self, other: MemberLink) -> bool:
         """Whether both connections are of one start of one worker."""
         return self._member == other._member
 
-    def on_message(self, message: Message) -> None:
+    def on_message(self, message: FromMember) -> None:
         """Let the worker in, or hand its results on."""
         if isinstance(message, Result) and self._copy is not None and self._servable is not None:
             self._servable.take_result(self._copy, message)
@@ -182,18 +184,18 @@ class MasterPort(ListeningPort):
         own_ip, _, own_port = self.address.rpartition(":")
         return port == int(own_port) and (ip in (own_ip, *ANY_ADDRESS) or is_this_machine(ip, look_up=True))
 
-    def make_link(self) -> WorkerLink:
+    def make_link(self) -> MemberLink:
         """The protocol of a new connection."""
-        return WorkerLink(self)
+        return MemberLink(self)
 
-    def replace(self, link: WorkerLink) -> bool:
+    def replace(self, link: MemberLink) -> bool:
         """Close an earlier connection of a worker that joins.
 
         Returns:
             Whether it may join: not if another worker is connected under its address.
         """
         for other in self.links:
-            if isinstance(other, WorkerLink) and other is not link and other.joined:
+            if isinstance(other, MemberLink) and other is not link and other.joined:
                 if other.identity != link.identity:
                     continue
                 if not link.is_same_member(other):
@@ -202,15 +204,15 @@ class MasterPort(ListeningPort):
                 other.abort()
         return True
 
-    def has_joined(self, link: WorkerLink) -> None:
+    def has_joined(self, link: MemberLink) -> None:
         """Miss no other worker of the same servable and version any more."""
         name, version, _ = link.identity
         self._lost.pop((name, version), None)
 
-    def was_lost(self, link: WorkerLink) -> None:
+    def was_lost(self, link: MemberLink) -> None:
         """Miss a worker until one of the same servable and version joins, unless it has a newer connection."""
         name, version, address = link.identity
-        others = (other for other in self.links if isinstance(other, WorkerLink) and other is not link)
+        others = (other for other in self.links if isinstance(other, MemberLink) and other is not link)
         if not any(other.joined and other.identity == link.identity for other in others):
             self._lost[name, version] = address
 
@@ -218,7 +220,7 @@ class MasterPort(ListeningPort):
         """Workers that serve, and those that are missed; see `HealthSource`. Who left on purpose is not missed."""
         now = time.monotonic()
         for link in self.links:
-            health = link.health(now) if isinstance(link, WorkerLink) else None
+            health = link.health(now) if isinstance(link, MemberLink) else None
             if health is not None:
                 yield health
         for (name, version), address in self._lost.items():

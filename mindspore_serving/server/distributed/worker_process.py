@@ -6,7 +6,7 @@ import argparse
 from typing import NoReturn
 
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.server.channel.messages import AgentSettings
+from mindspore_serving.server.channel.agent_messages import AgentSettings
 from mindspore_serving.server.cluster.token import cluster_token
 from mindspore_serving.server.distributed.agent_port import AgentPort
 from mindspore_serving.server.distributed.limits import agent_answer_s

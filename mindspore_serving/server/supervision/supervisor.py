@@ -19,8 +19,8 @@ from mindspore_serving.server.channel.memory import IdleSlots
 from mindspore_serving.server.channel.messages import (
     Alive,
     Exiting,
+    FromWorker,
     HeldModels,
-    Message,
     ModelCall,
     ModelReply,
     Register,
@@ -202,7 +202,7 @@ class Supervisor:
             if moved is not None and worker.link is not None:
                 worker.link.send(moved)
 
-    def on_message(self, link: WorkerLink, message: Message) -> None:
+    def on_message(self, link: WorkerLink, message: FromWorker) -> None:
         """Act on a message of a worker.
 
         Raises:
@@ -229,8 +229,6 @@ class Supervisor:
             worker.move(WorkerStatus.EXITED)
             self._take_out(worker)
             link.close()
-        else:
-            raise ChannelError(f"a worker does not send {type(message).__name__}")
 
     def on_lost(self, link: WorkerLink) -> None:
         """Take the copy of a worker out at once; its watcher does the rest."""
@@ -263,12 +261,12 @@ class Supervisor:
             if reply.cancelled():
                 return
             try:
-                link.send(ModelReply(call.batch_id, call.slot, 0, tuple(reply.result()), True))
+                link.send(ModelReply(call.call_id, call.slot, tuple(reply.result())))
             except Exception as cause:  # whatever it is, the worker waits for an answer
                 log.error("Cannot pass results to %s", worker.plan.label, exc_info=True)
                 failure = Failure(StatusCode.FAILED, f"The results cannot be passed on: {cause!r}")
                 failed = FailedRows(failure, call.count)
-                link.send(ModelReply(call.batch_id, call.slot, 0, (failed,), True))
+                link.send(ModelReply(call.call_id, call.slot, (failed,)))
 
         reply.add_done_callback(answer)
 

@@ -13,15 +13,15 @@ from typing import Protocol, cast
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError
 from mindspore_serving.rows import Reply
-from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
+from mindspore_serving.server.channel.frames import FROM_WORKER, FrameSplitter, frame_of, message_of
 from mindspore_serving.server.channel.memory import SharedMemory
-from mindspore_serving.server.channel.messages import Message
+from mindspore_serving.server.channel.messages import FromWorker, ToWorker
 
 
 class LinkOwner(Protocol):
     """Who acts on what a connection brings."""
 
-    def on_message(self, link: WorkerLink, message: Message) -> None:
+    def on_message(self, link: WorkerLink, message: FromWorker) -> None:
         """Take one message."""
 
     def on_lost(self, link: WorkerLink) -> None:
@@ -64,7 +64,7 @@ class WorkerLink(asyncio.Protocol):
         self.heard = True
         try:
             for kind, body in self._splitter.feed(data):
-                self._owner.on_message(self, message_of(kind, body, self.memory, own=True))
+                self._owner.on_message(self, message_of(kind, body, FROM_WORKER, self.memory, own=True))
         except ChannelError as error:
             log.error("%r is closed: %s", self, error)
             self.close()
@@ -76,7 +76,7 @@ class WorkerLink(asyncio.Protocol):
             call.cancel()
         self._owner.on_lost(self)
 
-    def send(self, message: Message) -> None:
+    def send(self, message: ToWorker) -> None:
         """Write one message; after the connection has ended it is dropped.
 
         Raises:

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from mindspore_serving.server.channel.frames import FROM_WORKER
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.supervision.supervised_worker import SupervisedWorker
 from mindspore_serving.server.supervision.supervisor import Supervisor
 from mindspore_serving.server.supervision.worker_link import WorkerLink
 from mindspore_serving.server.supervision.worker_process import WorkerPlan
+from tests.support.channel import foreign_frames
 
 
 class Transport(asyncio.Transport):
@@ -71,10 +73,10 @@ FRAMES = {
     "exit of nobody": control(EXITING),
     "stop": control(STOP),
     "batch": frame(BATCH, bytes(64)),
-    "result of nobody": frame(RESULT, struct.pack("<IHHIHH", 0, 0, 0, 0, 1, 0)),
+    "result of nobody": frame(RESULT, struct.pack("<IIII?7x", 0, 0, 0, 0, True)),
     "short result": frame(RESULT, b"\x01"),
-    "result that promises too much": frame(RESULT, struct.pack("<IHHIHH", 0, 0, 60000, 0, 1, 0)),
-    "slot out of range": frame(RESULT, struct.pack("<IHHIHH", 0, 60000, 1, 0, 1, 0) + bytes(32)),
+    "result that promises too much": frame(RESULT, struct.pack("<IIII?7x", 0, 0, 0, 60000, True)),
+    "slot out of range": frame(RESULT, struct.pack("<IIII?7x", 0, 60000, 0, 1, True) + bytes(32)),
 }
 
 
@@ -91,4 +93,15 @@ def test_garbage_of_a_worker(kind: str) -> None:
     link.connection_lost(None)
     assert "STARTING" in repr(worker)
     assert worker.copy is None
+    loop.close()
+
+
+@pytest.mark.parametrize("name", foreign_frames(FROM_WORKER))
+def test_a_message_of_another_conversation(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    loop = asyncio.new_event_loop()
+    link, transport = WorkerLink(Supervisor(Dispatcher(loop), pytest.fail)), Transport()
+    link.connection_made(transport)
+    link.data_received(foreign_frames(FROM_WORKER)[name])
+    assert transport.ended == 1
+    assert f"is closed: Channel got a {name}, expected one of {FROM_WORKER.names}" in caplog.text
     loop.close()
