@@ -144,6 +144,7 @@ class Supervisor:
         await self._end(worker)
         self._workers.remove(number)
         worker.give_up()
+        self._dispatcher.readiness.notify()
 
     async def stop(self) -> None:
         """End all workers; safe to call twice."""
