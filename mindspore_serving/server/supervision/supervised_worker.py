@@ -185,7 +185,7 @@ class SupervisedWorker:
         # One that works on something, or ever has, may have died of what it was given: another start may help (ADR 19).
         served = self._has_served or copy.answered_without_error or not copy.idle
         self._loss = _CopyLoss(cause, served, copy.exclusive)
-        returns = comes_back(self.end_by(cause, ""), restarts=self.may_return)
+        returns = comes_back(self.end_by(cause, ""), may_return=self.may_return)
         left = cause is EndCause.ON_PURPOSE
         self.servable.remove_copy(copy, returns=returns, left=left, overdue=overdue.call if overdue else None)
 

@@ -372,6 +372,24 @@ def test_results_go_to_the_requests_that_own_them() -> None:
     run_in_virtual_time(test())
 
 
+def test_results_that_come_too_late_are_nobodys(log_lines: list[str]) -> None:
+    async def test() -> None:
+        scene = Supervised()
+        [child] = await scene.start()
+        request = scene.ask()
+        await scene.settle()
+        scene.dispatcher.fail_waiting()
+        [failed] = await request
+        assert isinstance(failed, FailedRows)
+        child.answer(child.batches[0])
+        await scene.settle()
+        assert not child.was_hung_up_on
+        assert log_lines == []
+        await scene.supervisor.stop()
+
+    run_in_virtual_time(test())
+
+
 def result(batch_id: int, count: int = 1) -> Result:
     return Result(batch_id, 0, 0, (numbered(count),), True)
 

@@ -184,8 +184,8 @@ def test_a_worker_that_was_given_up_is_tried_again_while_another_serves(log_line
         assert scene.states() == ["failed", "ready"]
         assert not any("too many" in line for line in log_lines)
         scene.children.on_start = ready
-        while scene.states() != ["ready", "ready"]:
-            await asyncio.sleep(1)
+        await scene.dispatcher.readiness.changed.wait()
+        assert scene.states() == ["ready", "ready"]
         assert second.exit_status() is None
         await die(scene, 0, 1.5)
         assert scene.states() == ["dead", "ready"]  # for 2 s: this is its second end that counts
@@ -527,6 +527,32 @@ def test_that_nobody_is_left_is_told_once(end: str) -> None:
         await asyncio.sleep(5 * GIVEN_UP_S)
         assert len(scene.all_gone) == 1
         assert len(scene.children.started) == 3
+        await scene.supervisor.stop()
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.parametrize("end", ["dies", "leaves"])
+def test_an_end_while_extra_workers_start_is_noticed(end: str) -> None:
+    async def test() -> None:
+        scene = Supervised()
+
+        def start(child: FakeChild) -> None:
+            scene.loop.call_later(5 if child.plan.remote_models else 0, ready, child)
+
+        scene.children.on_start = start
+        extra = worker_plan(has_device=False, remote_models=True)
+        starting = asyncio.ensure_future(scene.start(worker_plan(), extra))
+        await asyncio.sleep(2)
+        if end == "dies":
+            scene.children.started[0].end(1)
+        else:
+            scene.children.started[0].leave()
+        await starting
+        await asyncio.sleep(1)
+        assert scene.states() == ["failed" if end == "dies" else "exited", "ready"]
+        assert "kill group" in scene.children.started[0].did
+        assert len(scene.all_gone) == 1
         await scene.supervisor.stop()
 
     run_in_virtual_time(test())
