@@ -40,7 +40,7 @@ from mindspore_serving.server.host.stop_request import StopRequest
 from mindspore_serving.server.start.servable_start_config import ServableStartConfig, merge_config
 from mindspore_serving.server.start.start_script import StartScript
 from mindspore_serving.server.start.worker_plans import check_configs, plans_of
-from mindspore_serving.server.supervision.supervisor import STOP_GRACE_S as WORKER_GRACE_S
+from mindspore_serving.server.supervision.reaper import STOP_GRACE_S as WORKER_GRACE_S
 from mindspore_serving.server.supervision.supervisor import Supervisor
 from mindspore_serving.server.supervision.worker_process import WorkerPlan
 from mindspore_serving.server.transport.address import STOP_GRACE_S

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from types import SimpleNamespace
-from typing import Any
-
-import pytest
+from typing import Any, cast
 
 from mindspore_serving.rows import FailedRows, Group
 from mindspore_serving.server.channel.messages import ModelCall, ModelReply
-from mindspore_serving.server.supervision.supervised_worker import SupervisedWorker
-from mindspore_serving.server.supervision.supervisor import Supervisor
-from mindspore_serving.server.supervision.worker_process import WorkerPlan
+from mindspore_serving.server.supervision.model_calls import pass_model_call
 from tests.support.rows import numbered
 
 CALL = ModelCall(7, 12, "@call_a_0", (numbered(2), numbered(1)))
@@ -24,8 +20,6 @@ class Link:
     Args:
         broken: Whether the results cannot be passed on.
     """
-
-    worker = 0
 
     def __init__(self, broken: bool) -> None:
         self.broken = broken
@@ -49,13 +43,9 @@ async def replies_to(
         asked.append((method, groups))
         return reply
 
-    dispatcher: Any = SimpleNamespace(forward=forward, servable=lambda *names: None, readiness=set())
-    supervisor = Supervisor(dispatcher, pytest.fail)
-    supervisor._workers.append(
-        SupervisedWorker(WorkerPlan("folder", "one", 1, "cpu", 0, has_device=False), 0)
-    )
     link: Any = Link(broken)
-    supervisor.on_message(link, call)
+    worker: Any = SimpleNamespace(servable=None, plan=SimpleNamespace(label="one"))
+    pass_model_call(cast(Any, SimpleNamespace(forward=forward)), worker, link, call)
     assert asked == [(call.method, call.groups)]
     assert link.calls == {reply}
     if outcome is None:
