@@ -22,6 +22,7 @@ from mindspore_serving.errors import InvalidParameter, ServingError, StartUpErro
 from mindspore_serving.server.access.api_keys import KeySource
 from mindspore_serving.server.access.guard import Guard, guard_for
 from mindspore_serving.server.access.tls import SSLConfig, grpc_credentials, ssl_context
+from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.member import Member, Membership, reserve
 from mindspore_serving.server.cluster.token import cluster_token, new_nonce
@@ -37,12 +38,12 @@ from mindspore_serving.server.host.progress import say
 from mindspore_serving.server.host.settings import drain_timeout_s, worker_timeout_s
 from mindspore_serving.server.host.standard_descriptors import open_standard_descriptors
 from mindspore_serving.server.host.stop_request import StopRequest
-from mindspore_serving.server.start.servable_start_config import ServableStartConfig, merge_config
+from mindspore_serving.server.start.merging import merge_config
+from mindspore_serving.server.start.servable_start_config import ServableStartConfig
 from mindspore_serving.server.start.start_script import StartScript
 from mindspore_serving.server.start.worker_plans import check_configs, plans_of
 from mindspore_serving.server.supervision.supervisor import STOP_GRACE_S as WORKER_GRACE_S
 from mindspore_serving.server.supervision.supervisor import Supervisor
-from mindspore_serving.server.supervision.worker_process import WorkerPlan
 from mindspore_serving.server.transport.address import STOP_GRACE_S
 from mindspore_serving.server.transport.grpc.limits import GrpcLimits
 from mindspore_serving.server.transport.grpc.service import GrpcServer, check_grpc_address
@@ -171,6 +172,8 @@ class Server:
             self.keep_alive()
             if backend_name() == "stub":
                 log.warning("%s", STUB_NOTE)
+            for settings in {plan.servable: plan.settings for plan in plans}.values():
+                dispatcher.configure(settings)
             self._supervisor = Supervisor(dispatcher, self._on_no_workers_left)
             started = thread.submit(self._supervisor.start(plans, say))
         self._wait_for(started, "Fail to start workers because of signal SIGINT or SIGTERM")

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from mindspore_serving.server.supervision.process_log import ProcessLogs
-from mindspore_serving.server.supervision.worker_process import WorkerPlan, WorkerProcess
+from mindspore_serving.server.supervision.worker_process import WorkerProcess
+from tests.support.plans import worker_plan
 from tests.support.watch import wait_until
 
 
 def test_the_group_of_a_worker_is_ended_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = WorkerPlan(str(tmp_path), "none", 1, "cpu", 0, has_device=True)
+    plan = worker_plan("none", servable_directory=str(tmp_path))
     logs = ProcessLogs(lambda: tmp_path / "logs", (1000, 1), lambda: None)
     process = WorkerProcess(plan, 0, tmp_path, logs)
     process.kill()
