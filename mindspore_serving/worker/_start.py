@@ -14,7 +14,8 @@ from mindspore_serving.server import ServableStartConfig
 from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.host.progress import say
 from mindspore_serving.server.start.merging import merge_config
-from mindspore_serving.server.start.server import server_of_process, stop_on_exception
+from mindspore_serving.server.start.server import server_of_process
+from mindspore_serving.server.start.stop_on_exception import stop_on_exception
 from mindspore_serving.server.start.worker_plans import absolute, plans_of
 from mindspore_serving.version_folders import newest_version
 

@@ -14,7 +14,8 @@ from mindspore_serving.server.distributed.limits import agent_answer_s
 from mindspore_serving.server.host.progress import say
 from mindspore_serving.server.start.merging import merge_config
 from mindspore_serving.server.start.servable_start_config import ServableStartConfig
-from mindspore_serving.server.start.server import server_of_process, stop_on_exception
+from mindspore_serving.server.start.server import server_of_process
+from mindspore_serving.server.start.stop_on_exception import stop_on_exception
 from mindspore_serving.server.start.worker_plans import absolute, plans_of, script_folder
 
 
