@@ -7,13 +7,11 @@ from typing import NoReturn
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.channel.messages import AgentSettings
 from mindspore_serving.server.channel.worker_plan import WorkerStart
-from mindspore_serving.server.cluster.token import cluster_token
 from mindspore_serving.server.distributed.agent_port import AgentPort
-from mindspore_serving.server.distributed.limits import agent_answer_s
 from mindspore_serving.server.distributed.rank_table import RankTable, check_ranks, read_rank_table
 from mindspore_serving.server.distributed.sharded_model import Agents, DistributedGraph
 from mindspore_serving.server.host.forked_child import let_go_of_sockets, run_in_forked_children
-from mindspore_serving.server.host.settings import worker_timeout_s
+from mindspore_serving.server.host.settings import agent_answer_s, cluster_token, worker_timeout_s
 from mindspore_serving.server.register.definition import ModelDeclaration, Sharding
 from mindspore_serving.server.register.distributed_model import distributed_model
 from mindspore_serving.server.worker.model_runner import ModelRunner

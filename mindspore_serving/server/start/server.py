@@ -16,7 +16,7 @@ from mindspore_serving.server.access.tls import SSLConfig, grpc_credentials, ssl
 from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.member import Member, Membership, reserve
-from mindspore_serving.server.cluster.token import cluster_token, new_nonce
+from mindspore_serving.server.cluster.token import new_nonce
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.host.descriptor_limit import descriptor_limit
 from mindspore_serving.server.host.device import STUB_NOTE, backend_name
@@ -25,7 +25,7 @@ from mindspore_serving.server.host.forked_child import let_go_of_sockets, run_in
 from mindspore_serving.server.host.heap import keep_freed_memory
 from mindspore_serving.server.host.loop_thread import LoopThread
 from mindspore_serving.server.host.progress import say
-from mindspore_serving.server.host.settings import worker_timeout_s
+from mindspore_serving.server.host.settings import cluster_token, worker_timeout_s
 from mindspore_serving.server.host.standard_descriptors import open_standard_descriptors
 from mindspore_serving.server.host.stop_request import StopRequest
 from mindspore_serving.server.start.monitor import Monitor
