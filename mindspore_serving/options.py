@@ -224,23 +224,13 @@ class ServableSettings:
         if not self.device_ids and not self.num_parallel_workers:
             object.__setattr__(self, "num_parallel_workers", 1)
 
-    @property
-    def folder(self) -> Path:
-        """Folder with servable_config.py."""
-        return Path(self.servable_directory) / self.servable_name
-
-    @property
-    def batch_delay_s(self) -> float:
-        """Seconds that instances may wait for others while a batch is not full."""
-        return self.max_batch_delay_ms / 1000
-
-    @property
-    def limits(self) -> Limits:
-        """Most that may be unanswered, beside the limits of the server."""
-        return Limits(self.max_enqueued_requests, self.max_enqueued_instances, self.max_enqueued_bytes)
-
 
 RULES: Mapping[str, Rule] = MappingProxyType(
     {option.name: option.metadata["rule"] for option in fields(ServableSettings)}
 )
 """The rule of each option, in the order in which they are checked and merged."""
+
+
+def folder_of(settings: ServableSettings) -> Path:
+    """Folder with the servable's servable_config.py."""
+    return Path(settings.servable_directory) / settings.servable_name

@@ -9,7 +9,7 @@ from mindspore_serving.client import SSLConfig
 from mindspore_serving.deprecation import deprecated
 from mindspore_serving.errors import InvalidParameter, StartUpError
 from mindspore_serving.named_file import find_named_file
-from mindspore_serving.options import ServableSettings
+from mindspore_serving.options import ServableSettings, folder_of
 from mindspore_serving.server import ServableStartConfig
 from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.host.progress import say
@@ -165,7 +165,7 @@ def check_no_servable() -> None:
 
 
 def _check_exists(config: ServableSettings) -> None:
-    folder = config.folder
+    folder = folder_of(config)
     where = f"servable directory '{config.servable_directory}', servable name '{config.servable_name}'"
     for kind, path, found in (
         ("directory", folder, folder.is_dir()),

@@ -94,8 +94,14 @@ class RunningServable:
 
     def configure(self, settings: ServableSettings) -> None:
         """Take the settings that concern dispatch; to be called before the first copy is added."""
-        self.delay_s = settings.batch_delay_s
-        self.limit(settings.limits)
+        self.delay_s = settings.max_batch_delay_ms / 1000
+        self.limit(
+            Limits(
+                requests=settings.max_enqueued_requests,
+                instances=settings.max_enqueued_instances,
+                byte_size=settings.max_enqueued_bytes,
+            )
+        )
 
     def limit(self, limits: Limits) -> None:
         """Limit what may be unanswered, beside the server's limits; to be called before the first copy is added."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.options import NO_DEVICE_TYPE, RULES, ServableSettings
+from mindspore_serving.options import NO_DEVICE_TYPE, RULES, ServableSettings, folder_of
 from mindspore_serving.server.host.device import (
     backend_choice,
     display_name,
@@ -109,7 +109,7 @@ def _check_device_supported(config: ServableSettings) -> None:
 
 
 def _check_exists(config: ServableSettings) -> Path:
-    folder = config.folder
+    folder = folder_of(config)
     where = f"servable directory '{config.servable_directory}', servable name '{config.servable_name}'"
     if not folder.is_dir():
         raise StartUpError(f"Check servable config failed, directory '{folder}' not exist, {where}")

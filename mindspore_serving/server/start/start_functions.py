@@ -11,11 +11,10 @@ from mindspore_serving.server.access.api_keys import KeySource
 from mindspore_serving.server.access.guard import guard_for
 from mindspore_serving.server.access.tls import SSLConfig
 from mindspore_serving.server.host.environment_variable import flag_of
-from mindspore_serving.server.start.merging import merge_config
 from mindspore_serving.server.start.servable_start_config import ServableStartConfig
 from mindspore_serving.server.start.server import server_of_process
 from mindspore_serving.server.start.stop_on_exception import stop_on_exception
-from mindspore_serving.server.start.worker_plans import check_configs, plans_of
+from mindspore_serving.server.start.worker_plans import plans_for
 from mindspore_serving.server.transport.grpc.service import check_grpc_address
 from mindspore_serving.server.transport.http.rest_gateway import check_rest_address
 
@@ -119,9 +118,7 @@ def start_servables(
             server is stopped before this is raised.
     """
     check_bool("enable_lite", enable_lite)
-    configs = check_configs(servable_configs)
-    plans = [plan for config in merge_config(configs, enable_lite) for plan in plans_of(config, enable_lite)]
-    server_of_process.start_workers(plans)
+    server_of_process.start_workers(plans_for(servable_configs, enable_lite))
 
 
 def stop(*, drain_timeout_s: float = 0) -> None:

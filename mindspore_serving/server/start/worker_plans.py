@@ -12,7 +12,7 @@ from mindspore_serving.errors import InvalidParameter
 from mindspore_serving.options import NO_DEVICE_TYPE, RULES, ServableSettings
 from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.host.device import shares_of_cores, supported_device_types
-from mindspore_serving.server.start.merging import device_type_of
+from mindspore_serving.server.start.merging import device_type_of, merge_config
 from mindspore_serving.server.start.servable_start_config import ServableStartConfig
 
 
@@ -37,6 +37,17 @@ def check_configs(servable_configs: Any) -> list[ServableSettings]:
     if not servable_configs:
         raise InvalidParameter("Parameter 'servable_configs' should hold at least one ServableStartConfig")
     return [absolute(config) for config in servable_configs]
+
+
+def plans_for(servable_configs: Any, enable_lite: bool) -> list[WorkerPlan]:
+    """The workers that the configurations given to `start_servables` ask for.
+
+    Raises:
+        InvalidParameter: There is none, or something that is no configuration.
+        StartUpError: As `merge_config`.
+    """
+    merged = merge_config(check_configs(servable_configs), enable_lite)
+    return [plan for settings in merged for plan in plans_of(settings, enable_lite)]
 
 
 def script_folder() -> Path:

@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, ServingError
+from mindspore_serving.options import folder_of
 from mindspore_serving.server.channel.call_page import CallPage
 from mindspore_serving.server.channel.memory import IdleSlots, SharedMemory
 from mindspore_serving.server.channel.messages import (
@@ -375,7 +376,9 @@ def run_worker(script: str, make: Callable[[], Worker]) -> NoReturn:
             end_forked_child(error)
         kill_children(os.getpid())
         raise
-    end_process(code, deadline=worker.ends_at, folder=worker.plan.settings.folder, is_orphan=worker.is_orphan)
+    end_process(
+        code, deadline=worker.ends_at, folder=folder_of(worker.plan.settings), is_orphan=worker.is_orphan
+    )
 
 
 def main() -> NoReturn:

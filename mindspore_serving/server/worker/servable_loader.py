@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError, text_of
-from mindspore_serving.options import ServableSettings
+from mindspore_serving.options import ServableSettings, folder_of
 from mindspore_serving.server.backend import backend_for
 from mindspore_serving.server.backend.contract import ConcurrentGraph, LoadRequest
 from mindspore_serving.server.channel.worker_plan import WorkerPlan
@@ -71,14 +71,14 @@ def import_servable_config(settings: ServableSettings) -> ServableDefinition:
     package = _package_of(settings)
     if settings.servable_directory not in sys.path:
         sys.path.append(settings.servable_directory)
-    definition = open_definition(settings.servable_name, str(settings.folder))
+    definition = open_definition(settings.servable_name, str(folder_of(settings)))
     module_name = f"{settings.servable_name}.servable_config"
     try:
-        if package.__spec__ is not None and settings.folder / "__init__.py" == Path(
+        if package.__spec__ is not None and folder_of(settings) / "__init__.py" == Path(
             package.__spec__.origin or ""
         ):
             _run(package, package.__spec__)
-        spec = importlib.util.spec_from_file_location(module_name, settings.folder / "servable_config.py")
+        spec = importlib.util.spec_from_file_location(module_name, folder_of(settings) / "servable_config.py")
         assert spec is not None
         _run(importlib.util.module_from_spec(spec), spec)
     except KeyboardInterrupt:
@@ -86,7 +86,7 @@ def import_servable_config(settings: ServableSettings) -> ServableDefinition:
     except BaseException as cause:  # the user's file may raise anything, or call sys.exit
         if this_process.forked:
             end_forked_child(cause)
-        where = _where(cause, definition, settings.folder)
+        where = _where(cause, definition, folder_of(settings))
         raise StartUpError(f"import {module_name} failed, {text_of(cause)}{where}") from cause
     if this_process.forked:
         end_forked_child()
@@ -96,7 +96,7 @@ def import_servable_config(settings: ServableSettings) -> ServableDefinition:
         if definition.models:
             problem = "There is no method registered for servable"
         raise StartUpError(
-            f"Raise failed: {problem}: {settings.folder / 'servable_config.py'} decorates no function with "
+            f"Raise failed: {problem}: {folder_of(settings) / 'servable_config.py'} decorates no function with "
             "register.register_method"
         )
     return definition
@@ -119,10 +119,10 @@ def _package_of(settings: ServableSettings) -> types.ModuleType:
     The installed module that has the servable's name is taken, so that its users still find it. Nothing is looked up in
     folders of the user, where a script may have the servable's name.
     """
-    name, folder = settings.servable_name, str(settings.folder)
+    name, folder = settings.servable_name, str(folder_of(settings))
     package = sys.modules.get(name) or _installed_module(settings)
     if package is None:
-        file = settings.folder / "__init__.py"
+        file = folder_of(settings) / "__init__.py"
         spec = None
         if file.is_file():
             spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=[folder])
@@ -188,7 +188,7 @@ def load_servable(
         )
     if held_elsewhere is not None:
         return fitted_servable(definition, held_elsewhere)
-    version_folder = _version_folder(plan) if definition.models else plan.settings.folder
+    version_folder = _version_folder(plan) if definition.models else folder_of(plan.settings)
     if definition.models and not plan.has_device and plan.device_type != "cpu":
         raise StartUpError(
             f"Servable '{plan.servable_name}' has models declared by declare_model, but parameter 'device_ids' of "
@@ -243,10 +243,10 @@ def fitted_servable(
 
 
 def _version_folder(plan: WorkerPlan) -> Path:
-    folder = plan.settings.folder / str(plan.version)
+    folder = folder_of(plan.settings) / str(plan.version)
     if folder.is_dir():
         return folder
-    if not versions_in(plan.settings.folder):
+    if not versions_in(folder_of(plan.settings)):
         raise StartUpError(
             "There is no valid version directory of models while there are models declared in servable_config.py, "
             f"servable directory: {plan.settings.servable_directory}, servable name: {plan.servable_name}"
@@ -285,9 +285,16 @@ def _load_model(
     return runners
 
 
-def _load_graph(plan: WorkerPlan, path: Path, model: ModelDeclaration) -> ModelRunner:
+def load_request(plan: WorkerPlan, path: Path, model: ModelDeclaration) -> LoadRequest:
+    """What a backend is asked to load.
+
+    Args:
+        plan: Where it is to run, and its key.
+        path: Its file.
+        model: How it is declared.
+    """
     settings = model.context.model_context
-    request = LoadRequest(
+    return LoadRequest(
         path=path,
         with_batch_dim=model.with_batch_dim,
         without_batch_dim_inputs=model.without_batch_dim_inputs,
@@ -303,6 +310,10 @@ def _load_graph(plan: WorkerPlan, path: Path, model: ModelDeclaration) -> ModelR
         dec_key=plan.settings.dec_key,
         dec_mode=plan.settings.dec_mode,
     )
+
+
+def _load_graph(plan: WorkerPlan, path: Path, model: ModelDeclaration) -> ModelRunner:
+    request = load_request(plan, path, model)
     if backend_name() != "stub":
         _check_is_text(path)
     log.info("Loading model %s", path)  # the last line, where a damaged file crashes the process
