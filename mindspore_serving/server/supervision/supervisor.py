@@ -136,7 +136,6 @@ class Supervisor:
         worker = self._workers.get(number)
         if worker is None:
             return
-        worker.wanted = False
         watcher = self._watchers.pop(number, None)
         if watcher is not None:
             watcher.cancel()
