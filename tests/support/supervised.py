@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Sequence
 
 from mindspore_serving.rows import Reply, Rows
+from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.dispatch.readiness import WorkerHealth
 from mindspore_serving.server.supervision.supervisor import Supervisor
-from mindspore_serving.server.supervision.worker_process import WorkerPlan
 from tests.support.fake_children import FakeChild, FakeChildren
 from tests.support.plans import worker_plan
 from tests.support.rows import numbered

@@ -11,6 +11,7 @@ from mindspore_serving.server.host.waiting import wait_for_event
 from mindspore_serving.server.supervision.supervised_worker import SupervisedWorker
 from mindspore_serving.server.supervision.worker_end import EndCause
 from mindspore_serving.server.supervision.worker_life import WorkerState
+from mindspore_serving.server.supervision.worker_process import start_timeout_of
 
 _POLL_S = 0.05
 _PROGRESS_EVERY_S = 15.0
@@ -61,7 +62,7 @@ async def until_all_started(workers: Sequence[SupervisedWorker], progress: Progr
     Raises:
         StartUpError: One failed, or is not ready in time.
     """
-    limits = [worker.plan.start_timeout_s for worker in workers]
+    limits = [start_timeout_of(worker.plan) for worker in workers]
     known = [limit for limit in limits if limit is not None]
     limit_s = max(known) if len(known) == len(limits) else None
     try:

@@ -24,6 +24,7 @@ from mindspore_serving.server.channel.messages import (
     Stop,
     WantModels,
 )
+from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.dispatch.readiness import WorkerHealth
 from mindspore_serving.server.host.forked_child import no_forks
@@ -37,7 +38,6 @@ from mindspore_serving.server.supervision.watcher import Watcher
 from mindspore_serving.server.supervision.worker_end import EndCause
 from mindspore_serving.server.supervision.worker_life import WorkerState
 from mindspore_serving.server.supervision.worker_link import WorkerLink, open_link
-from mindspore_serving.server.supervision.worker_process import WorkerPlan
 from mindspore_serving.server.supervision.worker_processes import WorkerProcesses
 from mindspore_serving.server.supervision.workers import Workers
 

@@ -510,7 +510,7 @@ def test_model_calls_of_extra_workers() -> None:
         await scene.settle()
         reply = extra.received[-1]
         assert isinstance(reply, ModelReply)
-        assert (reply.batch_id, reply.slot) == (7, 20)
+        assert (reply.call_id, reply.slot) == (7, 20)
         assert numbers_in([rows for rows in reply.groups if not isinstance(rows, FailedRows)]) == [3, 4]
         await scene.supervisor.stop()
 

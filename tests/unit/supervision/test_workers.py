@@ -29,7 +29,7 @@ def add(workers: Workers) -> Iterator[Adder]:
     dispatcher = Dispatcher(loop)
 
     def add(name: str = "one", *, version: int = 1, remote_models: bool = False) -> SupervisedWorker:
-        plan = worker_plan(name, version=version, remote_models=remote_models)
+        plan = worker_plan(name, version_number=version, remote_models=remote_models)
         servable = dispatcher.servable(name, version)
         worker = SupervisedWorker(plan, workers.new_number(), servable, lambda: 0.0)
         workers.add(worker)
@@ -72,7 +72,11 @@ def test_workers_of_a_servable_version_share_a_policy(workers: Workers, add: Add
 
 
 def test_models_are_those_of_the_same_version(workers: Workers, add: Adder) -> None:
-    old, extra, owner = add(version=1), add(version=2, remote_models=True), add(version=2)
+    old, extra, owner = (
+        add(version=1),
+        add(version=2, remote_models=True),
+        add(version=2),
+    )
     old.models, owner.models = (ModelInfo("old", ()),), (ModelInfo("new", ()),)
     assert workers.models_for(extra) == HeldModels((ModelInfo("new", ()),))
     assert workers.models_for(add("two")) == HeldModels(())
