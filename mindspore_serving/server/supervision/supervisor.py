@@ -30,8 +30,6 @@ from mindspore_serving.server.channel.messages import (
     WantModels,
 )
 from mindspore_serving.server.dispatch.copy import ServableCopy
-from mindspore_serving.server.dispatch.dispatcher import Dispatcher
-from mindspore_serving.server.dispatch.readiness import WorkerHealth
 from mindspore_serving.server.dispatch.servable import RunningServable
 from mindspore_serving.server.host.forked_child import no_forks
 from mindspore_serving.server.host.settings import (
@@ -41,6 +39,8 @@ from mindspore_serving.server.host.settings import (
     worker_timeout_s,
 )
 from mindspore_serving.server.host.waiting import wait_for_event
+from mindspore_serving.server.service.readiness import WorkerHealth
+from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.supervision.process_log import LOG_DIRECTORY, ProcessLogs
 from mindspore_serving.server.supervision.restart_policy import GIVEN_UP_S, WINDOW_S, RestartPolicy
 from mindspore_serving.server.supervision.stage_limit import OverdueCall, StageLimit
@@ -64,12 +64,13 @@ class Supervisor:
     """All workers of this server.
 
     Args:
-        dispatcher: Where copies that are ready serve.
+        service: Where copies that are ready serve, and are known.
         on_all_gone: Called once when no worker is left that serves, starts or will be started again.
     """
 
-    def __init__(self, dispatcher: Dispatcher, on_all_gone: Callable[[], None]) -> None:
-        self._dispatcher = dispatcher
+    def __init__(self, service: Service, on_all_gone: Callable[[], None]) -> None:
+        self._dispatcher = service.dispatcher
+        self._catalog = service.catalog
         self._directory: WorkingDirectory | None = None
         self._logs = ProcessLogs(self._log_folder, log.rotation(), self._on_logs_moved)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -105,7 +106,7 @@ class Supervisor:
             StartUpError: A worker failed to start; the text is the reason that it gave. All are ended then.
         """
         self._loop = asyncio.get_running_loop()
-        self._dispatcher.readiness.add(self)
+        self._catalog.add(self)
         try:
             self._directory = WorkingDirectory()
         except OSError as cause:
@@ -129,7 +130,7 @@ class Supervisor:
         first = len(self._workers)
         workers = [SupervisedWorker(plan, number) for number, plan in enumerate(plans, first)]
         self._workers += workers
-        self._dispatcher.readiness.notify()
+        self._catalog.notify()
         for worker in workers:
             await self._spawn(worker)
         limits = [plan.start_timeout_s for plan in plans]
@@ -167,7 +168,7 @@ class Supervisor:
         directory, self._directory = self._directory, None
         if directory is not None:
             directory.close()
-        self._dispatcher.readiness.remove(self)
+        self._catalog.remove(self)
 
     def workers_health(self) -> Iterator[WorkerHealth]:
         """All workers; see `HealthSource`."""
@@ -211,7 +212,7 @@ class Supervisor:
         if isinstance(message, Result):
             worker = self._worker_of(link.worker)
             if worker.copy is not None:
-                self._servable(worker.plan).take_result(worker.copy, message)
+                worker.copy.take_result(message)
         elif isinstance(message, ModelCall):
             self._call_model(link, self._worker_of(link.worker), message)
         elif isinstance(message, Alive):
@@ -324,7 +325,7 @@ class Supervisor:
             worker.idle_slots = IdleSlots(link.memory, range(plan.first_call_slot), self._memory_idle_s)
         servable = self._servable(plan)
         servable.delay_s = plan.batch_delay_s
-        servable.limit(plan.limits)
+        servable.set_limits(plan.limits)
         servable.add_copy(worker.copy)
         if worker.process.calls is not None:
             limit_s = plan.stage_timeout_ms / 1000

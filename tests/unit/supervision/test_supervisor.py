@@ -11,6 +11,7 @@ import pytest
 
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
+from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.supervision.supervised_worker import SupervisedWorker
 from mindspore_serving.server.supervision.supervisor import Supervisor
 from mindspore_serving.server.supervision.worker_process import WorkerPlan
@@ -22,7 +23,7 @@ def test_of_workers_that_fail_together_one_is_reported_and_none_is_forgotten() -
     async def start() -> None:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: unhandled.append(context))
-        supervisor = Supervisor(Dispatcher(loop), pytest.fail)
+        supervisor = Supervisor(Service.of(Dispatcher(loop)), pytest.fail)
         workers = [
             SupervisedWorker(WorkerPlan("folder", "one", 1, "cpu", i, has_device=True), i) for i in range(4)
         ]

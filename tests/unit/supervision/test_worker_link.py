@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
+from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.supervision.supervised_worker import SupervisedWorker
 from mindspore_serving.server.supervision.supervisor import Supervisor
 from mindspore_serving.server.supervision.worker_link import WorkerLink
@@ -81,7 +82,7 @@ FRAMES = {
 @pytest.mark.parametrize("kind", FRAMES)
 def test_garbage_of_a_worker(kind: str) -> None:
     loop = asyncio.new_event_loop()
-    supervisor = Supervisor(Dispatcher(loop), pytest.fail)
+    supervisor = Supervisor(Service.of(Dispatcher(loop)), pytest.fail)
     worker = SupervisedWorker(WorkerPlan("folder", "one", 1, "cpu", 0, has_device=True), 0)
     supervisor._workers.append(worker)
     link, transport = WorkerLink(supervisor), Transport()
