@@ -59,13 +59,14 @@ import types
 import numpy as np
 import uvloop
 
-from mindspore_serving.errors import FailedRows, ServableUnavailable
+from mindspore_serving.errors import ServableUnavailable
+from mindspore_serving.rows import FailedRows, Rows
 from mindspore_serving.server.transport.grpc.limits import GrpcLimits
 from mindspore_serving.server.transport.grpc.service import GrpcServer
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher, Route
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.signature import MethodSignature
-from mindspore_serving.tensor import DataType, Rows, TensorSpec
+from mindspore_serving.tensor import DataType, TensorSpec
 
 BIG = [Rows((TensorSpec("y", DataType.UINT8, (1 << 20,)),), (np.zeros((1, 1 << 20), np.uint8),), 1)]
 OUTCOME = [FailedRows(ServableUnavailable("gone").failure(), 1)]

@@ -33,7 +33,7 @@ from mindspore_serving.server.dispatch.failures import deadline_exceeded, reques
 from mindspore_serving.server.dispatch.pending_requests import PendingRequests
 from mindspore_serving.server.dispatch.request import Request
 from mindspore_serving.server.dispatch.servable import RunningServable
-from mindspore_serving.server.host.settings import server_limits, suspect_wait_s
+from mindspore_serving.server.host import settings
 from mindspore_serving.server.host.waiting import wait_for_event
 from mindspore_serving.signature import CALL_PREFIX, MethodSignature
 
@@ -82,7 +82,7 @@ class Dispatcher:
 
     Args:
         loop: The event loop on which all methods are called.
-        suspect_wait: How long an instance whose worker was lost waits for another copy before it runs on the last one,
+        suspect_wait_s: How long an instance whose worker was lost waits for another copy before it runs on the last,
             in seconds; None for what the environment says.
 
     Attributes:
@@ -91,7 +91,7 @@ class Dispatcher:
         on_change: Called when copies have come or gone, or `closing` has changed.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, suspect_wait: float | None = None) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, suspect_wait_s: float | None = None) -> None:
         self.draining = False
         self.closing = ""
         self.on_change: Callable[[], None] = _ignore
@@ -99,10 +99,10 @@ class Dispatcher:
         self._servables: dict[str, dict[int, RunningServable]] = {}
         self._routes: dict[tuple[str, str, int], Route] = {}
         self._generation = 0
-        self._pending = PendingRequests(server_limits)
+        self._pending = PendingRequests(settings.server_limits)
         self._left_instances = 0
         self._left_bytes = 0
-        self._suspect_wait_s = suspect_wait_s() if suspect_wait is None else suspect_wait
+        self._suspect_wait_s = settings.suspect_wait_s() if suspect_wait_s is None else suspect_wait_s
         self._drained = asyncio.Event()
 
     def __repr__(self) -> str:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import weakref
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 
 import pytest
 
 from mindspore_serving.errors import (
     QueueFull,
+    ServableUnavailable,
     ServerStopping,
     UnknownTarget,
 )
 from mindspore_serving.options import DEFAULT_SLOTS, Limits
 from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
+from mindspore_serving.signature import MethodSignature
 from tests.support.dispatching import Worker, pumped, submit
 from tests.support.rows import numbered, numbers_in
 
@@ -93,8 +97,10 @@ async def test_limits_of_what_is_pending(
                 each.answer(batch)
             each.batches.clear()
         await asyncio.gather(*futures)
-        owed = [dispatcher._pending] if whose == "server" else [dispatcher._pending, worker.servable.pending]
-        assert {(one.requests, one.instances, one.byte_size) for one in owed} == {(0, 0, 0)}
+        counters = (
+            [dispatcher._pending] if whose == "server" else [dispatcher._pending, worker.servable.pending]
+        )
+        assert {(one.requests, one.instances, one.byte_size) for one in counters} == {(0, 0, 0)}
 
 
 @pytest.mark.parametrize("most", [Limits(instances=2), Limits(byte_size=8)])
@@ -260,3 +266,211 @@ async def test_what_others_have_admitted_is_served_in_a_drain(dispatcher: Dispat
         worker.answer(batch)
     assert await drained
     assert numbers_in(await first) + numbers_in(await other) == [0, 5]
+
+
+async def test_a_limit_of_requests_holds_without_an_early_look(
+    dispatcher: Dispatcher, limits: Callable[..., None]
+) -> None:
+    worker = Worker(dispatcher)
+    limits(2)
+    route = dispatcher.resolve("s", "m", 0)
+    futures = [dispatcher.admit(route, [numbered(1, i)]) for i in range(2)]
+    with pytest.raises(QueueFull, match=exceeded("requests", 2)):
+        dispatcher.check_room(route)
+    with pytest.raises(QueueFull, match=exceeded("requests", 2)):
+        dispatcher.admit(route, [numbered(1)])
+    with pytest.raises(QueueFull, match=exceeded("requests", 2)), dispatcher.reading(route):
+        pytest.fail("it was admitted")
+    await pumped()
+    worker.answer_all()
+    assert [numbers_in(await future) for future in futures] == [[0], [1]]
+    await pumped()
+    dispatcher.admit(route, [numbered(1)])
+
+
+async def test_a_request_that_its_servable_refuses_counts_nowhere(dispatcher: Dispatcher) -> None:
+    worker = Worker(dispatcher)
+    worker.servable.set_limits(Limits(requests=1))
+    submit(dispatcher, 1)
+    for _ in range(3):
+        with pytest.raises(QueueFull, match=exceeded("requests", 1, "s")):
+            submit(dispatcher, 1)
+    assert dispatcher.requests == 1
+
+
+async def test_a_route_that_was_found_earlier_is_found_again(dispatcher: Dispatcher) -> None:
+    first, other = Worker(dispatcher, version=1), Worker(dispatcher, version=2)
+    route, pinned = dispatcher.resolve("s", "m", 0), dispatcher.resolve("s", "m", 2)
+    other.die()
+    future = dispatcher.admit(route, [numbered(1, 5)])  # any version will do, so the lower one has it
+    await pumped()
+    first.answer_all()
+    assert numbers_in(await future) == [5]
+    with pytest.raises(ServableUnavailable, match="servable is not available"):
+        dispatcher.admit(pinned, [numbered(1)])
+    first.die()
+    with pytest.raises(ServableUnavailable, match="servable is not available"):
+        dispatcher.admit(route, [numbered(1)])
+    await pumped()
+    assert dispatcher.requests == 0
+
+
+async def test_instances_that_were_read_for_other_inputs_are_refused(dispatcher: Dispatcher) -> None:
+    worker = Worker(dispatcher)
+    route = dispatcher.resolve("s", "m", 0)
+    with dispatcher.reading(route) as admission:
+        worker.die()
+        Worker(dispatcher, methods=[MethodSignature("m", ("y",), 8)])
+        for admit in (admission.admit, partial(dispatcher.admit, route)):
+            with pytest.raises(ServableUnavailable, match="servable is not available"):
+                admit([numbered(1)])
+    assert dispatcher.requests == 0
+
+
+async def test_a_route_is_of_no_use_in_a_drain(dispatcher: Dispatcher) -> None:
+    Worker(dispatcher)
+    route = dispatcher.resolve("s", "m", 0)
+    assert await dispatcher.drain(60)
+    with pytest.raises(ServerStopping):
+        dispatcher.admit(route, [numbered(1)])
+    with pytest.raises(ServerStopping), dispatcher.reading(route):
+        pytest.fail("it was admitted")
+    assert dispatcher.requests == 0
+
+
+async def test_a_request_is_pending_while_it_is_read_and_keeps_its_place(
+    dispatcher: Dispatcher, limits: Callable[..., None]
+) -> None:
+    worker = Worker(dispatcher)
+    worker.servable.set_limits(Limits(requests=1))
+    limits(1)
+    route = dispatcher.resolve("s", "m", 0)
+    with dispatcher.reading(route) as admission:
+        with pytest.raises(QueueFull):
+            submit(dispatcher, 1)
+        future = admission.admit([numbered(2)])
+        assert (dispatcher.requests, counts(worker)) == (1, (1, 2))
+    assert (dispatcher.requests, counts(worker)) == (1, (1, 2))
+    await pumped()
+    worker.answer_all()
+    assert numbers_in(await future) == [0, 1]
+    await pumped()
+    assert (dispatcher.requests, counts(worker)) == (0, (0, 0))
+
+
+def counts(worker: Worker) -> tuple[int, int]:
+    pending = worker.servable.pending
+    assert pending is not None
+    return pending.requests, pending.instances
+
+
+@pytest.mark.parametrize("most", [Limits(instances=4), Limits(byte_size=16)])
+@pytest.mark.parametrize("whose", ["server", "servable"])
+async def test_a_request_that_is_too_large_once_it_is_read_is_refused(
+    dispatcher: Dispatcher, limits: Callable[..., None], most: Limits, whose: str
+) -> None:
+    worker = Worker(dispatcher)
+    if whose == "server":
+        limits(instances=most.instances, byte_size=most.byte_size)
+    else:
+        worker.servable.set_limits(most)
+    route = dispatcher.resolve("s", "m", 0)
+    with dispatcher.reading(route) as admission:
+        alone = admission.admit([numbered(5)])  # larger than the limit, but the only one
+    with dispatcher.reading(route) as admission:
+        with pytest.raises(QueueFull, match="exceeds the limit"):
+            admission.admit([numbered(1)])
+        assert dispatcher.requests == 1
+    await pumped()
+    worker.answer_all()
+    assert numbers_in(await alone) == [0, 1, 2, 3, 4]
+    await pumped()
+    assert dispatcher.requests == 0
+
+
+async def test_a_request_that_is_not_read_to_its_end_is_not_pending_any_more(dispatcher: Dispatcher) -> None:
+    worker = Worker(dispatcher)
+    worker.servable.set_limits(Limits(requests=5))
+    with (
+        pytest.raises(OSError, match="the client is gone"),
+        dispatcher.reading(dispatcher.resolve("s", "m", 0)),
+    ):
+        assert (dispatcher.requests, counts(worker)) == (1, (1, 0))
+        raise OSError("the client is gone")
+    assert (dispatcher.requests, counts(worker)) == (0, (0, 0))
+
+
+async def test_a_drain_waits_for_what_is_read_and_for_what_is_written(dispatcher: Dispatcher) -> None:
+    worker = Worker(dispatcher)
+    route = dispatcher.resolve("s", "m", 0)
+    with dispatcher.reading(route) as admission:
+        drained = asyncio.create_task(dispatcher.drain(60))
+        await pumped()
+        assert not drained.done()
+        future = admission.admit([numbered(1, 7)])
+    await pumped()
+    worker.answer_all()
+    assert numbers_in(await future) == [7]
+    with dispatcher.writing(route):
+        await pumped()
+        assert not drained.done()
+    assert await drained
+
+
+async def test_a_drain_ends_when_what_is_read_is_refused(dispatcher: Dispatcher) -> None:
+    worker = Worker(dispatcher)
+    worker.servable.set_limits(Limits(instances=2))
+    blocking = submit(dispatcher, 2)
+    with dispatcher.reading(dispatcher.resolve("s", "m", 0)) as admission:
+        drained = asyncio.create_task(dispatcher.drain(60))
+        await pumped()
+        worker.answer_all()
+        await blocking
+        worker.die()
+        with pytest.raises(ServableUnavailable):
+            admission.admit([numbered(1)])
+    assert await drained
+
+
+async def test_a_written_reply_is_refused_for_no_limit(
+    dispatcher: Dispatcher, limits: Callable[..., None]
+) -> None:
+    Worker(dispatcher)
+    limits(1)
+    route = dispatcher.resolve("s", "m", 0)
+    submit(dispatcher, 1)
+    with dispatcher.writing(route):
+        assert dispatcher.requests == 2
+    assert dispatcher.requests == 1
+
+
+async def test_a_request_that_is_abandoned_before_it_is_sent_is_not_sent(dispatcher: Dispatcher) -> None:
+    worker = Worker(dispatcher)
+    futures = [submit(dispatcher, 1, i) for i in range(3)]
+    futures[1].cancel()
+    await pumped()
+    assert [numbers_in(batch.groups) for batch in worker.batches] == [[0, 2]]
+
+
+@pytest.mark.parametrize("read", [False, True])
+async def test_a_deadline_holds_however_a_request_is_admitted(dispatcher: Dispatcher, read: bool) -> None:
+    Worker(dispatcher)
+    route = dispatcher.resolve("s", "m", 0)
+    with dispatcher.reading(route) if read else contextlib.nullcontext() as admission:
+        admit = partial(dispatcher.admit, route) if admission is None else admission.admit
+        future = admit([numbered(1)], 0.001)
+    [group] = await future
+    assert isinstance(group, FailedRows)
+    assert group.failure.text.endswith("deadline of 1 ms exceeded")
+    await pumped()
+    assert dispatcher.requests == 0
+
+
+async def test_what_changes_is_noted(dispatcher: Dispatcher) -> None:
+    noted: list[str] = []
+    dispatcher.on_change = lambda: noted.append(dispatcher.closing)
+    worker = Worker(dispatcher)
+    worker.die()
+    assert await dispatcher.drain(60)
+    dispatcher.fail_waiting()
+    assert list(dict.fromkeys(noted)) == ["", "draining", "stopping"]
