@@ -52,6 +52,7 @@ from tests.support.watch import wait_until
 # clients may take.
 SCRIPT = """\
 import asyncio
+import contextlib
 import signal
 import time
 import types
@@ -93,6 +94,10 @@ class Requests(Dispatcher):
             future.add_done_callback(lambda _: print("cancelled" if future.cancelled() else "done", flush=True))
             print("asked", flush=True)
         return future
+
+    @contextlib.contextmanager
+    def reading(self, route):
+        yield types.SimpleNamespace(admit=lambda blocks: self.admit(route, blocks))
 
     def answer(self):
         for future in self.waiting:

@@ -230,18 +230,13 @@ class Dispatcher:
         self, admission: Admission, blocks: Sequence[Rows], timeout_s: float | None
     ) -> asyncio.Future[Reply]:
         """Queue the instances of a request that is admitted already; see `Admission.admit`."""
-        before = admission.route
-        route = before
-        if before.generation != self._generation:
-            route = self._find_again(before)
+        route = admission.route
+        if route.generation != self._generation:
+            route = self._find_again(route)
         places = admission.leave_places()
         for pending in places:
             pending.requests -= 1
-        try:
-            return self._queue(route, blocks, timeout_s, places)
-        except QueueFull:
-            self._note_end()
-            raise
+        return self._queue(route, blocks, timeout_s, places)
 
     def _admissible(self, route: Route) -> Route:
         """Find again who answers a request that is new."""

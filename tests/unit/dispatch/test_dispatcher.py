@@ -444,6 +444,20 @@ async def test_a_written_reply_is_refused_for_no_limit(
     assert dispatcher.requests == 1
 
 
+async def test_a_place_is_kept_whatever_comes_meanwhile(
+    dispatcher: Dispatcher, limits: Callable[..., None]
+) -> None:
+    worker = Worker(dispatcher)
+    limits(1)
+    worker.servable.set_limits(Limits(requests=1))
+    route = dispatcher.resolve("s", "m", 0)
+    with dispatcher.reading(route) as admission, dispatcher.writing(route):  # more than the limit together
+        future = admission.admit([numbered(1, 3)])
+    await pumped()
+    worker.answer_all()
+    assert numbers_in(await future) == [3]
+
+
 async def test_a_request_that_is_abandoned_before_it_is_sent_is_not_sent(dispatcher: Dispatcher) -> None:
     worker = Worker(dispatcher)
     futures = [submit(dispatcher, 1, i) for i in range(3)]

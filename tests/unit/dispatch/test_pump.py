@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 from mindspore_serving.errors import (
     Failure,
@@ -13,9 +15,14 @@ from mindspore_serving.errors import (
 from mindspore_serving.options import DEFAULT_SLOTS
 from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.channel.messages import Batch
+from mindspore_serving.server.dispatch.copy import ServableCopy
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
+from mindspore_serving.server.dispatch.pump import Pump
+from mindspore_serving.server.dispatch.queue_policy import MethodQueue
+from mindspore_serving.server.dispatch.request import Request, pieces_of
+from mindspore_serving.signature import MethodSignature
 from tests.support.dispatching import METHOD, Worker, pumped, submit
-from tests.support.rows import numbers_in
+from tests.support.rows import numbered, numbers_in
 
 
 async def test_requests_that_arrive_together_travel_together(dispatcher: Dispatcher) -> None:
@@ -132,3 +139,75 @@ async def test_in_a_drain_no_batch_waits_for_more(dispatcher: Dispatcher) -> Non
     await sent.wait()
     worker.answer(worker.batches[0])
     assert await drained
+
+
+class Timer:
+    """A call that was asked for at a later time."""
+
+    def __init__(self, delay_s: float, callback: Callable[[], None]) -> None:
+        self.delay_s = delay_s
+        self.callback = callback
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Loop:
+    """An event loop that runs what is due when the test says so."""
+
+    def __init__(self) -> None:
+        self.soon: list[Callable[[], None]] = []
+        self.timers: list[Timer] = []
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self.soon.append(callback)
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+        self.timers.append(Timer(delay_s, callback))
+        return self.timers[-1]
+
+    def run(self) -> None:
+        """Run everything until nothing is due at once."""
+        while self.soon:
+            self.soon.pop(0)()
+
+    def delays(self) -> list[int]:
+        """Of the timers that are set, in whole seconds."""
+        return [round(timer.delay_s) for timer in self.timers if not timer.cancelled]
+
+
+def test_one_alarm_is_set_for_what_is_due_first(loop: asyncio.AbstractEventLoop) -> None:
+    alarms = Loop()
+    queues = [MethodQueue(MethodSignature(name, ("x",), 8, full=8), delay_s) for name, delay_s in DELAYS]
+    copy = ServableCopy("c", [queue.signature for queue in queues], lambda _: None)
+    pump = Pump(queues, [copy], {}, cast("asyncio.AbstractEventLoop", alarms), 0.0)
+    set_for: list[list[int]] = []
+    for queue in queues:
+        queue.put(pieces_of(Request([numbered(1)], loop.create_future()), time.monotonic()))
+        pump.schedule()
+        alarms.run()
+        set_for.append(alarms.delays())
+    assert set_for == [[60], [10], [10]]
+    assert copy.idle
+    queues[1].delay_s = 0.0  # as if it were due
+    timer = next(timer for timer in alarms.timers if not timer.cancelled)
+    timer.cancel()
+    timer.callback()
+    alarms.run()
+    assert [queue.waiting for queue in queues] == [1, 0, 1]
+    assert alarms.delays() == [30]
+
+
+DELAYS = [("slow", 60.0), ("quick", 10.0), ("other", 30.0)]
+
+
+def test_what_is_scheduled_often_runs_once() -> None:
+    alarms = Loop()
+    pump = Pump([], [], {}, cast("asyncio.AbstractEventLoop", alarms), 0.0)
+    for _ in range(3):
+        pump.schedule()
+    assert len(alarms.soon) == 1
+    alarms.run()
+    pump.schedule()
+    assert len(alarms.soon) == 1

@@ -282,6 +282,25 @@ async def test_an_instance_whose_call_takes_too_long_fails_at_once_and_the_other
     assert numbers_in(await futures[1]) == list(range(4, 12))
 
 
+async def test_instances_that_are_not_to_blame_for_a_call_go_before_what_waits(
+    dispatcher: Dispatcher,
+) -> None:
+    first = Worker(dispatcher)
+    futures = [submit(dispatcher, 8, 8 * i) for i in range(DEFAULT_SLOTS)]
+    await pumped()
+    waiting = submit(dispatcher, 1, 100)
+    call = overdue(HeldRows(first.batches[0].batch_id, 0, 1))
+    first.servable.remove_copy(first.copy, returns=True, overdue=call)
+    second = Worker(dispatcher)
+    order: list[float] = []
+    while not waiting.done():
+        await pumped()
+        order += [number for batch in second.batches for number in numbers_in(batch.groups)]
+        second.answer_all()
+    assert order == [*range(1, 8 * DEFAULT_SLOTS), 100]
+    assert all(future.done() for future in futures)
+
+
 async def test_instances_of_a_call_that_takes_too_long_are_tried_one_by_one(dispatcher: Dispatcher) -> None:
     first = Worker(dispatcher)
     future = submit(dispatcher, 4)
