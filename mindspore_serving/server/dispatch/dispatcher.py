@@ -178,8 +178,8 @@ class Dispatcher:
 
         Raises:
             UnknownTarget: The servable has no such version or method any more.
-            ServableUnavailable: It has no worker left.
-            ServerStopping: The server drains.
+            ServableUnavailable: It has no worker left, or its method has other inputs now.
+            ServerStopping: The server drains, or has stopped.
             QueueFull: Too many requests, instances or bytes are pending, in the server or of the servable.
         """
         if route.generation != self._generation:
@@ -240,7 +240,7 @@ class Dispatcher:
 
     def _admissible(self, route: Route) -> Route:
         """Find again who answers a request that is new."""
-        if self.draining:
+        if self.closing:
             raise ServerStopping()
         return self._find_again(route)
 
@@ -309,16 +309,10 @@ class Dispatcher:
         future: asyncio.Future[Reply] = self._loop.create_future()
         request = Request(blocks, future)
         everything, own = self._pending, servable.pending
-        if everything in placed:
-            everything.add_placed(request)
-        else:
-            everything.add(request)
+        everything.add(request, placed=everything in placed)
         if own is not None:
             try:
-                if own in placed:
-                    own.add_placed(request)
-                else:
-                    own.add(request)
+                own.add(request, placed=own in placed)
             except QueueFull:
                 everything.remove(request)
                 raise

@@ -47,23 +47,20 @@ class PendingRequests:
         if self.requests >= self.limits.requests > 0:
             raise self._full("requests", self.limits.requests)
 
-    def add(self, request: Request) -> None:
+    def add(self, request: Request, *, placed: bool = False) -> None:
         """Count a request.
+
+        Args:
+            request: The request.
+            placed: Whether it has had a place among the requests until now, so that there is room for one.
 
         Raises:
             QueueFull: There are too many requests; or its instances or bytes are too many, and it is not the only one.
                 It is not counted.
         """
-        self.check_requests()
-        self.add_placed(request)
-
-    def add_placed(self, request: Request) -> None:
-        """Count a request which has had a place among the requests until now.
-
-        Raises:
-            QueueFull: Its instances or bytes are too many, and it is not the only one; it is not counted.
-        """
         limits = self.limits
+        if self.requests >= limits.requests > 0 and not placed:
+            raise self._full("requests", limits.requests)
         instances = self.instances + request.count
         byte_size = self.byte_size + request.byte_size
         if self.requests:  # alone, a request is taken whatever its size: it could never be served otherwise

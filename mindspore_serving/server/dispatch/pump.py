@@ -37,6 +37,9 @@ class Pump:
         expected: By label, the methods of each copy that was lost and is being started again.
         loop: The event loop.
         suspect_wait_s: How long a suspect spares the last copy where another is expected.
+
+    Attributes:
+        delays: Whether a batch may wait for more.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Pump:
         loop: asyncio.AbstractEventLoop,
         suspect_wait_s: float,
     ) -> None:
+        self.delays = False
         self._queues = queues
         self._copies = copies
         self._expected = expected
@@ -83,7 +87,7 @@ class Pump:
             requests += len(assignment.pieces)
             self._send(assignment)
         self._gathering.close(requests)
-        if expected or any(queue.delay_s for queue in self._queues):
+        if expected or self.delays:
             self._set_alarm(now)
 
     def _has_room(self) -> bool:

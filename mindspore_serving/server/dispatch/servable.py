@@ -37,7 +37,6 @@ class RunningServable:
         suspect_wait_s: How long an instance whose worker was lost waits for another copy before it runs on the last.
 
     Attributes:
-        delay_s: How long a batch that is not full may wait for more; to be set before the first copy is added.
         pending: Its pending requests; None where no limits but those of the server hold.
         copies: Those that are ready.
         on_copies_changed: Called when `copies` has changed.
@@ -53,7 +52,7 @@ class RunningServable:
     ) -> None:
         self.name = name
         self.version = version
-        self.delay_s = 0.0
+        self._delay_s = 0.0
         self.pending: PendingRequests | None = None
         self.copies: list[ServableCopy] = []
         self.on_copies_changed: Callable[[], None] = _ignore
@@ -72,6 +71,15 @@ class RunningServable:
             self.pending.limits = limits
         elif limits != Limits():
             self.pending = PendingRequests(limits, f", servable: {self.name}")
+
+    def set_delay(self, delay_s: float) -> None:
+        """Let batches that are not full wait for more; to be called before the first copy is added.
+
+        Args:
+            delay_s: How long, in seconds.
+        """
+        self._delay_s = delay_s
+        self._pump.delays = delay_s > 0
 
     # ---- methods
 
@@ -123,7 +131,7 @@ class RunningServable:
         """Take over a method as a worker registers it. There are three cases."""
         queue = self._queues.get(signature.name)
         if queue is None:  # nobody has registered it before
-            queue = self._queues[signature.name] = MethodQueue(signature, self.delay_s)
+            queue = self._queues[signature.name] = MethodQueue(signature, self._delay_s)
             self._queue_list.append(queue)
         elif not any(
             copy.offers(signature.name) for copy in self.copies
@@ -152,7 +160,7 @@ class RunningServable:
 
     def hurry(self) -> None:
         """Let no batch wait for more instances from now on: hardly any come."""
-        self.delay_s = 0.0
+        self.set_delay(0.0)
         for queue in self._queue_list:
             queue.delay_s = 0.0
         self._pump.schedule()

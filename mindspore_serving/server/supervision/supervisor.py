@@ -324,7 +324,7 @@ class Supervisor:
         if link.memory is not None:
             worker.idle_slots = IdleSlots(link.memory, range(plan.first_call_slot), self._memory_idle_s)
         servable = self._servable(plan)
-        servable.delay_s = plan.batch_delay_s
+        servable.set_delay(plan.batch_delay_s)
         servable.set_limits(plan.limits)
         servable.add_copy(worker.copy)
         if worker.process.calls is not None:

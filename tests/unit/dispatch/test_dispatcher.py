@@ -327,10 +327,14 @@ async def test_instances_that_were_read_for_other_inputs_are_refused(dispatcher:
     assert dispatcher.requests == 0
 
 
-async def test_a_route_is_of_no_use_in_a_drain(dispatcher: Dispatcher) -> None:
+@pytest.mark.parametrize("closing", ["draining", "stopping"])
+async def test_a_route_is_of_no_use_to_a_server_that_ends(dispatcher: Dispatcher, closing: str) -> None:
     Worker(dispatcher)
     route = dispatcher.resolve("s", "m", 0)
-    assert await dispatcher.drain(60)
+    if closing == "draining":
+        assert await dispatcher.drain(60)
+    else:
+        dispatcher.fail_waiting()
     with pytest.raises(ServerStopping):
         dispatcher.admit(route, [numbered(1)])
     with pytest.raises(ServerStopping), dispatcher.reading(route):

@@ -62,7 +62,7 @@ def test_without_limits_everything_is_taken(loop: asyncio.AbstractEventLoop) -> 
 def test_a_request_that_has_had_a_place_is_not_refused_for_it(loop: asyncio.AbstractEventLoop) -> None:
     pending = PendingRequests(Limits(requests=1, instances=9))
     pending.add(request(loop, 1))
-    pending.add_placed(request(loop, 1))
+    pending.add(request(loop, 1), placed=True)
     with pytest.raises(QueueFull, match="instances count exceeds the limit 9"):
-        pending.add_placed(request(loop, 8))
+        pending.add(request(loop, 8), placed=True)
     assert counts(pending) == (2, 2, 8)

@@ -48,7 +48,7 @@ async def test_no_more_batches_than_slots(dispatcher: Dispatcher) -> None:
 
 
 async def test_a_batch_that_is_not_full_waits_as_long_as_it_may(dispatcher: Dispatcher) -> None:
-    dispatcher.servable("s", 1).delay_s = 0.1
+    dispatcher.servable("s", 1).set_delay(0.1)
     sent = asyncio.Event()
     worker = Worker(dispatcher, methods=[replace(METHOD, full=4)], on_batch=sent.set)
     begin = time.monotonic()
@@ -129,7 +129,7 @@ def _raise_os_error(_: Batch) -> None:
 
 
 async def test_in_a_drain_no_batch_waits_for_more(dispatcher: Dispatcher) -> None:
-    dispatcher.servable("s", 1).delay_s = 60
+    dispatcher.servable("s", 1).set_delay(60)
     sent = asyncio.Event()
     worker = Worker(dispatcher, methods=[replace(METHOD, full=4)], on_batch=sent.set)
     submit(dispatcher, 1)
@@ -182,6 +182,7 @@ def test_one_alarm_is_set_for_what_is_due_first(loop: asyncio.AbstractEventLoop)
     queues = [MethodQueue(MethodSignature(name, ("x",), 8, full=8), delay_s) for name, delay_s in DELAYS]
     copy = ServableCopy("c", [queue.signature for queue in queues], lambda _: None)
     pump = Pump(queues, [copy], {}, cast("asyncio.AbstractEventLoop", alarms), 0.0)
+    pump.delays = True
     set_for: list[list[int]] = []
     for queue in queues:
         queue.put(pieces_of(Request([numbered(1)], loop.create_future()), time.monotonic()))
