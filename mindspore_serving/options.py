@@ -15,7 +15,7 @@ _DEC_MODES = ("AES-GCM", "AES-CBC")
 
 @dataclass(slots=True)
 class Limits:
-    """Most that may be unanswered at a time; 0 stands for no limit.
+    """Most that may be pending at a time; 0 stands for no limit.
 
     Attributes:
         requests: Requests.
