@@ -374,3 +374,14 @@ async def test_a_client_that_has_gone_is_not_missed_when_a_call_takes_too_long(
     assert numbers_in(await stays) == [1]
     await pumped()
     assert "<Dispatcher 0 pending" in repr(dispatcher)
+
+
+async def test_batches_grow_where_instances_are_quick(dispatcher: Dispatcher) -> None:
+    worker = Worker(dispatcher)
+    future = submit(dispatcher, 1000)
+    sizes: list[int] = []
+    while not future.done():
+        await pumped()
+        sizes += [batch.count for batch in worker.batches]
+        worker.answer_all()
+    assert sizes[0] == METHOD.batch_limit < max(sizes)
