@@ -37,6 +37,7 @@ class RunningServable:
         suspect_wait_s: How long an instance whose worker was lost waits for another copy before it runs on the last.
 
     Attributes:
+        delay_s: How long a batch that is not full may wait for more.
         pending: Its pending requests; None where no limits but those of the server hold.
         copies: Those that are ready.
         on_copies_changed: Called when `copies` has changed.
@@ -52,7 +53,7 @@ class RunningServable:
     ) -> None:
         self.name = name
         self.version = version
-        self._delay_s = 0.0
+        self.delay_s = 0.0
         self.pending: PendingRequests | None = None
         self.copies: list[ServableCopy] = []
         self.on_copies_changed: Callable[[], None] = _ignore
@@ -78,7 +79,7 @@ class RunningServable:
         Args:
             delay_s: How long, in seconds.
         """
-        self._delay_s = delay_s
+        self.delay_s = delay_s
         self._pump.delays = delay_s > 0
 
     # ---- methods
@@ -131,7 +132,7 @@ class RunningServable:
         """Take over a method as a worker registers it. There are three cases."""
         queue = self._queues.get(signature.name)
         if queue is None:  # nobody has registered it before
-            queue = self._queues[signature.name] = MethodQueue(signature, self._delay_s)
+            queue = self._queues[signature.name] = MethodQueue(signature, self.delay_s)
             self._queue_list.append(queue)
         elif not any(
             copy.offers(signature.name) for copy in self.copies
