@@ -28,6 +28,7 @@ from mindspore_serving.errors import (
     ServerStopping,
     UnknownTarget,
 )
+from mindspore_serving.options import ServableSettings
 from mindspore_serving.rows import FailedRows, Reply, Rows
 from mindspore_serving.server.dispatch.failures import deadline_exceeded, request_spec
 from mindspore_serving.server.dispatch.pending_requests import PendingRequests
@@ -97,6 +98,7 @@ class Dispatcher:
         self.on_change: Callable[[], None] = _ignore
         self._loop = loop
         self._servables: dict[str, dict[int, RunningServable]] = {}
+        self._settings: dict[tuple[str, int], ServableSettings] = {}
         self._routes: dict[tuple[str, str, int], Route] = {}
         self._generation = 0
         self._pending = PendingRequests(settings.server_limits)
@@ -121,7 +123,20 @@ class Dispatcher:
             versions[version] = RunningServable(
                 name, version, self._loop, self._copies_changed, self._suspect_wait_s
             )
+            if (name, version) in self._settings:
+                versions[version].configure(self._settings[name, version])
         return versions[version]
+
+    def configure(self, settings: ServableSettings) -> None:
+        """Take the settings of a servable version, which hold from its first copy on.
+
+        There is no entry of it before: a request for what has not been started is one for an unknown target.
+        """
+        name, version = settings.servable_name, settings.version_number
+        self._settings[name, version] = settings
+        running = self._servables.get(name, {}).get(version)
+        if running is not None:
+            running.configure(settings)
 
     def methods(self, name: str, version: int) -> tuple[MethodSignature, ...]:
         """What clients may call of a servable version; nothing until its first worker has registered."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, Failure, StatusCode
-from mindspore_serving.options import Limits
+from mindspore_serving.options import Limits, ServableSettings
 from mindspore_serving.server.channel.call_page import WrittenCall
 from mindspore_serving.server.dispatch.copy import SentBatch, ServableCopy
 from mindspore_serving.server.dispatch.failures import fail_all, unavailable, workers_lost
@@ -65,6 +65,17 @@ class RunningServable:
 
     def __repr__(self) -> str:
         return f"<RunningServable {self.name}:{self.version} {self.copies} {self._queue_list}>"
+
+    def configure(self, settings: ServableSettings) -> None:
+        """Take the settings that concern dispatch; to be called before the first copy is added."""
+        self.set_delay(settings.max_batch_delay_ms / 1000)
+        self.set_limits(
+            Limits(
+                requests=settings.max_enqueued_requests,
+                instances=settings.max_enqueued_instances,
+                byte_size=settings.max_enqueued_bytes,
+            )
+        )
 
     def set_limits(self, limits: Limits) -> None:
         """Limit what may be pending, beside the server's limits; to be called before the first copy is added."""
