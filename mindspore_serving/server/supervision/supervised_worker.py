@@ -15,8 +15,8 @@ from mindspore_serving.server.channel.memory import IdleSlots
 from mindspore_serving.server.channel.messages import Register
 from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.dispatch.copy import ServableCopy
-from mindspore_serving.server.dispatch.readiness import STARTING, WorkerHealth
 from mindspore_serving.server.dispatch.servable import RunningServable
+from mindspore_serving.server.service.readiness import STARTING, WorkerHealth
 from mindspore_serving.server.supervision.child import Child
 from mindspore_serving.server.supervision.stage_limit import OverdueCall, StageLimit
 from mindspore_serving.server.supervision.worker_end import EndCause, WorkerEnd
@@ -150,7 +150,7 @@ class SupervisedWorker:
         self.models = message.models
         slots = plan.settings.slots_per_copy  # of this worker, whose memory has been made for them
         copy = self.copy = ServableCopy(plan.label, message.methods, link.send, child.memory, slots)
-        link.give_results_to(lambda result: servable.take_result(copy, result))
+        link.give_results_to(copy.take_result)
         if child.memory is not None:
             self._idle_slots = IdleSlots(child.memory, range(plan.first_call_slot), memory_idle_s)
         servable.add_copy(copy)
