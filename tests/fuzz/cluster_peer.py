@@ -13,6 +13,7 @@ from mindspore_serving.server.channel.messages import Challenge, Refused, Welcom
 from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.token import proof
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
+from mindspore_serving.server.service.service import Service
 from tests.fuzz.oracle import demand
 
 TOKEN = "the token of the tests"
@@ -49,7 +50,7 @@ def one_input(data: bytes) -> None:
 @cache
 def _listening() -> tuple[asyncio.AbstractEventLoop, MasterPort]:
     loop = asyncio.new_event_loop()
-    port = MasterPort(Dispatcher(loop), "127.0.0.1", 0, TOKEN, None, 1.0)
+    port = MasterPort(Service.of(Dispatcher(loop)), "127.0.0.1", 0, TOKEN, None, 1.0)
     loop.run_until_complete(port.start())
     atexit.register(lambda: loop.run_until_complete(port.stop()))
     return loop, port

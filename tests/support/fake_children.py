@@ -26,7 +26,7 @@ from mindspore_serving.server.channel.messages import (
     StartFailed,
     Stop,
 )
-from mindspore_serving.server.supervision.worker_process import WorkerPlan
+from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.signature import MethodSignature, ModelInfo
 
 METHOD = MethodSignature("m", ("x",), 8)
@@ -57,7 +57,7 @@ class FakeChild:
         self.number = number
         self.pid = next(_pids)
         self.memory = memory
-        self.calls = CallPage.create() if plan.stage_timeout_ms else None
+        self.calls = CallPage.create() if plan.settings.stage_timeout_ms else None
         self.channel, self._peer = socket.socketpair()
         self.channel_number = os.fstat(self.channel.fileno()).st_ino
         self.address = f"unix:fake_{self.pid}"

@@ -406,12 +406,16 @@ def _check_types(message: object) -> None:
             raise TypeError(f"{field.name} should be {field.type}, but are {value!r}")
 
 
-def _method_of(input_names: list[Any], input_types: Any = None, **fields: Any) -> MethodSignature:
+def _method_of(
+    input_names: list[Any], input_types: Any = None, output_names: Any = (), **fields: Any
+) -> MethodSignature:
     types = {} if input_types is None else input_types
     if not isinstance(types, dict):
         raise TypeError(f"input_types should be an object, but is {types!r}")
     known = {name: DataType(kind) for name, kind in types.items()}
-    return MethodSignature(input_names=tuple(input_names), input_types=known, **fields)
+    return MethodSignature(
+        input_names=tuple(input_names), input_types=known, output_names=tuple(output_names), **fields
+    )
 
 
 def _graph_of(inputs: list[Any], outputs: list[Any], batch_size: int, dynamic: bool) -> GraphInfo:

@@ -13,9 +13,9 @@ from mindspore_serving.server.channel.messages import Exiting, Join, Message, Re
 from mindspore_serving.server.cluster.listening_port import AcceptedLink, ListeningPort
 from mindspore_serving.server.cluster.token import is_proof, listening_ip, proof
 from mindspore_serving.server.dispatch.copy import ServableCopy
-from mindspore_serving.server.dispatch.dispatcher import Dispatcher
-from mindspore_serving.server.dispatch.readiness import WorkerHealth
 from mindspore_serving.server.dispatch.servable import RunningServable
+from mindspore_serving.server.service.readiness import WorkerHealth
+from mindspore_serving.server.service.service import Service
 
 
 class WorkerLink(AcceptedLink):
@@ -63,8 +63,8 @@ class WorkerLink(AcceptedLink):
 
     def on_message(self, message: Message) -> None:
         """Let the worker in, or hand its results on."""
-        if isinstance(message, Result) and self._copy is not None and self._servable is not None:
-            self._servable.take_result(self._copy, message)
+        if isinstance(message, Result) and self._copy is not None:
+            self._copy.take_result(message)
         elif isinstance(message, Exiting) and self.joined:
             log.info("Worker Exit, worker address: %s", self.address)
             self.close()
@@ -137,7 +137,7 @@ class MasterPort(ListeningPort):
     """Where workers of other processes and machines join.
 
     Args:
-        dispatcher: Where workers that have joined serve.
+        service: Where workers that have joined serve, and are known.
         ip: Address to listen on.
         port: TCP port.
         token: Shared token; empty binds to this machine.
@@ -147,7 +147,7 @@ class MasterPort(ListeningPort):
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
+        service: Service,
         ip: str,
         port: int,
         token: str,
@@ -155,7 +155,8 @@ class MasterPort(ListeningPort):
         timeout_s: float,
     ) -> None:
         super().__init__("Master server", f"{listening_ip(ip, token)}:{port}", token, tls, timeout_s)
-        self.dispatcher = dispatcher
+        self.dispatcher = service.dispatcher
+        self._catalog = service.catalog
         self._lost: dict[tuple[str, int], str] = {}  # servable and version to address
 
     async def start(self) -> None:
@@ -165,12 +166,12 @@ class MasterPort(ListeningPort):
             StartUpError: The address cannot be bound.
         """
         await super().start()
-        self.dispatcher.readiness.add(self)
+        self._catalog.add(self)
 
     async def stop(self) -> None:
         """Tell all workers to exit, and stop listening; safe to call twice."""
         await super().stop()
-        self.dispatcher.readiness.remove(self)
+        self._catalog.remove(self)
 
     def is_at(self, ip: str, port: int) -> bool:
         """Whether a worker of this machine that is told this address means this master.

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from mindspore_serving.check_type import check_int, check_seconds
 from mindspore_serving.errors import InvalidParameter
 from mindspore_serving.options import Limits
+from mindspore_serving.server.host.child_environment import TOKEN_VARIABLE
 from mindspore_serving.server.host.memory_limit import share_of_memory
 
 server_limits = Limits(10_000, 1_000_000, max(share_of_memory(), 64 << 20))
-"""Most that may be unanswered in the whole server, now."""
+"""Most that may be pending in the whole server, now."""
 DEFAULT_DRAIN_TIMEOUT_S = 10.0
 DEFAULT_WORKER_TIMEOUT_S = 20.0
 WORKER_TIMEOUT_VARIABLE = "SERVING_WORKER_TIMEOUT_S"
@@ -21,12 +22,14 @@ DEFAULT_START_TIMEOUT_S = 1800.0
 START_TIMEOUT_VARIABLE = "SERVING_START_TIMEOUT_S"
 DEFAULT_SUSPECT_WAIT_S = 2.0
 SUSPECT_WAIT_VARIABLE = "SERVING_SUSPECT_WAIT_S"
+DEFAULT_AGENT_ANSWER_S = 10.0
+AGENT_ANSWER_VARIABLE = "SERVING_AGENT_TIMEOUT_S"
 
 _drain_timeout_s = DEFAULT_DRAIN_TIMEOUT_S
 
 
 def set_max_enqueued_requests(max_enqueued_requests: int) -> None:
-    """Set how many requests may be unanswered at a time in the whole server.
+    """Set how many requests may be pending at a time in the whole server.
 
     A request beyond the limit is refused at once. Takes effect immediately, also on a running server.
 
@@ -41,7 +44,7 @@ def set_max_enqueued_requests(max_enqueued_requests: int) -> None:
 
 
 def set_max_enqueued_instances(max_enqueued_instances: int) -> None:
-    """Set how many instances the unanswered requests of the whole server may have together.
+    """Set how many instances the pending requests of the whole server may have together.
 
     A request beyond the limit is refused at once, unless it would be the only one. Takes effect immediately, also on a
     running server.
@@ -57,7 +60,7 @@ def set_max_enqueued_instances(max_enqueued_instances: int) -> None:
 
 
 def set_max_enqueued_bytes(max_enqueued_bytes: int) -> None:
-    """Set how many bytes the tensors of the unanswered requests of the whole server may have together.
+    """Set how many bytes the tensors of the pending requests of the whole server may have together.
 
     A request beyond the limit is refused at once, unless it would be the only one. Takes effect immediately, also on a
     running server.
@@ -79,7 +82,7 @@ def set_drain_timeout_s(drain_timeout_s: float) -> None:
     New ones are refused meanwhile. A second signal ends the wait. Takes effect at the next signal.
 
     Args:
-        drain_timeout_s: Seconds; 0 answers all unanswered requests with an error at once, as the original does. The
+        drain_timeout_s: Seconds; 0 answers all pending requests with an error at once, as the original does. The
             default is 10.
 
     Raises:
@@ -104,7 +107,7 @@ def worker_timeout_s(environment: Mapping[str, str] = os.environ) -> float:
     Raises:
         InvalidParameter: It is no number, or below 2.
     """
-    return seconds_from(WORKER_TIMEOUT_VARIABLE, DEFAULT_WORKER_TIMEOUT_S, 2, environment)
+    return _seconds_from(WORKER_TIMEOUT_VARIABLE, DEFAULT_WORKER_TIMEOUT_S, 2, environment)
 
 
 def memory_idle_s(environment: Mapping[str, str] = os.environ) -> float:
@@ -116,7 +119,7 @@ def memory_idle_s(environment: Mapping[str, str] = os.environ) -> float:
     Raises:
         InvalidParameter: It is no number, or below 1.
     """
-    return seconds_from(MEMORY_IDLE_VARIABLE, DEFAULT_MEMORY_IDLE_S, 1, environment)
+    return _seconds_from(MEMORY_IDLE_VARIABLE, DEFAULT_MEMORY_IDLE_S, 1, environment)
 
 
 def start_timeout_s(environment: Mapping[str, str] = os.environ) -> float:
@@ -128,7 +131,7 @@ def start_timeout_s(environment: Mapping[str, str] = os.environ) -> float:
     Raises:
         InvalidParameter: It is no number, or below 1.
     """
-    return seconds_from(START_TIMEOUT_VARIABLE, DEFAULT_START_TIMEOUT_S, 1, environment)
+    return _seconds_from(START_TIMEOUT_VARIABLE, DEFAULT_START_TIMEOUT_S, 1, environment)
 
 
 def suspect_wait_s(environment: Mapping[str, str] = os.environ) -> float:
@@ -140,10 +143,27 @@ def suspect_wait_s(environment: Mapping[str, str] = os.environ) -> float:
     Raises:
         InvalidParameter: It is no number, or below 0.
     """
-    return seconds_from(SUSPECT_WAIT_VARIABLE, DEFAULT_SUSPECT_WAIT_S, 0, environment)
+    return _seconds_from(SUSPECT_WAIT_VARIABLE, DEFAULT_SUSPECT_WAIT_S, 0, environment)
 
 
-def seconds_from(variable: str, default_s: float, least_s: float, environment: Mapping[str, str]) -> float:
+def agent_answer_s(environment: Mapping[str, str] = os.environ) -> float:
+    """Seconds within which every rank of a distributed servable must have run a batch.
+
+    Args:
+        environment: Where SERVING_AGENT_TIMEOUT_S may be set; 10 where it is not.
+
+    Raises:
+        InvalidParameter: It is no number, or below 0.1.
+    """
+    return _seconds_from(AGENT_ANSWER_VARIABLE, DEFAULT_AGENT_ANSWER_S, 0.1, environment)
+
+
+def cluster_token(environment: Mapping[str, str] = os.environ) -> str:
+    """The token of the cluster that this process belongs to; empty where none is set."""
+    return environment.get(TOKEN_VARIABLE, "")
+
+
+def _seconds_from(variable: str, default_s: float, least_s: float, environment: Mapping[str, str]) -> float:
     """A time that an environment variable may set.
 
     Args:

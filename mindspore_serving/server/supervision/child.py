@@ -10,7 +10,7 @@ from typing import Protocol
 from mindspore_serving.server.channel.call_page import CallPage
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import MoveLog
-from mindspore_serving.server.supervision.worker_process import WorkerPlan
+from mindspore_serving.server.channel.worker_plan import WorkerPlan
 
 
 class Child(Protocol):

@@ -11,6 +11,7 @@ from mindspore_serving.server.host.waiting import wait_for_event
 from mindspore_serving.server.supervision.supervised_worker import SupervisedWorker
 from mindspore_serving.server.supervision.worker_end import EndCause
 from mindspore_serving.server.supervision.worker_life import WorkerState
+from mindspore_serving.server.supervision.worker_process import start_timeout_of
 
 _POLL_S = 0.05
 _PROGRESS_EVERY_S = 15.0
@@ -61,7 +62,7 @@ async def until_all_started(workers: Sequence[SupervisedWorker], progress: Progr
     Raises:
         StartUpError: One failed, or is not ready in time.
     """
-    limits = [worker.plan.start_timeout_s for worker in workers]
+    limits = [start_timeout_of(worker.plan) for worker in workers]
     known = [limit for limit in limits if limit is not None]
     limit_s = max(known) if len(known) == len(limits) else None
     try:
@@ -85,7 +86,7 @@ async def _until_each_started(workers: Sequence[SupervisedWorker], progress: Pro
             )
             if not done:
                 progress.waiting([worker for task, worker in tasks.items() if task in pending])
-            for task in [one for one in tasks if one in done]:
+            for task in [task for task in tasks if task in done]:  # in the order of the plans
                 task.result()
                 progress.ready(tasks[task])
     finally:

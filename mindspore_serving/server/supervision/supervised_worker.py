@@ -13,15 +13,15 @@ from mindspore_serving import log
 from mindspore_serving.errors import ChannelError
 from mindspore_serving.server.channel.memory import IdleSlots
 from mindspore_serving.server.channel.messages import Register
+from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.dispatch.copy import ServableCopy
-from mindspore_serving.server.dispatch.readiness import STARTING, WorkerHealth
 from mindspore_serving.server.dispatch.servable import RunningServable
+from mindspore_serving.server.service.readiness import STARTING, WorkerHealth
 from mindspore_serving.server.supervision.child import Child
 from mindspore_serving.server.supervision.stage_limit import OverdueCall, StageLimit
 from mindspore_serving.server.supervision.worker_end import EndCause, WorkerEnd
 from mindspore_serving.server.supervision.worker_life import ALLOWED_MOVES, WorkerState, comes_back
 from mindspore_serving.server.supervision.worker_link import WorkerLink
-from mindspore_serving.server.supervision.worker_process import WorkerPlan
 from mindspore_serving.signature import CALL_PREFIX, ModelInfo
 
 
@@ -148,17 +148,14 @@ class SupervisedWorker:
         self.move(WorkerState.READY)
         self._ready_at = self._alive_at = self._clock()
         self.models = message.models
-        copy = self.copy = ServableCopy(
-            plan.label, message.methods, link.send, child.memory, plan.batch_slots
-        )
-        link.give_results_to(lambda result: servable.take_result(copy, result))
+        slots = plan.settings.slots_per_copy  # of this worker, whose memory has been made for them
+        copy = self.copy = ServableCopy(plan.label, message.methods, link.send, child.memory, slots)
+        link.give_results_to(copy.take_result)
         if child.memory is not None:
             self._idle_slots = IdleSlots(child.memory, range(plan.first_call_slot), memory_idle_s)
-        servable.delay_s = plan.batch_delay_s
-        servable.limit(plan.limits)
         servable.add_copy(copy)
         if child.calls is not None:
-            limit_s = plan.stage_timeout_ms / 1000
+            limit_s = plan.settings.stage_timeout_ms / 1000
             self._stage_limit = StageLimit(child.calls, limit_s, self._end_overdue, self._clock)
             self._stage_limit.start()
         log.info(

@@ -26,6 +26,7 @@ from mindspore_serving.server.supervision.worker_life import (
     WorkerState,
     next_step,
 )
+from mindspore_serving.server.supervision.worker_process import start_timeout_of
 from mindspore_serving.server.supervision.workers import Workers
 
 _LOOK_EVERY_S = 1.0
@@ -181,7 +182,7 @@ class Watcher:
         except StartUpError as error:
             self._note_no_process(error, step)
             return False
-        limit_s = worker.plan.start_timeout_s
+        limit_s = start_timeout_of(worker.plan)
         try:
             await asyncio.wait_for(until_started(worker), limit_s)
         except asyncio.TimeoutError:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
+from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.supervision.process_log import LOG_DIRECTORY, ProcessLogs
-from mindspore_serving.server.supervision.worker_process import WorkerPlan, WorkerProcess
+from mindspore_serving.server.supervision.worker_process import WorkerProcess
 from mindspore_serving.server.supervision.working_directory import WorkingDirectory
 
 

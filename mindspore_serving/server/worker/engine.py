@@ -42,14 +42,13 @@ from mindspore_serving.server.worker.pipeline_thread import PipelineThread
 from mindspore_serving.server.worker.stage_functions import StageResult
 from mindspore_serving.server.worker.traces import Traces
 from mindspore_serving.server.worker.values import Values, join_values, rows_or_errors
+from mindspore_serving.signature import PARTIAL_REPLY_S
 from mindspore_serving.tensor import runs_of_equal
 
 _SLICED = 64
 """Most rows of one step of a function that takes one instance; a time slice ends the step earlier if they are slow."""
 QUICK_MODEL_S = 0.001
 """Below this time for a batch, a model runs on the main thread if nothing waits for a function."""
-PARTIAL_REPLY_S = 0.005
-"""A batch that takes longer than this sends what is done already, so that nobody waits for slow batch-mates."""
 _traces = Traces()
 
 

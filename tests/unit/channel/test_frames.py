@@ -34,7 +34,15 @@ from mindspore_serving.tensor import NUMPY_OF, DataType, TensorSpec
 from tests.support.rows import numbered, numbers_in, rows_of, texts
 
 METHODS = (
-    MethodSignature("m", ("x", "y"), 64, 32, only_models=True, input_types={"y": DataType.FLOAT16}),
+    MethodSignature(
+        "m",
+        ("x", "y"),
+        64,
+        32,
+        only_models=True,
+        input_types={"y": DataType.FLOAT16},
+        output_names=("z", "ü"),
+    ),
     MethodSignature("e", (), 1, waits=True),
 )
 GRAPH = GraphInfo(

@@ -7,11 +7,11 @@ import asyncio
 import pytest
 
 from mindspore_serving.errors import ChannelError
+from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.supervision.supervised_worker import SupervisedWorker
 from mindspore_serving.server.supervision.worker_end import EndCause, WorkerEnd
 from mindspore_serving.server.supervision.worker_life import ALLOWED_MOVES, WorkerState
-from mindspore_serving.server.supervision.worker_process import WorkerPlan
 from tests.support.plans import worker_plan
 
 
@@ -58,7 +58,7 @@ KILLED = WorkerEnd(EndCause.DIED, 0.0, "was ended by signal 9\nthe end of its lo
 def test_a_worker_tells_why_it_does_not_serve(
     state: WorkerState, end: WorkerEnd | None, status: str, reason: str
 ) -> None:
-    worker = worker_of(worker_plan("a", version=3))
+    worker = worker_of(worker_plan("a", version_number=3))
     worker.state, worker.end = state, end
     health = worker.health(5.0)
     assert (health.servable, health.version, health.place) == ("a", 3, "device0")

@@ -297,8 +297,8 @@ def test_a_worker_is_removed_while_others_serve() -> None:
 
         async def follow_health() -> None:
             while True:
-                await scene.dispatcher.readiness.changed.wait()
-                seen.append([one.label for one in scene.dispatcher.readiness.look().servables])
+                await scene.service.catalog.changed.wait()
+                seen.append([one.label for one in scene.service.catalog.health().servables])
 
         following = asyncio.ensure_future(follow_health())
         await scene.supervisor.remove(0)

@@ -12,10 +12,10 @@ import pytest
 from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import Exiting, StartFailed
+from mindspore_serving.server.channel.worker_plan import AgentsPlan
 from mindspore_serving.server.host.settings import memory_idle_s
 from mindspore_serving.server.supervision.reaper import STOP_GRACE_S
 from mindspore_serving.server.supervision.restart_policy import GIVEN_UP_S, MOST_ENDS, STEADY_S
-from mindspore_serving.server.supervision.worker_process import AgentsPlan
 from tests.support.fake_children import FakeChild
 from tests.support.plans import worker_plan
 from tests.support.rows import numbered, rows_of
@@ -184,7 +184,7 @@ def test_a_worker_that_was_given_up_is_tried_again_while_another_serves(log_line
         assert scene.states() == ["failed", "ready"]
         assert not any("too many" in line for line in log_lines)
         scene.children.on_start = ready
-        await scene.dispatcher.readiness.changed.wait()
+        await scene.service.catalog.changed.wait()
         assert scene.states() == ["ready", "ready"]
         assert second.exit_status() is None
         await die(scene, 0, 1.5)

@@ -29,7 +29,7 @@ def add(workers: Workers) -> Iterator[Adder]:
     dispatcher = Dispatcher(loop)
 
     def add(name: str = "one", *, version: int = 1, remote_models: bool = False) -> SupervisedWorker:
-        plan = worker_plan(name, version=version, remote_models=remote_models)
+        plan = worker_plan(name, version_number=version, remote_models=remote_models)
         servable = dispatcher.servable(name, version)
         worker = SupervisedWorker(plan, workers.new_number(), servable, lambda: 0.0)
         workers.add(worker)

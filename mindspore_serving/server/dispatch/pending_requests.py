@@ -1,7 +1,7 @@
-"""What is owed an answer, and how much of it there may be at a time.
+"""Which requests are pending, and how many may be at a time (ADR 21).
 
-A request counts from its admission until it is answered or abandoned, whether it waits or is under way. It counts for
-the server and for its servable (each version for itself), and has to fit into the limits of both.
+A request is pending from its admission until it is answered or abandoned, whether it waits or is under way. It counts
+for the server and for its servable (each version for itself), and has to fit into the limits of both.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from mindspore_serving.options import Limits
 from mindspore_serving.server.dispatch.request import Request
 
 
-class Unanswered:
-    """What a server, or one of its servables, owes an answer.
+class PendingRequests:
+    """Counts the pending requests of a server, or of one of its servables, and holds their limits.
 
     Args:
         limits: Most that this may be; changes of them hold at once.
@@ -34,7 +34,9 @@ class Unanswered:
         self._whose = whose
 
     def __repr__(self) -> str:
-        return f"<Unanswered {self.requests} requests, {self.instances} instances, {self.byte_size} bytes>"
+        return (
+            f"<PendingRequests {self.requests} requests, {self.instances} instances, {self.byte_size} bytes>"
+        )
 
     def check_requests(self) -> None:
         """Check that there is room for one request more.
@@ -45,13 +47,20 @@ class Unanswered:
         if self.requests >= self.limits.requests > 0:
             raise self._full("requests", self.limits.requests)
 
-    def add(self, request: Request) -> None:
-        """Count a request, for which `check_requests` has found room.
+    def add(self, request: Request, *, placed: bool = False) -> None:
+        """Count a request.
+
+        Args:
+            request: The request.
+            placed: Whether it has had a place among the requests until now, so that there is room for one.
 
         Raises:
-            QueueFull: Its instances or bytes are too many, and it is not the only one; it is not counted.
+            QueueFull: There are too many requests; or its instances or bytes are too many, and it is not the only one.
+                It is not counted.
         """
         limits = self.limits
+        if self.requests >= limits.requests > 0 and not placed:
+            raise self._full("requests", limits.requests)
         instances = self.instances + request.count
         byte_size = self.byte_size + request.byte_size
         if self.requests:  # alone, a request is taken whatever its size: it could never be served otherwise

@@ -1,15 +1,11 @@
-"""Whether this server can answer for all that it was told to serve: what health checks are told.
+"""Whether this server can answer for all that it is to serve: what health checks report (ADR 23).
 
-Nothing is counted here: those who own workers are asked each time, so that the answer cannot differ from what requests
-meet. Everything runs on the event loop.
+Plain data and what follows from it. `Catalog.health` asks those who own workers.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 STARTING = "starting"
 """Why a worker does not serve that is being started for the first time."""
@@ -111,60 +107,3 @@ class ServerHealth:
             return self.ready
         found = [one.ready for one in self.servables if service in (one.name, one.label)]
         return (not self.closing and any(found)) if found else None
-
-
-class HealthSource(Protocol):
-    """Who owns workers."""
-
-    def workers_health(self) -> Iterable[WorkerHealth]:
-        """The workers that are to serve, those that do not at the moment included."""
-
-
-class Readiness:
-    """What health checks ask.
-
-    Attributes:
-        changed: Set, and replaced by another event, when a service may have become ready, or may no longer be.
-    """
-
-    def __init__(self) -> None:
-        self.changed = asyncio.Event()
-        self._sources: list[HealthSource] = []
-        self._closing = ""
-
-    def __repr__(self) -> str:
-        return f"<Readiness {self.look().reason or 'ready'}>"
-
-    def add(self, source: HealthSource) -> None:
-        """Ask for the workers of another owner, too."""
-        self._sources.append(source)
-        self.notify()
-
-    def remove(self, source: HealthSource) -> None:
-        """Forget an owner and its workers; safe to call twice."""
-        if source in self._sources:
-            self._sources.remove(source)
-            self.notify()
-
-    def close(self, closing: str) -> None:
-        """Be ready for nothing from now on.
-
-        Args:
-            closing: `draining` or `stopping`.
-        """
-        self._closing = closing
-        self.notify()
-
-    def notify(self) -> None:
-        """Wake those who wait for `changed`."""
-        changed, self.changed = self.changed, asyncio.Event()
-        changed.set()
-
-    def look(self) -> ServerHealth:
-        """How everything is now."""
-        found: dict[tuple[str, int], list[WorkerHealth]] = {}
-        for source in self._sources:
-            for worker in source.workers_health():
-                found.setdefault((worker.servable, worker.version), []).append(worker)
-        servables = [ServableHealth(*key, tuple(workers)) for key, workers in sorted(found.items())]
-        return ServerHealth(self._closing, tuple(servables))
