@@ -1,4 +1,4 @@
-"""The life of the server of this process: its parts are started, drained and stopped here."""
+"""Life of the server of this process: its parts are started, drained, stopped."""
 
 from __future__ import annotations
 

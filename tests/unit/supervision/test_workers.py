@@ -72,7 +72,11 @@ def test_workers_of_a_servable_version_share_a_policy(workers: Workers, add: Add
 
 
 def test_models_are_those_of_the_same_version(workers: Workers, add: Adder) -> None:
-    old, extra, owner = add(version=1), add(version=2, remote_models=True), add(version=2)
+    old, extra, owner = (
+        add(version=1),
+        add(version=2, remote_models=True),
+        add(version=2),
+    )
     old.models, owner.models = (ModelInfo("old", ()),), (ModelInfo("new", ()),)
     assert workers.models_for(extra) == HeldModels((ModelInfo("new", ()),))
     assert workers.models_for(add("two")) == HeldModels(())
