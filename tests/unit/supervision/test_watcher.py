@@ -184,7 +184,7 @@ def test_a_worker_that_was_given_up_is_tried_again_while_another_serves(log_line
         assert scene.states() == ["failed", "ready"]
         assert not any("too many" in line for line in log_lines)
         scene.children.on_start = ready
-        await scene.dispatcher.readiness.changed.wait()
+        await scene.service.catalog.changed.wait()
         assert scene.states() == ["ready", "ready"]
         assert second.exit_status() is None
         await die(scene, 0, 1.5)
