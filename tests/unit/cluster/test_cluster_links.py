@@ -21,6 +21,7 @@ from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.member import MasterLink, Membership
 from mindspore_serving.server.cluster.token import proof
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
+from mindspore_serving.server.service.service import Service
 from mindspore_serving.signature import MethodSignature
 from tests.support.channel import foreign_frames
 from tests.support.rows import numbered
@@ -55,7 +56,9 @@ class Master:
 
     @staticmethod
     def make() -> Any:
-        port = MasterPort(Dispatcher(asyncio.get_running_loop()), "127.0.0.1", 0, TOKEN, None, 1.0)
+        port = MasterPort(
+            Service.of(Dispatcher(asyncio.get_running_loop())), "127.0.0.1", 0, TOKEN, None, 1.0
+        )
         port._server = object()  # type: ignore[assignment]  # it listens
         return port.make_link()
 
