@@ -40,7 +40,7 @@ TIME_SLICE_S = 0.005
 _traces = Traces()
 
 
-class FunctionCalls:
+class FunctionRunner:
     """Calls the function of one stage, or of a pipeline.
 
     Args:
@@ -190,7 +190,7 @@ class FunctionCalls:
         return stage_failure(self._stage, self._method, error)
 
 
-class BuiltInCalls:
+class BuiltInRunner:
     """Calls the function of one built-in stage; what it raises itself is told to the client as it is.
 
     Args:
@@ -204,7 +204,7 @@ class BuiltInCalls:
         self._built_in = BUILT_IN_STAGES[stage.target]
 
     def run(self, inputs: Sequence[Sequence[Any]], count: int) -> list[StageResult]:
-        """Outcomes of all k instances; arguments as for `FunctionCalls.run`."""
+        """Outcomes of all k instances; arguments as for `FunctionRunner.run`."""
         return [self._run_one(instance) for instance in _instances_of(inputs, count)]
 
     def _run_one(self, instance: tuple[Any, ...]) -> StageResult:

@@ -1,5 +1,6 @@
 """Stages of methods in one process: order, batches, errors of one instance, several threads' worth of work."""
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,7 @@ from mindspore_serving.server.register.pipeline import set_method_runtime
 from mindspore_serving.server.register.registry import open_definition
 from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.model_runner import ModelRunner
+from mindspore_serving.server.worker.scheduling import PARTIAL_REPLY_S
 from mindspore_serving.server.worker.values import Values, rows_or_errors
 from mindspore_serving.signature import GraphSignature
 from mindspore_serving.tensor import Array, DataType, TensorSpec
@@ -60,10 +62,10 @@ class Fixture:
         self.results: list[Result] = []
         self._next_id = 0
 
-    def start(self) -> None:
+    def start(self, now: Callable[[], float] = time.monotonic) -> None:
         runner = ModelRunner(self.graph, True, (), 8)
         self.engine = Engine(
-            list(self.definition.methods.values()), {"m.mindir": [runner]}, self.results.append
+            list(self.definition.methods.values()), {"m.mindir": [runner]}, self.results.append, now=now
         )
 
     def add(self, method: str, *groups: Any) -> int:
@@ -729,9 +731,14 @@ def test_a_method_without_inputs(batch_size: int | None) -> None:
 
 
 def test_slow_instances_do_not_hold_back_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mindspore_serving.server.worker.engine.PARTIAL_REPLY_S", 0)
     monkeypatch.setattr("mindspore_serving.server.worker.stage_functions.TIME_SLICE_S", 0)
-    fixture = single_stage(lambda x: x)
+    fixture = Fixture()
+
+    @register_method(output_names=["y"])
+    def method(x):
+        return add_stage(lambda v: v, x, outputs_count=1)
+
+    fixture.start(now=map(PARTIAL_REPLY_S.__mul__, itertools.count(0, 2)).__next__)
     batch = fixture.add("method", numbered(3))
     assert fixture.engine.run_function_step()
     assert [(result.start, result.final) for result in fixture.results] == [(0, False)]
@@ -859,7 +866,7 @@ DEADLINE_S = 20.0
 class PipelineFixture(Fixture):
     """An engine with pipelines, whose main thread is the test."""
 
-    def start(self) -> None:
+    def start(self, now: Callable[[], float] = time.monotonic) -> None:
         self.woken = threading.Event()
         self.engine = Engine(
             list(self.definition.methods.values()),
@@ -867,6 +874,7 @@ class PipelineFixture(Fixture):
             self.results.append,
             list(self.definition.pipelines.values()),
             self.woken.set,
+            now=now,
         )
         set_method_runtime(self.engine.call)
         self.engine.start()
@@ -1102,7 +1110,7 @@ def test_a_run_ends_when_the_engine_stops(pipelines: PipelineFixture) -> None:
 def test_a_run_that_makes_no_progress_is_given_up(
     pipelines: PipelineFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mindspore_serving.server.worker.flight.CALL_LIMIT_S", 0.01)
+    monkeypatch.setattr("mindspore_serving.server.worker.job.CALL_LIMIT_S", 0.01)
     told: list[str] = []
     ended = threading.Event()
 
