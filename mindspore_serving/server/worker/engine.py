@@ -126,6 +126,12 @@ class Engine:
         return self._calls.call(name, instances)
 
     @property
+    def has_functions(self) -> bool:
+        """Whether anything but models runs, which may keep what it is given."""
+        methods = (*self._method_list, *self._pipelines.values())
+        return any(stage.stage.kind is not StageKind.MODEL for method in methods for stage in method.stages)
+
+    @property
     def has_function_work(self) -> bool:
         """Whether a chunk waits for a function or built-in, or something waits in `collect`."""
         return bool(self._finished or self._calls) or any(self._queues)

@@ -214,9 +214,8 @@ class Worker:
         """How many threads run models beside the functions; 0 where there is no reason to have one."""
         own = (*servable.definition.methods.values(), *servable.definition.pipelines.values())
         kinds = {stage.kind for method in own for stage in method.stages}
-        self._connection.own_instances = kinds != {StageKind.MODEL}
         waits = self._loop.model_calls is not None
-        separate = waits or (self._connection.own_instances and StageKind.MODEL in kinds)
+        separate = waits or (StageKind.MODEL in kinds and len(kinds) > 1)
         return servable.model_threads or int(separate)
 
     def _register(self, servable: LoadedServable, calls: Sequence[MethodSignature]) -> None:

@@ -75,6 +75,7 @@ class ServingLoop:
             may_run_models: Whether models may run on this thread although there are others for them.
         """
         self._engine = engine
+        self._connection.own_instances = engine.has_functions
         busy = False
         while True:
             self.read(0 if busy else _IDLE_POLL_S)
