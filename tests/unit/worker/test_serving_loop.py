@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -31,6 +33,7 @@ from mindspore_serving.signature import GraphInfo, GraphSignature
 from mindspore_serving.tensor import Array, DataType, TensorSpec
 
 SLOTS = 3
+DEADLINE_S = 20.0
 SIZES = pytest.mark.parametrize("size", [3, 30_000], ids=["in the frame", "in shared memory"])
 
 
@@ -80,8 +83,14 @@ class Main:
                 message_of(kind, body, self.memory, own=True) for kind, body in self._splitter.feed(data)
             ]
 
-    def serve(self, runners: dict[str, list[GraphRunner]] | None = None) -> None:
-        """Run the loop until it is stopped."""
+    def serve(
+        self,
+        runners: dict[str, list[GraphRunner]] | None = None,
+        *,
+        threads: int = 0,
+        may_run_models: bool = True,
+    ) -> None:
+        """Run the loop until it is stopped, which fails a test that waits for what does not come."""
 
         def send(result: Result) -> None:
             self.loop.send_result(result)
@@ -91,8 +100,13 @@ class Main:
 
         methods = list(self.definition.methods.values())
         self.engine = Engine(methods, runners or {}, send, wake=self.connection.wake)
-        threads = ModelThreads(self.engine, self.connection.wake, lambda: self.loop.stopping)
-        self.loop.run(self.engine, threads, True)
+        models = ModelThreads(self.engine, self.connection.wake, lambda: self.loop.stopping)
+        models.start(threads)
+        limit = threading.Timer(DEADLINE_S, self.stop)
+        limit.start()
+        self.loop.run(self.engine, models, may_run_models)
+        limit.cancel()
+        models.join(time.monotonic() + DEADLINE_S)
 
 
 @pytest.fixture
@@ -238,6 +252,86 @@ def test_nothing_is_run_once_the_main_process_says_stop(main: Main) -> None:
         main.send(message)
     main.serve()
     assert run == main.results == main.received() == []
+
+
+# ---- Where models run
+
+
+class WatchedGraph(Negated):
+    """Writes down the thread of each run.
+
+    Args:
+        log: Where.
+        on_run: Called at each run.
+    """
+
+    def __init__(self, log: list[str], on_run: Callable[[], None] = lambda: None) -> None:
+        super().__init__(3)
+        self._log, self._on_run = log, on_run
+
+    def predict(self, arrays: Sequence[Array]) -> list[Array]:
+        self._log.append(threading.current_thread().name)
+        self._on_run()
+        return super().predict(arrays)
+
+
+def model_method(graph: Negated) -> dict[str, list[GraphRunner]]:
+    model = declare_model("m.mindir", "MindIR")
+
+    @register_method(output_names=["y"])
+    def through_model(x):
+        return add_stage(model, x, outputs_count=1)
+
+    return {"m.mindir": [ModelRunner(graph, True, (), 8)]}
+
+
+def test_models_are_handed_over_where_the_main_thread_may_not_run_them(main: Main) -> None:
+    log: list[str] = []
+    runners = model_method(WatchedGraph(log))
+    main.send(Batch(1, 0, "through_model", (rows_of_size(3, 1, 2, 3),)))
+    main.serve(runners, threads=1, may_run_models=False)
+    assert firsts_in(main.results) == [-1, -2, -3]
+    assert log == ["models 0"]
+
+
+def test_quick_models_run_on_the_main_thread_although_there_is_another(main: Main) -> None:
+    log: list[str] = []
+    runners = model_method(WatchedGraph(log))
+    main.send(Batch(1, 0, "through_model", (rows_of_size(3, 1),)))
+    main.serve(runners, threads=1)
+    assert log == [threading.current_thread().name]
+
+
+def test_who_has_run_a_model_wakes_the_main_thread(main: Main) -> None:
+    runners = model_method(WatchedGraph([]))
+    engine = Engine(list(main.definition.methods.values()), runners, main.results.append)
+    woken, ended = threading.Event(), threading.Event()
+    models = ModelThreads(engine, woken.set, ended.is_set)
+    models.start(2)
+    engine.add(Batch(1, 0, "through_model", (rows_of_size(3, 1),)))
+    models.notify()
+    assert woken.wait(DEADLINE_S)
+    assert engine.collect()
+    assert firsts_in(main.results) == [-1]
+    ended.set()
+    models.join(time.monotonic() + DEADLINE_S)
+    assert not any(thread.name.startswith("models") for thread in threading.enumerate())
+
+
+def test_models_do_not_wait_until_no_function_has_work(main: Main) -> None:
+    order: list[str] = []
+    runners = model_method(WatchedGraph([], lambda: order.append("model")))
+
+    def one_by_one(instances):
+        order.append("function")
+        return [x for (x,) in instances]
+
+    function_method(one_by_one, batch_size=1)
+    main.on_result = lambda _: main.stop() if len(main.results) == 2 else None
+    main.send(Batch(1, 0, "through_model", (rows_of_size(3, 1),)))
+    main.send(Batch(2, 1, "method", (rows_of_size(3, 1, 2, 3, 4),)))
+    main.serve(runners)
+    assert order == ["function", "model", "function", "function", "function"]
 
 
 # ---- Models that other workers hold
