@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mindspore_serving.server import distributed, master, register
     from mindspore_serving.server.access.tls import SSLConfig
     from mindspore_serving.server.start.servable_start_config import ServableStartConfig
-    from mindspore_serving.server.start.server import (
+    from mindspore_serving.server.start.start_functions import (
         start_grpc_server,
         start_restful_server,
         start_servables,
@@ -49,10 +49,10 @@ _SUBMODULES = ("distributed", "master", "register")
 _HOME = {
     "SSLConfig": "access.tls",
     "ServableStartConfig": "start.servable_start_config",
-    "start_grpc_server": "start.server",
-    "start_restful_server": "start.server",
-    "start_servables": "start.server",
-    "stop": "start.server",
+    "start_grpc_server": "start.start_functions",
+    "start_restful_server": "start.start_functions",
+    "start_servables": "start.start_functions",
+    "stop": "start.start_functions",
 }
 
 

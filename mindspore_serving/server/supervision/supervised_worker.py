@@ -22,11 +22,12 @@ from enum import Enum
 
 from mindspore_serving.errors import ChannelError
 from mindspore_serving.server.channel.memory import IdleSlots
+from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.dispatch.copy import ServableCopy
 from mindspore_serving.server.dispatch.readiness import STARTING, WorkerHealth
 from mindspore_serving.server.supervision.stage_limit import StageLimit
 from mindspore_serving.server.supervision.worker_link import WorkerLink
-from mindspore_serving.server.supervision.worker_process import WorkerPlan, WorkerProcess
+from mindspore_serving.server.supervision.worker_process import WorkerProcess
 from mindspore_serving.signature import ModelInfo
 
 

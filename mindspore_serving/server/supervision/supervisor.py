@@ -29,6 +29,7 @@ from mindspore_serving.server.channel.messages import (
     Stop,
     WantModels,
 )
+from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.dispatch.copy import ServableCopy
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.dispatch.readiness import WorkerHealth
@@ -46,7 +47,7 @@ from mindspore_serving.server.supervision.restart_policy import GIVEN_UP_S, WIND
 from mindspore_serving.server.supervision.stage_limit import OverdueCall, StageLimit
 from mindspore_serving.server.supervision.supervised_worker import SupervisedWorker, WorkerStatus
 from mindspore_serving.server.supervision.worker_link import WorkerLink, open_link
-from mindspore_serving.server.supervision.worker_process import WorkerPlan, WorkerProcess
+from mindspore_serving.server.supervision.worker_process import WorkerProcess, start_timeout_of
 from mindspore_serving.server.supervision.working_directory import WorkingDirectory
 from mindspore_serving.signature import CALL_PREFIX, ModelInfo
 
@@ -132,7 +133,7 @@ class Supervisor:
         self._dispatcher.readiness.notify()
         for worker in workers:
             await self._spawn(worker)
-        limits = [plan.start_timeout_s for plan in plans]
+        limits = [start_timeout_of(plan) for plan in plans]
         limit = None if None in limits else max(filter(None, limits), default=self._start_timeout_s)
         try:
             await asyncio.wait_for(self._all_ready(workers, say), limit)
@@ -319,15 +320,13 @@ class Supervisor:
         worker.link = link
         worker.models = message.models
         plan = worker.plan
-        worker.copy = ServableCopy(plan.label, message.methods, link.send, link.memory, plan.batch_slots)
+        slots = plan.settings.slots_per_copy  # of this worker, whose memory has been made for them
+        worker.copy = ServableCopy(plan.label, message.methods, link.send, link.memory, slots)
         if link.memory is not None:
             worker.idle_slots = IdleSlots(link.memory, range(plan.first_call_slot), self._memory_idle_s)
-        servable = self._servable(plan)
-        servable.delay_s = plan.batch_delay_s
-        servable.limit(plan.limits)
-        servable.add_copy(worker.copy)
+        self._servable(plan).add_copy(worker.copy)
         if worker.process.calls is not None:
-            limit_s = plan.stage_timeout_ms / 1000
+            limit_s = plan.settings.stage_timeout_ms / 1000
             on_overdue = partial(self._end_overdue, worker)
             worker.limit_stages(StageLimit(worker.process.calls, limit_s, on_overdue))
         worker.returns = False

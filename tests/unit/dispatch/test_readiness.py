@@ -12,8 +12,8 @@ from mindspore_serving.server.dispatch.copy import ServableCopy
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.dispatch.readiness import Readiness, WorkerHealth
 from mindspore_serving.server.supervision.supervised_worker import SupervisedWorker, WorkerStatus
-from mindspore_serving.server.supervision.worker_process import WorkerPlan
 from mindspore_serving.signature import MethodSignature
+from tests.support.plans import worker_plan
 
 
 class Owner:
@@ -125,7 +125,7 @@ def _take(_: Batch) -> None:
     raise AssertionError("nothing was asked")
 
 
-PLAN = WorkerPlan(".", "a", 1, "cpu", 0, has_device=True)
+PLAN = worker_plan("a")
 
 
 def test_a_worker_says_why_it_does_not_serve() -> None:
@@ -151,7 +151,7 @@ def test_a_worker_says_why_it_does_not_serve() -> None:
 
 @pytest.mark.parametrize("remote", [False, True])
 def test_a_worker_whose_models_are_elsewhere_does_not_make_a_servable_ready(remote: bool) -> None:
-    extra = SupervisedWorker(WorkerPlan(".", "a", 1, "cpu", 0, has_device=False, remote_models=remote), 0)
+    extra = SupervisedWorker(worker_plan("a", has_device=False, remote_models=remote), 0)
     extra.status = WorkerStatus.READY
     extra.copy = ServableCopy("a:1", [], _take)
     health = extra.health(0.0)

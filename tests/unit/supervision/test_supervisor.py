@@ -13,7 +13,7 @@ from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.supervision.supervised_worker import SupervisedWorker
 from mindspore_serving.server.supervision.supervisor import Supervisor
-from mindspore_serving.server.supervision.worker_process import WorkerPlan
+from tests.support.plans import worker_plan
 
 
 def test_of_workers_that_fail_together_one_is_reported_and_none_is_forgotten() -> None:
@@ -23,9 +23,7 @@ def test_of_workers_that_fail_together_one_is_reported_and_none_is_forgotten() -
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: unhandled.append(context))
         supervisor = Supervisor(Dispatcher(loop), pytest.fail)
-        workers = [
-            SupervisedWorker(WorkerPlan("folder", "one", 1, "cpu", i, has_device=True), i) for i in range(4)
-        ]
+        workers = [SupervisedWorker(worker_plan(device_id=i), i) for i in range(4)]
         for worker in workers:
             worker.process = SimpleNamespace(exit_status=lambda: None, log_path="log")  # type: ignore[assignment]
             worker.failure = "broken"

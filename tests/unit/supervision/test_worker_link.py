@@ -14,7 +14,7 @@ from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.supervision.supervised_worker import SupervisedWorker
 from mindspore_serving.server.supervision.supervisor import Supervisor
 from mindspore_serving.server.supervision.worker_link import WorkerLink
-from mindspore_serving.server.supervision.worker_process import WorkerPlan
+from tests.support.plans import worker_plan
 
 
 class Transport(asyncio.Transport):
@@ -82,7 +82,7 @@ FRAMES = {
 def test_garbage_of_a_worker(kind: str) -> None:
     loop = asyncio.new_event_loop()
     supervisor = Supervisor(Dispatcher(loop), pytest.fail)
-    worker = SupervisedWorker(WorkerPlan("folder", "one", 1, "cpu", 0, has_device=True), 0)
+    worker = SupervisedWorker(worker_plan(), 0)
     supervisor._workers.append(worker)
     link, transport = WorkerLink(supervisor), Transport()
     link.connection_made(transport)
