@@ -18,7 +18,6 @@ from mindspore_serving.options import ServableSettings, folder_of
 from mindspore_serving.server.backend import backend_for
 from mindspore_serving.server.backend.contract import ConcurrentGraph, LoadRequest
 from mindspore_serving.server.channel.worker_plan import WorkerPlan
-from mindspore_serving.server.host.device import backend_name
 from mindspore_serving.server.host.forked_child import end_forked_child, this_process
 from mindspore_serving.server.register.definition import (
     MethodDefinition,
@@ -314,27 +313,10 @@ def load_request(plan: WorkerPlan, path: Path, model: ModelDeclaration) -> LoadR
 
 def _load_graph(plan: WorkerPlan, path: Path, model: ModelDeclaration) -> ModelRunner:
     request = load_request(plan, path, model)
-    if backend_name() != "stub":
-        _check_is_text(path)
     log.info("Loading model %s", path)  # the last line, where a damaged file crashes the process
     graph = backend_for(model.model_format, plan.enable_lite).load(request)
     log.info("Loaded model %s: %s", path, graph.signature)
     return ModelRunner(graph, model.with_batch_dim, model.without_batch_dim_inputs, model.max_batch_size)
-
-
-def _check_is_text(path: Path) -> None:
-    """Refuse a path that MindSpore and MindSpore Lite cannot be given.
-
-    Raises:
-        StartUpError: Its bytes are no UTF-8.
-    """
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        raise StartUpError(
-            f"The path {os.fsencode(path)!r} is no UTF-8, expected one that is, since models cannot be loaded from "
-            "others: rename the folder whose name is not"
-        ) from None
 
 
 def _check_arity(definition: ServableDefinition, key: str, subgraph: int, runner: GraphRunner) -> None:
