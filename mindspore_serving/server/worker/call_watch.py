@@ -22,7 +22,8 @@ from mindspore_serving.errors import ServingError
 from mindspore_serving.server.backend.contract import ConcurrentGraph, LoadedGraph
 from mindspore_serving.server.channel.call_page import RECORDS, TRACEBACK_SIGNAL, CallPage, HeldRows
 from mindspore_serving.server.register.definition import StageDefinition, StageKind
-from mindspore_serving.server.worker.model_runner import GraphRunner, ModelRunner
+from mindspore_serving.server.worker.graph_runner import GraphRunner
+from mindspore_serving.server.worker.model_runner import ModelRunner
 from mindspore_serving.server.worker.stage_functions import stage_failure
 from mindspore_serving.signature import CALL_PREFIX, GraphSignature
 from mindspore_serving.tensor import Array

@@ -35,10 +35,10 @@ from mindspore_serving.server.register.definition import (
 )
 from mindspore_serving.server.worker.call_watch import CallWatch
 from mindspore_serving.server.worker.function_step import run_function_step
+from mindspore_serving.server.worker.graph_runner import GraphRunner
 from mindspore_serving.server.worker.job import BatchJob, Job
 from mindspore_serving.server.worker.method_calls import MethodCalls
 from mindspore_serving.server.worker.method_runner import Chunk, MethodRunner, ModelQueue, StageRunner
-from mindspore_serving.server.worker.model_runner import GraphRunner
 from mindspore_serving.server.worker.model_step import run_model_step
 from mindspore_serving.server.worker.outcomes import Finished, with_trace
 from mindspore_serving.server.worker.pipeline_thread import PipelineThread

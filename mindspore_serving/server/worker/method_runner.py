@@ -21,8 +21,8 @@ from mindspore_serving.server.register.definition import (
     ValueRef,
 )
 from mindspore_serving.server.worker.call_watch import CallWatch
+from mindspore_serving.server.worker.graph_runner import GraphRunner
 from mindspore_serving.server.worker.job import Job
-from mindspore_serving.server.worker.model_runner import GraphRunner
 from mindspore_serving.server.worker.scheduling import rows_of_step
 from mindspore_serving.server.worker.stage_functions import BuiltInRunner, FunctionRunner, StageResult
 from mindspore_serving.server.worker.values import Values

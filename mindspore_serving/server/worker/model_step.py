@@ -12,8 +12,8 @@ from mindspore_serving.errors import ServingError
 from mindspore_serving.server.backend.input_check import WrongInput
 from mindspore_serving.server.worker.call_watch import CallWatch
 from mindspore_serving.server.worker.function_step import origins_of
+from mindspore_serving.server.worker.graph_runner import GraphRunner, Outcome
 from mindspore_serving.server.worker.method_runner import Chunk, StageRunner
-from mindspore_serving.server.worker.model_runner import GraphRunner, Outcome
 from mindspore_serving.server.worker.outcomes import (
     Finished,
     RowOutcome,

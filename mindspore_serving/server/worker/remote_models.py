@@ -21,7 +21,7 @@ from mindspore_serving.server.register.definition import (
     StageKind,
     ValueRef,
 )
-from mindspore_serving.server.worker.model_runner import GraphRunner, Outcome
+from mindspore_serving.server.worker.graph_runner import GraphRunner, Outcome
 from mindspore_serving.server.worker.servable_loader import LARGEST_MESSAGE, MESSAGE_LIMIT
 from mindspore_serving.signature import GraphInfo, MethodSignature, ModelInfo, call_method_name
 from mindspore_serving.tensor import Array

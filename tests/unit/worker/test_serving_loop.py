@@ -25,7 +25,8 @@ from mindspore_serving.server.register import add_stage, declare_model, register
 from mindspore_serving.server.register.registry import open_definition
 from mindspore_serving.server.worker.connection import Connection
 from mindspore_serving.server.worker.engine import Engine
-from mindspore_serving.server.worker.model_runner import GraphRunner, ModelRunner
+from mindspore_serving.server.worker.graph_runner import GraphRunner
+from mindspore_serving.server.worker.model_runner import ModelRunner
 from mindspore_serving.server.worker.model_threads import ModelThreads
 from mindspore_serving.server.worker.remote_models import RemoteModel
 from mindspore_serving.server.worker.serving_loop import ServingLoop
