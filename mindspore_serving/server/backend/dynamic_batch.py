@@ -36,7 +36,7 @@ def rows_to_try(max_batch_size: int) -> list[int]:
     return sorted({1, min(2, max_batch_size)})
 
 
-def sample(spec: TensorSpec, rows: int) -> Array:
+def sample_of(spec: TensorSpec, rows: int) -> Array:
     """Values that suit most models: fractions below 1, in no order, for floats; 0, always a good index, for others.
 
     Args:

@@ -10,7 +10,7 @@ import pytest
 
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.backend.contract import LoadRequest
-from mindspore_serving.server.backend.dynamic_batch import agree, check_dynamic_inputs, rows_to_try, sample
+from mindspore_serving.server.backend.dynamic_batch import agree, check_dynamic_inputs, rows_to_try, sample_of
 from mindspore_serving.server.backend.encrypted_model import mode_of_file
 from mindspore_serving.server.backend.input_check import contiguous
 from mindspore_serving.server.backend.lite.backend import LiteBackend
@@ -59,14 +59,14 @@ def test_rows_to_try(most: int, expected: list[int]) -> None:
 
 
 def test_samples_are_fractions_in_no_order_and_valid_indices() -> None:
-    fractions = sample(DYNAMIC, 3)
+    fractions = sample_of(DYNAMIC, 3)
     assert (fractions.dtype, fractions.shape) == (np.float32, (3, 2))
     assert ((fractions >= 0) & (fractions < 1)).all()
     assert (
         len(set(fractions.ravel().tolist())) == 6
     )  # equal rows would hide that an output depends on all of them
-    np.testing.assert_array_equal(sample(DYNAMIC, 3), fractions)
-    indices = sample(FIXED._replace(dtype=DataType.INT32), 3)
+    np.testing.assert_array_equal(sample_of(DYNAMIC, 3), fractions)
+    indices = sample_of(FIXED._replace(dtype=DataType.INT32), 3)
     assert (indices.dtype, indices.shape, indices.any()) == (np.int32, (4, 2), False)
 
 

@@ -25,7 +25,7 @@ from mindspore_serving.server.backend.dynamic_batch import (
     agree,
     check_dynamic_inputs,
     rows_to_try,
-    sample,
+    sample_of,
     varies,
 )
 from mindspore_serving.server.backend.encrypted_model import mode_of_file
@@ -103,7 +103,7 @@ class LiteGraph:
             self.signature = GraphSignature(inputs, self._outputs_of_any_rows(inputs))
             checked, limit = inputs, request.max_batch_size
         else:
-            sample = [sample(spec, 1) for spec in inputs]
+            sample = [sample_of(spec, 1) for spec in inputs]
             outputs = self._run(sample)
             self.signature = GraphSignature(inputs, self._output_specs([output.shape for output in outputs]))
             limit = self._rows()
@@ -163,7 +163,8 @@ class LiteGraph:
         """Outputs by what runs of different numbers of rows give: only they tell what varies."""
         tried = rows_to_try(self._request.max_batch_size)
         found = [
-            [output.shape for output in self._run([sample(spec, rows) for spec in inputs])] for rows in tried
+            [output.shape for output in self._run([sample_of(spec, rows) for spec in inputs])]
+            for rows in tried
         ]
         shapes = []
         for index, of_one_output in enumerate(zip(*found, strict=True)):

@@ -22,7 +22,7 @@ from mindspore_serving.server.backend.dynamic_batch import (
     agree,
     check_dynamic_inputs,
     rows_to_try,
-    sample,
+    sample_of,
     varies,
 )
 from mindspore_serving.server.backend.encrypted_model import mode_of_file
@@ -199,7 +199,7 @@ class MindSporeGraph:
         return rows_to_try(self._max_batch_size) if self.dynamic_batch else [0]
 
     def _sample(self, rows: int) -> list[Array]:
-        return [sample(spec, rows) for spec in self.signature.inputs]
+        return [sample_of(spec, rows) for spec in self.signature.inputs]
 
     def _quick_run(
         self, cell: Any, samples: Sequence[Sequence[Array]], expected: Sequence[Sequence[Array]]
