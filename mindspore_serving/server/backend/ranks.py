@@ -1,6 +1,6 @@
 """How the processes of a model that is spread over ranks come together, for the family that runs such models.
 
-The stub's ranks need not come together: each answers for itself.
+The stub's ranks need not come together: each answers for itself (ADR 14).
 """
 
 from __future__ import annotations

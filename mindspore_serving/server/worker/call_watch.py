@@ -3,7 +3,7 @@
 A thread works on instances of a stage (`work`). Each call of a function starts the clock of the thread anew. So does a
 model, but within a function, whose clock goes on. What a thread merely waits for does not count: its turn at a model,
 and models of other workers (`untimed`). A pipeline has no clock, because it waits for methods, whose stages have
-theirs; but the models that it calls itself have.
+theirs; but the models that it calls itself have (ADR 20).
 """
 
 from __future__ import annotations

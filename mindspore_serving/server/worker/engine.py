@@ -38,11 +38,11 @@ from mindspore_serving.server.worker.function_step import run_function_step
 from mindspore_serving.server.worker.graph_runner import GraphRunner
 from mindspore_serving.server.worker.job import BatchJob, Job
 from mindspore_serving.server.worker.method_calls import MethodCalls
-from mindspore_serving.server.worker.method_runner import Chunk, MethodRunner, ModelQueue, StageRunner
 from mindspore_serving.server.worker.model_step import run_model_step
 from mindspore_serving.server.worker.outcomes import Finished, with_trace
 from mindspore_serving.server.worker.pipeline_thread import PipelineThread
 from mindspore_serving.server.worker.scheduling import is_report_due, next_model, next_stage
+from mindspore_serving.server.worker.stages import Chunk, MethodStages, ModelQueue, StageRunner
 from mindspore_serving.server.worker.values import rows_or_errors
 
 _WEIGHT = 1 / 8
@@ -75,12 +75,12 @@ class Engine:
         self._watch = watch
         self._now = now
         batch_sizes = {key: graphs[0].batch_size for key, graphs in runners.items()}
-        self._methods = {method.name: MethodRunner(method, batch_sizes, watch) for method in methods}
+        self._methods = {method.name: MethodStages(method, batch_sizes, watch) for method in methods}
         self._method_list = list(self._methods.values())
         self._stage_queues = [[stage.queue for stage in method.stages] for method in self._method_list]
         self._queues = [queue for queues in self._stage_queues for queue in queues]
         self._stage_turn = 0
-        self._pipelines = {pipeline.name: MethodRunner(pipeline, {}, watch) for pipeline in pipelines}
+        self._pipelines = {pipeline.name: MethodStages(pipeline, {}, watch) for pipeline in pipelines}
         self._pipeline_threads = {
             name: self._thread_of(pipeline.stages[0]) for name, pipeline in self._pipelines.items()
         }
@@ -196,7 +196,7 @@ class Engine:
             self._advance(self._finished.popleft())
         return found
 
-    def _depart(self, method: MethodRunner, blocks: Sequence[Rows], job: Job) -> None:
+    def _depart(self, method: MethodStages, blocks: Sequence[Rows], job: Job) -> None:
         for chunk in method.chunks_of(blocks, job):
             self._enter(method, 1, chunk)
 
@@ -219,7 +219,7 @@ class Engine:
                 part.values[ValueRef(stage.stage.index, i)] = value
             self._enter(stage.method, stage.stage.index + 1, part)
 
-    def _enter(self, method: MethodRunner, stage_index: int, chunk: Chunk) -> None:
+    def _enter(self, method: MethodStages, stage_index: int, chunk: Chunk) -> None:
         """Queue a chunk at a stage, or finish it after the last one."""
         if stage_index > len(method.stages):
             self._finish(method.definition, chunk)

@@ -13,8 +13,8 @@ from typing import Any
 
 from mindspore_serving.server.channel.call_page import HeldRows
 from mindspore_serving.server.worker.call_watch import CallWatch
-from mindspore_serving.server.worker.method_runner import Chunk, StageRunner
 from mindspore_serving.server.worker.outcomes import Finished, all_failed, outcomes_of, part_of, unexpected
+from mindspore_serving.server.worker.stages import Chunk, StageRunner
 
 
 def run_function_step(stage: StageRunner, watch: CallWatch | None) -> list[Finished]:

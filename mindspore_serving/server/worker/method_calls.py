@@ -2,7 +2,7 @@
 
 The thread that calls puts its instances here, wakes the engine, and waits; the engine takes them like a batch of the
 main process. The engine itself never waits for such a thread. So a call always comes to an end while the engine runs,
-and when the engine stops all calls fail.
+and when the engine stops all calls fail (ADR 10).
 """
 
 from __future__ import annotations

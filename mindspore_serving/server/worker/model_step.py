@@ -1,7 +1,7 @@
 """One batch of a model: chunks of any methods are joined, run together, and taken apart again.
 
 An instance that does not fit the model fails alone. Who is told to be at fault depends on its method: the client where
-the value is an input of the method, the servable where a stage made it.
+the value is an input of the method, the servable where a stage made it (ADR 30).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from mindspore_serving.server.backend.input_check import WrongInput
 from mindspore_serving.server.worker.call_watch import CallWatch
 from mindspore_serving.server.worker.function_step import origins_of
 from mindspore_serving.server.worker.graph_runner import GraphRunner, Outcome
-from mindspore_serving.server.worker.method_runner import Chunk, StageRunner
 from mindspore_serving.server.worker.outcomes import (
     Finished,
     RowOutcome,
@@ -22,6 +21,7 @@ from mindspore_serving.server.worker.outcomes import (
     part_of,
     unexpected,
 )
+from mindspore_serving.server.worker.stages import Chunk, StageRunner
 from mindspore_serving.server.worker.values import Values, join_values
 
 

@@ -1,7 +1,8 @@
 """What became of rows that ran: runs of neighbours with the same outcome.
 
 A step may run rows of several chunks together. Its outcomes count from the first row of the step; each chunk then gets
-its own part, counted from the chunk's first row. Outcomes cover each row once, in order.
+its own part, counted from the chunk's first row. Outcomes cover each row once, in order. Who is at fault for a row
+that fails is told here (ADR 30).
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Any, TypeAlias
 
 from mindspore_serving.errors import Failure, ServingError, SystemFailure, text_of
 from mindspore_serving.server.backend.input_check import WrongInput
-from mindspore_serving.server.worker.method_runner import Chunk, StageRunner
 from mindspore_serving.server.worker.stage_functions import StageResult
+from mindspore_serving.server.worker.stages import Chunk, StageRunner
 from mindspore_serving.server.worker.traces import Traces
 from mindspore_serving.server.worker.values import Values
 from mindspore_serving.tensor import runs_of_equal

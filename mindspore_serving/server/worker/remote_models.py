@@ -2,7 +2,7 @@
 
 Calls come from the main thread of the worker, where functions run, and from the threads of models and pipelines. The
 main thread reads the channel; while it waits for an answer of its own it goes on reading, so that answers for all
-threads arrive, and new batches are queued.
+threads arrive, and new batches are queued (ADR 9).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A function that takes one instance is called per instance. A function that takes a batch is called with a tuple of
 instances; if its iterator raises at item k, instance k has failed, and the function is called again with those after k,
-as in the original (a generator then starts anew).
+as in MindSpore Serving 2.0 (a generator then starts anew). ADR 6 has what a wrong number of results means.
 """
 
 from __future__ import annotations

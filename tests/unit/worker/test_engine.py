@@ -28,10 +28,10 @@ from mindspore_serving.server.register.registry import open_definition
 from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.function_step import run_function_step
 from mindspore_serving.server.worker.job import BatchJob
-from mindspore_serving.server.worker.method_runner import MethodRunner, ModelQueue, StageRunner
 from mindspore_serving.server.worker.model_runner import ModelRunner
 from mindspore_serving.server.worker.scheduling import PARTIAL_REPLY_S
 from mindspore_serving.server.worker.stage_functions import StageResult
+from mindspore_serving.server.worker.stages import MethodStages, ModelQueue, StageRunner
 from mindspore_serving.server.worker.values import Values, rows_or_errors
 from mindspore_serving.signature import GraphSignature
 from mindspore_serving.tensor import Array, DataType, TensorSpec
@@ -1348,7 +1348,7 @@ def test_a_graph_gets_no_more_than_it_may_run_at_a_time() -> None:
     def method(x):
         return add_stage(fixture.model, x, outputs_count=1)
 
-    runner = MethodRunner(fixture.definition.methods["method"], {"m.mindir": 2}, None)
+    runner = MethodStages(fixture.definition.methods["method"], {"m.mindir": 2}, None)
     queue = ModelQueue(ModelRunner(fixture.graph, True, (), 8, concurrency=2))
     job = BatchJob(Batch(1, 0, "method", (numbered(7),)), 0.0, lambda _: None)
     [chunk] = runner.chunks_of([numbered(7)], job)
@@ -1368,7 +1368,7 @@ class BrokenStage(StageRunner):
 
 def test_a_step_that_breaks_fails_all_rows_that_it_has_taken() -> None:
     fixture = single_stage(lambda x: x)
-    method = MethodRunner(fixture.definition.methods["method"], {}, None)
+    method = MethodStages(fixture.definition.methods["method"], {}, None)
     stage = BrokenStage(method, method.definition.stages[0], 8, None)
     for number in range(3):
         job = BatchJob(Batch(number, 0, "method", (numbered(2),)), 0.0, lambda _: None)

@@ -4,7 +4,7 @@ MindSpore is made for training: a graph takes any shape and compiles anew for it
 or with constants of the graph, and a graph that failed once refuses every further run. A served model may do none of
 this. So a graph here is compiled and run while it loads, arrays are checked before each run, outputs own their memory,
 and a graph that failed is compiled again. What a model keeps from run to run begins with the first request, and
-anew when it was compiled again.
+anew when it was compiled again (ADR 5, ADR 31).
 """
 
 from __future__ import annotations

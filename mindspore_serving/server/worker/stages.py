@@ -1,4 +1,4 @@
-"""Methods and their stages, ready to run, and the rows that wait at each: what the engine moves.
+"""Methods and their stages, ready to run, and the rows that wait at each: what the engine moves through.
 
 Rows of one job move together, as a chunk. A chunk waits in the queue of its next stage; chunks that wait for a model
 have the queue of its graph, which all methods share.
@@ -143,7 +143,7 @@ class StageRunner:
 
     def __init__(
         self,
-        method: MethodRunner,
+        method: MethodStages,
         stage: StageDefinition,
         batch_size: int,
         watch: CallWatch | None,
@@ -188,7 +188,7 @@ class StageRunner:
         return self._runner.run(inputs, count)
 
 
-class MethodRunner:
+class MethodStages:
     """One method and its stages, ready to run.
 
     Args:
