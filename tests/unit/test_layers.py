@@ -140,16 +140,3 @@ def test_modules_import_only_from_below() -> None:
 )
 def test_the_check_finds_a_wrong_import(module: str, imported: str) -> None:
     assert complaint(module, imported) is not None
-
-
-def test_the_main_process_does_not_import_mindspore() -> None:
-    for module, path in modules().items():
-        if place_of(module)[1] in ("backend", "worker"):
-            continue
-        imported = {
-            alias.name.split(".")[0]
-            for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.Import)
-            for alias in node.names
-        }
-        assert "mindspore" not in imported, module

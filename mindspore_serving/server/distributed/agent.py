@@ -21,8 +21,8 @@ from typing import NoReturn
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, ModelError, ServingError
 from mindspore_serving.rows import FailedRows, Group
-from mindspore_serving.server.backend import create_backend
 from mindspore_serving.server.backend.contract import LoadedGraph, LoadRequest
+from mindspore_serving.server.backend.ranks import backend_of_ranks, join_ranks, start_scheduler
 from mindspore_serving.server.channel.agent_messages import (
     AgentFailed,
     AgentReady,
@@ -39,13 +39,11 @@ from mindspore_serving.server.cluster.member import reserve
 from mindspore_serving.server.distributed.agent_parameters import worker_address
 from mindspore_serving.server.distributed.agent_port import one_row
 from mindspore_serving.server.distributed.agent_report import AgentReport
-from mindspore_serving.server.distributed.communication import Scheduler, join_ranks, needs_scheduler
 from mindspore_serving.server.distributed.joining_link import JoiningLink, join
-from mindspore_serving.server.distributed.owner import end_with_owner
-from mindspore_serving.server.host.device import backend_name
 from mindspore_serving.server.host.forked_child import end_forked_child, end_forked_children, this_process
 from mindspore_serving.server.host.key_pipe import read_key
 from mindspore_serving.server.host.own_descriptor import identity
+from mindspore_serving.server.host.owner import end_with_owner
 from mindspore_serving.server.host.process_title import show_as
 from mindspore_serving.server.host.process_tree import kill_children
 from mindspore_serving.server.host.settings import cluster_token, worker_timeout_s
@@ -72,7 +70,7 @@ class ShardLoader:
     def __init__(self, request: LoadRequest, files: Sequence[str]) -> None:
         self._request = request
         self._files = files
-        self._backend = create_backend(_agent_backend())
+        self._backend = backend_of_ranks()
         self._graphs: list[LoadedGraph] = []
         self._failed: set[int] = set()
 
@@ -193,7 +191,7 @@ class Agent:
             held = reserve(self._arguments.ip, self._arguments.port)
             scheduler = await loop.run_in_executor(self._thread, self._start_scheduler)
             link = await join(
-                lambda: self._new_link(scheduler.address if scheduler else ""),
+                lambda: self._new_link(scheduler),
                 *worker_address(self._arguments.worker_address),
             )
             await self._until_ended(link)
@@ -242,10 +240,13 @@ class Agent:
         self._link = DistributedWorkerLink(self, scheduler)
         return self._link
 
-    def _start_scheduler(self) -> Scheduler | None:
-        if self.rank == 0 and needs_scheduler(_agent_backend(), self._arguments.device_type):
-            return Scheduler(self._arguments.ip, self._arguments.rank_size)
-        return None
+    def _start_scheduler(self) -> str:
+        """Start the scheduler if this agent is to; returns its address, empty for none."""
+        if self.rank != 0:
+            return ""
+        arguments = self._arguments
+        scheduler = start_scheduler(arguments.device_type, arguments.ip, arguments.rank_size)
+        return scheduler.address if scheduler else ""
 
     async def _until_ended(self, link: DistributedWorkerLink) -> None:
         """Show the worker that this agent lives, and watch for its signs of life."""
@@ -276,16 +277,15 @@ class Agent:
 
     def _load_in_thread(self, scheduler: str) -> ModelInfo:
         arguments = self._arguments
-        if _agent_backend() == "mindspore":
-            join_ranks(
-                device_type=arguments.device_type,
-                device_id=arguments.device_id,
-                rank_id=self.rank,
-                rank_size=arguments.rank_size,
-                ip=arguments.ip,
-                scheduler=scheduler,
-                rank_table_file=arguments.rank_table,
-            )
+        join_ranks(
+            device_type=arguments.device_type,
+            device_id=arguments.device_id,
+            rank_id=self.rank,
+            rank_size=arguments.rank_size,
+            ip=arguments.ip,
+            scheduler=scheduler,
+            rank_table_file=arguments.rank_table,
+        )
         return self._loader.load()
 
     def _answer(self, run_id: int, work: Callable[[], list[Array]]) -> None:
@@ -317,11 +317,6 @@ def _outcome_of(work: Callable[[], list[Array]], with_outputs: bool) -> Group:
     except Exception as error:  # whatever it is, the worker waits for an answer
         log.error("An agent's model failed", exc_info=True)
         return FailedRows(ModelError(repr(error)).failure(), 1)
-
-
-def _agent_backend() -> str:
-    """The backend of agents: ranks come together in MindSpore only."""
-    return "stub" if backend_name() == "stub" else "mindspore"
 
 
 def argument_parser() -> argparse.ArgumentParser:

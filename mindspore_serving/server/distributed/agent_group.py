@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, StartUpError
+from mindspore_serving.server.backend.families import supported_device_types
 from mindspore_serving.server.channel.agent_messages import AgentFailed, AgentSettings, ToAgent
 from mindspore_serving.server.cluster.link import ALIVE_EVERY_S
 from mindspore_serving.server.cluster.token import warn_of_open_way
@@ -32,7 +33,6 @@ from mindspore_serving.server.distributed.agent_port import STARTER_RANK
 from mindspore_serving.server.distributed.agent_process import AgentProcess
 from mindspore_serving.server.distributed.joining_link import JoiningLink, join
 from mindspore_serving.server.distributed.rank_table import RankPlace, RankTable, write_rank_table
-from mindspore_serving.server.host.device import supported_device_types
 from mindspore_serving.server.host.loop_thread import LoopThread
 from mindspore_serving.server.host.progress import say
 from mindspore_serving.server.host.settings import cluster_token

@@ -13,13 +13,13 @@ from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.access.guard import Guard
 from mindspore_serving.server.access.tls import SSLConfig, grpc_credentials, ssl_context
+from mindspore_serving.server.backend.families import chosen_family
 from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.member import Member, Membership, reserve
 from mindspore_serving.server.cluster.token import new_nonce
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.host.descriptor_limit import descriptor_limit
-from mindspore_serving.server.host.device import STUB_NOTE, backend_name
 from mindspore_serving.server.host.exit_code import end_with
 from mindspore_serving.server.host.forked_child import let_go_of_sockets, run_in_forked_children
 from mindspore_serving.server.host.heap import keep_freed_memory
@@ -141,8 +141,9 @@ class Server:
                 raise StartUpError("Raise failed: Serving Error: Master gRPC server is already running")
             thread, service = self._begin()
             self.keep_alive()
-            if backend_name() == "stub":
-                log.warning("%s", STUB_NOTE)
+            note = chosen_family().note
+            if note:
+                log.warning("%s", note)
             for settings in {plan.servable: plan.settings for plan in plans}.values():
                 thread.loop.call_soon_threadsafe(service.dispatcher.configure, settings)
             self._supervisor = Supervisor(service, self._on_no_workers_left)

@@ -26,6 +26,10 @@ class Connection:
         descriptor: The worker's end, as it was inherited.
         memory: Shared memory of this worker; None where there is none.
 
+    Attributes:
+        own_instances: Whether arrays that arrive are copied out of the shared memory, because functions may keep them
+            while main writes the next batch of the slot there. Models only read them before their results leave.
+
     Raises:
         OSError: The descriptor is none of a socket.
     """

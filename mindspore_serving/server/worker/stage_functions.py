@@ -2,7 +2,7 @@
 
 A function that takes one instance is called per instance. A function that takes a batch is called with a tuple of
 instances; if its iterator raises at item k, instance k has failed, and the function is called again with those after k,
-as in the original (a generator then starts anew).
+as in MindSpore Serving 2.0 (a generator then starts anew). ADR 6 has what a wrong number of results means.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TIME_SLICE_S = PARTIAL_REPLY_S
 _traces = Traces()
 
 
-class FunctionCalls:
+class FunctionRunner:
     """Calls the function of one stage, or of a pipeline.
 
     Args:
@@ -191,7 +191,7 @@ class FunctionCalls:
         return stage_failure(self._stage, self._method, error)
 
 
-class BuiltInCalls:
+class BuiltInRunner:
     """Calls the function of one built-in stage; what it raises itself is told to the client as it is.
 
     Args:
@@ -205,7 +205,7 @@ class BuiltInCalls:
         self._built_in = BUILT_IN_STAGES[stage.target]
 
     def run(self, inputs: Sequence[Sequence[Any]], count: int) -> list[StageResult]:
-        """Outcomes of all k instances; arguments as for `FunctionCalls.run`."""
+        """Outcomes of all k instances; arguments as for `FunctionRunner.run`."""
         return [self._run_one(instance) for instance in _instances_of(inputs, count)]
 
     def _run_one(self, instance: tuple[Any, ...]) -> StageResult:

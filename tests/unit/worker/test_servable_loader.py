@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mindspore_serving.server.worker.servable_loader import ServablePlace, load_servable
+from mindspore_serving.server.worker.servable_loader import load_servable
+from tests.support.plans import worker_plan
 
 CONFIG = """
 from mindspore_serving.server import register
@@ -26,7 +27,7 @@ def test_methods_are_registered_with_the_names_of_inputs_and_outputs(tmp_path: P
     folder = tmp_path / "sums"
     folder.mkdir()
     (folder / "servable_config.py").write_text(CONFIG)
-    loaded = load_servable(ServablePlace(str(tmp_path), "sums", 1, "cpu", 0, has_device=True))
+    loaded = load_servable(worker_plan("sums", servable_directory=str(tmp_path)))
     found = {method.name: (method.input_names, method.output_names) for method in loaded.methods}
     assert found == {
         "both": (("x1", "x2"), ("sum", "difference")),

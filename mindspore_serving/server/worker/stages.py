@@ -1,6 +1,6 @@
-"""Methods and their stages, ready to run, and the rows that wait at each: what the engine moves.
+"""Methods and their stages, ready to run, and the rows that wait at each: what the engine moves through.
 
-Rows of one batch move together, as a chunk. A chunk waits in the queue of its next stage; chunks that wait for a model
+Rows of one job move together, as a chunk. A chunk waits in the queue of its next stage; chunks that wait for a model
 have the queue of its graph, which all methods share.
 """
 
@@ -21,27 +21,28 @@ from mindspore_serving.server.register.definition import (
     ValueRef,
 )
 from mindspore_serving.server.worker.call_watch import CallWatch
-from mindspore_serving.server.worker.flight import Flight
-from mindspore_serving.server.worker.model_runner import GraphRunner
-from mindspore_serving.server.worker.stage_functions import BuiltInCalls, FunctionCalls, StageResult
+from mindspore_serving.server.worker.graph_runner import GraphRunner
+from mindspore_serving.server.worker.job import Job
+from mindspore_serving.server.worker.scheduling import rows_of_step
+from mindspore_serving.server.worker.stage_functions import BuiltInRunner, FunctionRunner, StageResult
 from mindspore_serving.server.worker.values import Values
 from mindspore_serving.tensor import DataType
 
 
 class Chunk:
-    """Rows of one batch that move through the stages together.
+    """Rows of one job that move through the stages together.
 
     Args:
-        flight: The batch.
-        start: Index in the batch of the first row.
+        job: What the rows came with: a batch, or a call.
+        start: Index in the job of the first row.
         count: Number of rows.
         values: What is known of them: inputs of the method, and outputs of stages.
     """
 
-    __slots__ = ("count", "flight", "start", "values")
+    __slots__ = ("count", "job", "start", "values")
 
-    def __init__(self, flight: Flight, start: int, count: int, values: dict[ValueRef, Values]) -> None:
-        self.flight = flight
+    def __init__(self, job: Job, start: int, count: int, values: dict[ValueRef, Values]) -> None:
+        self.job = job
         self.start = start
         self.count = count
         self.values = values
@@ -51,7 +52,7 @@ class Chunk:
         if stop - start == self.count:
             return self
         values = {ref: value.take(start, stop) for ref, value in self.values.items()}
-        return Chunk(self.flight, self.start + start, stop - start, values)
+        return Chunk(self.job, self.start + start, stop - start, values)
 
 
 class ChunkQueue:
@@ -93,30 +94,36 @@ class ModelQueue:
 
     Args:
         runner: Runs the graph.
+
+    Attributes:
+        waiting: The chunks.
+        running: How often it runs now.
+        concurrency: How often it may run at a time.
     """
 
     def __init__(self, runner: GraphRunner) -> None:
         self.runner = runner
-        self.chunks = ChunkQueue()
-        self._running = 0
+        self.waiting = ChunkQueue()
+        self.concurrency = runner.concurrency
+        self.running = 0
         self._lock = threading.Lock()
 
-    @property
-    def can_run(self) -> bool:
-        """Whether something waits, and may run now."""
-        return bool(self.chunks) and self._running < self.runner.concurrency
+    def __repr__(self) -> str:
+        return f"<ModelQueue {len(self.waiting)} chunks, runs {self.running} of {self.concurrency} times>"
 
     def take(self) -> list[tuple[StageRunner, Chunk]]:
-        """Take the next batch; `done` is to follow if there is one."""
+        """Take the next batch; `done` is to follow if there is one. Empty where the graph may not run once more now."""
         with self._lock:
-            taken = self.chunks.take(self.runner.batch_size) if self.can_run else []
-            self._running += bool(taken)
+            if self.running >= self.concurrency:
+                return []
+            taken = self.waiting.take(self.runner.batch_size)
+            self.running += bool(taken)
             return taken
 
     def done(self) -> None:
         """Learn that a batch has been run."""
         with self._lock:
-            self._running -= 1
+            self.running -= 1
 
 
 class StageRunner:
@@ -129,13 +136,14 @@ class StageRunner:
         watch: Writes down the calls of its function; None without a limit for them.
 
     Attributes:
+        rows_of_step: Most rows of one step of its function.
         overdue_text: What an instance gets whose call does not end.
         kept: Positions of the inputs that are used again after a function.
     """
 
     def __init__(
         self,
-        method: MethodRunner,
+        method: MethodStages,
         stage: StageDefinition,
         batch_size: int,
         watch: CallWatch | None,
@@ -146,15 +154,15 @@ class StageRunner:
             stage = watch.timed(stage)
         self.method = method
         self.stage = stage
-        self.batch_size = batch_size
+        self.rows_of_step = rows_of_step(stage.takes_batch, batch_size)
         self.queue = ChunkQueue()
         self.is_built_in = stage.kind is StageKind.BUILT_IN
         self.kept = method.definition.used_after(stage) if stage.function is not None else ()
-        self._calls: FunctionCalls | BuiltInCalls | None = None
+        self._runner: FunctionRunner | BuiltInRunner | None = None
         if self.is_built_in:
-            self._calls = BuiltInCalls(stage, method.definition.name)
+            self._runner = BuiltInRunner(stage, method.definition.name)
         elif stage.kind is not StageKind.MODEL:
-            self._calls = FunctionCalls(stage, method.definition.name, self.kept)
+            self._runner = FunctionRunner(stage, method.definition.name, self.kept)
 
     def objects_of(self, values: Values) -> list[Any]:
         """Values as the stage takes them: a built-in gets bytes as `bytes`, a function as an array."""
@@ -175,12 +183,12 @@ class StageRunner:
         return Failure(ModelError.code, error.text_for_servable(giver))
 
     def run(self, inputs: Sequence[list[Any]], count: int) -> list[StageResult]:
-        """Outcomes of the first instances, at least of one; for all stages but models. See `FunctionCalls.run`."""
-        assert self._calls is not None
-        return self._calls.run(inputs, count)
+        """Outcomes of the first instances, at least of one; for all stages but models. See `FunctionRunner.run`."""
+        assert self._runner is not None
+        return self._runner.run(inputs, count)
 
 
-class MethodRunner:
+class MethodStages:
     """One method and its stages, ready to run.
 
     Args:
@@ -200,18 +208,17 @@ class MethodRunner:
             StageRunner(self, stage, _stage_batch_size(definition, stage, model_batch_sizes), watch)
             for stage in definition.stages
         ]
-        self.last_stage_first = self.stages[::-1]
         self._input_refs = [ValueRef(0, i) for i in range(len(definition.input_names))]
 
-    def chunks_of(self, blocks: Sequence[Rows], flight: Flight) -> list[Chunk]:
-        """The rows of a flight, one chunk per block."""
+    def chunks_of(self, blocks: Sequence[Rows], job: Job) -> list[Chunk]:
+        """The rows of a job, one chunk per block."""
         chunks, start = [], 0
         for group in blocks:
             values = {
                 ref: Values(group.count, spec, column)
                 for ref, spec, column in zip(self._input_refs, group.specs, group.columns, strict=True)
             }
-            chunks.append(Chunk(flight, start, group.count, values))
+            chunks.append(Chunk(job, start, group.count, values))
             start += group.count
         return chunks
 

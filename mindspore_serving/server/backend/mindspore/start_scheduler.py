@@ -21,10 +21,10 @@ def parse_arguments() -> argparse.Namespace:
 
 if __name__ == "__main__":
     # Python puts this file's folder first on the path, where MindSpore's imports must not look.
-    sys.path[0] = str(Path(__file__).resolve().parents[3])
+    sys.path[0] = str(Path(__file__).resolve().parents[4])
 
-    from mindspore_serving.server.distributed.communication import schedule
-    from mindspore_serving.server.distributed.owner import end_with_owner
+    from mindspore_serving.server.backend.mindspore.ranks import schedule
+    from mindspore_serving.server.host.owner import end_with_owner
 
     arguments = parse_arguments()
     end_with_owner(arguments.parent)

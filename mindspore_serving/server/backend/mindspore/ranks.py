@@ -49,14 +49,13 @@ _CLUSTER_VARIABLES = (
 )
 
 
-def needs_scheduler(backend: str, device_type: str) -> bool:
+def needs_scheduler(device_type: str) -> bool:
     """Whether ranks come together through a scheduler, which the agent of rank 0 starts.
 
     Args:
-        backend: `mindspore` or `stub`.
         device_type: `ascend`, `gpu` or `cpu`; on Ascend the ranks read a rank table.
     """
-    return backend == "mindspore" and device_type in ("cpu", "gpu")
+    return device_type in ("cpu", "gpu")
 
 
 class Scheduler:

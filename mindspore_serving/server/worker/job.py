@@ -18,7 +18,7 @@ CALL_LIMIT_S = 300.0
 """A call in which no instance has come to its end for this long is given up."""
 
 
-class Flight(ABC):
+class Job(ABC):
     """Rows on their way through the stages of a method.
 
     Args:
@@ -48,14 +48,14 @@ class Flight(ABC):
 
     @abstractmethod
     def report(self) -> None:
-        """Tell whoever waits what is done, and not told yet."""
+        """Report to whoever waits what is done and was not reported yet."""
 
     @abstractmethod
-    def held(self, start: int, count: int) -> Sequence[HeldRows]:
-        """Instances of the main process that rows start..start+count-1 are for; empty if nobody knows."""
+    def origin(self, start: int, count: int) -> Sequence[HeldRows]:
+        """Rows of the main process's batches that rows start..start+count-1 are for; empty if nobody knows."""
 
 
-class BatchFlight(Flight):
+class BatchJob(Job):
     """A batch of the main process.
 
     Args:
@@ -83,7 +83,7 @@ class BatchFlight(Flight):
             stop = at + group.count
         self._send_groups(start, groups, final=self.pending == 0)
 
-    def held(self, start: int, count: int) -> Sequence[HeldRows]:
+    def origin(self, start: int, count: int) -> Sequence[HeldRows]:
         """The rows themselves."""
         return (HeldRows(self._batch_id, start, count),)
 
@@ -91,14 +91,14 @@ class BatchFlight(Flight):
         self._send(Result(self._batch_id, self._slot, start, tuple(groups), final))
 
 
-class CallFlight(Flight):
+class CallJob(Job):
     """A call from another thread of this process, which waits for it.
 
     Args:
         method: Name of the method.
         rows: The instances.
         now: Monotonic time in seconds.
-        origin: Instances of the main process that the call is for; empty if nobody knows.
+        origin: Rows of the main process's batches that the call is for; empty if nobody knows.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class CallFlight(Flight):
         if self.pending == 0:
             self._done.set()
 
-    def held(self, start: int, count: int) -> Sequence[HeldRows]:
+    def origin(self, start: int, count: int) -> Sequence[HeldRows]:
         """Those of the call as a whole."""
         return self._origin
 
