@@ -19,7 +19,7 @@ from benchmarks.messages import is_reply, request_bytes
 from mindspore_serving.rows import Reply, Rows
 from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
 from mindspore_serving.server.channel.messages import Batch, Message, Result
-from mindspore_serving.server.dialect.native.predict_codec import PredictCall, encode_reply
+from mindspore_serving.server.dialect.native.predict_codec import PredictMessage, encode_reply
 from mindspore_serving.server.dialect.native.wire_layout import LayoutMemory
 from mindspore_serving.server.dispatch.copy import ServableCopy
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
@@ -124,7 +124,7 @@ class _Steps:
         message, layouts = request_bytes("grpc", "steps", "identity", self._inputs), LayoutMemory()
         dispatcher = Dispatcher(self._loop)
         dispatcher.servable("steps", 1).add_copy(ServableCopy("steps", [_METHOD], _drop))
-        call = self._time("main: read the target", lambda: PredictCall(message))
+        call = self._time("main: read the target", lambda: PredictMessage(message))
         self._time("main: find the method", lambda: dispatcher.resolve(call.name, call.method, call.version))
         self._spec_bytes = call.spec_bytes
         blocks: list[Rows] = self._time(

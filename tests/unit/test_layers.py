@@ -50,14 +50,8 @@ LAYERS: list[dict[str, list[str]]] = [
 # These offer the public names: they refer upwards, lazily. `server` is a mere folder to everybody else.
 FACADE = "server"
 FACADES = (FACADE, "server.distributed")
-# Where transports and access still know the native dialect and the health pages.
+# Where HTTP still knows the native dialect and the health pages.
 SEAM = {
-    ("server.access.guard", "server.dialect.native.rest_url"),
-    ("server.access.guard", "server.dialect.health.page"),
-    ("server.dialect.health.grpc", "server.dialect.native.predict_codec"),
-    ("server.transport.grpc.service", "server.dialect.health.grpc"),
-    ("server.transport.grpc.service", "server.dialect.native.wire_layout"),
-    ("server.transport.grpc.service", "server.dialect.native.predict_codec"),
     ("server.transport.http.body_process", "server.dialect.native.json_codec"),
     ("server.transport.http.rest_gateway", "server.dialect.native.rest_url"),
     ("server.transport.http.rest_gateway", "server.dialect.health.page"),
@@ -136,20 +130,37 @@ def test_modules_import_only_from_below() -> None:
         ("tensor", "server.channel.frames"),
         ("server.dispatch.dispatcher", "server.transport.grpc.service"),
         ("client.python.client", "server.access.tls"),
+        ("server.transport.grpc.service", "server.dialect.native.predict"),
+        ("server.access.guard", "server.transport.routes"),
+        ("server.dialect.health.grpc", "server.dialect.native.predict_codec"),
     ],
 )
 def test_the_check_finds_a_wrong_import(module: str, imported: str) -> None:
     assert complaint(module, imported) is not None
 
 
+def packages_of(path: Path) -> set[str]:
+    """Top-level packages that a file imports."""
+    imported: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imported.add(node.module.split(".")[0])
+    return imported
+
+
 def test_the_main_process_does_not_import_mindspore() -> None:
     for module, path in modules().items():
-        if place_of(module)[1] in ("backend", "worker"):
-            continue
-        imported = {
-            alias.name.split(".")[0]
-            for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.Import)
-            for alias in node.names
-        }
-        assert "mindspore" not in imported, module
+        if place_of(module)[1] not in ("backend", "worker"):
+            assert "mindspore" not in packages_of(path), module
+
+
+def test_a_dialect_knows_no_library_of_a_transport() -> None:
+    dialects = {m: path for m, path in modules().items() if m.startswith("server.dialect.")}
+    assert "server.dialect.native.predict" in dialects
+    for module, path in dialects.items():
+        assert not packages_of(path) & {"grpc", "aiohttp", "httptools"}, module
+        assert not any(
+            name.startswith("server.transport.grpc") for name in imports_of(path, set(modules()))
+        ), module

@@ -25,6 +25,8 @@ from mindspore_serving.server.access.tls import SSLConfig, grpc_credentials, ssl
 from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.member import Member, Membership, reserve
 from mindspore_serving.server.cluster.token import cluster_token, new_nonce
+from mindspore_serving.server.dialect.health.grpc import HealthService
+from mindspore_serving.server.dialect.native.predict import Predict
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.host.descriptor_limit import descriptor_limit
 from mindspore_serving.server.host.device import STUB_NOTE, backend_name
@@ -48,6 +50,7 @@ from mindspore_serving.server.transport.grpc.limits import GrpcLimits
 from mindspore_serving.server.transport.grpc.service import GrpcServer, check_grpc_address
 from mindspore_serving.server.transport.http.http_reader import HttpLimits
 from mindspore_serving.server.transport.http.rest_gateway import RestServer, check_rest_address
+from mindspore_serving.server.transport.routes import GrpcMethod
 
 _MEGABYTE = 1 << 20
 _LARGEST_MESSAGE_MB = 512
@@ -134,7 +137,7 @@ class Server:
                 raise StartUpError("Serving Error: Serving gRPC server is already running")
             thread, dispatcher = self._begin()
             limits = GrpcLimits(max_message_bytes, descriptor_limit.connections(max_connections))
-            server = GrpcServer(dispatcher, address, limits, credentials, guard)
+            server = GrpcServer(_grpc_methods(dispatcher), address, limits, credentials, guard)
             thread.run(server.start(), _BIND_TIMEOUT_S)
             self._grpc = server
         say(f"Serving: Serving gRPC server start success, listening on {address}")
@@ -442,6 +445,12 @@ class Server:
         with self._lock:
             # It may be stopped already, and started again. While it starts, who starts it finds out and stops it.
             return self._kept_alive == generation and not self._starting
+
+
+def _grpc_methods(dispatcher: Dispatcher) -> list[GrpcMethod]:
+    """What the dialects answer over gRPC."""
+    dialects = (Predict(dispatcher), HealthService(dispatcher.readiness))
+    return [method for dialect in dialects for method in dialect.grpc_methods]
 
 
 async def _finish_requests(

@@ -1,0 +1,174 @@
+"""Predict of the service `mindspore.serving.proto.MSService`: one message to the dispatcher, and its reply."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from mindspore_serving.errors import ServableUnavailable, ServerStopping, ServingError
+from mindspore_serving.proto import UNDECODABLE
+from mindspore_serving.rows import FailedRows, Reply, Rows
+from mindspore_serving.server.dialect.native.predict_codec import (
+    PredictMessage,
+    encode_failure,
+    encode_reply,
+    parts_of_reply,
+)
+from mindspore_serving.server.dialect.native.wire_layout import LayoutMemory
+from mindspore_serving.server.dispatch.dispatcher import Dispatcher, Route
+from mindspore_serving.server.dispatch.servable import request_spec
+from mindspore_serving.server.transport.failure_log import failures_in, unexpected_failure
+from mindspore_serving.server.transport.routes import (
+    GrpcCall,
+    GrpcError,
+    GrpcMethod,
+    GrpcReply,
+    GrpcStatus,
+    UnaryMethod,
+    client_error,
+)
+
+PREDICT_PATH: Final = "/mindspore.serving.proto.MSService/Predict"
+_UNDECODABLE_TEXT = "Unable to parse request"
+_SMALL_BYTES = 1 << 16
+"""Bytes of a message up to which its instances cannot be so many that others would notice."""
+_FEW_INSTANCES = 1024
+
+
+class Predict:
+    """Answers Predict calls.
+
+    A message is taken as bytes, so that instances can be read by column (`wire_layout`).
+
+    Args:
+        dispatcher: Where instances go.
+
+    Attributes:
+        grpc_methods: Predict.
+    """
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self.grpc_methods: tuple[GrpcMethod, ...] = (
+            UnaryMethod(path=PREDICT_PATH, handler=self.answer, refuses=self.refuses),
+        )
+        self._dispatcher = dispatcher
+        self._layouts = LayoutMemory()
+
+    def refuses(self, beginning: bytes) -> bool:
+        """Whether a message that begins so is refused for its target, or because there is no room for any."""
+        try:
+            message = PredictMessage(beginning)
+            self._dispatcher.check_room(
+                self._dispatcher.resolve(message.name, message.method, message.version)
+            )
+        except UNDECODABLE:
+            return False
+        except ServingError:
+            return True
+        return False
+
+    async def answer(self, content: bytes, call: GrpcCall) -> GrpcReply:
+        """Answer one message.
+
+        Args:
+            content: Serialised PredictRequest.
+            call: Of the message.
+
+        Returns:
+            Serialised PredictReply; errors of Serving are in its `error_msg`.
+
+        Raises:
+            GrpcError: The content is no request, there is no room for it or for its reply, or the server stops.
+        """
+        message = None
+        size = len(content)
+        try:
+            message = PredictMessage(content)
+            del content  # which may be large, and has been copied if its layout was not known
+            route = self._dispatcher.resolve(message.name, message.method, message.version)
+            self._dispatcher.check_room(route)
+            if size > _SMALL_BYTES:
+                with call.counted(size):
+                    route, blocks = await self._read_large(message, route)
+            else:
+                blocks = message.read_instances(route.method, self._layouts)
+            message.let_go()
+            outcome = self._dispatcher.submit(route, blocks)
+            del blocks
+            reply = await outcome
+            _check_size(reply, call.largest_reply)
+            if size > _SMALL_BYTES and sum([group.count for group in reply]) > _FEW_INSTANCES:
+                with self._dispatcher.holding(route):
+                    encoded = await _encode_large(message, reply)
+            else:
+                encoded = encode_reply(message.spec_bytes, reply)
+            failures = failures_in(reply)
+            if failures:
+                count = sum(group.count for group in reply)
+                return GrpcReply(encoded, failures, count, _target_of(message))
+            return GrpcReply(encoded)
+        except GrpcError as error:
+            error.target = _target_of(message)
+            raise
+        except ServerStopping as error:
+            raise GrpcError(GrpcStatus.UNAVAILABLE, error.failure(), _target_of(message)) from error
+        except UNDECODABLE as error:
+            raise client_error(GrpcStatus.INTERNAL, _UNDECODABLE_TEXT, _target_of(message)) from error
+        except ServingError as error:
+            failure = error.failure()
+        except Exception as error:  # whatever goes wrong here, the client gets a reply of this dialect
+            failure = unexpected_failure(error)
+        spec = message.spec_bytes if message else b""
+        return GrpcReply(encode_failure(spec, failure), [FailedRows(failure, 1)], 0, _target_of(message))
+
+    async def _read_large(self, message: PredictMessage, route: Route) -> tuple[Route, list[Rows]]:
+        """Where a request goes, and its instances, of which there may be millions: others have their turns meanwhile.
+
+        Raises:
+            InvalidInput: There is no instance, or one does not fit the method.
+            ServableUnavailable: The servable is gone meanwhile.
+        """
+        rows = message.read_known(route.method, self._layouts)
+        if rows is not None:
+            return route, [rows]
+        blocks: list[Rows] = []
+        with self._dispatcher.holding(route):
+            for number, part in enumerate(message.parts()):
+                if number:
+                    await asyncio.sleep(0)
+                    if not route.servable.serves(message.method):
+                        raise ServableUnavailable(route.servable.unavailable(message.method).text)
+                if part is not None:
+                    blocks += part.read_instances(route.method, self._layouts)
+        if not blocks:
+            raise message.no_instances()
+        again = self._dispatcher.resolve_admitted(message.name, message.method, message.version)
+        if again.method.input_names != route.method.input_names:
+            raise ServableUnavailable(route.servable.unavailable(message.method).text)
+        return again, blocks
+
+
+def _check_size(reply: Reply, most_bytes: int) -> None:
+    """Refuse what gRPC would refuse too, but only once all of it has been written into one message.
+
+    Raises:
+        GrpcError: The reply has more bytes than a message may have.
+    """
+    size = sum([group.byte_size for group in reply if isinstance(group, Rows)])
+    if size > most_bytes:
+        text = f"SERVER: Sent message larger than max ({size} vs. {most_bytes})"
+        raise client_error(GrpcStatus.RESOURCE_EXHAUSTED, text)
+
+
+async def _encode_large(message: PredictMessage, reply: Reply) -> bytes:
+    """A reply of which there may be much to write: others have their turns meanwhile."""
+    parts = []
+    for part in parts_of_reply(message.spec_bytes, reply):
+        parts.append(part)
+        await asyncio.sleep(0)
+    return b"".join(parts)
+
+
+def _target_of(message: PredictMessage | None) -> str:
+    """What a message asks for, as the log calls it; "" where that cannot be read."""
+    return request_spec(message.name, message.method, message.version).rstrip() if message else ""
