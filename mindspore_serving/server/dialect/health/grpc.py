@@ -106,12 +106,13 @@ class HealthService:
         reported: int | None = None
         try:
             while True:
+                stopping = call.stopping.is_set()  # before the status, which is then the last one
                 changed = self._readiness.changed
                 status = self._status(service)
                 if status != reported:
                     reported = status
                     yield _reply(status)
-                if call.stopping.is_set():
+                if stopping:
                     return
                 await wait_for_any(changed, call.stopping)
         finally:
