@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mindspore_serving.errors import Failure, InvalidInput
 from mindspore_serving.rows import FailedRows
@@ -162,20 +162,19 @@ def client_error(status: GrpcStatus, text: str, target: str = "") -> GrpcError:
     return GrpcError(status, InvalidInput(text).failure(), target)
 
 
-@dataclass(frozen=True, slots=True)
-class GrpcReply:
+class GrpcReply(NamedTuple):
     """A message of a reply.
 
     Attributes:
         message: Its bytes.
         failures: Instances that have no result, for the log. The call then carries its id.
-        count: Number of instances; 0 where the request failed before they were known.
+        instance_count: Number of instances; 0 where the request failed before they were known.
         target: What the call asked for, for the log; needed only with failures.
     """
 
     message: bytes
     failures: Sequence[FailedRows] = ()
-    count: int = 0
+    instance_count: int = 0
     target: str = ""
 
 

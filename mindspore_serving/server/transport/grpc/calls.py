@@ -251,7 +251,7 @@ class _UnaryCalls(_Calls):
                 await self._read(context, peer, self._refuses), Call(context, peer, self._router)
             )
             if reply.failures:
-                self._note(context, reply.target, reply.failures, reply.count)
+                self._note(context, reply.target, reply.failures, reply.instance_count)
             self._check_room(peer)
         except grpc.aio.BaseError:  # the call has ended: there is nobody to answer
             raise
@@ -278,7 +278,7 @@ class _StreamedReplyCalls(_Calls):
             async with aclosing(self._handler(message, Call(context, peer, self._router))) as replies:
                 async for reply in replies:
                     if reply.failures:
-                        self._note(context, reply.target, reply.failures, reply.count)
+                        self._note(context, reply.target, reply.failures, reply.instance_count)
                     await context.write(reply.message)
         except grpc.aio.BaseError:  # the call has ended: there is nobody to answer
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -279,7 +280,7 @@ def test_errors_are_told_in_a_reply_and_to_the_log(
     message = pb.PredictReply.FromString(reply.message)
     assert errors(message) == [(failure.code, failure.text)]
     assert (message.servable_spec.name, message.servable_spec.method_name) == ("s", "m")
-    assert (list(reply.failures), reply.count, reply.target) == ([FailedRows(failure, 1)], 0, TARGET)
+    assert (list(reply.failures), reply.instance_count, reply.target) == ([FailedRows(failure, 1)], 0, TARGET)
     assert bool(reply.failures[0].failure.trace) == (not isinstance(error, ServingError))
 
 
@@ -309,7 +310,7 @@ def test_a_reply_that_is_too_large_is_refused_before_it_is_written() -> None:
 
 def test_instances_that_failed_are_told_to_the_log() -> None:
     reply = answer([numbers(1), WRONG])
-    assert (list(reply.failures), reply.count, reply.target) == ([WRONG], 3, TARGET)
+    assert (list(reply.failures), reply.instance_count, reply.target) == ([WRONG], 3, TARGET)
     assert errors(pb.PredictReply.FromString(reply.message)) == [(0, ""), *[(2, "below 0")] * 2]
 
 
@@ -344,6 +345,21 @@ def test_a_large_message_is_counted_until_the_dispatcher_counts_it() -> None:
         asyncio.run(dialect.answer(content, call))
     assert call.counted_sizes == [len(LARGE)]
     assert counted == [len(LARGE), 0, 0]  # while it is read, when it is submitted; and a small one never
+
+
+def test_a_message_that_was_read_is_not_held_while_it_waits() -> None:
+    content = b"".join([message(1)])
+    held: list[int] = []
+
+    class Noting(FakeDispatcher):
+        def submit(self, route: Route, blocks: list[Rows]) -> asyncio.Future[Reply]:
+            held.append(sys.getrefcount(content))
+            return super().submit(route, blocks)
+
+    dialect = Predict(cast("Dispatcher", Noting([numbers(1)])))
+    before = sys.getrefcount(content)
+    asyncio.run(dialect.answer(content, FakeCall()))
+    assert held == [before]
 
 
 def test_a_large_message_for_which_there_is_no_room_is_refused() -> None:
