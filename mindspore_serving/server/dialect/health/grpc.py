@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 from grpc_health.v1 import health_pb2
 
@@ -41,7 +41,7 @@ class HealthService:
     """
 
     def __init__(self, readiness: Readiness) -> None:
-        self.grpc_methods: tuple[GrpcMethod, ...] = (
+        self.grpc_methods: Sequence[GrpcMethod] = (
             UnaryMethod(
                 path=f"{_SERVICE}/Check",
                 handler=self.check,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from mindspore_serving.errors import ServableUnavailable, ServerStopping, ServingError
@@ -48,7 +49,7 @@ class Predict:
     """
 
     def __init__(self, dispatcher: Dispatcher) -> None:
-        self.grpc_methods: tuple[GrpcMethod, ...] = (
+        self.grpc_methods: Sequence[GrpcMethod] = (
             UnaryMethod(path=PREDICT_PATH, handler=self.answer, refuses=self.refuses),
         )
         self._dispatcher = dispatcher
@@ -102,24 +103,9 @@ class Predict:
                     encoded = await _encode_large(message, reply)
             else:
                 encoded = encode_reply(message.spec_bytes, reply)
-            failures = failures_in(reply)
-            if failures:
-                count = sum(group.count for group in reply)
-                return GrpcReply(encoded, failures, count, _target_of(message))
-            return GrpcReply(encoded)
-        except GrpcError as error:
-            error.target = _target_of(message)
-            raise
-        except ServerStopping as error:
-            raise GrpcError(GrpcStatus.UNAVAILABLE, error.failure(), _target_of(message)) from error
-        except UNDECODABLE as error:
-            raise client_error(GrpcStatus.INTERNAL, _UNDECODABLE_TEXT, _target_of(message)) from error
-        except ServingError as error:
-            failure = error.failure()
+            return _reply_with(reply, encoded, message)
         except Exception as error:  # whatever goes wrong here, the client gets a reply of this dialect
-            failure = unexpected_failure(error)
-        spec = message.spec_bytes if message else b""
-        return GrpcReply(encode_failure(spec, failure), [FailedRows(failure, 1)], 0, _target_of(message))
+            return _reply_to(error, message)
 
     async def _read_large(self, message: PredictMessage, route: Route) -> tuple[Route, list[Rows]]:
         """Where a request goes, and its instances, of which there may be millions: others have their turns meanwhile.
@@ -146,6 +132,33 @@ class Predict:
         if again.method.input_names != route.method.input_names:
             raise ServableUnavailable(route.servable.unavailable(message.method).text)
         return again, blocks
+
+
+def _reply_with(outcomes: Reply, encoded: bytes, message: PredictMessage) -> GrpcReply:
+    """The reply to a message of which the outcome of all instances is known."""
+    failures = failures_in(outcomes)
+    if not failures:
+        return GrpcReply(encoded)
+    return GrpcReply(encoded, failures, sum(group.count for group in outcomes), _target_of(message))
+
+
+def _reply_to(error: Exception, message: PredictMessage | None) -> GrpcReply:
+    """The reply to a message that has failed as a whole.
+
+    Raises:
+        GrpcError: The client gets a status instead.
+    """
+    target = _target_of(message)
+    if isinstance(error, GrpcError):
+        error.target = target
+        raise error
+    if isinstance(error, ServerStopping):
+        raise GrpcError(GrpcStatus.UNAVAILABLE, error.failure(), target) from error
+    if isinstance(error, UNDECODABLE):
+        raise client_error(GrpcStatus.INTERNAL, _UNDECODABLE_TEXT, target) from error
+    failure = error.failure() if isinstance(error, ServingError) else unexpected_failure(error)
+    spec = message.spec_bytes if message else b""
+    return GrpcReply(encode_failure(spec, failure), [FailedRows(failure, 1)], 0, target)
 
 
 def _check_size(reply: Reply, most_bytes: int) -> None:
