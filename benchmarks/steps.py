@@ -28,7 +28,7 @@ from mindspore_serving.server.channel.frames import (
 )
 from mindspore_serving.server.channel.messages import Batch, Result
 from mindspore_serving.server.channel.worker_plan import WorkerPlan
-from mindspore_serving.server.dialect.native.predict_codec import PredictCall, encode_reply
+from mindspore_serving.server.dialect.native.predict_codec import PredictMessage, encode_reply
 from mindspore_serving.server.dialect.native.wire_layout import LayoutMemory
 from mindspore_serving.server.dispatch.copy import ServableCopy
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
@@ -134,7 +134,7 @@ class _Steps:
         message, layouts = request_bytes("grpc", "steps", "identity", self._inputs), LayoutMemory()
         dispatcher = Dispatcher(self._loop)
         dispatcher.servable("steps", 1).add_copy(ServableCopy("steps", [_METHOD], _drop))
-        call = self._time("main: read the target", lambda: PredictCall(message))
+        call = self._time("main: read the target", lambda: PredictMessage(message))
         self._time("main: find the method", lambda: dispatcher.resolve(call.name, call.method, call.version))
         self._spec_bytes = call.spec_bytes
         blocks: list[Rows] = self._time(

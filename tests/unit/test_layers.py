@@ -50,14 +50,8 @@ LAYERS: list[dict[str, list[str]]] = [
 # These offer the public names: they refer upwards, lazily. `server` is a mere folder to everybody else.
 FACADE = "server"
 FACADES = (FACADE, "server.distributed")
-# Where transports and access still know the native dialect and the health pages.
+# Where HTTP still knows the native dialect and the health pages.
 SEAM = {
-    ("server.access.guard", "server.dialect.native.rest_url"),
-    ("server.access.guard", "server.dialect.health.page"),
-    ("server.dialect.health.grpc", "server.dialect.native.predict_codec"),
-    ("server.transport.grpc.service", "server.dialect.health.grpc"),
-    ("server.transport.grpc.service", "server.dialect.native.wire_layout"),
-    ("server.transport.grpc.service", "server.dialect.native.predict_codec"),
     ("server.transport.http.body_process", "server.dialect.native.json_codec"),
     ("server.transport.http.rest_gateway", "server.dialect.native.rest_url"),
     ("server.transport.http.rest_gateway", "server.dialect.health.page"),
@@ -136,6 +130,9 @@ def test_modules_import_only_from_below() -> None:
         ("tensor", "server.channel.frames"),
         ("server.dispatch.dispatcher", "server.transport.grpc.service"),
         ("client.python.client", "server.access.tls"),
+        ("server.transport.grpc.service", "server.dialect.native.predict"),
+        ("server.access.guard", "server.transport.routes"),
+        ("server.dialect.health.grpc", "server.dialect.native.predict_codec"),
     ],
 )
 def test_the_check_finds_a_wrong_import(module: str, imported: str) -> None:

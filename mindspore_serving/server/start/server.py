@@ -18,6 +18,8 @@ from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.member import Member, Membership, reserve
 from mindspore_serving.server.cluster.token import new_nonce
+from mindspore_serving.server.dialect.health.grpc import HealthService
+from mindspore_serving.server.dialect.native.predict import Predict
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.host.descriptor_limit import descriptor_limit
 from mindspore_serving.server.host.exit_code import end_with
@@ -36,6 +38,7 @@ from mindspore_serving.server.transport.grpc.limits import GrpcLimits
 from mindspore_serving.server.transport.grpc.service import GrpcServer
 from mindspore_serving.server.transport.http.http_reader import HttpLimits
 from mindspore_serving.server.transport.http.rest_gateway import RestServer
+from mindspore_serving.server.transport.routes import GrpcMethod
 
 _BIND_TIMEOUT_S = 30.0
 _EXIT_NO_WORKERS = 1
@@ -108,7 +111,7 @@ class Server:
                 raise StartUpError("Serving Error: Serving gRPC server is already running")
             thread, service = self._begin()
             limits = GrpcLimits(max_message_bytes, descriptor_limit.connections(max_connections))
-            server = GrpcServer(service, address, limits, credentials, guard)
+            server = GrpcServer(_grpc_methods(service), address, limits, credentials, guard)
             thread.run(server.start(), _BIND_TIMEOUT_S)
             self._grpc = server
         say(f"Serving: Serving gRPC server start success, listening on {address}")
@@ -320,6 +323,12 @@ class Server:
         supervisor = self._supervisor
         if supervisor is not None:
             supervisor.follow_logs()
+
+
+def _grpc_methods(service: Service) -> list[GrpcMethod]:
+    """What the dialects answer over gRPC."""
+    dialects = (Predict(service.dispatcher), HealthService(service.catalog))
+    return [method for dialect in dialects for method in dialect.grpc_methods]
 
 
 server_of_process = Server()

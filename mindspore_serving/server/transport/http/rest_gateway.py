@@ -139,6 +139,10 @@ class RestHandler:
         except Exception as error:  # whatever goes wrong here, the client gets an answer
             return self._failed(unexpected_failure(error), request, connection)
 
+    def open_to_all(self, verb: bytes, target: bytes) -> bool:
+        """Whether everybody may ask that, also without a key: health checks."""
+        return verb in HEALTH_VERBS and path_of(target) in HEALTH_PATHS
+
     def refuse(self, refusal: Refusal, connection: HttpConnection) -> HttpReply:
         """The reply to what is not read as a request; `always_ok` is about requests only."""
         status, text, request = refusal
