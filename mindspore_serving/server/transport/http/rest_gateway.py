@@ -157,7 +157,9 @@ class RestHandler:
             return self._answer_other_verb(request)
         if not self._untaken.has_room(connection):
             raise QueueFull(self._untaken.refusal)
-        timeout_s = None if request.timeout_ms is None else read_timeout_s(request.timeout_ms)
+        timeout_s = (
+            None if request.timeout_ms is None else read_timeout_s(request.timeout_ms.decode("latin-1"))
+        )
         try:
             name, called, version = parse_request_target(request.target)
             route = self._dispatcher.resolve(name, called, version)
