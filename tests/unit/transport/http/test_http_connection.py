@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import json
 import random
 import zlib
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -20,7 +18,7 @@ from mindspore_serving.server.transport.http.reply_heads import ReplyHeads
 from mindspore_serving.server.transport.routes import HttpReply
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies, room_for_bodies
 from mindspore_serving.server.transport.untaken_replies import UntakenReplies
-from tests.support.http_peer import CONTINUE, LIMITS, PLENTY, Peer, close_peers
+from tests.support.http_peer import CONTINUE, LIMITS, Peer, close_peers
 from tests.support.smuggling import HIDDEN, SMUGGLING
 
 FIRST = b"POST /first HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\none"
