@@ -116,6 +116,9 @@ class Peer:
             return self.futures[-1]
         return HttpReply(200, b" ".join(request[:4]))
 
+    def open_to_all(self, verb: bytes, target: bytes) -> bool:
+        return target == b"/open"
+
     def finish(
         self, future: asyncio.Future[Any], request: HttpRequest, connection: HttpConnection
     ) -> HttpReply:
