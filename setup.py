@@ -53,6 +53,7 @@ setup(
         "grpcio>=1.74.0,<2",
         "grpcio-health-checking>=1.74.0,<2",
         "httptools>=0.6.4,<1",
+        "multipart>=1.2.1,<3",
         "numpy>=1.26",
         "orjson>=3.10",
         "pybase64>=1.4",

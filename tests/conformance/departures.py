@@ -72,8 +72,8 @@ REPLIES = (
     Departure(
         "observed-rest-options",
         "501 Not Implemented; text/html",
-        f'{{"error_msg":"{POST_ONLY}"}}',
-        "one answer to every verb that is not POST",
+        "",
+        "200 with Allow: it is the question which verbs there are",
     ),
     Departure(
         "observed-rest-path-model",

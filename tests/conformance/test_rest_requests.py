@@ -438,7 +438,6 @@ def test_deep_but_good_json_is_answered(server: RunningServer) -> None:
         row("7.1-verb-get", "GET"),
         row("7.1-verb-put", "PUT"),
         row("7.1-verb-delete", "DELETE"),
-        row("7.1-verb-options", "OPTIONS"),
         row("7.1-verb-patch", "PATCH"),
     ],
 )
@@ -446,6 +445,15 @@ def test_deep_but_good_json_is_answered(server: RunningServer) -> None:
 def test_other_verbs(server: RunningServer, method: str, path: str) -> None:
     check_error(send(server.rest, method, path), 405, POST_ONLY)
     check_error(send(server.rest, method, path, GOOD_BODY), 405, POST_ONLY)
+
+
+@stands_for("7.1-verb-options")
+@pytest.mark.parametrize("path", [ADD, "/", "/model/nosuch:x"])
+def test_options(server: RunningServer, path: str) -> None:
+    for body in ("", GOOD_BODY):
+        reply = send(server.rest, "OPTIONS", path, body)
+        assert (reply.status, reply.body, reply.headers["allow"]) == (200, b"", "POST, OPTIONS")
+        assert "content-type" not in reply.headers
 
 
 @stands_for("7.1-verb-head")

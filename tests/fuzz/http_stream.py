@@ -35,7 +35,7 @@ def one_input(data: bytes) -> None:
 
 @cache
 def _door() -> Door:
-    return Door(Guard(ApiKeys([KEY]), (), now=lambda: 0.0), "peer")
+    return Door(Guard(ApiKeys([KEY]), (), now=lambda: 0.0), "peer", lambda verb, target: target == b"/open")
 
 
 def _read(pieces: Iterable[bytes], door: Door | None) -> HttpReader:

@@ -16,6 +16,7 @@ import uvloop
 from mindspore_serving.errors import ServableUnavailable, StartUpError
 from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.access.tls import SSLConfig, ssl_context
+from mindspore_serving.server.dialect.native.rest import NativeRest
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher, Route
 from mindspore_serving.server.transport.http.http_reader import HttpLimits
 from mindspore_serving.server.transport.http.rest_gateway import RestServer
@@ -66,11 +67,10 @@ def play(
     async def run() -> None:
         requests, address = Requests(), f"127.0.0.1:{free_port()}"
         server = RestServer(
-            cast("Dispatcher", requests),
+            [NativeRest(cast("Dispatcher", requests))],
             address,
             HttpLimits(1 << 20),
             tls,
-            False,
             unfinished=unfinished,
             untaken=untaken,
         )
@@ -125,7 +125,7 @@ def test_a_stop_without_requests_takes_no_time() -> None:
 
 def test_an_address_that_is_taken_is_refused() -> None:
     async def scene(server: RestServer, requests: Requests, address: str) -> None:
-        other = RestServer(cast("Dispatcher", requests), address, HttpLimits(1 << 20), None, False)
+        other = RestServer([NativeRest(cast("Dispatcher", requests))], address, HttpLimits(1 << 20), None)
         with pytest.raises(StartUpError, match=f"bind to the socket address {address} failed"):
             await other.start()
         await other.stop()

@@ -50,18 +50,12 @@ LAYERS: list[dict[str, list[str]]] = [
 # These offer the public names: they refer upwards, lazily. `server` is a mere folder to everybody else.
 FACADE = "server"
 FACADES = (FACADE, "server.distributed")
-# Where transports and access still know the native dialect and the health pages.
+# Where gRPC still knows the native dialect and health checks.
 SEAM = {
-    ("server.access.guard", "server.dialect.native.rest_url"),
-    ("server.access.guard", "server.dialect.health.page"),
     ("server.dialect.health.grpc", "server.dialect.native.predict_codec"),
     ("server.transport.grpc.service", "server.dialect.health.grpc"),
     ("server.transport.grpc.service", "server.dialect.native.wire_layout"),
     ("server.transport.grpc.service", "server.dialect.native.predict_codec"),
-    ("server.transport.http.body_process", "server.dialect.native.json_codec"),
-    ("server.transport.http.rest_gateway", "server.dialect.native.rest_url"),
-    ("server.transport.http.rest_gateway", "server.dialect.health.page"),
-    ("server.transport.http.rest_gateway", "server.dialect.native.json_codec"),
 }
 
 

@@ -1,38 +1,41 @@
-"""Who is let in: clients that show an API key, or a certificate for a name that is listed."""
+"""Who is authenticated: clients that show an API key, or a certificate for a name that is listed.
+
+What needs that is said by the routes of dialects, which are unknown here: a front end asks for those that do.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from mindspore_serving import log
 from mindspore_serving.loopback import stays_here
 from mindspore_serving.server.access.api_keys import ApiKeys, KeySource
 from mindspore_serving.server.access.tls import SSLConfig
-from mindspore_serving.server.dialect.health.page import HEALTH_PATHS, HEALTH_VERBS
-from mindspore_serving.server.dialect.native.rest_url import path_of
 
 KEY_FIELDS: Final = frozenset((b"authorization", b"x-api-key"))
 """Headers in which a key may come."""
+OpenToAll: TypeAlias = Callable[[bytes, bytes], bool]
+"""Given verb and target of an HTTP request, whether everybody may ask that: the right of its route is `NONE`."""
 _SAY_EVERY_S = 10.0
 _NAMES_IN_CALLS = ("x509_common_name", "peer_dns", "peer_uri", "peer_email")
 _NAMES_IN_CERTIFICATES = ("DNS", "URI", "email")
 
 
 class Guard:
-    """Decides who is let in at one front end.
+    """Decides who is authenticated at one front end.
 
     Args:
         keys: API keys; None for none.
-        identities: Names of which a client certificate has to have one; empty where certificates let nobody in. TLS has
-            checked a certificate before its names are looked at.
+        identities: Names of which a client certificate has to have one; empty where certificates authenticate nobody.
+            TLS has checked a certificate before its names are looked at.
         now: A monotonic clock, in seconds.
 
     Attributes:
         identities: As above.
-        refusal: What others are told.
+        refusal: What rejected clients are told.
     """
 
     def __init__(
@@ -56,14 +59,19 @@ class Guard:
     def __repr__(self) -> str:
         return f"<Guard {self._keys} {len(self.identities)} identities>"
 
-    def door(self, transport: asyncio.BaseTransport) -> Door | None:
-        """What checks the requests of one HTTP connection; None where its certificate lets all of them in."""
+    def door(self, transport: asyncio.BaseTransport, open_to_all: OpenToAll) -> Door | None:
+        """What checks the requests of one HTTP connection; None where its certificate authenticates all of them.
+
+        Args:
+            transport: Of the connection.
+            open_to_all: What everybody may ask.
+        """
         if self.identities and not self.identities.isdisjoint(
             _names_in(transport.get_extra_info("peercert") or {})
         ):
             return None
         peer = transport.get_extra_info("peername")
-        return Door(self, str(peer[0]) if peer else "?")
+        return Door(self, str(peer[0]) if peer else "?", open_to_all)
 
     def admits_metadata(self, metadata: Iterable[tuple[str, str | bytes]]) -> bool:
         """Whether the metadata of a gRPC call holds a key."""
@@ -85,7 +93,7 @@ class Guard:
         return self._keys.have((bearer, fields.get(b"x-api-key", b"").strip()))
 
     def note_refusal(self, peer: str) -> None:
-        """Count somebody who is not let in; a line of the log tells, every ten seconds at most.
+        """Count a rejected request; a line of the log tells, every ten seconds at most.
 
         Args:
             peer: Address of the client.
@@ -99,26 +107,28 @@ class Guard:
 
 
 class Door:
-    """Where the requests of one HTTP connection are let in or not.
+    """Where the requests of one HTTP connection are authenticated or rejected.
 
     Args:
         guard: Who decides.
         peer: Address of the client.
+        open_to_all: What everybody may ask.
     """
 
-    __slots__ = ("_guard", "_peer")
+    __slots__ = ("_guard", "_open_to_all", "_peer")
 
-    def __init__(self, guard: Guard, peer: str) -> None:
+    def __init__(self, guard: Guard, peer: str, open_to_all: OpenToAll) -> None:
         self._guard = guard
         self._peer = peer
+        self._open_to_all = open_to_all
 
     @property
     def refusal(self) -> str:
-        """What those are told who are not let in."""
+        """What rejected clients are told."""
         return self._guard.refusal
 
     def admits(self, fields: Mapping[bytes, bytes]) -> bool:
-        """Whether a request is let in, of which only the head has arrived.
+        """Whether a request is authenticated, of which only the head has arrived.
 
         Args:
             fields: Headers, names in lower case; at least `KEY_FIELDS` of them.
@@ -126,23 +136,23 @@ class Door:
         return self._guard.admits_fields(fields)
 
     def admits_stranger(self, method: bytes, target: bytes, fields: Mapping[bytes, bytes]) -> bool:
-        """Whether a request that is not let in is answered all the same.
+        """Whether a request that is not authenticated is answered all the same.
 
-        Questions for the server's health are, from everybody; not so with a body, which would have to be kept.
+        So is what everybody may ask; not so with a body, which would have to be kept.
 
         Args:
             method: The verb.
             target: As it was sent.
             fields: Headers, names in lower case; at least those that tell of a body.
         """
-        if method in HEALTH_VERBS and path_of(target) in HEALTH_PATHS and not _announce_body(fields):
+        if self._open_to_all(method, target) and not _announce_body(fields):
             return True
         self._guard.note_refusal(self._peer)
         return False
 
 
 def guard_for(address: str, api_keys: KeySource | None, ssl_config: SSLConfig | None) -> Guard | None:
-    """Who decides at a front end; None where everybody is let in.
+    """Who decides at a front end; None where nobody needs to be authenticated.
 
     Args:
         address: Where it listens.

@@ -25,6 +25,8 @@ from mindspore_serving.server.access.tls import SSLConfig, grpc_credentials, ssl
 from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.member import Member, Membership, reserve
 from mindspore_serving.server.cluster.token import cluster_token, new_nonce
+from mindspore_serving.server.dialect.health.page import HealthPages
+from mindspore_serving.server.dialect.native.rest import NativeRest
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.host.descriptor_limit import descriptor_limit
 from mindspore_serving.server.host.device import STUB_NOTE, backend_name
@@ -155,9 +157,8 @@ class Server:
                 raise StartUpError("Serving Error: RESTful server is already running")
             thread, dispatcher = self._begin()
             limits = HttpLimits(max_message_bytes, descriptor_limit.connections(max_connections))
-            server = RestServer(
-                dispatcher, address, limits, tls, always_ok, guard, silence_s=worker_timeout_s()
-            )
+            dialects = (NativeRest(dispatcher, always_ok=always_ok), HealthPages(dispatcher.readiness))
+            server = RestServer(dialects, address, limits, tls, guard, silence_s=worker_timeout_s())
             thread.run(server.start(), _BIND_TIMEOUT_S)
             self._rest = server
         say(f"Serving: Serving RESTful server start success, listening on {address}")

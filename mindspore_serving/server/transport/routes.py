@@ -169,10 +169,11 @@ class Route:
         verbs: HTTP methods. The transport answers OPTIONS by itself, and every other verb with 405.
         pattern: Path with names in braces, as `/v2/models/{model}/infer`; empty for each path that no other route has.
         handler: Answers a request; may raise any `ServingError`.
-        right: What its client must be allowed to do. Who need not be allowed anything is answered also where clients
-            leave too many replies untaken.
+        right: What its client must be allowed to do.
         most_bytes: Largest body; None takes the limit of the server.
         wrong_verb: What a client is told that uses another verb; empty for a text that names verbs.
+        probe: Whether machines ask this again and again, as they do for the server's health. It is then answered also
+            where clients do not take their replies.
     """
 
     verbs: tuple[str, ...]
@@ -181,6 +182,7 @@ class Route:
     right: Right = Right.INFER
     most_bytes: int | None = None
     wrong_verb: str = ""
+    probe: bool = False
 
 
 class Dialect(Protocol):

@@ -172,7 +172,7 @@ class Answering:
         if route is None:
             return self._other_verb(found, request)
         try:
-            if route.right is not Right.NONE:
+            if not route.probe:
                 self._check_room(connection)
             request.parts = found.parts
             request.large_bodies = self._large_bodies

@@ -58,6 +58,9 @@ class HttpService(Protocol):
     def refuse(self, refusal: Refusal, connection: HttpConnection) -> HttpReply:
         """The reply to what cannot be read."""
 
+    def open_to_all(self, verb: bytes, target: bytes) -> bool:
+        """Whether everybody may ask that, also without a key."""
+
 
 class _Phase(Enum):
     """What a connection waits for."""
@@ -170,7 +173,7 @@ class HttpConnection(asyncio.Protocol):
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(_BUFFERED_BYTES)
-        door = None if self._guard is None else self._guard.door(transport)
+        door = None if self._guard is None else self._guard.door(transport, self._service.open_to_all)
         if door is not None:
             self._reader.guard(door)
         self._opened(self)

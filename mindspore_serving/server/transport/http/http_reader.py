@@ -22,8 +22,9 @@ VERSION_UNKNOWN: Final = 505
 _TIMEOUT = b"x-request-timeout-ms"
 _ID = b"x-request-id"
 _HOST = b"host"
+_TYPE = b"content-type"
 _FIELDS = frozenset(
-    (_HOST, b"content-length", b"transfer-encoding", b"content-encoding", b"expect", _TIMEOUT, _ID)
+    (_HOST, b"content-length", b"transfer-encoding", b"content-encoding", b"expect", _TIMEOUT, _ID, _TYPE)
 )
 
 
@@ -38,6 +39,7 @@ class HttpRequest(NamedTuple):
         timeout_ms: `X-Request-Timeout-Ms`, None where there is none.
         given_id: `X-Request-Id`, b"" where there is none.
         stranger: Whether it comes from somebody who is not let in, and asks what everybody may ask.
+        content_type: `Content-Type`, b"" where there is none.
     """
 
     method: bytes
@@ -47,6 +49,7 @@ class HttpRequest(NamedTuple):
     timeout_ms: bytes | None = None
     given_id: bytes = b""
     stranger: bool = False
+    content_type: bytes = b""
 
 
 class Refusal(NamedTuple):
@@ -364,4 +367,5 @@ class HttpReader:
             fields.get(_TIMEOUT),
             fields.get(_ID, b""),
             self._stranger,
+            fields.get(_TYPE, b""),
         )

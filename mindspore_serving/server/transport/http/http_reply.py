@@ -15,12 +15,13 @@ _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
 class HttpReply(NamedTuple):
-    """An answer: status, JSON body, further header lines, each with its line end, and `X-Request-Id` or b""."""
+    """An answer: status, body, further header lines with their line ends, `X-Request-Id` or b"", type of the body."""
 
     status: int
     body: bytes
     fields: bytes = b""
     request_id: bytes = b""
+    content_type: str = "application/json"
 
 
 class ReplyHeads:
@@ -33,7 +34,7 @@ class ReplyHeads:
     __slots__ = ("_date", "_heads")
 
     def __init__(self, now: float) -> None:
-        self._heads: dict[tuple[int, bytes, bytes], bytes] = {}
+        self._heads: dict[tuple[int, bytes, bytes, str], bytes] = {}
         self.set_time(now)
 
     def set_time(self, now: float) -> None:
@@ -52,7 +53,7 @@ class ReplyHeads:
             reply: What is answered.
             connection: KEPT, KEPT_1_0 or CLOSED.
         """
-        kind = (reply.status, connection, reply.fields)
+        kind = (reply.status, connection, reply.fields, reply.content_type)
         start = self._heads.get(kind)
         if start is None:
             start = self._heads[kind] = self._start(*kind)
@@ -60,9 +61,9 @@ class ReplyHeads:
             return b"%b%d\r\nX-Request-Id: %b\r\n\r\n" % (start, len(reply.body), reply.request_id)
         return b"%b%d\r\n\r\n" % (start, len(reply.body))
 
-    def _start(self, status: int, connection: bytes, fields: bytes) -> bytes:
-        lines = (
-            f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}\r\n"
-            f"Content-Type: application/json\r\nDate: {self._date}\r\n"
-        )
+    def _start(self, status: int, connection: bytes, fields: bytes, content_type: str) -> bytes:
+        lines = f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}\r\n"
+        if content_type:
+            lines += f"Content-Type: {content_type}\r\n"
+        lines += f"Date: {self._date}\r\n"
         return lines.encode() + connection + fields + b"Content-Length: "

@@ -1,6 +1,6 @@
-"""The REST interface: POST /model/{servable}[/version/{n}]:{method}, and GET /healthz/live and /healthz/ready.
+"""The HTTP server that listens, and what is common to its connections.
 
-`HttpConnection` speaks HTTP; here is what a request is answered, and the server that listens.
+`HttpConnection` speaks HTTP, `Answering` has dialects answer requests; here is what stands between them.
 """
 
 from __future__ import annotations
@@ -11,29 +11,10 @@ import socket
 import ssl
 import time
 from collections.abc import Sequence
-from typing import TypeVar
 
 from mindspore_serving import log
-from mindspore_serving.errors import (
-    Failure,
-    InvalidInput,
-    QueueFull,
-    ServingError,
-    StartUpError,
-    VerbNotAllowed,
-)
-from mindspore_serving.rows import FailedRows, Reply, Rows
+from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.access.guard import Guard
-from mindspore_serving.server.dialect.health.page import HEALTH_PATHS, HEALTH_VERBS, health_reply
-from mindspore_serving.server.dialect.native.json_codec import (
-    encode_failure,
-    encode_reply,
-    parse_body,
-    read_instances,
-    select_inputs,
-)
-from mindspore_serving.server.dialect.native.rest_url import parse_request_target, path_of
-from mindspore_serving.server.dispatch.dispatcher import Dispatcher, Route, deadline_exceeded
 from mindspore_serving.server.host.heap import give_back_freed_memory
 from mindspore_serving.server.host.port_owner import bind_fault
 from mindspore_serving.server.host.settings import DEFAULT_WORKER_TIMEOUT_S
@@ -43,21 +24,22 @@ from mindspore_serving.server.transport.address import (
     SocketAddress,
     parse_socket_address,
 )
-from mindspore_serving.server.transport.failure_log import FailureLog, failures_in, unexpected_failure
-from mindspore_serving.server.transport.http.body_reader import BodyReader, small_body
+from mindspore_serving.server.transport.failure_log import FailureLog
+from mindspore_serving.server.transport.http.answering import Answering
+from mindspore_serving.server.transport.http.body_reader import BodyReader
 from mindspore_serving.server.transport.http.http_connection import HttpConnection
 from mindspore_serving.server.transport.http.http_reader import (
-    BUSY,
-    TIMED_OUT,
-    TOO_LARGE,
-    UNAUTHORIZED,
     HttpLimits,
-    HttpRequest,
     Refusal,
 )
-from mindspore_serving.server.transport.http.http_reply import HttpReply, ReplyHeads
-from mindspore_serving.server.transport.request_id import request_id, usable_id
-from mindspore_serving.server.transport.request_timeout import read_timeout_s
+from mindspore_serving.server.transport.http.http_reader import (
+    HttpRequest as ReadRequest,
+)
+from mindspore_serving.server.transport.http.http_reply import HttpReply as WrittenReply
+from mindspore_serving.server.transport.http.http_reply import ReplyHeads
+from mindspore_serving.server.transport.request_id import ID_FIELD
+from mindspore_serving.server.transport.request_timeout import TIMEOUT_FIELD
+from mindspore_serving.server.transport.routes import Dialect, HttpReply, HttpRequest
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies, room_for_bodies
 from mindspore_serving.server.transport.untaken_replies import UntakenReplies, untaken_replies
 
@@ -66,15 +48,8 @@ _BACKLOG = 1024
 _CHECK_PERIOD_S = 1.0
 _HANDSHAKE_S = 20.0
 _MOST_TOLD = 100
-_LARGE_RESULT_BYTES = 1 << 14
-"""Bytes of results up to which there is always room for a reply."""
 _TOLD_SHARE = 8
 """Connections above the limit, as a share of it, that are told so at a time; others are closed without a word."""
-_RETRY_AFTER = b"Retry-After: 1\r\n"
-_ALLOW_POST = b"Allow: POST\r\n"
-_ALLOW_HEALTH = b"Allow: GET, HEAD\r\n"
-
-_T = TypeVar("_T")
 
 
 def check_rest_address(address: str) -> None:
@@ -89,184 +64,76 @@ def check_rest_address(address: str) -> None:
 
 
 class RestHandler:
-    """Answers REST requests.
+    """Puts the requests of connections as dialects read them, and their replies as connections write them.
 
     Args:
-        dispatcher: Where instances go.
-        bodies: Reads large bodies.
-        untaken: The replies that clients have not taken.
-        always_ok: Say HTTP 200 also for errors.
+        answering: Answers them.
     """
 
-    def __init__(
-        self, dispatcher: Dispatcher, bodies: BodyReader, untaken: UntakenReplies, always_ok: bool
-    ) -> None:
-        self._dispatcher = dispatcher
-        self._bodies = bodies
-        self._untaken = untaken
-        self._always_ok = always_ok
-        self._failures = FailureLog()
+    def __init__(self, answering: Answering) -> None:
+        self._answering = answering
 
-    def answer(self, request: HttpRequest, connection: HttpConnection) -> HttpReply | asyncio.Future[Reply]:
-        """Queue the instances of a request; errors of Serving and health checks have their reply at once."""
-        try:
-            return self._submit(request, connection)
-        except ServingError as error:
-            return self._failed(error.failure(), request, connection)
-        except Exception as error:  # whatever goes wrong here, the client gets an answer
-            return self._failed(unexpected_failure(error), request, connection)
+    def answer(self, request: ReadRequest, connection: HttpConnection) -> asyncio.Future[HttpReply]:
+        """Answer a request."""
+        asked = _asked(request, connection)
+        found = self._answering.find(asked.verb, asked.target)
+        return asyncio.ensure_future(self._answering.answer(found, asked, connection))
 
     def finish(
-        self, future: asyncio.Future[Reply], request: HttpRequest, connection: HttpConnection
-    ) -> HttpReply:
-        """The reply to a request of which the outcome of all instances is known."""
-        try:
-            reply = future.result()
-            if not self._untaken.has_room(connection) and _byte_size(reply) >= _LARGE_RESULT_BYTES:
-                raise QueueFull(self._untaken.refusal)
-            status, body = encode_reply(reply)
-            failures = failures_in(reply)
-            name = b""
-            if failures:
-                name = self._note(failures, sum(group.count for group in reply), request, connection)
-            elif request.given_id:
-                name = usable_id(request.given_id).encode()
-            return HttpReply(200 if self._always_ok else status, body, b"", name)
-        except ServingError as error:
-            return self._failed(error.failure(), request, connection)
-        except Exception as error:  # whatever goes wrong here, the client gets an answer
-            return self._failed(unexpected_failure(error), request, connection)
+        self, future: asyncio.Future[HttpReply], request: ReadRequest, connection: HttpConnection
+    ) -> WrittenReply:
+        """The reply to a request."""
+        return _written(future.result())
 
-    def refuse(self, refusal: Refusal, connection: HttpConnection) -> HttpReply:
-        """The reply to what is not read as a request; `always_ok` is about requests only."""
+    def open_to_all(self, verb: bytes, target: bytes) -> bool:
+        """Whether everybody may ask that, also without a key."""
+        return self._answering.find(verb.decode(), target.decode(errors="replace")).is_open
+
+    def refuse(self, refusal: Refusal, connection: HttpConnection) -> WrittenReply:
+        """The reply to what is not read as a request."""
         status, text, request = refusal
-        failure = Failure(InvalidInput.code, text, status)
-        if status == UNAUTHORIZED:  # the guard counts these
-            name = request_id(request.given_id).encode()
-            return HttpReply(status, encode_failure(failure), b"WWW-Authenticate: Bearer\r\n", name)
-        if status == BUSY:
-            reply = self._failed(Failure(QueueFull.code, text, status), request, connection)
-            return reply._replace(status=status, fields=_RETRY_AFTER)
-        if status == TOO_LARGE and request.method != b"POST":
-            failure = _other_verb(path_of(request.target)).failure()
-        reply = self._failed(failure, request, connection)
-        return reply if status in (TIMED_OUT, TOO_LARGE) else reply._replace(status=status)
-
-    def _submit(self, request: HttpRequest, connection: HttpConnection) -> HttpReply | asyncio.Future[Reply]:
-        if request.method != b"POST":
-            return self._answer_other_verb(request)
-        if not self._untaken.has_room(connection):
-            raise QueueFull(self._untaken.refusal)
-        timeout_s = (
-            None if request.timeout_ms is None else read_timeout_s(request.timeout_ms.decode("latin-1"))
-        )
-        try:
-            name, called, version = parse_request_target(request.target)
-            route = self._dispatcher.resolve(name, called, version)
-        except ServingError:  # what else is wrong with a small request is told before that
-            body = small_body(request.body, request.coding)
-            if body is None:
-                raise
-            document = parse_body(body)
-            parse_request_target(request.target)
-            read_instances(document)
-            raise
-        self._dispatcher.check_room(route)
-        body = small_body(request.body, request.coding)
-        if body is None:
-            return asyncio.ensure_future(self._submit_large(request, route, timeout_s))
-        instances = read_instances(parse_body(body), route.method.input_types)
-        blocks = select_inputs(instances, name, route.method)
-        return self._dispatcher.submit(route, blocks, timeout_s)
-
-    async def _submit_large(self, request: HttpRequest, route: Route, timeout_s: float | None) -> Reply:
-        """The outcome of a request whose body is read elsewhere."""
-        self._dispatcher.check_room(route)  # others have come since it was checked
-        late = None if timeout_s is None else deadline_exceeded(route, timeout_s)
-        until = None if timeout_s is None else time.monotonic() + timeout_s
-        with self._dispatcher.holding(route):
-            reading = self._bodies.read(request.body, request.coding, route.method.input_types)
-            instances = await _result_until(until, late, reading)
-        name, called, version = parse_request_target(request.target)
-        route = self._dispatcher.resolve_admitted(name, called, version)
-        blocks = select_inputs(instances, name, route.method)
-        return await _result_until(until, late, self._dispatcher.submit(route, blocks))
-
-    def _answer_other_verb(self, request: HttpRequest) -> HttpReply:
-        """The reply to a health check, which `always_ok` is not about.
-
-        Raises:
-            VerbNotAllowed: It is none.
-        """
-        path = path_of(request.target)
-        if request.method in HEALTH_VERBS:
-            reply = health_reply(path, self._dispatcher.readiness, details=not request.stranger)
-            if reply is not None:
-                return reply
-        raise _other_verb(path)
-
-    def _failed(self, failure: Failure, request: HttpRequest, connection: HttpConnection) -> HttpReply:
-        name = self._note([FailedRows(failure, 1)], 0, request, connection)
-        status = 200 if self._always_ok else failure.status
-        return HttpReply(status, encode_failure(failure), _fields_of(failure.status, request), name)
-
-    def _note(
-        self, failures: Sequence[FailedRows], count: int, request: HttpRequest, connection: HttpConnection
-    ) -> bytes:
-        """Log a request that failed, and give its id."""
-        name = request_id(request.given_id)
-        verb = request.method.decode(errors="replace")
-        target = f"{verb} {path_of(request.target)}" if verb else "no request"
-        self._failures.write(name, connection.peer, target, failures, count)
-        return name.encode()
+        return _written(self._answering.refuse(status, text, _asked(request, connection)))
 
 
-async def _result_until(until: float | None, late: ServingError | None, future: asyncio.Future[_T]) -> _T:
-    """The result of a future, which is abandoned if it does not come in time, or the caller is cancelled.
-
-    Args:
-        until: Time of `time.monotonic`; None for no limit.
-        late: What is raised then.
-        future: What is waited for.
-    """
-    try:
-        await asyncio.wait([future], timeout=None if until is None else until - time.monotonic())
-        if late is not None and not future.done():
-            raise late
-        return future.result()
-    finally:
-        future.cancel()
-
-
-def _byte_size(reply: Reply) -> int:
-    """Bytes of all results."""
-    return sum(rows.byte_size for rows in reply if isinstance(rows, Rows))
+def _asked(request: ReadRequest, connection: HttpConnection) -> HttpRequest:
+    headers = {}
+    if request.content_type:
+        headers["content-type"] = request.content_type.decode("latin-1")
+    if request.coding:
+        headers["content-encoding"] = request.coding.decode("latin-1")
+    if request.timeout_ms is not None:
+        headers[TIMEOUT_FIELD] = request.timeout_ms.decode("latin-1")
+    if request.given_id:
+        headers[ID_FIELD] = request.given_id.decode("latin-1")
+    return HttpRequest(
+        request.method.decode(errors="replace"),
+        request.target.decode(errors="replace"),
+        headers,
+        connection.peer,
+        not request.stranger,
+        body=request.body,
+    )
 
 
-def _other_verb(path: str) -> VerbNotAllowed:
-    if path in HEALTH_PATHS:
-        return VerbNotAllowed("health checks only support GET and HEAD")
-    return VerbNotAllowed("http message only support POST right now")
-
-
-def _fields_of(status: int, request: HttpRequest) -> bytes:
-    """Header lines that go with an error."""
-    if status == QueueFull.http_status:
-        return _RETRY_AFTER
-    if status == VerbNotAllowed.http_status:
-        return _ALLOW_HEALTH if path_of(request.target) in HEALTH_PATHS else _ALLOW_POST
-    return b""
+def _written(reply: HttpReply) -> WrittenReply:
+    status, body, content_type, headers = reply[:4]
+    fields, name = b"", b""
+    for key, value in headers:
+        if key == "X-Request-Id":  # differs from reply to reply, so it is no part of the heads that are kept
+            name = value.encode()
+        else:
+            fields += f"{key}: {value}\r\n".encode()
+    return WrittenReply(status, body, fields, name, content_type)
 
 
 class RestServer:
     """One listening REST server.
 
     Args:
-        dispatcher: Where instances go.
+        dialects: What it speaks.
         address: `ip:port`.
         limits: What clients may take.
         tls: TLS; None for plain HTTP.
-        always_ok: Say HTTP 200 also for errors.
         guard: Decides who is let in; None lets everybody in.
         unfinished: Bounds what the bodies come to that are being received; None for a share of the memory.
         untaken: Bounds what the replies come to that clients do not take; None for a share of the memory.
@@ -275,11 +142,10 @@ class RestServer:
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
+        dialects: Sequence[Dialect],
         address: str,
         limits: HttpLimits,
         tls: ssl.SSLContext | None,
-        always_ok: bool,
         guard: Guard | None = None,
         unfinished: UnfinishedBodies | None = None,
         untaken: UntakenReplies | None = None,
@@ -292,7 +158,7 @@ class RestServer:
         self._unfinished = unfinished or UnfinishedBodies(room_for_bodies(limits.body_bytes))
         self._untaken = untaken or untaken_replies(limits.body_bytes)
         self._bodies = BodyReader(limits.body_bytes, self._unfinished, silence_s)
-        self._handler = RestHandler(dispatcher, self._bodies, self._untaken, always_ok)
+        self._handler = RestHandler(Answering(dialects, self._bodies, self._untaken, FailureLog()))
         self._heads = ReplyHeads(time.time())
         self._connections: set[HttpConnection] = set()
         self._surplus: set[HttpConnection] = set()
