@@ -18,7 +18,7 @@ from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.access.tls import SSLConfig, ssl_context
 from mindspore_serving.server.dialect.native.rest import NativeRest
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher, Route
-from mindspore_serving.server.transport.http.http_reader import HttpLimits
+from mindspore_serving.server.transport.http.limits import HttpLimits
 from mindspore_serving.server.transport.http.rest_gateway import RestServer
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
 from mindspore_serving.server.transport.untaken_replies import UntakenReplies

@@ -48,7 +48,7 @@ from mindspore_serving.server.supervision.worker_process import WorkerPlan
 from mindspore_serving.server.transport.address import STOP_GRACE_S
 from mindspore_serving.server.transport.grpc.limits import GrpcLimits
 from mindspore_serving.server.transport.grpc.service import GrpcServer, check_grpc_address
-from mindspore_serving.server.transport.http.http_reader import HttpLimits
+from mindspore_serving.server.transport.http.limits import HttpLimits
 from mindspore_serving.server.transport.http.rest_gateway import RestServer, check_rest_address
 
 _MEGABYTE = 1 << 20

@@ -52,7 +52,7 @@ from mindspore_serving.server.transport.http.faults import (
 from mindspore_serving.server.transport.http.header_fields import HeaderFields
 from mindspore_serving.server.transport.http.limits import HttpLimits
 from mindspore_serving.server.transport.http.reply_heads import CLOSED, CONTINUE, KEPT, KEPT_1_0, ReplyHeads
-from mindspore_serving.server.transport.http.responses import response_of
+from mindspore_serving.server.transport.http.responses import LEFT_TO_DIALECTS, response_of
 from mindspore_serving.server.transport.routes import HttpReply, HttpRequest
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
 from mindspore_serving.server.transport.untaken_replies import UntakenReplies
@@ -127,7 +127,7 @@ class HttpConnection(web.RequestHandler):
 
     __slots__ = (
         "_body",
-        "_body_seen",
+        "_counted",
         "_door",
         "_ended",
         "_fault",
@@ -170,7 +170,7 @@ class HttpConnection(web.RequestHandler):
         self._next: tuple[RawRequestMessage, StreamReader] | None = None
         self._fault: Fault | None = None
         self._body: StreamReader | None = None  # of which more is to come
-        self._body_seen = 0
+        self._counted = 0
         self._silent = 0
         self._held = b""
         self._unsent = _NOTHING
@@ -193,7 +193,7 @@ class HttpConnection(web.RequestHandler):
         peer = link.get_extra_info("peername")
         self._peer = str(peer[0]) if peer else "?"
         guard = self._gateway.guard
-        self._door = None if guard is None else guard.door(link)
+        self._door = None if guard is None else guard.door(link, self._open_to_all)
         super().connection_made(link)
         self._gateway.opened(self)
 
@@ -203,6 +203,7 @@ class HttpConnection(web.RequestHandler):
         self._ended = True
         self._held = b""
         self._unsent = _NOTHING
+        self._forget_body()
         self._gateway.untaken.forget(self)
         task = self._task_handler
         super().connection_lost(exc)
@@ -332,7 +333,6 @@ class HttpConnection(web.RequestHandler):
             self._next = messages[0]
             body = messages[0][1]
             self._silent = 0
-            self._body_seen = 0
             if not body.is_eof():
                 self._body = body
                 if self._phase is Phase.IDLE:
@@ -341,15 +341,32 @@ class HttpConnection(web.RequestHandler):
             else:
                 self._phase = Phase.ANSWERING
             self._wake()
-        body_or_none = self._body
-        if body_or_none is not None:
-            if body_or_none.is_eof():
-                self._body = None
-                self._phase = Phase.ANSWERING
-                self._silent = 0
-            elif body_or_none.total_bytes != self._body_seen:
-                self._body_seen = body_or_none.total_bytes
-                self._silent = 0
+        if self._body is not None:
+            self._watch_body(self._body)
+
+    def _watch_body(self, body: StreamReader) -> None:
+        """Count what came of a body of which more is to come; refuse it if it is too large, or there is no room."""
+        if body.is_eof():
+            self._forget_body()
+            self._phase = Phase.ANSWERING
+            self._silent = 0
+            return
+        size = body.total_bytes
+        more, self._counted = size - self._counted, size
+        if more:
+            self._silent = 0
+        unfinished = self._gateway.unfinished
+        if not unfinished.change(more):
+            self._refuse(Fault(BUSY, unfinished.refusal))
+        elif size > self._gateway.limits.body_bytes:
+            self._refuse(too_large(self._gateway.limits.body_bytes))
+
+    def _forget_body(self) -> StreamReader | None:
+        """Count the body that is being received no more; gives it."""
+        self._gateway.unfinished.change(-self._counted)
+        self._counted = 0
+        body, self._body = self._body, None
+        return body
 
     def _hold(self, data: bytes) -> None:
         """Keep what cannot be read yet."""
@@ -407,7 +424,7 @@ class HttpConnection(web.RequestHandler):
         """Refuse what is being read, and read nothing more."""
         self._ended = self._unread = True
         self._phase = Phase.ANSWERING
-        body, self._body = self._body, None
+        body = self._forget_body()
         if body is not None:
             # For who reads it, who may have been woken up for a piece, and would miss it now.
             self._loop.call_soon(body.set_exception, Refused(fault))
@@ -473,9 +490,10 @@ class HttpConnection(web.RequestHandler):
             fault = fault_of_length(message, most_bytes)
         if fault is not None:
             await self._say(fault, request)
-        elif found is None:
-            await self._answer_elsewhere(message, body)
+        elif found is None and not await self._left_to_dialects(message, body):
+            return
         else:
+            found = found or gateway.answering.find(message.method, message.path)
             try:
                 if body.is_eof():
                     request.body = body.read_nowait()
@@ -502,6 +520,9 @@ class HttpConnection(web.RequestHandler):
             return None
         return Fault(UNAUTHORIZED, door.refusal)
 
+    def _open_to_all(self, verb: bytes, target: bytes) -> bool:
+        return self._gateway.answering.find(verb.decode(), target.decode()).is_open
+
     async def _read_body(self, message: RawRequestMessage, body: StreamReader, most_bytes: int) -> bytes:
         """A body of which more is to come.
 
@@ -514,29 +535,20 @@ class HttpConnection(web.RequestHandler):
             and message.headers.get(hdrs.EXPECT, "").lower() == "100-continue"
         ):
             self._link.write(CONTINUE)
-        unfinished = self._gateway.unfinished
         pieces: list[bytes] = []
         size = 0
-        try:
-            while not body.at_eof():
-                piece = await body.readany()
-                pieces.append(piece)
-                if size + len(piece) > most_bytes:
-                    raise Refused(too_large(most_bytes))
-                if body.is_eof():
-                    continue
-                size += len(piece)
-                if not unfinished.change(len(piece)):
-                    raise Refused(Fault(BUSY, unfinished.refusal))
-        finally:
-            unfinished.change(-size)
+        while not body.at_eof():
+            pieces.append(await body.readany())
+            size += len(pieces[-1])
+            if size > most_bytes:
+                raise Refused(too_large(most_bytes))
         return b"".join(pieces)
 
     async def _say(self, fault: Fault, request: HttpRequest) -> None:
         """Refuse a request, and read nothing more."""
         self._ended = self._unread = True
         self._phase = Phase.ANSWERING
-        self._body = None
+        self._forget_body()
         await self._reply(self._gateway.answering.refuse(fault.status, fault.text, request), request)
 
     async def _reply(
@@ -602,8 +614,8 @@ class HttpConnection(web.RequestHandler):
 
     # --- Routes of the user's own ---
 
-    async def _answer_elsewhere(self, message: RawRequestMessage, body: StreamReader) -> None:
-        """Let aiohttp answer a request for a route of the user's own."""
+    async def _left_to_dialects(self, message: RawRequestMessage, body: StreamReader) -> bool:
+        """Let the application answer a request; whether it has found that a dialect is to do that."""
         assert self._request_factory is not None  # as long as the connection is there
         assert self._request_handler is not None
         if self._offered and message.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
@@ -615,7 +627,9 @@ class HttpConnection(web.RequestHandler):
             response, is_lost = await self._handle_request(request, None, self._request_handler)
         except ConnectionError:  # what was begun cannot be ended
             self.abort()
-            return
+            return False
+        if response is LEFT_TO_DIALECTS:
+            return True
         if is_lost:
             self.abort()
         elif not response.keep_alive or not body.is_eof():
@@ -623,6 +637,7 @@ class HttpConnection(web.RequestHandler):
             self._unread = self._unread or not body.is_eof()
         if self._paused:
             await self._until_taken()
+        return False
 
     def _offer_further(self, body: StreamReader) -> None:
         """Let a handler accept what a client offers."""
@@ -640,8 +655,13 @@ class HttpConnection(web.RequestHandler):
         if self._upgraded and self._payload_parser is None:  # the handler has declined
             self._upgraded = False
             self._held, self._message_tail = self._message_tail, b""
-        if self._stopping and isinstance(resp, web.StreamResponse):
-            resp.force_close()
+        if resp is LEFT_TO_DIALECTS:
+            return resp, False
+        if not resp.prepared:
+            if self._stopping:
+                resp.force_close()
+            if self._gateway.cors is not None:
+                resp.headers.extend(self._gateway.cors.headers(request.headers.get("Origin")))
         return await super().finish_response(request, resp, start_time)
 
     def handle_error(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp import web
 from multidict import CIMultiDict
 
@@ -14,3 +16,7 @@ def response_of(reply: HttpReply) -> web.Response:
     if reply.content_type:
         headers["Content-Type"] = reply.content_type
     return web.Response(status=reply.status, body=reply.body, headers=headers)
+
+
+LEFT_TO_DIALECTS: Final = web.StreamResponse()
+"""What an application gives a connection of ours where a dialect answers; it is not written."""

@@ -1,16 +1,18 @@
 """The HTTP server that listens, and what is common to its connections.
 
-`HttpConnection` speaks HTTP, `Answering` has dialects answer requests; here is what stands between them.
+`HttpConnection` is one connection, `Answering` has dialects answer requests, `DialectApplication` is what aiohttp
+serves.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import ssl
 import time
 from collections.abc import Sequence
+
+from aiohttp import web
 
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
@@ -18,35 +20,22 @@ from mindspore_serving.server.access.guard import Guard
 from mindspore_serving.server.host.heap import give_back_freed_memory
 from mindspore_serving.server.host.port_owner import bind_fault
 from mindspore_serving.server.host.settings import DEFAULT_WORKER_TIMEOUT_S
-from mindspore_serving.server.transport.address import (
-    QUIET_S,
-    STOP_GRACE_S,
-    SocketAddress,
-    parse_socket_address,
-)
+from mindspore_serving.server.transport.address import QUIET_S, STOP_GRACE_S, parse_socket_address
 from mindspore_serving.server.transport.failure_log import FailureLog
 from mindspore_serving.server.transport.http.answering import Answering
+from mindspore_serving.server.transport.http.application import DialectApplication
 from mindspore_serving.server.transport.http.body_reader import BodyReader
-from mindspore_serving.server.transport.http.http_connection import HttpConnection
-from mindspore_serving.server.transport.http.http_reader import (
-    HttpLimits,
-    Refusal,
-)
-from mindspore_serving.server.transport.http.http_reader import (
-    HttpRequest as ReadRequest,
-)
-from mindspore_serving.server.transport.http.http_reply import HttpReply as WrittenReply
-from mindspore_serving.server.transport.http.http_reply import ReplyHeads
-from mindspore_serving.server.transport.request_id import ID_FIELD
-from mindspore_serving.server.transport.request_timeout import TIMEOUT_FIELD
-from mindspore_serving.server.transport.routes import Dialect, HttpReply, HttpRequest
+from mindspore_serving.server.transport.http.connection import Gateway, HttpConnection
+from mindspore_serving.server.transport.http.cors import Cors
+from mindspore_serving.server.transport.http.limits import HttpLimits
+from mindspore_serving.server.transport.http.listeners import Listener, bound_sockets, listen
+from mindspore_serving.server.transport.http.reply_heads import ReplyHeads
+from mindspore_serving.server.transport.routes import Dialect
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies, room_for_bodies
 from mindspore_serving.server.transport.untaken_replies import UntakenReplies, untaken_replies
 
 _TAG = "RESTful server"
-_BACKLOG = 1024
 _CHECK_PERIOD_S = 1.0
-_HANDSHAKE_S = 20.0
 _MOST_TOLD = 100
 _TOLD_SHARE = 8
 """Connections above the limit, as a share of it, that are told so at a time; others are closed without a word."""
@@ -63,69 +52,6 @@ def check_rest_address(address: str) -> None:
     parse_socket_address(address, _TAG)
 
 
-class RestHandler:
-    """Puts the requests of connections as dialects read them, and their replies as connections write them.
-
-    Args:
-        answering: Answers them.
-    """
-
-    def __init__(self, answering: Answering) -> None:
-        self._answering = answering
-
-    def answer(self, request: ReadRequest, connection: HttpConnection) -> asyncio.Future[HttpReply]:
-        """Answer a request."""
-        asked = _asked(request, connection)
-        found = self._answering.find(asked.verb, asked.target)
-        return asyncio.ensure_future(self._answering.answer(found, asked, connection))
-
-    def finish(
-        self, future: asyncio.Future[HttpReply], request: ReadRequest, connection: HttpConnection
-    ) -> WrittenReply:
-        """The reply to a request."""
-        return _written(future.result())
-
-    def open_to_all(self, verb: bytes, target: bytes) -> bool:
-        """Whether everybody may ask that, also without a key."""
-        return self._answering.find(verb.decode(), target.decode(errors="replace")).is_open
-
-    def refuse(self, refusal: Refusal, connection: HttpConnection) -> WrittenReply:
-        """The reply to what is not read as a request."""
-        status, text, request = refusal
-        return _written(self._answering.refuse(status, text, _asked(request, connection)))
-
-
-def _asked(request: ReadRequest, connection: HttpConnection) -> HttpRequest:
-    headers = {}
-    if request.content_type:
-        headers["content-type"] = request.content_type.decode("latin-1")
-    if request.coding:
-        headers["content-encoding"] = request.coding.decode("latin-1")
-    if request.timeout_ms is not None:
-        headers[TIMEOUT_FIELD] = request.timeout_ms.decode("latin-1")
-    if request.given_id:
-        headers[ID_FIELD] = request.given_id.decode("latin-1")
-    return HttpRequest(
-        request.method.decode(errors="replace"),
-        request.target.decode(errors="replace"),
-        headers,
-        connection.peer,
-        not request.stranger,
-        body=request.body,
-    )
-
-
-def _written(reply: HttpReply) -> WrittenReply:
-    status, body, content_type, headers = reply[:4]
-    fields, name = b"", b""
-    for key, value in headers:
-        if key == "X-Request-Id":  # differs from reply to reply, so it is no part of the heads that are kept
-            name = value.encode()
-        else:
-            fields += f"{key}: {value}\r\n".encode()
-    return WrittenReply(status, body, fields, name, content_type)
-
-
 class RestServer:
     """One listening REST server.
 
@@ -138,6 +64,8 @@ class RestServer:
         unfinished: Bounds what the bodies come to that are being received; None for a share of the memory.
         untaken: Bounds what the replies come to that clients do not take; None for a share of the memory.
         silence_s: Seconds without a sign of life after which the process that reads large bodies is replaced.
+        application: With the routes of the user's own; None where there are none.
+        cors: Which pages of browsers may ask; None where none may.
     """
 
     def __init__(
@@ -150,6 +78,8 @@ class RestServer:
         unfinished: UnfinishedBodies | None = None,
         untaken: UntakenReplies | None = None,
         silence_s: float = DEFAULT_WORKER_TIMEOUT_S,
+        application: DialectApplication | None = None,
+        cors: Cors | None = None,
     ) -> None:
         self.address = address
         self._guard = guard
@@ -158,16 +88,19 @@ class RestServer:
         self._unfinished = unfinished or UnfinishedBodies(room_for_bodies(limits.body_bytes))
         self._untaken = untaken or untaken_replies(limits.body_bytes)
         self._bodies = BodyReader(limits.body_bytes, self._unfinished, silence_s)
-        self._handler = RestHandler(Answering(dialects, self._bodies, self._untaken, FailureLog()))
+        self._answering = Answering(dialects, self._bodies, self._untaken, FailureLog())
+        self._application = application
+        self._cors = cors
+        self._runner: web.AppRunner | None = None
         self._heads = ReplyHeads(time.time())
         self._connections: set[HttpConnection] = set()
         self._surplus: set[HttpConnection] = set()
-        self._turned_away = 0
+        self._rejected = 0
         self._crowded = False
         self._no_connections = asyncio.Event()
         self._no_connections.set()
         self._draining = False
-        self._servers: list[asyncio.AbstractServer] = []
+        self._listeners: list[Listener] = []
         self._checks: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
@@ -177,30 +110,18 @@ class RestServer:
             StartUpError: The address cannot be bound.
         """
         loop = asyncio.get_running_loop()
-
-        def connection() -> HttpConnection:
-            return HttpConnection(
-                self._handler,
-                self._limits,
-                self._heads,
-                self._opened,
-                self._closed,
-                loop.time,
-                self._guard,
-                self._unfinished,
-                self._untaken,
-            )
-
+        application = self._application or DialectApplication(self._answering, loop)
+        application.replace(self._answering)
+        # A client that leaves ends its handler, and what nobody waits for any more.
+        runner = self._runner = web.AppRunner(application.application, handler_cancellation=True)
+        await runner.setup()
+        server = runner.server
+        assert server is not None  # since it is set up
+        gateway = self._gateway(application, loop)
         try:
-            for listener in _bound(parse_socket_address(self.address, _TAG)):
-                self._servers.append(
-                    await loop.create_server(
-                        connection,
-                        sock=listener,
-                        ssl=self._tls,
-                        ssl_handshake_timeout=_HANDSHAKE_S if self._tls else None,
-                        backlog=_BACKLOG,
-                    )
+            for listener in bound_sockets(parse_socket_address(self.address, _TAG)):
+                self._listeners.append(
+                    await listen(listener, lambda: HttpConnection(server, gateway, loop), self._tls)
                 )
         except (OSError, OverflowError, UnicodeError) as cause:
             self._close_listeners()
@@ -209,6 +130,21 @@ class RestServer:
                 f"{bind_fault(self.address, cause)}"
             ) from cause
         self._check_connections()
+
+    def _gateway(self, application: DialectApplication, loop: asyncio.AbstractEventLoop) -> Gateway:
+        return Gateway(
+            self._answering,
+            application.finder(),
+            self._limits,
+            self._heads,
+            loop.time,
+            self._opened,
+            self._closed,
+            self._untaken,
+            self._unfinished,
+            self._guard,
+            self._cors,
+        )
 
     def drain(self) -> None:
         """Close idle connections, and each other one with the reply to what is under way on it or comes next."""
@@ -229,6 +165,8 @@ class RestServer:
         self._close_listeners()
         self._draining = True
         await self._bodies.stop()
+        if self._runner is not None:
+            await self._runner.shutdown()
         for connection in tuple(self._connections):
             connection.stop()
         await self._wait_for_no_connections(STOP_GRACE_S)
@@ -241,28 +179,31 @@ class RestServer:
         await self._wait_for_no_connections(STOP_GRACE_S)
         if self._checks is not None:
             self._checks.cancel()
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
 
     def _close_listeners(self) -> None:
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
 
     def _opened(self, connection: HttpConnection) -> None:
         self._connections.add(connection)
         self._no_connections.clear()
         if len(self._connections) - len(self._surplus) > self._limits.connections:
-            self._turn_away(connection)
+            self._reject(connection)
         elif self._draining:
             connection.drain()
 
-    def _turn_away(self, connection: HttpConnection) -> None:
-        self._turned_away += 1
+    def _reject(self, connection: HttpConnection) -> None:
+        self._rejected += 1
         self._surplus.add(connection)
         most = self._limits.connections
         if len(self._surplus) > max(1, min(_MOST_TOLD, most // _TOLD_SHARE)):
             connection.abort()
         else:
-            connection.turn_away(f"Serving Error: connections count exceeds the limit {most}")
+            connection.reject(f"Serving Error: connections count exceeds the limit {most}")
 
     def _closed(self, connection: HttpConnection) -> None:
         self._connections.discard(connection)
@@ -284,10 +225,10 @@ class RestServer:
         for connection in tuple(self._connections):
             connection.check(now)
         self._cut_off_stalled()
-        if self._turned_away:
+        if self._rejected:
             most = self._limits.connections
-            log.warning("REST turned away %d connections, the limit is %d", self._turned_away, most)
-            self._turned_away = 0
+            log.warning("REST turned away %d connections, the limit is %d", self._rejected, most)
+            self._rejected = 0
 
     def _cut_off_stalled(self) -> None:
         """Close connections whose clients leave too much of their replies for too long."""
@@ -300,27 +241,3 @@ class RestServer:
             connection.abort()
         if stalled:
             log.warning("REST closed %d connections whose clients did not take their replies", len(stalled))
-
-
-def _bound(address: SocketAddress) -> list[socket.socket]:
-    """Sockets at all addresses of a host.
-
-    The event loop could look the host up, but in threads of its library, and a forked child of the user's script that
-    leaves by `sys.exit` crashes over these.
-
-    Raises:
-        OSError, OverflowError, UnicodeError: There is no such host, or an address cannot be bound.
-    """
-    bound: list[socket.socket] = []
-    with contextlib.ExitStack() as on_error:
-        for family, kind, protocol, _, place in socket.getaddrinfo(
-            *address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        ):
-            listener = on_error.enter_context(socket.socket(family, kind, protocol))
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family is socket.AF_INET6:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            listener.bind(place)
-            bound.append(listener)
-        on_error.pop_all()
-    return bound
