@@ -85,6 +85,10 @@ class Phase(Enum):
     CLOSED = auto()
 
 
+# To look up a member of an enum takes ten times as long.
+_IDLE, _RECEIVING, _ANSWERING, _LINGERING, _CLOSING, _CLOSED = Phase
+
+
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """What the connections of one server share.
@@ -165,7 +169,7 @@ class HttpConnection(web.RequestHandler):
         self._door: Door | None = None
         self._link: asyncio.Transport
         self._peer = "?"
-        self._phase = Phase.IDLE
+        self._phase = _IDLE
         self._since = gateway.now()
         self._next: tuple[RawRequestMessage, StreamReader] | None = None
         self._fault: Fault | None = None
@@ -199,7 +203,7 @@ class HttpConnection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Abandon the request in flight."""
-        self._phase = Phase.CLOSED
+        self._phase = _CLOSED
         self._ended = True
         self._held = b""
         self._unsent = _NOTHING
@@ -217,14 +221,14 @@ class HttpConnection(web.RequestHandler):
             super().data_received(data)
         elif self._ended:
             self._unread = self._unread or bool(data)
-        elif self._phase is Phase.ANSWERING and self._body is None:
+        elif self._phase is _ANSWERING and self._body is None:
             self._hold(data)
         else:
             self._read(data)
 
     def eof_received(self) -> None:
         """Abandon the request in flight, and close once what was answered is written."""
-        self._phase = Phase.CLOSING
+        self._phase = _CLOSING
         self._ended = True
         if self._unsent:  # the transport, which closes by itself, must have all of it
             rest, self._unsent = self._unsent, _NOTHING
@@ -246,23 +250,23 @@ class HttpConnection(web.RequestHandler):
             now: Time of the clock.
         """
         phase, waited, limits = self._phase, now - self._since, self._gateway.limits
-        if phase is Phase.IDLE:
+        if phase is _IDLE:
             if waited > limits.idle_s:
                 self._close_link()
-        elif phase is Phase.RECEIVING:
+        elif phase is _RECEIVING:
             if waited > limits.receive_s and not self._reading_paused:
                 text = f"http message was not received within {limits.receive_s:.0f} s"
                 self._refuse(Fault(TIMED_OUT, text))
-        elif phase is Phase.LINGERING:
+        elif phase is _LINGERING:
             if waited > limits.linger_s:
                 self._close_link()
-        elif phase is Phase.CLOSING or self._paused:
+        elif phase is _CLOSING or self._paused:
             self._check_flow(now)
 
     @property
     def owes_reply(self) -> bool:
         """Whether a reply is awaited, or has not left yet."""
-        return self._phase is Phase.ANSWERING or self._bytes_left > 0
+        return self._phase is _ANSWERING or self._bytes_left > 0
 
     @property
     def _bytes_left(self) -> int:
@@ -275,13 +279,13 @@ class HttpConnection(web.RequestHandler):
         A connection without any request so far is not idle: its client has opened it to send one.
         """
         self._stopping = True
-        if self._used and self._phase is Phase.IDLE:
+        if self._used and self._phase is _IDLE:
             self._close_link()
 
     def stop(self) -> None:
         """Answer the request that is in flight or arriving, and no further one."""
         self._stopping = True
-        if self._phase is Phase.IDLE:
+        if self._phase is _IDLE:
             self._close_link()
 
     def reject(self, text: str) -> None:
@@ -294,7 +298,7 @@ class HttpConnection(web.RequestHandler):
 
     def abort(self) -> None:
         """End at once."""
-        self._phase = Phase.CLOSING
+        self._phase = _CLOSING
         self._ended = True
         self._link.abort()
 
@@ -309,7 +313,7 @@ class HttpConnection(web.RequestHandler):
         else:
             rest = data
             while rest and not self._ended:
-                if self._phase is Phase.ANSWERING:  # the request is complete
+                if self._phase is _ANSWERING:  # the request is complete
                     self._hold(rest)
                     break
                 piece, rest = rest[: most - self._silent], rest[most - self._silent :]
@@ -317,8 +321,8 @@ class HttpConnection(web.RequestHandler):
                 self._parse(piece)
                 if self._silent >= most and not self._ended:
                     self._refuse(head_too_large(self._gateway.limits))
-        if self._phase is Phase.IDLE and data.strip(b"\r\n"):
-            self._phase = Phase.RECEIVING
+        if self._phase is _IDLE and data.strip(b"\r\n"):
+            self._phase = _RECEIVING
             self._since = self._gateway.now()
 
     def _parse(self, data: bytes) -> None:
@@ -335,11 +339,11 @@ class HttpConnection(web.RequestHandler):
             self._silent = 0
             if not body.is_eof():
                 self._body = body
-                if self._phase is Phase.IDLE:
-                    self._phase = Phase.RECEIVING
+                if self._phase is _IDLE:
+                    self._phase = _RECEIVING
                     self._since = self._gateway.now()
             else:
-                self._phase = Phase.ANSWERING
+                self._phase = _ANSWERING
             self._wake()
         if self._body is not None:
             self._watch_body(self._body)
@@ -348,7 +352,7 @@ class HttpConnection(web.RequestHandler):
         """Count what came of a body of which more is to come; refuse it if it is too large, or there is no room."""
         if body.is_eof():
             self._forget_body()
-            self._phase = Phase.ANSWERING
+            self._phase = _ANSWERING
             self._silent = 0
             return
         size = body.total_bytes
@@ -387,7 +391,7 @@ class HttpConnection(web.RequestHandler):
             return
         if self._offered:
             self._decline_offer()
-        self._phase = Phase.IDLE
+        self._phase = _IDLE
         self._since = self._gateway.now()
         held, self._held = self._held, b""
         if self._buffer_paused:
@@ -423,7 +427,7 @@ class HttpConnection(web.RequestHandler):
     def _refuse(self, fault: Fault) -> None:
         """Refuse what is being read, and read nothing more."""
         self._ended = self._unread = True
-        self._phase = Phase.ANSWERING
+        self._phase = _ANSWERING
         body = self._forget_body()
         if body is not None:
             # For who reads it, who may have been woken up for a piece, and would miss it now.
@@ -454,7 +458,7 @@ class HttpConnection(web.RequestHandler):
                     finally:
                         self._waiter = None
         except asyncio.CancelledError:
-            if self._phase not in (Phase.CLOSING, Phase.CLOSED):  # somebody has cancelled what was awaited
+            if self._phase not in (_CLOSING, _CLOSED):  # somebody has cancelled what was awaited
                 self.abort()
             raise
         except Exception as error:  # whatever goes wrong here, the server and its other connections go on
@@ -547,7 +551,7 @@ class HttpConnection(web.RequestHandler):
     async def _say(self, fault: Fault, request: HttpRequest) -> None:
         """Refuse a request, and read nothing more."""
         self._ended = self._unread = True
-        self._phase = Phase.ANSWERING
+        self._phase = _ANSWERING
         self._forget_body()
         await self._reply(self._gateway.answering.refuse(fault.status, fault.text, request), request)
 
@@ -687,12 +691,12 @@ class HttpConnection(web.RequestHandler):
 
     def _end(self) -> None:
         """Close once the client has got the last reply."""
-        if self._phase in (Phase.CLOSING, Phase.CLOSED):
+        if self._phase in (_CLOSING, _CLOSED):
             return
         if not (self._unread or self._held):
             self._close_link()
             return
-        self._phase = Phase.LINGERING
+        self._phase = _LINGERING
         self._since = self._gateway.now()
         self._held = b""
         self._reading_paused = False
@@ -701,7 +705,7 @@ class HttpConnection(web.RequestHandler):
             self._link.write_eof()
 
     def _close_link(self) -> None:
-        self._phase = Phase.CLOSING
+        self._phase = _CLOSING
         self._ended = True
         self._since = self._gateway.now()
         self._link.close()
