@@ -83,24 +83,27 @@ def read_form(body: bytes, argument: Any) -> BodyContent:
         argument: `boundary`, `inputs`, which are the names that parts may have, and `types` as for JSON.
 
     Raises:
-        InvalidInput: The body is no form, or a part is no input or no value.
+        InvalidInput: The body is no form, a part is no input or no value, or an input has none.
     """
     if not body or _INSTANCES.match(body):
         return read_json(body, argument["types"])
-    types = _types(argument["types"])
+    types, inputs = _types(argument["types"]), argument["inputs"]
     tensors: dict[str, JsonTensor] = {}
     try:
         for part, content in _parts_of(body, argument["boundary"]):
-            name = _name_of(part, argument["inputs"], tensors)
+            name = _name_of(part, inputs, tensors)
             tensors[name] = _read_part(name, part, b"".join(content), types.get(name))
     except MultipartError as cause:
         raise InvalidInput(f"http message invalid, body is not {_FORM}: {cause}") from cause
+    missing = [name for name in inputs if name not in tensors]
+    if missing:
+        raise InvalidInput(f"Parser request failed, form has no part '{missing[0]}', {_expected(inputs)}")
     specs = tuple(TensorSpec(name, tensor.dtype, tensor.shape) for name, tensor in tensors.items())
     columns = tuple(
         [tensor.data] if isinstance(tensor.data, bytes) else np.stack([tensor.data])
         for tensor in tensors.values()
     )
-    return BodyContent([Rows(specs, columns, 1)] if tensors else [])
+    return BodyContent([Rows(specs, columns, 1)])
 
 
 def _raw_is_quick(body: bytes) -> bool:
@@ -186,9 +189,7 @@ def _name_of(part: MultipartSegment, inputs: Sequence[str], before: Mapping[str,
     name = part.name or ""
     shown = excerpt(name)
     if name not in inputs:
-        raise InvalidInput(
-            f"Parser request failed, form has a part '{shown}', expected are {', '.join(inputs)}"
-        )
+        raise InvalidInput(f"Parser request failed, form has a part '{shown}', {_expected(inputs)}")
     if name in before:
         raise InvalidInput(f"Parser request failed, form has two parts '{shown}'")
     return name
@@ -215,6 +216,10 @@ def _read_part(name: str, part: MultipartSegment, content: bytes, model_type: Da
         return read_value(name, value, model_type)
     except InvalidInput as cause:
         raise InvalidInput(f"Parser request failed, {cause}") from cause
+
+
+def _expected(inputs: Sequence[str]) -> str:
+    return f"expected are {', '.join(inputs) or 'none'}"
 
 
 def _check_text(content: bytes, what: str) -> None:
