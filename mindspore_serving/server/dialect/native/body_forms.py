@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -40,6 +41,7 @@ _JSON_TYPES: Final = frozenset(
     )
 )
 _INSTANCES = re.compile(rb'\s*\{\s*"instances"\s*:')
+_NO_TYPES: Final[Mapping[str, DataType]] = MappingProxyType({})
 _FORM = "multipart/form-data"
 _UTF8 = frozenset(("utf-8", "utf8", "us-ascii", "ascii"))
 
@@ -229,6 +231,6 @@ def _check_text(content: bytes, what: str) -> None:
         raise InvalidInput(f"http message invalid, {what} should be text in UTF-8: {cause}") from cause
 
 
-def _types(numbers: Mapping[str, int]) -> dict[str, DataType]:
+def _types(numbers: Mapping[str, int]) -> Mapping[str, DataType]:
     """Types by input; as JSON has them, they are numbers."""
-    return {name: DataType(number) for name, number in numbers.items()}
+    return {name: DataType(number) for name, number in numbers.items()} if numbers else _NO_TYPES
