@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -40,6 +41,7 @@ _JSON_TYPES: Final = frozenset(
     )
 )
 _INSTANCES = re.compile(rb'\s*\{\s*"instances"\s*:')
+_NO_TYPES: Final[Mapping[str, DataType]] = MappingProxyType({})
 _FORM = "multipart/form-data"
 _UTF8 = frozenset(("utf-8", "utf8", "us-ascii", "ascii"))
 
@@ -83,24 +85,27 @@ def read_form(body: bytes, argument: Any) -> BodyContent:
         argument: `boundary`, `inputs`, which are the names that parts may have, and `types` as for JSON.
 
     Raises:
-        InvalidInput: The body is no form, or a part is no input or no value.
+        InvalidInput: The body is no form, a part is no input or no value, or an input has none.
     """
     if not body or _INSTANCES.match(body):
         return read_json(body, argument["types"])
-    types = _types(argument["types"])
+    types, inputs = _types(argument["types"]), argument["inputs"]
     tensors: dict[str, JsonTensor] = {}
     try:
         for part, content in _parts_of(body, argument["boundary"]):
-            name = _name_of(part, argument["inputs"], tensors)
+            name = _name_of(part, inputs, tensors)
             tensors[name] = _read_part(name, part, b"".join(content), types.get(name))
     except MultipartError as cause:
         raise InvalidInput(f"http message invalid, body is not {_FORM}: {cause}") from cause
+    missing = [name for name in inputs if name not in tensors]
+    if missing:
+        raise InvalidInput(f"Parser request failed, form has no part '{missing[0]}', {_expected(inputs)}")
     specs = tuple(TensorSpec(name, tensor.dtype, tensor.shape) for name, tensor in tensors.items())
     columns = tuple(
         [tensor.data] if isinstance(tensor.data, bytes) else np.stack([tensor.data])
         for tensor in tensors.values()
     )
-    return BodyContent([Rows(specs, columns, 1)] if tensors else [])
+    return BodyContent([Rows(specs, columns, 1)])
 
 
 def _raw_is_quick(body: bytes) -> bool:
@@ -186,9 +191,7 @@ def _name_of(part: MultipartSegment, inputs: Sequence[str], before: Mapping[str,
     name = part.name or ""
     shown = excerpt(name)
     if name not in inputs:
-        raise InvalidInput(
-            f"Parser request failed, form has a part '{shown}', expected are {', '.join(inputs)}"
-        )
+        raise InvalidInput(f"Parser request failed, form has a part '{shown}', {_expected(inputs)}")
     if name in before:
         raise InvalidInput(f"Parser request failed, form has two parts '{shown}'")
     return name
@@ -217,6 +220,10 @@ def _read_part(name: str, part: MultipartSegment, content: bytes, model_type: Da
         raise InvalidInput(f"Parser request failed, {cause}") from cause
 
 
+def _expected(inputs: Sequence[str]) -> str:
+    return f"expected are {', '.join(inputs) or 'none'}"
+
+
 def _check_text(content: bytes, what: str) -> None:
     try:
         content.decode()
@@ -224,6 +231,6 @@ def _check_text(content: bytes, what: str) -> None:
         raise InvalidInput(f"http message invalid, {what} should be text in UTF-8: {cause}") from cause
 
 
-def _types(numbers: Mapping[str, int]) -> dict[str, DataType]:
+def _types(numbers: Mapping[str, int]) -> Mapping[str, DataType]:
     """Types by input; as JSON has them, they are numbers."""
-    return {name: DataType(number) for name, number in numbers.items()}
+    return {name: DataType(number) for name, number in numbers.items()} if numbers else _NO_TYPES
