@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.messages import is_reply, request_bytes
+from mindspore_serving.options import ServableSettings
 from mindspore_serving.rows import Reply, Rows
 from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
 from mindspore_serving.server.channel.messages import Batch, Message, Result
+from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.dialect.native.predict_codec import PredictCall, encode_reply
 from mindspore_serving.server.dialect.native.wire_layout import LayoutMemory
 from mindspore_serving.server.dispatch.copy import ServableCopy
@@ -26,7 +28,7 @@ from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.dispatch.queue_policy import MethodQueue, next_batch
 from mindspore_serving.server.dispatch.request import Piece, Request, pieces_of
 from mindspore_serving.server.worker.engine import Engine
-from mindspore_serving.server.worker.servable_loader import ServablePlace, load_servable
+from mindspore_serving.server.worker.servable_loader import load_servable
 from mindspore_serving.signature import MethodSignature
 
 _ROUNDS = 5
@@ -155,8 +157,10 @@ class _Steps:
         return frame
 
     def _worker(self, frame: bytes) -> bytes:
-        place = ServablePlace(str(self._folder), "steps", 1, "cpu", 0, True)
-        servable = load_servable(place)
+        settings = ServableSettings(
+            servable_directory=str(self._folder), servable_name="steps", version_number=1, device_type="cpu"
+        )
+        servable = load_servable(WorkerPlan(settings, device_id=0, has_device=True))
         results: list[Result] = []
         engine = Engine(list(servable.definition.methods.values()), servable.runners, results.append)
         batch = self._time("worker: read the frame", lambda: _message_in(bytearray(frame)))

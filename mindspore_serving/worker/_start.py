@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
 
 from mindspore_serving.check_type import check_int, check_ip_port, check_str
 from mindspore_serving.client import SSLConfig
 from mindspore_serving.deprecation import deprecated
 from mindspore_serving.errors import InvalidParameter, StartUpError
 from mindspore_serving.named_file import find_named_file
+from mindspore_serving.options import ServableSettings, folder_of
 from mindspore_serving.server import ServableStartConfig
+from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.host.progress import say
-from mindspore_serving.server.start.servable_start_config import merge_config
-from mindspore_serving.server.start.server import server_of_process, stop_on_exception
+from mindspore_serving.server.start.merging import merge_config
+from mindspore_serving.server.start.server import server_of_process
+from mindspore_serving.server.start.stop_on_exception import stop_on_exception
 from mindspore_serving.server.start.worker_plans import absolute, plans_of
-from mindspore_serving.server.supervision.worker_process import WorkerPlan
 from mindspore_serving.version_folders import newest_version
 
 _CONFIG_FILE = "servable_config.py"
@@ -163,8 +164,8 @@ def check_no_servable() -> None:
         raise StartUpError("A servable has been started, only one servable can run in a process currently.")
 
 
-def _check_exists(config: ServableStartConfig) -> None:
-    folder = Path(config.servable_directory) / config.servable_name
+def _check_exists(config: ServableSettings) -> None:
+    folder = folder_of(config)
     where = f"servable directory '{config.servable_directory}', servable name '{config.servable_name}'"
     for kind, path, found in (
         ("directory", folder, folder.is_dir()),
@@ -205,7 +206,7 @@ def say_started(plan: WorkerPlan, version_number: int) -> None:
         version_number: The version that was asked for.
     """
     say(
-        f"Serving: Start servable success, servable directory: '{plan.servable_directory}', servable name: "
+        f"Serving: Start servable success, servable directory: '{plan.settings.servable_directory}', servable name: "
         f"'{plan.servable_name}', specified version number: {version_number}, started version numbers: {plan.version}"
     )
     say("Serving worker: wait for Ctrl+C to exit ------------------------------------")

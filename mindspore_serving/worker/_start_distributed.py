@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from mindspore_serving.check_type import check_ip_port, check_str
 from mindspore_serving.deprecation import deprecated
+from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.start.distributed_servable import plan_of_distributed
-from mindspore_serving.server.start.server import server_of_process, stop_on_exception
+from mindspore_serving.server.start.server import server_of_process
 from mindspore_serving.server.start.startup_agents import startup_agents
-from mindspore_serving.server.supervision.worker_process import WorkerPlan
+from mindspore_serving.server.start.stop_on_exception import stop_on_exception
 from mindspore_serving.worker._start import check_no_servable, say_started
 
 

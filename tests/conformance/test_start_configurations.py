@@ -11,7 +11,7 @@ import pytest
 
 from mindspore_serving import server
 from mindspore_serving.server import ServableStartConfig
-from mindspore_serving.server.start.servable_start_config import merge_config
+from mindspore_serving.server.start.merging import merge_config
 from tests.conformance.row import row, stands_for
 
 KEY = b"k" * 16

@@ -48,8 +48,8 @@ def wait(x):
     return register.add_stage(at_gate, x, outputs_count=1)
 """
 EAGER = """\
-from mindspore_serving.server.supervision import restart_policy, supervisor
-restart_policy.FIRST_DELAY_S, supervisor.GIVEN_UP_S = 0.2, 0.5
+from mindspore_serving.server.supervision import restart_policy, worker_life
+restart_policy.FIRST_DELAY_S, worker_life.GIVEN_UP_S = 0.2, 0.5
 """
 """Servers start workers again sooner: after 0.2 s instead of a second, and after 0.5 s instead of some minutes."""
 

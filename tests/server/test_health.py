@@ -312,7 +312,6 @@ def test_each_worker_shows_its_heartbeat(plain: RunningServer) -> None:
         "/healthz/livex",
         "/HEALTHZ/live",
         "//healthz/live",
-        "*",
         "/%68ealthz/live",
     ],
 )

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
-from collections.abc import Mapping
 
 from mindspore_serving import log
 from mindspore_serving.loopback import ANY_ADDRESS, is_loopback
@@ -21,11 +20,6 @@ from mindspore_serving.server.host.child_environment import TOKEN_VARIABLE
 
 _NONCE_BYTES = 32
 _LOOPBACK = "127.0.0.1"
-
-
-def cluster_token(environment: Mapping[str, str] = os.environ) -> str:
-    """The token of this process; empty where none is set."""
-    return environment.get(TOKEN_VARIABLE, "")
 
 
 def new_nonce() -> str:

@@ -14,12 +14,10 @@ from mindspore_serving.rows import FailedRows, Group, Rows
 from mindspore_serving.server.channel.call_page import HeldRows
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import Batch, Result
+from mindspore_serving.server.channel.worker_plan import WAITING_SLOTS
 from mindspore_serving.server.dispatch.request import Piece
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import runs_of_equal
-
-WAITING_SLOTS = 16
-"""Batches under way per copy of methods that wait for others, one per method at most."""
 
 
 class CopyStatus(Enum):

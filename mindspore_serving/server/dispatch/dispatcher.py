@@ -17,6 +17,7 @@ from mindspore_serving.errors import (
     ServerStopping,
     UnknownTarget,
 )
+from mindspore_serving.options import ServableSettings
 from mindspore_serving.rows import FailedRows, Reply, Rows
 from mindspore_serving.server.dispatch.readiness import Readiness
 from mindspore_serving.server.dispatch.request import Request
@@ -66,6 +67,7 @@ class Dispatcher:
         self.readiness = Readiness()
         self._loop = loop
         self._servables: dict[str, dict[int, RunningServable]] = {}
+        self._settings: dict[tuple[str, int], ServableSettings] = {}
         self._routes: dict[tuple[str, str, int], Route] = {}
         self._unanswered = Unanswered(server_limits)
         self._left_instances = 0
@@ -89,7 +91,20 @@ class Dispatcher:
         if version not in versions:
             versions[version] = RunningServable(name, version, self._loop, self._copies_changed)
             versions[version].suspect_wait_s = self._suspect_wait_s
+            if (name, version) in self._settings:
+                versions[version].configure(self._settings[name, version])
         return versions[version]
+
+    def configure(self, settings: ServableSettings) -> None:
+        """Take the settings of a servable version, which hold from its first copy on.
+
+        There is no entry of it before: a request for what has not been started is one for an unknown target.
+        """
+        name, version = settings.servable_name, settings.version_number
+        self._settings[name, version] = settings
+        running = self._servables.get(name, {}).get(version)
+        if running is not None:
+            running.configure(settings)
 
     def resolve(self, name: str, method: str, version: int) -> Route:
         """Find who answers a request.

@@ -20,7 +20,7 @@ from mindspore_serving.errors import (
     SystemFailure,
     excerpt,
 )
-from mindspore_serving.options import Limits
+from mindspore_serving.options import Limits, ServableSettings
 from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.channel.call_page import WrittenCall
 from mindspore_serving.server.channel.messages import Result
@@ -91,6 +91,17 @@ class RunningServable:
 
     def __repr__(self) -> str:
         return f"<RunningServable {self.name}:{self.version} {self.copies} {self._queue_list}>"
+
+    def configure(self, settings: ServableSettings) -> None:
+        """Take the settings that concern dispatch; to be called before the first copy is added."""
+        self.delay_s = settings.max_batch_delay_ms / 1000
+        self.limit(
+            Limits(
+                requests=settings.max_enqueued_requests,
+                instances=settings.max_enqueued_instances,
+                byte_size=settings.max_enqueued_bytes,
+            )
+        )
 
     def limit(self, limits: Limits) -> None:
         """Limit what may be unanswered, beside the server's limits; to be called before the first copy is added."""

@@ -36,7 +36,6 @@ from mindspore_serving.server.channel.messages import (
 )
 from mindspore_serving.server.cluster.link import ALIVE_EVERY_S
 from mindspore_serving.server.cluster.member import reserve
-from mindspore_serving.server.cluster.token import cluster_token
 from mindspore_serving.server.distributed.agent_link import JoiningLink, join
 from mindspore_serving.server.distributed.agent_parameters import worker_address
 from mindspore_serving.server.distributed.agent_port import one_row
@@ -49,7 +48,7 @@ from mindspore_serving.server.host.key_pipe import read_key
 from mindspore_serving.server.host.own_descriptor import identity
 from mindspore_serving.server.host.process_title import show_as
 from mindspore_serving.server.host.process_tree import kill_children
-from mindspore_serving.server.host.settings import worker_timeout_s
+from mindspore_serving.server.host.settings import cluster_token, worker_timeout_s
 from mindspore_serving.server.host.waiting import wait_for_event
 from mindspore_serving.server.worker.orderly_end import end_process
 from mindspore_serving.server.worker.output import keep_printing_harmless, move_output

@@ -21,7 +21,7 @@ from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, StartUpError
 from mindspore_serving.server.channel.messages import AgentFailed, AgentSettings, Message
 from mindspore_serving.server.cluster.link import ALIVE_EVERY_S
-from mindspore_serving.server.cluster.token import cluster_token, warn_of_open_way
+from mindspore_serving.server.cluster.token import warn_of_open_way
 from mindspore_serving.server.distributed.agent_link import JoiningLink, join
 from mindspore_serving.server.distributed.agent_parameters import (
     AgentParameters,
@@ -35,6 +35,7 @@ from mindspore_serving.server.distributed.rank_table import RankPlace, RankTable
 from mindspore_serving.server.host.device import supported_device_types
 from mindspore_serving.server.host.loop_thread import LoopThread
 from mindspore_serving.server.host.progress import say
+from mindspore_serving.server.host.settings import cluster_token
 from mindspore_serving.server.host.standard_descriptors import open_standard_descriptors
 from mindspore_serving.server.host.stop_request import StopRequest
 from mindspore_serving.server.supervision.process_log import LOG_DIRECTORY, ProcessLogs

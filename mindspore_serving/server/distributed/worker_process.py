@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import NoReturn
 
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.channel.messages import AgentSettings
-from mindspore_serving.server.cluster.token import cluster_token
+from mindspore_serving.server.channel.worker_plan import WorkerStart
 from mindspore_serving.server.distributed.agent_port import AgentPort
-from mindspore_serving.server.distributed.limits import agent_answer_s
 from mindspore_serving.server.distributed.rank_table import RankTable, check_ranks, read_rank_table
 from mindspore_serving.server.distributed.sharded_model import Agents, DistributedGraph
 from mindspore_serving.server.host.forked_child import let_go_of_sockets, run_in_forked_children
-from mindspore_serving.server.host.settings import worker_timeout_s
+from mindspore_serving.server.host.settings import agent_answer_s, cluster_token, worker_timeout_s
 from mindspore_serving.server.register.definition import ModelDeclaration, Sharding
 from mindspore_serving.server.register.distributed_model import distributed_model
 from mindspore_serving.server.worker.model_runner import ModelRunner
-from mindspore_serving.server.worker.process import Worker, argument_parser, run_worker
+from mindspore_serving.server.worker.process import Worker, run_worker, start_of_process
 from mindspore_serving.server.worker.servable_loader import (
     LoadedServable,
     fitted_servable,
@@ -31,14 +29,13 @@ class DistributedWorker(Worker):
     """One distributed worker process.
 
     Args:
-        arguments: The parsed command line.
+        start: What it is told; its plan has agents.
     """
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        super().__init__(arguments)
-        self._rank_table: str = arguments.rank_table
-        self._address: str = arguments.distributed_address
-        self._wait_s: int = arguments.wait_agents
+    def __init__(self, start: WorkerStart) -> None:
+        super().__init__(start)
+        assert start.plan.agents is not None
+        self._agents_plan = start.plan.agents
         self._agents: Agents | None = None
 
     def run(self) -> int:
@@ -55,10 +52,10 @@ class DistributedWorker(Worker):
         Raises:
             ServingError: That cannot be done.
         """
-        definition = import_servable_config(self.place)
+        definition = import_servable_config(self.plan.settings)
         model, sharding = distributed_model(definition)
         depth = sharding.stage_size if sharding.enable_pipeline_infer else 1
-        table = read_rank_table(self._rank_table)
+        table = read_rank_table(self._agents_plan.rank_table)
         check_ranks(table, sharding.rank_size, sharding.stage_size)
         self._agents = self._listen(table, model, depth)
         runners = {model.key: self._runners(self._agents, model, sharding, depth)}
@@ -68,7 +65,7 @@ class DistributedWorker(Worker):
 
     def _listen(self, table: RankTable, model: ModelDeclaration, depth: int) -> Agents:
         settings = AgentSettings(
-            servable=self.place.name,
+            servable=self.plan.servable_name,
             ips=tuple(rank.ip for rank in table.ranks),
             device_ids=tuple(rank.device_id for rank in table.ranks),
             device_ips=tuple(rank.device_ip for rank in table.ranks),
@@ -77,18 +74,18 @@ class DistributedWorker(Worker):
             max_batch_size=model.max_batch_size,
         )
         port = AgentPort(
-            self._address, cluster_token(), settings, worker_timeout_s(), agent_answer_s(), depth
+            self._agents_plan.address, cluster_token(), settings, worker_timeout_s(), agent_answer_s(), depth
         )
         agents = Agents(port, on_failed=self.end)
         agents.listen()
         # Else a child that outlives this process would hold the port, and agents would not see its end.
-        run_in_forked_children(lambda: let_go_of_sockets([self._address]))
+        run_in_forked_children(lambda: let_go_of_sockets([self._agents_plan.address]))
         return agents
 
     def _runners(
         self, agents: Agents, model: ModelDeclaration, sharding: Sharding, depth: int
     ) -> list[ModelRunner]:
-        graphs = agents.gather(self._wait_s, sharding.stage_size, model.with_batch_dim)
+        graphs = agents.gather(self._agents_plan.wait_s, sharding.stage_size, model.with_batch_dim)
         runners = [
             ModelRunner(
                 DistributedGraph(agents, subgraph, graph, model.max_batch_size),
@@ -110,9 +107,5 @@ class DistributedWorker(Worker):
 
 def main() -> NoReturn:
     """Run a distributed worker with the arguments of this process, and end the process."""
-    parser = argument_parser(_SCRIPT)
-    parser.add_argument("--rank_table", required=True, help="file that says where the ranks run")
-    parser.add_argument("--distributed_address", required=True, help="ip:port on which agents join")
-    parser.add_argument("--wait_agents", type=int, required=True, help="seconds to wait for agents; 0: any")
-    arguments = parser.parse_args()
-    run_worker(_SCRIPT, lambda: DistributedWorker(arguments))
+    start = start_of_process(_SCRIPT)
+    run_worker(_SCRIPT, lambda: DistributedWorker(start))

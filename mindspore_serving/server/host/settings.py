@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from mindspore_serving.check_type import check_int, check_seconds
 from mindspore_serving.errors import InvalidParameter
 from mindspore_serving.options import Limits
+from mindspore_serving.server.host.child_environment import TOKEN_VARIABLE
 from mindspore_serving.server.host.memory_limit import share_of_memory
 
 server_limits = Limits(10_000, 1_000_000, max(share_of_memory(), 64 << 20))
@@ -21,6 +22,8 @@ DEFAULT_START_TIMEOUT_S = 1800.0
 START_TIMEOUT_VARIABLE = "SERVING_START_TIMEOUT_S"
 DEFAULT_SUSPECT_WAIT_S = 2.0
 SUSPECT_WAIT_VARIABLE = "SERVING_SUSPECT_WAIT_S"
+DEFAULT_AGENT_ANSWER_S = 10.0
+AGENT_ANSWER_VARIABLE = "SERVING_AGENT_TIMEOUT_S"
 
 _drain_timeout_s = DEFAULT_DRAIN_TIMEOUT_S
 
@@ -104,7 +107,7 @@ def worker_timeout_s(environment: Mapping[str, str] = os.environ) -> float:
     Raises:
         InvalidParameter: It is no number, or below 2.
     """
-    return seconds_from(WORKER_TIMEOUT_VARIABLE, DEFAULT_WORKER_TIMEOUT_S, 2, environment)
+    return _seconds_from(WORKER_TIMEOUT_VARIABLE, DEFAULT_WORKER_TIMEOUT_S, 2, environment)
 
 
 def memory_idle_s(environment: Mapping[str, str] = os.environ) -> float:
@@ -116,7 +119,7 @@ def memory_idle_s(environment: Mapping[str, str] = os.environ) -> float:
     Raises:
         InvalidParameter: It is no number, or below 1.
     """
-    return seconds_from(MEMORY_IDLE_VARIABLE, DEFAULT_MEMORY_IDLE_S, 1, environment)
+    return _seconds_from(MEMORY_IDLE_VARIABLE, DEFAULT_MEMORY_IDLE_S, 1, environment)
 
 
 def start_timeout_s(environment: Mapping[str, str] = os.environ) -> float:
@@ -128,7 +131,7 @@ def start_timeout_s(environment: Mapping[str, str] = os.environ) -> float:
     Raises:
         InvalidParameter: It is no number, or below 1.
     """
-    return seconds_from(START_TIMEOUT_VARIABLE, DEFAULT_START_TIMEOUT_S, 1, environment)
+    return _seconds_from(START_TIMEOUT_VARIABLE, DEFAULT_START_TIMEOUT_S, 1, environment)
 
 
 def suspect_wait_s(environment: Mapping[str, str] = os.environ) -> float:
@@ -140,10 +143,27 @@ def suspect_wait_s(environment: Mapping[str, str] = os.environ) -> float:
     Raises:
         InvalidParameter: It is no number, or below 0.
     """
-    return seconds_from(SUSPECT_WAIT_VARIABLE, DEFAULT_SUSPECT_WAIT_S, 0, environment)
+    return _seconds_from(SUSPECT_WAIT_VARIABLE, DEFAULT_SUSPECT_WAIT_S, 0, environment)
 
 
-def seconds_from(variable: str, default_s: float, least_s: float, environment: Mapping[str, str]) -> float:
+def agent_answer_s(environment: Mapping[str, str] = os.environ) -> float:
+    """Seconds within which every rank of a distributed servable must have run a batch.
+
+    Args:
+        environment: Where SERVING_AGENT_TIMEOUT_S may be set; 10 where it is not.
+
+    Raises:
+        InvalidParameter: It is no number, or below 0.1.
+    """
+    return _seconds_from(AGENT_ANSWER_VARIABLE, DEFAULT_AGENT_ANSWER_S, 0.1, environment)
+
+
+def cluster_token(environment: Mapping[str, str] = os.environ) -> str:
+    """The token of the cluster that this process belongs to; empty where none is set."""
+    return environment.get(TOKEN_VARIABLE, "")
+
+
+def _seconds_from(variable: str, default_s: float, least_s: float, environment: Mapping[str, str]) -> float:
     """A time that an environment variable may set.
 
     Args:

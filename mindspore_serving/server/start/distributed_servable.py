@@ -7,14 +7,16 @@ from dataclasses import replace
 
 from mindspore_serving.check_type import check_int, check_str
 from mindspore_serving.errors import InvalidParameter
-from mindspore_serving.server.cluster.token import cluster_token, listening_ip
+from mindspore_serving.server.channel.worker_plan import AgentsPlan, WorkerPlan
+from mindspore_serving.server.cluster.token import listening_ip
 from mindspore_serving.server.distributed.agent_parameters import worker_address
-from mindspore_serving.server.distributed.limits import agent_answer_s
 from mindspore_serving.server.host.progress import say
-from mindspore_serving.server.start.servable_start_config import ServableStartConfig, merge_config
-from mindspore_serving.server.start.server import server_of_process, stop_on_exception
+from mindspore_serving.server.host.settings import agent_answer_s, cluster_token
+from mindspore_serving.server.start.merging import merge_config
+from mindspore_serving.server.start.servable_start_config import ServableStartConfig
+from mindspore_serving.server.start.server import server_of_process
+from mindspore_serving.server.start.stop_on_exception import stop_on_exception
 from mindspore_serving.server.start.worker_plans import absolute, plans_of, script_folder
-from mindspore_serving.server.supervision.worker_process import AgentsPlan, WorkerPlan
 
 
 @stop_on_exception

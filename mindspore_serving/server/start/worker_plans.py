@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from mindspore_serving.errors import InvalidParameter
-from mindspore_serving.options import Limits
+from mindspore_serving.options import NO_DEVICE_TYPE, RULES, ServableSettings
+from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.host.device import shares_of_cores, supported_device_types
-from mindspore_serving.server.start.servable_start_config import ServableStartConfig, changed, device_type_of
-from mindspore_serving.server.supervision.worker_process import WorkerPlan
+from mindspore_serving.server.start.merging import device_type_of, merge_config
+from mindspore_serving.server.start.servable_start_config import ServableStartConfig
 
 
-def check_configs(servable_configs: Any) -> list[ServableStartConfig]:
-    """What a user gave to `start_servables` as configurations whose directories are absolute.
+def check_configs(servable_configs: Any) -> list[ServableSettings]:
+    """What a user gave to `start_servables` as settings whose paths are absolute.
 
     Raises:
         InvalidParameter: It is no configuration, and no list of some.
@@ -38,44 +39,49 @@ def check_configs(servable_configs: Any) -> list[ServableStartConfig]:
     return [absolute(config) for config in servable_configs]
 
 
+def plans_for(servable_configs: Any, enable_lite: bool) -> list[WorkerPlan]:
+    """The workers that the configurations given to `start_servables` ask for.
+
+    Raises:
+        InvalidParameter: There is none, or something that is no configuration.
+        StartUpError: As `merge_config`.
+    """
+    merged = merge_config(check_configs(servable_configs), enable_lite)
+    return [plan for settings in merged for plan in plans_of(settings, enable_lite)]
+
+
 def script_folder() -> Path:
     """Folder of the start script, which relative paths are relative to."""
     return Path(os.path.realpath(sys.argv[0])).parent
 
 
-def absolute(config: ServableStartConfig) -> ServableStartConfig:
-    """The configuration with its directory resolved against the folder of the start script."""
-    return changed(config, servable_directory=os.path.realpath(script_folder() / config.servable_directory))
+def absolute(settings: ServableSettings) -> ServableSettings:
+    """The settings with their paths resolved against the folder of the start script."""
+    paths = {
+        name: os.path.realpath(script_folder() / getattr(settings, name))
+        for name, rule in RULES.items()
+        if rule.path
+    }
+    return replace(settings, **paths)
 
 
-def plans_of(config: ServableStartConfig, enable_lite: bool = False) -> list[WorkerPlan]:
-    """The workers that a merged configuration asks for."""
-    device_type = device_type_of(config)
-    extra = max(0, config.num_parallel_workers - len(config.device_ids))
-    if not config.device_ids and config.device_type == "none" and "cpu" in supported_device_types():
+def plans_of(merged: ServableSettings, enable_lite: bool = False) -> list[WorkerPlan]:
+    """The workers that merged settings ask for."""
+    device_type = device_type_of(merged)
+    if not merged.device_ids and merged.device_type == NO_DEVICE_TYPE and "cpu" in supported_device_types():
         device_type = "cpu"
-    limits = Limits(config.max_enqueued_requests, config.max_enqueued_instances, config.max_enqueued_bytes)
-    device = WorkerPlan(
-        servable_directory=config.servable_directory,
-        servable_name=config.servable_name,
-        version=config.version_number or 1,
-        device_type=device_type,
-        device_id=0,
-        has_device=True,
-        serves_calls=extra > 0,
-        enable_lite=enable_lite,
-        dec_key=config.dec_key,
-        dec_mode=config.dec_mode,
-        batch_slots=config.slots_per_copy,
-        batch_delay_s=config.max_batch_delay_ms / 1000,
-        stage_timeout_ms=config.stage_timeout_ms,
-        limits=limits,
-    )
-    # Without devices every worker loads models of its own, on CPU.
-    other = replace(device, has_device=False, remote_models=bool(config.device_ids), serves_calls=False)
-    copies = len(config.device_ids)
+    settings = replace(merged, version_number=merged.version_number or 1, device_type=device_type)
+    copies = len(settings.device_ids)
+    extra = max(0, settings.num_parallel_workers - copies)
     shares = shares_of_cores(copies) if device_type == "cpu" else [()] * copies
-    return [
-        replace(device, device_id=number, cores=cores)
-        for number, cores in zip(config.device_ids, shares, strict=True)
-    ] + [replace(other, device_id=index) for index in range(extra)]
+    on_devices = [
+        WorkerPlan(
+            settings, number, has_device=True, serves_calls=extra > 0, enable_lite=enable_lite, cores=cores
+        )
+        for number, cores in zip(settings.device_ids, shares, strict=True)
+    ]
+    # Without devices every worker loads models of its own, on CPU.
+    return on_devices + [
+        WorkerPlan(settings, index, has_device=False, remote_models=copies > 0, enable_lite=enable_lite)
+        for index in range(extra)
+    ]

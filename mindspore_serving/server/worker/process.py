@@ -7,7 +7,6 @@ import contextlib
 import faulthandler
 import functools
 import gc
-import math
 import os
 import signal
 import threading
@@ -18,6 +17,7 @@ from typing import NoReturn
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, ServingError
+from mindspore_serving.options import folder_of
 from mindspore_serving.server.channel.call_page import CallPage
 from mindspore_serving.server.channel.memory import IdleSlots, SharedMemory
 from mindspore_serving.server.channel.messages import (
@@ -33,6 +33,7 @@ from mindspore_serving.server.channel.messages import (
     Stop,
     WantModels,
 )
+from mindspore_serving.server.channel.worker_plan import WorkerStart, read_start, with_key
 from mindspore_serving.server.host.forked_child import (
     SIGNALS,
     end_forked_child,
@@ -41,7 +42,6 @@ from mindspore_serving.server.host.forked_child import (
     this_process,
 )
 from mindspore_serving.server.host.heap import keep_freed_memory
-from mindspore_serving.server.host.key_pipe import read_key
 from mindspore_serving.server.host.memory_limit import end_before_others
 from mindspore_serving.server.host.own_descriptor import set_apart
 from mindspore_serving.server.host.parent import Parent
@@ -58,7 +58,7 @@ from mindspore_serving.server.worker.last_resort import ends_process
 from mindspore_serving.server.worker.orderly_end import END_WITHIN_S, disregard_signals, end_at, end_process
 from mindspore_serving.server.worker.output import keep_printing_harmless, move_output
 from mindspore_serving.server.worker.remote_models import ModelCalls, call_methods, models_held, remote_models
-from mindspore_serving.server.worker.servable_loader import LoadedServable, ServablePlace, load_servable
+from mindspore_serving.server.worker.servable_loader import LoadedServable, load_servable
 from mindspore_serving.signature import MethodSignature, ModelInfo
 
 EXIT_OK = 0
@@ -75,85 +75,49 @@ _MEMORY_SHARE = 0.3
 """As of `end_before_others`: below that of the process that reads large bodies, and above main, which ends last."""
 
 
-def argument_parser(script: str) -> argparse.ArgumentParser:
-    """What reads the command line that the main process gives a worker.
+def start_of_process(script: str) -> WorkerStart:
+    """What the main process tells this worker. The rest of its command line is for lists of processes.
 
     Args:
         script: Name of the start script.
+
+    Raises:
+        ChannelError: It does not fit.
+        InvalidParameter: A setting is out of bounds.
     """
     parser = argparse.ArgumentParser(prog=script, description="Started by the main process, not by hand.")
-    parser.add_argument(
-        "--servable_directory", required=True, help="directory that holds the servable's folder"
-    )
-    parser.add_argument("--servable_name", required=True, help="name of the servable")
-    parser.add_argument("--version_number", type=int, required=True, help="version to serve")
-    parser.add_argument("--device_type", required=True, help="ascend, gpu or cpu")
-    parser.add_argument("--device_id", type=int, required=True, help="number of the device")
-    parser.add_argument(
-        "--device_ids_empty", action="store_true", help="the device was not named by the user"
-    )
-    parser.add_argument("--channel_fd", type=int, required=True, help="socket that leads to the main process")
-    parser.add_argument("--worker", type=int, required=True, help="number of this worker")
-    parser.add_argument("--parent", type=int, required=True, help="process id of the main process")
-    parser.add_argument("--slots", type=int, required=True, help="batches under way at a time")
-    parser.add_argument(
-        "--first_call_slot", type=int, help="models are held by other workers; slots for calls of them"
-    )
-    parser.add_argument(
-        "--memory_idle_s", type=float, default=math.inf, help="keep shared memory of calls for this long"
-    )
-    parser.add_argument("--serves_calls", action="store_true", help="run models for other workers")
-    parser.add_argument("--enable_lite", action="store_true", help="run models with MindSpore Lite")
-    parser.add_argument("--key_fd", type=int, default=-1, help="pipe with the key of encrypted models")
-    parser.add_argument("--dec_mode", default="AES-GCM", help="AES-GCM or AES-CBC")
-    parser.add_argument("--memory_fd", type=int, default=-1, help="descriptor of the shared memory")
-    parser.add_argument(
-        "--calls_fd", type=int, default=-1, help="descriptor of the memory where calls are written"
-    )
-    parser.add_argument(
-        "--stage_timeout_ms", type=float, default=0, help="how long a call may take; 0: any time"
-    )
-    return parser
+    parser.add_argument("--start_fd", type=int, required=True, help="descriptor of what it is told")
+    arguments, _ = parser.parse_known_args()
+    return read_start(arguments.start_fd)
 
 
 class Worker:
     """One worker process.
 
     Args:
-        arguments: The parsed command line.
+        start: What it is told.
     """
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        self._number: int = arguments.worker
-        self._parent = Parent(arguments.parent)
-        self.place = ServablePlace(
-            directory=arguments.servable_directory,
-            name=arguments.servable_name,
-            version=arguments.version_number,
-            device_type=arguments.device_type,
-            device_id=arguments.device_id,
-            has_device=not arguments.device_ids_empty,
-            enable_lite=arguments.enable_lite,
-            dec_key=read_key(arguments.key_fd) if arguments.key_fd >= 0 else None,
-            dec_mode=arguments.dec_mode,
-        )
+    def __init__(self, start: WorkerStart) -> None:
+        self._number = start.number
+        self._parent = Parent(start.parent)
+        self.plan = plan = with_key(start)
         memory = None
-        if arguments.memory_fd >= 0:
-            memory = SharedMemory(set_apart(arguments.memory_fd), arguments.slots)
-        self._connection = Connection(arguments.channel_fd, memory)
+        if start.memory_fd is not None:
+            memory = SharedMemory(set_apart(start.memory_fd), plan.slots)
+        self._connection = Connection(start.channel_fd, memory)
         run_in_forked_children(self._connection.leave_to_parent)
-        self._serves_calls: bool = arguments.serves_calls
         self._calls: ModelCalls | None = None
         self._call_memory: IdleSlots | None = None
-        if arguments.first_call_slot is not None:
-            slots = range(arguments.first_call_slot, arguments.slots)
+        if plan.remote_models:
+            slots = range(plan.first_call_slot, plan.slots)
             self._calls = ModelCalls(slots, self._connection.send, self._read)
             if memory is not None:
-                self._call_memory = IdleSlots(memory, slots, arguments.memory_idle_s)
+                self._call_memory = IdleSlots(memory, slots, start.memory_idle_s)
         self._watch: CallWatch | None = None
-        if arguments.calls_fd >= 0:
+        if start.calls_fd is not None:
             end_with_traceback_on_signal()
-            self._watch = CallWatch(CallPage(set_apart(arguments.calls_fd)), arguments.stage_timeout_ms)
+            self._watch = CallWatch(CallPage(set_apart(start.calls_fd)), plan.settings.stage_timeout_ms)
             run_in_forked_children(self._watch.leave_to_parent)
         self._engine: Engine | None = None
         self._held_models: tuple[ModelInfo, ...] | None = None
@@ -182,7 +146,7 @@ class Worker:
             if this_process.forked:
                 end_forked_child(error)
             trace = user_trace(error.__cause__ or error)
-            log.error("Cannot load servable %s: %s%s", self.place.name, error, trace and f"\n{trace}")
+            log.error("Cannot load servable %s: %s%s", self.plan.servable_name, error, trace and f"\n{trace}")
             disregard_signals()  # main ends the processes of a start that has failed
             self._connection.send(StartFailed(self._number, str(error)))
             return EXIT_START_FAILED
@@ -200,7 +164,7 @@ class Worker:
 
     def _serve(self, servable: LoadedServable) -> int:
         self._take_signals()
-        calls = call_methods(servable.runners) if self._serves_calls else []
+        calls = call_methods(servable.runners) if self.plan.serves_calls else []
         pipelines = list(servable.definition.pipelines.values())
         methods = [*servable.definition.methods.values(), *(definition for definition, _ in calls)]
         self._engine = engine = Engine(
@@ -249,14 +213,14 @@ class Worker:
                 self._number,
                 os.getpid(),
                 (*offered, *calls),
-                models_held(servable.runners) if self._serves_calls else (),
+                models_held(servable.runners) if self.plan.serves_calls else (),
             )
         )
         self._registered = True
-        place = self.place
+        settings = self.plan.settings
         print(
-            f"Serving: Start servable success, servable directory: '{place.directory}', servable name: "
-            f"'{place.name}', version number: {place.version}",
+            f"Serving: Start servable success, servable directory: '{settings.servable_directory}', servable name: "
+            f"'{settings.servable_name}', version number: {settings.version_number}",
             flush=True,
         )
 
@@ -333,14 +297,14 @@ class Worker:
             ServingError: That cannot be done.
         """
         if self._calls is None:
-            return load_servable(self.place)
+            return load_servable(self.plan)
         self._connection.send(WantModels(self._number))
         deadline = time.monotonic() + _ANSWER_S
         while self._held_models is None:
             if time.monotonic() > deadline:
                 raise ChannelError(f"The main process has not told the models within {_ANSWER_S:.0f} s")
             self._read(_IDLE_POLL_S)
-        return load_servable(self.place, remote_models(self._held_models, self._calls))
+        return load_servable(self.plan, remote_models(self._held_models, self._calls))
 
     def end(self) -> None:
         """Stop serving; may be called from any thread and from signal handlers."""
@@ -412,11 +376,13 @@ def run_worker(script: str, make: Callable[[], Worker]) -> NoReturn:
             end_forked_child(error)
         kill_children(os.getpid())
         raise
-    end_process(code, deadline=worker.ends_at, folder=worker.place.folder, is_orphan=worker.is_orphan)
+    end_process(
+        code, deadline=worker.ends_at, folder=folder_of(worker.plan.settings), is_orphan=worker.is_orphan
+    )
 
 
 def main() -> NoReturn:
     """Run a worker with the arguments of this process, and end the process."""
-    arguments = argument_parser("start_worker.py").parse_args()
-    script = "start_extra_worker.py" if arguments.device_ids_empty else "start_worker.py"
-    run_worker(script, lambda: Worker(arguments))
+    start = start_of_process("start_worker.py")
+    script = "start_worker.py" if start.plan.has_device else "start_extra_worker.py"
+    run_worker(script, lambda: Worker(start))

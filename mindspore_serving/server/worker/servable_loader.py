@@ -8,14 +8,16 @@ import os
 import sys
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError, text_of
+from mindspore_serving.options import ServableSettings, folder_of
 from mindspore_serving.server.backend import backend_for
 from mindspore_serving.server.backend.contract import ConcurrentGraph, LoadRequest
+from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.host.device import backend_name
 from mindspore_serving.server.host.forked_child import end_forked_child, this_process
 from mindspore_serving.server.register.definition import (
@@ -38,38 +40,6 @@ MESSAGE_LIMIT = 64
 
 
 @dataclass(frozen=True, slots=True)
-class ServablePlace:
-    """Which servable to load, and on what device.
-
-    Attributes:
-        directory: Directory that holds the servable's folder.
-        name: Servable name, and name of its folder.
-        version: Version number, at least 1.
-        device_type: `ascend`, `gpu` or `cpu`.
-        device_id: Number of the device.
-        has_device: Whether the start configuration named the device.
-        enable_lite: Whether MindSpore Lite runs the models.
-        dec_key: Key of encrypted models; None for plain ones.
-        dec_mode: `AES-GCM` or `AES-CBC`.
-    """
-
-    directory: str
-    name: str
-    version: int
-    device_type: str
-    device_id: int
-    has_device: bool
-    enable_lite: bool = False
-    dec_key: bytes | None = field(default=None, repr=False)
-    dec_mode: str = "AES-GCM"
-
-    @property
-    def folder(self) -> Path:
-        """Folder with servable_config.py."""
-        return Path(self.directory) / self.name
-
-
-@dataclass(frozen=True, slots=True)
 class LoadedServable:
     """A servable with its models in memory.
 
@@ -89,7 +59,7 @@ class LoadedServable:
     computes_here: bool = True
 
 
-def import_servable_config(place: ServablePlace) -> ServableDefinition:
+def import_servable_config(settings: ServableSettings) -> ServableDefinition:
     """Import servable_config.py by its location, as module `{servable}.servable_config`.
 
     Neighbouring modules can be imported as `.helper` and as `{servable}.helper`. Code of the servable may also import
@@ -98,17 +68,17 @@ def import_servable_config(place: ServablePlace) -> ServableDefinition:
     Raises:
         StartUpError: The file raises, or registers nothing.
     """
-    package = _package_of(place)
-    if place.directory not in sys.path:
-        sys.path.append(place.directory)
-    definition = open_definition(place.name, str(place.folder))
-    module_name = f"{place.name}.servable_config"
+    package = _package_of(settings)
+    if settings.servable_directory not in sys.path:
+        sys.path.append(settings.servable_directory)
+    definition = open_definition(settings.servable_name, str(folder_of(settings)))
+    module_name = f"{settings.servable_name}.servable_config"
     try:
-        if package.__spec__ is not None and place.folder / "__init__.py" == Path(
+        if package.__spec__ is not None and folder_of(settings) / "__init__.py" == Path(
             package.__spec__.origin or ""
         ):
             _run(package, package.__spec__)
-        spec = importlib.util.spec_from_file_location(module_name, place.folder / "servable_config.py")
+        spec = importlib.util.spec_from_file_location(module_name, folder_of(settings) / "servable_config.py")
         assert spec is not None
         _run(importlib.util.module_from_spec(spec), spec)
     except KeyboardInterrupt:
@@ -116,17 +86,17 @@ def import_servable_config(place: ServablePlace) -> ServableDefinition:
     except BaseException as cause:  # the user's file may raise anything, or call sys.exit
         if this_process.forked:
             end_forked_child(cause)
-        where = _where(cause, definition, place.folder)
+        where = _where(cause, definition, folder_of(settings))
         raise StartUpError(f"import {module_name} failed, {text_of(cause)}{where}") from cause
     if this_process.forked:
         end_forked_child()
     definition.failed_method = None
     if not definition.exposed:
-        problem = f"Servable '{place.name}' has not been registered"
+        problem = f"Servable '{settings.servable_name}' has not been registered"
         if definition.models:
             problem = "There is no method registered for servable"
         raise StartUpError(
-            f"Raise failed: {problem}: {place.folder / 'servable_config.py'} decorates no function with "
+            f"Raise failed: {problem}: {folder_of(settings) / 'servable_config.py'} decorates no function with "
             "register.register_method"
         )
     return definition
@@ -143,16 +113,16 @@ def _where(error: BaseException, definition: ServableDefinition, folder: Path) -
     return f" ({where})" if where else ""
 
 
-def _package_of(place: ServablePlace) -> types.ModuleType:
+def _package_of(settings: ServableSettings) -> types.ModuleType:
     """The servable's package, in `sys.modules`; its `__init__.py` has not run yet.
 
     The installed module that has the servable's name is taken, so that its users still find it. Nothing is looked up in
     folders of the user, where a script may have the servable's name.
     """
-    name, folder = place.name, str(place.folder)
-    package = sys.modules.get(name) or _installed_module(place)
+    name, folder = settings.servable_name, str(folder_of(settings))
+    package = sys.modules.get(name) or _installed_module(settings)
     if package is None:
-        file = place.folder / "__init__.py"
+        file = folder_of(settings) / "__init__.py"
         spec = None
         if file.is_file():
             spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=[folder])
@@ -163,16 +133,16 @@ def _package_of(place: ServablePlace) -> types.ModuleType:
     return package
 
 
-def _installed_module(place: ServablePlace) -> types.ModuleType | None:
+def _installed_module(settings: ServableSettings) -> types.ModuleType | None:
     """What is installed under the servable's name, imported."""
-    folders = {place.directory}
+    folders = {settings.servable_directory}
     with contextlib.suppress(OSError):  # it was removed
         folders.add(os.path.realpath("."))
     folders |= {str(parent) for folder in folders for parent in Path(folder).parents}
     all_entries = sys.path
     sys.path = [entry for entry in all_entries if entry and os.path.realpath(entry) not in folders]
     try:
-        spec = importlib.util.find_spec(place.name)
+        spec = importlib.util.find_spec(settings.servable_name)
     except (ImportError, ValueError):
         spec = None
     finally:
@@ -183,7 +153,9 @@ def _installed_module(place: ServablePlace) -> types.ModuleType | None:
     try:
         _run(module, spec)
     except ImportError as error:
-        log.warning("Servable %s has the name of a module that cannot be imported: %s", place.name, error)
+        log.warning(
+            "Servable %s has the name of a module that cannot be imported: %s", settings.servable_name, error
+        )
         return None
     return module
 
@@ -196,35 +168,35 @@ def _run(module: types.ModuleType, spec: ModuleSpec) -> None:
 
 
 def load_servable(
-    place: ServablePlace,
+    plan: WorkerPlan,
     held_elsewhere: Mapping[str, Sequence[GraphRunner]] | None = None,
 ) -> LoadedServable:
     """Import and load a servable.
 
     Args:
-        place: Which one, and where.
+        plan: Which one, and where.
         held_elsewhere: Stand-ins for the models, by key; None loads the models here.
 
     Raises:
         StartUpError: Something cannot be imported or loaded, or does not fit together.
     """
-    definition = import_servable_config(place)
+    definition = import_servable_config(plan.settings)
     if any(model.sharding is not None for model in definition.models.values()):
         raise StartUpError(
-            f"Servable '{place.name}' is registered as distributed servable, start it with "
+            f"Servable '{plan.servable_name}' is registered as distributed servable, start it with "
             "mindspore_serving.server.distributed.start_servable"
         )
     if held_elsewhere is not None:
         return fitted_servable(definition, held_elsewhere)
-    version_folder = _version_folder(place) if definition.models else place.folder
-    if definition.models and not place.has_device and place.device_type != "cpu":
+    version_folder = _version_folder(plan) if definition.models else folder_of(plan.settings)
+    if definition.models and not plan.has_device and plan.device_type != "cpu":
         raise StartUpError(
-            f"Servable '{place.name}' has models declared by declare_model, but parameter 'device_ids' of "
+            f"Servable '{plan.servable_name}' has models declared by declare_model, but parameter 'device_ids' of "
             "ServableStartConfig is not set in Serving startup script when the MindSpore or Lite inference package not "
             "support CPU"
         )
     runners = {
-        key: _load_model(place, version_folder, model, definition.declared_at(key))
+        key: _load_model(plan, version_folder, model, definition.declared_at(key))
         for key, model in definition.models.items()
     }
     return fitted_servable(definition, runners, model_threads=_model_threads(runners))
@@ -270,39 +242,40 @@ def fitted_servable(
     return LoadedServable(definition, runners, methods, model_threads, computes_here)
 
 
-def _version_folder(place: ServablePlace) -> Path:
-    folder = place.folder / str(place.version)
+def _version_folder(plan: WorkerPlan) -> Path:
+    folder = folder_of(plan.settings) / str(plan.version)
     if folder.is_dir():
         return folder
-    if not versions_in(place.folder):
+    if not versions_in(folder_of(plan.settings)):
         raise StartUpError(
             "There is no valid version directory of models while there are models declared in servable_config.py, "
-            f"servable directory: {place.directory}, servable name: {place.name}"
+            f"servable directory: {plan.settings.servable_directory}, servable name: {plan.servable_name}"
         )
     raise StartUpError(
         "Raise failed: Start servable failed: There is no specified version directory of models, specified version "
-        f"number: {place.version}, servable directory: '{place.directory}', servable name: '{place.name}'"
+        f"number: {plan.version}, servable directory: '{plan.settings.servable_directory}', servable name: "
+        f"'{plan.servable_name}'"
     )
 
 
 def _load_model(
-    place: ServablePlace, folder: Path, model: ModelDeclaration, declared_at: str
+    plan: WorkerPlan, folder: Path, model: ModelDeclaration, declared_at: str
 ) -> list[ModelRunner]:
     runners: list[ModelRunner] = []
-    if place.enable_lite and len(model.files) > 1:
+    if plan.enable_lite and len(model.files) > 1:
         raise StartUpError(
             "Load model from file failed, Multi subgraph is not support when the backend is lite, "
             f"model files: {', '.join(model.files)} (declared at {declared_at})"
         )
     for i, file in enumerate(model.files):
         try:
-            runners.append(_load_graph(place, folder / file, model))
+            runners.append(_load_graph(plan, folder / file, model))
         except Exception as cause:  # a library of a backend may raise anything
             raise StartUpError(
-                f"Raise failed: Load model failed, servable directory: '{place.directory}', servable name: "
-                f"'{place.name}', model file: '[{', '.join(model.files)}]', version number {place.version},model "
-                f"context: "
-                f"{model.context}, load error details: {text_of(cause)} (declared at {declared_at})"
+                f"Raise failed: Load model failed, servable directory: '{plan.settings.servable_directory}', "
+                f"servable name: '{plan.servable_name}', model file: '[{', '.join(model.files)}]', version number "
+                f"{plan.version},model context: {model.context}, load error details: {text_of(cause)} "
+                f"(declared at {declared_at})"
             ) from cause
         if runners[i].batch_size != runners[0].batch_size:
             raise StartUpError(
@@ -312,28 +285,39 @@ def _load_model(
     return runners
 
 
-def _load_graph(place: ServablePlace, path: Path, model: ModelDeclaration) -> ModelRunner:
+def load_request(plan: WorkerPlan, path: Path, model: ModelDeclaration) -> LoadRequest:
+    """What a backend is asked to load.
+
+    Args:
+        plan: Where it is to run, and its key.
+        path: Its file.
+        model: How it is declared.
+    """
     settings = model.context.model_context
-    request = LoadRequest(
+    return LoadRequest(
         path=path,
         with_batch_dim=model.with_batch_dim,
         without_batch_dim_inputs=model.without_batch_dim_inputs,
         max_batch_size=model.max_batch_size,
-        device_type=place.device_type,
-        device_id=place.device_id,
-        context=model.context.device_info(place.device_type),
+        device_type=plan.device_type,
+        device_id=plan.device_id,
+        context=model.context.device_info(plan.device_type),
         thread_num=settings.thread_num,
         thread_affinity_core_list=tuple(settings.thread_affinity_core_list),
         enable_parallel=settings.enable_parallel,
         model_format=model.model_format,
         config_file=model.config_file,
-        dec_key=place.dec_key,
-        dec_mode=place.dec_mode,
+        dec_key=plan.settings.dec_key,
+        dec_mode=plan.settings.dec_mode,
     )
+
+
+def _load_graph(plan: WorkerPlan, path: Path, model: ModelDeclaration) -> ModelRunner:
+    request = load_request(plan, path, model)
     if backend_name() != "stub":
         _check_is_text(path)
     log.info("Loading model %s", path)  # the last line, where a damaged file crashes the process
-    graph = backend_for(model.model_format, place.enable_lite).load(request)
+    graph = backend_for(model.model_format, plan.enable_lite).load(request)
     log.info("Loaded model %s: %s", path, graph.signature)
     return ModelRunner(graph, model.with_batch_dim, model.without_batch_dim_inputs, model.max_batch_size)
 

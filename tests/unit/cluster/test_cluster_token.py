@@ -2,7 +2,8 @@
 
 import pytest
 
-from mindspore_serving.server.cluster.token import cluster_token, is_proof, listening_ip, new_nonce, proof
+from mindspore_serving.server.cluster.token import is_proof, listening_ip, new_nonce, proof
+from mindspore_serving.server.host.settings import cluster_token
 
 
 def test_a_proof_is_right_for_its_token_role_and_nonces_alone() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from mindspore_serving import server
 from mindspore_serving.server import ServableStartConfig
-from mindspore_serving.server.start.servable_start_config import merge_config
+from mindspore_serving.server.start.merging import merge_config
 from mindspore_serving.server.start.worker_plans import absolute, plans_of
 
 KEY = b"0123456789abcdef"
@@ -76,7 +76,7 @@ def test_the_limit_of_calls_is_set_by_keyword() -> None:
     config = ServableStartConfig("folder", "add", stage_timeout_ms=86_400_000)
     assert config.stage_timeout_ms == 86_400_000
     assert absolute(config).stage_timeout_ms == 86_400_000
-    assert {plan.stage_timeout_ms for plan in plans_of(config)} == {86_400_000}
+    assert {plan.settings.stage_timeout_ms for plan in plans_of(config)} == {86_400_000}
 
 
 @pytest.mark.parametrize(

@@ -10,20 +10,8 @@ from typing import Any
 
 import pytest
 
-from mindspore_serving.server.dispatch.dispatcher import Dispatcher
-from mindspore_serving.server.supervision.supervised_worker import SupervisedWorker
-from mindspore_serving.server.supervision.supervisor import Supervisor
-from mindspore_serving.server.supervision.worker_link import WorkerLink
-from mindspore_serving.server.supervision.worker_process import WorkerPlan
-
-
-class Transport(asyncio.Transport):
-    """Counts how often it was told to end."""
-
-    ended = 0
-
-    def abort(self) -> None:
-        self.ended += 1
+from tests.support.supervised import Supervised
+from tests.support.virtual_time import run_in_virtual_time
 
 
 def frame(kind: int, content: bytes, length: int | None = None) -> bytes:
@@ -80,15 +68,16 @@ FRAMES = {
 
 @pytest.mark.parametrize("kind", FRAMES)
 def test_garbage_of_a_worker(kind: str) -> None:
-    loop = asyncio.new_event_loop()
-    supervisor = Supervisor(Dispatcher(loop), pytest.fail)
-    worker = SupervisedWorker(WorkerPlan("folder", "one", 1, "cpu", 0, has_device=True), 0)
-    supervisor._workers.append(worker)
-    link, transport = WorkerLink(supervisor), Transport()
-    link.connection_made(transport)
-    link.data_received(FRAMES[kind])
-    assert transport.ended == (kind not in ("half a head", "half a frame", "large and half"))
-    link.connection_lost(None)
-    assert "STARTING" in repr(worker)
-    assert worker.copy is None
-    loop.close()
+    async def test() -> None:
+        scene = Supervised()
+        scene.children.on_start = lambda child: child.send_bytes(FRAMES[kind])
+        starting = asyncio.ensure_future(scene.start())
+        await scene.settle()
+        [child] = scene.children.started
+        assert child.was_hung_up_on == (kind not in ("half a head", "half a frame", "large and half"))
+        assert scene.states() == ["starting"]
+        assert not scene.dispatcher.servable("one", 1).copies
+        starting.cancel()
+        await scene.supervisor.stop()
+
+    run_in_virtual_time(test())

@@ -1,0 +1,120 @@
+"""Which servables a start script asks for: versions are resolved, and configurations of one version become one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mindspore_serving.errors import StartUpError
+from mindspore_serving.options import NO_DEVICE_TYPE, RULES, ServableSettings, folder_of
+from mindspore_serving.server.host.device import (
+    backend_choice,
+    display_name,
+    supported_device_types,
+    takes_one_worker,
+)
+from mindspore_serving.version_folders import newest_version
+
+_CONFIG_FILE = "servable_config.py"
+
+
+def merge_config(configs: Sequence[ServableSettings], enable_lite: bool = False) -> list[ServableSettings]:
+    """Resolve versions, and merge configurations of the same servable and version.
+
+    Args:
+        configs: What the user gave; directories are absolute.
+        enable_lite: Whether MindSpore Lite runs the models.
+
+    Returns:
+        One configuration per (servable, version), its version resolved (0 only where there is no version directory),
+        its device ids ascending.
+
+    Raises:
+        StartUpError: A servable does not exist, configurations contradict each other, or a device is to be used twice
+            that takes one worker only.
+    """
+    merged: dict[tuple[str, int], ServableSettings] = {}
+    directories: dict[str, str] = {}
+    for config in configs:
+        _check_device_supported(config)
+        first = directories.setdefault(config.servable_name, config.servable_directory)
+        if first != config.servable_directory:
+            raise StartUpError(
+                f"The servable directory of servable name {config.servable_name} is different in multiple "
+                f"configurations, servable directory: {first} and {config.servable_directory}"
+            )
+        folder = _check_exists(config)
+        resolved = replace(config, version_number=config.version_number or newest_version(folder))
+        key = (resolved.servable_name, resolved.version_number)
+        merged[key] = _united(merged.get(key, resolved), resolved)
+    if not enable_lite:
+        _check_devices_used_once(list(merged.values()))
+    return list(merged.values())
+
+
+def _united(earlier: ServableSettings, later: ServableSettings) -> ServableSettings:
+    """Two configurations of one version as one, option by option; one alone is united with itself.
+
+    Raises:
+        StartUpError: They differ in an option in which they may not.
+    """
+    return replace(later, **{name: _agreed(name, earlier, later) for name in RULES})
+
+
+def _agreed(name: str, earlier: ServableSettings, later: ServableSettings) -> Any:
+    rule = RULES[name]
+    values = getattr(earlier, name), getattr(later, name)
+    if rule.merge is not None:
+        return rule.merge(*values)
+    if values[0] != values[1]:
+        raise StartUpError(
+            f"The {rule.called or name.replace('_', ' ')} of servable name {later.servable_name} is different in "
+            "multiple configurations."
+        )
+    return values[0]
+
+
+def _check_devices_used_once(configs: Sequence[ServableSettings]) -> None:
+    used: dict[int, ServableSettings] = {}
+    for config in configs:
+        if not takes_one_worker(device_type_of(config)):
+            continue
+        for device_id in config.device_ids:
+            other = used.setdefault(device_id, config)
+            if other is not config:
+                raise StartUpError(
+                    f"Ascend 910 device id {device_id} is used repeatedly in servable {config.servable_name} version "
+                    f"{config.version_number}: servable {other.servable_name} version {other.version_number} has it; "
+                    "give each a device of its own, as parameter 'device_ids'"
+                )
+
+
+def device_type_of(config: ServableSettings) -> str:
+    """The type of the devices that a configuration names, `ascend`, `gpu` or `cpu`."""
+    return supported_device_types()[0] if config.device_type == NO_DEVICE_TYPE else config.device_type
+
+
+def _check_device_supported(config: ServableSettings) -> None:
+    supported = supported_device_types()
+    if config.device_type == NO_DEVICE_TYPE or config.device_type in supported:
+        return
+    names = [f"'{display_name(device_type)}'" for device_type in supported]
+    shown = f"None or {names[0]}" if len(names) == 1 else f"None, {', '.join(names[:-1])} or {names[-1]}"
+    raise StartUpError(
+        f"The device type '{config.device_type}' of servable name {config.servable_name} is "
+        f"inconsistent with current running environment, supported device type: {shown}{backend_choice()}"
+    )
+
+
+def _check_exists(config: ServableSettings) -> Path:
+    folder = folder_of(config)
+    where = f"servable directory '{config.servable_directory}', servable name '{config.servable_name}'"
+    if not folder.is_dir():
+        raise StartUpError(f"Check servable config failed, directory '{folder}' not exist, {where}")
+    if not (folder / _CONFIG_FILE).is_file():
+        raise StartUpError(
+            f"Check servable config failed, file '{folder / _CONFIG_FILE}' not exist,  {where}"
+        )
+    return folder

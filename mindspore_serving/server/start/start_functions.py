@@ -1,0 +1,165 @@
+"""What a start script calls to start and stop the server; the distributed ones have modules of their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from mindspore_serving.check_type import check_bool, check_int, check_seconds, check_str
+from mindspore_serving.errors import InvalidParameter
+from mindspore_serving.server.access.api_keys import KeySource
+from mindspore_serving.server.access.guard import guard_for
+from mindspore_serving.server.access.tls import SSLConfig
+from mindspore_serving.server.host.environment_variable import flag_of
+from mindspore_serving.server.start.servable_start_config import ServableStartConfig
+from mindspore_serving.server.start.server import server_of_process
+from mindspore_serving.server.start.stop_on_exception import stop_on_exception
+from mindspore_serving.server.start.worker_plans import plans_for
+from mindspore_serving.server.transport.grpc.service import check_grpc_address
+from mindspore_serving.server.transport.http.cors import Cors
+from mindspore_serving.server.transport.http.rest_gateway import check_rest_address
+
+_MEGABYTE = 1 << 20
+_LARGEST_MESSAGE_MB = 512
+_MAX_CONNECTIONS = 10000
+_LARGEST_MAX_CONNECTIONS = 1_000_000
+_ALWAYS_OK_VARIABLE = "SERVING_REST_ALWAYS_OK"
+
+
+@stop_on_exception
+def start_grpc_server(
+    address: str,
+    max_msg_mb_size: int = 100,
+    ssl_config: SSLConfig | None = None,
+    *,
+    api_keys: KeySource | None = None,
+    max_connections: int = _MAX_CONNECTIONS,
+) -> None:
+    """Start the gRPC server, through which clients reach the servables.
+
+    Args:
+        address: `ip:port`, or `unix:path` with a path that is absolute or relative to the working directory.
+        max_msg_mb_size: Largest request and largest reply in MB (2**20 bytes), 1 to 512.
+        ssl_config: TLS; None for plain text.
+        api_keys: Only clients that send one of these keys are let in; None for no such limit. A list of keys, each of
+            16 to 256 visible ASCII characters, or the path of a file with a key on each line, which is read again when
+            it changes. Clients send a key as metadata, `authorization: Bearer KEY` or `x-api-key: KEY`.
+        max_connections: Most connections at a time, at least 1; one more is closed at once. They are never more than
+            three eighths of the descriptors that the process may have open.
+
+    Raises:
+        RuntimeError: A parameter is wrong, the address cannot be bound, or the server runs already. The whole server is
+            stopped before this is raised.
+        FileNotFoundError: A certificate or key file is missing.
+    """
+    check_str("address", address)
+    check_int("max_msg_mb_size", max_msg_mb_size, 1, _LARGEST_MESSAGE_MB)
+    if ssl_config is not None and not isinstance(ssl_config, SSLConfig):
+        raise InvalidParameter("The type of ssl_config should be type of SSLConfig")
+    check_int("max_connections", max_connections, 1, _LARGEST_MAX_CONNECTIONS)
+    check_grpc_address(address)
+    guard = guard_for(address, api_keys, ssl_config)
+    server_of_process.start_grpc(address, max_msg_mb_size * _MEGABYTE, ssl_config, guard, max_connections)
+
+
+@stop_on_exception
+def start_restful_server(
+    address: str,
+    max_msg_mb_size: int = 100,
+    ssl_config: SSLConfig | None = None,
+    *,
+    always_ok: bool = False,
+    api_keys: KeySource | None = None,
+    max_connections: int = _MAX_CONNECTIONS,
+    cors_origins: Sequence[str] | None = None,
+) -> None:
+    """Start the RESTful server, through which clients reach the servables.
+
+    Args:
+        address: `ip:port`.
+        max_msg_mb_size: Largest request in MB (2**20 bytes), 1 to 512.
+        ssl_config: TLS; None for plain HTTP.
+        always_ok: Reply with HTTP status 200 to every request, as the original does; errors are in the body only. The
+            environment variable SERVING_REST_ALWAYS_OK=1 does the same for scripts that do not have this parameter.
+        api_keys: As for `start_grpc_server`; clients send a key as header `Authorization: Bearer KEY` or
+            `X-API-Key: KEY`. Others get HTTP status 401, also with `always_ok`.
+        max_connections: As for `start_grpc_server`; one more gets HTTP status 503.
+        cors_origins: Origins of web pages whose scripts may ask this server, as `["https://example.org"]`, or `["*"]`
+            for all pages; None for none. Pages that come from this server need not be listed.
+
+    Raises:
+        RuntimeError: A parameter is wrong, the address cannot be bound, or the server runs already. The whole server is
+            stopped before this is raised.
+    """
+    check_str("address", address)
+    check_int("max_msg_mb_size", max_msg_mb_size, 1, _LARGEST_MESSAGE_MB)
+    if ssl_config is not None and not isinstance(ssl_config, SSLConfig):
+        raise InvalidParameter("The type of ssl_config should be class of SSLConfig")
+    check_bool("always_ok", always_ok)
+    always_ok = _always_ok_everywhere() or always_ok
+    check_int("max_connections", max_connections, 1, _LARGEST_MAX_CONNECTIONS)
+    check_rest_address(address)
+    cors = None if cors_origins is None else Cors(cors_origins)
+    guard = guard_for(address, api_keys, ssl_config)
+    server_of_process.start_rest(
+        address, max_msg_mb_size * _MEGABYTE, ssl_config, always_ok, guard, max_connections, cors
+    )
+
+
+def rest_application() -> web.Application:
+    """The aiohttp application that `start_restful_server` serves, for routes of your own.
+
+    Add routes, sub-applications and middlewares before you call `start_restful_server`. A request that fits one of your
+    routes is yours, any other one is answered by Serving. Limits, API keys, TLS and CORS hold for your routes, too.
+    Handlers run on the event loop of the server: one that computes or blocks keeps all clients waiting.
+
+    Or mount it into an application that you run yourself, `yours.add_subapp("/models", server.rest_application())`, and do
+    not call `start_restful_server`. Limits, keys and TLS are those of your server then; the largest body, for example, is
+    the `client_max_size` of your application. It may run on an event loop and a thread of your own.
+
+    Returns:
+        The application. It is the same one until `stop`.
+    """
+    return server_of_process.rest_application(_always_ok_everywhere())
+
+
+def _always_ok_everywhere() -> bool:
+    return flag_of(_ALWAYS_OK_VARIABLE, False, os.environ)
+
+
+@stop_on_exception
+def start_servables(
+    servable_configs: ServableStartConfig | Sequence[ServableStartConfig], enable_lite: bool = False
+) -> None:
+    """Start servables, each in worker processes of its own, and return when all of them are ready.
+
+    From then on the process stays alive, also when the script has come to its end, until Ctrl+C, SIGTERM or `stop`.
+
+    Args:
+        servable_configs: One configuration or several. Those of the same servable and version are merged.
+        enable_lite: Run models with MindSpore Lite.
+
+    Raises:
+        RuntimeError: A parameter is wrong, or a worker failed to start; the text is the reason that it gave. The whole
+            server is stopped before this is raised.
+    """
+    check_bool("enable_lite", enable_lite)
+    server_of_process.start_workers(plans_for(servable_configs, enable_lite))
+
+
+def stop(*, drain_timeout_s: float = 0) -> None:
+    """Stop all servers and worker processes.
+
+    Harmless if nothing runs; the server may be started again afterwards.
+
+    Args:
+        drain_timeout_s: Seconds for which new requests are refused and those that were admitted may finish. What is
+            unanswered after that is answered with an error; with 0 that is so at once.
+
+    Raises:
+        RuntimeError: `drain_timeout_s` is no number, below 0, or not finite. Nothing is stopped then.
+    """
+    check_seconds("drain_timeout_s", drain_timeout_s)
+    server_of_process.stop(drain_timeout_s)
