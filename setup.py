@@ -49,7 +49,8 @@ setup(
     package_data={"mindspore_serving": ["py.typed"], "mindspore_serving.lite": ["shim.cc"]},
     cmdclass={"build_py": BuildWithProto},
     install_requires=[
-        "aiohttp>=3.14.3,<4",
+        # The oldest whose parser can be told to stop behind each request.
+        "aiohttp>=3.14.1,<4",
         # Not older than the grpcio-tools of pyproject.toml: generated stubs refuse an older grpcio.
         "grpcio>=1.74.0,<2",
         "grpcio-health-checking>=1.74.0,<2",
@@ -68,6 +69,7 @@ setup(
         "mindspore": ["cryptography>=42", "mindspore>=2.10.0,<2.11", "numpy<2"],
         "test": [
             "cryptography>=42",
+            "httptools>=0.6.4,<1",
             "hypothesis>=6.100",
             "pillow>=10",
             "pytest>=8.2",

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 
-from mindspore_serving.server.access.api_keys import ApiKeys
-from mindspore_serving.server.access.guard import Door, Guard
 from mindspore_serving.server.transport.http.http_reader import (
     HEAD_TOO_LARGE,
     HttpLimits,
@@ -16,6 +14,9 @@ from mindspore_serving.server.transport.http.http_reader import (
     Turn,
 )
 from mindspore_serving.server.transport.http.http_reply import CLOSED, KEPT, KEPT_1_0
+
+from mindspore_serving.server.access.api_keys import ApiKeys
+from mindspore_serving.server.access.guard import Door, Guard
 from tests.fuzz.oracle import LONGEST_TEXT, demand
 
 LIMITS = HttpLimits(body_bytes=2000, head_bytes=1000, headers=16)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from aiohttp import web
@@ -13,6 +13,7 @@ from mindspore_serving.errors import Failure
 from mindspore_serving.server.access.guard import Guard
 from mindspore_serving.server.transport.failure_log import FailureLog
 from mindspore_serving.server.transport.http.answering import Answering
+from mindspore_serving.server.transport.http.application import DialectApplication
 from mindspore_serving.server.transport.http.connection import Gateway, HttpConnection
 from mindspore_serving.server.transport.http.cors import Cors
 from mindspore_serving.server.transport.http.limits import HttpLimits
@@ -118,7 +119,7 @@ class EchoDialect:
             request.target.encode(),
             fields.get("content-encoding", "").encode(),
             request.body,
-            None if timeout is None else timeout.encode(),
+            None if timeout is None else timeout.rstrip().encode(),
             fields.get("x-request-id", "").encode(),
         )
         self.asked.append(asked)
@@ -133,7 +134,10 @@ class EchoDialect:
 
 
 class Peer:
-    """A connection and all around it."""
+    """A connection and all around it.
+
+    `change` adds to the application what a user may add.
+    """
 
     def __init__(
         self,
@@ -141,7 +145,7 @@ class Peer:
         guard: Guard | None = None,
         unfinished: UnfinishedBodies | None = None,
         untaken: UntakenReplies | None = None,
-        application: web.Application | None = None,
+        change: Callable[[web.Application], None] | None = None,
         cors: Cors | None = None,
     ) -> None:
         self.loop = asyncio.new_event_loop()
@@ -151,13 +155,13 @@ class Peer:
         self.connections: set[HttpConnection] = set()
         self.now = 1000.0
         self.untaken = untaken or UntakenReplies(PLENTY, PLENTY)
-        answering = Answering([self.dialect], _NoBodies(), self.untaken, FailureLog())
-        find: Any = answering.find
-        if application is not None:
-            find = lambda verb, target: None  # noqa: E731  # all that is asked is the application's
+        answering = Answering([self.dialect], NoBodies(), self.untaken, FailureLog())
+        application = DialectApplication(answering, self.loop)
+        if change is not None:
+            change(application.application)
         gateway = Gateway(
             answering,
-            find,
+            application.finder(),
             limits,
             ReplyHeads(0.0),
             lambda: self.now,
@@ -168,17 +172,14 @@ class Peer:
             guard,
             cors,
         )
-        self.connection = self.loop.run_until_complete(self._made(gateway, application))
+        self.connection = self.loop.run_until_complete(self._made(gateway, application.application))
         self.settle()
 
-    async def _made(self, gateway: Gateway, application: web.Application | None) -> HttpConnection:
-        if application is None:
-            server = web.Server(_nobody, handler_cancellation=True)
-        else:
-            runner = web.AppRunner(application, handler_cancellation=True)
-            await runner.setup()
-            assert runner.server is not None
-            server = runner.server
+    async def _made(self, gateway: Gateway, application: web.Application) -> HttpConnection:
+        runner = web.AppRunner(application, handler_cancellation=True)
+        await runner.setup()
+        server = runner.server
+        assert server is not None
         connection = HttpConnection(server, gateway, self.loop)
         self.transport.pause = connection.pause_writing
         connection.connection_made(self.transport)
@@ -283,12 +284,8 @@ def close_peers() -> None:
         _PEERS.pop().close()
 
 
-class _NoBodies:
+class NoBodies:
     """Reads no large bodies."""
 
     def read(self, *_: Any) -> asyncio.Future[Any]:
         raise AssertionError
-
-
-async def _nobody(_: web.BaseRequest) -> web.StreamResponse:
-    raise AssertionError

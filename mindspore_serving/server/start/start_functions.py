@@ -115,9 +115,9 @@ def rest_application() -> web.Application:
     routes is yours, any other one is answered by Serving. Limits, API keys, TLS and CORS hold for your routes, too.
     Handlers run on the event loop of the server: one that computes or blocks keeps all clients waiting.
 
-    Or mount it into an application that you run yourself, `yours.add_subapp("/models", server.rest_application())`, and do
-    not call `start_restful_server`. Limits, keys and TLS are those of your server then; the largest body, for example, is
-    the `client_max_size` of your application. It may run on an event loop and a thread of your own.
+    Or mount it into an application that you run yourself, `yours.add_subapp("/api", server.rest_application())`, and do
+    not call `start_restful_server`. Limits, keys and TLS are those of your server then: the largest body is the
+    `client_max_size` of your application, for example. It may run on an event loop and a thread of your own.
 
     Returns:
         The application. It is the same one until `stop`.

@@ -137,6 +137,7 @@ class HttpConnection(web.RequestHandler):
         "_fault",
         "_gateway",
         "_held",
+        "_holding_off",
         "_left",
         "_link",
         "_next",
@@ -177,6 +178,7 @@ class HttpConnection(web.RequestHandler):
         self._counted = 0
         self._silent = 0
         self._held = b""
+        self._holding_off = False
         self._unsent = _NOTHING
         self._left = 0
         self._offered = False
@@ -377,8 +379,15 @@ class HttpConnection(web.RequestHandler):
         if not data:
             return
         self._held += data
-        if len(self._held) > _MOST_HELD_BYTES and not self._buffer_paused:
-            self._pause_reading_for_buffer()
+        if len(self._held) > _MOST_HELD_BYTES and not self._holding_off:
+            self._holding_off = True
+            self._link.pause_reading()
+
+    def _take_more(self) -> None:
+        """Read the client again where what it has sent had to wait."""
+        if self._holding_off or self._reading_paused:
+            self._holding_off = self._reading_paused = False
+            self._link.resume_reading()
 
     def _read_on(self, message: RawRequestMessage) -> None:
         """Read what stands behind the request that was answered."""
@@ -394,8 +403,7 @@ class HttpConnection(web.RequestHandler):
         self._phase = _IDLE
         self._since = self._gateway.now()
         held, self._held = self._held, b""
-        if self._buffer_paused:
-            self._resume_reading_for_buffer()
+        self._take_more()
         self._read(held)
 
     def _note_unread(self, message: RawRequestMessage) -> None:
@@ -699,8 +707,7 @@ class HttpConnection(web.RequestHandler):
         self._phase = _LINGERING
         self._since = self._gateway.now()
         self._held = b""
-        self._reading_paused = False
-        self._resume_reading_for_buffer()
+        self._take_more()
         if self._link.can_write_eof():
             self._link.write_eof()
 
