@@ -521,7 +521,7 @@ class HttpConnection(web.RequestHandler):
     def _fault_of_client(self, door: Door, request: HttpRequest) -> Fault | None:
         """Why a client may not ask; None where it may."""
         fields = {
-            name.encode(): value.encode(errors="surrogateescape")
+            name.encode(): value.encode("latin-1")
             for name in _FIELDS_OF_CLIENTS
             if (value := request.headers.get(name)) is not None
         }

@@ -1,4 +1,4 @@
-"""The headers of a request, as dialects look them up."""
+"""The headers of a request, as dialects look them up: latin-1, as HTTP has it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class HeaderFields(Mapping[str, str]):
         self._headers = headers
 
     def __getitem__(self, name: str) -> str:
-        return ", ".join(self._headers.getall(name))
+        text = ", ".join(self._headers.getall(name))
+        # aiohttp reads UTF-8 where there is some; what a header is made of are bytes.
+        return text if text.isascii() else text.encode(errors="surrogateescape").decode("latin-1")
 
     def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
         """The value of a header; `default` where there is none."""
-        if name not in self._headers:  # which costs less than an exception
-            return default
-        return ", ".join(self._headers.getall(name))
+        return self[name] if name in self._headers else default  # which costs less than an exception
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys(name.lower() for name in self._headers))
