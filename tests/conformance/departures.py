@@ -256,6 +256,12 @@ RULES = (
         "as the contract recommends (7.4)",
     ),
     Departure(
+        "7.4-plain-http",
+        "plain HTTP to the HTTPS port: the connection is closed",
+        "HTTP status 400, with a sentence that names https://",
+        "a wrong URL is the usual cause",
+    ),
+    Departure(
         "10-infer_async",
         "result() raises grpc.RpcError",
         "result() returns the error as infer does",

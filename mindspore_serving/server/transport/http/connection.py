@@ -197,7 +197,8 @@ class HttpConnection(web.RequestHandler):
         link = self._link = cast("asyncio.Transport", transport)
         link.set_write_buffer_limits(_BUFFERED_BYTES)
         peer = link.get_extra_info("peername")
-        self._peer = str(peer[0]) if peer else "?"
+        # An IPv4 client of a socket for all addresses.
+        self._peer = str(peer[0]).removeprefix("::ffff:") if peer else "?"
         guard = self._gateway.guard
         self._door = None if guard is None else guard.door(link, self._open_to_all)
         super().connection_made(link)
@@ -488,8 +489,7 @@ class HttpConnection(web.RequestHandler):
         fault = fault_of_version(message)
         if fault is None and gateway.cors is not None and gateway.cors.is_preflight(request):
             self._ended = self._unread = self._ended or not body.is_eof()
-            allow = "" if found is None else found.allow
-            await self._reply(gateway.cors.preflight(request, allow), request, message)
+            await self._reply(gateway.cors.preflight(request, found and found.allow), request, message)
             return
         if fault is None and self._door is not None:
             fault = self._fault_of_client(self._door, request)

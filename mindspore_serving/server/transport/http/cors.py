@@ -69,17 +69,19 @@ class Cors:
             and "access-control-request-method" in request.headers
         )
 
-    def preflight(self, request: HttpRequest, allow: str) -> HttpReply:
+    def preflight(self, request: HttpRequest, allow: str | None) -> HttpReply:
         """The reply to a preflight.
 
         Args:
             request: It.
-            allow: Verbs of its path, as header `Allow` has them.
+            allow: Verbs of its path, as header `Allow` has them; None where only the route of the path knows them, which
+                refuses others by itself.
         """
         headers = self.headers(request.headers.get("origin"))
         if headers[0][0] == _VARY[0]:  # not one of ours: the browser refuses the page by itself
             return HttpReply(200, b"", "", headers)
         asked = request.headers.get("access-control-request-headers")
+        allow = allow or f"{request.headers.get('access-control-request-method')}, OPTIONS"
         more = (
             ("Allow", allow),
             ("Access-Control-Allow-Methods", allow),
