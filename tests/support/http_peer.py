@@ -26,8 +26,10 @@ LIMITS = HttpLimits(body_bytes=1000, head_bytes=4096, headers=10)
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 PLENTY = 1 << 40
 _VERBS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT")
-_STEPS = 12
+_TURNS = 12
 """Turns of the loop after which nothing is left to do that does not wait for the test."""
+_FAILURES = FailureLog(lambda: 0.0)
+"""Soon full: what fails here is seen by other means."""
 
 
 class Asked(NamedTuple):
@@ -155,7 +157,7 @@ class Peer:
         self.connections: set[HttpConnection] = set()
         self.now = 1000.0
         self.untaken = untaken or UntakenReplies(PLENTY, PLENTY)
-        answering = Answering([self.dialect], NoBodies(), self.untaken, FailureLog())
+        answering = Answering([self.dialect], NoBodies(), self.untaken, _FAILURES)
         application = DialectApplication(answering, self.loop)
         if change is not None:
             change(application.application)
@@ -189,7 +191,7 @@ class Peer:
         """Let what is ready run."""
         if self.loop.is_closed():
             return
-        for _ in range(_STEPS):
+        for _ in range(_TURNS):
             self.loop.call_soon(self.loop.stop)
             self.loop.run_forever()
 
