@@ -74,8 +74,8 @@ class Cors:
 
         Args:
             request: It.
-            allow: Verbs of its path, as header `Allow` has them; None where only the route of the path knows them, which
-                refuses others by itself.
+            allow: Verbs of its path, as header `Allow` has them; None where only a route of the user's own knows them,
+                which refuses others by itself.
         """
         headers = self.headers(request.headers.get("origin"))
         if headers[0][0] == _VARY[0]:  # not one of ours: the browser refuses the page by itself

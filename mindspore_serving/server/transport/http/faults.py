@@ -10,6 +10,7 @@ from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError, LineTo
 
 from mindspore_serving.errors import excerpt
 from mindspore_serving.server.transport.http.answering import TOO_LARGE
+from mindspore_serving.server.transport.http.header_fields import HeaderFields
 from mindspore_serving.server.transport.http.limits import HttpLimits
 
 BAD_REQUEST: Final = 400
@@ -92,10 +93,9 @@ def fault_of_length(message: RawRequestMessage, most_bytes: int) -> Fault | None
         message: The head.
         most_bytes: Largest body.
     """
-    codings = message.headers.getall(hdrs.TRANSFER_ENCODING, ())
-    if codings or message.chunked:
+    coding = HeaderFields(message.headers).get(hdrs.TRANSFER_ENCODING)
+    if coding is not None:
         # Of what the parser reads as chunks, or as none, others on the way may read some otherwise.
-        coding = ", ".join(codings)
         if coding.strip().lower() == "chunked" and message.version == HttpVersion11:
             return None
         shown = f"{excerpt(coding)}, in HTTP/{message.version.major}.{message.version.minor}"

@@ -332,6 +332,11 @@ def test_no_leave_where_none_is_waited_for(peer: Peer, data: bytes) -> None:
             None,
         ),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 400, None),
+        (
+            b"POST / HTTP/1.1\r\nHost: a\r\n" + OFFER + b"Transfer-Encoding: c\xffunked\r\n\r\n",
+            400,
+            "http message invalid, Transfer-Encoding should be chunked, in HTTP/1.1, but got c\xffunked, in HTTP/1.1",
+        ),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400, None),
         (b"POST / HTTP/0.9\r\n\r\n", 505, "http message invalid, HTTP version 0.9 is not supported"),
         (b"POST / HTTP/2.0\r\n\r\n", 505, "http message invalid, HTTP version 2.0 is not supported"),
