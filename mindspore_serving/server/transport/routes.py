@@ -133,12 +133,17 @@ class HttpRequest:
             ServingError: The body is not what it should be, or nobody could read it.
         """
         content = self.read_small(form, argument)
-        if content is not None:
-            return content
+        return content or await self.read_large(form, argument, until, late)
+
+    async def read_large(
+        self, form: BodyFormat, argument: Any, until: float | None = None, late: ServingError | None = None
+    ) -> BodyContent:
+        """Read the body as `read` does, after `read_small` has said that it is large."""
         if self.large_bodies is None:
             raise TypeError("This request has nobody who reads large bodies")
         coding = self.headers.get("content-encoding", "")
-        return await result_until(until, late, self.large_bodies.read(self.body, coding, form.read, argument))
+        reading = self.large_bodies.read(self.body, coding, form.read, argument)
+        return await result_until(until, late, reading)
 
 
 class HttpReply(NamedTuple):

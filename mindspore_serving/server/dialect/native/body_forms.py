@@ -96,7 +96,7 @@ def read_form(body: bytes, argument: Any) -> BodyContent:
             name = _name_of(part, inputs, tensors)
             tensors[name] = _read_part(name, part, b"".join(content), types.get(name))
     except MultipartError as cause:
-        raise InvalidInput(f"http message invalid, body is not {_FORM}: {cause}") from cause
+        raise InvalidInput(f"http message invalid, body is not {_FORM}: {cause.args[0]}") from cause
     missing = [name for name in inputs if name not in tensors]
     if missing:
         raise InvalidInput(f"Parser request failed, form has no part '{missing[0]}', {_expected(inputs)}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from mindspore_serving.errors import Failure, ServingError
-from mindspore_serving.rows import FailedRows, Reply, Rows
+from mindspore_serving.rows import Reply
 from mindspore_serving.server.dialect.native.body_forms import JSON, form_of, says_json
 from mindspore_serving.server.dialect.native.json_codec import (
     encode_failure,
@@ -19,9 +19,10 @@ from mindspore_serving.server.dialect.native.json_codec import (
 from mindspore_serving.server.dialect.native.rest_url import parse_request_target
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher, deadline_exceeded
 from mindspore_serving.server.dispatch.dispatcher import Route as Called
+from mindspore_serving.server.transport.failure_log import failures_in
 from mindspore_serving.server.transport.http.small_body import small_body
 from mindspore_serving.server.transport.request_timeout import result_until
-from mindspore_serving.server.transport.routes import HttpReply, HttpRequest, Route
+from mindspore_serving.server.transport.routes import BodyFormat, HttpReply, HttpRequest, Route
 
 _ONLY_POST: Final = "http message only support POST right now"
 
@@ -58,7 +59,7 @@ class NativeRest:
         form, argument = form_of(request.headers.get("content-type", ""), route.method)
         content = request.read_small(form, argument)
         if content is None:
-            return self._reply_to(await self._answer_large(request, route, timeout_s))
+            return self._reply_to(await self._answer_large(request, route, timeout_s, form, argument))
         blocks = select_inputs(content.rows, name, route.method)
         return self._reply_to(await self._dispatcher.submit(route, blocks, timeout_s))
 
@@ -66,13 +67,14 @@ class NativeRest:
         """The reply to a request that has failed as a whole."""
         return HttpReply(200 if self._always_ok else failure.status, encode_failure(failure))
 
-    async def _answer_large(self, request: HttpRequest, route: Called, timeout_s: float | None) -> Reply:
+    async def _answer_large(
+        self, request: HttpRequest, route: Called, timeout_s: float | None, form: BodyFormat, argument: Any
+    ) -> Reply:
         """The outcome of a request whose body is read elsewhere, while others go on."""
         late = None if timeout_s is None else deadline_exceeded(route, timeout_s)
         until = None if timeout_s is None else time.monotonic() + timeout_s
-        form, argument = form_of(request.headers.get("content-type", ""), route.method)
         with self._dispatcher.holding(route):
-            content = await request.read(form, argument, until, late)
+            content = await request.read_large(form, argument, until, late)
         # Workers may have come and gone meanwhile.
         name, called, version = parse_request_target(request.target)
         route = self._dispatcher.resolve_admitted(name, called, version)
@@ -83,9 +85,9 @@ class NativeRest:
         status, body = encode_reply(reply)
         if self._always_ok:
             status = 200
-        if len(reply) == 1 and isinstance(reply[0], Rows):
+        failures = failures_in(reply)
+        if not failures:
             return HttpReply(status, body)
-        failures = [group for group in reply if isinstance(group, FailedRows)]
         count = sum(group.count for group in reply)
         return HttpReply(status, body, failures=failures, instance_count=count)
 

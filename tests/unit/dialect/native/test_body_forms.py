@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
 
 from mindspore_serving.errors import ServingError
 from mindspore_serving.rows import Rows
@@ -18,6 +20,7 @@ from mindspore_serving.server.transport.http.body_reader import name_of
 from mindspore_serving.server.transport.routes import HttpRequest
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import Array, DataType
+from tests.fuzz import form_body
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 JSON_BODY = b' {"instances" : [{"x": 1}, {"x": 2}]}'
@@ -297,3 +300,16 @@ def test_what_the_reader_is_told_is_json() -> None:
         _, argument = form_of(content_type, method("x", x=DataType.FLOAT16))
         assert isinstance(argument, Mapping)
         json.loads(orjson.dumps(argument, default=dict))
+
+
+TOKENS = [
+    b"--b", b"\r\n", b"--", b"\r", b"\n", b"Content-Disposition: form-data; name=", b'"x"', b'"y"', b"; filename=",
+    b'"', b"\\", b"Content-Type: ", b"application/json", b"text/plain", b"\xff", b"\0", b"[1", b"1" * 25, b":", b"*",
+]  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(some.lists(some.sampled_from(TOKENS), max_size=30))
+def test_any_bytes_are_a_form_or_refused(tokens: list[bytes]) -> None:
+    form_body.one_input(b"".join(tokens))
+    form_body.one_input(form(part("x", b"1"), part("y", b"".join(tokens))).replace(b"-b", b"b"))
