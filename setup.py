@@ -49,10 +49,12 @@ setup(
     package_data={"mindspore_serving": ["py.typed"], "mindspore_serving.lite": ["shim.cc"]},
     cmdclass={"build_py": BuildWithProto},
     install_requires=[
+        # The oldest whose parser can be told to stop behind each request.
+        "aiohttp>=3.14.1,<4",
         # Not older than the grpcio-tools of pyproject.toml: generated stubs refuse an older grpcio.
         "grpcio>=1.74.0,<2",
         "grpcio-health-checking>=1.74.0,<2",
-        "httptools>=0.6.4,<1",
+        "multipart>=1.2.1,<3",
         "numpy>=1.26",
         "orjson>=3.10",
         "pybase64>=1.4",
@@ -66,8 +68,8 @@ setup(
         # MindSpore is compiled for the C interface of NumPy 1; cryptography is for its encrypted models.
         "mindspore": ["cryptography>=42", "mindspore>=2.10.0,<2.11", "numpy<2"],
         "test": [
-            "aiohttp>=3.10,<4",
             "cryptography>=42",
+            "httptools>=0.6.4,<1",
             "hypothesis>=6.100",
             "pillow>=10",
             "pytest>=8.2",
@@ -78,7 +80,7 @@ setup(
         ],
         # Not in the environment of ./build.sh setup: it has packages for some versions of Python on x86-64 only.
         "fuzz": ["atheris>=2.3"],
-        "bench": ["aiohttp>=3.10,<4", "matplotlib>=3.9"],
+        "bench": ["matplotlib>=3.9"],
         # Linters and stubs are pinned: a new release of one must not fail the check of an unchanged tree.
         "dev": [
             "build>=1.2",

@@ -18,7 +18,6 @@ _PACKAGES = (
     "grpcio",
     "protobuf",
     "aiohttp",
-    "httptools",
     "uvloop",
     "orjson",
     "numpy",

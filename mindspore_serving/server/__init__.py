@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mindspore_serving.server.access.tls import SSLConfig
     from mindspore_serving.server.start.servable_start_config import ServableStartConfig
     from mindspore_serving.server.start.start_functions import (
+        rest_application,
         start_grpc_server,
         start_restful_server,
         start_servables,
@@ -39,6 +40,7 @@ __all__ = [
     "distributed",
     "master",
     "register",
+    "rest_application",
     "start_grpc_server",
     "start_restful_server",
     "start_servables",
@@ -49,6 +51,7 @@ _SUBMODULES = ("distributed", "master", "register")
 _HOME = {
     "SSLConfig": "access.tls",
     "ServableStartConfig": "start.servable_start_config",
+    "rest_application": "start.start_functions",
     "start_grpc_server": "start.start_functions",
     "start_restful_server": "start.start_functions",
     "start_servables": "start.start_functions",

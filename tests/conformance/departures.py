@@ -72,8 +72,8 @@ REPLIES = (
     Departure(
         "observed-rest-options",
         "501 Not Implemented; text/html",
-        f'{{"error_msg":"{POST_ONLY}"}}',
-        "one answer to every verb that is not POST",
+        "",
+        "200 with Allow: it is the question which verbs there are",
     ),
     Departure(
         "observed-rest-path-model",
@@ -254,6 +254,12 @@ RULES = (
         "with custom_ca also the system's authorities are trusted",
         "only custom_ca is trusted",
         "as the contract recommends (7.4)",
+    ),
+    Departure(
+        "7.4-plain-http",
+        "plain HTTP to the HTTPS port: the connection is closed",
+        "HTTP status 400, with a sentence that names https://",
+        "a wrong URL is the usual cause",
     ),
     Departure(
         "10-infer_async",

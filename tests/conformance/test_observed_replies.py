@@ -643,13 +643,19 @@ def test_rest_bad_json(server: RunningServer, body: bytes) -> None:
         row("observed-rest-put", "PUT", error(POST_ONLY)),
         row("observed-rest-delete", "DELETE", error(POST_ONLY)),
         row("observed-rest-head", "HEAD", ""),
-        row("observed-rest-options", "OPTIONS", OURS["observed-rest-options"]),
     ],
 )
 def test_rest_verbs(server: RunningServer, verb: str, expected: str) -> None:
     reply = send(server.rest, verb, ADD, BODY)
     assert (reply.status, reply.text) == (405, expected)
     assert reply.headers["content-type"] == "application/json"
+
+
+@stands_for("observed-rest-options")
+def test_rest_options(server: RunningServer) -> None:
+    reply = send(server.rest, "OPTIONS", ADD, BODY)
+    assert (reply.status, reply.text) == (200, OURS["observed-rest-options"])
+    assert (reply.headers["allow"], reply.headers["content-length"]) == ("POST, OPTIONS", "0")
 
 
 @pytest.mark.parametrize("kind", [row("observed-rest-content-type", "text/plain")])

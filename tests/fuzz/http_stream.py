@@ -4,84 +4,83 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
+from typing import NamedTuple
 
 from mindspore_serving.server.access.api_keys import ApiKeys
-from mindspore_serving.server.access.guard import Door, Guard
-from mindspore_serving.server.transport.http.http_reader import (
-    HEAD_TOO_LARGE,
-    HttpLimits,
-    HttpReader,
-    HttpRequest,
-    Refusal,
-    Turn,
-)
-from mindspore_serving.server.transport.http.http_reply import CLOSED, KEPT, KEPT_1_0
+from mindspore_serving.server.access.guard import Guard
+from mindspore_serving.server.transport.http.faults import HEAD_TOO_LARGE
+from mindspore_serving.server.transport.http.limits import HttpLimits
 from tests.fuzz.oracle import LONGEST_TEXT, demand
+from tests.support.http_peer import Asked, Peer, close_peers
 
 LIMITS = HttpLimits(body_bytes=2000, head_bytes=1000, headers=16)
 KEY = "k" * 16
 
 
+class _Seen(NamedTuple):
+    """What a connection has made of a stream.
+
+    Attributes:
+        asked: Requests that a dialect got.
+        refusals: Statuses of what was refused.
+        over: Whether it reads nothing more.
+    """
+
+    asked: list[Asked]
+    refusals: list[int]
+    over: bool
+
+
 def one_input(data: bytes) -> None:
     """Read a stream, with and without a guard."""
-    for door in (None, _door()):
-        whole = _read([data], door)
-        _check(whole)
+    for guard in (None, _guard()):
+        whole = _read([data], guard)
         pieces = [data[at : at + 1] for at in range(len(data))]
         for cut in (pieces, [data[: len(data) // 2], data[len(data) // 2 :]]):
-            other = _read(cut, door)
-            demand(_agree(whole, other), "pieces do not matter", _seen(whole), _seen(other))
+            other = _read(cut, guard)
+            demand(_agree(whole, other), "pieces do not matter", whole, other)
 
 
 @cache
-def _door() -> Door:
-    return Door(Guard(ApiKeys([KEY]), (), now=lambda: 0.0), "peer", lambda verb, target: target == b"/open")
+def _guard() -> Guard:
+    return Guard(ApiKeys([KEY]), (), now=lambda: 0.0)
 
 
-def _read(pieces: Iterable[bytes], door: Door | None) -> HttpReader:
-    reader = HttpReader(LIMITS)
-    if door is not None:
-        reader.guard(door)
+def _read(pieces: Iterable[bytes], guard: Guard | None) -> _Seen:
+    peer = Peer(limits=LIMITS, guard=guard)
     for piece in pieces:
-        if reader.ended:
+        if peer.transport.closed or peer.transport.ended:
             break
-        reader.feed(piece)
-        demand(not (reader.ended and reader.started), "what has ended is not under way")
-    return reader
+        peer.send(piece)
+    seen = _checked(peer)
+    close_peers()
+    return seen
 
 
-def _check(reader: HttpReader) -> None:
-    for turn in reader.turns:
-        demand(turn.connection in (KEPT, KEPT_1_0, CLOSED), "a connection is kept or closed", turn)
-        question = turn.question
-        if isinstance(question, HttpRequest):
-            demand(len(question.body) <= LIMITS.body_bytes, "a body is within the limit", len(question.body))
-            demand(bool(question.method and question.target), "a request has verb and target", question)
-        else:
-            demand(0 < len(question.text) <= LONGEST_TEXT, "a refusal has a short text", question)
-            demand(turn.connection is CLOSED and turn is reader.turns[-1], "a refusal is the end", turn)
-    last = reader.turns[-1] if reader.turns else None
-    demand(reader.ended == (last is not None and last.connection is CLOSED), "the end is said", last)
+def _checked(peer: Peer) -> _Seen:
+    refused = peer.dialect.refused
+    over = bool(peer.transport.closed) or peer.transport.ended
+    for asked in peer.asked:
+        demand(len(asked.body) <= LIMITS.body_bytes, "a body is within the limit", len(asked.body))
+        demand(bool(asked.method and asked.target), "a request has verb and target", asked)
+    for failure, _ in refused:
+        demand(0 < len(failure.text) <= LONGEST_TEXT, "a refusal has a short text", failure)
+    # Of a verb that the path does not have: such a request is answered, and the next one read.
+    final = [failure.status for failure, request in refused if failure.status != _WRONG_VERB]
+    demand(len(final) <= 1, "a refusal is the end", final)
+    demand(over or not final, "a refusal is the end", final)
+    closings = peer.transport.written.count(b"\r\nConnection: close\r\n")
+    demand(closings == over, "the end is said, once", closings, over)
+    return _Seen(peer.asked, final, over)
 
 
-def _agree(whole: HttpReader, other: HttpReader) -> bool:
+_WRONG_VERB = 405
+
+
+def _agree(whole: _Seen, other: _Seen) -> bool:
     """Whether the same was read, up to headers that are too long: what arrives with their begin does not count."""
-    (ended, asked), (other_ended, other_asked) = _seen(whole), _seen(other)
-    if HEAD_TOO_LARGE in (_last_status(whole), _last_status(other)):
-        common = min(len(asked), len(other_asked)) - 1
-        return asked[:common] == other_asked[:common]
-    return (ended, asked) == (other_ended, other_asked)
-
-
-def _last_status(reader: HttpReader) -> int:
-    question = reader.turns[-1].question if reader.turns else None
-    return question.status if isinstance(question, Refusal) else 0
-
-
-def _seen(reader: HttpReader) -> tuple[bool, list[object]]:
-    """What was read; of a stream that is wrong in two ways, either may be found first."""
-    return reader.ended, [_asked(turn) for turn in reader.turns]
-
-
-def _asked(turn: Turn) -> object:
-    return turn if isinstance(turn.question, HttpRequest) else "refused"
+    if HEAD_TOO_LARGE in (*whole.refusals, *other.refusals):
+        common = min(len(whole.asked), len(other.asked))
+        return whole.asked[:common] == other.asked[:common]
+    # Of a stream that is wrong in two ways, either may be found first.
+    return (whole.asked, bool(whole.refusals), whole.over) == (other.asked, bool(other.refusals), other.over)

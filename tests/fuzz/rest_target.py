@@ -6,7 +6,8 @@ import re
 from urllib.parse import unquote
 
 from mindspore_serving.errors import InvalidInput
-from mindspore_serving.server.dialect.native.rest_url import Target, parse_request_target, path_of
+from mindspore_serving.server.dialect.native.rest_url import Target, parse_request_target
+from mindspore_serving.server.transport.http.target import path_of
 from tests.fuzz.oracle import demand, demand_text
 
 _PATH = re.compile(r"([^:]*):(.+)", re.DOTALL)
@@ -16,9 +17,10 @@ _TEXTS = ("please check url, the keyword:[", "please check url, version number r
 
 def one_input(data: bytes) -> None:
     """Read a target."""
-    expected = _expected(path_of(data))
+    text = data.decode(errors="replace")
+    expected = _expected(path_of(text))
     try:
-        target = parse_request_target(data)
+        target = parse_request_target(text)
     except InvalidInput as error:
         demand(demand_text(error).startswith(_TEXTS), "a refusal is about the URL", error)
         demand(expected is None, "a target that fits the grammar is read", data, expected)
@@ -27,7 +29,7 @@ def one_input(data: bytes) -> None:
 
 
 def _expected(path: str) -> Target | None:
-    found = _PATH.fullmatch(path)
+    found = _PATH.fullmatch(path if ":" in path else re.sub("%3[Aa]", ":", path, count=1))
     words = [unquote(word) for word in re.findall("[^/]+", found[1])] if found else []
     if found is None or not words or len(words) % 2:
         return None

@@ -10,6 +10,7 @@ CORPUS = Path(__file__).resolve().parent / "corpus"
 MOST_BYTES = {
     "predict_message": 4096,
     "json_body": 4096,
+    "form_body": 4096,
     "rest_target": 512,
     "http_stream": 4096,
     "compressed_body": 4096,

@@ -9,10 +9,11 @@ from pathlib import Path
 import grpc
 import grpc.aio
 import pytest
-from mindspore_serving.server.dispatch.readiness import Readiness
 
 from mindspore_serving.errors import InvalidInput
 from mindspore_serving.server.dialect.health.grpc import HealthService
+from mindspore_serving.server.dispatch.dispatcher import Dispatcher
+from mindspore_serving.server.service.catalog import Catalog
 from mindspore_serving.server.transport.grpc.limits import GrpcLimits
 from mindspore_serving.server.transport.grpc.service import GrpcServer
 from mindspore_serving.server.transport.routes import (
@@ -59,7 +60,10 @@ def play(tmp_path: Path) -> Callable[[Scene], None]:
 
     async def played(scene: Scene) -> None:
         address = f"unix:{tmp_path}/grpc"
-        methods = [*Shouting().grpc_methods, *HealthService(Readiness()).grpc_methods]
+        methods = [
+            *Shouting().grpc_methods,
+            *HealthService(Catalog(Dispatcher(asyncio.get_running_loop()))).grpc_methods,
+        ]
         server = GrpcServer(methods, address, GrpcLimits(1 << 20, 100), None)
         await server.start()
         try:

@@ -312,7 +312,6 @@ def test_each_worker_shows_its_heartbeat(plain: RunningServer) -> None:
         "/healthz/livex",
         "/HEALTHZ/live",
         "//healthz/live",
-        "*",
         "/%68ealthz/live",
     ],
 )
@@ -321,23 +320,20 @@ def test_other_paths_are_for_posts(plain: RunningServer, method: str, path: str)
     assert_other_verb(send(plain.rest, method, path), method)
 
 
-@pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "PATCH"])
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "POST", "PATCH"])
 def test_other_verbs_are_not_for_health(plain: RunningServer, method: str) -> None:
     for path in ("/healthz/live", "/healthz/ready?x"):
         reply = send(plain.rest, method, path)
-        assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD")
+        assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
         assert reply.error == "health checks only support GET and HEAD"
+        options = send(plain.rest, "OPTIONS", path)
+        assert (options.status, options.headers["allow"]) == (200, "GET, HEAD, OPTIONS")
 
 
 def assert_other_verb(reply: HttpReply, method: str) -> None:
-    assert (reply.status, reply.headers["allow"]) == (405, "POST")
+    assert (reply.status, reply.headers["allow"]) == (405, "POST, OPTIONS")
     if method != "HEAD":
         assert reply.error == "http message only support POST right now"
-
-
-def test_a_post_is_read_as_a_request(plain: RunningServer) -> None:
-    reply = post(plain.rest, "/healthz/ready", {"instances": [{"x": 1}]})
-    assert (reply.status, reply.error) == (400, "please check url, the keyword:[model] must contain.")
 
 
 def test_other_calls_and_other_bytes(plain: RunningServer) -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from mindspore_serving.client import Client
 from mindspore_serving.server.transport.http.body_process import TITLE
-from mindspore_serving.server.transport.http.body_reader import small_body
+from mindspore_serving.server.transport.http.small_body import json_is_quick, small_body
 from tests.support.http_requests import HttpReply, post, read_reply, send
 from tests.support.servables import ADD
 from tests.support.serving import RunningServer, add_servable, serving
@@ -91,7 +91,7 @@ def end(connection: http.client.HTTPConnection) -> HttpReply:
 
 def test_all_instances_arrive(server: RunningServer) -> None:
     content = body(1, 2.5, 3)
-    assert small_body(content, b"") is None
+    assert small_body(content, "", json_is_quick) is None
     reply = post(server.rest, PATH, content)
     assert (reply.status, json.loads(reply.body)) == (200, sums(1, 2.5, 3))
     different = {"instances": [{"x": [1.0] * 50_000}, {"x": [1] * 60_000}, {"x": [0.5] * 70_000}]}
@@ -102,7 +102,7 @@ def test_all_instances_arrive(server: RunningServer) -> None:
 def test_values_are_those_that_were_sent(server: RunningServer) -> None:
     values = np.random.default_rng(0).normal(size=30_000).astype(np.float32)
     content = json.dumps({"instances": [{"x": values.tolist()}] * 3})
-    assert small_body(content.encode(), b"") is None
+    assert small_body(content.encode(), "", json_is_quick) is None
     for reply in (post(server.rest, PATH, content), post(server.rest, PATH, content)):
         answers = json.loads(reply.body)["instances"]
         assert [answer["sum"] for answer in answers] == [values.sum(dtype=np.float64)] * 3
@@ -112,7 +112,7 @@ def test_values_are_those_that_were_sent(server: RunningServer) -> None:
 def test_a_compressed_body(server: RunningServer, coding: str) -> None:
     values = np.random.default_rng(1).integers(0, 100, 100_000).tolist()
     content = PIECES[coding](json.dumps({"instances": [{"x": values}]}).encode())
-    assert small_body(content, coding.encode()) is None
+    assert small_body(content, coding, json_is_quick) is None
     reply = send(server.rest, "POST", PATH, content, {"Content-Encoding": coding})
     assert json.loads(reply.body) == {"instances": [{"size": 100_000, "sum": sum(values)}]}
 
@@ -165,7 +165,7 @@ def test_numbers_go_to_a_model_as_it_takes_them(server: RunningServer) -> None:
     instance = {"x1": [[1, 2], [3.5, 4]], "x2": [[0, 0], [0, 16777216]]}
     count = 20_000
     content = json.dumps({"instances": [instance] * count}).encode()
-    assert small_body(content, b"") is None
+    assert small_body(content, "", json_is_quick) is None
     reply = post(server.rest, "/model/add:add_common", content)
     assert reply.status == 200
     assert json.loads(reply.body)["instances"] == [{"y": [[1.0, 2.0], [3.5, 16777220.0]]}] * count

@@ -16,10 +16,9 @@ import uvloop
 from mindspore_serving.errors import ServableUnavailable, StartUpError
 from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.access.tls import SSLConfig, ssl_context
+from mindspore_serving.server.dialect.native.rest import NativeRest
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher, Route
-from mindspore_serving.server.service.catalog import Catalog
-from mindspore_serving.server.service.service import Service
-from mindspore_serving.server.transport.http.http_reader import HttpLimits
+from mindspore_serving.server.transport.http.limits import HttpLimits
 from mindspore_serving.server.transport.http.rest_gateway import RestServer
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
 from mindspore_serving.server.transport.untaken_replies import UntakenReplies
@@ -54,10 +53,6 @@ class Requests:
         return future
 
 
-def service_of(requests: Requests) -> Service:
-    return Service(cast("Dispatcher", requests), cast("Catalog", None))
-
-
 Scene = Callable[[RestServer, Requests, str], Coroutine[Any, Any, None]]
 
 
@@ -72,11 +67,10 @@ def play(
     async def run() -> None:
         requests, address = Requests(), f"127.0.0.1:{free_port()}"
         server = RestServer(
-            service_of(requests),
+            [NativeRest(cast("Dispatcher", requests))],
             address,
             HttpLimits(1 << 20),
             tls,
-            False,
             unfinished=unfinished,
             untaken=untaken,
         )
@@ -131,7 +125,7 @@ def test_a_stop_without_requests_takes_no_time() -> None:
 
 def test_an_address_that_is_taken_is_refused() -> None:
     async def scene(server: RestServer, requests: Requests, address: str) -> None:
-        other = RestServer(service_of(requests), address, HttpLimits(1 << 20), None, False)
+        other = RestServer([NativeRest(cast("Dispatcher", requests))], address, HttpLimits(1 << 20), None)
         with pytest.raises(StartUpError, match=f"bind to the socket address {address} failed"):
             await other.start()
         await other.stop()

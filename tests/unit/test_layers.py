@@ -50,13 +50,6 @@ LAYERS: list[dict[str, list[str]]] = [
 # These offer the public names: they refer upwards, lazily. `server` is a mere folder to everybody else.
 FACADE = "server"
 FACADES = (FACADE, "server.distributed")
-# Where HTTP still knows the native dialect and the health pages.
-SEAM = {
-    ("server.transport.http.body_process", "server.dialect.native.json_codec"),
-    ("server.transport.http.rest_gateway", "server.dialect.native.rest_url"),
-    ("server.transport.http.rest_gateway", "server.dialect.health.page"),
-    ("server.transport.http.rest_gateway", "server.dialect.native.json_codec"),
-}
 
 
 def modules() -> dict[str, Path]:
@@ -115,7 +108,7 @@ def test_modules_import_only_from_below() -> None:
         for module, path in known.items()
         if module not in FACADES
         for imported in imports_of(path, set(known))
-        if (module, imported) not in SEAM and (text := complaint(module, imported))
+        if (text := complaint(module, imported))
     ]
     assert len(known) > 40
     assert complaints == []

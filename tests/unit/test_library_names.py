@@ -19,7 +19,7 @@ NAME = re.compile(
 EXCEPTIONS = {
     # The wire: the package of the protocol is `mindspore.serving.proto`.
     ("client/python/connection.py", "/mindspore.serving.proto.MSService/Predict"),
-    ("server/transport/grpc/service.py", "/mindspore.serving.proto.MSService/Predict"),
+    ("server/dialect/native/predict.py", "/mindspore.serving.proto.MSService/Predict"),
     # What users type in a servable: formats are named by `declare_model`.
     ("server/register/model.py", "mindir"),
     ("server/register/model.py", "mindir_opt"),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mindspore_serving.rows import Group
-from mindspore_serving.tensor import DataType
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,22 +15,24 @@ class ReadBody:
         body_id: For the answer, another one for each body.
         body: As it was sent.
         coding: How it is compressed; empty if it is not.
-        model_types: What models take, by input, for those inputs that go straight into one.
+        function: What reads it, `module:function`.
+        argument: What the function is told, a JSON document.
     """
 
     body_id: int
     body: bytes
     coding: str
-    model_types: Mapping[str, DataType]
+    function: str
+    argument: bytes
 
 
 @dataclass(slots=True)
 class BodyRead:
-    """Body reader to main: instances of a body, in order; or one failure, if it cannot be read.
+    """Body reader to main: instances of a body in order, and at last what else it says, or why it cannot be read.
 
     Attributes:
         body_id: As in `ReadBody`.
-        groups: Instances, or the failure.
+        groups: Instances; in the final message a JSON document as an instance of bytes, or the failure.
         final: Whether no more of them follow.
     """
 

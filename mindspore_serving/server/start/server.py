@@ -9,6 +9,8 @@ import threading
 from collections.abc import Sequence
 from typing import Protocol
 
+from aiohttp import web
+
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.access.guard import Guard
@@ -18,8 +20,6 @@ from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.member import Member, Membership, reserve
 from mindspore_serving.server.cluster.token import new_nonce
-from mindspore_serving.server.dialect.health.grpc import HealthService
-from mindspore_serving.server.dialect.native.predict import Predict
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.host.descriptor_limit import descriptor_limit
 from mindspore_serving.server.host.exit_code import end_with
@@ -31,14 +31,16 @@ from mindspore_serving.server.host.settings import cluster_token, worker_timeout
 from mindspore_serving.server.host.standard_descriptors import open_standard_descriptors
 from mindspore_serving.server.host.stop_request import StopRequest
 from mindspore_serving.server.service.service import Service
+from mindspore_serving.server.start.dialects import dialects_of
 from mindspore_serving.server.start.monitor import Monitor
 from mindspore_serving.server.start.orderly_stop import finish_requests, wait_for_end, wait_for_requests
+from mindspore_serving.server.start.rest_application import RestApplication
 from mindspore_serving.server.supervision.supervisor import Supervisor
 from mindspore_serving.server.transport.grpc.limits import GrpcLimits
 from mindspore_serving.server.transport.grpc.service import GrpcServer
-from mindspore_serving.server.transport.http.http_reader import HttpLimits
+from mindspore_serving.server.transport.http.cors import Cors
+from mindspore_serving.server.transport.http.limits import HttpLimits
 from mindspore_serving.server.transport.http.rest_gateway import RestServer
-from mindspore_serving.server.transport.routes import GrpcMethod
 
 _BIND_TIMEOUT_S = 30.0
 _EXIT_NO_WORKERS = 1
@@ -66,6 +68,7 @@ class Server:
         self._supervisor: Supervisor | None = None
         self._grpc: GrpcServer | None = None
         self._rest: RestServer | None = None
+        self._application: RestApplication | None = None
         self._port: MasterPort | None = None
         self._member: Member | None = None
         self._member_address: socket.socket | None = None
@@ -94,7 +97,7 @@ class Server:
 
     def _parts(self) -> tuple[_Part | None, ...]:
         """What can be started, in the order in which it is stopped."""
-        return self._grpc, self._rest, self._member, self._port, self._supervisor
+        return self._grpc, self._rest, self._application, self._member, self._port, self._supervisor
 
     def start_grpc(
         self,
@@ -111,7 +114,8 @@ class Server:
                 raise StartUpError("Serving Error: Serving gRPC server is already running")
             thread, service = self._begin()
             limits = GrpcLimits(max_message_bytes, descriptor_limit.connections(max_connections))
-            server = GrpcServer(_grpc_methods(service), address, limits, credentials, guard)
+            methods = [method for dialect in dialects_of(service) for method in dialect.grpc_methods]
+            server = GrpcServer(methods, address, limits, credentials, guard)
             thread.run(server.start(), _BIND_TIMEOUT_S)
             self._grpc = server
         say(f"Serving: Serving gRPC server start success, listening on {address}")
@@ -124,6 +128,7 @@ class Server:
         always_ok: bool,
         guard: Guard | None,
         max_connections: int,
+        cors: Cors | None,
     ) -> None:
         """Start the REST front end; errors as `start_restful_server`."""
         tls = ssl_context(ssl_config) if ssl_config else None
@@ -132,10 +137,27 @@ class Server:
                 raise StartUpError("Serving Error: RESTful server is already running")
             thread, service = self._begin()
             limits = HttpLimits(max_message_bytes, descriptor_limit.connections(max_connections))
-            server = RestServer(service, address, limits, tls, always_ok, guard, silence_s=worker_timeout_s())
+            server = RestServer(
+                dialects_of(service, always_ok=always_ok),
+                address,
+                limits,
+                tls,
+                guard,
+                silence_s=worker_timeout_s(),
+                application=None if self._application is None else self._application.dialects,
+                cors=cors,
+            )
             thread.run(server.start(), _BIND_TIMEOUT_S)
             self._rest = server
         say(f"Serving: Serving RESTful server start success, listening on {address}")
+
+    def rest_application(self, always_ok: bool) -> web.Application:
+        """The application that the REST front end serves; see `rest_application`."""
+        with self._lock:
+            if self._application is None:
+                thread, service = self._begin()
+                self._application = RestApplication(service, thread.loop, always_ok, worker_timeout_s())
+            return self._application.application
 
     def start_workers(self, plans: Sequence[WorkerPlan]) -> None:
         """Start all workers, and keep the process alive from then on until `stop`."""
@@ -248,7 +270,8 @@ class Server:
             for part in self._parts():
                 if part is not None:
                     self._end(self._thread, part)
-            self._grpc = self._rest = self._port = self._supervisor = self._service = None
+            self._grpc = self._rest = self._application = None
+            self._port = self._supervisor = self._service = None
             self._release_address()
             self._monitor.end()
 
@@ -323,12 +346,6 @@ class Server:
         supervisor = self._supervisor
         if supervisor is not None:
             supervisor.follow_logs()
-
-
-def _grpc_methods(service: Service) -> list[GrpcMethod]:
-    """What the dialects answer over gRPC."""
-    dialects = (Predict(service.dispatcher), HealthService(service.catalog))
-    return [method for dialect in dialects for method in dialect.grpc_methods]
 
 
 server_of_process = Server()

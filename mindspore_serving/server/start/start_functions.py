@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from aiohttp import web
+
 from mindspore_serving.check_type import check_bool, check_int, check_seconds, check_str
 from mindspore_serving.errors import InvalidParameter
 from mindspore_serving.server.access.api_keys import KeySource
@@ -16,6 +18,7 @@ from mindspore_serving.server.start.server import server_of_process
 from mindspore_serving.server.start.stop_on_exception import stop_on_exception
 from mindspore_serving.server.start.worker_plans import plans_for
 from mindspore_serving.server.transport.grpc.service import check_grpc_address
+from mindspore_serving.server.transport.http.cors import Cors
 from mindspore_serving.server.transport.http.rest_gateway import check_rest_address
 
 _MEGABYTE = 1 << 20
@@ -70,6 +73,7 @@ def start_restful_server(
     always_ok: bool = False,
     api_keys: KeySource | None = None,
     max_connections: int = _MAX_CONNECTIONS,
+    cors_origins: Sequence[str] | None = None,
 ) -> None:
     """Start the RESTful server, through which clients reach the servables.
 
@@ -82,6 +86,8 @@ def start_restful_server(
         api_keys: As for `start_grpc_server`; clients send a key as header `Authorization: Bearer KEY` or
             `X-API-Key: KEY`. Others get HTTP status 401, also with `always_ok`.
         max_connections: As for `start_grpc_server`; one more gets HTTP status 503.
+        cors_origins: Origins of web pages whose scripts may ask this server, as `["https://example.org"]`, or `["*"]`
+            for all pages; None for none. Pages that come from this server need not be listed.
 
     Raises:
         RuntimeError: A parameter is wrong, the address cannot be bound, or the server runs already. The whole server is
@@ -92,13 +98,35 @@ def start_restful_server(
     if ssl_config is not None and not isinstance(ssl_config, SSLConfig):
         raise InvalidParameter("The type of ssl_config should be class of SSLConfig")
     check_bool("always_ok", always_ok)
-    always_ok = flag_of(_ALWAYS_OK_VARIABLE, False, os.environ) or always_ok
+    always_ok = _always_ok_everywhere() or always_ok
     check_int("max_connections", max_connections, 1, _LARGEST_MAX_CONNECTIONS)
     check_rest_address(address)
+    cors = None if cors_origins is None else Cors(cors_origins)
     guard = guard_for(address, api_keys, ssl_config)
     server_of_process.start_rest(
-        address, max_msg_mb_size * _MEGABYTE, ssl_config, always_ok, guard, max_connections
+        address, max_msg_mb_size * _MEGABYTE, ssl_config, always_ok, guard, max_connections, cors
     )
+
+
+def rest_application() -> web.Application:
+    """The aiohttp application that `start_restful_server` serves, for routes of your own.
+
+    Add routes, sub-applications and middlewares before you call `start_restful_server`. A request that fits one of your
+    routes is yours, any other one is answered by Serving. Limits, API keys, TLS and CORS hold for your routes, too.
+    Handlers run on the event loop of the server: one that computes or blocks keeps all clients waiting.
+
+    Or mount it into an application that you run yourself, `yours.add_subapp("/api", server.rest_application())`, and do
+    not call `start_restful_server`. Limits, keys and TLS are those of your server then: the largest body is the
+    `client_max_size` of your application, for example. It may run on an event loop and a thread of your own.
+
+    Returns:
+        The application. It is the same one until `stop`.
+    """
+    return server_of_process.rest_application(_always_ok_everywhere())
+
+
+def _always_ok_everywhere() -> bool:
+    return flag_of(_ALWAYS_OK_VARIABLE, False, os.environ)
 
 
 @stop_on_exception

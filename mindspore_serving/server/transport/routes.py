@@ -13,10 +13,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from mindspore_serving.errors import Failure, InvalidInput
-from mindspore_serving.rows import FailedRows
+from mindspore_serving.errors import Failure, InvalidInput, ServingError
+from mindspore_serving.rows import FailedRows, Rows
+from mindspore_serving.server.transport.http.small_body import json_is_quick, small_body
+from mindspore_serving.server.transport.request_timeout import TIMEOUT_FIELD, read_timeout_s, result_until
 
 
 class Right(Enum):
@@ -27,19 +29,56 @@ class Right(Enum):
     INFER = "infer"
 
 
+class BodyContent(NamedTuple):
+    """What the body of a request holds.
+
+    Attributes:
+        rows: Instances in order, neighbours that are alike in one block.
+        rest: What else it says, as a JSON document.
+    """
+
+    rows: list[Rows]
+    rest: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class BodyFormat:
+    """How a dialect reads bodies.
+
+    Attributes:
+        read: Makes content of a body, which is decompressed, and of the argument that the dialect passes to
+            `HttpRequest.read`; may raise any `ServingError`. It is a function of a module: the process that reads large
+            bodies imports it by its name. There, the argument is what JSON makes of it.
+        is_quick: Whether a body of more than `SMALL_BYTES` is read so fast that other requests can wait meanwhile. By
+            default as JSON is.
+    """
+
+    read: Callable[[bytes, Any], BodyContent]
+    is_quick: Callable[[bytes], bool] = json_is_quick
+
+
+class LargeBodies(Protocol):
+    """What reads bodies elsewhere, while other requests go on."""
+
+    def read(
+        self, body: bytes, coding: str, function: Callable[[bytes, Any], BodyContent], argument: Any
+    ) -> asyncio.Future[BodyContent]:
+        """The content of a body; see `HttpRequest.read`. Cancelling the future abandons the body."""
+
+
 @dataclass(slots=True)
 class HttpRequest:
     """A request of HTTP, as handlers see it.
 
     Attributes:
-        verb: As `GET`.
+        verb: As `GET`; empty where the request could not be read so far.
         target: What stands between verb and version, as it was sent.
-        headers: Names in any case; values as text.
+        headers: Looked up by names in lower case; values as text.
         peer: Address of the client, `?` where it is not known.
         authenticated: Whether its client has shown who it is, where the server asks for that.
-        timeout_s: Seconds in which the client wants its reply; None for no limit.
-        parts: Values of the names in the pattern of the route.
+        parts: Values of the names in the pattern of the route, decoded.
         body: As it was sent, coded as `content-encoding` says.
+        large_bodies: Who reads the body if it is large.
     """
 
     verb: str
@@ -47,22 +86,78 @@ class HttpRequest:
     headers: Mapping[str, str]
     peer: str = "?"
     authenticated: bool = True
-    timeout_s: float | None = None
     parts: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    large_bodies: LargeBodies | None = None
+
+    @property
+    def timeout_s(self) -> float | None:
+        """Seconds in which the client wants its reply; None for no limit.
+
+        Raises:
+            InvalidInput: The header that says so holds no time.
+        """
+        value = self.headers.get(TIMEOUT_FIELD)
+        return None if value is None else read_timeout_s(value)
+
+    def read_small(self, form: BodyFormat, argument: Any = None) -> BodyContent | None:
+        """Read the body, unless it is large.
+
+        Args:
+            form: How.
+            argument: What `form` is told.
+
+        Returns:
+            Its content; None for a large one, which has to be awaited: see `read`.
+
+        Raises:
+            ServingError: The body is not what it should be.
+        """
+        body = small_body(self.body, self.headers.get("content-encoding", ""), form.is_quick)
+        return None if body is None else form.read(body, argument)
+
+    async def read(
+        self,
+        form: BodyFormat,
+        argument: Any = None,
+        until: float | None = None,
+        late: ServingError | None = None,
+    ) -> BodyContent:
+        """Read the body, a large one in a process of its own.
+
+        Args:
+            form: How.
+            argument: What `form` is told: a JSON document.
+            until: Time of `time.monotonic` at which a large body is abandoned; None for no limit.
+            late: What is raised then.
+
+        Raises:
+            ServingError: The body is not what it should be, or nobody could read it.
+        """
+        content = self.read_small(form, argument)
+        return content or await self.read_large(form, argument, until, late)
+
+    async def read_large(
+        self, form: BodyFormat, argument: Any, until: float | None = None, late: ServingError | None = None
+    ) -> BodyContent:
+        """Read the body as `read` does, after `read_small` has said that it is large."""
+        if self.large_bodies is None:
+            raise TypeError("This request has nobody who reads large bodies")
+        coding = self.headers.get("content-encoding", "")
+        reading = self.large_bodies.read(self.body, coding, form.read, argument)
+        return await result_until(until, late, reading)
 
 
-@dataclass(frozen=True, slots=True)
-class HttpReply:
+class HttpReply(NamedTuple):
     """A reply of HTTP.
 
     Attributes:
         status: HTTP status.
         body: All of it.
-        content_type: Of the body.
+        content_type: Of the body; empty where there is none.
         headers: Further headers.
         failures: Instances that have no result, for the log.
-        count: Number of instances; 0 where the request failed before they were known.
+        instance_count: Number of instances; 0 where the request failed before they were known.
     """
 
     status: int
@@ -70,7 +165,7 @@ class HttpReply:
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
     failures: Sequence[FailedRows] = ()
-    count: int = 0
+    instance_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +173,14 @@ class Route:
     """What a dialect answers over HTTP.
 
     Attributes:
-        verbs: HTTP methods.
+        verbs: HTTP methods. The transport answers OPTIONS by itself, and every other verb with 405.
         pattern: Path with names in braces, as `/v2/models/{model}/infer`; empty for each path that no other route has.
         handler: Answers a request; may raise any `ServingError`.
         right: What its client must be allowed to do.
         most_bytes: Largest body; None takes the limit of the server.
+        wrong_verb: What a client is told that uses another verb; empty for a text that names verbs.
+        probe: Whether machines ask this again and again, as they do for the server's health. It is then answered also
+            where clients do not take their replies.
     """
 
     verbs: tuple[str, ...]
@@ -90,6 +188,8 @@ class Route:
     handler: Callable[[HttpRequest], Awaitable[HttpReply]]
     right: Right = Right.INFER
     most_bytes: int | None = None
+    wrong_verb: str = ""
+    probe: bool = False
 
 
 class Dialect(Protocol):
@@ -105,12 +205,14 @@ class Dialect(Protocol):
     routes: Sequence[Route]
     grpc_methods: Sequence[GrpcMethod]
 
-    def refuse(self, failure: Failure, request: HttpRequest | None) -> HttpReply:
+    def refuse(self, failure: Failure, request: HttpRequest) -> HttpReply:
         """The reply to a request that has failed, or that a transport does not take.
 
+        The transport adds `Allow`, `Retry-After`, `WWW-Authenticate` and the request id, and logs the failure.
+
         Args:
-            failure: Why.
-            request: What is known of it; None where that is nothing.
+            failure: Why; its status is what HTTP says to it.
+            request: What is known of it; its verb is empty where that is nothing.
         """
 
 

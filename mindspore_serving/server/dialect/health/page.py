@@ -2,40 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
 
+from mindspore_serving.errors import Failure
 from mindspore_serving.server.service.catalog import Catalog
-from mindspore_serving.server.service.error_text import hidden
+from mindspore_serving.server.service.error_text import hidden, text_for_client
 from mindspore_serving.server.service.readiness import ServableHealth, ServerHealth, WorkerHealth
-from mindspore_serving.server.transport.http.http_reply import HttpReply
+from mindspore_serving.server.transport.routes import HttpReply, HttpRequest, Right, Route
 
 LIVE_PATH: Final = "/healthz/live"
 READY_PATH: Final = "/healthz/ready"
-HEALTH_PATHS: Final = (LIVE_PATH, READY_PATH)
-HEALTH_VERBS: Final = (b"GET", b"HEAD")
-_FIELDS: Final = b"Cache-Control: no-store\r\n"
-_ALIVE = HttpReply(200, b'{"status":"alive"}', _FIELDS)
+_VERBS: Final = ("GET", "HEAD")
+_WRONG_VERB: Final = "health checks only support GET and HEAD"
+_HEADERS: Final = (("Cache-Control", "no-store"),)
+_ALIVE = HttpReply(200, b'{"status":"alive"}', headers=_HEADERS)
 
 
-def health_reply(path: str, catalog: Catalog, *, details: bool) -> HttpReply | None:
-    """The reply to a health check; None where the path is of none.
-
-    That this is called at all shows that the event loop turns, which is all that being alive means.
+class HealthPages:
+    """Answers health checks over HTTP. Anybody may ask; only clients that are authenticated read details.
 
     Args:
-        path: Of the request.
         catalog: What is asked.
-        details: Whether to tell more than that the server is ready, or is not.
     """
-    if path == LIVE_PATH:
+
+    name = "health"
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self.routes: Sequence[Route] = tuple(
+            Route(_VERBS, path, handler, Right.NONE, wrong_verb=_WRONG_VERB, probe=True)
+            for path, handler in ((LIVE_PATH, self.live), (READY_PATH, self.ready))
+        )
+
+    async def live(self, request: HttpRequest) -> HttpReply:
+        """Say that the event loop turns, which is all that being alive means."""
         return _ALIVE
-    if path != READY_PATH:
-        return None
-    health = catalog.health()
-    document = _document(health) if details else {"status": _status(health.reason)["status"]}
-    return HttpReply(200 if health.ready else 503, orjson.dumps(document), _FIELDS)
+
+    async def ready(self, request: HttpRequest) -> HttpReply:
+        """Say whether all that is to be served is."""
+        health = self._catalog.health()
+        document = _document(health) if request.authenticated else _status(health.reason)
+        return HttpReply(200 if health.ready else 503, orjson.dumps(document), headers=_HEADERS)
+
+    def refuse(self, failure: Failure, request: HttpRequest) -> HttpReply:
+        """The reply to what is no health check."""
+        return HttpReply(failure.status, orjson.dumps({"error_msg": text_for_client(failure)}))
 
 
 def _document(health: ServerHealth) -> dict[str, Any]:

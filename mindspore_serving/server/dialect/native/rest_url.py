@@ -1,13 +1,19 @@
-"""The URL grammar of REST: /model/{servable}[/version/{n}]:{method}, with model and version in either order."""
+"""The URL grammar of REST: /model/{servable}[/version/{n}]:{method}, with model and version in either order.
+
+Some clients encode the colon: where there is none, the first `%3A` is one.
+"""
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
 
 from mindspore_serving.errors import InvalidInput, excerpt
+from mindspore_serving.server.transport.http.target import path_of
 
+_COLON = re.compile("%3A", re.IGNORECASE)
 _LARGEST_VERSION = 0xFFFFFFFF
 
 
@@ -20,7 +26,7 @@ class Target(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def parse_request_target(target: bytes) -> Target:
+def parse_request_target(target: str) -> Target:
     """Read what stands between verb and version of HTTP.
 
     Args:
@@ -32,15 +38,6 @@ def parse_request_target(target: bytes) -> Target:
     return parse_target(path_of(target))
 
 
-def path_of(target: bytes) -> str:
-    """The raw path of what stands between verb and version of HTTP, without query string, host and the like."""
-    text = target.decode(errors="replace").partition("#")[0].partition("?")[0]
-    if not text.startswith("/"):
-        _, slashes, rest = text.partition("://")
-        text = "/" + rest.partition("/")[2] if slashes else text
-    return text
-
-
 def parse_target(path: str) -> Target:
     """Read the path of a URL.
 
@@ -50,6 +47,8 @@ def parse_target(path: str) -> Target:
     Raises:
         InvalidInput: The path does not fit the grammar; the text says which part.
     """
+    if ":" not in path:
+        path = _COLON.sub(":", path, count=1)
     head, colon, method = path.partition(":")
     segments = [unquote(segment) for segment in head.split("/") if segment]
     values = _values_of(segments)

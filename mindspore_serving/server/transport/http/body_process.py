@@ -1,18 +1,23 @@
-"""What runs in the process that reads large bodies of REST requests (`BodyReader` is its owner).
+"""What runs in the process that reads large bodies of HTTP requests (`BodyReader` is its owner).
 
-The parser holds the interpreter's lock from the first byte of a body to the last: in the main process, everybody would
-wait for it. A body arrives here as a `ReadBody`, and its instances leave as one `BodyRead` or several.
+A parser holds the interpreter's lock from the first byte of a body to the last: in the main process, everybody would
+wait for it. A body arrives here as a `ReadBody` with the name of the function that reads it. Its instances leave in
+`BodyRead` messages, and what else the body says in the last one.
 """
 
 from __future__ import annotations
 
 import argparse
 import faulthandler
+import importlib
 import os
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
 
+import orjson
 import setproctitle
 
 from mindspore_serving.errors import Failure, MessageTooLarge, ServingError, StatusCode
@@ -25,14 +30,16 @@ from mindspore_serving.server.channel.frames import (
     frame_of,
     message_of,
 )
-from mindspore_serving.server.dialect.native.json_codec import parse_body, read_instances
 from mindspore_serving.server.host.memory_limit import end_before_others
 from mindspore_serving.server.host.parent import Parent
 from mindspore_serving.server.transport.content_coding import decompress_body
 from mindspore_serving.server.transport.failure_log import unexpected_failure
+from mindspore_serving.server.transport.routes import BodyContent
+from mindspore_serving.tensor import DataType, TensorSpec
 
 TITLE = "serving_body_reader"
 _READ_SIZE = 1 << 20
+_REST = (TensorSpec("rest", DataType.BYTES, ()),)
 _MOST_GROUPS = 1 << 12
 """Blocks of equal instances in one frame, between which the main process does other things."""
 _LOOK_S = 60.0
@@ -85,12 +92,13 @@ def _answer(channel: socket.socket, frames: Iterator[tuple[int, memoryview]], mo
 
 def _replies_to(wanted: ReadBody, most_bytes: int) -> list[bytes]:
     try:
-        instances = _instances_in(wanted, most_bytes)
-        starts = range(0, len(instances), _MOST_GROUPS)
+        rows, rest = _content_of(wanted, most_bytes)
+        document = Rows(_REST, ([orjson.dumps(rest, default=dict)],), 1)
         replies = [
-            _frame_of(wanted, instances[start : start + _MOST_GROUPS], final=start == starts[-1])
-            for start in starts
+            _frame_of(wanted, rows[start : start + _MOST_GROUPS], final=False)
+            for start in range(0, len(rows), _MOST_GROUPS)
         ]
+        replies.append(_frame_of(wanted, [document], final=True))
         largest = max(map(len, replies))
         if largest <= LARGEST_FRAME:
             return replies
@@ -106,11 +114,19 @@ def _replies_to(wanted: ReadBody, most_bytes: int) -> list[bytes]:
     return [_frame_of(wanted, [FailedRows(failure, 1)], final=True)]
 
 
-def _instances_in(wanted: ReadBody, most_bytes: int) -> list[Rows]:
+def _content_of(wanted: ReadBody, most_bytes: int) -> BodyContent:
     body = wanted.body
     if wanted.coding:
         body = decompress_body(body, wanted.coding.encode(), most_bytes)
-    return read_instances(parse_body(body), wanted.model_types)
+    return _function(wanted.function)(body, orjson.loads(wanted.argument))
+
+
+@lru_cache
+def _function(name: str) -> Callable[[bytes, Any], BodyContent]:
+    """The function of a name that `name_of` has given."""
+    module, _, function = name.partition(":")
+    found: Callable[[bytes, Any], BodyContent] = getattr(importlib.import_module(module), function)
+    return found
 
 
 def _frame_of(wanted: ReadBody, groups: Sequence[Group], *, final: bool) -> bytes:

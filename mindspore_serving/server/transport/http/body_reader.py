@@ -1,4 +1,7 @@
-"""Large bodies of REST requests are read in a process of their own, so that nobody else waits meanwhile."""
+"""Large bodies of HTTP requests are read in a process of their own, so that nobody else waits meanwhile.
+
+How a body is read is its dialect's affair: a function that the process imports by its name. ADR 27 has the reasons.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from mindspore_serving import log
 from mindspore_serving.errors import (
     ChannelError,
     Failure,
-    MessageTooLarge,
     QueueFull,
     ServerStopping,
     ServingError,
@@ -30,17 +35,13 @@ from mindspore_serving.server.host.child_environment import child_environment
 from mindspore_serving.server.host.forked_child import no_forks
 from mindspore_serving.server.host.settings import DEFAULT_WORKER_TIMEOUT_S
 from mindspore_serving.server.supervision.worker_end import ended_by, oom_kills
-from mindspore_serving.server.transport.content_coding import decompress_body, known_coding
+from mindspore_serving.server.transport.content_coding import known_coding
 from mindspore_serving.server.transport.failure_log import unexpected_failure
 from mindspore_serving.server.transport.http.signs_of_life import SignsOfLife, processor_seconds
+from mindspore_serving.server.transport.routes import BodyContent
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
-from mindspore_serving.tensor import DataType
 
 _SCRIPT = Path(__file__).with_name("start_body_process.py")
-_SMALL_BYTES = 1 << 18
-_LARGE_BYTES = 1 << 23
-_MANY_VALUES = 1 << 14
-_PIECE = 1 << 16
 _MOST_ATTEMPTS = 2
 """Processes that may end with one body before it is given up."""
 _MOST_SILENT = 3
@@ -53,41 +54,17 @@ _POLL_S = 0.01
 _READ_SIZE = 1 << 20
 
 
-def small_body(body: bytes, coding: bytes) -> bytes | None:
-    """A body as it was meant, unless reading it takes so long that others would notice: some milliseconds.
-
-    What takes the time are the values, and there is a comma between any two. A tensor in base64 is one value, which is
-    read in less time than it takes to pass it on.
-
-    Args:
-        body: As it was sent.
-        coding: Its `Content-Encoding`, b"" where there is none.
-
-    Returns:
-        The body; None for a large one.
+def name_of(function: Callable[[bytes, Any], BodyContent]) -> str:
+    """The name by which the process imports a function: `{module}:{function}`.
 
     Raises:
-        UnsupportedCoding: The coding is none of gzip, deflate and identity.
-        InvalidInput: The body is not what the coding says, or not all of it.
+        ValueError: It is no function of a module.
     """
-    if coding and known_coding(coding):
-        try:
-            return decompress_body(body, coding, _SMALL_BYTES)
-        except MessageTooLarge:
-            return None
-    size = len(body)
-    if size <= _SMALL_BYTES:
-        return body
-    return None if size > _LARGE_BYTES or _has_many_values(body) else body
-
-
-def _has_many_values(body: bytes) -> bool:
-    commas = 0
-    for begin in range(0, len(body), _PIECE):
-        commas += body.count(b",", begin, begin + _PIECE)
-        if commas > _MANY_VALUES:
-            return True
-    return False
+    if not function.__qualname__.isidentifier():
+        raise ValueError(
+            f"{function.__qualname__} should be a function of a module, to be imported by its name"
+        )
+    return f"{function.__module__}:{function.__qualname__}"
 
 
 class BodyError(ServingError):
@@ -113,14 +90,16 @@ class _Job:
     Attributes:
         body: As it was sent.
         coding: How it is compressed; b"" if it is not.
-        model_types: What models take, by input.
-        future: Of its instances.
+        function: Name of what reads it.
+        argument: What that is told, as JSON.
+        future: Of its content.
     """
 
     body: bytes
     coding: bytes
-    model_types: Mapping[str, DataType]
-    future: asyncio.Future[list[Rows]]
+    function: str
+    argument: bytes
+    future: asyncio.Future[BodyContent]
 
 
 class BodyReader:
@@ -154,25 +133,32 @@ class BodyReader:
         return f"<BodyReader {len(self._jobs)} bodies, {self._process}>"
 
     def read(
-        self, body: bytes, coding: bytes, model_types: Mapping[str, DataType]
-    ) -> asyncio.Future[list[Rows]]:
+        self, body: bytes, coding: str, function: Callable[[bytes, Any], BodyContent], argument: Any
+    ) -> asyncio.Future[BodyContent]:
         """Read a body.
 
         Args:
             body: As it was sent.
-            coding: Its `Content-Encoding`, b"" where there is none.
-            model_types: What models take, by input, for those inputs that go straight into one.
+            coding: Its `Content-Encoding`, "" where there is none.
+            function: Reads it once it is decompressed, a function of a module.
+            argument: What that is told, a JSON document.
 
         Returns:
-            A future of all instances, with every key that they have, or of a `BodyError`. Cancelling it abandons the
-            body.
+            A future of the content, or of a `BodyError`. Cancelling it abandons the body.
 
         Raises:
             UnsupportedCoding: The coding is none of gzip, deflate and identity.
             QueueFull: Too many bytes wait.
             ServerStopping: This was stopped.
         """
-        name = known_coding(coding)
+        loop = asyncio.get_running_loop()
+        job = _Job(
+            body,
+            known_coding(coding.encode("latin-1", "replace")),
+            name_of(function),
+            orjson.dumps(argument, default=dict),
+            loop.create_future(),
+        )
         if self._stopped:
             raise ServerStopping()
         unfinished = self._unfinished
@@ -180,19 +166,17 @@ class BodyReader:
         if not unfinished.change(size):
             unfinished.change(-size)
             raise QueueFull(unfinished.refusal)
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[list[Rows]] = loop.create_future()
         number = next(self._numbers)
 
-        def ended(_: asyncio.Future[list[Rows]]) -> None:
+        def ended(_: asyncio.Future[BodyContent]) -> None:
             unfinished.change(-size)
             del self._jobs[number]
 
-        future.add_done_callback(ended)
-        self._jobs[number] = _Job(body, name, model_types, future)
+        job.future.add_done_callback(ended)
+        self._jobs[number] = job
         if self._working is None:
             self._working = loop.create_task(self._work())
-        return future
+        return job.future
 
     def check(self) -> None:
         """Let go of a process that has ended with nothing to read; to be called once in a while."""
@@ -223,9 +207,9 @@ class BodyReader:
     async def _finish(self, number: int, job: _Job) -> None:
         """Give a body its outcome."""
         try:
-            instances = await self._ask(number, job)
+            content = await self._ask(number, job)
             if not job.future.done():
-                job.future.set_result(instances)
+                job.future.set_result(content)
             return
         except ServingError as refusal:
             error = refusal
@@ -234,8 +218,8 @@ class BodyReader:
         if not job.future.done():
             job.future.set_exception(error)
 
-    async def _ask(self, number: int, job: _Job) -> list[Rows]:
-        """The instances of a body, from the process.
+    async def _ask(self, number: int, job: _Job) -> BodyContent:
+        """The content of a body, from the process.
 
         Raises:
             BodyError: It is not what it should be.
@@ -337,8 +321,8 @@ class _BodyProcess:
             raise
         return cls(process, reader, writer, before, silence_s)
 
-    async def ask(self, number: int, job: _Job) -> list[Rows]:
-        """The instances of a body.
+    async def ask(self, number: int, job: _Job) -> BodyContent:
+        """The content of a body.
 
         Args:
             number: Another one for each body.
@@ -351,7 +335,7 @@ class _BodyProcess:
         """
         watch = asyncio.create_task(self._watch())
         try:
-            wanted = ReadBody(number, job.body, job.coding.decode(), job.model_types)
+            wanted = ReadBody(number, job.body, job.coding.decode(), job.function, job.argument)
             self._writer.write(frame_of(wanted))
             await self._writer.drain()
             instances: list[Rows] = []
@@ -360,9 +344,10 @@ class _BodyProcess:
                     answer = message_of(kind, body, FROM_BODY_READER)
                     if answer.body_id != number:
                         raise ChannelError("Another answer was expected")
-                    instances += _rows_in(answer.groups)
+                    groups = _rows_in(answer.groups)
                     if answer.final:
-                        return instances
+                        return BodyContent(instances, _document_of(groups))
+                    instances += groups
         finally:
             watch.cancel()
         raise ChannelError("The channel was closed")
@@ -403,6 +388,13 @@ class _BodyProcess:
         if self.silent:
             return f"showed no sign of life for {self._silence_s:g} s and was killed"
         return ended_by(self._process.poll() or 0, self._oom_kills, oom_kills())
+
+
+def _document_of(groups: list[Rows]) -> Any:
+    """What a body says beside its instances, from the last message about it."""
+    [rows] = groups
+    [[document]] = rows.columns
+    return orjson.loads(document)
 
 
 def _rows_in(groups: Sequence[Group]) -> list[Rows]:

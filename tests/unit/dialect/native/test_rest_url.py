@@ -30,6 +30,12 @@ ACCEPTED = {
     "/model/%E5%8A%A0:m": ("加", "m", 0),
     "/model/a%2Fb:m": ("a/b", "m", 0),
     "/model/a%3Ab:m": ("a:b", "m", 0),
+    # An encoded colon is one where there is no other.
+    "/model/add%3Aadd_common": ("add", "add_common", 0),
+    "/model/add%3aadd_common": ("add", "add_common", 0),
+    "/model/add/version/1%3Aadd_common": ("add", "add_common", 1),
+    "/version/1/model/add%3Aadd_common": ("add", "add_common", 1),
+    "/model/add%3Am%3An": ("add", "m:n", 0),
     # The method is all that follows the first colon.
     "/model/add:m:n": ("add", "m:n", 0),
 }
@@ -87,20 +93,20 @@ def test_an_odd_url_is_read_or_refused_but_raises_nothing_else(path: str) -> Non
 @pytest.mark.parametrize(
     "target",
     [
-        b"/model/add:m",
-        b"/model/add:m?version/9:x",
-        b"/model/add:m#part?more",
-        b"http://localhost:5500/model/add:m?a=http://b/c",
-        b"https://localhost/model/add:m",
+        "/model/add:m",
+        "/model/add:m?version/9:x",
+        "/model/add:m#part?more",
+        "http://localhost:5500/model/add:m?a=http://b/c",
+        "https://localhost/model/add:m",
     ],
 )
-def test_a_request_target_is_a_path_or_a_whole_url(target: bytes) -> None:
+def test_a_request_target_is_a_path_or_a_whole_url(target: str) -> None:
     assert parse_request_target(target) == ("add", "m", 0)
 
 
 @pytest.mark.parametrize(
-    "target", [b"", b"*", b"http://localhost", b"localhost:80", b"/\xff\xfe", b"?/model/a:b"]
+    "target", ["", "*", "http://localhost", "localhost:80", "/\udcff\ufffd", "?/model/a:b"]
 )
-def test_another_request_target_is_refused(target: bytes) -> None:
+def test_another_request_target_is_refused(target: str) -> None:
     with pytest.raises(InvalidInput, match=r"keyword:\[model\]"):
         parse_request_target(target)

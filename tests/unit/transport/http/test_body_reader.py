@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
-import zlib
 from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,12 @@ import pytest
 from mindspore_serving.errors import QueueFull, ServerStopping, SystemFailure
 from mindspore_serving.server.transport.http import body_reader
 from mindspore_serving.server.transport.http.body_process import TITLE
-from mindspore_serving.server.transport.http.body_reader import BodyError, BodyReader, small_body
+from mindspore_serving.server.transport.http.body_reader import BodyError, BodyReader
 from mindspore_serving.server.transport.http.signs_of_life import SignsOfLife, processor_seconds
+from mindspore_serving.server.transport.routes import BodyContent
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
+from mindspore_serving.tensor import DataType
+from tests.support.body_reading import instances_and_argument, length
 
 BODY = b'{"instances": [{"x": [1, 2]}, {"x": [3, 4]}]}'
 LIMIT_S = 30.0
@@ -86,6 +89,10 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], P
     return use
 
 
+def read(reader: BodyReader, body: bytes = BODY) -> asyncio.Future[BodyContent]:
+    return reader.read(body, "", instances_and_argument, {"told": 7})
+
+
 async def wait_until(condition: Callable[[], bool]) -> None:
     for _ in range(round(LIMIT_S / 0.01)):
         if condition():
@@ -106,34 +113,13 @@ async def wait_for_line(log: Path) -> None:
     await wait_until(lambda: bool(log.read_text()))
 
 
-@pytest.mark.parametrize(
-    "body, coding, large",
-    [
-        (b"1," * (1 << 17), b"", False),
-        (b"1," * (1 << 17) + b"1", b"", True),
-        (b"1," * (1 << 17) + b"1", b" Identity", True),
-        (bytes(1 << 23), b"", False),
-        (bytes((1 << 23) + 1), b"", True),
-        (bytes(1 << 22) + b"," * (1 << 14), b"", False),
-        (bytes(1 << 22) + b"," * ((1 << 14) + 1), b"", True),
-        (gzip.compress(bytes(1 << 18)), b"gzip", False),
-        (gzip.compress(bytes((1 << 18) + 1)), b"gzip", True),
-        (zlib.compress(bytes((1 << 18) + 1)), b"deflate", True),
-    ],
-)
-def test_a_body_is_large_by_its_values(body: bytes, coding: bytes, large: bool) -> None:
-    small = small_body(body, coding)
-    assert (small is None) is large
-    if not large:
-        assert small == (gzip.decompress(body) if coding == b"gzip" else body)
-
-
 def test_bodies_are_read_in_order_and_by_one_process() -> None:
     async def scene(reader: BodyReader, unfinished: UnfinishedBodies) -> None:
-        futures = [reader.read(BODY, b"", {}) for _ in range(5)]
-        wrong = reader.read(b"{", b"", {})
+        futures = [read(reader) for _ in range(5)]
+        wrong = read(reader, b"{")
         assert repr(unfinished) == f"<UnfinishedBodies {5 * len(BODY) + 1} of {1 << 20} bytes>"
-        for [rows] in await asyncio.gather(*futures):
+        for [rows], rest in await asyncio.gather(*futures):
+            assert rest == {"told": 7}
             assert rows.count == 2
             [column] = rows.columns
             assert isinstance(column, np.ndarray)
@@ -153,7 +139,7 @@ def test_a_body_with_which_two_processes_end_is_given_up(script: Callable[[str],
             with pytest.raises(
                 SystemFailure, match=r"could not be read: the process .* ended with exit code 7"
             ):
-                await reader.read(BODY, b"", {})
+                await read(reader)
             assert log.read_text().count("started") == ends
 
     play(scene)
@@ -164,7 +150,7 @@ def test_a_process_that_sends_no_frames_is_ended(script: Callable[[str], Path]) 
 
     async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
         with pytest.raises(SystemFailure, match=r"could not be read: the process .* was ended by signal 9"):
-            await reader.read(BODY, b"", {})
+            await read(reader)
 
     play(scene)
 
@@ -177,7 +163,7 @@ def test_a_process_that_takes_too_long_is_ended(
 
     async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
         with pytest.raises(SystemFailure, match=r"large bodies was ended: it has read one for 0\.5 s"):
-            await reader.read(BODY, b"", {})
+            await read(reader)
         assert log.read_text().count("started") <= 1
 
     play(scene)
@@ -185,12 +171,12 @@ def test_a_process_that_takes_too_long_is_ended(
 
 def test_a_process_that_is_stopped_is_replaced_and_no_body_is_to_blame() -> None:
     async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
-        await reader.read(BODY, b"", {})
+        await read(reader)
         for _ in range(2):
             [stopped] = reading_processes()
             stopped.suspend()
-            futures = [reader.read(BODY, b"", {}) for _ in range(3)]
-            assert [len(rows) for rows in await asyncio.gather(*futures)] == [1, 1, 1]
+            futures = [read(reader) for _ in range(3)]
+            assert [len(content.rows) for content in await asyncio.gather(*futures)] == [1, 1, 1]
             assert has_gone(stopped)
 
     play(scene, silence_s=0.5)
@@ -206,7 +192,7 @@ def test_a_body_with_which_every_process_does_nothing_is_given_up(
         with pytest.raises(
             SystemFailure, match=r"large bodies showed no sign of life for 0\.1 s and was killed"
         ):
-            await reader.read(BODY, b"", {})
+            await read(reader)
 
     play(scene, silence_s=0.1)
 
@@ -225,7 +211,7 @@ def test_a_script_that_is_not_there_fails_the_body(monkeypatch: pytest.MonkeyPat
     async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
         for _ in range(2):
             with pytest.raises(BodyError, match="No such file or directory"):
-                await reader.read(BODY, b"", {})
+                await read(reader)
 
     play(scene)
 
@@ -234,7 +220,7 @@ def test_a_body_that_is_abandoned_is_not_read(script: Callable[[str], Path]) -> 
     log = script(NEVER_ANSWERS)
 
     async def scene(reader: BodyReader, unfinished: UnfinishedBodies) -> None:
-        futures = [reader.read(BODY, b"", {}) for _ in range(3)]
+        futures = [read(reader) for _ in range(3)]
         await wait_for_line(log)
         for future in futures:
             future.cancel()
@@ -250,14 +236,14 @@ def test_stopping_refuses_what_waits_and_what_comes(script: Callable[[str], Path
     log = script(NEVER_ANSWERS)
 
     async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
-        first, second = reader.read(BODY, b"", {}), reader.read(BODY, b"", {})
+        first, second = read(reader), read(reader)
         await wait_for_line(log)
         await reader.stop()
         for future in (first, second):
             with pytest.raises(ServerStopping):
                 await future
         with pytest.raises(ServerStopping):
-            reader.read(BODY, b"", {})
+            read(reader)
 
     play(scene)
     assert log.read_text().count("started") == 1
@@ -269,7 +255,7 @@ def test_stopping_is_no_reason_for_a_warning(
     log = script(NEVER_ANSWERS)
 
     async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
-        future = reader.read(BODY, b"", {})
+        future = read(reader)
         await wait_for_line(log)
         await reader.stop()
         with pytest.raises(ServerStopping):
@@ -282,7 +268,7 @@ def test_stopping_is_no_reason_for_a_warning(
 def test_a_process_that_ends_with_nothing_to_read_is_let_go(capsys: pytest.CaptureFixture[str]) -> None:
     async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
         for let_go in (False, True):
-            await reader.read(BODY, b"", {})
+            await read(reader)
             [process] = reading_processes()
             reader.check()
             assert reading_processes() == [process]
@@ -291,7 +277,7 @@ def test_a_process_that_ends_with_nothing_to_read_is_let_go(capsys: pytest.Captu
             if let_go:
                 reader.check()
                 assert not process.is_running()
-        await reader.read(BODY, b"", {})
+        await read(reader)
 
     play(scene)
     assert "was not read" not in capsys.readouterr().err
@@ -299,7 +285,7 @@ def test_a_process_that_ends_with_nothing_to_read_is_let_go(capsys: pytest.Captu
 
 def test_stopping_while_the_process_is_being_started() -> None:
     async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
-        future = reader.read(BODY, b"", {})
+        future = read(reader)
         await asyncio.sleep(0)
         await reader.stop()
         with pytest.raises(ServerStopping):
@@ -312,9 +298,10 @@ def test_very_many_blocks_of_instances() -> None:
     pairs = 40_000
 
     async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
-        instances = await reader.read(
-            b'{"instances": [' + b",".join([b'{"x":[1]},{"x":[1,2]}'] * pairs) + b"]}", b"", {}
+        content = await read(
+            reader, b'{"instances": [' + b",".join([b'{"x":[1]},{"x":[1,2]}'] * pairs) + b"]}"
         )
+        instances = content.rows
         assert [rows.count for rows in instances] == [1] * (2 * pairs)
         assert [rows.specs[0].shape for rows in instances] == [(1,), (2,)] * pairs
 
@@ -323,12 +310,12 @@ def test_very_many_blocks_of_instances() -> None:
 
 def test_bodies_beyond_the_room_are_refused() -> None:
     async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
-        first = reader.read(BODY, b"", {})
+        first = read(reader)
         with pytest.raises(QueueFull, match=f"bytes of unfinished requests exceed the limit {len(BODY) + 1}"):
-            reader.read(BODY, b"", {})
+            read(reader)
         await first
         await asyncio.sleep(0)
-        await reader.read(BODY, b"", {})
+        await read(reader)
 
     play(scene, len(BODY) + 1)
 
@@ -337,15 +324,45 @@ def test_a_body_for_which_the_process_has_no_memory() -> None:
     large = b'{"instances": [{"x": [' + b"1.5," * (1 << 22) + b"1.5]}]}"
 
     async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
-        await reader.read(BODY, b"", {})
+        await read(reader)
         [process] = reading_processes()
         assert Path(f"/proc/{process.pid}/oom_score_adj").read_text() == "500\n"
         used = process.memory_full_info().data
         process.rlimit(psutil.RLIMIT_DATA, (used + 4 * len(large), used + 4 * len(large)))
         with pytest.raises(BodyError, match="No memory for the instances of this request") as raised:
-            await reader.read(large, b"", {})
+            await read(reader, large)
         assert raised.value.failure().status == 503
-        await reader.read(BODY, b"", {})
+        await read(reader)
         assert reading_processes() == [process]
 
     play(scene, 1 << 30)
+
+
+def test_a_body_may_hold_no_instances_and_its_reader_is_told_what_json_makes_of_the_argument() -> None:
+    async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
+        argument = {"names": ("a", "b"), "types": MappingProxyType({"x": DataType.FLOAT32})}
+        content = await reader.read(gzip.compress(bytes(1000)), "gzip", length, argument)
+        told = {"names": ["a", "b"], "types": {"x": 11}}
+        assert content == BodyContent([], {"length": 1000, "argument": told})
+
+    play(scene)
+
+
+def test_a_function_that_nobody_can_import_is_refused() -> None:
+    async def scene(reader: BodyReader, unfinished: UnfinishedBodies) -> None:
+        with pytest.raises(ValueError, match="should be a function of a module"):
+            reader.read(BODY, "", lambda body, argument: BodyContent([]), None)
+        assert unfinished.is_empty
+
+    play(scene)
+
+
+def test_instances_and_the_document_behind_them_are_told_apart() -> None:
+    body = b'{"instances": [{"rest": {"b64": "YWJj"}}, {"rest": {"b64": "ZGVm"}}]}'
+
+    async def scene(reader: BodyReader, _: UnfinishedBodies) -> None:
+        content = await read(reader, body)
+        assert [rows.columns for rows in content.rows] == [([b"abc", b"def"],)]
+        assert content.rest == {"told": 7}
+
+    play(scene)

@@ -1,0 +1,258 @@
+"""From a request that was read to the reply that is written: what is common to all dialects.
+
+Nothing here knows of bytes and connections: a server reads requests, finds who answers them (`find`), decides whether
+their clients may ask, and writes what `answer` or `refuse` gives.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final, NamedTuple
+from urllib.parse import unquote
+
+from mindspore_serving.errors import (
+    Failure,
+    InvalidInput,
+    QueueFull,
+    ServingError,
+    UnknownTarget,
+    VerbNotAllowed,
+)
+from mindspore_serving.rows import FailedRows
+from mindspore_serving.server.transport.failure_log import FailureLog, unexpected_failure
+from mindspore_serving.server.transport.http.target import path_of
+from mindspore_serving.server.transport.request_id import ID_FIELD, request_id, usable_id
+from mindspore_serving.server.transport.routes import (
+    Dialect,
+    HttpReply,
+    HttpRequest,
+    LargeBodies,
+    Right,
+    Route,
+)
+from mindspore_serving.server.transport.untaken_replies import UntakenReplies
+
+UNAUTHORIZED: Final = 401
+TIMED_OUT: Final = 408
+TOO_LARGE: Final = 413
+BUSY: Final = 503
+_OPTIONS = "OPTIONS"
+_LARGE_REPLY_BYTES = 1 << 14
+"""Bytes of a reply up to which there is always room for it."""
+_MOST_TARGETS = 256
+"""Targets of which it is remembered who answers them."""
+_NO_PARTS: Final[Mapping[str, str]] = MappingProxyType({})
+_ID = "X-Request-Id"
+_RETRY = ("Retry-After", "1")
+_AGAIN = frozenset((QueueFull.http_status, BUSY))
+"""Statuses that say that nothing was done, and that it may be otherwise soon."""
+_NAME = re.compile(r"\{(\w+)\}")
+
+
+class Found(NamedTuple):
+    """Who answers requests of one target and verb.
+
+    Attributes:
+        dialect: Whose path it is.
+        route: What answers; None where the path has no such verb, or is nobody's.
+        verbs: What may be asked at this path; empty where it is nobody's.
+        parts: Values of the names in the pattern of the route.
+        wrong_verb: What is told to who uses another verb.
+    """
+
+    dialect: Dialect
+    route: Route | None
+    verbs: tuple[str, ...]
+    parts: Mapping[str, str]
+    wrong_verb: str
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody may ask, also without a key."""
+        return self.route is not None and self.route.right is Right.NONE
+
+    @property
+    def allow(self) -> str:
+        """Value of the header `Allow`."""
+        return ", ".join((*self.verbs, _OPTIONS))
+
+
+class _Place:
+    """The routes of one pattern, by verb."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self.routes: dict[str, Route] = {}
+
+    def add(self, dialect: Dialect, route: Route) -> None:
+        """Add a route.
+
+        Raises:
+            ValueError: There is one of this verb, or the pattern is another dialect's.
+        """
+        if dialect is not self.dialect or not self.routes.keys().isdisjoint(route.verbs):
+            raise ValueError(
+                f"Two routes have the pattern '{route.pattern}': {self.dialect.name}, {dialect.name}"
+            )
+        self.routes |= dict.fromkeys(route.verbs, route)
+
+    def found(self, verb: str, parts: Mapping[str, str]) -> Found:
+        """Who answers a verb."""
+        wrong_verb = next((route.wrong_verb for route in self.routes.values() if route.wrong_verb), "")
+        return Found(self.dialect, self.routes.get(verb), tuple(self.routes), parts, wrong_verb)
+
+
+class Answering:
+    """Answers the requests of one server.
+
+    Args:
+        dialects: Who answers, at least one. The first one refuses what is nobody's, where none has a route for that.
+        large_bodies: Reads large bodies.
+        untaken: The replies that clients have not taken.
+        failures: Where requests are logged that have failed.
+
+    Raises:
+        ValueError: Two routes are for the same.
+    """
+
+    def __init__(
+        self,
+        dialects: Sequence[Dialect],
+        large_bodies: LargeBodies,
+        untaken: UntakenReplies,
+        failures: FailureLog,
+    ) -> None:
+        self._large_bodies = large_bodies
+        self._untaken = untaken
+        self._failures = failures
+        self._places: dict[str, _Place] = {}
+        for dialect in dialects:
+            for route in dialect.routes:
+                self._places.setdefault(route.pattern, _Place(dialect)).add(dialect, route)
+        self._patterns = [
+            (_compiled(pattern), place) for pattern, place in self._places.items() if "{" in pattern
+        ]
+        self._nobody = Found(dialects[0], None, (), _NO_PARTS, "")
+        self.find = lru_cache(_MOST_TARGETS)(self._find)
+
+    def __repr__(self) -> str:
+        return f"<Answering {sorted(self._places)}>"
+
+    def _find(self, verb: str, target: str) -> Found:
+        """Who answers a request; called as `find`, which remembers.
+
+        Args:
+            verb: HTTP method; may be empty.
+            target: What stands between verb and version; may be empty.
+        """
+        path = path_of(target)
+        place = self._places.get(path) if path else None
+        if place is not None:
+            return place.found(verb, _NO_PARTS)
+        for pattern, place in self._patterns:
+            match = pattern.fullmatch(path)
+            if match is not None:
+                parts = {name: unquote(value) for name, value in match.groupdict().items()}
+                return place.found(verb, MappingProxyType(parts))
+        place = self._places.get("")
+        return self._nobody if place is None else place.found(verb, _NO_PARTS)
+
+    async def answer(self, found: Found, request: HttpRequest, connection: Hashable) -> HttpReply:
+        """The reply to a request whose client may ask it; never raises but if it is cancelled.
+
+        Args:
+            found: Who answers it, from `find`.
+            request: All of it.
+            connection: On which it came, as `untaken` knows it.
+        """
+        route = found.route
+        if route is None:
+            return self._other_verb(found, request)
+        try:
+            if not route.probe:
+                self._check_room(connection)
+            request.parts = found.parts
+            request.large_bodies = self._large_bodies
+            reply = await route.handler(request)
+            if len(reply.body) >= _LARGE_REPLY_BYTES:
+                self._check_room(connection)
+        except ServingError as error:
+            return self._failed(error.failure(), found, request)
+        except Exception as error:  # whatever goes wrong in a dialect, the client gets an answer
+            return self._failed(unexpected_failure(error), found, request)
+        if reply.failures:
+            return self._noted(reply, request)
+        given = request.headers.get(ID_FIELD)
+        if given and (name := usable_id(given)):
+            return reply._replace(headers=(*reply.headers, (_ID, name)))
+        return reply
+
+    def refuse(self, status: int, text: str, request: HttpRequest) -> HttpReply:
+        """The reply to what is not read as a request, or whose client may not ask it.
+
+        Args:
+            status: What HTTP says to it.
+            text: Why.
+            request: What is known of it; its verb is empty where that is nothing.
+        """
+        found = self.find(request.verb, request.target)
+        if status == TOO_LARGE and found.route is None and request.verb != _OPTIONS:
+            return self._other_verb(found, request)
+        code = QueueFull.code if status == BUSY else InvalidInput.code
+        failure = Failure(code, text, status)
+        if status == UNAUTHORIZED:  # the guard counts these
+            headers = (("WWW-Authenticate", "Bearer"), (_ID, request_id(request.headers.get(ID_FIELD, ""))))
+            return found.dialect.refuse(failure, request)._replace(status=status, headers=headers)
+        reply = self._failed(failure, found, request)
+        # A dialect may have another status for what is a request all the same.
+        return reply if status in (TIMED_OUT, TOO_LARGE) else reply._replace(status=status)
+
+    def _check_room(self, connection: Hashable) -> None:
+        if not self._untaken.has_room(connection):
+            raise QueueFull(self._untaken.refusal)
+
+    def _other_verb(self, found: Found, request: HttpRequest) -> HttpReply:
+        """The reply to a verb that a path does not have, or to a path that is nobody's."""
+        if not found.verbs:
+            text = f"There is nothing at {path_of(request.target)}"
+            return self._failed(UnknownTarget(text).failure(), found, request)
+        if request.verb == _OPTIONS:
+            return HttpReply(200, b"", "", (("Allow", found.allow),))
+        verbs = " and ".join(found.verbs)
+        text = found.wrong_verb or f"{path_of(request.target)} only supports {verbs}, but got {request.verb}"
+        return self._failed(VerbNotAllowed(text).failure(), found, request)
+
+    def _failed(self, failure: Failure, found: Found, request: HttpRequest) -> HttpReply:
+        reply = found.dialect.refuse(failure, request)
+        headers = reply.headers
+        if failure.status in _AGAIN:
+            headers += (_RETRY,)
+        elif failure.status == VerbNotAllowed.http_status:
+            headers += (("Allow", found.allow),)
+        name = self._note([FailedRows(failure, 1)], 0, request)
+        return reply._replace(headers=(*headers, (_ID, name)))
+
+    def _noted(self, reply: HttpReply, request: HttpRequest) -> HttpReply:
+        """A reply in which instances have no result, with its id."""
+        name = self._note(reply.failures, reply.instance_count, request)
+        again = (_RETRY,) if reply.status in _AGAIN else ()
+        return reply._replace(headers=(*reply.headers, *again, (_ID, name)))
+
+    def _note(self, failures: Sequence[FailedRows], count: int, request: HttpRequest) -> str:
+        """Log a request that failed, and give its id."""
+        name = request_id(request.headers.get(ID_FIELD, ""))
+        target = f"{request.verb} {path_of(request.target)}" if request.verb else "no request"
+        self._failures.write(name, request.peer, target, failures, count)
+        return name
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """What paths of a pattern look like: a name in braces stands for a segment."""
+    pieces = _NAME.split(pattern)
+    texts: Iterable[str] = (
+        f"(?P<{piece}>[^/]+)" if at % 2 else re.escape(piece) for at, piece in enumerate(pieces)
+    )
+    return re.compile("".join(texts))

@@ -1,0 +1,211 @@
+"""The application in which dialects answer what no route of the user's own does."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from mindspore_serving.server.transport.failure_log import FailureLog
+from mindspore_serving.server.transport.http.answering import Answering
+from mindspore_serving.server.transport.http.application import DialectApplication
+from mindspore_serving.server.transport.untaken_replies import UntakenReplies
+from tests.support.http_peer import PLENTY, EchoDialect, NoBodies, Peer, close_peers
+
+ASKED = b"POST /model/a:b?x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\none"
+ECHO = (200, b"POST /model/a:b?x  one")
+OWN = b"GET /own HTTP/1.1\r\nHost: a\r\n\r\n"
+UPLOAD = b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\none"
+
+
+@pytest.fixture(autouse=True)
+def _closed_peers() -> Iterator[None]:
+    yield
+    close_peers()
+
+
+async def own(_: web.Request) -> web.Response:
+    return web.json_response({"own": True})
+
+
+async def upload(request: web.Request) -> web.Response:
+    return web.Response(body=await request.read())
+
+
+async def failing(_: web.Request) -> web.Response:
+    raise ValueError("on purpose")
+
+
+def with_routes(application: web.Application) -> None:
+    application.router.add_get("/own", own)
+    application.router.add_get("/{page}", own)
+    application.router.add_post("/upload", upload)
+    application.router.add_get("/failing/now", failing)
+
+
+OWN_REPLY = (200, b'{"own": true}')
+
+
+@pytest.mark.parametrize("add", [with_routes, lambda _: None])
+def test_what_no_route_has_is_a_dialects_the_first_time_and_later(add: Any) -> None:
+    peer = Peer(change=add)
+    peer.send(ASKED + ASKED)
+    peer.send(ASKED)
+    assert peer.replies == [ECHO] * 3
+    assert b"Server:" not in peer.transport.written  # aiohttp has written none of them
+
+
+def test_routes_of_the_users_own_are_served_in_order_with_others() -> None:
+    peer = Peer(change=with_routes)
+    peer.send(OWN + ASKED + OWN.replace(b"/own", b"/anything") + UPLOAD + ASKED)
+    assert peer.replies == [OWN_REPLY, ECHO, OWN_REPLY, (200, b"one"), ECHO]
+    assert len(peer.asked) == 2
+
+
+def test_another_verb_at_a_path_of_the_users_own_is_a_dialects() -> None:
+    peer = Peer(change=with_routes)
+    peer.send(ASKED.replace(b"/model/a:b?x", b"/own"))
+    assert peer.replies == [(200, b"POST /own  one")]
+
+
+def test_a_handler_that_fails_gets_500() -> None:
+    peer = Peer(change=with_routes)
+    peer.send(OWN.replace(b"/own", b"/failing/now"))
+    assert [status for status, _ in peer.replies] == [500]
+    assert peer.transport.closed == "closed"
+
+
+def test_the_body_of_a_route_of_the_users_own_has_the_limits_of_the_server() -> None:
+    for data in (
+        UPLOAD.replace(b"3\r\n\r\none", b"1001\r\n\r\n"),
+        UPLOAD.replace(b"Content-Length: 3", b"Transfer-Encoding: chunked").replace(
+            b"one", b"3e8\r\n" + b"a" * 1000 + b"\r\n1\r\na"
+        ),
+    ):
+        peer = Peer(change=with_routes)
+        peer.send(data)
+        assert peer.replies == [(413, b"http message is bigger than 1000")]
+        assert peer.refusal[0] == 413
+
+
+@pytest.mark.parametrize("data", [UPLOAD[:-1], UPLOAD[:20]])
+def test_a_request_for_a_route_of_the_users_own_has_to_arrive(data: bytes) -> None:
+    peer = Peer(change=with_routes)
+    peer.send(data)
+    peer.wait(101)
+    assert peer.refusal == (408, b"http message was not received within 100 s")
+
+
+def test_a_stop_lets_a_handler_of_the_users_own_end() -> None:
+    peer = Peer(change=with_routes)
+    peer.send(UPLOAD[:-1])
+    peer.connection.stop()
+    peer.send(UPLOAD[-1:])
+    assert peer.replies == [(200, b"one")]
+    assert b"Connection: close\r\n" in peer.heads[0]
+    assert peer.transport.closed == "closed"
+
+
+def test_middlewares_of_the_users_own_see_all_requests() -> None:
+    seen = []
+
+    @web.middleware
+    async def note(request: web.Request, handler: Any) -> web.StreamResponse:
+        seen.append(request.path)
+        response: web.StreamResponse = await handler(request)
+        response.headers["X-Seen"] = "yes"
+        return response
+
+    def add(application: web.Application) -> None:
+        with_routes(application)
+        application.middlewares.append(note)
+
+    peer = Peer(change=add)
+    peer.send(ASKED + OWN + ASKED)
+    assert peer.replies == [ECHO, OWN_REPLY, ECHO]
+    assert seen == ["/model/a:b", "/own", "/model/a:b"]
+    assert all(b"X-Seen: yes\r\n" in head for head in peer.heads)
+
+
+def test_a_sub_application_for_a_host_is_asked_each_time() -> None:
+    def add(application: web.Application) -> None:
+        other = web.Application()
+        other.router.add_post("/model/a:b", upload)
+        application.add_domain("other", other)
+
+    peer = Peer(change=add)
+    peer.send(ASKED + ASKED.replace(b"Host: a", b"Host: other") + ASKED)
+    assert peer.replies == [ECHO, (200, b"one"), ECHO]
+
+
+def test_websockets_of_the_users_own() -> None:
+    async def talk(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            await socket.send_str(f"{message.data} back")
+        return socket
+
+    async def run() -> str:
+        application = web.Application()
+        application.router.add_get("/talk", talk)
+        async with TestClient(TestServer(application)) as client, client.ws_connect("/talk") as socket:
+            await socket.send_str("there and")
+            return str(await socket.receive_str())
+
+    assert asyncio.run(run()) == "there and back"
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["same loop", "another thread"])
+def test_mounted_into_an_application_of_the_users(elsewhere: bool) -> None:
+    dialect = EchoDialect()
+    answering = Answering([dialect], NoBodies(), UntakenReplies(PLENTY, PLENTY), FailureLog())
+    threads = []
+    answer = dialect.answer
+
+    async def noted(request: Any) -> Any:
+        threads.append(threading.current_thread())
+        return await answer(request)
+
+    dialect.answer = noted  # type: ignore[method-assign]
+    dialect.routes = tuple(route.__class__(route.verbs, route.pattern, noted) for route in dialect.routes)
+    answering = Answering([dialect], NoBodies(), UntakenReplies(PLENTY, PLENTY), FailureLog())
+
+    async def run(loop: asyncio.AbstractEventLoop | None) -> list[tuple[int, str]]:
+        mounted = DialectApplication(answering, loop or asyncio.get_running_loop())
+        with_routes(mounted.application)
+        application = web.Application()
+        application.router.add_get("/", own)
+        application.add_subapp("/serving", mounted.application)
+        replies = []
+        async with TestClient(TestServer(application)) as client:
+            for method, path in (
+                ("POST", "/serving/model/a:b"),
+                ("GET", "/serving/own"),
+                ("GET", "/"),
+                ("POST", "/serving/model/a:b"),
+                ("POST", "/model/a:b"),
+            ):
+                async with client.request(method, path, data=b"one") as reply:
+                    replies.append((reply.status, await reply.text()))
+        return replies
+
+    if elsewhere:
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+        replies = asyncio.run(run(loop))
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+    else:
+        thread = threading.current_thread()
+        replies = asyncio.run(run(None))
+    assert [reply[0] for reply in replies] == [200, 200, 200, 200, 404]
+    assert replies[0] == replies[3] == (200, "POST /model/a:b  one")
+    assert threads == [thread, thread]
