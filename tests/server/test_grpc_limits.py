@@ -52,6 +52,7 @@ from tests.support.watch import wait_until
 # clients may take.
 SCRIPT = """\
 import asyncio
+import contextlib
 import signal
 import time
 import types
@@ -59,12 +60,14 @@ import types
 import numpy as np
 import uvloop
 
-from mindspore_serving.errors import FailedRows, ServableUnavailable
+from mindspore_serving.errors import ServableUnavailable
+from mindspore_serving.rows import FailedRows, Rows
 from mindspore_serving.server.transport.grpc.limits import GrpcLimits
 from mindspore_serving.server.transport.grpc.service import GrpcServer
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher, Route
+from mindspore_serving.server.service.service import Service
 from mindspore_serving.signature import MethodSignature
-from mindspore_serving.tensor import DataType, Rows, TensorSpec
+from mindspore_serving.tensor import DataType, TensorSpec
 
 BIG = [Rows((TensorSpec("y", DataType.UINT8, (1 << 20,)),), (np.zeros((1, 1 << 20), np.uint8),), 1)]
 OUTCOME = [FailedRows(ServableUnavailable("gone").failure(), 1)]
@@ -76,15 +79,13 @@ class Requests(Dispatcher):
         self.waiting = []
 
     def resolve(self, name, method, version):
-        servable = types.SimpleNamespace(unanswered=None, serves=lambda method: True)
+        servable = types.SimpleNamespace(pending=None, serves=lambda method: True)
         return Route(servable, MethodSignature(method, ("x",), 1))
-
-    resolve_admitted = resolve
 
     def check_room(self, route):
         pass
 
-    def submit(self, route, blocks, timeout_s=None):
+    def admit(self, route, blocks, timeout_s=None):
         future = asyncio.get_running_loop().create_future()
         if route.method.name in ("now", "big"):
             future.set_result(BIG if route.method.name == "big" else OUTCOME)
@@ -93,6 +94,10 @@ class Requests(Dispatcher):
             future.add_done_callback(lambda _: print("cancelled" if future.cancelled() else "done", flush=True))
             print("asked", flush=True)
         return future
+
+    @contextlib.contextmanager
+    def reading(self, route):
+        yield types.SimpleNamespace(admit=lambda blocks: self.admit(route, blocks))
 
     def answer(self):
         for future in self.waiting:
@@ -104,7 +109,7 @@ async def run():
     loop = asyncio.get_running_loop()
     requests = Requests(loop)
     stopped = asyncio.Event()
-    server = GrpcServer(requests, {address!r}, GrpcLimits({most_bytes}, {limits}), None)
+    server = GrpcServer(Service.of(requests), {address!r}, GrpcLimits({most_bytes}, {limits}), None)
     await server.start()
     loop.add_signal_handler(signal.SIGUSR1, requests.answer)
     loop.add_signal_handler(signal.SIGUSR2, time.sleep, 3.0)

@@ -17,6 +17,8 @@ from mindspore_serving.errors import ServableUnavailable, StartUpError
 from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.access.tls import SSLConfig, ssl_context
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher, Route
+from mindspore_serving.server.service.catalog import Catalog
+from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.transport.http.http_reader import HttpLimits
 from mindspore_serving.server.transport.http.rest_gateway import RestServer
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
@@ -46,10 +48,14 @@ class Requests:
     def check_room(self, route: Route) -> None:
         pass
 
-    def submit(self, route: Route, blocks: Any, timeout_s: float | None) -> asyncio.Future[Any]:
+    def admit(self, route: Route, blocks: Any, timeout_s: float | None) -> asyncio.Future[Any]:
         future = asyncio.get_running_loop().create_future()
         self.waiting.put_nowait(future)
         return future
+
+
+def service_of(requests: Requests) -> Service:
+    return Service(cast("Dispatcher", requests), cast("Catalog", None))
 
 
 Scene = Callable[[RestServer, Requests, str], Coroutine[Any, Any, None]]
@@ -66,7 +72,7 @@ def play(
     async def run() -> None:
         requests, address = Requests(), f"127.0.0.1:{free_port()}"
         server = RestServer(
-            cast("Dispatcher", requests),
+            service_of(requests),
             address,
             HttpLimits(1 << 20),
             tls,
@@ -125,7 +131,7 @@ def test_a_stop_without_requests_takes_no_time() -> None:
 
 def test_an_address_that_is_taken_is_refused() -> None:
     async def scene(server: RestServer, requests: Requests, address: str) -> None:
-        other = RestServer(cast("Dispatcher", requests), address, HttpLimits(1 << 20), None, False)
+        other = RestServer(service_of(requests), address, HttpLimits(1 << 20), None, False)
         with pytest.raises(StartUpError, match=f"bind to the socket address {address} failed"):
             await other.start()
         await other.stop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.server.channel.messages import AgentSettings
+from mindspore_serving.server.channel.agent_messages import AgentSettings
 from mindspore_serving.server.channel.worker_plan import WorkerStart
 from mindspore_serving.server.distributed.agent_port import AgentPort
 from mindspore_serving.server.distributed.rank_table import RankTable, check_ranks, read_rank_table

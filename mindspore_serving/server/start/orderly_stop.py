@@ -11,7 +11,7 @@ from mindspore_serving import log
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.host.progress import say
 from mindspore_serving.server.host.stop_request import StopRequest
-from mindspore_serving.server.supervision.supervisor import STOP_GRACE_S as WORKER_GRACE_S
+from mindspore_serving.server.supervision.reaper import STOP_GRACE_S as WORKER_GRACE_S
 from mindspore_serving.server.supervision.supervisor import Supervisor
 from mindspore_serving.server.transport.address import STOP_GRACE_S
 from mindspore_serving.server.transport.grpc.service import GrpcServer

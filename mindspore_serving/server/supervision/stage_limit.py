@@ -2,13 +2,12 @@
 
 The worker writes its calls into memory that it shares with this process (`channel/call_page.py`); this process looks
 four times within the limit. Time alone condemns no call: it must also have been seen for half of the looks that fit
-into the limit, so that a machine that was suspended does not end workers which could not work meanwhile.
+into the limit, so that a machine that was suspended does not end workers which could not work meanwhile (ADR 20).
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -39,14 +38,22 @@ class StageLimit:
         page: Where the worker writes them.
         limit_s: Seconds that a call may take.
         on_overdue: Called once, on the event loop, with a call that takes longer.
+        clock: Monotonic time in seconds: that by which the worker writes its calls.
     """
 
-    def __init__(self, page: CallPage, limit_s: float, on_overdue: Callable[[OverdueCall], None]) -> None:
+    def __init__(
+        self,
+        page: CallPage,
+        limit_s: float,
+        on_overdue: Callable[[OverdueCall], None],
+        clock: Callable[[], float],
+    ) -> None:
         self.period_s = min(max(limit_s / _LOOKS, _SHORTEST_PERIOD_S), _LONGEST_PERIOD_S)
         self._page = page
         self._limit_ns = int(limit_s * 1e9)
         self._least_looks = max(1, int(limit_s / self.period_s / 2))
         self._on_overdue = on_overdue
+        self._clock = clock
         self._seen: dict[int, tuple[int, int]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -80,7 +87,7 @@ class StageLimit:
         return None
 
     def _ring(self) -> None:
-        overdue = self.look(time.monotonic_ns())
+        overdue = self.look(int(self._clock() * 1e9))
         if overdue is None:
             self.start()
         else:

@@ -95,7 +95,7 @@ class ModelCalls:
 
     def take(self, reply: ModelReply) -> None:
         """Take an answer."""
-        call = self._calls.get(reply.batch_id)
+        call = self._calls.get(reply.call_id)
         if call is not None:
             call.end(reply.groups)
 

@@ -19,12 +19,12 @@ from collections.abc import Sequence, Sized
 from enum import Enum
 from typing import Protocol
 
+from mindspore_serving.signature import PARTIAL_REPLY_S
+
 SLICED = 64
 """Most rows of one step of a function that takes one instance."""
 QUICK_MODEL_S = 0.001
 """Below this time for a batch, a model runs on the main thread if nothing waits for a function."""
-PARTIAL_REPLY_S = 0.005
-"""A batch that takes longer than this sends what is done already, so that nobody waits for slow batch-mates."""
 
 
 class ModelState(Protocol):

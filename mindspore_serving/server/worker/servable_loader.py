@@ -221,7 +221,9 @@ def _check_arity(definition: ServableDefinition, key: str, subgraph: int, runner
 def _signature_of(method: MethodDefinition, runners: Mapping[str, Sequence[GraphRunner]]) -> MethodSignature:
     if method.stages and method.stages[0].kind is StageKind.PIPELINE:
         # One instance at a time: nothing is gained by more, and other methods get their turn.
-        return MethodSignature(method.name, method.input_names, batch_limit=1, waits=True)
+        return MethodSignature(
+            method.name, method.input_names, batch_limit=1, waits=True, output_names=method.output_names
+        )
     stages = [
         runners[stage.target][stage.subgraph] for stage in method.stages if stage.kind is StageKind.MODEL
     ]
@@ -236,6 +238,7 @@ def _signature_of(method: MethodDefinition, runners: Mapping[str, Sequence[Graph
         full=max([1, *sizes, *asked]),
         only_models=bool(method.stages) and all(stage.kind is StageKind.MODEL for stage in method.stages),
         input_types=_types_of_inputs(method, runners),
+        output_names=method.output_names,
     )
 
 

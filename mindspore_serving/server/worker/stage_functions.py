@@ -28,6 +28,7 @@ from mindspore_serving.server.register.built_in import BUILT_IN_STAGES
 from mindspore_serving.server.register.definition import StageDefinition, StageKind
 from mindspore_serving.server.worker.ownership import ALONE, own, snapshot
 from mindspore_serving.server.worker.traces import Traces
+from mindspore_serving.signature import PARTIAL_REPLY_S
 from mindspore_serving.tensor import DATA_TYPE_OF, MAX_DIMENSIONS, as_array, encode_value
 
 StageResult: TypeAlias = "tuple[Any, ...] | Failure"
@@ -35,8 +36,8 @@ StageResult: TypeAlias = "tuple[Any, ...] | Failure"
 
 _ONE_VALUE = (str, bytes, bytearray, memoryview, Mapping, Set)
 """What can be iterated over, and is no series of results: letters, numbers, keys, items without an order."""
-TIME_SLICE_S = 0.005
-"""After this long, calls per instance make room for other work of the process."""
+TIME_SLICE_S = PARTIAL_REPLY_S
+"""After this long, calls per instance make room for other work of the process: results can leave only in between."""
 _traces = Traces()
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from mindspore_serving.server.channel.call_page import CallPage, HeldRows, WrittenCall
 from mindspore_serving.server.supervision.stage_limit import OverdueCall, StageLimit
+from tests.support.virtual_time import run_in_virtual_time
 
 SECOND = 10**9
 ROWS = (HeldRows(1, 0, 1),)
@@ -22,7 +23,7 @@ def page() -> Iterator[CallPage]:
 
 
 def limit_of(page: CallPage, seconds: float = 1) -> StageLimit:
-    return StageLimit(page, seconds, lambda _: None)
+    return StageLimit(page, seconds, lambda _: None, lambda: 0.0)
 
 
 def looks(limit: StageLimit, *seconds: float) -> list[bool]:
@@ -82,24 +83,23 @@ def test_the_call_that_began_first_is_told(page: CallPage) -> None:
 
 
 def test_it_tells_once_and_stops(page: CallPage) -> None:
-    async def told() -> list[OverdueCall]:
-        found: list[OverdueCall] = []
-        first = asyncio.Event()
+    async def told() -> list[tuple[float, str]]:
+        clock = asyncio.get_running_loop().time
+        found: list[tuple[float, str]] = []
 
         def on_overdue(overdue: OverdueCall) -> None:
-            found.append(overdue)
-            first.set()
+            found.append((clock(), overdue.call.text))
 
-        limit = StageLimit(page, 0.02, on_overdue)
         page.begin(0, 1, b"slow", ROWS)
+        limit = StageLimit(page, 1, on_overdue, clock)
         limit.start()
-        await asyncio.wait_for(first.wait(), 10)
-        limit.stop()
-        limit.stop()
-        stopped = StageLimit(page, 0.001, found.append)
+        stopped = StageLimit(page, 1, on_overdue, clock)
         stopped.start()
+        await asyncio.sleep(0.9)
         stopped.stop()
-        await asyncio.sleep(5 * stopped.period_s)
+        stopped.stop()
+        await asyncio.sleep(100)
+        limit.stop()
         return found
 
-    assert [overdue.call.text for overdue in asyncio.run(told())] == ["slow"]
+    assert run_in_virtual_time(told()) == [(1.25, "slow")]

@@ -29,11 +29,10 @@ from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.function_step import run_function_step
 from mindspore_serving.server.worker.job import BatchJob
 from mindspore_serving.server.worker.model_runner import ModelRunner
-from mindspore_serving.server.worker.scheduling import PARTIAL_REPLY_S
 from mindspore_serving.server.worker.stage_functions import StageResult
 from mindspore_serving.server.worker.stages import MethodStages, ModelQueue, StageRunner
 from mindspore_serving.server.worker.values import Values, rows_or_errors
-from mindspore_serving.signature import GraphSignature
+from mindspore_serving.signature import PARTIAL_REPLY_S, GraphSignature
 from mindspore_serving.tensor import Array, DataType, TensorSpec
 from tests.support.rows import numbered, rows_of, texts
 

@@ -18,9 +18,9 @@ import pytest
 
 from mindspore_serving.errors import ModelError
 from mindspore_serving.rows import Rows
-from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
+from mindspore_serving.server.channel.frames import FROM_WORKER, FrameSplitter, frame_of, message_of
 from mindspore_serving.server.channel.memory import IdleSlots, SharedMemory
-from mindspore_serving.server.channel.messages import Batch, Message, ModelCall, ModelReply, Result, Stop
+from mindspore_serving.server.channel.messages import Batch, ModelCall, ModelReply, Result, Stop, ToWorker
 from mindspore_serving.server.register import add_stage, declare_model, register_method
 from mindspore_serving.server.register.registry import open_definition
 from mindspore_serving.server.worker.connection import Connection
@@ -68,7 +68,7 @@ class Main:
         self.memory.close()
         self.worker_memory.close()
 
-    def send(self, message: Message) -> None:
+    def send(self, message: ToWorker) -> None:
         self.socket.sendall(frame_of(message, self.memory))
 
     def received(self) -> list[Any]:
@@ -81,7 +81,8 @@ class Main:
                 return messages
             # A copy of the data: views of what was received stay as they are.
             messages += [
-                message_of(kind, body, self.memory, own=True) for kind, body in self._splitter.feed(data)
+                message_of(kind, body, FROM_WORKER, self.memory, own=True)
+                for kind, body in self._splitter.feed(data)
             ]
 
     def serve(
@@ -370,7 +371,7 @@ class Remote(Main):
 
     def answer(self, call: ModelCall) -> None:
         groups = tuple(Rows(rows.specs, (-rows.columns[0],), rows.count) for rows in call.groups)  # type: ignore[operator]
-        self.send(ModelReply(call.batch_id, call.slot, 0, groups, True))
+        self.send(ModelReply(call.call_id, call.slot, groups))
 
 
 @SIZES

@@ -9,7 +9,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2
 
 from mindspore_serving.server.dialect.native.predict_codec import UNDECODABLE
-from mindspore_serving.server.dispatch.dispatcher import Dispatcher
+from mindspore_serving.server.service.catalog import Catalog
 from mindspore_serving.server.transport.grpc.messages import Context, MessageReader, MessageRefused
 
 MOST_WATCHES = 1000
@@ -26,12 +26,12 @@ class HealthHandler(grpc.GenericRpcHandler):
     """Answers health checks.
 
     Args:
-        dispatcher: Whose servables are asked about.
+        catalog: What is asked.
         reader: Reads the messages of calls.
     """
 
-    def __init__(self, dispatcher: Dispatcher, reader: MessageReader) -> None:
-        self._dispatcher = dispatcher
+    def __init__(self, catalog: Catalog, reader: MessageReader) -> None:
+        self._catalog = catalog
         self._reader = reader
         self._watches = 0
         self._ended = False
@@ -81,23 +81,23 @@ class HealthHandler(grpc.GenericRpcHandler):
             )
         self._watches += 1
         try:
-            await self._tell_changes(service, context)
+            await self._report_changes(service, context)
         finally:
             self._watches -= 1
 
     def end_watches(self) -> None:
-        """Let every watch tell its last status, and end; safe to call twice."""
+        """Let every watch report its last status, and end; safe to call twice."""
         self._ended = True
-        self._dispatcher.readiness.notify()
+        self._catalog.notify()
 
-    async def _tell_changes(self, service: str, context: Context) -> None:
-        told: int | None = None
+    async def _report_changes(self, service: str, context: Context) -> None:
+        reported: int | None = None
         while True:
-            changed = self._dispatcher.readiness.changed
+            changed = self._catalog.changed
             status = self._status(service)
-            if status != told:
+            if status != reported:
                 await context.write(_reply(status))
-                told = status
+                reported = status
             if self._ended:
                 return
             await changed.wait()
@@ -120,7 +120,7 @@ class HealthHandler(grpc.GenericRpcHandler):
 
     def _status(self, service: str) -> int:
         """SERVING, NOT_SERVING or SERVICE_UNKNOWN."""
-        serves = self._dispatcher.readiness.look().serves(service)
+        serves = self._catalog.health().serves(service)
         if serves is None:
             return _UNKNOWN
         return _SERVING if serves else _NOT_SERVING

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import orjson
 
-from mindspore_serving.server.dispatch.readiness import Readiness, ServableHealth, ServerHealth, WorkerHealth
+from mindspore_serving.server.service.catalog import Catalog
 from mindspore_serving.server.service.error_text import hidden
+from mindspore_serving.server.service.readiness import ServableHealth, ServerHealth, WorkerHealth
 from mindspore_serving.server.transport.http.http_reply import HttpReply
 
 LIVE_PATH: Final = "/healthz/live"
@@ -18,21 +19,21 @@ _FIELDS: Final = b"Cache-Control: no-store\r\n"
 _ALIVE = HttpReply(200, b'{"status":"alive"}', _FIELDS)
 
 
-def health_reply(path: str, readiness: Readiness, *, details: bool) -> HttpReply | None:
+def health_reply(path: str, catalog: Catalog, *, details: bool) -> HttpReply | None:
     """The reply to a health check; None where the path is of none.
 
     That this is called at all shows that the event loop turns, which is all that being alive means.
 
     Args:
         path: Of the request.
-        readiness: What is asked.
+        catalog: What is asked.
         details: Whether to tell more than that the server is ready, or is not.
     """
     if path == LIVE_PATH:
         return _ALIVE
     if path != READY_PATH:
         return None
-    health = readiness.look()
+    health = catalog.health()
     document = _document(health) if details else {"status": _status(health.reason)["status"]}
     return HttpReply(200 if health.ready else 503, orjson.dumps(document), _FIELDS)
 

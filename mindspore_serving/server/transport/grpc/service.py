@@ -18,7 +18,6 @@ import grpc.aio
 from mindspore_serving.errors import (
     Failure,
     InvalidInput,
-    ServableUnavailable,
     ServerStopping,
     ServingError,
     StartUpError,
@@ -36,9 +35,10 @@ from mindspore_serving.server.dialect.native.predict_codec import (
 )
 from mindspore_serving.server.dialect.native.wire_layout import LayoutMemory
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher, Route
-from mindspore_serving.server.dispatch.servable import request_spec
+from mindspore_serving.server.dispatch.failures import request_spec
 from mindspore_serving.server.host.port_owner import bind_fault
 from mindspore_serving.server.host.unix_socket import place_for_socket
+from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.transport.address import (
     QUIET_S,
     STOP_GRACE_S,
@@ -222,19 +222,17 @@ class PredictHandler(grpc.GenericRpcHandler):
             self._dispatcher.check_room(route)
             if size > _SMALL_BYTES:
                 with self._reader.counted(size):
-                    route, blocks = await self._read_large(call, route)
+                    outcome = await self._admit_large(call, route)
             else:
-                blocks = call.read_instances(route.method, self._layouts)
+                outcome = self._dispatcher.admit(route, call.read_instances(route.method, self._layouts))
             call.let_go()
-            outcome = self._dispatcher.submit(route, blocks)
-            del blocks
             reply = await outcome
             self._check_size(reply)
             failures = failures_in(reply)
             if failures:
                 self._note(failures, sum(group.count for group in reply), call, context)
             if size > _SMALL_BYTES and sum([group.count for group in reply]) > _FEW_INSTANCES:
-                with self._dispatcher.holding(route):
+                with self._dispatcher.writing(route):
                     return await _encode_large(call, reply)
             return encode_reply(call.spec_bytes, reply)
         except MessageRefused as refused:
@@ -257,31 +255,30 @@ class PredictHandler(grpc.GenericRpcHandler):
         self._note_one(failure, call, context)
         return encode_failure(call.spec_bytes if call else b"", failure)
 
-    async def _read_large(self, call: PredictCall, route: Route) -> tuple[Route, list[Rows]]:
-        """Where a request goes, and its instances, of which there may be millions: others have their turns meanwhile.
+    async def _admit_large(self, call: PredictCall, route: Route) -> asyncio.Future[Reply]:
+        """Queue instances, of which there may be millions: others have their turns while they are read.
+
+        Returns:
+            As `Dispatcher.admit`.
 
         Raises:
             InvalidInput: There is no instance, or one does not fit the method.
-            ServableUnavailable: The servable is gone meanwhile.
+            ServingError: As `Dispatcher.reading`, and as `Admission.admit`.
         """
         rows = call.read_known(route.method, self._layouts)
         if rows is not None:
-            return route, [rows]
+            return self._dispatcher.admit(route, [rows])
         blocks: list[Rows] = []
-        with self._dispatcher.holding(route):
+        with self._dispatcher.reading(route) as admission:
             for number, part in enumerate(call.parts()):
                 if number:
                     await asyncio.sleep(0)
-                    if not route.servable.serves(call.method):
-                        raise ServableUnavailable(route.servable.unavailable(call.method).text)
+                    route.check_served()
                 if part is not None:
                     blocks += part.read_instances(route.method, self._layouts)
-        if not blocks:
-            raise call.no_instances()
-        again = self._dispatcher.resolve_admitted(call.name, call.method, call.version)
-        if again.method.input_names != route.method.input_names:
-            raise ServableUnavailable(route.servable.unavailable(call.method).text)
-        return again, blocks
+            if not blocks:
+                raise call.no_instances()
+            return admission.admit(blocks)
 
     def _note_one(self, failure: Failure, call: PredictCall | None, context: Context) -> None:
         self._note([FailedRows(failure, 1)], 0, call, context)
@@ -328,7 +325,7 @@ class GrpcServer:
     """One listening gRPC server.
 
     Args:
-        dispatcher: Where instances go.
+        service: Where instances go.
         address: `ip:port`, or `unix:path`.
         limits: What clients may take.
         credentials: TLS; None for plain text.
@@ -340,7 +337,7 @@ class GrpcServer:
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
+        service: Service,
         address: str,
         limits: GrpcLimits,
         credentials: grpc.ServerCredentials | None,
@@ -356,8 +353,10 @@ class GrpcServer:
         )
         untaken = UntakenReplies(limits.untaken_bytes, limits.untaken_bytes // SHARE_OF_ONE)
         self._replies = SentReplies(untaken, connections)
-        self._handler = PredictHandler(dispatcher, limits.message_bytes, self._reader, self._replies, guard)
-        self._health = HealthHandler(dispatcher, self._reader)
+        self._handler = PredictHandler(
+            service.dispatcher, limits.message_bytes, self._reader, self._replies, guard
+        )
+        self._health = HealthHandler(service.catalog, self._reader)
         self._options = [("grpc.so_reuseport", 0), *limits.options()]
         self._server: grpc.aio.Server | None = None
 

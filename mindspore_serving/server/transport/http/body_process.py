@@ -1,8 +1,7 @@
 """What runs in the process that reads large bodies of REST requests (`BodyReader` is its owner).
 
 The parser holds the interpreter's lock from the first byte of a body to the last: in the main process, everybody would
-wait for it. A body arrives here as a `Batch` of one instance, beside the types that models take, with the name of its
-compression in the place of the method, and its instances leave as one `Result` or several.
+wait for it. A body arrives here as a `ReadBody`, and its instances leave as one `BodyRead` or several.
 """
 
 from __future__ import annotations
@@ -14,19 +13,23 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 
-import orjson
 import setproctitle
 
 from mindspore_serving.errors import Failure, MessageTooLarge, ServingError, StatusCode
 from mindspore_serving.rows import FailedRows, Group, Rows
-from mindspore_serving.server.channel.frames import LARGEST_FRAME, FrameSplitter, frame_of, message_of
-from mindspore_serving.server.channel.messages import Batch, Result
+from mindspore_serving.server.channel.body_messages import BodyRead, ReadBody
+from mindspore_serving.server.channel.frames import (
+    LARGEST_FRAME,
+    TO_BODY_READER,
+    FrameSplitter,
+    frame_of,
+    message_of,
+)
 from mindspore_serving.server.dialect.native.json_codec import parse_body, read_instances
 from mindspore_serving.server.host.memory_limit import end_before_others
 from mindspore_serving.server.host.parent import Parent
 from mindspore_serving.server.transport.content_coding import decompress_body
 from mindspore_serving.server.transport.failure_log import unexpected_failure
-from mindspore_serving.tensor import DataType
 
 TITLE = "serving_body_reader"
 _READ_SIZE = 1 << 20
@@ -76,18 +79,16 @@ def serve(channel: socket.socket, most_bytes: int) -> None:
 def _answer(channel: socket.socket, frames: Iterator[tuple[int, memoryview]], most_bytes: int) -> None:
     """Answer the bodies that are complete; nothing is kept of them."""
     for kind, frame in frames:
-        batch = message_of(kind, frame)
-        assert isinstance(batch, Batch)
-        for reply in _replies_to(batch, most_bytes):
+        for reply in _replies_to(message_of(kind, frame, TO_BODY_READER), most_bytes):
             channel.sendall(reply)
 
 
-def _replies_to(batch: Batch, most_bytes: int) -> list[bytes]:
+def _replies_to(wanted: ReadBody, most_bytes: int) -> list[bytes]:
     try:
-        instances = _instances_in(batch, most_bytes)
+        instances = _instances_in(wanted, most_bytes)
         starts = range(0, len(instances), _MOST_GROUPS)
         replies = [
-            _frame_of(batch, instances[start : start + _MOST_GROUPS], final=start == starts[-1])
+            _frame_of(wanted, instances[start : start + _MOST_GROUPS], final=start == starts[-1])
             for start in starts
         ]
         largest = max(map(len, replies))
@@ -102,16 +103,15 @@ def _replies_to(batch: Batch, most_bytes: int) -> list[bytes]:
         failure = Failure(StatusCode.FAILED, "No memory for the instances of this request", 503)
     except Exception as error:  # whatever goes wrong here, the client gets an answer
         failure = unexpected_failure(error)
-    return [_frame_of(batch, [FailedRows(failure, 1)], final=True)]
+    return [_frame_of(wanted, [FailedRows(failure, 1)], final=True)]
 
 
-def _instances_in(batch: Batch, most_bytes: int) -> list[Rows]:
-    [[body], [model_types]] = batch.groups[0].columns
-    if batch.method:
-        body = decompress_body(body, batch.method.encode(), most_bytes)
-    types = {name: DataType(kind) for name, kind in orjson.loads(model_types).items()}
-    return read_instances(parse_body(body), types)
+def _instances_in(wanted: ReadBody, most_bytes: int) -> list[Rows]:
+    body = wanted.body
+    if wanted.coding:
+        body = decompress_body(body, wanted.coding.encode(), most_bytes)
+    return read_instances(parse_body(body), wanted.model_types)
 
 
-def _frame_of(batch: Batch, groups: Sequence[Group], *, final: bool) -> bytes:
-    return frame_of(Result(batch.batch_id, batch.slot, 0, tuple(groups), final))
+def _frame_of(wanted: ReadBody, groups: Sequence[Group], *, final: bool) -> bytes:
+    return frame_of(BodyRead(wanted.body_id, tuple(groups), final))

@@ -13,8 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
-
 from mindspore_serving import log
 from mindspore_serving.errors import (
     ChannelError,
@@ -26,8 +24,8 @@ from mindspore_serving.errors import (
     SystemFailure,
 )
 from mindspore_serving.rows import FailedRows, Group, Rows
-from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
-from mindspore_serving.server.channel.messages import Batch, Result
+from mindspore_serving.server.channel.body_messages import ReadBody
+from mindspore_serving.server.channel.frames import FROM_BODY_READER, FrameSplitter, frame_of, message_of
 from mindspore_serving.server.host.child_environment import child_environment
 from mindspore_serving.server.host.forked_child import no_forks
 from mindspore_serving.server.host.settings import DEFAULT_WORKER_TIMEOUT_S
@@ -36,7 +34,7 @@ from mindspore_serving.server.transport.content_coding import decompress_body, k
 from mindspore_serving.server.transport.failure_log import unexpected_failure
 from mindspore_serving.server.transport.http.signs_of_life import SignsOfLife, processor_seconds
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
-from mindspore_serving.tensor import DataType, TensorSpec
+from mindspore_serving.tensor import DataType
 
 _SCRIPT = Path(__file__).with_name("start_body_process.py")
 _SMALL_BYTES = 1 << 18
@@ -53,7 +51,6 @@ _LOOK_S = 0.5
 _END_S = 5.0
 _POLL_S = 0.01
 _READ_SIZE = 1 << 20
-_SPECS = (TensorSpec("body", DataType.BYTES, ()), TensorSpec("model_types", DataType.BYTES, ()))
 
 
 def small_body(body: bytes, coding: bytes) -> bytes | None:
@@ -354,17 +351,17 @@ class _BodyProcess:
         """
         watch = asyncio.create_task(self._watch())
         try:
-            rows = Rows(_SPECS, ([job.body], [orjson.dumps(dict(job.model_types))]), 1)
-            self._writer.write(frame_of(Batch(number, 0, job.coding.decode(), (rows,))))
+            wanted = ReadBody(number, job.body, job.coding.decode(), job.model_types)
+            self._writer.write(frame_of(wanted))
             await self._writer.drain()
             instances: list[Rows] = []
             while data := await self._reader.read(_READ_SIZE):
                 for kind, body in self._splitter.feed(data):
-                    result = message_of(kind, body)
-                    if not isinstance(result, Result) or result.batch_id != number:
+                    answer = message_of(kind, body, FROM_BODY_READER)
+                    if answer.body_id != number:
                         raise ChannelError("Another answer was expected")
-                    instances += _rows_in(result.groups)
-                    if result.final:
+                    instances += _rows_in(answer.groups)
+                    if answer.final:
                         return instances
         finally:
             watch.cancel()

@@ -33,10 +33,11 @@ from mindspore_serving.server.dialect.native.json_codec import (
     select_inputs,
 )
 from mindspore_serving.server.dialect.native.rest_url import parse_request_target, path_of
-from mindspore_serving.server.dispatch.dispatcher import Dispatcher, Route, deadline_exceeded
+from mindspore_serving.server.dispatch.dispatcher import Route
 from mindspore_serving.server.host.heap import give_back_freed_memory
 from mindspore_serving.server.host.port_owner import bind_fault
 from mindspore_serving.server.host.settings import DEFAULT_WORKER_TIMEOUT_S
+from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.transport.address import (
     QUIET_S,
     STOP_GRACE_S,
@@ -92,16 +93,17 @@ class RestHandler:
     """Answers REST requests.
 
     Args:
-        dispatcher: Where instances go.
+        service: Where instances go.
         bodies: Reads large bodies.
         untaken: The replies that clients have not taken.
         always_ok: Say HTTP 200 also for errors.
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, bodies: BodyReader, untaken: UntakenReplies, always_ok: bool
+        self, service: Service, bodies: BodyReader, untaken: UntakenReplies, always_ok: bool
     ) -> None:
-        self._dispatcher = dispatcher
+        self._dispatcher = service.dispatcher
+        self._catalog = service.catalog
         self._bodies = bodies
         self._untaken = untaken
         self._always_ok = always_ok
@@ -175,20 +177,17 @@ class RestHandler:
             return asyncio.ensure_future(self._submit_large(request, route, timeout_s))
         instances = read_instances(parse_body(body), route.method.input_types)
         blocks = select_inputs(instances, name, route.method)
-        return self._dispatcher.submit(route, blocks, timeout_s)
+        return self._dispatcher.admit(route, blocks, timeout_s)
 
     async def _submit_large(self, request: HttpRequest, route: Route, timeout_s: float | None) -> Reply:
         """The outcome of a request whose body is read elsewhere."""
-        self._dispatcher.check_room(route)  # others have come since it was checked
-        late = None if timeout_s is None else deadline_exceeded(route, timeout_s)
+        late = None if timeout_s is None else route.deadline_exceeded(timeout_s)
         until = None if timeout_s is None else time.monotonic() + timeout_s
-        with self._dispatcher.holding(route):
+        with self._dispatcher.reading(route) as admission:
             reading = self._bodies.read(request.body, request.coding, route.method.input_types)
             instances = await _result_until(until, late, reading)
-        name, called, version = parse_request_target(request.target)
-        route = self._dispatcher.resolve_admitted(name, called, version)
-        blocks = select_inputs(instances, name, route.method)
-        return await _result_until(until, late, self._dispatcher.submit(route, blocks))
+            outcome = admission.admit(select_inputs(instances, route.servable.name, route.method))
+        return await _result_until(until, late, outcome)
 
     def _answer_other_verb(self, request: HttpRequest) -> HttpReply:
         """The reply to a health check, which `always_ok` is not about.
@@ -198,7 +197,7 @@ class RestHandler:
         """
         path = path_of(request.target)
         if request.method in HEALTH_VERBS:
-            reply = health_reply(path, self._dispatcher.readiness, details=not request.stranger)
+            reply = health_reply(path, self._catalog, details=not request.stranger)
             if reply is not None:
                 return reply
         raise _other_verb(path)
@@ -260,7 +259,7 @@ class RestServer:
     """One listening REST server.
 
     Args:
-        dispatcher: Where instances go.
+        service: Where instances go.
         address: `ip:port`.
         limits: What clients may take.
         tls: TLS; None for plain HTTP.
@@ -273,7 +272,7 @@ class RestServer:
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
+        service: Service,
         address: str,
         limits: HttpLimits,
         tls: ssl.SSLContext | None,
@@ -290,7 +289,7 @@ class RestServer:
         self._unfinished = unfinished or UnfinishedBodies(room_for_bodies(limits.body_bytes))
         self._untaken = untaken or untaken_replies(limits.body_bytes)
         self._bodies = BodyReader(limits.body_bytes, self._unfinished, silence_s)
-        self._handler = RestHandler(dispatcher, self._bodies, self._untaken, always_ok)
+        self._handler = RestHandler(service, self._bodies, self._untaken, always_ok)
         self._heads = ReplyHeads(time.time())
         self._connections: set[HttpConnection] = set()
         self._surplus: set[HttpConnection] = set()

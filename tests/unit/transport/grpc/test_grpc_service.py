@@ -52,7 +52,7 @@ class Echo:
 
     def _take(self, batch: Batch) -> None:
         result = Result(batch.batch_id, batch.slot, 0, batch.groups, True)
-        self._loop.call_soon(self.servable.take_result, self.copy, result)
+        self._loop.call_soon(self.copy.take_result, result)
 
 
 class Turns:

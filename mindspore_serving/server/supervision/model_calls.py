@@ -1,0 +1,42 @@
+"""Model calls of workers that hold no models: dispatch runs them at workers that do (ADR 9)."""
+
+from __future__ import annotations
+
+import asyncio
+
+from mindspore_serving import log
+from mindspore_serving.errors import Failure, StatusCode
+from mindspore_serving.rows import FailedRows, Reply
+from mindspore_serving.server.channel.messages import ModelCall, ModelReply
+from mindspore_serving.server.dispatch.dispatcher import Dispatcher
+from mindspore_serving.server.supervision.supervised_worker import SupervisedWorker
+from mindspore_serving.server.supervision.worker_link import WorkerLink
+
+
+def pass_model_call(
+    dispatcher: Dispatcher, worker: SupervisedWorker, link: WorkerLink, call: ModelCall
+) -> None:
+    """Run instances on a model that other workers hold, and send the outcome back.
+
+    Args:
+        dispatcher: Queues them as instances of a hidden method.
+        worker: Who calls.
+        link: Where the outcome goes; if that ends before, the call is cancelled.
+        call: The model and the instances.
+    """
+    reply = dispatcher.forward(worker.servable, call.method, call.groups)
+    link.calls.add(reply)
+
+    def answer(reply: asyncio.Future[Reply]) -> None:
+        link.calls.discard(reply)
+        if reply.cancelled():
+            return
+        try:
+            link.send(ModelReply(call.call_id, call.slot, tuple(reply.result())))
+        except Exception as cause:  # whatever it is, the worker waits for an answer
+            log.error("Cannot pass results to %s", worker.plan.label, exc_info=True)
+            failure = Failure(StatusCode.FAILED, f"The results cannot be passed on: {cause!r}")
+            failed = FailedRows(failure, call.count)
+            link.send(ModelReply(call.call_id, call.slot, (failed,)))
+
+    reply.add_done_callback(answer)
