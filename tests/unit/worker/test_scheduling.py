@@ -7,7 +7,6 @@ from typing import NamedTuple
 import pytest
 
 from mindspore_serving.server.worker.scheduling import (
-    PARTIAL_REPLY_S,
     QUICK_MODEL_S,
     SLICED,
     ModelsRun,
@@ -17,6 +16,7 @@ from mindspore_serving.server.worker.scheduling import (
     rows_of_step,
     where_models_run,
 )
+from mindspore_serving.signature import PARTIAL_REPLY_S
 
 N: list[str] = []
 """Nothing waits at a stage."""
