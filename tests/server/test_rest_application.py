@@ -112,6 +112,41 @@ def test_keys_are_asked_for_routes_of_the_users_own(tmp_path: Path) -> None:
         assert send(running.rest, "GET", "/about/us", headers={"X-API-Key": KEY}).status == 200
 
 
+HOOKS = (
+    ROUTES
+    + """\
+
+
+async def begin(application):
+    print("begins", flush=True)
+
+
+async def shut(application):
+    print("shuts", flush=True)
+    raise ValueError("of a hook")
+
+
+async def clean(application):
+    print("cleans up", flush=True)
+
+
+application.on_startup.append(begin)
+application.on_shutdown.append(shut)
+application.on_cleanup.append(clean)
+"""
+)
+
+
+def test_hooks_of_the_users_own_run_once_and_do_not_keep_the_server(tmp_path: Path) -> None:
+    add_servable(tmp_path, "one", ECHO)
+    with serving(tmp_path, ['".", "one", 0'], settings=HOOKS) as running:
+        running.process.terminate()
+        assert running.wait() == 0
+    said = [line for line in running.lines if line in ("begins", "shuts", "cleans up")]
+    assert said == ["begins", "shuts", "cleans up"]
+    assert "on_shutdown of the REST application failed: ValueError('of a hook')" in running.output
+
+
 MOUNTED = """\
 import json
 from aiohttp import web

@@ -123,7 +123,7 @@ class DialectApplication:
         asked = HttpRequest(
             request.method, target, HeaderFields(request.headers), request.remote or "?", body=body
         )
-        answer = self._answering.answer(self._answering.find(request.method, target), asked, request)
+        answer = self._answering.answer(self._answering.find(request.method, target), asked, self)
         if asyncio.get_running_loop() is self._loop:
             return await answer
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(answer, self._loop))

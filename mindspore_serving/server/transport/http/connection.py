@@ -369,7 +369,7 @@ class HttpConnection(web.RequestHandler):
             self._refuse(too_large(self._gateway.limits.body_bytes))
 
     def _forget_body(self) -> StreamReader | None:
-        """Count the body that is being received no more; gives it."""
+        """Stop counting the body that is being received; gives it."""
         self._gateway.unfinished.change(-self._counted)
         self._counted = 0
         body, self._body = self._body, None
@@ -406,6 +406,8 @@ class HttpConnection(web.RequestHandler):
         held, self._held = self._held, b""
         self._take_more()
         self._read(held)
+        if self._stopping and self._phase is _IDLE:  # the reply was begun before that
+            self._close_link()
 
     def _note_unread(self, message: RawRequestMessage) -> None:
         """Find out whether the client has sent more than the request that was to be its last."""
@@ -455,6 +457,7 @@ class HttpConnection(web.RequestHandler):
                     (message, body), self._next = self._next, None
                     await self._answer(message, body)
                     self._read_on(message)
+                    del message, body  # an idle connection keeps nothing of its last request
                 elif self._fault is not None:
                     fault, self._fault = self._fault, None
                     await self._say(fault, HttpRequest("", "", {}, self._peer))

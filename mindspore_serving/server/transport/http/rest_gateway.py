@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from aiohttp import web
 
@@ -36,6 +37,8 @@ from mindspore_serving.server.transport.untaken_replies import UntakenReplies, u
 
 _TAG = "RESTful server"
 _CHECK_PERIOD_S = 1.0
+_HOOKS_S = 5.0
+"""What `on_shutdown` and `on_cleanup` of the user's own may take."""
 _MOST_TOLD = 100
 _TOLD_SHARE = 8
 """Connections above the limit, as a share of it, that are told so at a time; others are closed without a word."""
@@ -112,7 +115,7 @@ class RestServer:
         loop = asyncio.get_running_loop()
         application = self._application or DialectApplication(self._answering, loop)
         application.replace(self._answering)
-        # A client that leaves ends its handler, and what nobody waits for any more.
+        # A client that leaves ends its handler.
         runner = self._runner = web.AppRunner(application.application, handler_cancellation=True)
         await runner.setup()
         server = runner.server
@@ -125,6 +128,7 @@ class RestServer:
                 )
         except (OSError, OverflowError, UnicodeError) as cause:
             self._close_listeners()
+            await self._end_application()
             raise StartUpError(
                 f"Serving Error: RESTful server start failed, bind to the socket address {self.address} failed"
                 f"{bind_fault(self.address, cause)}"
@@ -165,10 +169,9 @@ class RestServer:
         self._close_listeners()
         self._draining = True
         await self._bodies.stop()
-        if self._runner is not None:
-            await self._runner.shutdown()
         for connection in tuple(self._connections):
             connection.stop()
+        await self._end_application()
         await self._wait_for_no_connections(STOP_GRACE_S)
         for connection in tuple(self._connections):
             if not connection.owes_reply:
@@ -179,9 +182,13 @@ class RestServer:
         await self._wait_for_no_connections(STOP_GRACE_S)
         if self._checks is not None:
             self._checks.cancel()
+
+    async def _end_application(self) -> None:
+        """Let what the user has added end what goes on, as WebSockets, and clean up what it has opened."""
         runner, self._runner = self._runner, None
         if runner is not None:
-            await runner.cleanup()
+            await _run_hooks(runner.shutdown(), "on_shutdown")
+            await _run_hooks(runner.app.cleanup(), "on_cleanup")
 
     def _close_listeners(self) -> None:
         for listener in self._listeners:
@@ -241,3 +248,11 @@ class RestServer:
             connection.abort()
         if stalled:
             log.warning("REST closed %d connections whose clients did not take their replies", len(stalled))
+
+
+async def _run_hooks(hooks: Coroutine[Any, Any, None], name: str) -> None:
+    """Run what the user wants to be run at the end, for as long as it may take."""
+    try:
+        await asyncio.wait_for(hooks, _HOOKS_S)
+    except Exception as error:  # whatever they do, the server ends
+        log.error("%s of the REST application failed: %r", name, error, exc_info=True)

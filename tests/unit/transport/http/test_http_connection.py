@@ -663,6 +663,18 @@ def test_the_stop_lets_a_request_under_way_end_and_no_other_begin(peer: Peer) ->
     assert peer.transport.closed or peer.transport.ended
 
 
+@pytest.mark.parametrize("end", ["stop", "drain"])
+def test_a_connection_whose_reply_was_begun_before_the_stop_is_closed_behind_it(end: str) -> None:
+    peer = Peer()
+    peer.transport.taken = 0
+    peer.send(FIRST)
+    getattr(peer.connection, end)()
+    assert not peer.transport.closed
+    peer.take()
+    assert peer.replies == [ONE]
+    assert peer.transport.closed == "closed"
+
+
 def test_a_drain_closes_what_is_idle(peer: Peer) -> None:
     peer.send(FIRST)
     peer.connection.drain()
