@@ -130,7 +130,7 @@ class Dispatcher:
     def configure(self, settings: ServableSettings) -> None:
         """Take the settings of a servable version, which hold from its first copy on.
 
-        There is no entry of it before: a request for what has not been started is one for an unknown target.
+        There need be no entry of it before.
         """
         name, version = settings.servable_name, settings.version_number
         self._settings[name, version] = settings
@@ -281,7 +281,8 @@ class Dispatcher:
         return Route(servable, signature, version, self._generation)
 
     def _find(self, name: str, method: str, version: int) -> RunningServable:
-        versions = self._servables.get(name, {})
+        entries = self._servables.get(name, {})
+        versions = {n: servable for n, servable in entries.items() if servable.has_registered}
         number = version or max((n for n, servable in versions.items() if servable.copies), default=0)
         found = versions.get(number)
         if found is not None and found.copies:

@@ -101,6 +101,11 @@ class RunningServable:
         return queue.signature if queue else None
 
     @property
+    def has_registered(self) -> bool:
+        """Whether a worker has ever registered; before, clients are told that there is no such servable."""
+        return bool(self._queue_list)
+
+    @property
     def methods(self) -> tuple[MethodSignature, ...]:
         """What clients may call."""
         signatures = (queue.signature for queue in self._queue_list)
