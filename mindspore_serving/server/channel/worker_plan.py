@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 
 from mindspore_serving.options import ServableSettings
-from mindspore_serving.server.channel.document import read_as, text_of
+from mindspore_serving.server.channel.document import read_document, write_document
 from mindspore_serving.server.host.key_pipe import read_key
 
 WAITING_SLOTS = 16
@@ -147,7 +147,7 @@ def start_file(start: WorkerStart) -> int:
     descriptor = os.memfd_create("serving start")
     try:
         with os.fdopen(descriptor, "w", encoding="ascii", closefd=False) as file:
-            file.write(text_of(without_key))
+            file.write(write_document(without_key))
         os.lseek(descriptor, 0, os.SEEK_SET)
     except OSError:
         os.close(descriptor)
@@ -163,7 +163,7 @@ def read_start(descriptor: int) -> WorkerStart:
         InvalidParameter: A setting is out of bounds.
     """
     with os.fdopen(descriptor, encoding="ascii") as file:
-        return read_as(WorkerStart, file.read())
+        return read_document(WorkerStart, file.read())
 
 
 def with_key(start: WorkerStart) -> WorkerPlan:
