@@ -6,12 +6,7 @@ import pytest
 
 from mindspore_serving.errors import Failure, InvalidInput, QueueFull, StageError, StatusCode
 from mindspore_serving.rows import FailedRows
-from mindspore_serving.server.transport.failure_log import (
-    MOST_AT_ONCE,
-    FailureLog,
-    failures_in,
-    unexpected_failure,
-)
+from mindspore_serving.server.transport.failure_log import MOST_AT_ONCE, FailureLog
 from mindspore_serving.server.transport.request_id import carries_id, given_id, request_id, usable_id
 
 BAD = [FailedRows(InvalidInput("bad").failure(), 1)]
@@ -104,16 +99,6 @@ def test_long_texts_are_cut(clock: Clock, capsys: pytest.CaptureFixture[str]) ->
     [line] = capsys.readouterr().err.splitlines()
     assert len(line) < 10_000
     assert line.endswith("(992000 more characters)")
-
-
-def test_an_error_of_serving_itself() -> None:
-    try:
-        raise KeyError("a")
-    except KeyError as error:
-        failure = unexpected_failure(error)
-    assert (failure.status, failure.text) == (500, "Predict failed: KeyError('a')")
-    assert "in test_an_error_of_serving_itself" in failure.trace
-    assert failures_in([*BAD, *BROKEN]) == [*BAD, *BROKEN]
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from mindspore_serving.errors import ServerStopping, ServingError
+from mindspore_serving.errors import ServerStopping, ServingError, unexpected_failure
 from mindspore_serving.proto import UNDECODABLE
-from mindspore_serving.rows import FailedRows, Reply, Rows
+from mindspore_serving.rows import FailedRows, Reply, Rows, failures_in
 from mindspore_serving.server.dialect.native.predict_codec import (
     PredictMessage,
     encode_failure,
@@ -18,8 +18,7 @@ from mindspore_serving.server.dialect.native.predict_codec import (
 from mindspore_serving.server.dialect.native.wire_layout import LayoutMemory
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher, Route
 from mindspore_serving.server.dispatch.failures import request_spec
-from mindspore_serving.server.transport.failure_log import failures_in, unexpected_failure
-from mindspore_serving.server.transport.routes import (
+from mindspore_serving.server.transport.grpc_routes import (
     GrpcCall,
     GrpcError,
     GrpcMethod,

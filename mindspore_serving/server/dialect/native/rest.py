@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from mindspore_serving.errors import Failure, ServingError
-from mindspore_serving.rows import Reply
+from mindspore_serving.rows import Reply, failures_in
 from mindspore_serving.server.dialect.native.body_forms import JSON, form_of, says_json
 from mindspore_serving.server.dialect.native.json_codec import (
     encode_failure,
@@ -16,13 +16,11 @@ from mindspore_serving.server.dialect.native.json_codec import (
     read_instances,
     select_inputs,
 )
-from mindspore_serving.server.dialect.native.rest_url import parse_request_target
+from mindspore_serving.server.dialect.native.rest_url import parse_target
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.dispatch.dispatcher import Route as Called
-from mindspore_serving.server.transport.failure_log import failures_in
-from mindspore_serving.server.transport.http.small_body import small_body
-from mindspore_serving.server.transport.request_timeout import result_until
-from mindspore_serving.server.transport.routes import BodyFormat, HttpReply, HttpRequest, Route
+from mindspore_serving.server.host.waiting import result_until
+from mindspore_serving.server.transport.http_routes import BodyFormat, HttpReply, HttpRequest, Route
 
 _ONLY_POST: Final = "http message only support POST right now"
 
@@ -50,7 +48,7 @@ class NativeRest:
         """
         timeout_s = request.timeout_s
         try:
-            name, called, version = parse_request_target(request.target)
+            name, called, version = parse_target(request.path)
             route = self._dispatcher.resolve(name, called, version)
         except ServingError:
             _check_small_body(request)
@@ -97,8 +95,8 @@ def _check_small_body(request: HttpRequest) -> None:
     """
     if not says_json(request.headers.get("content-type", "")):
         return  # what it should be depends on the target
-    body = small_body(request.body, request.headers.get("content-encoding", ""), JSON.is_quick)
+    body = request.small_body(JSON)
     if body is not None:
         document = parse_body(body)
-        parse_request_target(request.target)
+        parse_target(request.path)
         read_instances(document)

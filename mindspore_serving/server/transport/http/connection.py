@@ -53,7 +53,7 @@ from mindspore_serving.server.transport.http.header_fields import HeaderFields
 from mindspore_serving.server.transport.http.limits import HttpLimits
 from mindspore_serving.server.transport.http.reply_heads import CLOSED, CONTINUE, KEPT, KEPT_1_0, ReplyHeads
 from mindspore_serving.server.transport.http.responses import LEFT_TO_DIALECTS, response_of
-from mindspore_serving.server.transport.routes import HttpReply, HttpRequest
+from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
 from mindspore_serving.server.transport.untaken_replies import UntakenReplies
 

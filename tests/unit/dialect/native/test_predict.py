@@ -26,12 +26,13 @@ from mindspore_serving.errors import (
 )
 from mindspore_serving.proto import ms_service_pb2 as pb
 from mindspore_serving.rows import FailedRows, Reply, Rows
+from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.channel.messages import Batch, Result
 from mindspore_serving.server.dialect.native.predict import PREDICT_PATH, Predict
 from mindspore_serving.server.dispatch.copy import ServableCopy
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher, Route
 from mindspore_serving.server.host import settings
-from mindspore_serving.server.transport.routes import GrpcError, GrpcReply, GrpcStatus, Right
+from mindspore_serving.server.transport.grpc_routes import GrpcError, GrpcReply, GrpcStatus
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import DataType, TensorSpec
 from tests.support.grpc_calls import FakeCall

@@ -15,7 +15,7 @@ from mindspore_serving.server.access.api_keys import ApiKeys
 from mindspore_serving.server.access.guard import Guard
 from mindspore_serving.server.transport.content_coding import decompress_body
 from mindspore_serving.server.transport.http.reply_heads import ReplyHeads
-from mindspore_serving.server.transport.routes import HttpReply
+from mindspore_serving.server.transport.http_routes import HttpReply
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies, room_for_bodies
 from mindspore_serving.server.transport.untaken_replies import UntakenReplies
 from tests.support.http_peer import CONTINUE, LIMITS, Peer, close_peers
