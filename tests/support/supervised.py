@@ -67,8 +67,8 @@ class Supervised:
 
     def ask(self, rows: Rows | None = None, name: str = "one") -> asyncio.Future[Reply]:
         """Send a request of one instance."""
-        route = self.dispatcher.resolve(name, "m", 1)
-        return self.dispatcher.admit(route, [rows or numbered(1)])
+        destination = self.dispatcher.resolve(name, "m", 1)
+        return self.dispatcher.admit(destination, [rows or numbered(1)])
 
     async def settle(self) -> None:
         """Let everything arrive that is under way."""

@@ -17,8 +17,8 @@ from mindspore_serving.server.dialect.native.json_codec import (
     select_inputs,
 )
 from mindspore_serving.server.dialect.native.rest_url import parse_target
+from mindspore_serving.server.dispatch.destination import Destination
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
-from mindspore_serving.server.dispatch.dispatcher import Route as Called
 from mindspore_serving.server.host.waiting import result_until
 from mindspore_serving.server.transport.http_routes import BodyFormat, HttpReply, HttpRequest, Route
 
@@ -49,31 +49,38 @@ class NativeRest:
         timeout_s = request.timeout_s
         try:
             name, called, version = parse_target(request.path)
-            route = self._dispatcher.resolve(name, called, version)
+            destination = self._dispatcher.resolve(name, called, version)
         except ServingError:
             _check_small_body(request)
             raise
-        self._dispatcher.check_room(route)
-        form, argument = form_of(request.headers.get("content-type", ""), route.method)
+        self._dispatcher.check_room(destination)
+        form, argument = form_of(request.headers.get("content-type", ""), destination.method)
         content = request.read_small(form, argument)
         if content is None:
-            return self._reply_to(await self._answer_large(request, route, timeout_s, form, argument))
-        blocks = select_inputs(content.rows, name, route.method)
-        return self._reply_to(await self._dispatcher.admit(route, blocks, timeout_s))
+            return self._reply_to(await self._answer_large(request, destination, timeout_s, form, argument))
+        blocks = select_inputs(content.rows, name, destination.method)
+        return self._reply_to(await self._dispatcher.admit(destination, blocks, timeout_s))
 
     def refuse(self, failure: Failure, request: HttpRequest) -> HttpReply:
         """The reply to a request that has failed as a whole."""
         return HttpReply(200 if self._always_ok else failure.status, encode_failure(failure))
 
     async def _answer_large(
-        self, request: HttpRequest, route: Called, timeout_s: float | None, form: BodyFormat, argument: Any
+        self,
+        request: HttpRequest,
+        destination: Destination,
+        timeout_s: float | None,
+        form: BodyFormat,
+        argument: Any,
     ) -> Reply:
         """The outcome of a request whose body is read elsewhere, while others go on."""
-        late = None if timeout_s is None else route.deadline_exceeded(timeout_s)
+        late = None if timeout_s is None else destination.deadline_exceeded(timeout_s)
         until = None if timeout_s is None else time.monotonic() + timeout_s
-        with self._dispatcher.reading(route) as admission:
+        with self._dispatcher.reading(destination) as admission:
             content = await request.read_large(form, argument, until, late)
-            outcome = admission.admit(select_inputs(content.rows, route.servable.name, route.method))
+            outcome = admission.admit(
+                select_inputs(content.rows, destination.servable.name, destination.method)
+            )
         return await result_until(until, late, outcome)
 
     def _reply_to(self, reply: Reply) -> HttpReply:
