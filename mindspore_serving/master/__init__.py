@@ -10,7 +10,7 @@ from mindspore_serving.server import SSLConfig
 from mindspore_serving.server import start_grpc_server as _start_grpc_server
 from mindspore_serving.server import start_restful_server as _start_restful_server
 from mindspore_serving.server import stop as _stop
-from mindspore_serving.server.host.progress import say
+from mindspore_serving.server.host.standard_output import say
 from mindspore_serving.server.start.server import server_of_process
 from mindspore_serving.server.start.stop_on_exception import stop_on_exception
 

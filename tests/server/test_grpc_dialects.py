@@ -15,7 +15,7 @@ from mindspore_serving.server.dialect.health.grpc import HealthService
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.service.catalog import Catalog
 from mindspore_serving.server.transport.grpc.limits import GrpcLimits
-from mindspore_serving.server.transport.grpc.service import GrpcServer
+from mindspore_serving.server.transport.grpc.server import GrpcServer
 from mindspore_serving.server.transport.grpc_routes import (
     GrpcCall,
     GrpcError,

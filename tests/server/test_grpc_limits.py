@@ -63,7 +63,7 @@ import uvloop
 from mindspore_serving.errors import ServableUnavailable
 from mindspore_serving.rows import FailedRows, Rows
 from mindspore_serving.server.transport.grpc.limits import GrpcLimits
-from mindspore_serving.server.transport.grpc.service import GrpcServer
+from mindspore_serving.server.transport.grpc.server import GrpcServer
 from mindspore_serving.server.dialect.health.grpc import HealthService
 from mindspore_serving.server.dialect.native.predict import Predict
 from mindspore_serving.server.dispatch.destination import Destination

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.server.channel.cluster_messages import Challenge, Refused
+from mindspore_serving.server.channel.cluster_messages import Challenge, JoinRefused
 from mindspore_serving.server.channel.frames import Incoming
 from mindspore_serving.server.channel.messages import Stop
 from mindspore_serving.server.cluster.link import ALIVE_EVERY_S, HANDSHAKE_S, ClusterLink
@@ -54,7 +54,7 @@ class AcceptedLink(ClusterLink[_Expected]):
             return
         user = None if self._port.token else self.stranger()
         if user is not None:
-            self.send(Refused(self._port.refuse(user)))
+            self.send(JoinRefused(self._port.refuse(user)))
             self.close()
             return
         self._handshake = asyncio.get_running_loop().call_later(HANDSHAKE_S, self.abort)

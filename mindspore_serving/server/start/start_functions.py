@@ -17,7 +17,7 @@ from mindspore_serving.server.start.servable_start_config import ServableStartCo
 from mindspore_serving.server.start.server import server_of_process
 from mindspore_serving.server.start.stop_on_exception import stop_on_exception
 from mindspore_serving.server.start.worker_plans import plans_for
-from mindspore_serving.server.transport.grpc.service import check_grpc_address
+from mindspore_serving.server.transport.grpc.server import check_grpc_address
 from mindspore_serving.server.transport.http.cors import Cors
 from mindspore_serving.server.transport.http.rest_gateway import check_rest_address
 

@@ -40,9 +40,9 @@ from mindspore_serving.server.register.model import Instances, Runtime, check_su
 from mindspore_serving.server.register.pipeline import set_method_runtime
 from mindspore_serving.server.register.user_code import user_trace
 from mindspore_serving.server.worker.call_watch import CallWatch, end_with_traceback_on_signal
-from mindspore_serving.server.worker.connection import Connection
 from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.last_resort import ends_process
+from mindspore_serving.server.worker.main_connection import MainConnection
 from mindspore_serving.server.worker.model_threads import ModelThreads
 from mindspore_serving.server.worker.orderly_end import END_WITHIN_S, disregard_signals, end_at, end_process
 from mindspore_serving.server.worker.output import keep_printing_harmless
@@ -93,7 +93,7 @@ class Worker:
         memory = None
         if start.memory_fd is not None:
             memory = SharedMemory(set_apart(start.memory_fd), plan.slots)
-        self._connection = Connection(start.channel_fd, memory)
+        self._connection = MainConnection(start.channel_fd, memory)
         run_in_forked_children(self._connection.leave_to_parent)
         call_slots, call_memory = None, None
         if plan.remote_models:
