@@ -138,7 +138,9 @@ def first_message_at(address: str) -> str:
 @needs_root
 def test_without_a_token_agents_of_other_users_are_refused(eight: Distributed) -> None:
     told = told_by_other_user(first_message_at, eight.address)
-    assert told.startswith(f"JoinRefused(reason='it is a process of user {OTHER_USER}, and without a token only ")
+    assert told.startswith(
+        f"JoinRefused(reason='it is a process of user {OTHER_USER}, and without a token only "
+    )
 
 
 def test_logs_of_agents_that_were_moved_are_opened_again_at_sighup(eight: Distributed) -> None:

@@ -1,4 +1,4 @@
-"""Frozen dataclasses as one text, for what a process is told once, at its start.
+"""Frozen dataclasses as one text, for what a process is given once, at its start.
 
 The type hints of the fields say what is read (`hints`), with three exceptions. Every field has to be there, also one
 that has a default, because whoever writes a document writes all of it. An int does for a float, as it does for Python.

@@ -1,4 +1,4 @@
-"""What a worker process is told at its start: what it loads, and what it inherits."""
+"""What a worker process is given at its start: what it loads, and what it inherits."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class WorkerPlan:
 
 @dataclass(frozen=True, slots=True)
 class WorkerStart:
-    """All that a worker process is told at its start, but for the key of its models, which has a pipe of its own.
+    """All that a worker process is given at its start, but for the key of its models, which has a pipe of its own.
 
     Attributes:
         plan: What it loads, without the key.
@@ -134,7 +134,7 @@ class WorkerStart:
 
 
 def start_file(start: WorkerStart) -> int:
-    """Write down what a worker is told, for the worker alone: in memory, not in a file or on a command line.
+    """Write down what a worker is given, for the worker alone: in memory, not in a file or on a command line.
 
     Returns:
         A descriptor that the process inherits, and reads from the start.
@@ -156,7 +156,7 @@ def start_file(start: WorkerStart) -> int:
 
 
 def read_start(descriptor: int) -> WorkerStart:
-    """Read what this process was told, and close the descriptor.
+    """Read what this process was given, and close the descriptor.
 
     Raises:
         ChannelError: It does not fit; names the field.

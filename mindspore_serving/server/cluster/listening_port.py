@@ -21,7 +21,7 @@ from mindspore_serving.server.cluster.link import ALIVE_EVERY_S, HANDSHAKE_S, Cl
 from mindspore_serving.server.cluster.token import new_nonce, without_token
 from mindspore_serving.server.host.port_owner import bind_fault
 
-_MOST_STRANGERS = 256
+_MOST_UNJOINED = 256
 """Connections at a time that have not proved that they know the token."""
 
 
@@ -149,10 +149,10 @@ class ListeningPort(ABC):
         return self._timeout_s
 
     def admits(self, link: AcceptedLink[Any]) -> bool:
-        """Take a new connection, unless too many strangers are connected."""
-        strangers = sum(not other.joined for other in self._links)
-        if strangers >= _MOST_STRANGERS or self._server is None:
-            log.warning("%r is not let in: %s connections have not joined", link, strangers)
+        """Take a new connection, unless too many that have not joined are connected."""
+        unjoined = sum(not other.joined for other in self._links)
+        if unjoined >= _MOST_UNJOINED or self._server is None:
+            log.warning("%r is refused: %s connections have not joined", link, unjoined)
             return False
         self._links.add(link)
         return True

@@ -198,7 +198,7 @@ class AgentPort(ListeningPort):
         return max(_LOAD_S, self._timeout_s) if loads else self._timeout_s
 
     def objection(self, hello: AgentHello) -> str:
-        """Why an agent, or a process that starts agents, is not let in; empty if it is."""
+        """Why an agent, or a process that starts agents, is refused; empty if it is not."""
         if self.failure or self._stopped:
             return f"this distributed worker ends: {self.failure or 'it was stopped'}"
         if len(self._agents) == self.rank_size:

@@ -155,7 +155,7 @@ class WorkerProcess:
     def kill_group(self) -> None:
         """End what a worker that is gone has left: processes of the group that it led. Only the first call counts.
 
-        Later, when nobody is left in the group, its number may be that of strangers.
+        Later, when nobody is left in the group, its number may be that of other processes.
         """
         if not self._group_ended:
             self._group_ended = True

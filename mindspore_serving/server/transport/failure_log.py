@@ -1,4 +1,4 @@
-"""Failed requests in the log of the main process: all that clients are not told, under the id that they are."""
+"""Failed requests in the log of the main process, with what clients do not see, under the id that they do see."""
 
 from __future__ import annotations
 

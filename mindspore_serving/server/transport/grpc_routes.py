@@ -36,7 +36,7 @@ class GrpcStatus(IntEnum):
 
 
 class GrpcError(Exception):
-    """Ends a call with a status instead of a reply. Handlers raise it; the transport logs it and tells the client.
+    """Ends a call with a status instead of a reply. Handlers raise it; the transport logs it and sends it.
 
     Args:
         status: What the client gets. UNAVAILABLE makes it try another server.

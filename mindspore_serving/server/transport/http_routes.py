@@ -108,7 +108,7 @@ class HttpRequest:
 
         Args:
             form: How.
-            argument: What `form` is told.
+            argument: What `form` is given.
 
         Returns:
             Its content; None for a large one, which has to be awaited: see `read`.
@@ -130,7 +130,7 @@ class HttpRequest:
 
         Args:
             form: How.
-            argument: What `form` is told: a JSON document.
+            argument: What `form` is given: a JSON document.
             until: Time of `time.monotonic` at which a large body is abandoned; None for no limit.
             late: What is raised then.
 
@@ -181,7 +181,7 @@ class Route:
         handler: Answers a request; may raise any `ServingError`.
         right: What its client must be allowed to do.
         most_bytes: Largest body; None takes the limit of the server.
-        wrong_verb: What a client is told that uses another verb; empty for a text that names verbs.
+        wrong_verb: Error text for a client that uses another verb; empty for one that names the verbs.
         probe: Whether machines ask this again and again, as they do for the server's health. It is then answered also
             where clients do not take their replies.
     """

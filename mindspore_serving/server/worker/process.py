@@ -64,7 +64,7 @@ _MEMORY_SHARE = 0.3
 
 
 def start_of_process(script: str) -> WorkerStart:
-    """What the main process tells this worker. The rest of its command line is for lists of processes.
+    """What the main process gives to this worker. The rest of its command line is for lists of processes.
 
     Args:
         script: Name of the start script.
@@ -74,7 +74,7 @@ def start_of_process(script: str) -> WorkerStart:
         InvalidParameter: A setting is out of bounds.
     """
     parser = argparse.ArgumentParser(prog=script, description="Started by the main process, not by hand.")
-    parser.add_argument("--start_fd", type=int, required=True, help="descriptor of what it is told")
+    parser.add_argument("--start_fd", type=int, required=True, help="descriptor of what it is given")
     arguments, _ = parser.parse_known_args()
     return read_start(arguments.start_fd)
 
@@ -83,7 +83,7 @@ class Worker:
     """One worker process.
 
     Args:
-        start: What it is told.
+        start: What it is given.
     """
 
     def __init__(self, start: WorkerStart) -> None:

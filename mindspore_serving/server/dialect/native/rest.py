@@ -95,10 +95,10 @@ class NativeRest:
 
 
 def _check_small_body(request: HttpRequest) -> None:
-    """Tell what is wrong with a small body before what is wrong with its target.
+    """Report what is wrong with a small body before what is wrong with its target.
 
     Raises:
-        InvalidInput: The body holds no instances, or the target does not fit the grammar, which is told in between.
+        InvalidInput: The body holds no instances, or the target does not fit the grammar, which is reported in between.
     """
     if not says_json(request.headers.get("content-type", "")):
         return  # what it should be depends on the target
