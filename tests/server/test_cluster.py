@@ -19,9 +19,9 @@ from mindspore_serving.server.channel.cluster_messages import Challenge, Join, J
 from mindspore_serving.server.channel.frames import FrameSplitter, Message, frame_of, message_of
 from mindspore_serving.server.cluster.token import proof
 from mindspore_serving.signature import MethodSignature
+from tests.server.health_checks import Checks
 from tests.support.certificates import Authority
 from tests.support.channel import ANY
-from tests.support.health_checks import Checks
 from tests.support.other_user import OTHER_USER, needs_root, told_by_other_user
 from tests.support.serving import RunningScript, add_servable, free_port, running_script
 from tests.support.traffic import Traffic

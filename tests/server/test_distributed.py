@@ -18,6 +18,7 @@ import pytest
 from mindspore_serving.client import Client
 from mindspore_serving.server.channel.agent_messages import AgentFailed
 from mindspore_serving.server.channel.frames import TO_AGENT, FrameSplitter, message_of
+from tests.server.fake_worker import FakeWorker
 from tests.support.distributed_scripts import (
     INFO,
     SERVER,
@@ -30,7 +31,6 @@ from tests.support.distributed_scripts import (
     server_list,
     sums,
 )
-from tests.support.fake_worker import FakeWorker
 from tests.support.http_requests import post
 from tests.support.other_user import OTHER_USER, needs_root, told_by_other_user
 from tests.support.serving import START_TIMEOUT_S, RunningScript, running_script

@@ -44,8 +44,8 @@ from mindspore_serving.tensor import MAX_DIMENSIONS, DataType, TensorSpec
 from tests.fuzz.channel_stream import content_of
 from tests.fuzz.oracle import LONGEST_TEXT
 from tests.support.channel import ANY, decoded
-from tests.support.generated import messages_of, values_of
 from tests.support.rows import numbered
+from tests.unit.channel.generated import messages_of, values_of
 
 MESSAGES = get_args(Message)
 CONVERSATIONS: list[Incoming[Any]] = [

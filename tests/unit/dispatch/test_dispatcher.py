@@ -21,8 +21,8 @@ from mindspore_serving.options import DEFAULT_SLOTS, Limits
 from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.signature import MethodSignature
-from tests.support.dispatching import Worker, pumped, submit
 from tests.support.rows import numbered, numbers_in
+from tests.unit.dispatch.dispatching import Worker, pumped, submit
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from mindspore_serving.server.dispatch.running_servables import RunningServables
-from tests.support.dispatching import Worker
+from tests.unit.dispatch.dispatching import Worker
 
 
 def test_what_was_found_is_kept_until_copies_come_or_go(loop: asyncio.AbstractEventLoop) -> None:

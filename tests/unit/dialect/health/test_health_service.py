@@ -14,7 +14,7 @@ from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.service.catalog import Catalog
 from mindspore_serving.server.service.readiness import WorkerHealth
 from mindspore_serving.server.transport.grpc_routes import GrpcError, GrpcReply, GrpcStatus
-from tests.support.grpc_calls import FakeCall
+from tests.unit.dialect.grpc_calls import FakeCall
 
 LIMIT_S = 20.0
 

@@ -36,8 +36,8 @@ from mindspore_serving.server.host import settings
 from mindspore_serving.server.transport.grpc_routes import GrpcError, GrpcReply, GrpcStatus
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import DataType, TensorSpec
-from tests.support.grpc_calls import FakeCall
 from tests.support.grpc_messages import errors, instance, request, text_tensor
+from tests.unit.dialect.grpc_calls import FakeCall
 
 COUNT = 5000
 METHOD = MethodSignature("m", ("x",), 8)

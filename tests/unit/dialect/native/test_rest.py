@@ -30,7 +30,7 @@ from mindspore_serving.server.transport.http_routes import HttpReply, HttpReques
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
 from mindspore_serving.server.transport.untaken_replies import UntakenReplies
 from mindspore_serving.tensor import DataType
-from tests.support.fake_dispatcher import FakeDispatcher
+from tests.unit.dialect.native.fake_dispatcher import FakeDispatcher
 
 ECHO = "/model/add:echo"
 ONE = b'{"instances":[{"x":1}]}'

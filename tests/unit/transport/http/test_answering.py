@@ -23,7 +23,7 @@ from mindspore_serving.server.transport.http_routes import HttpReply, HttpReques
 from mindspore_serving.server.transport.routes import Dialect
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
 from mindspore_serving.server.transport.untaken_replies import UntakenReplies
-from tests.support.body_reading import LENGTH
+from tests.unit.transport.http.body_reading import LENGTH
 
 CONNECTION = "a connection"
 MOST_UNTAKEN = 100
