@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks.servers import free_port, running_start_script
 from mindspore_serving.client import Client
-from mindspore_serving.server.distributed.communication import Scheduler
+from mindspore_serving.server.backend.mindspore.ranks import Scheduler
 
 _EXAMPLE = Path(__file__).resolve().parents[1] / "example" / "matmul_distributed"
 _RANKS = (2, 4)
@@ -180,7 +180,7 @@ def _run_rank(model_file: str, rank: int, ranks: int, scheduler: str, seconds: f
     """Body of one rank's process: rank 0 prints the largest error, and the milliseconds of each call."""
     from mindspore_serving.server.backend import create_backend
     from mindspore_serving.server.backend.contract import LoadRequest
-    from mindspore_serving.server.distributed.communication import join_ranks
+    from mindspore_serving.server.backend.mindspore.ranks import join_ranks
 
     join_ranks(
         device_type="cpu",

@@ -11,17 +11,24 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from benchmarks.messages import is_reply, request_bytes
 from mindspore_serving.options import ServableSettings
 from mindspore_serving.rows import Reply, Rows
-from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
-from mindspore_serving.server.channel.messages import Batch, Message, Result
+from mindspore_serving.server.channel.frames import (
+    FROM_WORKER,
+    TO_WORKER,
+    FrameSplitter,
+    Incoming,
+    frame_of,
+    message_of,
+)
+from mindspore_serving.server.channel.messages import Batch, Result
 from mindspore_serving.server.channel.worker_plan import WorkerPlan
-from mindspore_serving.server.dialect.native.predict_codec import PredictCall, encode_reply
+from mindspore_serving.server.dialect.native.predict_codec import PredictMessage, encode_reply
 from mindspore_serving.server.dialect.native.wire_layout import LayoutMemory
 from mindspore_serving.server.dispatch.copy import ServableCopy
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
@@ -31,6 +38,7 @@ from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.servable_loader import load_servable
 from mindspore_serving.signature import MethodSignature
 
+_Message = TypeVar("_Message")
 _ROUNDS = 5
 _SERVABLE = """\
 from mindspore_serving.server import register
@@ -126,7 +134,7 @@ class _Steps:
         message, layouts = request_bytes("grpc", "steps", "identity", self._inputs), LayoutMemory()
         dispatcher = Dispatcher(self._loop)
         dispatcher.servable("steps", 1).add_copy(ServableCopy("steps", [_METHOD], _drop))
-        call = self._time("main: read the target", lambda: PredictCall(message))
+        call = self._time("main: read the target", lambda: PredictMessage(message))
         self._time("main: find the method", lambda: dispatcher.resolve(call.name, call.method, call.version))
         self._spec_bytes = call.spec_bytes
         blocks: list[Rows] = self._time(
@@ -163,7 +171,7 @@ class _Steps:
         servable = load_servable(WorkerPlan(settings, device_id=0, has_device=True))
         results: list[Result] = []
         engine = Engine(list(servable.definition.methods.values()), servable.runners, results.append)
-        batch = self._time("worker: read the frame", lambda: _message_in(bytearray(frame)))
+        batch = self._time("worker: read the frame", lambda: _message_in(bytearray(frame), TO_WORKER))
 
         def run() -> None:
             results.clear()
@@ -175,7 +183,7 @@ class _Steps:
         return reply
 
     def _back(self, rows: Rows, frame: bytes) -> bytes:
-        result = self._time("main: read the frame", lambda: _message_in(frame))
+        result = self._time("main: read the frame", lambda: _message_in(frame, FROM_WORKER))
         assert isinstance(result, Result)
         sent: list[Batch] = []
         copy = ServableCopy("steps", [_METHOD], sent.append)
@@ -193,9 +201,9 @@ class _Steps:
         return encoded
 
 
-def _message_in(frame: bytes | bytearray) -> Message:
+def _message_in(frame: bytes | bytearray, among: Incoming[_Message]) -> _Message:
     ((kind, body),) = FrameSplitter().feed(frame)
-    return message_of(kind, body)
+    return message_of(kind, body, among)
 
 
 def _drop(_: object) -> None:

@@ -152,7 +152,7 @@ class VerbNotAllowed(InvalidInput):
 
 
 class QueueFull(ServingError):
-    """A limit of unanswered requests, instances or bytes is reached."""
+    """A limit of pending requests, instances or bytes is reached."""
 
     http_status = 429
 

@@ -38,7 +38,7 @@ Merge: TypeAlias = Callable[[Any, Any], Any]
 
 @dataclass(slots=True)
 class Limits:
-    """Most that may be unanswered at a time; 0 stands for no limit.
+    """Most that may be pending at a time; 0 stands for no limit.
 
     Attributes:
         requests: Requests.

@@ -54,6 +54,6 @@ class FailedRows:
         return self if stop - start == self.count else FailedRows(self.failure, stop - start)
 
 
-Group: TypeAlias = "Rows | FailedRows"
-Reply: TypeAlias = "list[Group]"
+Group: TypeAlias = Rows | FailedRows
+Reply: TypeAlias = list[Group]
 """Outcome of every instance of a request, in request order."""

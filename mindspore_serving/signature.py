@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 
 from mindspore_serving.tensor import DataType, TensorSpec
 
+PARTIAL_REPLY_S = 5e-3
+"""A batch that takes longer than this sends what is done already, so that nobody waits for slow batch-mates. So a batch
+of quick instances may have as many as are done within it."""
+
 
 @dataclass(frozen=True, slots=True)
 class GraphSignature:
@@ -36,6 +40,7 @@ class MethodSignature:
         waits: Whether it spends its time waiting for other methods, and must not keep them from running.
         input_types: Data types of its inputs, by name. Those of others are not known: only the file of a model tells
             them, for what goes straight into it.
+        output_names: Names of the outputs in a reply; empty for what clients do not call.
     """
 
     name: str
@@ -46,6 +51,7 @@ class MethodSignature:
     only_models: bool = False
     waits: bool = False
     input_types: Mapping[str, DataType] = field(default_factory=dict, hash=False)
+    output_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,11 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
+from google.protobuf.message import DecodeError
+
+UNDECODABLE = (DecodeError, UnicodeDecodeError)
+"""What the protobuf library raises for bytes that are no message. Its implementation in Python, which MindSpore selects
+in processes that import it, finds text that is not UTF-8 only when a field is read."""
 _SOURCES = Path(__file__).resolve().parents[2] / "proto"
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
-from mindspore_serving.server.channel.messages import Batch, Reload, Result
+from mindspore_serving.server.channel.agent_messages import GraphResult, ReloadGraph, RunGraph
 from tests.support.distributed_scripts import (
     Distributed,
     distributed_scripts,
@@ -285,7 +285,7 @@ def test_the_graph_is_loaded_anew_on_all_ranks_after_one_has_failed(
     fakes: tuple[Distributed, list[FakeAgent]], rank: int
 ) -> None:
     made, agents = fakes
-    reloads = agents[0].count(Reload)
+    reloads = agents[0].count(ReloadGraph)
     agents[rank].answer = lambda batch: failed("out of memory")
     error = error_of(made.ask(shape=SHAPE[1:]))
     assert error == f"Error happened on get result of rank {rank}: out of memory"
@@ -297,8 +297,8 @@ def test_the_graph_is_loaded_anew_on_all_ranks_after_one_has_failed(
 def test_a_failed_batch_fails_alone(fakes: tuple[Distributed, list[FakeAgent]]) -> None:
     made, agents = fakes
 
-    def answer(batch: Batch) -> Any:
-        return failed("no threes") if 3 in arrays_of(batch)[1] else agents[1].add(batch)
+    def answer(run: RunGraph) -> Any:
+        return failed("no threes") if 3 in arrays_of(run)[1] else agents[1].add(run)
 
     agents[1].answer = answer
     reply = made.ask(8, shape=SHAPE[1:])
@@ -335,7 +335,7 @@ def test_an_agent_that_answers_what_it_was_not_asked(tmp_path: Path) -> None:
     with faked(tmp_path) as (made, agents):
         assert sums_of(made, 3) == [1, 2, 3]
         worker = made.worker()
-        agents[0].send(Result(77, 0, 0, (rows_of(),), True))
+        agents[0].send(GraphResult(77, rows_of()))
         assert made.server.wait(END_S) == 1
         wait_until_gone(worker)
         assert "rank 0 answers batch 77, which it was not asked" in made.server.worker_logs()

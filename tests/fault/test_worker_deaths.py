@@ -198,24 +198,6 @@ def test_a_worker_that_stops_reading_is_replaced_and_nothing_is_lost(tmp_path: P
         assert len(server.workers()) == 2
 
 
-def test_a_worker_that_has_served_before_a_restart_is_started_again(tmp_path: Path) -> None:
-    with stages_server(tmp_path, 1) as server:
-        serve_from_all(server)
-        for restarts in (1, 2):
-            kill(*server.workers())
-            wait_until(lambda n=restarts: count_of(server, "was started again") == n, "it is back", 30)
-        assert ask(server, "crash", 1) == [2]
-
-
-def test_a_first_request_that_ends_its_worker_does_not_end_the_server(tmp_path: Path) -> None:
-    with stages_server(tmp_path, 1) as server:
-        first, second = ask(server, "crash", -signal.SIGKILL, 1)
-        assert LOST in first
-        assert second == 2
-        wait_until(lambda: count_of(server, "was started again") == 2, "it is back", 30)
-        assert ask(server, "crash", 3) == [6]
-
-
 def test_workers_that_die_too_often_are_given_up_and_the_server_fails(tmp_path: Path) -> None:
     with stages_server(tmp_path, 3) as server:
         serve_from_all(server)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields
 from itertools import chain
 
 import numpy as np
 
 from mindspore_serving.errors import ChannelError
-from mindspore_serving.rows import FailedRows, Group
-from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
-from mindspore_serving.server.channel.messages import Batch, Message, Result
+from mindspore_serving.rows import FailedRows, Group, Rows
+from mindspore_serving.server.channel.frames import FrameSplitter, Message, frame_of, message_of
 from mindspore_serving.tensor import NUMPY_OF, DataType
 from tests.fuzz.oracle import demand, demand_text
+from tests.support.channel import ANY, decoded
 
 LARGEST = 1 << 20
 
@@ -26,10 +27,11 @@ def one_input(data: bytes) -> None:
         message = _decoded(kind, body)
         if message is None:
             continue
-        [(kind_again, body_again)] = FrameSplitter().feed(frame_of(message))
-        again = message_of(kind_again, body_again)
-        demand(kind_again == kind, "a message keeps its kind", message, again)
-        demand(_content(again) == _content(message), "a message that was read can be sent", message, again)
+        again = decoded(frame_of(message))
+        demand(type(again) is type(message), "a message keeps its kind", message, again)
+        demand(
+            content_of(again) == content_of(message), "a message that was read can be sent", message, again
+        )
 
 
 def _frames(pieces: Iterable[bytes]) -> tuple[list[tuple[int, bytes]], str]:
@@ -44,11 +46,11 @@ def _frames(pieces: Iterable[bytes]) -> tuple[list[tuple[int, bytes]], str]:
 
 def _decoded(kind: int, body: bytes) -> Message | None:
     try:
-        message = message_of(kind, memoryview(body))
+        message = message_of(kind, memoryview(body), ANY)
     except ChannelError as error:
         demand_text(error)
         return None
-    for group in message.groups if isinstance(message, (Batch, Result)) else ():
+    for group in _groups_of(message):
         _check(group)
     return message
 
@@ -70,16 +72,26 @@ def _check(group: Group) -> None:
             demand(column.dtype == NUMPY_OF[spec.dtype], "an array has its type", spec, column.dtype)
 
 
-def _content(message: Message) -> object:
-    if not isinstance(message, (Batch, Result)):
+def _groups_of(message: Message) -> tuple[Group, ...]:
+    """The instances that a message carries."""
+    for field in fields(message):
+        value = getattr(message, field.name)
+        if isinstance(value, (Rows, FailedRows)):
+            return (value,)
+        if isinstance(value, tuple) and any(isinstance(part, (Rows, FailedRows)) for part in value):
+            return value
+    return ()
+
+
+def content_of(message: Message) -> object:
+    """What a message says, whatever groups its instances came in."""
+    groups = _groups_of(message)
+    if not groups:
         return message
-    facts = [
-        getattr(message, name)
-        for name in ("batch_id", "slot", "method", "start", "final")
-        if hasattr(message, name)
-    ]
+    values = [getattr(message, field.name) for field in fields(message)]
+    facts = [value for value in values if value is not groups and value is not groups[0]]
     parts: list[tuple[object, int, list[bytes]]] = []
-    for group in message.groups:
+    for group in groups:
         key, values = _group_content(group)
         if parts and isinstance(key, tuple) and parts[-1][0] == key:  # neighbours travel as one
             before = parts.pop()
@@ -88,7 +100,7 @@ def _content(message: Message) -> object:
             )
         else:
             parts.append((key, group.count, values))
-    return facts, parts
+    return type(message), facts, parts
 
 
 def _group_content(group: Group) -> tuple[object, list[bytes]]:

@@ -6,38 +6,18 @@ import asyncio
 import atexit
 import re
 from functools import cache
-from typing import Any
 
-from mindspore_serving.server.channel.frames import FrameSplitter, message_of
-from mindspore_serving.server.channel.messages import Challenge, Refused, Welcome
+from mindspore_serving.server.channel.cluster_messages import Challenge, Refused, Welcome
+from mindspore_serving.server.channel.frames import TO_MEMBER, FrameSplitter, message_of
 from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.token import proof
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
+from mindspore_serving.server.service.service import Service
 from tests.fuzz.oracle import demand
+from tests.support.wire import Wire
 
 TOKEN = "the token of the tests"
 NONCE = "0" * 64
-
-
-class Wire(asyncio.Transport):
-    """The sending side of a connection, kept in memory."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sent = bytearray()
-        self.closed = False
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return ("10.0.0.9", 4711) if name == "peername" else default
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.sent += data
-
-    def close(self) -> None:
-        self.closed = True
-
-    def abort(self) -> None:
-        self.closed = True
 
 
 def one_input(data: bytes) -> None:
@@ -49,7 +29,7 @@ def one_input(data: bytes) -> None:
 @cache
 def _listening() -> tuple[asyncio.AbstractEventLoop, MasterPort]:
     loop = asyncio.new_event_loop()
-    port = MasterPort(Dispatcher(loop), "127.0.0.1", 0, TOKEN, None, 1.0)
+    port = MasterPort(Service.of(Dispatcher(loop)), "127.0.0.1", 0, TOKEN, None, 1.0)
     loop.run_until_complete(port.start())
     atexit.register(lambda: loop.run_until_complete(port.stop()))
     return loop, port
@@ -62,7 +42,7 @@ async def _connect(port: MasterPort, data: bytes) -> None:
     for half in (data[: len(data) // 2], data[len(data) // 2 :]):
         if not wire.closed:
             link.data_received(half)
-    told = [type(message_of(*frame)) for frame in FrameSplitter().feed(bytes(wire.sent))]
+    told = [type(message_of(*frame, TO_MEMBER)) for frame in FrameSplitter().feed(bytes(wire.sent))]
     demand(told[:1] == [Challenge], "a peer is asked for a proof", told)
     demand(set(told[1:]) <= {Welcome, Refused}, "a peer is let in or not", told)
     demand(link.joined == (Welcome in told), "who is let in is told so", told)

@@ -11,12 +11,11 @@ from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from mindspore_serving.errors import InvalidInput
-from mindspore_serving.proto import ms_service_pb2
+from mindspore_serving.proto import UNDECODABLE, ms_service_pb2
 from mindspore_serving.rows import Rows
 from mindspore_serving.server.dialect.native import predict_codec
 from mindspore_serving.server.dialect.native.predict_codec import (
-    UNDECODABLE,
-    PredictCall,
+    PredictMessage,
     encode_failure,
     encode_reply,
 )
@@ -48,7 +47,7 @@ def one_input(data: bytes) -> None:
 
 def _read(data: bytes, method: MethodSignature, memory: LayoutMemory) -> object:
     try:
-        call = PredictCall(data)
+        call = PredictMessage(data)
         blocks = call.read_instances(method, memory)
     except UNDECODABLE as error:
         return type(error)
@@ -66,7 +65,7 @@ def _compare_parts(data: bytes, method: MethodSignature, whole: object) -> None:
     memory = LayoutMemory()
     before, predict_codec._FIELDS_AT_ONCE = predict_codec._FIELDS_AT_ONCE, 2
     try:
-        parts = [part for part in PredictCall(data).parts() if part is not None]
+        parts = [part for part in PredictMessage(data).parts() if part is not None]
         blocks = [rows for part in parts for rows in part.read_instances(method, memory)]
     except UNDECODABLE as error:
         demand(
@@ -121,7 +120,7 @@ def _compare(data: bytes, blocks: Any, expected: Any, method: MethodSignature) -
     demand(good == (blocks is not None), "what is well formed is read, and nothing else", blocks, expected)
     if blocks is None:
         return
-    call = PredictCall(data)
+    call = PredictMessage(data)
     if sum(field.field_number == 1 for field in UnknownFieldSet(Empty.FromString(data))) == 1:
         spec = expected.servable_spec
         demand(

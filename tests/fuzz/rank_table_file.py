@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
-from mindspore_serving.server.channel.messages import AgentSettings
+from mindspore_serving.server.channel.agent_messages import AgentSettings
+from mindspore_serving.server.channel.frames import TO_AGENT, FrameSplitter, frame_of, message_of
 from mindspore_serving.server.distributed.rank_table import (
     RankTable,
     check_ranks,
@@ -50,7 +50,7 @@ def _send(table: RankTable) -> None:
         1,
     )
     [frame] = FrameSplitter().feed(frame_of(settings))
-    demand(message_of(*frame) == settings, "a table arrives as it was sent", settings)
+    demand(message_of(*frame, TO_AGENT) == settings, "a table arrives as it was sent", settings)
 
 
 def _is_grouped(table: RankTable) -> bool:

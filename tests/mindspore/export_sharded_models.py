@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mindspore_serving.server.distributed.communication import join_ranks
+from mindspore_serving.server.backend.mindspore.ranks import join_ranks
 
 WIDTH = 8
 KEY = bytes(range(100, 124))

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.server.distributed.communication import Scheduler, join_ranks, needs_scheduler
+from mindspore_serving.server.backend.mindspore.ranks import Scheduler, join_ranks, needs_scheduler
 from tests.support.serving import RunningScript, free_port, running_script
 from tests.support.watch import kill, lives, wait_until_gone
 
 RANK = """\
 import sys
 
-from mindspore_serving.server.distributed.communication import join_ranks
+from mindspore_serving.server.backend.mindspore.ranks import join_ranks
 
 rank, size, scheduler = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 join_ranks(
@@ -47,7 +47,7 @@ print("sums", Sum()(ms.Tensor(np.full(3, rank + 1, np.float32))).asnumpy().tolis
 OWNER = """\
 import threading
 
-from mindspore_serving.server.distributed.communication import Scheduler
+from mindspore_serving.server.backend.mindspore.ranks import Scheduler
 
 started = []
 thread = threading.Thread(target=lambda: started.append(Scheduler("127.0.0.1", 2)))
@@ -78,18 +78,9 @@ def command_line(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
 
 
-@pytest.mark.parametrize(
-    ("backend", "device_type", "expected"),
-    [
-        ("mindspore", "cpu", True),
-        ("mindspore", "gpu", True),
-        ("mindspore", "ascend", False),
-        ("stub", "ascend", False),
-        ("stub", "cpu", False),
-    ],
-)
-def test_who_needs_a_scheduler(backend: str, device_type: str, expected: bool) -> None:
-    assert needs_scheduler(backend, device_type) is expected
+@pytest.mark.parametrize(("device_type", "expected"), [("cpu", True), ("gpu", True), ("ascend", False)])
+def test_who_needs_a_scheduler(device_type: str, expected: bool) -> None:
+    assert needs_scheduler(device_type) is expected
 
 
 def test_two_ranks_add_up_what_they_hold(tmp_path: Path, scheduler: Scheduler) -> None:

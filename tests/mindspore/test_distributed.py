@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
-from mindspore_serving.server.distributed.communication import Scheduler
+from mindspore_serving.server.backend.mindspore.ranks import Scheduler
 from tests.mindspore.export_sharded_models import KEY, WIDTH
 from tests.support.distributed_scripts import Distributed, distributed_scripts, error_of
 from tests.support.traces import traces, traces_in

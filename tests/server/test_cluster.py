@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
-from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
-from mindspore_serving.server.channel.messages import Challenge, Join, Message, Refused, Welcome
+from mindspore_serving.server.channel.cluster_messages import Challenge, Join, Refused, Welcome
+from mindspore_serving.server.channel.frames import FrameSplitter, Message, frame_of, message_of
 from mindspore_serving.server.cluster.token import proof
 from mindspore_serving.signature import MethodSignature
 from tests.support.certificates import Authority
+from tests.support.channel import ANY
 from tests.support.health_checks import Checks
 from tests.support.other_user import OTHER_USER, needs_root, told_by_other_user
 from tests.support.serving import RunningScript, add_servable, free_port, running_script
@@ -370,7 +371,7 @@ def _messages(peer: socket.socket) -> Iterator[Message]:
     splitter = FrameSplitter()
     while data := peer.recv(1 << 16):
         for kind, body in splitter.feed(data):
-            yield message_of(kind, body)
+            yield message_of(kind, body, ANY)
 
 
 def first_message_at(port: int) -> str:

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
-from mindspore_serving.server.channel.frames import FrameSplitter, message_of
-from mindspore_serving.server.channel.messages import AgentFailed
+from mindspore_serving.server.channel.agent_messages import AgentFailed
+from mindspore_serving.server.channel.frames import TO_AGENT, FrameSplitter, message_of
 from tests.support.distributed_scripts import (
     INFO,
     SERVER,
@@ -132,7 +132,7 @@ def first_message_at(address: str) -> str:
     ip, _, port = address.rpartition(":")
     with socket.create_connection((ip, int(port)), 10) as peer:
         [(kind, body)] = FrameSplitter().feed(peer.recv(1 << 16))
-        return repr(message_of(kind, body))
+        return repr(message_of(kind, body, TO_AGENT))
 
 
 @needs_root

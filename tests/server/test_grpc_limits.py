@@ -18,7 +18,7 @@ import pytest
 
 from mindspore_serving.proto import ms_service_pb2
 from mindspore_serving.server.transport.grpc.limits import GrpcLimits
-from mindspore_serving.server.transport.grpc.service import PREDICT_METHOD
+from tests.support.grpc_messages import PREDICT
 from tests.support.http2_frames import (
     ACK,
     CONTINUATION,
@@ -52,6 +52,7 @@ from tests.support.watch import wait_until
 # clients may take.
 SCRIPT = """\
 import asyncio
+import contextlib
 import signal
 import time
 import types
@@ -59,12 +60,16 @@ import types
 import numpy as np
 import uvloop
 
-from mindspore_serving.errors import FailedRows, ServableUnavailable
+from mindspore_serving.errors import ServableUnavailable
+from mindspore_serving.rows import FailedRows, Rows
 from mindspore_serving.server.transport.grpc.limits import GrpcLimits
 from mindspore_serving.server.transport.grpc.service import GrpcServer
+from mindspore_serving.server.dialect.health.grpc import HealthService
+from mindspore_serving.server.dialect.native.predict import Predict
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher, Route
+from mindspore_serving.server.service.service import Service
 from mindspore_serving.signature import MethodSignature
-from mindspore_serving.tensor import DataType, Rows, TensorSpec
+from mindspore_serving.tensor import DataType, TensorSpec
 
 BIG = [Rows((TensorSpec("y", DataType.UINT8, (1 << 20,)),), (np.zeros((1, 1 << 20), np.uint8),), 1)]
 OUTCOME = [FailedRows(ServableUnavailable("gone").failure(), 1)]
@@ -76,15 +81,13 @@ class Requests(Dispatcher):
         self.waiting = []
 
     def resolve(self, name, method, version):
-        servable = types.SimpleNamespace(unanswered=None, serves=lambda method: True)
+        servable = types.SimpleNamespace(pending=None, serves=lambda method: True)
         return Route(servable, MethodSignature(method, ("x",), 1))
-
-    resolve_admitted = resolve
 
     def check_room(self, route):
         pass
 
-    def submit(self, route, blocks, timeout_s=None):
+    def admit(self, route, blocks, timeout_s=None):
         future = asyncio.get_running_loop().create_future()
         if route.method.name in ("now", "big"):
             future.set_result(BIG if route.method.name == "big" else OUTCOME)
@@ -93,6 +96,10 @@ class Requests(Dispatcher):
             future.add_done_callback(lambda _: print("cancelled" if future.cancelled() else "done", flush=True))
             print("asked", flush=True)
         return future
+
+    @contextlib.contextmanager
+    def reading(self, route):
+        yield types.SimpleNamespace(admit=lambda blocks: self.admit(route, blocks))
 
     def answer(self):
         for future in self.waiting:
@@ -104,7 +111,8 @@ async def run():
     loop = asyncio.get_running_loop()
     requests = Requests(loop)
     stopped = asyncio.Event()
-    server = GrpcServer(requests, {address!r}, GrpcLimits({most_bytes}, {limits}), None)
+    methods = [*Predict(requests).grpc_methods, *HealthService(Service.of(requests).catalog).grpc_methods]
+    server = GrpcServer(methods, {address!r}, GrpcLimits({most_bytes}, {limits}), None)
     await server.start()
     loop.add_signal_handler(signal.SIGUSR1, requests.answer)
     loop.add_signal_handler(signal.SIGUSR2, time.sleep, 3.0)
@@ -233,7 +241,7 @@ def test_more_connections_than_the_limit_are_closed_at_once(patient: str) -> Non
 def test_metadata_up_to_the_limit(patient: str, size: int, taken: bool) -> None:
     wait_until(lambda: is_answered(patient), "there is room")
     with grpc.insecure_channel(patient) as channel:
-        ask = channel.unary_unary(PREDICT_METHOD)
+        ask = channel.unary_unary(PREDICT)
         for _ in range(5):  # no matter of chance
             try:
                 ask(message("now", 1)[5:], metadata=[("x-a", "b" * size)], timeout=20)
@@ -317,7 +325,7 @@ def test_calls_may_wait_for_a_server_that_is_suspended(tmp_path: Path) -> None:
         listening(tmp_path, "100, pending_s=1") as (running, address),
         grpc.insecure_channel(address) as channel,
     ):
-        ask = channel.unary_unary(PREDICT_METHOD)
+        ask = channel.unary_unary(PREDICT)
         content = message("now", 1)[5:]
         ask(content, timeout=20)
         running.signal(signal.SIGUSR2)
@@ -327,7 +335,7 @@ def test_calls_may_wait_for_a_server_that_is_suspended(tmp_path: Path) -> None:
         assert grpc.StatusCode.CANCELLED in {one.code() for one in calls}
 
 
-METHODS = (PREDICT_METHOD, "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch")
+METHODS = (PREDICT, "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch")
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -341,7 +349,7 @@ def test_calls_without_a_message_are_answered_and_forgotten(
                 list(channel.stream_stream(method)(iter([]), timeout=20))
             assert ended.value.code() is grpc.StatusCode.INVALID_ARGUMENT
             assert ended.value.details() == "The call has no message, expected is one"
-        channel.unary_unary(PREDICT_METHOD)(message("now", 1)[5:], timeout=20)
+        channel.unary_unary(PREDICT)(message("now", 1)[5:], timeout=20)
 
 
 def test_calls_that_end_with_their_headers_are_answered(watchful: tuple[RunningScript, str]) -> None:
@@ -373,7 +381,7 @@ def test_compressed_messages(
 ) -> None:
     _, address = watchful
     with grpc.insecure_channel(address, [("grpc.max_send_message_length", -1)]) as channel:
-        ask = channel.unary_unary(PREDICT_METHOD)
+        ask = channel.unary_unary(PREDICT)
         content = big_message(size)
         if status is None:
             assert ask(content, timeout=20, compression=COMPRESSIONS[coding]) == ask(content, timeout=20)
@@ -389,7 +397,7 @@ def test_a_message_that_is_not_what_its_coding_says(watchful: tuple[RunningScrip
     with grpc.insecure_channel(address) as channel:
         for content in (gzip.compress(b"abc")[:-4], b"\x1f\x8b", b"\x1f\x8b" + bytes(100)):
             with pytest.raises(grpc.RpcError) as ended:
-                channel.unary_unary(PREDICT_METHOD)(content, timeout=20)
+                channel.unary_unary(PREDICT)(content, timeout=20)
             assert ended.value.code() is grpc.StatusCode.INTERNAL
             assert "Unable to decompress request: " in (ended.value.details() or "")
 
@@ -407,7 +415,7 @@ def test_messages_that_become_large_are_not_in_memory_together(tmp_path: Path) -
         before = peak_memory(running.process.pid)
         content = gzip.compress(big_message(MOST_BYTES - 1024))
         with grpc.insecure_channel(address) as channel:
-            ask = channel.unary_unary(PREDICT_METHOD)
+            ask = channel.unary_unary(PREDICT)
             calls = [ask.future(content, timeout=60) for _ in range(16)]
             assert {one.result() for one in calls} == {ask(message("now", 1)[5:], timeout=20)}
         assert peak_memory(running.process.pid) - before < 8 * MOST_BYTES
@@ -426,7 +434,7 @@ def test_messages_that_arrive_are_bounded_together(watchful: tuple[RunningScript
         assert len(uploads) - len(refused) >= 2  # those that do not hold too much go on
         assert is_answered(address)
     with grpc.insecure_channel(address, [("grpc.max_send_message_length", -1)]) as channel:
-        ask = channel.unary_unary(PREDICT_METHOD)
+        ask = channel.unary_unary(PREDICT)
         assert ask(big_message(MOST_BYTES - 1024), timeout=60) == ask(message("now", 1)[5:], timeout=20)
 
 

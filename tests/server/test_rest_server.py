@@ -47,7 +47,7 @@ class Requests:
     def check_room(self, route: Route) -> None:
         pass
 
-    def submit(self, route: Route, blocks: Any, timeout_s: float | None) -> asyncio.Future[Any]:
+    def admit(self, route: Route, blocks: Any, timeout_s: float | None) -> asyncio.Future[Any]:
         future = asyncio.get_running_loop().create_future()
         self.waiting.put_nowait(future)
         return future

@@ -13,22 +13,19 @@ import numpy as np
 
 from mindspore_serving.errors import ModelError
 from mindspore_serving.rows import FailedRows, Group, Rows
-from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
-from mindspore_serving.server.channel.messages import (
+from mindspore_serving.server.channel.agent_messages import (
     AgentHello,
     AgentReady,
     AgentsAccepted,
     AgentsGathered,
-    Alive,
-    Batch,
-    Challenge,
-    Message,
-    Refused,
-    Reload,
-    Result,
-    Stop,
-    Welcome,
+    GraphResult,
+    ReloadGraph,
+    RunGraph,
+    ToAgent,
 )
+from mindspore_serving.server.channel.cluster_messages import Challenge, Refused, Welcome
+from mindspore_serving.server.channel.frames import TO_AGENT, FrameSplitter, Message, frame_of, message_of
+from mindspore_serving.server.channel.messages import Alive, Stop
 from mindspore_serving.server.cluster.token import proof
 from mindspore_serving.signature import GraphInfo, ModelInfo
 from mindspore_serving.tensor import DATA_TYPE_OF, Array, DataType, TensorSpec
@@ -37,7 +34,7 @@ from tests.support.watch import wait_until
 JOIN_TIMEOUT_S = 30.0
 _BEAT_S = 0.5
 
-Answer = Callable[[Batch], "Group | None"]
+Answer = Callable[[RunGraph], "Group | None"]
 
 
 def graph_of(inputs: int = 2, outputs: int = 1, shape: tuple[int, ...] = (2, 2)) -> GraphInfo:
@@ -49,9 +46,9 @@ def graph_of(inputs: int = 2, outputs: int = 1, shape: tuple[int, ...] = (2, 2))
     return GraphInfo(specs("x", inputs), specs("y", outputs), 0, False)
 
 
-def arrays_of(batch: Batch) -> list[Array]:
-    """The inputs of a batch."""
-    return [column[0] for column in batch.groups[0].columns if not isinstance(column, list)]
+def arrays_of(run: RunGraph) -> list[Array]:
+    """The inputs of a run."""
+    return [column[0] for column in run.inputs.columns if not isinstance(column, list)]
 
 
 def rows_of(*arrays: Array) -> Rows:
@@ -75,8 +72,8 @@ class FakeAgent:
         graph: What it claims to have loaded.
 
     Attributes:
-        answer: Makes the outcome of a batch; None for no answer at all. The last rank adds its inputs by default.
-        reload: Outcome of a `Reload`.
+        answer: Makes the outcome of a run; None for no answer at all. The last rank adds its inputs by default.
+        reload: Outcome of a `ReloadGraph`.
         received: All messages from the worker, but for those that say that it lives.
     """
 
@@ -84,7 +81,7 @@ class FakeAgent:
         self.rank = rank
         self.answer: Answer = self.add
         self.reload: Group = rows_of()
-        self.received: list[Message] = []
+        self.received: list[ToAgent] = []
         self.refused = ""
         self._last = rank == ranks - 1
         self._address = address
@@ -98,9 +95,9 @@ class FakeAgent:
     def __repr__(self) -> str:
         return f"<FakeAgent {self.rank}>"
 
-    def add(self, batch: Batch) -> Group:
+    def add(self, run: RunGraph) -> Group:
         """The sum of the inputs."""
-        arrays = arrays_of(batch)
+        arrays = arrays_of(run)
         return rows_of(np.sum(arrays, axis=0, dtype=np.float32)) if self._last else rows_of()
 
     def count(self, kind: type) -> int:
@@ -136,7 +133,7 @@ class FakeAgent:
                 if not data:
                     return
                 for kind, body in splitter.feed(data):
-                    self._act(message_of(kind, body, own=True))
+                    self._act(message_of(kind, body, TO_AGENT, own=True))
 
     def _connect(self) -> None:
         ip, _, port = self._address.rpartition(":")
@@ -146,7 +143,7 @@ class FakeAgent:
                 self._socket.connect((ip, int(port)))
                 return
 
-    def _act(self, message: Message) -> None:
+    def _act(self, message: ToAgent) -> None:
         if isinstance(message, Alive):
             return
         self.received.append(message)
@@ -157,10 +154,10 @@ class FakeAgent:
             self.refused = message.reason
         elif isinstance(message, AgentsGathered):
             self.send(AgentReady((ModelInfo("", (self._graph,)),)))
-        elif isinstance(message, (Batch, Reload)):
-            group = self.answer(message) if isinstance(message, Batch) else self.reload
+        elif isinstance(message, (RunGraph, ReloadGraph)):
+            group = self.answer(message) if isinstance(message, RunGraph) else self.reload
             if group is not None:
-                self.send(Result(message.batch_id, 0, 0, (group,), True))
+                self.send(GraphResult(message.run_id, group))
         else:
             assert isinstance(message, (Welcome, AgentsAccepted, Stop)), message
 
@@ -178,4 +175,4 @@ def fake_agents(address: str, graphs: Sequence[GraphInfo]) -> Iterator[list[Fake
 
 def wait_until_reloaded(agents: Sequence[FakeAgent], times: int = 1) -> None:
     """Wait until all were told to load their graph anew."""
-    wait_until(lambda: all(a.count(Reload) == times for a in agents), f"{times} times loaded anew")
+    wait_until(lambda: all(a.count(ReloadGraph) == times for a in agents), f"{times} times loaded anew")

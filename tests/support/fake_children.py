@@ -13,17 +13,19 @@ from pathlib import Path
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.rows import Rows
 from mindspore_serving.server.channel.call_page import CallPage
-from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
+from mindspore_serving.server.channel.frames import TO_WORKER, FrameSplitter, frame_of, message_of
+from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import (
     Alive,
     Batch,
     Exiting,
-    Message,
+    FromWorker,
     MoveLog,
     Register,
     Result,
     StartFailed,
     Stop,
+    ToWorker,
 )
 from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.signature import MethodSignature, ModelInfo
@@ -38,6 +40,7 @@ class FakeChild:
     Args:
         plan: What it would load.
         number: Its number.
+        memory: What it shares with its owner.
 
     Attributes:
         busy: Whether neither Stop nor a signal ends it; `kill` does.
@@ -45,15 +48,16 @@ class FakeChild:
         did: What its owner has done to it, in order.
         received: All messages from its owner.
         answered: How many batches it has answered by `answer`.
+        before_kill: Called before it is killed.
         moved: What `log_moved` tells next.
         was_hung_up_on: Whether its owner has closed the channel.
     """
 
-    def __init__(self, plan: WorkerPlan, number: int) -> None:
+    def __init__(self, plan: WorkerPlan, number: int, memory: SharedMemory | None = None) -> None:
         self.plan = plan
         self.number = number
         self.pid = next(_pids)
-        self.memory = None
+        self.memory = memory
         self.calls = CallPage.create() if plan.settings.stage_timeout_ms else None
         self.channel, self._peer = socket.socketpair()
         self.channel_number = os.fstat(self.channel.fileno()).st_ino
@@ -62,8 +66,9 @@ class FakeChild:
         self.busy = False
         self.silent = False
         self.did: list[str] = []
-        self.received: list[Message] = []
+        self.received: list[ToWorker] = []
         self.answered = 0
+        self.before_kill: Callable[[], None] = lambda: None
         self.moved: MoveLog | None = None
         self.was_hung_up_on = False
         self._status: int | None = None
@@ -89,6 +94,7 @@ class FakeChild:
 
     def kill(self) -> None:
         """End at once."""
+        self.before_kill()
         self.did.append("kill")
         self.end(-signal.SIGKILL)
 
@@ -123,7 +129,7 @@ class FakeChild:
 
     # What it does itself.
 
-    def send(self, message: Message) -> None:
+    def send(self, message: FromWorker) -> None:
         """Write a message."""
         self._peer.sendall(frame_of(message))
 
@@ -142,7 +148,7 @@ class FakeChild:
 
     def show_life(self, every_s: float = 1.0) -> None:
         """Say from now on that it lives, until it has ended."""
-        if self._status is None and not self.silent and not self.was_hung_up_on:
+        if self._status is None and not (self.silent or self.was_hung_up_on) and self._peer.fileno() >= 0:
             self.send(Alive())
             self._loop.call_later(every_s, self.show_life, every_s)
 
@@ -156,17 +162,17 @@ class FakeChild:
         self._loop.remove_reader(self._peer)
         self._peer.close()
 
-    def end(self, status: int) -> None:
-        """End; the channel ends with it. Only the first call counts."""
+    def end(self, status: int, *, channel_stays: bool = False) -> None:
+        """End, and the channel too unless a forked child holds it. Only the first call counts."""
         if self._status is None:
             self._status = status
-            if self._peer.fileno() >= 0:
+            if self._peer.fileno() >= 0 and not channel_stays:
                 self.hang_up()
 
     @property
     def batches(self) -> list[Batch]:
         """The batches that it was sent."""
-        return [message for message in self.received if type(message) is Batch]
+        return [message for message in self.received if isinstance(message, Batch)]
 
     def answer(self, batch: Batch, groups: tuple[Rows, ...] = ()) -> None:
         """Give the instances of a batch back as they came, or other ones."""
@@ -180,7 +186,7 @@ class FakeChild:
             self._loop.remove_reader(self._peer)
             return
         for kind, body in self._splitter.feed(data):
-            message = message_of(kind, body, own=True)
+            message = message_of(kind, body, TO_WORKER, self.memory, own=True)
             self.received.append(message)
             if isinstance(message, Stop) and not self.busy:
                 self.leave()
@@ -196,6 +202,7 @@ class FakeChildren:
     Attributes:
         started: All processes, in the order of their starts.
         starts: When each start, also one without a process, was asked for, in seconds of the loop.
+        memory: What the next process shares with its owner.
         shortage: Whether there is not even a process.
         did: What its owner has done besides, in order.
     """
@@ -203,6 +210,7 @@ class FakeChildren:
     def __init__(self, on_start: Callable[[FakeChild], None] = lambda _: None) -> None:
         self.started: list[FakeChild] = []
         self.starts: list[float] = []
+        self.memory: SharedMemory | None = None
         self.shortage = False
         self.did: list[str] = []
         self.on_start = on_start
@@ -218,7 +226,7 @@ class FakeChildren:
         self.starts.append(asyncio.get_running_loop().time())
         if self.shortage:
             raise StartUpError(f"Start worker failed: {plan.label}: none left") from OSError(24, "none left")
-        child = FakeChild(plan, number)
+        child = FakeChild(plan, number, self.memory)
         self.started.append(child)
         self.on_start(child)
         return child

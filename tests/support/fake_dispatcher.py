@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,7 +37,7 @@ class FakeDispatcher:
         times: The seconds that each was given.
         held: How many requests count as pending while their bodies are read.
         most_held: The most of them at a time.
-        reading: Set once there was one.
+        reading_begun: Set once there was one.
         submitted: Set once there was a request with instances.
         room: As above.
         refusal: Raised where a target is looked up; None finds it.
@@ -61,7 +62,7 @@ class FakeDispatcher:
         self.times: list[float | None] = []
         self.held = 0
         self.most_held = 0
-        self.reading = asyncio.Event()
+        self.reading_begun = asyncio.Event()
         self.submitted = asyncio.Event()
         self.futures: list[asyncio.Future[Reply]] = []
 
@@ -69,10 +70,6 @@ class FakeDispatcher:
         """The route of a method."""
         if self.refusal is not None:
             raise self.refusal
-        return self.resolve_admitted(name, method, version)
-
-    def resolve_admitted(self, name: str, method: str, version: int) -> Route:
-        """As `resolve`."""
         if name != "add" or version not in (0, 1) or method not in self._signatures:
             raise UnknownTarget(f"no {name}/{version}:{method}")
         servable: Any = SimpleNamespace(name=name, version=1)
@@ -84,17 +81,17 @@ class FakeDispatcher:
             raise self.room
 
     @contextlib.contextmanager
-    def holding(self, route: Route) -> Iterator[None]:
+    def reading(self, route: Route) -> Iterator[SimpleNamespace]:
         """Count a request whose body is being read."""
         self.held += 1
         self.most_held = max(self.most_held, self.held)
-        self.reading.set()
+        self.reading_begun.set()
         try:
-            yield
+            yield SimpleNamespace(admit=partial(self.admit, route))
         finally:
             self.held -= 1
 
-    def submit(
+    def admit(
         self, route: Route, blocks: Sequence[Rows], timeout_s: float | None = None
     ) -> asyncio.Future[Reply]:
         """Have the outcome that the test says."""

@@ -6,8 +6,9 @@ import contextlib
 import socket
 import threading
 
-from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
-from mindspore_serving.server.channel.messages import AgentHello, AgentSettings, Challenge, Message, Welcome
+from mindspore_serving.server.channel.agent_messages import AgentHello, AgentSettings, FromAgent
+from mindspore_serving.server.channel.cluster_messages import Challenge, Welcome
+from mindspore_serving.server.channel.frames import FROM_AGENT, FrameSplitter, frame_of, message_of
 from mindspore_serving.server.cluster.token import proof
 
 _NONCE = "a nonce"
@@ -25,7 +26,7 @@ class FakeWorker:
     """
 
     def __init__(self, address: str, ranks: int) -> None:
-        self.received: list[Message] = []
+        self.received: list[FromAgent] = []
         self._settings = AgentSettings(
             "sharded", ("127.0.0.1",) * ranks, tuple(range(ranks)), ("",) * ranks, True, (), 8
         )
@@ -65,7 +66,7 @@ class FakeWorker:
         with contextlib.suppress(OSError):
             while data := peer.recv(1 << 16):
                 for kind, body in splitter.feed(data):
-                    message = message_of(kind, body)
+                    message = message_of(kind, body, FROM_AGENT)
                     self.received.append(message)
                     if isinstance(message, AgentHello):
                         shown = proof("", "distributed worker", _NONCE, message.nonce)

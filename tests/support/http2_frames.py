@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from mindspore_serving.proto import ms_service_pb2
-from mindspore_serving.server.transport.grpc.service import PREDICT_METHOD
+from tests.support.grpc_messages import PREDICT
 from tests.support.http_requests import raw_connection
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -71,7 +71,7 @@ HEAD = b"".join(
     for name, value in {
         ":method": "POST",
         ":scheme": "http",
-        ":path": PREDICT_METHOD,
+        ":path": PREDICT,
         ":authority": "localhost",
         "te": "trailers",
         "content-type": "application/grpc",

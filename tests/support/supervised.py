@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from mindspore_serving.rows import Reply, Rows
 from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
-from mindspore_serving.server.dispatch.readiness import WorkerHealth
+from mindspore_serving.server.service.readiness import WorkerHealth
+from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.supervision.supervisor import Supervisor
 from tests.support.fake_children import FakeChild, FakeChildren
 from tests.support.plans import worker_plan
@@ -31,11 +32,12 @@ class Supervised:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.dispatcher = Dispatcher(self.loop)
+        self.service = Service.of(self.dispatcher)
         self.children = FakeChildren(ready)
         self.said: list[str] = []
         self.all_gone: list[float] = []
         self.supervisor = Supervisor(
-            self.dispatcher, lambda: self.all_gone.append(self.loop.time()), self.children, self.loop.time
+            self.service, lambda: self.all_gone.append(self.loop.time()), self.children, self.loop.time
         )
 
     async def start(self, *plans: WorkerPlan) -> list[FakeChild]:
@@ -66,7 +68,7 @@ class Supervised:
     def ask(self, rows: Rows | None = None, name: str = "one") -> asyncio.Future[Reply]:
         """Send a request of one instance."""
         route = self.dispatcher.resolve(name, "m", 1)
-        return self.dispatcher.submit(route, [rows or numbered(1)])
+        return self.dispatcher.admit(route, [rows or numbered(1)])
 
     async def settle(self) -> None:
         """Let everything arrive that is under way."""

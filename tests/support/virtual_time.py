@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import selectors
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -46,11 +47,16 @@ def run_in_virtual_time(test: Coroutine[Any, Any, _T]) -> _T:
         test: The coroutine; `asyncio.get_running_loop().time` is its clock.
 
     Raises:
-        AssertionError: It waits for what never comes.
+        AssertionError: It waits for what never comes, or a callback or a task has failed unnoticed.
     """
     loop = VirtualTimeLoop()
+    unnoticed: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _, context: unnoticed.append(context))
     try:
-        return loop.run_until_complete(test)
+        result = loop.run_until_complete(test)
+        gc.collect()  # tasks whose failure nobody has looked at tell it when they go
+        assert unnoticed == []
+        return result
     finally:
         left = asyncio.all_tasks(loop)
         for task in left:

@@ -10,7 +10,7 @@ EXCEPTIONS = {
     "forked_grpc": "the ground: gRPC reads the variable at its import, which is before any of our code can pass it on",
     "server": "sets what gRPC reads at its import",
     "server.backend.mindspore.runtime": "sets what MindSpore reads at its import",
-    "server.distributed.communication": "sets what MindSpore reads when ranks meet, and unsets it afterwards",
+    "server.backend.mindspore.ranks": "sets what MindSpore reads when ranks meet, and unsets it afterwards",
 }
 NAMES = {"environ", "environb", "getenv", "putenv", "unsetenv"}
 

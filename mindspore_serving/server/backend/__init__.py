@@ -1,12 +1,15 @@
-"""Backends: what runs a model file. `contract.py` says what each must offer."""
+"""What runs a model file. `contract.py` says what each backend offers, `families.py` which there are.
+
+No other room names a library for models. Workers and agents ask here for a backend, which imports its library; the main
+process asks `families`, which imports none.
+"""
 
 from __future__ import annotations
 
 import functools
 
-from mindspore_serving.errors import InvalidParameter, StartUpError
 from mindspore_serving.server.backend.contract import Backend
-from mindspore_serving.server.host.device import BACKENDS, backend_name
+from mindspore_serving.server.backend.families import family_named, family_of
 
 
 def backend_for(model_format: str, enable_lite: bool) -> Backend:
@@ -19,14 +22,7 @@ def backend_for(model_format: str, enable_lite: bool) -> Backend:
     Raises:
         StartUpError: No backend runs the format.
     """
-    name = backend_name()
-    if name == "stub":
-        return _backend("stub")
-    if model_format == "om":
-        raise StartUpError(
-            "Models of format OM cannot be run, expected MindIR or MindIR_Lite: export the model as MindIR"
-        )
-    return _backend("lite" if enable_lite or name == "lite" or model_format == "mindir_lite" else "mindspore")
+    return _backend(family_of(model_format, enable_lite).name)
 
 
 @functools.cache
@@ -38,21 +34,9 @@ def create_backend(name: str) -> Backend:
     """Make a backend; only the module of this one is imported.
 
     Args:
-        name: One of `device.BACKENDS`.
+        name: Of a family.
 
     Raises:
-        InvalidParameter: There is no such backend.
+        InvalidParameter: There is no such family.
     """
-    if name == "mindspore":
-        from mindspore_serving.server.backend.mindspore.backend import MindSporeBackend
-
-        return MindSporeBackend()
-    if name == "lite":
-        from mindspore_serving.server.backend.lite.backend import LiteBackend
-
-        return LiteBackend()
-    if name == "stub":
-        from mindspore_serving.server.backend.stub.backend import StubBackend
-
-        return StubBackend()
-    raise InvalidParameter(f"Backend {name!r} does not exist, expected {' or '.join(map(repr, BACKENDS))}")
+    return family_named(name).new_backend()

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mindspore_serving.errors import StartUpError
+from mindspore_serving.server.backend.model_file import reading
 
 _GCM, _CBC = "AES-GCM", "AES-CBC"
 _MODES = {
@@ -59,11 +60,8 @@ def mode_of_file(path: Path) -> str | None:
     Raises:
         StartUpError: The file cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            return mode_of(file.read(_MAGIC_SIZE))
-    except OSError as cause:
-        raise StartUpError(f"Model file '{path}': the file cannot be read: {cause.strerror}") from cause
+    with reading(path), path.open("rb") as file:
+        return mode_of(file.read(_MAGIC_SIZE))
 
 
 def decrypt(content: bytes, key: bytes) -> bytes:

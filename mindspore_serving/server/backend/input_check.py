@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from mindspore_serving.errors import InvalidInput, excerpt
 from mindspore_serving.signature import GraphSignature
 from mindspore_serving.tensor import DATA_TYPE_OF, NUMPY_OF, Array, DataType, TensorSpec
@@ -102,6 +104,11 @@ class InputCheck:
                 f"Given model input {index} has {count} rows, but an input before it has {rows}"
             )
         return count
+
+
+def contiguous(arrays: Sequence[Array]) -> list[Array]:
+    """The arrays in the layout that libraries take: C-contiguous, aligned and writable, copied only where need be."""
+    return [array if array.flags.carray else np.require(array, requirements=["C", "A"]) for array in arrays]
 
 
 def wrong_dtype(index: int, got: TensorSpec, expected: TensorSpec) -> WrongInput:

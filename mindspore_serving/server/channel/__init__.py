@@ -1,1 +1,4 @@
-"""The channel between the main process and its workers: messages, frames and shared memory."""
+"""The channel between processes: messages, their frames, and shared memory.
+
+Begin with `messages`, and with `frames` for how they become bytes.
+"""

@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from typing import cast
+from typing import Generic, TypeVar, cast
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError
-from mindspore_serving.server.channel.frames import LARGEST_FRAME, FrameSplitter, frame_of, message_of
-from mindspore_serving.server.channel.messages import Alive, Message
+from mindspore_serving.server.channel.frames import (
+    LARGEST_FRAME,
+    FrameSplitter,
+    Incoming,
+    Message,
+    frame_of,
+    message_of,
+)
+from mindspore_serving.server.channel.messages import Alive
 from mindspore_serving.server.cluster.peer_user import stranger_at
 
 ALIVE_EVERY_S = 1.0
@@ -19,8 +26,14 @@ LARGEST_GREETING = 1 << 20
 """Bytes of a frame from a peer that has not proved that it knows the token."""
 
 
-class ClusterLink(asyncio.Protocol, ABC):
+_Expected = TypeVar("_Expected")
+
+
+class ClusterLink(asyncio.Protocol, ABC, Generic[_Expected]):
     """One end of a connection. Subclasses act on messages.
+
+    Args:
+        incoming: The messages that belong to the conversation; the connection ends if another one comes.
 
     Attributes:
         peer: `ip:port` of the other end.
@@ -29,11 +42,12 @@ class ClusterLink(asyncio.Protocol, ABC):
         alive_at: When the other end last said that it lives, in seconds of `time.monotonic`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, incoming: Incoming[_Expected]) -> None:
         self.peer = ""
         self.joined = False
         self.fault = "the connection was closed"
         self.alive_at = time.monotonic()
+        self._incoming = incoming
         self._heard = True
         self._missed = 0
         self._closed = False
@@ -41,7 +55,7 @@ class ClusterLink(asyncio.Protocol, ABC):
         self._transport: asyncio.Transport | None = None
 
     @abstractmethod
-    def on_message(self, message: Message) -> None:
+    def on_message(self, message: _Expected) -> None:
         """Act on a message.
 
         Raises:
@@ -79,7 +93,7 @@ class ClusterLink(asyncio.Protocol, ABC):
             return
         try:
             for kind, body in self._splitter.feed(data):
-                message = message_of(kind, body)
+                message = message_of(kind, body, self._incoming)
                 if isinstance(message, Alive):
                     self.alive_at = time.monotonic()
                 else:

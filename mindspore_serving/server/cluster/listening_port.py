@@ -10,10 +10,13 @@ import asyncio
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from typing import Any, TypeVar
 
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.server.channel.messages import Challenge, Refused, Stop
+from mindspore_serving.server.channel.cluster_messages import Challenge, Refused
+from mindspore_serving.server.channel.frames import Incoming
+from mindspore_serving.server.channel.messages import Stop
 from mindspore_serving.server.cluster.link import ALIVE_EVERY_S, HANDSHAKE_S, ClusterLink
 from mindspore_serving.server.cluster.token import new_nonce, without_token
 from mindspore_serving.server.host.port_owner import bind_fault
@@ -22,15 +25,19 @@ _MOST_STRANGERS = 256
 """Connections at a time that have not proved that they know the token."""
 
 
-class AcceptedLink(ClusterLink):
+_Expected = TypeVar("_Expected")
+
+
+class AcceptedLink(ClusterLink[_Expected]):
     """The listening end of a connection. Subclasses act on messages, and let the peer in.
 
     Args:
         port: Where it came in.
+        incoming: The messages that may come.
     """
 
-    def __init__(self, port: ListeningPort) -> None:
-        super().__init__()
+    def __init__(self, port: ListeningPort, incoming: Incoming[_Expected]) -> None:
+        super().__init__(incoming)
         self.nonce = new_nonce()
         self._port = port
         self._handshake: asyncio.TimerHandle | None = None
@@ -85,7 +92,7 @@ class ListeningPort(ABC):
         self._what = what
         self._tls = tls
         self._timeout_s = timeout_s
-        self._links: set[AcceptedLink] = set()
+        self._links: set[AcceptedLink[Any]] = set()
         self._refused_users: set[int] = set()
         self._server: asyncio.AbstractServer | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -94,11 +101,11 @@ class ListeningPort(ABC):
         return f"<{type(self).__name__} {self.address} {self._links}>"
 
     @abstractmethod
-    def make_link(self) -> AcceptedLink:
+    def make_link(self) -> AcceptedLink[Any]:
         """The protocol of a new connection."""
 
     @property
-    def links(self) -> Iterable[AcceptedLink]:
+    def links(self) -> Iterable[AcceptedLink[Any]]:
         """Connections of now."""
         return list(self._links)
 
@@ -137,11 +144,11 @@ class ListeningPort(ABC):
             link.send(Stop())
             link.close()
 
-    def allowed_silence_s(self, link: AcceptedLink) -> float:
+    def allowed_silence_s(self, link: AcceptedLink[Any]) -> float:
         """Seconds of silence after which a peer is dropped."""
         return self._timeout_s
 
-    def admits(self, link: AcceptedLink) -> bool:
+    def admits(self, link: AcceptedLink[Any]) -> bool:
         """Take a new connection, unless too many strangers are connected."""
         strangers = sum(not other.joined for other in self._links)
         if strangers >= _MOST_STRANGERS or self._server is None:
@@ -162,7 +169,7 @@ class ListeningPort(ABC):
             log.error("A connection to %s is refused: %s", self.address, text)
         return text
 
-    def forget(self, link: AcceptedLink) -> None:
+    def forget(self, link: AcceptedLink[Any]) -> None:
         """Drop a connection that has ended."""
         self._links.discard(link)
 

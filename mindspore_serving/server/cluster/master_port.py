@@ -9,24 +9,26 @@ from collections.abc import Iterator
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError
 from mindspore_serving.loopback import ANY_ADDRESS, is_this_machine
-from mindspore_serving.server.channel.messages import Exiting, Join, Message, Refused, Result, Welcome
+from mindspore_serving.server.channel.cluster_messages import FromMember, Join, Refused, Welcome
+from mindspore_serving.server.channel.frames import FROM_MEMBER
+from mindspore_serving.server.channel.messages import Exiting, Result
 from mindspore_serving.server.cluster.listening_port import AcceptedLink, ListeningPort
 from mindspore_serving.server.cluster.token import is_proof, listening_ip, proof
 from mindspore_serving.server.dispatch.copy import ServableCopy
-from mindspore_serving.server.dispatch.dispatcher import Dispatcher
-from mindspore_serving.server.dispatch.readiness import WorkerHealth
 from mindspore_serving.server.dispatch.servable import RunningServable
+from mindspore_serving.server.service.readiness import WorkerHealth
+from mindspore_serving.server.service.service import Service
 
 
-class WorkerLink(AcceptedLink):
-    """The master's end of a connection.
+class MemberLink(AcceptedLink[FromMember]):
+    """The connection to a worker that joins, or has joined.
 
     Args:
         port: Where it came in.
     """
 
     def __init__(self, port: MasterPort) -> None:
-        super().__init__(port)
+        super().__init__(port, FROM_MEMBER)
         self.address = ""
         self._member = ""
         self._master = port
@@ -57,14 +59,14 @@ class WorkerLink(AcceptedLink):
             return None
         return WorkerHealth(*self.identity, status="ready", serves=True, silent_s=now - self.alive_at)
 
-    def is_same_member(self, other: WorkerLink) -> bool:
+    def is_same_member(self, other: MemberLink) -> bool:
         """Whether both connections are of one start of one worker."""
         return self._member == other._member
 
-    def on_message(self, message: Message) -> None:
+    def on_message(self, message: FromMember) -> None:
         """Let the worker in, or hand its results on."""
-        if isinstance(message, Result) and self._copy is not None and self._servable is not None:
-            self._servable.take_result(self._copy, message)
+        if isinstance(message, Result) and self._copy is not None:
+            self._copy.take_result(message)
         elif isinstance(message, Exiting) and self.joined:
             log.info("Worker Exit, worker address: %s", self.address)
             self.close()
@@ -137,7 +139,7 @@ class MasterPort(ListeningPort):
     """Where workers of other processes and machines join.
 
     Args:
-        dispatcher: Where workers that have joined serve.
+        service: Where workers that have joined serve, and are known.
         ip: Address to listen on.
         port: TCP port.
         token: Shared token; empty binds to this machine.
@@ -147,7 +149,7 @@ class MasterPort(ListeningPort):
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
+        service: Service,
         ip: str,
         port: int,
         token: str,
@@ -155,7 +157,8 @@ class MasterPort(ListeningPort):
         timeout_s: float,
     ) -> None:
         super().__init__("Master server", f"{listening_ip(ip, token)}:{port}", token, tls, timeout_s)
-        self.dispatcher = dispatcher
+        self.dispatcher = service.dispatcher
+        self._catalog = service.catalog
         self._lost: dict[tuple[str, int], str] = {}  # servable and version to address
 
     async def start(self) -> None:
@@ -165,12 +168,12 @@ class MasterPort(ListeningPort):
             StartUpError: The address cannot be bound.
         """
         await super().start()
-        self.dispatcher.readiness.add(self)
+        self._catalog.add(self)
 
     async def stop(self) -> None:
         """Tell all workers to exit, and stop listening; safe to call twice."""
         await super().stop()
-        self.dispatcher.readiness.remove(self)
+        self._catalog.remove(self)
 
     def is_at(self, ip: str, port: int) -> bool:
         """Whether a worker of this machine that is told this address means this master.
@@ -182,18 +185,18 @@ class MasterPort(ListeningPort):
         own_ip, _, own_port = self.address.rpartition(":")
         return port == int(own_port) and (ip in (own_ip, *ANY_ADDRESS) or is_this_machine(ip, look_up=True))
 
-    def make_link(self) -> WorkerLink:
+    def make_link(self) -> MemberLink:
         """The protocol of a new connection."""
-        return WorkerLink(self)
+        return MemberLink(self)
 
-    def replace(self, link: WorkerLink) -> bool:
+    def replace(self, link: MemberLink) -> bool:
         """Close an earlier connection of a worker that joins.
 
         Returns:
             Whether it may join: not if another worker is connected under its address.
         """
         for other in self.links:
-            if isinstance(other, WorkerLink) and other is not link and other.joined:
+            if isinstance(other, MemberLink) and other is not link and other.joined:
                 if other.identity != link.identity:
                     continue
                 if not link.is_same_member(other):
@@ -202,15 +205,15 @@ class MasterPort(ListeningPort):
                 other.abort()
         return True
 
-    def has_joined(self, link: WorkerLink) -> None:
+    def has_joined(self, link: MemberLink) -> None:
         """Miss no other worker of the same servable and version any more."""
         name, version, _ = link.identity
         self._lost.pop((name, version), None)
 
-    def was_lost(self, link: WorkerLink) -> None:
+    def was_lost(self, link: MemberLink) -> None:
         """Miss a worker until one of the same servable and version joins, unless it has a newer connection."""
         name, version, address = link.identity
-        others = (other for other in self.links if isinstance(other, WorkerLink) and other is not link)
+        others = (other for other in self.links if isinstance(other, MemberLink) and other is not link)
         if not any(other.joined and other.identity == link.identity for other in others):
             self._lost[name, version] = address
 
@@ -218,7 +221,7 @@ class MasterPort(ListeningPort):
         """Workers that serve, and those that are missed; see `HealthSource`. Who left on purpose is not missed."""
         now = time.monotonic()
         for link in self.links:
-            health = link.health(now) if isinstance(link, WorkerLink) else None
+            health = link.health(now) if isinstance(link, MemberLink) else None
             if health is not None:
                 yield health
         for (name, version), address in self._lost.items():

@@ -17,17 +17,9 @@ from dataclasses import dataclass
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, StartUpError, SystemFailure
 from mindspore_serving.rows import FailedRows, Group, Reply, Rows
-from mindspore_serving.server.channel.messages import (
-    Batch,
-    Challenge,
-    Exiting,
-    Join,
-    Message,
-    Refused,
-    Result,
-    Stop,
-    Welcome,
-)
+from mindspore_serving.server.channel.cluster_messages import Challenge, Join, Refused, ToMember, Welcome
+from mindspore_serving.server.channel.frames import TO_MEMBER
+from mindspore_serving.server.channel.messages import Batch, Exiting, Result, Stop
 from mindspore_serving.server.cluster.link import ALIVE_EVERY_S, HANDSHAKE_S, ClusterLink
 from mindspore_serving.server.cluster.token import is_proof, new_nonce, proof, warn_of_open_way, without_token
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
@@ -132,8 +124,8 @@ def _parts_of(group: Group, most_bytes: int, largest_instance: int) -> Iterator[
             yield part
 
 
-class MemberLink(ClusterLink):
-    """The worker's end of a connection.
+class MasterLink(ClusterLink[ToMember]):
+    """The connection to the master.
 
     Args:
         membership: How it joins.
@@ -149,7 +141,7 @@ class MemberLink(ClusterLink):
         servable: RunningServable,
         on_stop: Callable[[], None],
     ) -> None:
-        super().__init__()
+        super().__init__(TO_MEMBER)
         self.ended = asyncio.Event()
         self.decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._membership = membership
@@ -160,7 +152,7 @@ class MemberLink(ClusterLink):
         self._challenge = ""
         self._under_way: set[asyncio.Future[Reply]] = set()
 
-    def on_message(self, message: Message) -> None:
+    def on_message(self, message: ToMember) -> None:
         """Join, and then run batches."""
         if isinstance(message, Batch) and self.joined:
             self._run(message)
@@ -257,7 +249,7 @@ class Member:
         self._dispatcher = dispatcher
         self._servable = servable
         self._on_stop = on_stop
-        self._link: MemberLink | None = None
+        self._link: MasterLink | None = None
         self._task: asyncio.Task[None] | None = None
         self._can_serve = asyncio.Event()
         self._leaving = False
@@ -327,7 +319,7 @@ class Member:
             OSError, TimeoutError, ChannelError: The master is not there.
         """
         membership = self._membership
-        link = MemberLink(membership, self._dispatcher, self._servable, self._on_stop)
+        link = MasterLink(membership, self._dispatcher, self._servable, self._on_stop)
         opening = asyncio.get_running_loop().create_connection(
             lambda: link, membership.master_ip, membership.master_port, ssl=membership.tls
         )

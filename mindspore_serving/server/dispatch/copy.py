@@ -27,11 +27,12 @@ class CopyStatus(Enum):
     LOST = "lost"
 
 
-class Flight:
-    """One batch under way.
+class SentBatch:
+    """One batch under way: which slot it has, and to whom the results of its instances belong.
 
     Args:
-        method: Method name.
+        method: The method.
+        slot: The slot that it has until its last result.
         pieces: Its instances in order.
         sent: When it was sent, in seconds of `time.monotonic`.
 
@@ -40,10 +41,11 @@ class Flight:
         answered: (start, stop) of the instances that have an outcome, in order of arrival.
     """
 
-    __slots__ = ("_begins", "answered", "count", "method", "pieces", "sent")
+    __slots__ = ("_begins", "answered", "count", "method", "pieces", "sent", "slot")
 
-    def __init__(self, method: str, pieces: Sequence[Piece], sent: float) -> None:
+    def __init__(self, method: MethodSignature, slot: int, pieces: Sequence[Piece], sent: float) -> None:
         self.method = method
+        self.slot = slot
         self.pieces = pieces
         self.sent = sent
         self.answered: list[tuple[int, int]] = []
@@ -84,7 +86,7 @@ class Flight:
         if not any(start <= index < stop for start, stop in self.answered):
             self.settle(index, FailedRows(failure, 1))
 
-    def unanswered(self, blame: bool) -> list[Piece]:
+    def pending(self, blame: bool) -> list[Piece]:
         """Instances without an outcome, each as a piece of its own; with `blame` each has tried once more."""
         done = {i for start, stop in self.answered for i in range(start, stop)}
         rest: list[Piece] = []
@@ -109,6 +111,13 @@ class ServableCopy:
         send: Writes a message to the worker; returns at once.
         memory: Shared memory of the worker, whose slots are given back after use; None where there is none.
         slots: Most batches under way of methods that do not wait for others.
+
+    Attributes:
+        status: Where it is in its life.
+        answered_without_error: Whether any instance has ever had a result.
+        last_served: Rises with every batch that any copy of the servable gets; the value at its last one.
+        exclusive: Whether the batch under way must stay the only one.
+        on_done: Called with each batch of which all results have come; set by who adds the copy.
     """
 
     def __init__(
@@ -125,13 +134,14 @@ class ServableCopy:
         self.answered_without_error = False
         self.last_served = 0
         self.exclusive = False
+        self.on_done: Callable[[SentBatch], None] = _ignore
         self._send = send
         self._memory = memory
         self._slots = slots
         self._free = list(range(slots))
         self._free_for_waiting = list(range(slots, slots + WAITING_SLOTS))
         self._waiting: set[str] = set()
-        self._flights: dict[int, Flight] = {}
+        self._sent: dict[int, SentBatch] = {}
         self._next_id = 0
 
     def __repr__(self) -> str:
@@ -149,7 +159,7 @@ class ServableCopy:
     @property
     def idle(self) -> bool:
         """Whether no batch is under way."""
-        return not self._flights
+        return not self._sent
 
     def offers(self, method: str) -> bool:
         """Whether the worker registered this method."""
@@ -167,57 +177,67 @@ class ServableCopy:
         Raises:
             OSError: Shared memory cannot be had for the instances; the slot stays free.
         """
-        waits = self.methods[method].waits
-        free = self._free_for_waiting if waits else self._free
-        batch = Batch(self._next_id, free[-1], method, tuple([piece.rows for piece in pieces]))
-        self._send(batch)
+        signature = self.methods[method]
+        free = self._free_for_waiting if signature.waits else self._free
+        slot = free[-1]
+        self._send(Batch(self._next_id, slot, method, tuple([piece.rows for piece in pieces])))
         free.pop()
-        if waits:
+        if signature.waits:
             self._waiting.add(method)
-        self._flights[batch.batch_id] = Flight(method, pieces, time.monotonic())
+        self._sent[self._next_id] = SentBatch(signature, slot, pieces, time.monotonic())
         self._next_id = (self._next_id + 1) & 0xFFFFFFFF
         self.last_served = now_serving
         self.exclusive = exclusive
 
-    def take(self, result: Result) -> Flight | None:
+    def take_result(self, result: Result) -> None:
         """Hand results to their requests. Those of a copy that was taken out are too late, and nobody's.
 
-        Returns:
-            The batch if these were its last ones, so that its slot became free.
+        With the last results of a batch its slot becomes free. That is the slot which it was given here, whatever the
+        worker says: a slot that two batches have would mix up their tensors in shared memory.
 
         Raises:
-            ChannelError: The worker answers what it was not asked, or not all that it was asked.
+            ChannelError: The worker answers what it was not asked, or not all that it was asked, or has taken another
+                slot than it was given.
         """
         if self.status is CopyStatus.LOST:
-            return None
-        flight = self._flights.get(result.batch_id)
-        if flight is None:
+            return
+        batch = self._sent.get(result.batch_id)
+        if batch is None:
             raise ChannelError(f"{self.label} answered batch {result.batch_id}, which is not under way")
+        if result.slot != batch.slot:
+            raise ChannelError(
+                f"{self.label} answered batch {result.batch_id} in slot {result.slot}, expected {batch.slot}"
+            )
         at = result.start
         for group in result.groups:
             self.answered_without_error |= isinstance(group, Rows)
-            if at + group.count > flight.count:
-                raise ChannelError(f"{self.label} answered {at + group.count} of {flight.count} instances")
-            flight.settle(at, group)
+            if at + group.count > batch.count:
+                raise ChannelError(f"{self.label} answered {at + group.count} of {batch.count} instances")
+            batch.settle(at, group)
             at += group.count
         if not result.final:
-            return None
-        answered = sum([stop - start for start, stop in flight.answered])
-        if answered != flight.count:
-            raise ChannelError(f"{self.label} answered {answered} of {flight.count} instances")
-        del self._flights[result.batch_id]
+            return
+        answered = sum([stop - start for start, stop in batch.answered])
+        if answered != batch.count:
+            raise ChannelError(f"{self.label} answered {answered} of {batch.count} instances")
+        del self._sent[result.batch_id]
+        self._free_slot(batch)
+        self.on_done(batch)
+
+    def _free_slot(self, batch: SentBatch) -> None:
         self.exclusive = False
         if self._memory is not None:
-            self._memory.release(result.slot)
-        if self.methods[flight.method].waits:
-            self._waiting.discard(flight.method)
-            self._free_for_waiting.append(result.slot)
+            self._memory.release(batch.slot)
+        if batch.method.waits:
+            self._waiting.discard(batch.method.name)
+            self._free_for_waiting.append(batch.slot)
         else:
-            self._free.append(result.slot)
-        return flight
+            self._free.append(batch.slot)
 
     def part_with(self, overdue: Sequence[HeldRows] | None, failure: Failure) -> dict[str, list[Piece]]:
         """Before the end of a worker in which a call takes too long: leave only instances that may be why to `lose`.
+
+        See ADR 20.
 
         Args:
             overdue: The instances of the call; None may be any. A single one gets the failure.
@@ -227,24 +247,24 @@ class ServableCopy:
             By method, the instances that are not to blame, taken out.
         """
         if overdue is None:
-            overdue = [HeldRows(number, 0, flight.count) for number, flight in self._flights.items()]
+            overdue = [HeldRows(number, 0, batch.count) for number, batch in self._sent.items()]
         single = sum(rows.size for rows in overdue) == 1
         innocent: dict[str, list[Piece]] = {}
-        for number, flight in self._flights.items():
+        for number, batch in self._sent.items():
             suspects = {
                 i
                 for batch_id, start, size in overdue
                 if batch_id == number
-                for i in range(start, min(start + size, flight.count))
+                for i in range(start, min(start + size, batch.count))
             }
-            innocent.setdefault(flight.method, []).extend(flight.take_back(suspects))
+            innocent.setdefault(batch.method.name, []).extend(batch.take_back(suspects))
             if single:
                 for suspect in suspects:
-                    flight.fail(suspect, failure)
+                    batch.fail(suspect, failure)
         return innocent
 
     def lose(self, *, blame: bool = True) -> dict[str, list[Piece]]:
-        """Mark the worker as gone; returns by method what it had not answered.
+        """Mark the worker as gone; returns by method the instances that have no outcome.
 
         Args:
             blame: Whether any of these instances may have ended it; one that ran alone may have in any case.
@@ -254,8 +274,12 @@ class ServableCopy:
         self._free = []
         self._free_for_waiting = []
         self.exclusive = False
-        flights, self._flights = self._flights, {}
+        batches, self._sent = self._sent, {}
         rest: dict[str, list[Piece]] = {}
-        for flight in flights.values():
-            rest.setdefault(flight.method, []).extend(flight.unanswered(blame))
+        for batch in batches.values():
+            rest.setdefault(batch.method.name, []).extend(batch.pending(blame))
         return {method: pieces for method, pieces in rest.items() if pieces}
+
+
+def _ignore(_: SentBatch) -> None:
+    return

@@ -1,4 +1,4 @@
-"""Whether a batch is held back while requests are still coming in.
+"""Whether a batch stays open while requests are still coming in (ADR 16).
 
 Requests of many clients reach the main process one by one, each behind several events of the network library. A quick
 worker would get each in a batch of its own, which costs both processes more than the request. So while the event loop
@@ -6,15 +6,15 @@ has other work, which is likely to bring more requests, the batch may stay open:
 nothing to do for a moment, or the batch has been open for `_LONGEST_S`.
 
 That pays only where requests do come together. It is tried with one batch in `_TRY_EVERY`, and done with each for as
-long as those that were held back brought at least `_WORTH_IT` requests on average.
+long as those that stayed open brought at least `_WORTH_IT` requests on average.
 """
 
 from __future__ import annotations
 
 _LULL_S = 40e-6
 """How long the loop is to have had nothing else to do."""
-_IDLE_TURN_S = 15e-6
-"""A turn of the loop that took longer had something to do."""
+_IDLE_ITERATION_S = 15e-6
+"""An iteration of the loop that took longer had something to do."""
 _LONGEST_S = 2e-3
 _TRY_EVERY = 16
 _WORTH_IT = 2.1
@@ -28,9 +28,9 @@ class Gathering:
     def __init__(self) -> None:
         self._mean = 0.0
         self._untried = 0
-        self._held = False
+        self._may_stay = False
         self._opened = 0.0
-        self._turn = 0.0
+        self._asked = 0.0
         self._busy = 0.0
 
     def __repr__(self) -> str:
@@ -39,21 +39,21 @@ class Gathering:
     def open(self, now: float) -> None:
         """Learn that there is something to send."""
         self._untried += 1
-        self._held = self._mean >= _WORTH_IT or self._untried >= _TRY_EVERY
-        self._opened = self._turn = self._busy = now
+        self._may_stay = self._mean >= _WORTH_IT or self._untried >= _TRY_EVERY
+        self._opened = self._asked = self._busy = now
 
-    def holds(self, now: float) -> bool:
-        """Whether to wait for another turn of the loop; to be asked once per turn."""
-        if not self._held:
+    def stays_open(self, now: float) -> bool:
+        """Whether to wait for another iteration of the loop; to be asked once in each."""
+        if not self._may_stay:
             return False
-        if now - self._turn > _IDLE_TURN_S:
+        if now - self._asked > _IDLE_ITERATION_S:
             self._busy = now
-        self._turn = now
+        self._asked = now
         return now - self._busy < _LULL_S and now - self._opened < _LONGEST_S
 
     def close(self, requests: int) -> None:
         """Learn how many requests came together in what is sent now; none if there was no free slot."""
-        held, self._held = self._held, False
-        if held and requests:
+        stayed, self._may_stay = self._may_stay, False
+        if stayed and requests:
             self._untried = 0
             self._mean += (requests - self._mean) * _WEIGHT

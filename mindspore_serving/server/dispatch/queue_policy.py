@@ -6,13 +6,13 @@ it takes from. Times are those of one clock, in seconds. The rules:
 * Work-conserving: what waits is sent as soon as some copy has a free slot. Nobody waits for a batch to fill, unless the
   user has allowed a delay: then a batch that is not full (`MethodSignature.full`) waits for more, but no longer.
 * Where instances have been quick of late, a batch takes more of them than its method asked for: as many as
-  `_MESSAGE_S` seconds are enough for.
+  `PARTIAL_REPLY_S` seconds are enough for (ADR 3, ADR 16).
 * The copy with most free slots is next; among equals the one that was served longest ago.
 * Methods take turns, so that a busy one cannot starve another.
 * Several idle copies share what waits, in lots that are worth a batch of the model (`MethodSignature.fill`).
 * An instance whose worker was lost is a suspect: it goes alone to a copy that has nothing else to do and gets nothing
   else meanwhile, one suspect at a time among the copies that run its method. If it is what kills workers, it takes
-  nobody with it. The last copy is spared for a while where another is expected back.
+  nobody with it. The last copy is spared for a while where another is expected back (ADR 7).
 * A request whose client is gone, or whose deadline has passed, is dropped here, before it costs work.
 """
 
@@ -24,12 +24,10 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from mindspore_serving.server.dispatch.request import Piece
-from mindspore_serving.signature import MethodSignature
+from mindspore_serving.signature import PARTIAL_REPLY_S, MethodSignature
 
 LARGEST_BATCH_BYTES = 256 << 20
 """A batch takes no further instance once it holds this many bytes."""
-_MESSAGE_S = 5e-3
-"""As long as that a worker keeps the results of a batch together."""
 _LARGEST_QUICK = 512
 _WEIGHT = 1 / 8
 
@@ -70,7 +68,7 @@ class MethodQueue:
         self.suspects: deque[Piece] = deque()
         self.waiting = 0
         self.delay_s = delay_s
-        self._instance_s = _MESSAGE_S
+        self._instance_s = PARTIAL_REPLY_S
 
     def __repr__(self) -> str:
         suspects = f", {len(self.suspects)} suspects" if self.suspects else ""
@@ -82,11 +80,11 @@ class MethodQueue:
         return bool(self.pieces or self.suspects)
 
     @property
-    def limit(self) -> int:
+    def largest_batch(self) -> int:
         """Most instances of the next batch."""
         if self.signature.batch_limit == 1:
             return 1
-        return max(self.signature.batch_limit, min(int(_MESSAGE_S / self._instance_s), _LARGEST_QUICK))
+        return max(self.signature.batch_limit, min(int(PARTIAL_REPLY_S / self._instance_s), _LARGEST_QUICK))
 
     @property
     def due(self) -> float:
@@ -213,20 +211,24 @@ def next_batch(
     """
     if not any(queue.has_work for queue in queues):
         return None, turn
+    # First the suspects (ADR 7): they need a copy without anything else, which has to be kept free for them. There are
+    # three cases for a queue that has some.
     reserved: set[int] = set()
     for queue in queues:
         if not queue.suspects:
             continue
         waited = now - queue.suspects[0].arrived >= suspect_wait_s
         chosen = _copy_for_suspects(queue.signature, copies, () if waited else expected)
-        if chosen < 0 or chosen in reserved:
+        if chosen < 0 or chosen in reserved:  # none may be had now: they wait, and others go on
             continue
-        if copies[chosen].idle:
+        if copies[chosen].idle:  # one goes there, alone
             piece = queue.take_suspect()
             if piece is not None:
                 return Assignment(queue, chosen, [piece], exclusive=True), turn
-        elif queue.suspects:
+        else:  # it has batches under way: it gets no more, so that it will be idle
             reserved.add(chosen)
+    # Then everything else, on the copies that are left, methods in turn. A method is passed over where nothing is due,
+    # or no copy has a slot for it; so one that cannot run keeps no other from running.
     for step in range(len(queues)):
         at = (turn + step) % len(queues)
         queue = queues[at]
@@ -235,7 +237,8 @@ def next_batch(
         chosen, idle = _copy_for_batch(queue.signature, copies, reserved)
         if chosen < 0:
             continue
-        pieces = queue.take(batch_size(queue.signature.fill, queue.limit, queue.waiting, idle))
+        # Nothing is left to take if all that waited was of requests that have ended: the next method has its turn.
+        pieces = queue.take(batch_size(queue.signature.fill, queue.largest_batch, queue.waiting, idle))
         if pieces:
             return Assignment(queue, chosen, pieces), at + 1
     return None, turn

@@ -21,31 +21,29 @@ from typing import NoReturn
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, ModelError, ServingError
 from mindspore_serving.rows import FailedRows, Group
-from mindspore_serving.server.backend import create_backend
 from mindspore_serving.server.backend.contract import LoadedGraph, LoadRequest
-from mindspore_serving.server.channel.messages import (
+from mindspore_serving.server.backend.ranks import backend_of_ranks, join_ranks, start_scheduler
+from mindspore_serving.server.channel.agent_messages import (
     AgentFailed,
     AgentReady,
     AgentsAccepted,
     AgentsGathered,
-    Batch,
-    Exiting,
-    Message,
-    Reload,
-    Result,
+    GraphResult,
+    ReloadGraph,
+    RunGraph,
+    ToAgent,
 )
+from mindspore_serving.server.channel.messages import Exiting
 from mindspore_serving.server.cluster.link import ALIVE_EVERY_S
 from mindspore_serving.server.cluster.member import reserve
-from mindspore_serving.server.distributed.agent_link import JoiningLink, join
 from mindspore_serving.server.distributed.agent_parameters import worker_address
 from mindspore_serving.server.distributed.agent_port import one_row
 from mindspore_serving.server.distributed.agent_report import AgentReport
-from mindspore_serving.server.distributed.communication import Scheduler, join_ranks, needs_scheduler
-from mindspore_serving.server.distributed.owner import end_with_owner
-from mindspore_serving.server.host.device import backend_name
+from mindspore_serving.server.distributed.joining_link import JoiningLink, join
 from mindspore_serving.server.host.forked_child import end_forked_child, end_forked_children, this_process
 from mindspore_serving.server.host.key_pipe import read_key
 from mindspore_serving.server.host.own_descriptor import identity
+from mindspore_serving.server.host.owner import end_with_owner
 from mindspore_serving.server.host.process_title import show_as
 from mindspore_serving.server.host.process_tree import kill_children
 from mindspore_serving.server.host.settings import cluster_token, worker_timeout_s
@@ -72,7 +70,7 @@ class ShardLoader:
     def __init__(self, request: LoadRequest, files: Sequence[str]) -> None:
         self._request = request
         self._files = files
-        self._backend = create_backend(_agent_backend())
+        self._backend = backend_of_ranks()
         self._graphs: list[LoadedGraph] = []
         self._failed: set[int] = set()
 
@@ -123,8 +121,8 @@ class ShardLoader:
         return graph
 
 
-class AgentLink(JoiningLink):
-    """The agent's end of the connection.
+class DistributedWorkerLink(JoiningLink):
+    """The connection of an agent to its distributed worker.
 
     Args:
         agent: Whose it is.
@@ -135,7 +133,7 @@ class AgentLink(JoiningLink):
         super().__init__(cluster_token(), agent.rank, agent.address, scheduler)
         self._agent = agent
 
-    def on_joined_message(self, message: Message) -> None:
+    def on_joined_message(self, message: ToAgent) -> None:
         """Hand it to the agent."""
         self._agent.on_message(message)
 
@@ -157,7 +155,7 @@ class Agent:
         self._arguments = arguments
         self._report = AgentReport.of_child(arguments.report_fd)
         self._log_identity = identity(sys.stdout.fileno())
-        self._link: AgentLink | None = None
+        self._link: DistributedWorkerLink | None = None
         self._loading: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
         self._reason = ""
@@ -193,7 +191,7 @@ class Agent:
             held = reserve(self._arguments.ip, self._arguments.port)
             scheduler = await loop.run_in_executor(self._thread, self._start_scheduler)
             link = await join(
-                lambda: self._new_link(scheduler.address if scheduler else ""),
+                lambda: self._new_link(scheduler),
                 *worker_address(self._arguments.worker_address),
             )
             await self._until_ended(link)
@@ -207,24 +205,22 @@ class Agent:
                 held.close()
         return EXIT_OK if self._accepted else EXIT_FAILED
 
-    def on_message(self, message: Message) -> None:
+    def on_message(self, message: ToAgent) -> None:
         """Act on a message of the worker.
 
         Raises:
             ChannelError: It does not belong here.
         """
-        if isinstance(message, Batch):
-            rows = message.groups[0]
-            arrays = [column[0] for column in rows.columns if not isinstance(column, list)]
-            subgraph = int(message.method)
-            self._answer(message.batch_id, lambda: self._loader.run(subgraph, arrays))
+        if isinstance(message, RunGraph):
+            arrays = [column[0] for column in message.inputs.columns if not isinstance(column, list)]
+            self._answer(message.run_id, lambda: self._loader.run(message.subgraph, arrays))
         elif isinstance(message, AgentsGathered):
             self._loading = asyncio.create_task(self._load(message.scheduler))
         elif isinstance(message, AgentsAccepted):
             self._accepted = True
             self._report.ready()
-        elif isinstance(message, Reload):
-            self._answer(message.batch_id, lambda: self._loader.reload(message.subgraph))
+        elif isinstance(message, ReloadGraph):
+            self._answer(message.run_id, lambda: self._loader.reload(message.subgraph))
         else:
             raise ChannelError(f"the worker sent a {type(message).__name__}, which is not expected now")
 
@@ -239,17 +235,20 @@ class Agent:
         move_output(self._arguments.log_file, self._log_identity)
         self._log_identity = identity(sys.stdout.fileno())
 
-    def _new_link(self, scheduler: str) -> AgentLink:
+    def _new_link(self, scheduler: str) -> DistributedWorkerLink:
         """A connection to try; the worker may send something on it before `join` returns."""
-        self._link = AgentLink(self, scheduler)
+        self._link = DistributedWorkerLink(self, scheduler)
         return self._link
 
-    def _start_scheduler(self) -> Scheduler | None:
-        if self.rank == 0 and needs_scheduler(_agent_backend(), self._arguments.device_type):
-            return Scheduler(self._arguments.ip, self._arguments.rank_size)
-        return None
+    def _start_scheduler(self) -> str:
+        """Start the scheduler if this agent is to; returns its address, empty for none."""
+        if self.rank != 0:
+            return ""
+        arguments = self._arguments
+        scheduler = start_scheduler(arguments.device_type, arguments.ip, arguments.rank_size)
+        return scheduler.address if scheduler else ""
 
-    async def _until_ended(self, link: AgentLink) -> None:
+    async def _until_ended(self, link: DistributedWorkerLink) -> None:
         """Show the worker that this agent lives, and watch for its signs of life."""
         while not self._ended.is_set():
             if link.beat() > worker_timeout_s():
@@ -278,25 +277,24 @@ class Agent:
 
     def _load_in_thread(self, scheduler: str) -> ModelInfo:
         arguments = self._arguments
-        if _agent_backend() == "mindspore":
-            join_ranks(
-                device_type=arguments.device_type,
-                device_id=arguments.device_id,
-                rank_id=self.rank,
-                rank_size=arguments.rank_size,
-                ip=arguments.ip,
-                scheduler=scheduler,
-                rank_table_file=arguments.rank_table,
-            )
+        join_ranks(
+            device_type=arguments.device_type,
+            device_id=arguments.device_id,
+            rank_id=self.rank,
+            rank_size=arguments.rank_size,
+            ip=arguments.ip,
+            scheduler=scheduler,
+            rank_table_file=arguments.rank_table,
+        )
         return self._loader.load()
 
-    def _answer(self, batch_id: int, work: Callable[[], list[Array]]) -> None:
+    def _answer(self, run_id: int, work: Callable[[], list[Array]]) -> None:
         """Do something in the thread of the model, and send its outcome."""
         job = asyncio.get_running_loop().run_in_executor(self._thread, _outcome_of, work, self._sends_outputs)
 
         def send(job: asyncio.Future[Group]) -> None:
             if not job.cancelled() and self._link is not None:
-                self._link.send(Result(batch_id, 0, 0, (job.result(),), True))
+                self._link.send(GraphResult(run_id, job.result()))
 
         job.add_done_callback(send)
 
@@ -319,11 +317,6 @@ def _outcome_of(work: Callable[[], list[Array]], with_outputs: bool) -> Group:
     except Exception as error:  # whatever it is, the worker waits for an answer
         log.error("An agent's model failed", exc_info=True)
         return FailedRows(ModelError(repr(error)).failure(), 1)
-
-
-def _agent_backend() -> str:
-    """The backend of agents: ranks come together in MindSpore only."""
-    return "stub" if backend_name() == "stub" else "mindspore"
 
 
 def argument_parser() -> argparse.ArgumentParser:

@@ -19,10 +19,10 @@ from typing import Any, TypeVar
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, StartUpError
-from mindspore_serving.server.channel.messages import AgentFailed, AgentSettings, Message
+from mindspore_serving.server.backend.families import supported_device_types
+from mindspore_serving.server.channel.agent_messages import AgentFailed, AgentSettings, ToAgent
 from mindspore_serving.server.cluster.link import ALIVE_EVERY_S
 from mindspore_serving.server.cluster.token import warn_of_open_way
-from mindspore_serving.server.distributed.agent_link import JoiningLink, join
 from mindspore_serving.server.distributed.agent_parameters import (
     AgentParameters,
     AgentPlace,
@@ -31,8 +31,8 @@ from mindspore_serving.server.distributed.agent_parameters import (
 )
 from mindspore_serving.server.distributed.agent_port import STARTER_RANK
 from mindspore_serving.server.distributed.agent_process import AgentProcess
+from mindspore_serving.server.distributed.joining_link import JoiningLink, join
 from mindspore_serving.server.distributed.rank_table import RankPlace, RankTable, write_rank_table
-from mindspore_serving.server.host.device import supported_device_types
 from mindspore_serving.server.host.loop_thread import LoopThread
 from mindspore_serving.server.host.progress import say
 from mindspore_serving.server.host.settings import cluster_token
@@ -56,7 +56,7 @@ class StarterLink(JoiningLink):
         self.settings: asyncio.Future[AgentSettings] = asyncio.get_running_loop().create_future()
         self.end_reason = ""
 
-    def on_joined_message(self, message: Message) -> None:
+    def on_joined_message(self, message: ToAgent) -> None:
         """Take the settings."""
         if not isinstance(message, AgentSettings) or self.settings.done():
             raise ChannelError(f"the worker sent a {type(message).__name__}, which is not expected now")

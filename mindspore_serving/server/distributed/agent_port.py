@@ -14,29 +14,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, ModelError
 from mindspore_serving.rows import FailedRows, Rows
-from mindspore_serving.server.channel.frames import LARGEST_FRAME, frame_of
-from mindspore_serving.server.channel.messages import (
+from mindspore_serving.server.channel.agent_messages import (
     AgentFailed,
     AgentHello,
     AgentReady,
     AgentsAccepted,
     AgentSettings,
     AgentsGathered,
-    Batch,
-    Exiting,
-    Message,
-    Refused,
-    Reload,
-    Result,
-    Stop,
-    Welcome,
+    FromAgent,
+    GraphResult,
+    ReloadGraph,
+    RunGraph,
+    ToAgent,
 )
+from mindspore_serving.server.channel.cluster_messages import Refused, Welcome
+from mindspore_serving.server.channel.frames import FROM_AGENT, LARGEST_FRAME, frame_of
+from mindspore_serving.server.channel.messages import Exiting, Stop
 from mindspore_serving.server.cluster.listening_port import AcceptedLink, ListeningPort
 from mindspore_serving.server.cluster.token import is_proof, proof
 from mindspore_serving.server.host.waiting import wait_for_event
@@ -52,15 +52,15 @@ _MOST_BYTES = LARGEST_FRAME - (1 << 20)
 _LOAD_S = 600.0
 
 
-class AgentLink(AcceptedLink):
-    """The worker's end of a connection from an agent, or from a process that starts agents.
+class AgentLink(AcceptedLink[FromAgent]):
+    """The connection to an agent, or to a process that starts agents.
 
     Args:
         port: Where it came in.
     """
 
     def __init__(self, port: AgentPort) -> None:
-        super().__init__(port)
+        super().__init__(port, FROM_AGENT)
         self.rank = STARTER_RANK
         self.address = ""
         self.scheduler = ""
@@ -80,9 +80,9 @@ class AgentLink(AcceptedLink):
         """Whether the peer is an agent that has joined."""
         return self.joined and self.rank != STARTER_RANK
 
-    def on_message(self, message: Message) -> None:
+    def on_message(self, message: FromAgent) -> None:
         """Let the agent in, or hand on what it says."""
-        if isinstance(message, Result) and self.is_agent:
+        if isinstance(message, GraphResult) and self.is_agent:
             self._agents.take_result(self.rank, message)
         elif isinstance(message, AgentHello) and not self.joined:
             self._join(message)
@@ -192,7 +192,7 @@ class AgentPort(ListeningPort):
         """The protocol of a new connection."""
         return AgentLink(self)
 
-    def allowed_silence_s(self, link: AcceptedLink) -> float:
+    def allowed_silence_s(self, link: AcceptedLink[Any]) -> float:
         """Seconds of silence after which a peer is dropped; MindSpore lets nobody speak while ranks come together."""
         loads = isinstance(link, AgentLink) and link.is_agent and (self._reloading or not link.graphs)
         return max(_LOAD_S, self._timeout_s) if loads else self._timeout_s
@@ -273,7 +273,7 @@ class AgentPort(ListeningPort):
                 (range(input_ranks), inputs),
                 (range(input_ranks, self.rank_size), one_row([])),
             ):
-                self._tell(ranks, Batch(call.number, 0, str(subgraph), (rows,)))
+                self._tell(ranks, RunGraph(call.number, subgraph, rows))
             await wait_for_event(call.done, self._answer_s)
             if not call.done.is_set():
                 self._unsettled = True
@@ -284,23 +284,23 @@ class AgentPort(ListeningPort):
                 raise ModelError(self._reason(call))
             return call.outputs
 
-    def take_result(self, rank: int, result: Result) -> None:
+    def take_result(self, rank: int, result: GraphResult) -> None:
         """Take the answer of one rank."""
-        call = self._calls.get(result.batch_id)
+        call = self._calls.get(result.run_id)
         if call is None or rank not in call.waiting:
-            raise ChannelError(f"rank {rank} answers batch {result.batch_id}, which it was not asked")
+            raise ChannelError(f"rank {rank} answers batch {result.run_id}, which it was not asked")
         call.waiting.discard(rank)
-        for group in result.groups:
-            if isinstance(group, FailedRows):
-                call.failures[rank] = group.failure.text
-                self._failed_graphs.add(call.subgraph)
-                self._unsettled = True
-            elif rank == self.rank_size - 1:
-                columns = (column for column in group.columns if not isinstance(column, list))
-                # A small message arrives in memory that must not be written to, and who gets the outputs may.
-                call.outputs = [np.require(column[0], requirements="W") for column in columns]
+        outcome = result.outcome
+        if isinstance(outcome, FailedRows):
+            call.failures[rank] = outcome.failure.text
+            self._failed_graphs.add(call.subgraph)
+            self._unsettled = True
+        elif rank == self.rank_size - 1:
+            columns = (column for column in outcome.columns if not isinstance(column, list))
+            # A small message arrives in memory that must not be written to, and who gets the outputs may.
+            call.outputs = [np.require(column[0], requirements="W") for column in columns]
         if not call.waiting:
-            del self._calls[result.batch_id]
+            del self._calls[result.run_id]
             call.done.set()
 
     async def _recover(self) -> None:
@@ -324,7 +324,7 @@ class AgentPort(ListeningPort):
     async def _reload(self, subgraph: int) -> None:
         log.warning("Graph %s has failed and is loaded anew on all ranks", subgraph)
         call = self._new_call(subgraph)
-        self._tell(range(self.rank_size), Reload(call.number, subgraph))
+        self._tell(range(self.rank_size), ReloadGraph(call.number, subgraph))
         self._reloading = True
         await wait_for_event(call.done, _LOAD_S)
         self._reloading = False
@@ -356,12 +356,12 @@ class AgentPort(ListeningPort):
                 f"rank {min(call.waiting)} has not answered for {limit_s:g} s, the ranks are out of step"
             )
 
-    def _tell(self, ranks: Sequence[int], message: Message) -> None:
+    def _tell(self, ranks: Sequence[int], message: ToAgent) -> None:
         frame = frame_of(message)
         for rank in ranks:
             self._agents[rank].send_frame(frame)
 
-    def _tell_all(self, message: Message) -> None:
+    def _tell_all(self, message: ToAgent) -> None:
         for agent in self._agents.values():
             agent.send(message)
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.server.channel.messages import AgentSettings
+from mindspore_serving.server.channel.agent_messages import AgentSettings
 from mindspore_serving.server.distributed.agent_parameters import AgentParameters, AgentPlace
 from mindspore_serving.server.distributed.agent_report import AgentReport
 from mindspore_serving.server.host.child_environment import child_environment

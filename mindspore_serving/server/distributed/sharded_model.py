@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from mindspore_serving import log
 from mindspore_serving.errors import ModelError, StartUpError
 from mindspore_serving.server.backend.input_check import InputCheck
+from mindspore_serving.server.backend.run_errors import model_closed
 from mindspore_serving.server.distributed.agent_facts import ShardedGraph, sharded_graphs
 from mindspore_serving.server.distributed.agent_port import AgentPort
 from mindspore_serving.server.host.loop_thread import LoopThread
@@ -134,7 +135,7 @@ class DistributedGraph:
             ModelError: A rank failed, or did not answer in time; or the agents are gone.
         """
         if self._closed:
-            raise ModelError("Serving Error: runtime error occurred: the model is closed")
+            raise model_closed()
         self._check.rows_of(arrays)
         outputs = self._agents.run(self._subgraph, arrays, self._input_ranks)
         self._check_outputs(outputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.server.channel.messages import AgentSettings
+from mindspore_serving.server.channel.agent_messages import AgentSettings
 from mindspore_serving.server.channel.worker_plan import WorkerStart
 from mindspore_serving.server.distributed.agent_port import AgentPort
 from mindspore_serving.server.distributed.rank_table import RankTable, check_ranks, read_rank_table
@@ -14,12 +14,12 @@ from mindspore_serving.server.host.forked_child import let_go_of_sockets, run_in
 from mindspore_serving.server.host.settings import agent_answer_s, cluster_token, worker_timeout_s
 from mindspore_serving.server.register.definition import ModelDeclaration, Sharding
 from mindspore_serving.server.register.distributed_model import distributed_model
+from mindspore_serving.server.worker.config_import import import_servable_config
 from mindspore_serving.server.worker.model_runner import ModelRunner
 from mindspore_serving.server.worker.process import Worker, run_worker, start_of_process
 from mindspore_serving.server.worker.servable_loader import (
     LoadedServable,
     fitted_servable,
-    import_servable_config,
 )
 
 _SCRIPT = "start_distributed_worker.py"

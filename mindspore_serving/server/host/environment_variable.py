@@ -1,10 +1,14 @@
-"""Environment variables that turn something on or off."""
+"""The environment of this process, and variables of it that turn something on or off."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from mindspore_serving.errors import InvalidParameter
+
+OWN_ENVIRONMENT: Mapping[str, str] = os.environ
+"""The variables of this process, for other rooms that take the environment as a parameter."""
 
 
 def flag_of(name: str, default: bool, environment: Mapping[str, str]) -> bool:

@@ -12,7 +12,7 @@ from mindspore_serving.server.host.child_environment import TOKEN_VARIABLE
 from mindspore_serving.server.host.memory_limit import share_of_memory
 
 server_limits = Limits(10_000, 1_000_000, max(share_of_memory(), 64 << 20))
-"""Most that may be unanswered in the whole server, now."""
+"""Most that may be pending in the whole server, now."""
 DEFAULT_DRAIN_TIMEOUT_S = 10.0
 DEFAULT_WORKER_TIMEOUT_S = 20.0
 WORKER_TIMEOUT_VARIABLE = "SERVING_WORKER_TIMEOUT_S"
@@ -29,7 +29,7 @@ _drain_timeout_s = DEFAULT_DRAIN_TIMEOUT_S
 
 
 def set_max_enqueued_requests(max_enqueued_requests: int) -> None:
-    """Set how many requests may be unanswered at a time in the whole server.
+    """Set how many requests may be pending at a time in the whole server.
 
     A request beyond the limit is refused at once. Takes effect immediately, also on a running server.
 
@@ -44,7 +44,7 @@ def set_max_enqueued_requests(max_enqueued_requests: int) -> None:
 
 
 def set_max_enqueued_instances(max_enqueued_instances: int) -> None:
-    """Set how many instances the unanswered requests of the whole server may have together.
+    """Set how many instances the pending requests of the whole server may have together.
 
     A request beyond the limit is refused at once, unless it would be the only one. Takes effect immediately, also on a
     running server.
@@ -60,7 +60,7 @@ def set_max_enqueued_instances(max_enqueued_instances: int) -> None:
 
 
 def set_max_enqueued_bytes(max_enqueued_bytes: int) -> None:
-    """Set how many bytes the tensors of the unanswered requests of the whole server may have together.
+    """Set how many bytes the tensors of the pending requests of the whole server may have together.
 
     A request beyond the limit is refused at once, unless it would be the only one. Takes effect immediately, also on a
     running server.
@@ -82,7 +82,7 @@ def set_drain_timeout_s(drain_timeout_s: float) -> None:
     New ones are refused meanwhile. A second signal ends the wait. Takes effect at the next signal.
 
     Args:
-        drain_timeout_s: Seconds; 0 answers all unanswered requests with an error at once, as the original does. The
+        drain_timeout_s: Seconds; 0 answers all pending requests with an error at once, as the original does. The
             default is 10.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Waiting with a limit."""
+"""Waiting for events."""
 
 from __future__ import annotations
 
@@ -15,3 +15,13 @@ async def wait_for_event(event: asyncio.Event, timeout_s: float) -> None:
         await asyncio.wait([waiter], timeout=timeout_s)
     finally:
         waiter.cancel()
+
+
+async def wait_for_any(*events: asyncio.Event) -> None:
+    """Return once one of the events is set."""
+    waiters = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for waiter in waiters:
+            waiter.cancel()

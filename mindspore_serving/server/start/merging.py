@@ -9,12 +9,12 @@ from typing import Any
 
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.options import NO_DEVICE_TYPE, RULES, ServableSettings, folder_of
-from mindspore_serving.server.host.device import (
-    backend_choice,
-    display_name,
+from mindspore_serving.server.backend.families import (
+    choice_of_family,
     supported_device_types,
     takes_one_worker,
 )
+from mindspore_serving.server.host.device import display_name
 from mindspore_serving.version_folders import newest_version
 
 _CONFIG_FILE = "servable_config.py"
@@ -104,7 +104,7 @@ def _check_device_supported(config: ServableSettings) -> None:
     shown = f"None or {names[0]}" if len(names) == 1 else f"None, {', '.join(names[:-1])} or {names[-1]}"
     raise StartUpError(
         f"The device type '{config.device_type}' of servable name {config.servable_name} is "
-        f"inconsistent with current running environment, supported device type: {shown}{backend_choice()}"
+        f"inconsistent with current running environment, supported device type: {shown}{choice_of_family()}"
     )
 
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 from aiohttp import web
 
-from mindspore_serving.server.dialect.health.page import HealthPages
-from mindspore_serving.server.dialect.native.rest import NativeRest
-from mindspore_serving.server.dispatch.dispatcher import Dispatcher
+from mindspore_serving.server.service.service import Service
+from mindspore_serving.server.start.dialects import dialects_of
 from mindspore_serving.server.transport.failure_log import FailureLog
 from mindspore_serving.server.transport.http.answering import Answering
 from mindspore_serving.server.transport.http.application import DialectApplication
 from mindspore_serving.server.transport.http.body_reader import BodyReader
-from mindspore_serving.server.transport.routes import Dialect
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies, room_for_bodies
 from mindspore_serving.server.transport.untaken_replies import untaken_replies
 
@@ -22,22 +19,12 @@ _LARGEST_BODY_BYTES = 100 << 20
 """As the default of `start_restful_server`, where the application is mounted into another one."""
 
 
-def rest_dialects(dispatcher: Dispatcher, *, always_ok: bool) -> Sequence[Dialect]:
-    """What REST speaks.
-
-    Args:
-        dispatcher: Where instances go.
-        always_ok: Say HTTP 200 also for errors.
-    """
-    return NativeRest(dispatcher, always_ok=always_ok), HealthPages(dispatcher.readiness)
-
-
 class RestApplication:
     """The application, as long as the server runs.
 
     Args:
-        dispatcher: Where instances go.
-        loop: On which the dispatcher runs.
+        service: What the dialects ask.
+        loop: On which it runs.
         always_ok: Say HTTP 200 also for errors, where the application is mounted into another one.
         silence_s: Seconds without a sign of life after which the process that reads large bodies is replaced.
 
@@ -46,12 +33,12 @@ class RestApplication:
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, loop: asyncio.AbstractEventLoop, always_ok: bool, silence_s: float
+        self, service: Service, loop: asyncio.AbstractEventLoop, always_ok: bool, silence_s: float
     ) -> None:
         unfinished = UnfinishedBodies(room_for_bodies(_LARGEST_BODY_BYTES))
         self._bodies = BodyReader(_LARGEST_BODY_BYTES, unfinished, silence_s)
         answering = Answering(
-            rest_dialects(dispatcher, always_ok=always_ok),
+            dialects_of(service, always_ok=always_ok),
             self._bodies,
             untaken_replies(_LARGEST_BODY_BYTES),
             FailureLog(),

@@ -1,4 +1,4 @@
-"""The life of the server of this process: its parts are started, drained and stopped here."""
+"""Life of the server of this process: its parts are started, drained, stopped."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.access.guard import Guard
 from mindspore_serving.server.access.tls import SSLConfig, grpc_credentials, ssl_context
+from mindspore_serving.server.backend.families import chosen_family
 from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.member import Member, Membership, reserve
 from mindspore_serving.server.cluster.token import new_nonce
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.host.descriptor_limit import descriptor_limit
-from mindspore_serving.server.host.device import STUB_NOTE, backend_name
 from mindspore_serving.server.host.exit_code import end_with
 from mindspore_serving.server.host.forked_child import let_go_of_sockets, run_in_forked_children
 from mindspore_serving.server.host.heap import keep_freed_memory
@@ -30,9 +30,11 @@ from mindspore_serving.server.host.progress import say
 from mindspore_serving.server.host.settings import cluster_token, worker_timeout_s
 from mindspore_serving.server.host.standard_descriptors import open_standard_descriptors
 from mindspore_serving.server.host.stop_request import StopRequest
+from mindspore_serving.server.service.service import Service
+from mindspore_serving.server.start.dialects import dialects_of
 from mindspore_serving.server.start.monitor import Monitor
 from mindspore_serving.server.start.orderly_stop import finish_requests, wait_for_end, wait_for_requests
-from mindspore_serving.server.start.rest_application import RestApplication, rest_dialects
+from mindspore_serving.server.start.rest_application import RestApplication
 from mindspore_serving.server.supervision.supervisor import Supervisor
 from mindspore_serving.server.transport.grpc.limits import GrpcLimits
 from mindspore_serving.server.transport.grpc.service import GrpcServer
@@ -62,7 +64,7 @@ class Server:
     def _reset(self) -> None:
         self._lock = threading.RLock()
         self._thread: LoopThread | None = None
-        self._dispatcher: Dispatcher | None = None
+        self._service: Service | None = None
         self._supervisor: Supervisor | None = None
         self._grpc: GrpcServer | None = None
         self._rest: RestServer | None = None
@@ -110,9 +112,10 @@ class Server:
         with self._lock:
             if self._grpc is not None:
                 raise StartUpError("Serving Error: Serving gRPC server is already running")
-            thread, dispatcher = self._begin()
+            thread, service = self._begin()
             limits = GrpcLimits(max_message_bytes, descriptor_limit.connections(max_connections))
-            server = GrpcServer(dispatcher, address, limits, credentials, guard)
+            methods = [method for dialect in dialects_of(service) for method in dialect.grpc_methods]
+            server = GrpcServer(methods, address, limits, credentials, guard)
             thread.run(server.start(), _BIND_TIMEOUT_S)
             self._grpc = server
         say(f"Serving: Serving gRPC server start success, listening on {address}")
@@ -132,10 +135,10 @@ class Server:
         with self._lock:
             if self._rest is not None:
                 raise StartUpError("Serving Error: RESTful server is already running")
-            thread, dispatcher = self._begin()
+            thread, service = self._begin()
             limits = HttpLimits(max_message_bytes, descriptor_limit.connections(max_connections))
             server = RestServer(
-                rest_dialects(dispatcher, always_ok=always_ok),
+                dialects_of(service, always_ok=always_ok),
                 address,
                 limits,
                 tls,
@@ -152,8 +155,8 @@ class Server:
         """The application that the REST front end serves; see `rest_application`."""
         with self._lock:
             if self._application is None:
-                thread, dispatcher = self._begin()
-                self._application = RestApplication(dispatcher, thread.loop, always_ok, worker_timeout_s())
+                thread, service = self._begin()
+                self._application = RestApplication(service, thread.loop, always_ok, worker_timeout_s())
             return self._application.application
 
     def start_workers(self, plans: Sequence[WorkerPlan]) -> None:
@@ -161,13 +164,14 @@ class Server:
         with self._lock:
             if self._supervisor is not None:
                 raise StartUpError("Raise failed: Serving Error: Master gRPC server is already running")
-            thread, dispatcher = self._begin()
+            thread, service = self._begin()
             self.keep_alive()
-            if backend_name() == "stub":
-                log.warning("%s", STUB_NOTE)
+            note = chosen_family().note
+            if note:
+                log.warning("%s", note)
             for settings in {plan.servable: plan.settings for plan in plans}.values():
-                thread.loop.call_soon_threadsafe(dispatcher.configure, settings)
-            self._supervisor = Supervisor(dispatcher, self._on_no_workers_left)
+                thread.loop.call_soon_threadsafe(service.dispatcher.configure, settings)
+            self._supervisor = Supervisor(service, self._on_no_workers_left)
             started = thread.submit(self._supervisor.start(plans, say))
         self._monitor.wait_for_start(started, "Fail to start workers because of signal SIGINT or SIGTERM")
 
@@ -194,8 +198,8 @@ class Server:
         with self._lock:
             if self._port is not None:
                 raise StartUpError("Serving Error: Master server is already running")
-            thread, dispatcher = self._begin()
-            opened = MasterPort(dispatcher, ip, port, cluster_token(), tls, worker_timeout_s())
+            thread, service = self._begin()
+            opened = MasterPort(service, ip, port, cluster_token(), tls, worker_timeout_s())
             thread.run(opened.start(), _BIND_TIMEOUT_S)
             self._port = opened
         say(f"Serving: Master server start success, listening on {opened.address}")
@@ -233,7 +237,8 @@ class Server:
         if self._serves_own_cluster:  # its copies are among the master's already
             return
         with self._lock:
-            thread, dispatcher = self._begin()
+            thread, service = self._begin()
+            dispatcher = service.dispatcher
             membership = Membership(
                 *master, f"{own[0]}:{own[1]}", new_nonce(), cluster_token(), tls, worker_timeout_s()
             )
@@ -258,24 +263,25 @@ class Server:
         """
         self._drain(drain_timeout_s)
         with self._lock:
-            if self._thread is None or self._dispatcher is None:
+            if self._thread is None or self._service is None:
                 return
             self._leave_cluster(self._thread)
-            self._thread.loop.call_soon_threadsafe(self._dispatcher.fail_waiting)
+            self._thread.loop.call_soon_threadsafe(self._service.dispatcher.fail_waiting)
             for part in self._parts():
                 if part is not None:
                     self._end(self._thread, part)
             self._grpc = self._rest = self._application = None
-            self._port = self._supervisor = self._dispatcher = None
+            self._port = self._supervisor = self._service = None
             self._release_address()
             self._monitor.end()
 
     def _drain(self, timeout_s: float) -> None:
         """Let requests that were admitted finish. Without the lock: `stop` ends it, and so does a second signal."""
         with self._lock:
-            thread, dispatcher = self._thread, self._dispatcher
-            if not timeout_s or thread is None or dispatcher is None:
+            thread, service = self._thread, self._service
+            if not timeout_s or thread is None or service is None:
                 return
+            dispatcher = service.dispatcher
             self._leave_cluster(thread)
             pending = dispatcher.requests
             drained = thread.submit(finish_requests(dispatcher, self._grpc, self._rest, timeout_s))
@@ -317,18 +323,18 @@ class Server:
             self._member_address.close()
             self._member_address = None
 
-    def _begin(self) -> tuple[LoopThread, Dispatcher]:
-        """Loop and dispatcher, made at first use."""
+    def _begin(self) -> tuple[LoopThread, Service]:
+        """Loop and service, made at first use."""
         if self._thread is None:
             open_standard_descriptors()  # the script may have closed them since the import
             descriptor_limit.raise_to_hard()
             keep_freed_memory()
             self._thread = LoopThread()
             atexit.register(self._at_exit)
-        if self._dispatcher is None:
-            self._dispatcher = Dispatcher(self._thread.loop)
+        if self._service is None:
+            self._service = Service.of(Dispatcher(self._thread.loop))
             self._no_workers_left = False
-        return self._thread, self._dispatcher
+        return self._thread, self._service
 
     def _end(self, thread: LoopThread, part: _Part) -> None:
         wait_for_end(thread.submit(part.stop()), part, self._stop_request, self._supervisor)

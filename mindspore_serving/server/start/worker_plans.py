@@ -10,8 +10,9 @@ from typing import Any
 
 from mindspore_serving.errors import InvalidParameter
 from mindspore_serving.options import NO_DEVICE_TYPE, RULES, ServableSettings
+from mindspore_serving.server.backend.families import supported_device_types
 from mindspore_serving.server.channel.worker_plan import WorkerPlan
-from mindspore_serving.server.host.device import shares_of_cores, supported_device_types
+from mindspore_serving.server.host.device import shares_of_cores
 from mindspore_serving.server.start.merging import device_type_of, merge_config
 from mindspore_serving.server.start.servable_start_config import ServableStartConfig
 

@@ -32,11 +32,11 @@ def pass_model_call(
         if reply.cancelled():
             return
         try:
-            link.send(ModelReply(call.batch_id, call.slot, 0, tuple(reply.result()), True))
+            link.send(ModelReply(call.call_id, call.slot, tuple(reply.result())))
         except Exception as cause:  # whatever it is, the worker waits for an answer
             log.error("Cannot pass results to %s", worker.plan.label, exc_info=True)
             failure = Failure(StatusCode.FAILED, f"The results cannot be passed on: {cause!r}")
             failed = FailedRows(failure, call.count)
-            link.send(ModelReply(call.batch_id, call.slot, 0, (failed,), True))
+            link.send(ModelReply(call.call_id, call.slot, (failed,)))
 
     reply.add_done_callback(answer)

@@ -86,7 +86,7 @@ async def _until_each_started(workers: Sequence[SupervisedWorker], progress: Pro
             )
             if not done:
                 progress.waiting([worker for task, worker in tasks.items() if task in pending])
-            for task in done:
+            for task in [task for task in tasks if task in done]:  # in the order of the plans
                 task.result()
                 progress.ready(tasks[task])
     finally:

@@ -15,8 +15,8 @@ from mindspore_serving.server.channel.memory import IdleSlots
 from mindspore_serving.server.channel.messages import Register
 from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.dispatch.copy import ServableCopy
-from mindspore_serving.server.dispatch.readiness import STARTING, WorkerHealth
 from mindspore_serving.server.dispatch.servable import RunningServable
+from mindspore_serving.server.service.readiness import STARTING, WorkerHealth
 from mindspore_serving.server.supervision.child import Child
 from mindspore_serving.server.supervision.stage_limit import OverdueCall, StageLimit
 from mindspore_serving.server.supervision.worker_end import EndCause, WorkerEnd
@@ -45,7 +45,6 @@ class SupervisedWorker:
 
     Attributes:
         state: Where it is in its life.
-        wanted: Whether it is to serve; not once it is told to end.
         child: Its process, that of its last start once that is gone.
         link: The connection with its process; None once that has ended.
         copy: What takes batches while it is ready.
@@ -64,7 +63,6 @@ class SupervisedWorker:
         self.number = number
         self.servable = servable
         self.state = WorkerState.STARTING
-        self.wanted = True
         self.child: Child | None = None
         self.link: WorkerLink | None = None
         self.copy: ServableCopy | None = None
@@ -152,7 +150,7 @@ class SupervisedWorker:
         self.models = message.models
         slots = plan.settings.slots_per_copy  # of this worker, whose memory has been made for them
         copy = self.copy = ServableCopy(plan.label, message.methods, link.send, child.memory, slots)
-        link.give_results_to(lambda result: servable.take_result(copy, result))
+        link.give_results_to(copy.take_result)
         if child.memory is not None:
             self._idle_slots = IdleSlots(child.memory, range(plan.first_call_slot), memory_idle_s)
         servable.add_copy(copy)
@@ -184,7 +182,7 @@ class SupervisedWorker:
         # One that works on something, or ever has, may have died of what it was given: another start may help (ADR 19).
         served = self._has_served or copy.answered_without_error or not copy.idle
         self._loss = _CopyLoss(cause, served, copy.exclusive)
-        returns = self.wanted and comes_back(self.end_by(cause, ""), restarts=self.may_return)
+        returns = comes_back(self.end_by(cause, ""), may_return=self.may_return)
         left = cause is EndCause.ON_PURPOSE
         self.servable.remove_copy(copy, returns=returns, left=left, overdue=overdue.call if overdue else None)
 

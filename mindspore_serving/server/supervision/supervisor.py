@@ -17,7 +17,7 @@ from mindspore_serving.errors import ChannelError, StartUpError
 from mindspore_serving.server.channel.messages import (
     Alive,
     Exiting,
-    Message,
+    FromWorker,
     ModelCall,
     Register,
     StartFailed,
@@ -25,10 +25,10 @@ from mindspore_serving.server.channel.messages import (
     WantModels,
 )
 from mindspore_serving.server.channel.worker_plan import WorkerPlan
-from mindspore_serving.server.dispatch.dispatcher import Dispatcher
-from mindspore_serving.server.dispatch.readiness import WorkerHealth
 from mindspore_serving.server.host.forked_child import no_forks
 from mindspore_serving.server.host.settings import memory_idle_s, worker_timeout_s
+from mindspore_serving.server.service.readiness import WorkerHealth
+from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.supervision.child import ChildSource
 from mindspore_serving.server.supervision.model_calls import pass_model_call
 from mindspore_serving.server.supervision.reaper import Reaper
@@ -46,7 +46,7 @@ class Supervisor:
     """All workers of this server.
 
     Args:
-        dispatcher: Where copies that are ready serve.
+        service: Where copies that are ready serve, and are known.
         on_all_gone: Called once when no worker is left that serves, starts or will be started again.
         children: Starts processes.
         clock: Monotonic time in seconds.
@@ -54,12 +54,13 @@ class Supervisor:
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
+        service: Service,
         on_all_gone: Callable[[], None],
         children: ChildSource | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._dispatcher = dispatcher
+        self._dispatcher = service.dispatcher
+        self._catalog = service.catalog
         self._on_all_gone: Callable[[], None] | None = on_all_gone
         self._children = children or WorkerProcesses()
         self._clock = clock
@@ -92,7 +93,7 @@ class Supervisor:
         def on_logs_moved() -> None:
             loop.call_soon_threadsafe(self._report_moved_logs)
 
-        self._dispatcher.readiness.add(self)
+        self._catalog.add(self)
         self._children.open(on_logs_moved)
         say("Serving: Master server start success, listening on unix:socketpair")
         progress = Progress(say, self._clock, len(plans))
@@ -136,7 +137,6 @@ class Supervisor:
         worker = self._workers.get(number)
         if worker is None:
             return
-        worker.wanted = False
         watcher = self._watchers.pop(number, None)
         if watcher is not None:
             watcher.cancel()
@@ -144,13 +144,13 @@ class Supervisor:
         await self._end(worker)
         self._workers.remove(number)
         worker.give_up()
-        self._dispatcher.readiness.notify()
+        self._catalog.notify()
 
     async def stop(self) -> None:
         """End all workers; safe to call twice."""
         await asyncio.gather(*(self.remove(worker.number) for worker in self._workers))
         self._children.close()
-        self._dispatcher.readiness.remove(self)
+        self._catalog.remove(self)
 
     def workers_health(self) -> Iterator[WorkerHealth]:
         """All workers; see `HealthSource`."""
@@ -172,7 +172,7 @@ class Supervisor:
         """Open logs again that others have moved away, and tell the workers; may be called from any thread."""
         self._children.follow_logs()
 
-    def on_message(self, link: WorkerLink, message: Message) -> None:
+    def on_message(self, link: WorkerLink, message: FromWorker) -> None:
         """Act on a control message of a worker.
 
         Raises:
@@ -196,8 +196,6 @@ class Supervisor:
             worker.move(WorkerState.EXITED)
             worker.lose(EndCause.ON_PURPOSE)
             link.close()
-        else:
-            raise ChannelError(f"a worker does not send {type(message).__name__}")
 
     def on_lost(self, link: WorkerLink) -> None:
         """Take the copy of a worker out at once; its watcher does the rest."""
@@ -231,7 +229,7 @@ class Supervisor:
         Raises:
             StartUpError: One failed.
         """
-        self._dispatcher.readiness.notify()
+        self._catalog.notify()
         for worker in workers:
             await self._spawn(worker)
         if workers:

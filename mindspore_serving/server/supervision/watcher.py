@@ -87,7 +87,7 @@ class Watcher:
         assert worker.end is not None
         policy = self._workers.policy_of(worker)
         return next_step(
-            worker.state, worker.end, policy, worker.number, self._clock(), restarts=worker.may_return
+            worker.state, worker.end, policy, worker.number, self._clock(), may_return=worker.may_return
         )
 
     async def _is_time(self, step: StartAgain | TryAgain) -> bool:

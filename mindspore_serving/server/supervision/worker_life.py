@@ -89,14 +89,14 @@ class Done:
 NextStep: TypeAlias = StartAgain | TryAgain | GiveUp | Done
 
 
-def comes_back(end: WorkerEnd, *, restarts: bool) -> bool:
+def comes_back(end: WorkerEnd, *, may_return: bool) -> bool:
     """Whether a dead worker is started again unless its servable is given up, so that instances may wait for it.
 
     Args:
         end: What has become of it.
-        restarts: Whether workers of its kind are started again.
+        may_return: Whether workers of its kind are started again.
     """
-    return restarts and end.served and end.cause is not EndCause.ON_PURPOSE
+    return may_return and end.served and end.cause is not EndCause.ON_PURPOSE
 
 
 def next_step(
@@ -106,7 +106,7 @@ def next_step(
     number: int,
     now: float,
     *,
-    restarts: bool = True,
+    may_return: bool = True,
 ) -> NextStep:
     """What to do with a worker whose process is gone.
 
@@ -116,16 +116,16 @@ def next_step(
         policy: That of its servable version.
         number: Its number there.
         now: Monotonic time in seconds.
-        restarts: Whether workers of its kind are started again: not one whose agents have died with it.
+        may_return: Whether workers of its kind are started again: not one whose agents have died with it.
     """
     if state is WorkerState.EXITED:
         return Done()
     if state is WorkerState.FAILED:
         # Nobody would notice that a file was mended or that the machine has recovered, until the last one dies.
-        return TryAgain(now + GIVEN_UP_S) if restarts else Done()
-    if not restarts:
+        return TryAgain(now + GIVEN_UP_S) if may_return else Done()
+    if not may_return:
         return GiveUp("died, and its agents with it; it is not started again")
-    if not comes_back(end, restarts=restarts):
+    if not comes_back(end, may_return=may_return):
         return GiveUp("died before it served anything; it is not started again")
     if policy.given_up:
         return GiveUp("is not started again: too many workers of its servable have died")

@@ -15,15 +15,15 @@ from typing import Protocol, cast
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError
 from mindspore_serving.rows import Reply
-from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
+from mindspore_serving.server.channel.frames import FROM_WORKER, FrameSplitter, frame_of, message_of
 from mindspore_serving.server.channel.memory import SharedMemory
-from mindspore_serving.server.channel.messages import Message, Result
+from mindspore_serving.server.channel.messages import FromWorker, Result, ToWorker
 
 
 class LinkOwner(Protocol):
     """Who acts on what a connection brings."""
 
-    def on_message(self, link: WorkerLink, message: Message) -> None:
+    def on_message(self, link: WorkerLink, message: FromWorker) -> None:
         """Take one message that is no result."""
 
     def on_lost(self, link: WorkerLink) -> None:
@@ -77,9 +77,8 @@ class WorkerLink(asyncio.Protocol):
         self.heard = True
         try:
             for kind, body in self._splitter.feed(data):
-                message = message_of(kind, body, self._memory, own=True)
-                # Not its subclass `ModelReply`, which only the main process sends.
-                if type(message) is Result:
+                message = message_of(kind, body, FROM_WORKER, self._memory, own=True)
+                if isinstance(message, Result):
                     self._take_result(message)
                 else:
                     self._owner.on_message(self, message)
@@ -94,7 +93,7 @@ class WorkerLink(asyncio.Protocol):
             call.cancel()
         self._owner.on_lost(self)
 
-    def send(self, message: Message) -> None:
+    def send(self, message: ToWorker) -> None:
         """Write one message; after the connection has ended it is dropped.
 
         Raises:

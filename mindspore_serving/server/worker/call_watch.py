@@ -3,7 +3,7 @@
 A thread works on instances of a stage (`work`). Each call of a function starts the clock of the thread anew. So does a
 model, but within a function, whose clock goes on. What a thread merely waits for does not count: its turn at a model,
 and models of other workers (`untimed`). A pipeline has no clock, because it waits for methods, whose stages have
-theirs; but the models that it calls itself have.
+theirs; but the models that it calls itself have (ADR 20).
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from mindspore_serving.errors import ServingError
 from mindspore_serving.server.backend.contract import ConcurrentGraph, LoadedGraph
 from mindspore_serving.server.channel.call_page import RECORDS, TRACEBACK_SIGNAL, CallPage, HeldRows
 from mindspore_serving.server.register.definition import StageDefinition, StageKind
-from mindspore_serving.server.worker.model_runner import GraphRunner, ModelRunner
+from mindspore_serving.server.worker.graph_runner import GraphRunner
+from mindspore_serving.server.worker.model_runner import ModelRunner
 from mindspore_serving.server.worker.stage_functions import stage_failure
 from mindspore_serving.signature import CALL_PREFIX, GraphSignature
 from mindspore_serving.tensor import Array
@@ -36,7 +37,7 @@ class _Work(threading.local):
 
     Attributes:
         text: What its instances get if the call does not end.
-        calls: Per call, the instances that it is for.
+        calls: Per call, the rows of the main process's batches that it is for.
         at: Index of the current call.
         record: Where the call is written down; -1 while none is.
     """
@@ -61,7 +62,7 @@ class CallWatch:
         self._free = deque(reversed(range(RECORDS)))
         self._reason = f"ran for longer than stage_timeout_ms {limit_ms:.15g}"
         self._of_nobody = f"Call Model Failed, error msg: {self._reason}".encode()
-        self._turn = threading.Lock()
+        self._exclusive = threading.Lock()
 
     def text_of(self, stage: StageDefinition, method: str) -> bytes:
         """What an instance gets whose call in a stage does not end."""
@@ -96,8 +97,8 @@ class CallWatch:
         for runner in runners:
             if isinstance(runner, ModelRunner):
                 # Graphs that exclude each other wait here, where it does not count, and not for each other.
-                turn = threading.Lock() if isinstance(runner.graph, ConcurrentGraph) else self._turn
-                runner.graph = _TimedGraph(runner.graph, self, turn)
+                exclusive = threading.Lock() if isinstance(runner.graph, ConcurrentGraph) else self._exclusive
+                runner.graph = _TimedGraph(runner.graph, self, exclusive)
 
     @contextmanager
     def work(self, text: bytes, calls: Sequence[Sequence[HeldRows]], one_by_one: bool) -> Iterator[None]:
@@ -105,7 +106,7 @@ class CallWatch:
 
         Args:
             text: From `text_of`.
-            calls: The instances of each call if `one_by_one`, else of any call.
+            calls: The rows of each call if `one_by_one`, else of any call.
             one_by_one: Whether the function takes one instance.
         """
         work = self._work
@@ -116,8 +117,8 @@ class CallWatch:
             self._stop()
             work.text, work.calls = b"", ()
 
-    def held(self) -> Sequence[HeldRows]:
-        """The instances for which this thread calls something; empty if it is not one of Serving's own."""
+    def origin(self) -> Sequence[HeldRows]:
+        """The rows for which this thread calls something; empty if it is not one of Serving's own."""
         work = self._work
         return work.calls[work.at] if 0 <= work.at < len(work.calls) else ()
 
@@ -145,14 +146,14 @@ class CallWatch:
         return untimed_call
 
     @contextmanager
-    def model_call(self, turn: threading.Lock) -> Iterator[None]:
+    def model_call(self, exclusive: threading.Lock) -> Iterator[None]:
         """Within the block this thread runs a model, with its clock on.
 
         Args:
-            turn: Held meanwhile.
+            exclusive: Held meanwhile.
         """
         with self.untimed():
-            turn.acquire()
+            exclusive.acquire()
         try:
             own = self._work.record < 0
             if own:
@@ -163,7 +164,7 @@ class CallWatch:
                 if own:
                     self._stop()
         finally:
-            turn.release()
+            exclusive.release()
 
     def _start(self) -> None:
         work = self._work
@@ -171,7 +172,7 @@ class CallWatch:
             if not self._free:  # only threads of the user's own can be so many
                 return
             work.record = self._free.pop()
-        self._page.begin(work.record, time.monotonic_ns(), work.text or self._of_nobody, self.held())
+        self._page.begin(work.record, time.monotonic_ns(), work.text or self._of_nobody, self.origin())
 
     def _stop(self) -> None:
         work = self._work
@@ -187,13 +188,13 @@ class _TimedGraph:
     Args:
         graph: The graph.
         watch: Writes them down.
-        turn: Held while it runs.
+        exclusive: Held while it runs.
     """
 
-    def __init__(self, graph: LoadedGraph, watch: CallWatch, turn: threading.Lock) -> None:
+    def __init__(self, graph: LoadedGraph, watch: CallWatch, exclusive: threading.Lock) -> None:
         self._graph = graph
         self._watch = watch
-        self._turn = turn
+        self._exclusive = exclusive
 
     @property
     def signature(self) -> GraphSignature:
@@ -207,7 +208,7 @@ class _TimedGraph:
 
     def predict(self, arrays: Sequence[Array]) -> list[Array]:
         """Run the graph; see `LoadedGraph.predict`."""
-        with self._watch.model_call(self._turn):
+        with self._watch.model_call(self._exclusive):
             return self._graph.predict(arrays)
 
     def close(self) -> None:

@@ -10,9 +10,9 @@ import threading
 from collections.abc import Iterator
 
 from mindspore_serving.errors import ChannelError
-from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
+from mindspore_serving.server.channel.frames import TO_WORKER, FrameSplitter, frame_of, message_of
 from mindspore_serving.server.channel.memory import SharedMemory
-from mindspore_serving.server.channel.messages import Message
+from mindspore_serving.server.channel.messages import FromWorker, ToWorker
 from mindspore_serving.server.host.own_descriptor import identity, set_apart
 
 _READ_SIZE = 256 << 10
@@ -25,6 +25,10 @@ class Connection:
     Args:
         descriptor: The worker's end, as it was inherited.
         memory: Shared memory of this worker; None where there is none.
+
+    Attributes:
+        own_instances: Whether arrays that arrive are copied out of the shared memory, because functions may keep them
+            while main writes the next batch of the slot there. Models only read them before their results leave.
 
     Raises:
         OSError: The descriptor is none of a socket.
@@ -46,7 +50,7 @@ class Connection:
         self._poll.register(self._socket, select.POLLIN)
         self._poll.register(self._wake, select.POLLIN)
 
-    def send(self, message: Message) -> None:
+    def send(self, message: FromWorker) -> None:
         """Write one message; may be called from any thread.
 
         Raises:
@@ -73,7 +77,7 @@ class Connection:
         with contextlib.suppress(OSError):  # who receives finds out
             os.eventfd_write(self._wake, 1)
 
-    def receive(self, timeout_s: float) -> Iterator[Message]:
+    def receive(self, timeout_s: float) -> Iterator[ToWorker]:
         """Wait for messages, for `wake`, or for the time to pass.
 
         Args:
@@ -94,7 +98,7 @@ class Connection:
                 raise ChannelError("The main process has closed the channel")
             for kind, body in self._splitter.feed(self._buffer[:size]):
                 writable = memoryview(bytearray(body))
-                yield message_of(kind, writable, self._memory, own=self.own_instances)
+                yield message_of(kind, writable, TO_WORKER, self._memory, own=self.own_instances)
 
     def fault(self) -> str:
         """What code of the servable has done to the descriptors of this end; empty if they are as they were."""

@@ -2,7 +2,7 @@
 
 The thread that calls puts its instances here, wakes the engine, and waits; the engine takes them like a batch of the
 main process. The engine itself never waits for such a thread. So a call always comes to an end while the engine runs,
-and when the engine stops all calls fail.
+and when the engine stops all calls fail (ADR 10).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from mindspore_serving.errors import InvalidInput, PipelineError
 from mindspore_serving.server.channel.call_page import HeldRows
 from mindspore_serving.server.register.definition import MethodDefinition
-from mindspore_serving.server.worker.flight import CallFlight
+from mindspore_serving.server.worker.job import CallJob
 from mindspore_serving.server.worker.values import Values, as_rows
 
 
@@ -26,22 +26,22 @@ class MethodCalls:
     Args:
         methods: The methods that can be called, by name.
         wake: Makes the engine's thread look here.
-        held: Tells for which instances of the main process the thread calls that it is asked on.
+        origin: Tells for which rows of the main process's batches the thread calls that it is asked on.
     """
 
     def __init__(
         self,
         methods: Mapping[str, MethodDefinition],
         wake: Callable[[], None],
-        held: Callable[[], Sequence[HeldRows]],
+        origin: Callable[[], Sequence[HeldRows]],
     ) -> None:
         self._methods = methods
         self._wake = wake
-        self._held = held
+        self._origin = origin
         self._engine_thread = threading.current_thread()
         self._lock = threading.Lock()
-        self._waiting: deque[CallFlight] = deque()
-        self._open: set[CallFlight] = set()
+        self._waiting: deque[CallJob] = deque()
+        self._open: set[CallJob] = set()
         self._stopped = False
 
     def __len__(self) -> int:
@@ -65,20 +65,20 @@ class MethodCalls:
                 f"method '{name}' cannot be run from a stage function, whose end it would wait for; register the "
                 "function with 'register_pipeline', or use Model.call"
             )
-        flight = self._flight_of(name, instances)
+        job = self._job_of(name, instances)
         with self._lock:
             if self._stopped:
                 raise PipelineError("Servable stopped")
-            self._open.add(flight)
-            self._waiting.append(flight)
+            self._open.add(job)
+            self._waiting.append(job)
         self._wake()
         try:
-            return flight.wait()
+            return job.wait()
         finally:
             with self._lock:
-                self._open.discard(flight)
+                self._open.discard(job)
 
-    def take(self) -> Iterator[CallFlight]:
+    def take(self) -> Iterator[CallJob]:
         """Remove the calls that wait; engine's thread only."""
         while self._waiting:
             yield self._waiting.popleft()
@@ -87,11 +87,11 @@ class MethodCalls:
         """Let all calls fail, also those to come; safe to call twice."""
         with self._lock:
             self._stopped = True
-            flights = list(self._open)
-        for flight in flights:
-            flight.abandon()
+            jobs = list(self._open)
+        for job in jobs:
+            job.abandon()
 
-    def _flight_of(self, name: str, instances: Sequence[Sequence[Any]]) -> CallFlight:
+    def _job_of(self, name: str, instances: Sequence[Sequence[Any]]) -> CallJob:
         method = self._methods.get(name)
         if method is None:
             raise InvalidInput(f"method '{name}' is not registered")
@@ -107,4 +107,4 @@ class MethodCalls:
         count = len(instances)
         values = [Values(count, objects=list(column)) for column in zip(*instances, strict=True)]
         rows = as_rows(method.input_names, values, count)
-        return CallFlight(name, rows, time.monotonic(), self._held())
+        return CallJob(name, rows, time.monotonic(), self._origin())

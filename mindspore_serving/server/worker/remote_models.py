@@ -2,7 +2,7 @@
 
 Calls come from the main thread of the worker, where functions run, and from the threads of models and pipelines. The
 main thread reads the channel; while it waits for an answer of its own it goes on reading, so that answers for all
-threads arrive, and new batches are queued.
+threads arrive, and new batches are queued (ADR 9).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mindspore_serving.server.register.definition import (
     StageKind,
     ValueRef,
 )
-from mindspore_serving.server.worker.model_runner import GraphRunner, Outcome
+from mindspore_serving.server.worker.graph_runner import GraphRunner, Outcome
 from mindspore_serving.server.worker.servable_loader import LARGEST_MESSAGE, MESSAGE_LIMIT
 from mindspore_serving.signature import GraphInfo, MethodSignature, ModelInfo, call_method_name
 from mindspore_serving.tensor import Array
@@ -95,7 +95,7 @@ class ModelCalls:
 
     def take(self, reply: ModelReply) -> None:
         """Take an answer."""
-        call = self._calls.get(reply.batch_id)
+        call = self._calls.get(reply.call_id)
         if call is not None:
             call.end(reply.groups)
 

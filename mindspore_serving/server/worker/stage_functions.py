@@ -2,7 +2,7 @@
 
 A function that takes one instance is called per instance. A function that takes a batch is called with a tuple of
 instances; if its iterator raises at item k, instance k has failed, and the function is called again with those after k,
-as in the original (a generator then starts anew).
+as in MindSpore Serving 2.0 (a generator then starts anew). ADR 6 has what a wrong number of results means.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from mindspore_serving.server.register.built_in import BUILT_IN_STAGES
 from mindspore_serving.server.register.definition import StageDefinition, StageKind
 from mindspore_serving.server.worker.ownership import ALONE, own, snapshot
 from mindspore_serving.server.worker.traces import Traces
+from mindspore_serving.signature import PARTIAL_REPLY_S
 from mindspore_serving.tensor import DATA_TYPE_OF, MAX_DIMENSIONS, as_array, encode_value
 
 StageResult: TypeAlias = "tuple[Any, ...] | Failure"
@@ -35,12 +36,12 @@ StageResult: TypeAlias = "tuple[Any, ...] | Failure"
 
 _ONE_VALUE = (str, bytes, bytearray, memoryview, Mapping, Set)
 """What can be iterated over, and is no series of results: letters, numbers, keys, items without an order."""
-TIME_SLICE_S = 0.005
-"""After this long, calls per instance make room for other work of the process."""
+TIME_SLICE_S = PARTIAL_REPLY_S
+"""After this long, calls per instance make room for other work of the process: results can leave only in between."""
 _traces = Traces()
 
 
-class FunctionCalls:
+class FunctionRunner:
     """Calls the function of one stage, or of a pipeline.
 
     Args:
@@ -190,7 +191,7 @@ class FunctionCalls:
         return stage_failure(self._stage, self._method, error)
 
 
-class BuiltInCalls:
+class BuiltInRunner:
     """Calls the function of one built-in stage; what it raises itself is told to the client as it is.
 
     Args:
@@ -204,7 +205,7 @@ class BuiltInCalls:
         self._built_in = BUILT_IN_STAGES[stage.target]
 
     def run(self, inputs: Sequence[Sequence[Any]], count: int) -> list[StageResult]:
-        """Outcomes of all k instances; arguments as for `FunctionCalls.run`."""
+        """Outcomes of all k instances; arguments as for `FunctionRunner.run`."""
         return [self._run_one(instance) for instance in _instances_of(inputs, count)]
 
     def _run_one(self, instance: tuple[Any, ...]) -> StageResult:

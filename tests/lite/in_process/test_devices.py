@@ -9,10 +9,10 @@ import pytest
 
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.lite.library import LiteError
+from mindspore_serving.server.backend.families import supported_device_types
 from mindspore_serving.server.backend.lite.backend import LiteBackend
 from mindspore_serving.server.backend.lite.runtime import CompiledRuntime, context_of
 from mindspore_serving.server.backend.lite.settings import LiteSettings, settings_of
-from mindspore_serving.server.host.device import supported_device_types
 from mindspore_serving.server.register import AscendDeviceInfo, Context, CPUDeviceInfo, GPUDeviceInfo
 from tests.lite import models as made
 from tests.lite.conftest import request_for

@@ -1,6 +1,8 @@
 """Messages to frames and back, whole, in pieces, through shared memory, and damaged."""
 
+import os
 import random
+import struct
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,32 +11,38 @@ import pytest
 
 from mindspore_serving.errors import ChannelError, Failure, StatusCode
 from mindspore_serving.rows import FailedRows, Rows
-from mindspore_serving.server.channel.frames import INLINE_LIMIT, FrameSplitter, frame_of, message_of
+from mindspore_serving.server.channel.cluster_messages import Challenge, Join, Refused, Welcome
+from mindspore_serving.server.channel.columns import INLINE_LIMIT
+from mindspore_serving.server.channel.frames import FrameSplitter, Message, frame_of, message_of
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import (
     Alive,
     Batch,
-    Challenge,
     Exiting,
     HeldModels,
-    Join,
-    Message,
     ModelCall,
     ModelReply,
-    Refused,
     Register,
     Result,
     StartFailed,
     Stop,
     WantModels,
-    Welcome,
 )
 from mindspore_serving.signature import GraphInfo, MethodSignature, ModelInfo
 from mindspore_serving.tensor import NUMPY_OF, DataType, TensorSpec
+from tests.support.channel import ANY, decoded
 from tests.support.rows import numbered, numbers_in, rows_of, texts
 
 METHODS = (
-    MethodSignature("m", ("x", "y"), 64, 32, only_models=True, input_types={"y": DataType.FLOAT16}),
+    MethodSignature(
+        "m",
+        ("x", "y"),
+        64,
+        32,
+        only_models=True,
+        input_types={"y": DataType.FLOAT16},
+        output_names=("z", "ü"),
+    ),
     MethodSignature("e", (), 1, waits=True),
 )
 GRAPH = GraphInfo(
@@ -67,12 +75,6 @@ def memory() -> Iterator[SharedMemory]:
     memory = SharedMemory.create(2)
     yield memory
     memory.close()
-
-
-def decoded(frame: bytes, memory: SharedMemory | None = None, *, own: bool = False) -> Message:
-    frames = list(FrameSplitter().feed(frame))
-    assert len(frames) == 1
-    return message_of(*frames[0], memory, own=own)
 
 
 def assert_equal_rows(got: Rows, expected: Rows) -> None:
@@ -146,13 +148,14 @@ def test_large_data_crosses_in_shared_memory(memory: SharedMemory) -> None:
     assert_equal_rows(batch.groups[0], rows)
 
 
-def test_a_receiver_may_own_what_came_through_shared_memory(memory: SharedMemory) -> None:
+@pytest.mark.parametrize("own", [True, False])
+def test_a_receiver_may_own_what_came_through_shared_memory(memory: SharedMemory, own: bool) -> None:
     rows = rows_of(x=np.ones((2, INLINE_LIMIT), np.uint8))
-    frame = frame_of(Result(0, 0, 0, (rows,), True), memory)
-    result = decoded(frame, memory, own=True)
-    frame_of(Result(0, 0, 0, (rows_of(x=np.zeros((2, INLINE_LIMIT), np.uint8)),), True), memory)
+    result = decoded(frame_of(Result(0, 0, 0, (rows,), True), memory), memory, own=own)
+    next_rows = rows_of(x=np.zeros((2, INLINE_LIMIT), np.uint8))
+    frame_of(Result(1, 0, 0, (next_rows,), True), memory)
     assert isinstance(result, Result)
-    assert_equal_rows(result.groups[0], rows)
+    assert_equal_rows(result.groups[0], rows if own else next_rows)
 
 
 def test_results_of_one_batch_wait_beside_each_other(memory: SharedMemory) -> None:
@@ -181,17 +184,42 @@ def test_slots_do_not_share_memory(memory: SharedMemory) -> None:
         assert_equal_rows(batch.groups[0], rows)
 
 
+@pytest.mark.parametrize("call", [False, True])
+def test_results_do_not_overwrite_the_instances_that_they_belong_to(memory: SharedMemory, call: bool) -> None:
+    """The worker may still compute on the instances, or retry with them."""
+    asked = rows_of(x=np.ones((2, INLINE_LIMIT), np.uint8))
+    told = rows_of(x=np.zeros((2, INLINE_LIMIT), np.uint8))
+    sent = ModelCall(7, 1, "m", (asked,)) if call else Batch(7, 1, "m", (asked,))
+    frame = frame_of(sent, memory)
+    other_side = SharedMemory(os.dup(memory.fd), 2)
+    frame_of(ModelReply(7, 1, (told,)) if call else Result(7, 1, 0, (told,), True), other_side)
+    other_side.close()
+    got = decoded(frame, memory)
+    assert isinstance(got, (Batch, ModelCall))
+    assert_equal_rows(got.groups[0], asked)
+
+
+def test_a_message_that_could_not_be_written_takes_no_memory(memory: SharedMemory) -> None:
+    rows = rows_of(x=np.ones((2, INLINE_LIMIT), np.uint8))
+    with pytest.raises(struct.error):
+        frame_of(Batch(2**32, 1, "m", (rows,)), memory)
+    failing = FailedRows(Failure(StatusCode.FAILED, "no", http_status=2**70), -1)
+    with pytest.raises(struct.error):
+        frame_of(Result(7, 1, 0, (rows, failing), True), memory)
+    assert memory.written(memory.request_region(1), 2**32) == 0
+    assert memory.written(memory.reply_region(1), 7) == 0
+
+
 @pytest.mark.parametrize("shared", [True, False])
 def test_calls_of_models_travel_like_batches(memory: SharedMemory, shared: bool) -> None:
     rows = numbered(1 << 15)
     used = memory if shared else None
     call = decoded(frame_of(ModelCall(7, 1, "@call_a_0", (rows,)), used), used)
     assert type(call) is ModelCall
-    assert (call.batch_id, call.slot, call.method) == (7, 1, "@call_a_0")
+    assert (call.call_id, call.slot, call.method) == (7, 1, "@call_a_0")
     assert_equal_rows(call.groups[0], rows)
-    reply = decoded(frame_of(ModelReply(7, 1, 0, (rows,), True), used), used)
+    reply = decoded(frame_of(ModelReply(7, 1, (rows,)), used), used)
     assert type(reply) is ModelReply
-    assert reply.final
     assert_equal_rows(reply.groups[0], rows)
 
 
@@ -226,7 +254,7 @@ def test_a_control_message_with_a_field_of_another_type_is_refused(field: str, v
         field: value,
     }
     with pytest.raises(ChannelError, match="cannot be read"):
-        message_of(13, memoryview(orjson.dumps(join)))
+        message_of(13, memoryview(orjson.dumps(join)), ANY)
 
 
 def test_a_frame_above_the_limit_of_its_reader_is_refused() -> None:
@@ -242,7 +270,7 @@ def test_a_stream_may_come_in_pieces_of_any_size(step: int) -> None:
     stream = b"".join(frame_of(message) for message in messages)
     splitter = FrameSplitter()
     got = [
-        message_of(kind, body)
+        message_of(kind, body, ANY)
         for at in range(0, len(stream), step)
         for kind, body in splitter.feed(stream[at : at + step])
     ]
@@ -266,7 +294,7 @@ def test_a_damaged_body_is_a_channel_error_and_nothing_else() -> None:
             body[source.randrange(len(body))] = source.randrange(256)
         body = body[: source.randint(0, len(body))]
         try:
-            message_of(5, memoryview(body))
+            message_of(5, memoryview(body), ANY)
         except ChannelError:
             continue
 

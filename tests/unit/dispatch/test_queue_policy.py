@@ -7,10 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from mindspore_serving.errors import Failure, StatusCode
-from mindspore_serving.options import DEFAULT_SLOTS
-from mindspore_serving.server.channel.messages import Batch, Result
 from mindspore_serving.server.dispatch import queue_policy
-from mindspore_serving.server.dispatch.copy import ServableCopy
 from mindspore_serving.server.dispatch.queue_policy import MethodQueue, batch_size, next_batch
 from mindspore_serving.server.dispatch.request import Piece, Request, pieces_of
 from mindspore_serving.signature import MethodSignature
@@ -141,23 +138,23 @@ def test_batch_size(waiting: int, idle_copies: int, limit: int, fill: int, expec
 
 def test_quick_instances_make_larger_batches() -> None:
     queue = queue_of(limit=64)
-    assert queue.limit == 64
+    assert queue.largest_batch == 64
     for _ in range(100):
         queue.learn(64, 64 * 20e-6)
-    assert 200 <= queue.limit <= 250
+    assert 200 <= queue.largest_batch <= 250
     for _ in range(100):
         queue.learn(64, 0.0)
-    assert queue.limit == 512
+    assert queue.largest_batch == 512
     for _ in range(100):
         queue.learn(64, 64 * 1e-3)
-    assert queue.limit == 64
+    assert queue.largest_batch == 64
 
 
 def test_a_method_that_takes_one_instance_goes_on_to(request_of) -> None:
     queue = queue_of(request_of(3), limit=1)
     for _ in range(100):
         queue.learn(1, 1e-6)
-    assert queue.limit == 1
+    assert queue.largest_batch == 1
     assignment, _ = next_batch([queue], 0, [FakeCopy()])
     assert numbers(assignment.pieces) == [0]
 
@@ -300,21 +297,6 @@ def test_copies_that_do_not_run_a_method_say_nothing_about_its_suspects(request_
     other = FakeCopy(methods=("n",))
     assert next_batch([queue], 0, [other, FakeCopy()], [{"m"}], 1.0, suspect_wait_s=2.0)[0] is None
     assert next_batch([queue], 0, [FakeCopy()], [{"n"}], 1.0, suspect_wait_s=2.0)[0] is not None
-
-
-def test_methods_that_wait_and_others_have_slots_of_their_own() -> None:
-    sent: list[Batch] = []
-    waits = [MethodSignature(f"p{i}", ("x",), 1, waits=True) for i in range(2)]
-    plain = MethodSignature("m", ("x",), 8)
-    copy = ServableCopy("c", [plain, *waits], sent.append)
-    assert [copy.free_slots(method) for method in (plain, *waits)] == [DEFAULT_SLOTS, 1, 1]
-    copy.send("p0", [], 1)
-    assert [copy.free_slots(method) for method in (plain, *waits)] == [DEFAULT_SLOTS, 0, 1]
-    copy.send("m", [], 2)
-    assert [copy.free_slots(method) for method in (plain, *waits)] == [DEFAULT_SLOTS - 1, 0, 1]
-    assert sent[0].slot >= DEFAULT_SLOTS > sent[1].slot
-    copy.take(Result(sent[0].batch_id, sent[0].slot, 0, (), final=True))
-    assert [copy.free_slots(method) for method in (plain, *waits)] == [DEFAULT_SLOTS - 1, 1, 1]
 
 
 def test_a_suspect_whose_client_is_gone_is_dropped(request_of) -> None:

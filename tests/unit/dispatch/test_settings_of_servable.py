@@ -23,8 +23,8 @@ USES: dict[str, tuple[Callable[[RunningServable], Any], Any]] = {
 
 
 def limits_of(servable: RunningServable) -> Limits:
-    assert servable.unanswered is not None
-    return servable.unanswered.limits
+    assert servable.pending is not None
+    return servable.pending.limits
 
 
 def dispatcher() -> Dispatcher:
@@ -60,7 +60,7 @@ def test_it_holds_for_its_version_alone() -> None:
     made.configure(SETTINGS)
     for name, version in ((NAME, VERSION + 1), ("other", VERSION)):
         assert made.servable(name, version).delay_s == 0
-        assert made.servable(name, version).unanswered is None
+        assert made.servable(name, version).pending is None
 
 
 def test_a_servable_that_has_settings_and_no_worker_is_unknown() -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mindspore_serving.errors import ModelError
+from mindspore_serving.server.channel.agent_messages import RunGraph
 from mindspore_serving.server.channel.frames import LARGEST_FRAME, frame_of
-from mindspore_serving.server.channel.messages import Batch
 from mindspore_serving.server.distributed.agent_port import one_row
 
 
@@ -22,7 +22,7 @@ def test_all_arrays_of_a_batch_are_one_row() -> None:
 
 def test_what_is_too_large_for_a_message_is_refused_before_it_is_sent() -> None:
     arrays = [np.zeros(8, np.int8)] * 4
-    assert len(frame_of(Batch(1, 0, "0", (one_row(arrays, 32),)))) > 32
+    assert len(frame_of(RunGraph(1, 0, one_row(arrays, 32)))) > 32
     with pytest.raises(ModelError, match=r"have 32 bytes, at most 31 can be sent .* smaller batch"):
         one_row(arrays, 31)
 

@@ -16,8 +16,8 @@ from mindspore_serving.lite.convert import convert
 from mindspore_serving.lite.installation import find_library, folders, is_built, library_of, stamp_of
 from mindspore_serving.lite.reason import reason_of
 from mindspore_serving.server.backend import backend_for
+from mindspore_serving.server.backend.families import supported_device_types
 from mindspore_serving.server.backend.lite.backend import LiteBackend
-from mindspore_serving.server.host.device import supported_device_types
 
 NEWER = """Common error code.
 [ERROR] CORE(1,7f,python):2026-01-01-00:00:00.000.001 [mindspore/core/a.cc:392] operator^] Runtime error for null exception handler.

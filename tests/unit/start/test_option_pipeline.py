@@ -156,11 +156,11 @@ def test_the_dispatcher_gets_the_settings_before_a_worker_is_started(
     try:
         with pytest.raises(StartUpError, match="File name too long"):
             server.start_workers([worker_plan(name, **limits)])
-        assert server._dispatcher is not None
-        servable = server._dispatcher.servable(name, 1)
+        assert server._service is not None
+        servable = server._service.dispatcher.servable(name, 1)
         assert servable.delay_s == limits["max_batch_delay_ms"] / 1000
-        assert servable.unanswered is not None
-        assert servable.unanswered.limits == Limits(3, 3, 3)
+        assert servable.pending is not None
+        assert servable.pending.limits == Limits(3, 3, 3)
     finally:
         server.stop()
         server._stop_request.withdraw()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from typing import Any
 
 import pytest
 
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.rows import FailedRows
+from mindspore_serving.server.channel.frames import frame_of
 from mindspore_serving.server.channel.messages import (
     Exiting,
     HeldModels,
@@ -23,6 +23,7 @@ from mindspore_serving.server.channel.messages import (
     WantModels,
 )
 from mindspore_serving.server.supervision.reaper import HURRIED_GRACE_S, STOP_GRACE_S
+from mindspore_serving.server.supervision.worker_link import WorkerLink
 from mindspore_serving.signature import MethodSignature, ModelInfo, call_method_name
 from tests.support.fake_children import METHOD, FakeChild
 from tests.support.plans import worker_plan
@@ -119,20 +120,14 @@ def test_one_that_dies_in_its_first_start_is_the_reason() -> None:
 
 
 def test_of_workers_that_fail_together_one_is_reported_and_none_is_forgotten() -> None:
-    unhandled: list[dict[str, Any]] = []
-
     async def test() -> None:
         scene = Supervised()
-        scene.loop.set_exception_handler(lambda _, context: unhandled.append(context))
         scene.children.on_start = lambda child: child.fail("broken")
         with pytest.raises(StartUpError, match="<broken>"):
             await scene.start(*[worker_plan(device_id=number) for number in range(4)])
-        gc.collect()
         await scene.supervisor.stop()
 
     run_in_virtual_time(test())
-    gc.collect()
-    assert unhandled == []
 
 
 def test_a_start_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,10 +293,19 @@ def test_a_worker_is_removed_while_others_serve() -> None:
     async def test() -> None:
         scene = Supervised()
         first, second = await scene.start(worker_plan(), worker_plan("two"))
-        changed = scene.dispatcher.readiness.changed
+        seen: list[list[str]] = []
+
+        async def follow_health() -> None:
+            while True:
+                await scene.service.catalog.changed.wait()
+                seen.append([one.label for one in scene.service.catalog.health().servables])
+
+        following = asyncio.ensure_future(follow_health())
         await scene.supervisor.remove(0)
         await scene.supervisor.remove(0)
-        assert changed.is_set()
+        await scene.settle()
+        assert seen[-1] == ["two/1"]
+        following.cancel()
         assert scene.living() == [second]
         assert [worker.servable for worker in scene.health()] == ["two"]
         assert first.did == ["kill group", "release"]
@@ -368,6 +372,24 @@ def test_results_go_to_the_requests_that_own_them() -> None:
     run_in_virtual_time(test())
 
 
+def test_results_that_come_too_late_are_nobodys(log_lines: list[str]) -> None:
+    async def test() -> None:
+        scene = Supervised()
+        [child] = await scene.start()
+        request = scene.ask()
+        await scene.settle()
+        scene.dispatcher.fail_waiting()
+        [failed] = await request
+        assert isinstance(failed, FailedRows)
+        child.answer(child.batches[0])
+        await scene.settle()
+        assert not child.was_hung_up_on
+        assert log_lines == []
+        await scene.supervisor.stop()
+
+    run_in_virtual_time(test())
+
+
 def result(batch_id: int, count: int = 1) -> Result:
     return Result(batch_id, 0, 0, (numbered(count),), True)
 
@@ -381,7 +403,7 @@ def result(batch_id: int, count: int = 1) -> Result:
         ([StartFailed(1, "x")], "worker 0 speaks for worker 1"),
         ([WantModels(1)], "worker 0 speaks for worker 1"),
         ([Stop()], "Stop"),
-        ([ModelReply(0, 0, 0, (numbered(1),), True)], "ModelReply"),
+        ([ModelReply(0, 0, (numbered(1),))], "ModelReply"),
     ],
 )
 def test_a_worker_that_breaks_the_protocol_is_cut_off(
@@ -397,6 +419,23 @@ def test_a_worker_that_breaks_the_protocol_is_cut_off(
         assert not other.was_hung_up_on
         assert scene.states() == ["lost", "ready"]
         assert any("<WorkerLink of worker 0> is closed: " in line and reason in line for line in log_lines)
+        await scene.supervisor.stop()
+
+    run_in_virtual_time(test())
+
+
+def test_a_connection_that_is_not_the_workers_is_not_believed(log_lines: list[str]) -> None:
+    """That of a process before, for example."""
+
+    async def test() -> None:
+        scene = Supervised()
+        [child] = await scene.start()
+        stale = WorkerLink(scene.supervisor, child.number)
+        stale.data_received(frame_of(Exiting()))
+        assert any("worker 0 has another connection, or is gone" in line for line in log_lines)
+        stale.connection_lost(None)
+        assert scene.states() == ["ready"]
+        assert await scene.answers_from(child)
         await scene.supervisor.stop()
 
     run_in_virtual_time(test())
@@ -471,7 +510,7 @@ def test_model_calls_of_extra_workers() -> None:
         await scene.settle()
         reply = extra.received[-1]
         assert isinstance(reply, ModelReply)
-        assert (reply.batch_id, reply.slot) == (7, 20)
+        assert (reply.call_id, reply.slot) == (7, 20)
         assert numbers_in([rows for rows in reply.groups if not isinstance(rows, FailedRows)]) == [3, 4]
         await scene.supervisor.stop()
 
@@ -482,14 +521,17 @@ def test_a_model_call_of_a_worker_that_dies_is_given_up() -> None:
     async def test() -> None:
         scene = Supervised()
         owner, extra = await with_extra_worker(scene)
-        for number in range(2):
-            extra.send(ModelCall(number, 20, MODEL_METHOD.name, (numbered(8),)))
+        for number in range(4):
+            extra.send(ModelCall(number, 20 + number, MODEL_METHOD.name, (numbered(8),)))
         await scene.settle()
+        sent = list(owner.batches)
+        assert 0 < len(sent) < 4
         extra.end(1)
         await scene.settle()
-        for batch in list(owner.batches):
+        for batch in sent:
             owner.answer(batch)
         await scene.settle()
+        assert owner.batches == sent  # the other calls are not run any more
         assert owner.exit_status() is None
         assert not any(isinstance(message, ModelReply) for message in extra.received)
         await scene.supervisor.stop()

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 
+import numpy as np
 import pytest
 
 from mindspore_serving.rows import FailedRows
-from mindspore_serving.server.channel.messages import Exiting
+from mindspore_serving.server.channel.memory import SharedMemory
+from mindspore_serving.server.channel.messages import Exiting, StartFailed
 from mindspore_serving.server.channel.worker_plan import AgentsPlan
+from mindspore_serving.server.host.settings import memory_idle_s
 from mindspore_serving.server.supervision.reaper import STOP_GRACE_S
-from mindspore_serving.server.supervision.restart_policy import GIVEN_UP_S, MOST_ENDS, STEADY_S, WINDOW_S
+from mindspore_serving.server.supervision.restart_policy import GIVEN_UP_S, MOST_ENDS, STEADY_S
 from tests.support.fake_children import FakeChild
 from tests.support.plans import worker_plan
-from tests.support.rows import numbered
+from tests.support.rows import numbered, rows_of
 from tests.support.supervised import Supervised, ready
 from tests.support.virtual_time import run_in_virtual_time
 
@@ -128,26 +132,28 @@ def test_what_it_has_served_before_a_restart_counts() -> None:
     run_in_virtual_time(test())
 
 
+async def die(scene: Supervised, number: int, wait_s: float) -> None:
+    """Let the process of a worker die, and wait."""
+    [child] = [child for child in scene.living() if child.number == number]
+    child.end(1)
+    await asyncio.sleep(wait_s)
+
+
 def test_workers_that_die_too_often_are_given_up_together(log_lines: list[str]) -> None:
     async def test() -> None:
         scene = Supervised()
         await scene.start(worker_plan(), worker_plan(device_id=1), worker_plan("two"))
-        await scene.serve_from_all("one")
-        for _ in range(2):
-            for child in scene.living()[:]:
-                if child.plan.servable_name == "one":
-                    child.end(1)
-            await asyncio.sleep(5)
-        victim, waits = [child for child in scene.living() if child.plan.servable_name == "one"]
-        victim.end(1)
-        waits.end(1)  # it waits to be started again when that is decided, or is the last straw itself
-        await asyncio.sleep(WINDOW_S)
+        await scene.serve_from_all()
+        for number, wait_s in ((0, 1.5), (0, 2.5), (0, 0.5), (1, 1.5)):
+            await die(scene, number, wait_s)
+        assert scene.states() == ["dead", "ready", "ready"]  # the first one is to be started again in 2 s
+        await die(scene, 1, 0.1)
         assert scene.states() == ["failed", "failed", "ready"]
+        await asyncio.sleep(3 * GIVEN_UP_S)
         assert [child.plan.servable_name for child in scene.living()] == ["two"]
-        given_up = [line for line in log_lines if "have died within 60 s" in line]
-        assert len(given_up) == 1
-        assert f"ERROR {MOST_ENDS} workers of servable one version 1 have died" in given_up[0]
-        assert given_up[0].count("ended with status 1") == MOST_ENDS
+        [given_up] = [line for line in log_lines if "have died within 60 s" in line]
+        assert f"ERROR {MOST_ENDS} workers of servable one version 1 have died" in given_up
+        assert given_up.count("ended with status 1") == MOST_ENDS
         assert sum("too many workers of its servable have died" in line for line in log_lines) == 2
         assert not scene.all_gone
         await scene.supervisor.stop()
@@ -178,9 +184,13 @@ def test_a_worker_that_was_given_up_is_tried_again_while_another_serves(log_line
         assert scene.states() == ["failed", "ready"]
         assert not any("too many" in line for line in log_lines)
         scene.children.on_start = ready
-        await asyncio.sleep(GIVEN_UP_S)
+        await scene.service.catalog.changed.wait()
         assert scene.states() == ["ready", "ready"]
         assert second.exit_status() is None
+        await die(scene, 0, 1.5)
+        assert scene.states() == ["dead", "ready"]  # for 2 s: this is its second end that counts
+        await asyncio.sleep(1)
+        assert scene.states() == ["ready", "ready"]
         await scene.supervisor.stop()
 
     run_in_virtual_time(test())
@@ -225,6 +235,55 @@ def test_a_restart_that_takes_too_long_is_given_up(log_lines: list[str]) -> None
         )
         assert len(scene.all_gone) == 1
         await scene.supervisor.stop()
+
+    run_in_virtual_time(test())
+
+
+def test_a_restart_that_fails_and_does_not_end_is_killed() -> None:
+    async def test() -> None:
+        scene = Supervised()
+        [first] = await scene.start()
+        await scene.serve_from_all()
+        scene.children.on_start = lambda child: child.send(StartFailed(child.number, "broken"))
+        first.end(1)
+        await asyncio.sleep(STOP_GRACE_S + 2)
+        assert scene.children.started[1].did == ["kill", "kill group", "release"]
+        assert len(scene.all_gone) == 1
+        await scene.supervisor.stop()
+
+    run_in_virtual_time(test())
+
+
+def test_a_channel_that_a_forked_child_holds_is_closed() -> None:
+    async def test() -> None:
+        scene = Supervised()
+        [first] = await scene.start()
+        await scene.serve_from_all()
+        first.silent = True
+        first.end(1, channel_stays=True)
+        await asyncio.sleep(5)
+        assert first.was_hung_up_on
+        assert scene.states() == ["ready"]
+        await scene.supervisor.stop()
+
+    run_in_virtual_time(test())
+
+
+def test_shared_memory_goes_back_when_no_batch_has_needed_it_for_a_while() -> None:
+    async def test() -> None:
+        scene = Supervised()
+        plan = worker_plan()
+        memory = scene.children.memory = SharedMemory.create(plan.slots)
+        [child] = await scene.start(plan)
+        request = scene.ask(rows_of(x=np.zeros((1, 1 << 20), np.float32)))
+        await scene.settle()
+        child.answer(child.batches[0], (numbered(1),))
+        await request
+        assert os.fstat(memory.fd).st_blocks > 0
+        await asyncio.sleep(memory_idle_s() + 5)
+        assert os.fstat(memory.fd).st_blocks == 0
+        await scene.supervisor.stop()
+        memory.close()
 
     run_in_virtual_time(test())
 
@@ -277,9 +336,14 @@ def test_a_worker_that_hangs_is_killed_and_replaced(log_lines: list[str]) -> Non
         scene = Supervised()
         [first] = await scene.start()
         await scene.serve_from_all()
+        await asyncio.sleep(1000)
         silent_since = scene.loop.time()
         first.silent = True
         request = scene.ask()
+        await scene.settle()
+        first.before_kill = lambda: first.answer(
+            first.batches[-1]
+        )  # too late: the instance is another's by now
         await asyncio.sleep(20)
         assert first.exit_status() is None
         assert scene.health()[0].silent_s == pytest.approx(20, abs=1.1)
@@ -295,6 +359,7 @@ def test_a_worker_that_hangs_is_killed_and_replaced(log_lines: list[str]) -> Non
         second.answer(second.batches[0])
         [rows] = await request
         assert not isinstance(rows, FailedRows)
+        assert not any("is closed" in line for line in log_lines)
         await asyncio.sleep(100)
         assert len(scene.children.started) == 2
         await scene.supervisor.stop()
@@ -326,6 +391,9 @@ def test_a_worker_that_says_that_it_ends_is_not_started_again(dies: str, log_lin
         await scene.serve_from_all()
         leaves.busy = True
         leaves.send(Exiting())
+        await scene.settle()
+        assert leaves.was_hung_up_on
+        assert len(scene.dispatcher.servable("one", 1).copies) == 1
         if dies == "at once":
             leaves.end(0)
         await scene.settle()
@@ -410,7 +478,25 @@ def test_ends_over_calls_count_for_nothing() -> None:
     run_in_virtual_time(test())
 
 
-def test_a_call_without_a_limit_is_left_alone_once_its_worker_is_gone() -> None:
+def test_an_end_over_a_call_excuses_none_before_it() -> None:
+    async def test() -> None:
+        scene = Supervised()
+        await scene.start(worker_plan(stage_timeout_ms=1000))
+        await scene.serve_from_all()
+        for pause_s in (1, 2, 4, 8):
+            await die(scene, 0, pause_s + 0.5)
+        [child] = scene.living()
+        assert child.calls is not None
+        child.calls.begin(0, int(scene.loop.time() * 1e9), b"slow", ())
+        await asyncio.sleep(15)
+        await die(scene, 0, 0.1)  # the fifth that counts
+        assert scene.states() == ["failed"]
+        await scene.supervisor.stop()
+
+    run_in_virtual_time(test())
+
+
+def test_calls_of_a_worker_that_is_gone_are_not_looked_at() -> None:
     async def test() -> None:
         scene = Supervised()
         first, _ = await scene.start(worker_plan(stage_timeout_ms=1000), worker_plan(device_id=1))
@@ -441,6 +527,32 @@ def test_that_nobody_is_left_is_told_once(end: str) -> None:
         await asyncio.sleep(5 * GIVEN_UP_S)
         assert len(scene.all_gone) == 1
         assert len(scene.children.started) == 3
+        await scene.supervisor.stop()
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.parametrize("end", ["dies", "leaves"])
+def test_an_end_while_extra_workers_start_is_noticed(end: str) -> None:
+    async def test() -> None:
+        scene = Supervised()
+
+        def start(child: FakeChild) -> None:
+            scene.loop.call_later(5 if child.plan.remote_models else 0, ready, child)
+
+        scene.children.on_start = start
+        extra = worker_plan(has_device=False, remote_models=True)
+        starting = asyncio.ensure_future(scene.start(worker_plan(), extra))
+        await asyncio.sleep(2)
+        if end == "dies":
+            scene.children.started[0].end(1)
+        else:
+            scene.children.started[0].leave()
+        await starting
+        await asyncio.sleep(1)
+        assert scene.states() == ["failed" if end == "dies" else "exited", "ready"]
+        assert "kill group" in scene.children.started[0].did
+        assert len(scene.all_gone) == 1
         await scene.supervisor.stop()
 
     run_in_virtual_time(test())
@@ -488,13 +600,15 @@ def test_what_waits_for_a_worker_that_is_given_up_is_answered() -> None:
     run_in_virtual_time(test())
 
 
-def test_an_instance_that_ends_workers_is_to_blame_and_not_they() -> None:
+@pytest.mark.parametrize("has_served", [True, False])
+def test_an_instance_that_ends_workers_is_to_blame_and_not_they(has_served: bool) -> None:
     """Each of three instances ends two workers: six ends, which would be too many (ADR 7)."""
 
     async def test() -> None:
         scene = Supervised()
         await scene.start()
-        await scene.serve_from_all()
+        if has_served:
+            await scene.serve_from_all()
         for _ in range(3):
             request = scene.ask()
             for _ in range(2):

@@ -42,7 +42,7 @@ def policy_after(*ends: WorkerEnd) -> RestartPolicy:
 
 
 @pytest.mark.parametrize(
-    ("state", "end", "deaths", "restarts", "step"),
+    ("state", "end", "deaths", "may_return", "step"),
     [
         (WorkerState.EXITED, replace(SERVED, cause=EndCause.ON_PURPOSE), 0, True, Done()),
         (WorkerState.EXITED, replace(SERVED, cause=EndCause.ON_PURPOSE), 0, False, Done()),
@@ -60,10 +60,10 @@ def policy_after(*ends: WorkerEnd) -> RestartPolicy:
     ],
 )
 def test_what_follows_an_end(
-    state: WorkerState, end: WorkerEnd, deaths: int, restarts: bool, step: object
+    state: WorkerState, end: WorkerEnd, deaths: int, may_return: bool, step: object
 ) -> None:
     policy = policy_after(*[end] * deaths)
-    assert next_step(state, end, policy, 0, NOW + 7, restarts=restarts) == step
+    assert next_step(state, end, policy, 0, NOW + 7, may_return=may_return) == step
 
 
 @pytest.mark.parametrize("cause", [EndCause.HUNG, EndCause.OVERDUE_CALL, EndCause.NO_PROCESS])
@@ -78,7 +78,7 @@ def test_the_delay_counts_from_the_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("end", "restarts", "expected"),
+    ("end", "may_return", "expected"),
     [
         (SERVED, True, True),
         (SERVED, False, False),
@@ -87,8 +87,8 @@ def test_the_delay_counts_from_the_end() -> None:
         (replace(SERVED, cause=EndCause.OVERDUE_CALL), True, True),
     ],
 )
-def test_who_is_waited_for(end: WorkerEnd, restarts: bool, expected: bool) -> None:
-    assert comes_back(end, restarts=restarts) is expected
+def test_who_is_waited_for(end: WorkerEnd, may_return: bool, expected: bool) -> None:
+    assert comes_back(end, may_return=may_return) is expected
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from mindspore_serving.server.channel.frames import FROM_WORKER
+from tests.support.channel import foreign_frames
 from tests.support.supervised import Supervised
 from tests.support.virtual_time import run_in_virtual_time
 
@@ -59,10 +61,10 @@ FRAMES = {
     "exit of nobody": control(EXITING),
     "stop": control(STOP),
     "batch": frame(BATCH, bytes(64)),
-    "result of nobody": frame(RESULT, struct.pack("<IHHIHH", 0, 0, 0, 0, 1, 0)),
+    "result of nobody": frame(RESULT, struct.pack("<IIII?7x", 0, 0, 0, 0, True)),
     "short result": frame(RESULT, b"\x01"),
-    "result that promises too much": frame(RESULT, struct.pack("<IHHIHH", 0, 0, 60000, 0, 1, 0)),
-    "slot out of range": frame(RESULT, struct.pack("<IHHIHH", 0, 60000, 1, 0, 1, 0) + bytes(32)),
+    "result that promises too much": frame(RESULT, struct.pack("<IIII?7x", 0, 0, 0, 60000, True)),
+    "slot out of range": frame(RESULT, struct.pack("<IIII?7x", 0, 60000, 0, 1, True) + bytes(32)),
 }
 
 
@@ -81,3 +83,19 @@ def test_garbage_of_a_worker(kind: str) -> None:
         await scene.supervisor.stop()
 
     run_in_virtual_time(test())
+
+
+@pytest.mark.parametrize("name", foreign_frames(FROM_WORKER))
+def test_a_message_of_another_conversation(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        scene = Supervised()
+        scene.children.on_start = lambda child: child.send_bytes(foreign_frames(FROM_WORKER)[name])
+        starting = asyncio.ensure_future(scene.start())
+        await scene.settle()
+        [child] = scene.children.started
+        assert child.was_hung_up_on
+        starting.cancel()
+        await scene.supervisor.stop()
+
+    run_in_virtual_time(test())
+    assert f"is closed: Channel got a {name}, expected one of {FROM_WORKER.names}" in caplog.text

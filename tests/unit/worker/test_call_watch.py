@@ -276,7 +276,7 @@ def test_waiting_is_not_part_of_a_call(engine: WatchedEngine) -> None:
 def test_a_turn_at_a_model_is_waited_for_without_a_clock(engine: WatchedEngine) -> None:
     method_of(engine.model)
     engine.start()
-    with engine.watch._turn:  # as if another graph ran
+    with engine.watch._exclusive:  # as if another graph ran
         thread = threading.Thread(target=engine.run, args=(batch(1, 1),))
         thread.start()
         thread.join(0.05)

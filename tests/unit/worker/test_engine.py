@@ -1,5 +1,6 @@
 """Stages of methods in one process: order, batches, errors of one instance, several threads' worth of work."""
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,9 +26,13 @@ from mindspore_serving.server.register.built_in import BUILT_IN_STAGES, BuiltInS
 from mindspore_serving.server.register.pipeline import set_method_runtime
 from mindspore_serving.server.register.registry import open_definition
 from mindspore_serving.server.worker.engine import Engine
+from mindspore_serving.server.worker.function_step import run_function_step
+from mindspore_serving.server.worker.job import BatchJob
 from mindspore_serving.server.worker.model_runner import ModelRunner
+from mindspore_serving.server.worker.stage_functions import StageResult
+from mindspore_serving.server.worker.stages import MethodStages, ModelQueue, StageRunner
 from mindspore_serving.server.worker.values import Values, rows_or_errors
-from mindspore_serving.signature import GraphSignature
+from mindspore_serving.signature import PARTIAL_REPLY_S, GraphSignature
 from mindspore_serving.tensor import Array, DataType, TensorSpec
 from tests.support.rows import numbered, rows_of, texts
 
@@ -60,10 +65,10 @@ class Fixture:
         self.results: list[Result] = []
         self._next_id = 0
 
-    def start(self) -> None:
+    def start(self, now: Callable[[], float] = time.monotonic) -> None:
         runner = ModelRunner(self.graph, True, (), 8)
         self.engine = Engine(
-            list(self.definition.methods.values()), {"m.mindir": [runner]}, self.results.append
+            list(self.definition.methods.values()), {"m.mindir": [runner]}, self.results.append, now=now
         )
 
     def add(self, method: str, *groups: Any) -> int:
@@ -729,9 +734,14 @@ def test_a_method_without_inputs(batch_size: int | None) -> None:
 
 
 def test_slow_instances_do_not_hold_back_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mindspore_serving.server.worker.engine.PARTIAL_REPLY_S", 0)
     monkeypatch.setattr("mindspore_serving.server.worker.stage_functions.TIME_SLICE_S", 0)
-    fixture = single_stage(lambda x: x)
+    fixture = Fixture()
+
+    @register_method(output_names=["y"])
+    def method(x):
+        return add_stage(lambda v: v, x, outputs_count=1)
+
+    fixture.start(now=map(PARTIAL_REPLY_S.__mul__, itertools.count(0, 2)).__next__)
     batch = fixture.add("method", numbered(3))
     assert fixture.engine.run_function_step()
     assert [(result.start, result.final) for result in fixture.results] == [(0, False)]
@@ -859,7 +869,7 @@ DEADLINE_S = 20.0
 class PipelineFixture(Fixture):
     """An engine with pipelines, whose main thread is the test."""
 
-    def start(self) -> None:
+    def start(self, now: Callable[[], float] = time.monotonic) -> None:
         self.woken = threading.Event()
         self.engine = Engine(
             list(self.definition.methods.values()),
@@ -867,6 +877,7 @@ class PipelineFixture(Fixture):
             self.results.append,
             list(self.definition.pipelines.values()),
             self.woken.set,
+            now=now,
         )
         set_method_runtime(self.engine.call)
         self.engine.start()
@@ -1102,7 +1113,7 @@ def test_a_run_ends_when_the_engine_stops(pipelines: PipelineFixture) -> None:
 def test_a_run_that_makes_no_progress_is_given_up(
     pipelines: PipelineFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mindspore_serving.server.worker.flight.CALL_LIMIT_S", 0.01)
+    monkeypatch.setattr("mindspore_serving.server.worker.job.CALL_LIMIT_S", 0.01)
     told: list[str] = []
     ended = threading.Event()
 
@@ -1203,3 +1214,183 @@ def test_graphs_run_side_by_side_but_each_once_at_a_time() -> None:
     assert sorted(result.batch_id for result in results) == [0, 1, 2, 3]
     for result in results:
         assert values_of(result.groups) == [0, 2, 4, 6]
+
+
+# ---- Which rows run when, and whose outcomes they are
+
+
+def test_methods_take_turns_at_functions() -> None:
+    fixture, calls = Fixture(), list[str]()
+
+    def ask(name: str) -> None:
+        def stage(instances):
+            calls.append(name)
+            return [x for (x,) in instances]
+
+        def method(x):
+            return add_stage(stage, x, outputs_count=1, batch_size=1)
+
+        method.__name__ = name
+        register_method(output_names=["y"])(method)
+
+    for name in "ab":
+        ask(name)
+    fixture.start()
+    for name in "ab":
+        fixture.add(name, numbered(3))
+    fixture.run()
+    assert "".join(calls) == "ababab"
+
+
+class NamedGraph(DoublingGraph):
+    """Writes its name down at each run."""
+
+    def __init__(self, name: str, runs: list[str]) -> None:
+        super().__init__(2)
+        self._name, self._runs = name, runs
+
+    def predict(self, arrays: Sequence[Array]) -> list[Array]:
+        self._runs.append(self._name)
+        return super().predict(arrays)
+
+
+def test_models_take_turns() -> None:
+    definition, runs = open_definition("servable", "/nowhere"), list[str]()
+    results: list[Result] = []
+
+    def ask(name: str) -> None:
+        model = declare_model(name, "MindIR")
+
+        def method(x):
+            return add_stage(model, x, outputs_count=1)
+
+        method.__name__ = name
+        register_method(output_names=["y"])(method)
+
+    for name in "ab":
+        ask(name)
+    runners = {name: [ModelRunner(NamedGraph(name, runs), True, (), 8)] for name in "ab"}
+    engine = Engine(list(definition.methods.values()), runners, results.append)
+    for number, name in enumerate("ab"):
+        engine.add(Batch(number, 0, name, (numbered(6),)))
+    while engine.run_model_step() or engine.collect():
+        pass
+    assert "".join(runs) == "ababab"
+    assert [values_of(result.groups) for result in results] == [[0, 2, 4, 6, 8, 10]] * 2
+
+
+def test_methods_that_share_a_model_give_it_their_own_values() -> None:
+    fixture = Fixture(DoublingGraph(8))
+
+    @register_method(output_names=["y"])
+    def first_input(x, unused):
+        return add_stage(fixture.model, x, outputs_count=1)
+
+    @register_method(output_names=["y"])
+    def second_input(unused, x):
+        return add_stage(fixture.model, x, outputs_count=1)
+
+    fixture.start()
+    first, second = np.array([1, 2], np.float32), np.array([10, 20], np.float32)
+    batches = [
+        fixture.add("first_input", rows_of(x=first, unused=second)),
+        fixture.add("second_input", rows_of(unused=first, x=second)),
+    ]
+    fixture.run()
+    assert fixture.graph.batches == [[1, 2, 10, 20, 1, 1, 1, 1]]
+    assert [values_of(fixture.outcomes(batch)) for batch in batches] == [[2, 4], [20, 40]]
+
+
+@pytest.mark.parametrize("in_batches", [False, True])
+def test_inputs_that_are_used_again_stay_with_their_rows(in_batches: bool) -> None:
+    fixture = Fixture()
+
+    def mark(x):
+        x[1] = x[0]
+        return x[0]
+
+    def mark_all(instances):
+        return [mark(x) for (x,) in instances]
+
+    @register_method(output_names=["x", "y"])
+    def method(x):
+        if in_batches:
+            return x, add_stage(mark_all, x, outputs_count=1, batch_size=8)
+        return x, add_stage(mark, x, outputs_count=1)
+
+    fixture.start()
+    batches = [
+        fixture.add("method", rows_of(x=np.array([[10 * b + i, 0] for i in range(2)]))) for b in range(3)
+    ]
+    fixture.run()
+    for b, batch in enumerate(batches):
+        (group,) = fixture.outcomes(batch)
+        assert group.columns[0].tolist() == [[10 * b + i] * 2 for i in range(2)]  # type: ignore[union-attr]
+        assert group.columns[1].tolist() == [10 * b + i for i in range(2)]  # type: ignore[union-attr]
+
+
+def test_what_a_time_slice_leaves_runs_next_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mindspore_serving.server.worker.stage_functions.TIME_SLICE_S", 0)
+    run: list[float] = []
+    fixture = single_stage(lambda x: run.append(float(x)) or x)
+    batches = [fixture.add("method", numbered(30, 30 * b)) for b in range(4)]
+    fixture.run()
+    assert run == list(range(120))
+    for b, batch in enumerate(batches):
+        assert values_of(fixture.outcomes(batch)) == list(range(30 * b, 30 * b + 30))
+
+
+def test_a_graph_gets_no_more_than_it_may_run_at_a_time() -> None:
+    fixture = Fixture(DoublingGraph(2))
+
+    @register_method(output_names=["y"])
+    def method(x):
+        return add_stage(fixture.model, x, outputs_count=1)
+
+    runner = MethodStages(fixture.definition.methods["method"], {"m.mindir": 2}, None)
+    queue = ModelQueue(ModelRunner(fixture.graph, True, (), 8, concurrency=2))
+    job = BatchJob(Batch(1, 0, "method", (numbered(7),)), 0.0, lambda _: None)
+    [chunk] = runner.chunks_of([numbered(7)], job)
+    queue.waiting.put(runner.stages[0], chunk)
+    counts = [[chunk.count for _, chunk in queue.take()] for _ in range(3)]
+    assert counts == [[2], [2], []]
+    queue.done()
+    assert [chunk.start for _, chunk in queue.take()] == [4]
+
+
+class BrokenStage(StageRunner):
+    """A stage that fails where no function of a user is to blame."""
+
+    def run(self, inputs: Sequence[list[Any]], count: int) -> list[StageResult]:
+        raise LookupError("lost")
+
+
+def test_a_step_that_breaks_fails_all_rows_that_it_has_taken() -> None:
+    fixture = single_stage(lambda x: x)
+    method = MethodStages(fixture.definition.methods["method"], {}, None)
+    stage = BrokenStage(method, method.definition.stages[0], 8, None)
+    for number in range(3):
+        job = BatchJob(Batch(number, 0, "method", (numbered(2),)), 0.0, lambda _: None)
+        for chunk in method.chunks_of([numbered(2)], job):
+            stage.queue.put(stage, chunk)
+    text = "Serving Error: the worker failed unexpectedly: lost"
+    assert [
+        (start, stop, outcome.text if isinstance(outcome, Failure) else "")
+        for finished in run_function_step(stage, None)
+        for start, stop, outcome in finished.outcomes
+    ] == [(0, 2, text)] * 3
+    assert not stage.queue
+
+
+def test_how_long_models_take_is_learned() -> None:
+    fixture = Fixture(DoublingGraph(2))
+
+    @register_method(output_names=["y"])
+    def method(x):
+        return add_stage(fixture.model, x, outputs_count=1)
+
+    fixture.start(now=itertools.count().__next__)  # each look at the clock is a second after the one before
+    assert fixture.engine.model_s == 0
+    fixture.add("method", numbered(20))
+    fixture.run()
+    assert 0.5 < fixture.engine.model_s < 1

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mindspore_serving.server.register.definition import StageDefinition, StageKind
-from mindspore_serving.server.worker.stage_functions import FunctionCalls
+from mindspore_serving.server.worker.stage_functions import FunctionRunner
 
 HELD = np.arange(6.0)
 HELD_LIST = [np.arange(6.0)]
@@ -18,10 +18,22 @@ HELD_BYTES = b"0123456789012345"
 _made: list[Any] = []
 
 
+def run_all(runner: FunctionRunner, inputs: list[list[Any]]) -> list[Any]:
+    """Outcomes of all instances, however many time slices they take."""
+    results: list[Any] = []
+    while len(results) < len(inputs[0]):
+        done = len(results)
+        rest = [values[done:] for values in inputs]
+        results += runner.run(rest, len(rest[0]))
+        for values, used in zip(inputs, rest, strict=True):
+            values[done:] = used
+    return results
+
+
 def results_of(function: Callable[..., Any], *inputs: list[Any], batch: bool = False) -> list[Any]:
     """The only output of each instance."""
     stage = StageDefinition(1, StageKind.FUNCTION, "f", function, (), 1, batch, 8, "Function 'f'")
-    results = FunctionCalls(stage, "method").run(inputs, len(inputs[0]))
+    results = run_all(FunctionRunner(stage, "method"), list(inputs))
     assert all(type(result) is tuple for result in results), results
     return [result[0] for result in results]
 
@@ -133,7 +145,7 @@ def test_inputs_that_are_used_again_are_what_they_were_when_the_function_returne
     function = per_batch if batch else per_instance
     stage = StageDefinition(1, StageKind.FUNCTION, "f", function, (), 1, batch, 8, "Function 'f'")
     inputs = [[np.zeros(2), np.ones(2)]]
-    FunctionCalls(stage, "method", kept=(0,)).run(inputs, 2)
+    run_all(FunctionRunner(stage, "method", kept=(0,)), inputs)
     for earlier in kept:
         earlier[...] = -1
     assert [value.tolist() for value in inputs[0]] == [[1, 1], [2, 2]]

@@ -38,7 +38,7 @@ class Main:
         while self._open:
             call = self._open.pop()
             groups = [group for rows in call.groups for group in self._answer(rows)]
-            self.calls.take(ModelReply(call.batch_id, call.slot, 0, tuple(groups), True))
+            self.calls.take(ModelReply(call.call_id, call.slot, tuple(groups)))
 
 
 def _add(rows: Rows) -> Sequence[Group]:
@@ -165,6 +165,20 @@ def test_calls_fail_when_the_worker_ends() -> None:
     assert errors == ["Servable stopped"]
     with pytest.raises(ModelError, match="Servable stopped"):
         main.calls.run("@call_a_0", [])
+
+
+def test_the_slot_of_a_call_that_could_not_be_sent_is_free_again() -> None:
+    slots: list[int] = []
+
+    def send(call: ModelCall) -> None:
+        slots.append(call.slot)
+        raise OSError("no memory")
+
+    calls = ModelCalls([10], send, lambda _: pytest.fail("there is a slot, and no call to wait for"))
+    for _ in range(2):
+        with pytest.raises(ModelError, match="No way to the worker that holds the model: no memory"):
+            calls.run("@call_a_0", [])
+    assert slots == [10, 10]
 
 
 def test_stand_ins_look_like_the_models() -> None:

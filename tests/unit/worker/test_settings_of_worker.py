@@ -97,6 +97,7 @@ def test_the_servable_is_loaded_from_its_folder_version_and_for_its_device(
     right = worker_plan(name, servable_directory=str(tmp_path), version_number=3)
     servable = load_servable(right)
     assert [method.name for method in servable.methods] == ["add"]
+    assert (servable.definition.name, servable.definition.directory) == (name, str(tmp_path / name))
     assert str(tmp_path) in sys.path
     for option, wrong in (("version_number", 2), ("device_type", "gpu")):
         settings = replace(right.settings, **{option: wrong})

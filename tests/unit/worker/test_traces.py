@@ -7,7 +7,7 @@ from typing import Any
 
 from mindspore_serving.errors import Failure, PipelineError
 from mindspore_serving.server.register.definition import StageDefinition, StageKind, ValueRef
-from mindspore_serving.server.worker.stage_functions import FunctionCalls
+from mindspore_serving.server.worker.stage_functions import FunctionRunner
 from mindspore_serving.server.worker.traces import LONGEST_TRACE, MOST_AT_ONCE, InnerTrace, Traces
 
 
@@ -42,7 +42,7 @@ def run_stage(function: Callable[[Any], Any]) -> Any:
         batch_size=0,
         tag="Function 's.f'",
     )
-    [result] = FunctionCalls(stage, "m").run([[1]], 1)
+    [result] = FunctionRunner(stage, "m").run([[1]], 1)
     return result
 
 

@@ -15,23 +15,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from mindspore_serving import log
-from mindspore_serving.errors import ModelError, StartUpError
+from mindspore_serving.errors import StartUpError
 from mindspore_serving.lite.convert import HOW_TO_CONVERT
 from mindspore_serving.lite.library import MINDIR, MS, LiteError, LiteTensor
 from mindspore_serving.lite.reason import NEWER_MINDIR
 from mindspore_serving.server.backend.contract import LoadRequest
+from mindspore_serving.server.backend.dynamic_batch import (
+    agree,
+    check_dynamic_inputs,
+    rows_to_try,
+    sample_of,
+    varies,
+)
 from mindspore_serving.server.backend.encrypted_model import mode_of_file
-from mindspore_serving.server.backend.input_check import InputCheck
+from mindspore_serving.server.backend.input_check import InputCheck, contiguous
 from mindspore_serving.server.backend.lite.runtime import RunnableModel, Runtime, find_runtime
 from mindspore_serving.server.backend.lite.settings import settings_of
-from mindspore_serving.server.backend.mindspore.runtime import threads_on_cores
+from mindspore_serving.server.backend.model_file import check_path, reading
+from mindspore_serving.server.backend.run_errors import model_closed, run_failed
+from mindspore_serving.server.host.core_affinity import threads_on_cores
 from mindspore_serving.signature import GraphSignature
-from mindspore_serving.tensor import DATA_TYPE_OF, NUMPY_OF, Array, TensorSpec
+from mindspore_serving.tensor import DATA_TYPE_OF, Array, TensorSpec
 
-_FAILED = "Serving Error: runtime error occurred: "
 _MS_MARK = b"MSL"
 _MS_MARK_AT = 4
 
@@ -87,17 +93,17 @@ class LiteGraph:
         self._shapes = [tensor.shape for tensor in model.inputs]
         self._closed = False
         inputs = tuple(_input_spec(index, tensor) for index, tensor in enumerate(model.inputs))
-        _check_dynamic_inputs(inputs, request)
+        check_dynamic_inputs(inputs, request)
         self._batched = [
             request.with_batch_dim and index not in request.without_batch_dim_inputs
             for index in range(len(inputs))
         ]
-        if any(map(_varies, inputs)):
+        if any(map(varies, inputs)):
             self.dynamic_batch = True
             self.signature = GraphSignature(inputs, self._outputs_of_any_rows(inputs))
             checked, limit = inputs, request.max_batch_size
         else:
-            sample = [_sample(spec, 1) for spec in inputs]
+            sample = [sample_of(spec, 1) for spec in inputs]
             outputs = self._run(sample)
             self.signature = GraphSignature(inputs, self._output_specs([output.shape for output in outputs]))
             limit = self._rows()
@@ -116,16 +122,14 @@ class LiteGraph:
             ModelError: The model failed; the text has Lite's reason.
         """
         rows = self._check.rows_of(arrays)
-        arrays = [
-            array if array.flags.carray else np.require(array, requirements=["C", "A"]) for array in arrays
-        ]
+        arrays = contiguous(arrays)
         with self._lock:
             if self._closed:
-                raise ModelError(f"{_FAILED}the model is closed")
+                raise model_closed()
             try:
                 outputs = self._run_on_cores(arrays)
             except LiteError as cause:
-                raise ModelError(f"{_FAILED}{cause}") from cause
+                raise run_failed(cause) from cause
         self._check_outputs(outputs, rows)
         return outputs
 
@@ -157,9 +161,10 @@ class LiteGraph:
 
     def _outputs_of_any_rows(self, inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
         """Outputs by what runs of different numbers of rows give: only they tell what varies."""
-        tried = sorted({1, min(2, self._request.max_batch_size)})
+        tried = rows_to_try(self._request.max_batch_size)
         found = [
-            [output.shape for output in self._run([_sample(spec, rows) for spec in inputs])] for rows in tried
+            [output.shape for output in self._run([sample_of(spec, rows) for spec in inputs])]
+            for rows in tried
         ]
         shapes = []
         for index, of_one_output in enumerate(zip(*found, strict=True)):
@@ -188,7 +193,7 @@ class LiteGraph:
         try:
             for rows in sorted({1, max(limit // 2, 1)}):
                 fewer = self._run([_first(array, rows, self._batched[i]) for i, array in enumerate(sample)])
-                if not all(_agree(one, other[:rows]) for one, other in zip(fewer, outputs, strict=True)):
+                if not all(agree(one, other[:rows]) for one, other in zip(fewer, outputs, strict=True)):
                     break
             else:
                 return True
@@ -212,13 +217,13 @@ class LiteGraph:
         for index, (output, spec) in enumerate(zip(outputs, self.signature.outputs, strict=True)):
             expected = (rows, *spec.shape[1:]) if rows and self._follows_rows(spec) else spec.shape
             if output.shape != expected:
-                raise ModelError(
-                    f"{_FAILED}model output {index} has the shape {list(output.shape)}, expected {list(expected)}"
+                raise run_failed(
+                    f"model output {index} has the shape {list(output.shape)}, expected {list(expected)}"
                 )
 
     def _follows_rows(self, spec: TensorSpec) -> bool:
         """In a fixed file that takes fewer rows, all outputs begin with the batch."""
-        return self.dynamic_batch and (_varies(spec) or not any(map(_varies, self.signature.inputs)))
+        return self.dynamic_batch and (varies(spec) or not any(map(varies, self.signature.inputs)))
 
 
 def _check_file(request: LoadRequest) -> int:
@@ -228,11 +233,9 @@ def _check_file(request: LoadRequest) -> int:
         StartUpError: It cannot be read, or is encrypted.
     """
     path = request.path
-    try:
-        with path.open("rb") as file:
-            head = file.read(_MS_MARK_AT + len(_MS_MARK))
-    except OSError as cause:
-        raise StartUpError(f"Model file '{path}': the file cannot be read: {cause.strerror}") from cause
+    check_path(path)
+    with reading(path), path.open("rb") as file:
+        head = file.read(_MS_MARK_AT + len(_MS_MARK))
     if not head:
         raise StartUpError(f"Model file '{path}': the file is empty, expected a model for MindSpore Lite")
     if request.dec_key is not None or mode_of_file(path):
@@ -248,17 +251,6 @@ def _load_error(path: Path, reason: str) -> str:
     if NEWER_MINDIR in reason:
         hint = f"; MindSpore wrote the file in a format that is newer than MindSpore Lite: {HOW_TO_CONVERT}"
     return f"MindSpore Lite cannot load or run '{path}': {reason}{hint}"
-
-
-def _check_dynamic_inputs(inputs: Sequence[TensorSpec], request: LoadRequest) -> None:
-    """Refuse a dynamic first dimension that is not the batch: its size would be anybody's guess."""
-    for index, spec in enumerate(inputs):
-        if _varies(spec) and (not request.with_batch_dim or index in request.without_batch_dim_inputs):
-            raise StartUpError(
-                f"The shape of model input {index} is invalid, shape: {list(spec.shape)}, a dynamic dimension must be "
-                f"the batch, but with_batch_dim is {request.with_batch_dim} and without_batch_dim_inputs is "
-                f"{list(request.without_batch_dim_inputs)}"
-            )
 
 
 def _input_spec(index: int, tensor: LiteTensor) -> TensorSpec:
@@ -278,22 +270,5 @@ def _spec(what: str, index: int, tensor: LiteTensor, shape: tuple[int, ...]) -> 
     return TensorSpec(tensor.name, tensor.data_type, shape)
 
 
-def _varies(spec: TensorSpec) -> bool:
-    return spec.shape[:1] == (-1,)
-
-
-def _sample(spec: TensorSpec, rows: int) -> Array:
-    """Values that suit most models: fractions below 1, in no order, for floats; 0, always a good index, for others."""
-    shape = (rows, *spec.shape[1:]) if _varies(spec) else spec.shape
-    dtype = NUMPY_OF[spec.dtype]
-    if dtype.kind != "f":
-        return np.zeros(shape, dtype)
-    return np.asarray(np.random.default_rng(0).random(shape)).astype(dtype)
-
-
 def _first(array: Array, rows: int, batched: bool) -> Array:
     return array[:rows] if batched else array
-
-
-def _agree(one: Array, other: Array) -> bool:
-    return one.shape == other.shape and np.allclose(one, other, rtol=1e-3, atol=1e-5, equal_nan=True)

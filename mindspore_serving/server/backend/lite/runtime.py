@@ -1,4 +1,4 @@
-"""The two ways to Lite: the package `mindspore_lite`, and the C interface that `mindspore_serving.lite` builds."""
+"""The two ways to Lite (ADR 12): package `mindspore_lite`, and the C interface that `mindspore_serving.lite` has."""
 
 from __future__ import annotations
 

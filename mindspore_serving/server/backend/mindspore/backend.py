@@ -4,7 +4,7 @@ MindSpore is made for training: a graph takes any shape and compiles anew for it
 or with constants of the graph, and a graph that failed once refuses every further run. A served model may do none of
 this. So a graph here is compiled and run while it loads, arrays are checked before each run, outputs own their memory,
 and a graph that failed is compiled again. What a model keeps from run to run begins with the first request, and
-anew when it was compiled again.
+anew when it was compiled again (ADR 5, ADR 31).
 """
 
 from __future__ import annotations
@@ -16,24 +16,27 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from mindspore_serving import log
-from mindspore_serving.errors import ModelError, StartUpError
+from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.backend.contract import LoadRequest
+from mindspore_serving.server.backend.dynamic_batch import (
+    agree,
+    check_dynamic_inputs,
+    rows_to_try,
+    sample_of,
+    varies,
+)
 from mindspore_serving.server.backend.encrypted_model import mode_of_file
-from mindspore_serving.server.backend.input_check import InputCheck
+from mindspore_serving.server.backend.input_check import InputCheck, contiguous
 from mindspore_serving.server.backend.mindspore.exclusive_turn import TURN
 from mindspore_serving.server.backend.mindspore.mindir_metadata import read_signature
-from mindspore_serving.server.backend.mindspore.runtime import (
-    apply_options,
-    reason_of,
-    start_mindspore,
-    threads_on_cores,
-)
+from mindspore_serving.server.backend.mindspore.runtime import apply_options, reason_of, start_mindspore
+from mindspore_serving.server.backend.model_file import check_path
+from mindspore_serving.server.backend.run_errors import model_closed, run_failed
+from mindspore_serving.server.host.core_affinity import threads_on_cores
 from mindspore_serving.signature import GraphSignature
 from mindspore_serving.tensor import NUMPY_OF, Array, DataType, TensorSpec
 
 _Run: TypeAlias = Callable[[Sequence[Array]], "list[Array]"]
-
-_FAILED = "Serving Error: runtime error occurred: "
 
 
 class MindSporeBackend:
@@ -46,9 +49,10 @@ class MindSporeBackend:
             StartUpError: The file or its shapes cannot be served, its key is not right, or MindSpore cannot load or
                 run the model.
         """
+        check_path(request.path)
         signature = read_signature(request.path, request.dec_key)
         _warn_of_other_mode(request)
-        _check_dynamic_inputs(signature, request)
+        check_dynamic_inputs(signature.inputs, request)
         with TURN, threads_on_cores(request.thread_affinity_core_list):
             mindspore = start_mindspore(request.device_type, request.device_id)
             apply_options(mindspore, request)
@@ -68,7 +72,7 @@ class MindSporeGraph:
 
     def __init__(self, mindspore: Any, request: LoadRequest, signature: GraphSignature) -> None:
         self.signature = signature
-        self.dynamic_batch = any(_varies(spec) for spec in signature.inputs)
+        self.dynamic_batch = any(varies(spec) for spec in signature.inputs)
         self._mindspore = mindspore
         self._path = request.path
         self._dec_key = request.dec_key
@@ -106,9 +110,7 @@ class MindSporeGraph:
                 refuses every further run, and is to be loaded anew when all ranks do that.
         """
         rows = self._check.rows_of(arrays)
-        arrays = [
-            array if array.flags.carray else np.require(array, requirements=["C", "A"]) for array in arrays
-        ]
+        arrays = contiguous(arrays)
         with TURN:
             outputs = self._run_or_repair(arrays)
             for index, output in enumerate(outputs):
@@ -194,10 +196,10 @@ class MindSporeGraph:
 
     def _sample_rows(self) -> list[int]:
         """Rows of the batches to try the graph with; 0 stands for the fixed shapes."""
-        return sorted({1, min(2, self._max_batch_size)}) if self.dynamic_batch else [0]
+        return rows_to_try(self._max_batch_size) if self.dynamic_batch else [0]
 
     def _sample(self, rows: int) -> list[Array]:
-        return [_sample_array(spec, rows) for spec in self.signature.inputs]
+        return [sample_of(spec, rows) for spec in self.signature.inputs]
 
     def _quick_run(
         self, cell: Any, samples: Sequence[Sequence[Array]], expected: Sequence[Sequence[Array]]
@@ -228,9 +230,7 @@ class MindSporeGraph:
                 f"Model '{self._path}' gives {len(outputs)} outputs, its file says {len(specs)}"
             )
         for index, (output, spec) in enumerate(zip(outputs, specs, strict=True)):
-            shape = (
-                (rows or output.shape[0], *spec.shape[1:]) if _varies(spec) and output.ndim else spec.shape
-            )
+            shape = (rows or output.shape[0], *spec.shape[1:]) if varies(spec) and output.ndim else spec.shape
             if output.dtype != NUMPY_OF[spec.dtype] or output.shape != shape:
                 raise StartUpError(
                     f"Model '{self._path}' gives {output.dtype} {list(output.shape)} as output {index}, expected "
@@ -239,25 +239,23 @@ class MindSporeGraph:
 
     def _check_rows(self, outputs: Sequence[Array], rows: int) -> None:
         for index, (output, spec) in enumerate(zip(outputs, self.signature.outputs, strict=True)):
-            if _varies(spec) and len(output) != rows:
-                raise ModelError(
-                    f"{_FAILED}model output {index} has {len(output)} rows for a batch of {rows}"
-                )
+            if varies(spec) and len(output) != rows:
+                raise run_failed(f"model output {index} has {len(output)} rows for a batch of {rows}")
 
     def _run_or_repair(self, arrays: Sequence[Array]) -> list[Array]:
         if self._closed:
-            raise ModelError(f"{_FAILED}the model is closed")
+            raise model_closed()
         if self._run is None and not self._sharded:
             self._repair()
         if self._run is None:
-            raise ModelError(f"{_FAILED}the model failed before and cannot be compiled again")
+            raise run_failed("the model failed before and cannot be compiled again")
         try:
             return self._run(arrays)
         except Exception as cause:  # a kernel of the model may raise anything; it is this batch's error
             self._run = None
             if not self._sharded:
                 self._repair()
-            raise ModelError(f"{_FAILED}{reason_of(cause)}") from cause
+            raise run_failed(reason_of(cause)) from cause
 
     def _repair(self) -> None:
         """Compile again after a failed run; MindSpore would refuse every further one."""
@@ -269,17 +267,6 @@ class MindSporeGraph:
             )
         except StartUpError as error:
             log.error("Model %s failed and cannot be compiled again: %s", self._path, error)
-
-
-def _check_dynamic_inputs(signature: GraphSignature, request: LoadRequest) -> None:
-    """Refuse a dynamic first dimension that is not the batch: its size would be anybody's guess."""
-    for index, spec in enumerate(signature.inputs):
-        if _varies(spec) and (not request.with_batch_dim or index in request.without_batch_dim_inputs):
-            raise StartUpError(
-                f"The shape of model input {index} is invalid, shape: {list(spec.shape)}, a dynamic dimension must be "
-                f"the batch, but with_batch_dim is {request.with_batch_dim} and without_batch_dim_inputs is "
-                f"{list(request.without_batch_dim_inputs)}"
-            )
 
 
 def _warn_of_other_mode(request: LoadRequest) -> None:
@@ -297,23 +284,9 @@ def _warn_of_other_mode(request: LoadRequest) -> None:
         )
 
 
-def _varies(spec: TensorSpec) -> bool:
-    return spec.shape[:1] == (-1,)
-
-
 def _dtype(mindspore: Any, spec: TensorSpec) -> Any:
     name = "bool_" if spec.dtype is DataType.BOOL else spec.dtype.name.lower()
     return getattr(mindspore, name)
-
-
-def _sample_array(spec: TensorSpec, rows: int) -> Array:
-    """Values that suit most models: fractions below 1 for floats, and 0, always a good index, for integers."""
-    shape = (rows, *spec.shape[1:]) if _varies(spec) else spec.shape
-    dtype = NUMPY_OF[spec.dtype]
-    if dtype.kind != "f":
-        return np.zeros(shape, dtype)
-    count = int(np.prod(shape))
-    return (np.arange(count) % 8 / 8).astype(dtype).reshape(shape)
 
 
 class _CellRun:
@@ -356,6 +329,6 @@ def _difference(outputs: Sequence[Array], expected: Sequence[Array], by_value: b
     for index, (output, other) in enumerate(zip(outputs, expected, strict=True)):
         if (output.dtype, output.shape) != (other.dtype, other.shape):
             return f"output {index} is {output.dtype} {output.shape} instead of {other.dtype} {other.shape}"
-        if by_value and not np.allclose(output, other, rtol=1e-3, atol=1e-5, equal_nan=True):
+        if by_value and not agree(output, other):
             return f"output {index} has other values"
     return ""

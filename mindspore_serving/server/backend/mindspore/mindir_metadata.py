@@ -18,7 +18,8 @@ from google.protobuf.runtime_version import VersionError
 
 from mindspore_serving.errors import StartUpError, excerpt
 from mindspore_serving.server.backend.encrypted_model import WrongKey, decrypt, mode_of
-from mindspore_serving.server.host.device import find_mindspore
+from mindspore_serving.server.backend.families import FAMILIES
+from mindspore_serving.server.backend.mindspore.devices import find_mindspore
 from mindspore_serving.signature import GraphSignature
 from mindspore_serving.tensor import MAX_DIMENSIONS, DataType, TensorSpec
 
@@ -88,7 +89,7 @@ def mindir_schema() -> Any:
     if file is None or not file.is_file():
         raise StartUpError(
             f"MindSpore is needed to load MindIR models, expected an installed package with {_SCHEMA_MODULE}, but "
-            f"found {folder or 'none'}; install it with: pip install 'mindspore_serving[mindspore]'"
+            f"found {folder or 'none'}; install it with: {FAMILIES['mindspore'].install}"
         )
     spec = importlib.util.spec_from_file_location("_mindspore_serving_mind_ir_pb2", file)
     assert spec is not None and spec.loader is not None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from mindspore_serving import log
@@ -85,32 +83,6 @@ def _set_once(option: str, setter: Any, value: object) -> None:
         setter(value)
     except RuntimeError as cause:
         log.warning("Option %s=%s has no effect: %s", option, value, cause)
-
-
-@contextmanager
-def threads_on_cores(cores: tuple[int, ...]) -> Iterator[None]:
-    """A context in which started threads, and what they start, run on certain cores only.
-
-    Args:
-        cores: Numbers of the cores; none changes nothing.
-
-    Raises:
-        StartUpError: The machine has none of these cores.
-    """
-    if not cores:
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    try:
-        os.sched_setaffinity(0, cores)
-    except (OSError, ValueError, OverflowError) as cause:
-        raise StartUpError(
-            f"thread_affinity_core_list {list(cores)} cannot be set, this process may use cores {sorted(before)}"
-        ) from cause
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def reason_of(error: BaseException) -> str:

@@ -17,10 +17,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from mindspore_serving import log
-from mindspore_serving.errors import ModelError, StartUpError
+from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.backend.contract import LoadRequest
+from mindspore_serving.server.backend.families import STUB_NOTE
 from mindspore_serving.server.backend.input_check import InputCheck
-from mindspore_serving.server.host.device import STUB_NOTE
+from mindspore_serving.server.backend.run_errors import model_closed
 from mindspore_serving.signature import GraphSignature
 from mindspore_serving.tensor import Array, DataType, TensorSpec
 
@@ -48,7 +49,7 @@ class StubGraph:
     def predict(self, arrays: Sequence[Array]) -> list[Array]:
         """Compute all outputs; errors as the contract has them."""
         if self._closed:
-            raise ModelError("Serving Error: runtime error occurred: the model is closed")
+            raise model_closed()
         self._check.rows_of(arrays)
         first = arrays[0].copy()
         for array in arrays[1:]:

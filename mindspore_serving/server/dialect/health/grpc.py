@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import AsyncGenerator, Sequence
 
-import grpc
-import grpc.aio
 from grpc_health.v1 import health_pb2
 
-from mindspore_serving.server.dialect.native.predict_codec import UNDECODABLE
-from mindspore_serving.server.dispatch.dispatcher import Dispatcher
-from mindspore_serving.server.transport.grpc.messages import Context, MessageReader, MessageRefused
+from mindspore_serving.proto import UNDECODABLE
+from mindspore_serving.server.host.waiting import wait_for_any
+from mindspore_serving.server.service.catalog import Catalog
+from mindspore_serving.server.transport.routes import (
+    GrpcCall,
+    GrpcMethod,
+    GrpcReply,
+    GrpcStatus,
+    Right,
+    StreamedReplyMethod,
+    UnaryMethod,
+    client_error,
+)
 
 MOST_WATCHES = 1000
 """Watch streams at a time of one server; one beyond that is refused."""
@@ -22,114 +30,123 @@ _NOT_SERVING: int = health_pb2.HealthCheckResponse.NOT_SERVING
 _UNKNOWN: int = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
-class HealthHandler(grpc.GenericRpcHandler):
-    """Answers health checks.
+class HealthService:
+    """Answers health checks, from everybody.
 
     Args:
-        dispatcher: Whose servables are asked about.
-        reader: Reads the messages of calls.
+        catalog: What is asked.
+
+    Attributes:
+        grpc_methods: Check and Watch.
     """
 
-    def __init__(self, dispatcher: Dispatcher, reader: MessageReader) -> None:
-        self._dispatcher = dispatcher
-        self._reader = reader
+    def __init__(self, catalog: Catalog) -> None:
+        self.grpc_methods: Sequence[GrpcMethod] = (
+            UnaryMethod(
+                path=f"{_SERVICE}/Check",
+                handler=self.check,
+                right=Right.NONE,
+                refuses=_is_too_large,
+                probe=True,
+            ),
+            StreamedReplyMethod(
+                path=f"{_SERVICE}/Watch",
+                handler=self.watch,
+                right=Right.NONE,
+                refuses=_is_too_large,
+                probe=True,
+            ),
+        )
+        self._catalog = catalog
         self._watches = 0
-        self._ended = False
-        self._methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            f"{_SERVICE}/Check": grpc.stream_unary_rpc_method_handler(self.check),
-            f"{_SERVICE}/Watch": grpc.stream_stream_rpc_method_handler(self.watch),
-        }
 
-    def service(
-        self, handler_call_details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """The handler of a call; None for anything but Check and Watch."""
-        return self._methods.get(handler_call_details.method)
-
-    async def check(self, requests: Any, context: Context) -> bytes:
-        """Say how a service is now; NOT_FOUND for one that nobody has declared.
+    async def check(self, message: bytes, call: GrpcCall) -> GrpcReply:
+        """Say how a service is now.
 
         Args:
-            requests: Not used; a serialised HealthCheckRequest is read from `context`.
-            context: Of the call.
+            message: Serialised HealthCheckRequest.
+            call: Of the message.
 
         Returns:
             Serialised HealthCheckResponse.
+
+        Raises:
+            GrpcError: NOT_FOUND for a service that nobody has declared; others where the message asks for none.
         """
-        service = await self._service_of(context)
+        service = _service_in(message)
         status = self._status(service)
         if status == _UNKNOWN:
-            await context.abort(
-                grpc.StatusCode.NOT_FOUND,
+            raise client_error(
+                GrpcStatus.NOT_FOUND,
                 f"Unknown service '{service}', expected '' for the server, '{{servable}}' or "
                 "'{servable}/{version}'",
             )
         return _reply(status)
 
-    async def watch(self, requests: Any, context: Context) -> None:
+    async def watch(self, message: bytes, call: GrpcCall) -> AsyncGenerator[GrpcReply, None]:
         """Say how a service is now, and again whenever that has changed, until the client or the server goes away.
 
         Args:
-            requests: Not used; a serialised HealthCheckRequest is read from `context`.
-            context: Of the call.
+            message: Serialised HealthCheckRequest.
+            call: Of the message.
+
+        Yields:
+            Serialised HealthCheckResponse.
+
+        Raises:
+            GrpcError: There are too many watches, or the message asks for no service.
         """
-        service = await self._service_of(context)
+        service = _service_in(message)
         if self._watches >= MOST_WATCHES:
-            await context.abort(
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
+            raise client_error(
+                GrpcStatus.RESOURCE_EXHAUSTED,
                 f"There are {MOST_WATCHES} watches already, the most there may be",
             )
         self._watches += 1
+        reported: int | None = None
         try:
-            await self._tell_changes(service, context)
+            while True:
+                stopping = call.stopping.is_set()  # before the status, which is then the last one
+                changed = self._catalog.changed
+                status = self._status(service)
+                if status != reported:
+                    reported = status
+                    yield _reply(status)
+                if stopping:
+                    return
+                await wait_for_any(changed, call.stopping)
         finally:
             self._watches -= 1
 
-    def end_watches(self) -> None:
-        """Let every watch tell its last status, and end; safe to call twice."""
-        self._ended = True
-        self._dispatcher.readiness.notify()
-
-    async def _tell_changes(self, service: str, context: Context) -> None:
-        told: int | None = None
-        while True:
-            changed = self._dispatcher.readiness.changed
-            status = self._status(service)
-            if status != told:
-                await context.write(_reply(status))
-                told = status
-            if self._ended:
-                return
-            await changed.wait()
-
-    async def _service_of(self, context: Context) -> str:
-        """What a call asks about; ends it where it does not ask."""
-        try:
-            message = await self._reader.read(context, context.peer(), _is_too_large)
-            if _is_too_large(message):
-                raise MessageRefused(
-                    grpc.StatusCode.RESOURCE_EXHAUSTED,
-                    f"Health check of {len(message)} bytes, expected at most {_LARGEST_REQUEST}",
-                )
-            service: str = health_pb2.HealthCheckRequest.FromString(message).service
-        except MessageRefused as refused:
-            await context.abort(refused.status, str(refused))
-        except UNDECODABLE:
-            await context.abort(grpc.StatusCode.INTERNAL, "Unable to parse request")
-        return service
-
     def _status(self, service: str) -> int:
         """SERVING, NOT_SERVING or SERVICE_UNKNOWN."""
-        serves = self._dispatcher.readiness.look().serves(service)
+        serves = self._catalog.health().serves(service)
         if serves is None:
             return _UNKNOWN
         return _SERVING if serves else _NOT_SERVING
+
+
+def _service_in(message: bytes) -> str:
+    """What a call asks about.
+
+    Raises:
+        GrpcError: The message is too large, or no HealthCheckRequest.
+    """
+    if _is_too_large(message):
+        raise client_error(
+            GrpcStatus.RESOURCE_EXHAUSTED,
+            f"Health check of {len(message)} bytes, expected at most {_LARGEST_REQUEST}",
+        )
+    try:
+        service: str = health_pb2.HealthCheckRequest.FromString(message).service
+    except UNDECODABLE as cause:
+        raise client_error(GrpcStatus.INTERNAL, "Unable to parse request") from cause
+    return service
 
 
 def _is_too_large(message: bytes) -> bool:
     return len(message) > _LARGEST_REQUEST
 
 
-def _reply(status: int) -> bytes:
-    reply: bytes = health_pb2.HealthCheckResponse(status=status).SerializeToString()
-    return reply
+def _reply(status: int) -> GrpcReply:
+    return GrpcReply(health_pb2.HealthCheckResponse(status=status).SerializeToString())

@@ -8,8 +8,9 @@ from typing import Any, Final
 import orjson
 
 from mindspore_serving.errors import Failure
-from mindspore_serving.server.dispatch.readiness import Readiness, ServableHealth, ServerHealth, WorkerHealth
+from mindspore_serving.server.service.catalog import Catalog
 from mindspore_serving.server.service.error_text import hidden, text_for_client
+from mindspore_serving.server.service.readiness import ServableHealth, ServerHealth, WorkerHealth
 from mindspore_serving.server.transport.routes import HttpReply, HttpRequest, Right, Route
 
 LIVE_PATH: Final = "/healthz/live"
@@ -24,13 +25,13 @@ class HealthPages:
     """Answers health checks over HTTP. Anybody may ask; only clients that are authenticated read details.
 
     Args:
-        readiness: What is asked.
+        catalog: What is asked.
     """
 
     name = "health"
 
-    def __init__(self, readiness: Readiness) -> None:
-        self._readiness = readiness
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
         self.routes: Sequence[Route] = tuple(
             Route(_VERBS, path, handler, Right.NONE, wrong_verb=_WRONG_VERB, probe=True)
             for path, handler in ((LIVE_PATH, self.live), (READY_PATH, self.ready))
@@ -42,7 +43,7 @@ class HealthPages:
 
     async def ready(self, request: HttpRequest) -> HttpReply:
         """Say whether all that is to be served is."""
-        health = self._readiness.look()
+        health = self._catalog.health()
         document = _document(health) if request.authenticated else _status(health.reason)
         return HttpReply(200 if health.ready else 503, orjson.dumps(document), headers=_HEADERS)
 

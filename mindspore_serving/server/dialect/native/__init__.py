@@ -1,4 +1,4 @@
 """What MindSpore Serving speaks: `Predict` of gRPC, and `POST /model/{name}:{method}` of REST.
 
-Begin with `predict_codec` for gRPC, with `rest` for REST.
+Begin with `predict` for gRPC, with `rest` for REST.
 """

@@ -27,9 +27,6 @@ from mindspore_serving.tensor import (
     runs_of_equal,
 )
 
-UNDECODABLE = (DecodeError, UnicodeDecodeError)
-"""What the protobuf library raises for bytes that are no message. Its implementation in Python, which MindSpore selects
-in processes that import it, finds text that is not UTF-8 only when a field is read."""
 _FIELDS_AT_ONCE = 1024
 _INSTANCES_AT_ONCE = 1024
 _LARGEST_SPEC = 4096
@@ -60,7 +57,7 @@ def _runs_of_fields(message: bytes, at: int) -> Iterator[list[_Field]]:
         yield run
 
 
-class PredictCall:
+class PredictMessage:
     """One serialised request, its target read and its instances not yet.
 
     Attributes:
@@ -101,11 +98,11 @@ class PredictCall:
         """
         return layouts.read(self._message, self._at, method.input_names) if self._at else None
 
-    def parts(self) -> Iterator[PredictCall | None]:
-        """Calls with the instances of this one, in their order, so few in each that others need not wait for it.
+    def parts(self) -> Iterator[PredictMessage | None]:
+        """Messages with the instances of this one, in their order, so few in each that others need not wait for it.
 
         Yields:
-            A call; or None where as many fields were passed over that are none.
+            A message; or None where as many fields were passed over that are none.
 
         Raises:
             DecodeError: The bytes are no PredictRequest, or hold a group, which nobody writes any more.
@@ -129,9 +126,9 @@ class PredictCall:
         except (ValueError, IndexError) as cause:
             raise DecodeError(str(cause)) from cause
 
-    def _part(self, fields: Sequence[_Field], tag: int) -> PredictCall | None:
+    def _part(self, fields: Sequence[_Field], tag: int) -> PredictMessage | None:
         instances = b"".join([self._message[f.start : f.end] for f in fields if f.tag == tag])
-        return PredictCall(self.spec_bytes + instances) if instances else None
+        return PredictMessage(self.spec_bytes + instances) if instances else None
 
     def no_instances(self) -> InvalidInput:
         """The error of a request without any."""
@@ -374,4 +371,4 @@ def _write_tensor(tensor: Any, spec: TensorSpec, value: Any) -> None:
         tensor.data = value.tobytes()
 
 
-__all__ = ["UNDECODABLE", "PredictCall", "encode_failure", "encode_reply", "parts_of_reply"]
+__all__ = ["PredictMessage", "encode_failure", "encode_reply", "parts_of_reply"]

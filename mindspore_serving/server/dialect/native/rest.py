@@ -17,7 +17,7 @@ from mindspore_serving.server.dialect.native.json_codec import (
     select_inputs,
 )
 from mindspore_serving.server.dialect.native.rest_url import parse_request_target
-from mindspore_serving.server.dispatch.dispatcher import Dispatcher, deadline_exceeded
+from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.dispatch.dispatcher import Route as Called
 from mindspore_serving.server.transport.failure_log import failures_in
 from mindspore_serving.server.transport.http.small_body import small_body
@@ -61,7 +61,7 @@ class NativeRest:
         if content is None:
             return self._reply_to(await self._answer_large(request, route, timeout_s, form, argument))
         blocks = select_inputs(content.rows, name, route.method)
-        return self._reply_to(await self._dispatcher.submit(route, blocks, timeout_s))
+        return self._reply_to(await self._dispatcher.admit(route, blocks, timeout_s))
 
     def refuse(self, failure: Failure, request: HttpRequest) -> HttpReply:
         """The reply to a request that has failed as a whole."""
@@ -71,15 +71,12 @@ class NativeRest:
         self, request: HttpRequest, route: Called, timeout_s: float | None, form: BodyFormat, argument: Any
     ) -> Reply:
         """The outcome of a request whose body is read elsewhere, while others go on."""
-        late = None if timeout_s is None else deadline_exceeded(route, timeout_s)
+        late = None if timeout_s is None else route.deadline_exceeded(timeout_s)
         until = None if timeout_s is None else time.monotonic() + timeout_s
-        with self._dispatcher.holding(route):
+        with self._dispatcher.reading(route) as admission:
             content = await request.read_large(form, argument, until, late)
-        # Workers may have come and gone meanwhile.
-        name, called, version = parse_request_target(request.target)
-        route = self._dispatcher.resolve_admitted(name, called, version)
-        blocks = select_inputs(content.rows, name, route.method)
-        return await result_until(until, late, self._dispatcher.submit(route, blocks))
+            outcome = admission.admit(select_inputs(content.rows, route.servable.name, route.method))
+        return await result_until(until, late, outcome)
 
     def _reply_to(self, reply: Reply) -> HttpReply:
         status, body = encode_reply(reply)

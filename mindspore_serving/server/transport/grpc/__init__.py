@@ -1,1 +1,4 @@
-"""gRPC: the listening server, and the limits that grpcio lacks. Begin with `service`."""
+"""gRPC: the listening server, the calls to methods of dialects, and the limits that grpcio lacks.
+
+Begin with `service` for the life of the server, with `calls` for the way of a call.
+"""

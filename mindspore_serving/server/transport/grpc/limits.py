@@ -70,7 +70,7 @@ class GrpcLimits:
             ("grpc.http2.ping_timeout_ms", _ms(self.ping_s)),
             ("grpc.http2.min_ping_interval_without_data_ms", _ms(self.pings_apart_s)),
             ("grpc.keepalive_permit_without_calls", 1),
-            ("grpc.per_message_decompression", 0),  # `grpc_messages` does that, one at a time
+            ("grpc.per_message_decompression", 0),  # `messages` does that, one at a time
             ("grpc.max_connection_age_ms", _ms(self.age_s)),
             ("grpc.max_connection_age_grace_ms", _ms(self.grace_s)),
         ]

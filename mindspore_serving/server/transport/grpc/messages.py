@@ -14,13 +14,13 @@ import zlib
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, TypeAlias
 
-import grpc
 import grpc.aio
 
 from mindspore_serving.errors import MessageTooLarge
 from mindspore_serving.server.transport.content_coding import decompressed_parts
 from mindspore_serving.server.transport.grpc.arriving_messages import SLOW_S, ArrivingMessages
 from mindspore_serving.server.transport.grpc.tcp_connections import TcpConnections
+from mindspore_serving.server.transport.routes import GrpcError, GrpcStatus, client_error
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
@@ -29,19 +29,6 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _ZLIB_HEADER = 0x78
 _SHARE_OF_LOOKS = 10
 """Looking at what arrives takes a tenth of the time at most."""
-
-
-class MessageRefused(Exception):
-    """A call whose message is not taken.
-
-    Args:
-        status: What its client gets.
-        text: Why.
-    """
-
-    def __init__(self, status: grpc.StatusCode, text: str) -> None:
-        super().__init__(text)
-        self.status = status
 
 
 class MessageReader:
@@ -64,17 +51,17 @@ class MessageReader:
     def __repr__(self) -> str:
         return f"<MessageReader {self._arriving}>"
 
-    async def read(self, context: Context, peer: str, is_enough: Callable[[bytes], bool]) -> bytes:
+    async def read(self, context: Context, peer: str, is_enough: Callable[[bytes], bool] | None) -> bytes:
         """The message of a call, decompressed.
 
         Args:
             context: Of the call, whose handler is one for streamed requests.
             peer: Its connection.
             is_enough: Whether the call will be refused for what is in the beginning of its message. Asked only about
-                large ones that are compressed, of which the rest is then left out.
+                large ones that are compressed, of which the rest is then left out. None for never.
 
         Raises:
-            MessageRefused: There is none, or no room for it, or it cannot be decompressed.
+            GrpcError: There is none, or no room for it, or it cannot be decompressed.
         """
         call = asyncio.current_task()
         self._arriving.begin(call, peer, time.monotonic())
@@ -84,9 +71,7 @@ class MessageReader:
         try:
             message: Any = await context.read()
             if message is grpc.aio.EOF:
-                raise MessageRefused(
-                    grpc.StatusCode.INVALID_ARGUMENT, "The call has no message, expected is one"
-                )
+                raise client_error(GrpcStatus.INVALID_ARGUMENT, "The call has no message, expected is one")
             size = len(message)
         except asyncio.CancelledError:
             if call in self._cut_off:
@@ -106,7 +91,7 @@ class MessageReader:
             size: Its bytes.
 
         Raises:
-            MessageRefused: There is no room for it.
+            GrpcError: There is no room for it.
         """
         alone = self._room.is_empty
         has_room = self._room.change(size)
@@ -122,8 +107,8 @@ class MessageReader:
         if self._next_look is not None:
             self._next_look.cancel()
 
-    def _no_room(self) -> MessageRefused:
-        return MessageRefused(grpc.StatusCode.RESOURCE_EXHAUSTED, self._room.refusal)
+    def _no_room(self) -> GrpcError:
+        return client_error(GrpcStatus.RESOURCE_EXHAUSTED, self._room.refusal)
 
     def _look_after(self, seconds: float) -> None:
         self._next_look = asyncio.get_running_loop().call_later(seconds, self._look)
@@ -139,30 +124,26 @@ class MessageReader:
         if len(self._arriving):
             self._look_after(max(SLOW_S, _SHARE_OF_LOOKS * (time.monotonic() - began)))
 
-    async def _decompressed(self, message: bytes, is_enough: Callable[[bytes], bool]) -> bytes:
+    async def _decompressed(self, message: bytes, is_enough: Callable[[bytes], bool] | None) -> bytes:
         with self.counted(len(message)):
             async with self._one_at_a_time:  # so that others are not in memory meanwhile
                 plain = await self._decompress(message, is_enough)
         with self.counted(len(plain)):
             return plain
 
-    async def _decompress(self, message: bytes, is_enough: Callable[[bytes], bool]) -> bytes:
+    async def _decompress(self, message: bytes, is_enough: Callable[[bytes], bool] | None) -> bytes:
         parts: list[bytes] = []
         try:
             for part in decompressed_parts(message, _GZIP, self._most_bytes):
-                if len(parts) == 1 and is_enough(parts[0]):
+                if is_enough is not None and len(parts) == 1 and is_enough(parts[0]):
                     break
                 parts.append(part)
                 await asyncio.sleep(0)
         except zlib.error as cause:
-            raise MessageRefused(
-                grpc.StatusCode.INTERNAL, f"Unable to decompress request: {cause}"
-            ) from cause
+            raise client_error(GrpcStatus.INTERNAL, f"Unable to decompress request: {cause}") from cause
         except MessageTooLarge as cause:
-            raise MessageRefused(
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
-                f"SERVER: Decompressed message larger than max ({self._most_bytes})",
-            ) from cause
+            text = f"SERVER: Decompressed message larger than max ({self._most_bytes})"
+            raise client_error(GrpcStatus.RESOURCE_EXHAUSTED, text) from cause
         return b"".join(parts)
 
 

@@ -1,9 +1,8 @@
 """What runs in the process that reads large bodies of HTTP requests (`BodyReader` is its owner).
 
 A parser holds the interpreter's lock from the first byte of a body to the last: in the main process, everybody would
-wait for it. A body arrives here as a `Batch` of one instance, beside its compression and what its reader is told, with
-the name of the reader in the place of the method. Its instances leave in one `Result` or several, and what else the
-body says in a last one.
+wait for it. A body arrives here as a `ReadBody` with the name of the function that reads it. Its instances leave in
+`BodyRead` messages, and what else the body says in the last one.
 """
 
 from __future__ import annotations
@@ -23,8 +22,14 @@ import setproctitle
 
 from mindspore_serving.errors import Failure, MessageTooLarge, ServingError, StatusCode
 from mindspore_serving.rows import FailedRows, Group, Rows
-from mindspore_serving.server.channel.frames import LARGEST_FRAME, FrameSplitter, frame_of, message_of
-from mindspore_serving.server.channel.messages import Batch, Result
+from mindspore_serving.server.channel.body_messages import BodyRead, ReadBody
+from mindspore_serving.server.channel.frames import (
+    LARGEST_FRAME,
+    TO_BODY_READER,
+    FrameSplitter,
+    frame_of,
+    message_of,
+)
 from mindspore_serving.server.host.memory_limit import end_before_others
 from mindspore_serving.server.host.parent import Parent
 from mindspore_serving.server.transport.content_coding import decompress_body
@@ -81,21 +86,19 @@ def serve(channel: socket.socket, most_bytes: int) -> None:
 def _answer(channel: socket.socket, frames: Iterator[tuple[int, memoryview]], most_bytes: int) -> None:
     """Answer the bodies that are complete; nothing is kept of them."""
     for kind, frame in frames:
-        batch = message_of(kind, frame)
-        assert isinstance(batch, Batch)
-        for reply in _replies_to(batch, most_bytes):
+        for reply in _replies_to(message_of(kind, frame, TO_BODY_READER), most_bytes):
             channel.sendall(reply)
 
 
-def _replies_to(batch: Batch, most_bytes: int) -> list[bytes]:
+def _replies_to(wanted: ReadBody, most_bytes: int) -> list[bytes]:
     try:
-        rows, rest = _content_of(batch, most_bytes)
+        rows, rest = _content_of(wanted, most_bytes)
         document = Rows(_REST, ([orjson.dumps(rest, default=dict)],), 1)
         replies = [
-            _frame_of(batch, rows[start : start + _MOST_GROUPS], final=False)
+            _frame_of(wanted, rows[start : start + _MOST_GROUPS], final=False)
             for start in range(0, len(rows), _MOST_GROUPS)
         ]
-        replies.append(_frame_of(batch, [document], final=True))
+        replies.append(_frame_of(wanted, [document], final=True))
         largest = max(map(len, replies))
         if largest <= LARGEST_FRAME:
             return replies
@@ -108,14 +111,14 @@ def _replies_to(batch: Batch, most_bytes: int) -> list[bytes]:
         failure = Failure(StatusCode.FAILED, "No memory for the instances of this request", 503)
     except Exception as error:  # whatever goes wrong here, the client gets an answer
         failure = unexpected_failure(error)
-    return [_frame_of(batch, [FailedRows(failure, 1)], final=True)]
+    return [_frame_of(wanted, [FailedRows(failure, 1)], final=True)]
 
 
-def _content_of(batch: Batch, most_bytes: int) -> BodyContent:
-    [[body], [coding], [argument]] = batch.groups[0].columns
-    if coding:
-        body = decompress_body(body, coding, most_bytes)
-    return _function(batch.method)(body, orjson.loads(argument))
+def _content_of(wanted: ReadBody, most_bytes: int) -> BodyContent:
+    body = wanted.body
+    if wanted.coding:
+        body = decompress_body(body, wanted.coding.encode(), most_bytes)
+    return _function(wanted.function)(body, orjson.loads(wanted.argument))
 
 
 @lru_cache
@@ -126,5 +129,5 @@ def _function(name: str) -> Callable[[bytes, Any], BodyContent]:
     return found
 
 
-def _frame_of(batch: Batch, groups: Sequence[Group], *, final: bool) -> bytes:
-    return frame_of(Result(batch.batch_id, batch.slot, 0, tuple(groups), final))
+def _frame_of(wanted: ReadBody, groups: Sequence[Group], *, final: bool) -> bytes:
+    return frame_of(BodyRead(wanted.body_id, tuple(groups), final))

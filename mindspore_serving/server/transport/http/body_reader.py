@@ -29,8 +29,8 @@ from mindspore_serving.errors import (
     SystemFailure,
 )
 from mindspore_serving.rows import FailedRows, Group, Rows
-from mindspore_serving.server.channel.frames import FrameSplitter, frame_of, message_of
-from mindspore_serving.server.channel.messages import Batch, Result
+from mindspore_serving.server.channel.body_messages import ReadBody
+from mindspore_serving.server.channel.frames import FROM_BODY_READER, FrameSplitter, frame_of, message_of
 from mindspore_serving.server.host.child_environment import child_environment
 from mindspore_serving.server.host.forked_child import no_forks
 from mindspore_serving.server.host.settings import DEFAULT_WORKER_TIMEOUT_S
@@ -40,7 +40,6 @@ from mindspore_serving.server.transport.failure_log import unexpected_failure
 from mindspore_serving.server.transport.http.signs_of_life import SignsOfLife, processor_seconds
 from mindspore_serving.server.transport.routes import BodyContent
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
-from mindspore_serving.tensor import DataType, TensorSpec
 
 _SCRIPT = Path(__file__).with_name("start_body_process.py")
 _MOST_ATTEMPTS = 2
@@ -53,7 +52,6 @@ _LOOK_S = 0.5
 _END_S = 5.0
 _POLL_S = 0.01
 _READ_SIZE = 1 << 20
-_SPECS = tuple(TensorSpec(name, DataType.BYTES, ()) for name in ("body", "coding", "argument"))
 
 
 def name_of(function: Callable[[bytes, Any], BodyContent]) -> str:
@@ -337,17 +335,17 @@ class _BodyProcess:
         """
         watch = asyncio.create_task(self._watch())
         try:
-            rows = Rows(_SPECS, ([job.body], [job.coding], [job.argument]), 1)
-            self._writer.write(frame_of(Batch(number, 0, job.function, (rows,))))
+            wanted = ReadBody(number, job.body, job.coding.decode(), job.function, job.argument)
+            self._writer.write(frame_of(wanted))
             await self._writer.drain()
             instances: list[Rows] = []
             while data := await self._reader.read(_READ_SIZE):
                 for kind, body in self._splitter.feed(data):
-                    result = message_of(kind, body)
-                    if not isinstance(result, Result) or result.batch_id != number:
+                    answer = message_of(kind, body, FROM_BODY_READER)
+                    if answer.body_id != number:
                         raise ChannelError("Another answer was expected")
-                    groups = _rows_in(result.groups)
-                    if result.final:
+                    groups = _rows_in(answer.groups)
+                    if answer.final:
                         return BodyContent(instances, _document_of(groups))
                     instances += groups
         finally:

@@ -11,7 +11,9 @@ import pytest
 
 from mindspore_serving.errors import VerbNotAllowed
 from mindspore_serving.server.dialect.health.page import HealthPages
-from mindspore_serving.server.dispatch.readiness import Readiness, WorkerHealth
+from mindspore_serving.server.dispatch.dispatcher import Dispatcher
+from mindspore_serving.server.service.catalog import Catalog
+from mindspore_serving.server.service.readiness import WorkerHealth
 from mindspore_serving.server.transport.routes import HttpReply, HttpRequest, Right
 
 
@@ -28,12 +30,12 @@ LOST = WorkerHealth("add", 2, "device1", "starting", False, "cannot read /home/u
 
 
 def ask(path: str, *workers: WorkerHealth, authenticated: bool = True, closing: str = "") -> HttpReply:
-    readiness = Readiness()
+    dispatcher = Dispatcher(asyncio.new_event_loop())
+    catalog = Catalog(dispatcher)
     if workers:
-        readiness.add(Workers(*workers))
-    if closing:
-        readiness.close(closing)
-    [route] = [route for route in HealthPages(readiness).routes if route.pattern == path]
+        catalog.add(Workers(*workers))
+    dispatcher.closing = closing
+    [route] = [route for route in HealthPages(catalog).routes if route.pattern == path]
     request = HttpRequest("GET", path, {}, authenticated=authenticated)
 
     async def asked() -> HttpReply:
@@ -92,7 +94,7 @@ def test_details() -> None:
 
 
 def test_anybody_may_ask_with_two_verbs() -> None:
-    pages = HealthPages(Readiness())
+    pages = HealthPages(Catalog(Dispatcher(asyncio.new_event_loop())))
     assert [route.pattern for route in pages.routes] == ["/healthz/live", "/healthz/ready"]
     for route in pages.routes:
         assert (route.verbs, route.right, route.probe) == (("GET", "HEAD"), Right.NONE, True)

@@ -7,7 +7,7 @@ from typing import Any
 from mindspore_serving.rows import Rows
 from mindspore_serving.server.register import add_stage, declare_model, register_method
 from mindspore_serving.server.register.registry import open_definition
-from mindspore_serving.server.worker.model_runner import GraphRunner, Outcome
+from mindspore_serving.server.worker.graph_runner import GraphRunner, Outcome
 from mindspore_serving.server.worker.servable_loader import fitted_servable
 from mindspore_serving.tensor import DataType, TensorSpec
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from mindspore_serving.errors import Failure, InvalidInput, StatusCode
-from mindspore_serving.proto import ms_service_pb2
+from mindspore_serving.proto import UNDECODABLE, ms_service_pb2
 from mindspore_serving.rows import FailedRows, Rows
 from mindspore_serving.server.dialect.native import predict_codec
-from mindspore_serving.server.dialect.native.predict_codec import UNDECODABLE, PredictCall, encode_reply
+from mindspore_serving.server.dialect.native.predict_codec import PredictMessage, encode_reply
 from mindspore_serving.server.dialect.native.wire_layout import LayoutMemory, reply_layout
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import DATA_TYPE_OF, NUMPY_OF, Array
@@ -65,15 +65,15 @@ def test_reading_by_column_equals_reading_by_object(seed: int, monkeypatch: pyte
     source = np.random.default_rng(seed)
     layouts = LayoutMemory()
     known = random_instances(source, 3)
-    assert_instances(PredictCall(request_bytes(known)).read_instances(METHOD, layouts), known)
+    assert_instances(PredictMessage(request_bytes(known)).read_instances(METHOD, layouts), known)
     # From here on, instances of this layout are read without the library.
-    monkeypatch.setattr(predict_codec.PredictCall, "_blocks_of", lambda *_: pytest.fail("read by object"))
+    monkeypatch.setattr(predict_codec.PredictMessage, "_blocks_of", lambda *_: pytest.fail("read by object"))
     for count in (1, 2, 33):
         again = [
             {name: source.integers(0, 2, array.shape).astype(array.dtype) for name, array in known[0].items()}
             for _ in range(count)
         ]
-        assert_instances(PredictCall(request_bytes(again)).read_instances(METHOD, layouts), again)
+        assert_instances(PredictMessage(request_bytes(again)).read_instances(METHOD, layouts), again)
 
 
 def test_any_other_layout_is_left_to_the_library() -> None:
@@ -88,13 +88,15 @@ def test_any_other_layout_is_left_to_the_library() -> None:
     ]
     for _ in range(3):
         for instances in variants:
-            assert_instances(PredictCall(request_bytes(instances)).read_instances(METHOD, layouts), instances)
+            assert_instances(
+                PredictMessage(request_bytes(instances)).read_instances(METHOD, layouts), instances
+            )
 
 
 def test_a_changed_byte_never_changes_more_than_the_library_says() -> None:
     layouts = LayoutMemory()
     good = request_bytes([{"x1": np.ones(3, np.int16), "x2": np.ones((), np.int16)}] * 4)
-    PredictCall(good).read_instances(METHOD, layouts)
+    PredictMessage(good).read_instances(METHOD, layouts)
     source = random.Random(3)
     outcomes = set()
     for _ in range(4000):
@@ -108,7 +110,7 @@ def test_a_changed_byte_never_changes_more_than_the_library_says() -> None:
 
 def _read(message: bytes, layouts: LayoutMemory) -> tuple[str, object]:
     try:
-        blocks = PredictCall(message).read_instances(METHOD, layouts)
+        blocks = PredictMessage(message).read_instances(METHOD, layouts)
     except (InvalidInput, *UNDECODABLE) as error:
         return type(error).__name__, str(error)
     return "rows", [(block.specs, [np.asarray(c).tobytes() for c in block.columns]) for block in blocks]
@@ -118,14 +120,14 @@ def test_instances_of_the_first_generation_are_in_field_three() -> None:
     request = ms_service_pb2.PredictRequest.FromString(request_bytes([{"x1": np.ones(1), "x2": np.ones(1)}]))
     request.instances_of_first_generation.extend(request.instances)
     request.ClearField("instances")
-    blocks = PredictCall(request.SerializeToString()).read_instances(METHOD, LayoutMemory())
+    blocks = PredictMessage(request.SerializeToString()).read_instances(METHOD, LayoutMemory())
     assert_instances(blocks, [{"x1": np.ones(1), "x2": np.ones(1)}])
 
 
 def test_a_target_at_the_end_of_the_message_is_found() -> None:
     message = request_bytes([{"x1": np.ones(1), "x2": np.ones(1)}], version=3)
     end = read_varint(message, 1)[0] + 2
-    call = PredictCall(message[end:] + message[:end])
+    call = PredictMessage(message[end:] + message[:end])
     assert (call.name, call.method, call.version) == ("add", "m", 3)
     assert call.read_instances(METHOD, LayoutMemory())[0].count == 1
 
@@ -164,7 +166,7 @@ def one_by_one(blocks: Iterable[Rows]) -> list[Any]:
 
 def in_parts(message: bytes) -> list[Rows]:
     layouts = LayoutMemory()
-    parts = [part for part in PredictCall(message).parts() if part is not None]
+    parts = [part for part in PredictMessage(message).parts() if part is not None]
     return [rows for part in parts for rows in part.read_instances(METHOD, layouts)]
 
 
@@ -173,7 +175,7 @@ def test_the_parts_of_a_call_are_the_whole(size: int, monkeypatch: pytest.Monkey
     monkeypatch.setattr(predict_codec, "_FIELDS_AT_ONCE", size)
     counts = set()
     for message in messages_of_many_fields():
-        whole = PredictCall(message)
+        whole = PredictMessage(message)
         expected = one_by_one(whole.read_instances(METHOD, LayoutMemory()))
         parts = [part for part in whole.parts() if part is not None]
         assert one_by_one(in_parts(message)) == expected
@@ -194,7 +196,7 @@ def test_parts_of_a_broken_message_are_refused_like_the_whole(monkeypatch: pytes
                 del message[source.randrange(len(message)) :]
             try:
                 expected: object = one_by_one(
-                    PredictCall(bytes(message)).read_instances(METHOD, LayoutMemory())
+                    PredictMessage(bytes(message)).read_instances(METHOD, LayoutMemory())
                 )
             except (InvalidInput, *UNDECODABLE):
                 expected = None

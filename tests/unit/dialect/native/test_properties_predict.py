@@ -12,7 +12,7 @@ from hypothesis import strategies as some
 from mindspore_serving.errors import InvalidInput
 from mindspore_serving.proto import ms_service_pb2
 from mindspore_serving.server.dialect.native import predict_codec
-from mindspore_serving.server.dialect.native.predict_codec import PredictCall
+from mindspore_serving.server.dialect.native.predict_codec import PredictMessage
 from mindspore_serving.server.dialect.native.wire_layout import LayoutMemory, reply_layout
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import MAX_DIMENSIONS, DataType, TensorSpec
@@ -53,7 +53,7 @@ def message_of(instances: list[dict[str, ms_service_pb2.Tensor]], name: str = "a
 
 def refusal(message: bytes) -> str:
     with pytest.raises(InvalidInput) as refused:
-        PredictCall(message).read_instances(METHOD, LayoutMemory())
+        PredictMessage(message).read_instances(METHOD, LayoutMemory())
     text = str(refused.value)
     assert 0 < len(text) <= LONGEST_TEXT
     return text
@@ -117,7 +117,7 @@ def test_many_dimensions_of_text_are_refused() -> None:
 
 def test_dimensions_are_counted_before_they_are_read() -> None:
     message = message_of([{"x": _tensor(DataType.INT8, [1000] * 2_000_000, b"a", [])}])
-    call = PredictCall(message)
+    call = PredictMessage(message)
     tracemalloc.start()
     with pytest.raises(InvalidInput, match="2000000 dimensions"):
         call.read_instances(METHOD, LayoutMemory())
@@ -126,7 +126,7 @@ def test_dimensions_are_counted_before_they_are_read() -> None:
 
 
 def test_instances_are_looked_at_up_to_the_first_that_is_refused() -> None:
-    call = PredictCall(message_of([]) + b"\x12\0" * 200_000)
+    call = PredictMessage(message_of([]) + b"\x12\0" * 200_000)
     tracemalloc.start()
     with pytest.raises(InvalidInput, match="Cannot find input x"):
         call.read_instances(METHOD, LayoutMemory())
@@ -135,7 +135,7 @@ def test_instances_are_looked_at_up_to_the_first_that_is_refused() -> None:
 
 
 def test_as_many_dimensions_as_numpy_has_are_read() -> None:
-    [rows] = PredictCall(
+    [rows] = PredictMessage(
         message_of([{"x": _tensor(DataType.INT8, [1] * MAX_DIMENSIONS, b"a", [])}] * 3)
     ).read_instances(METHOD, LayoutMemory())
     assert np.asarray(rows.columns[0]).ndim == MAX_DIMENSIONS + 1
@@ -144,7 +144,7 @@ def test_as_many_dimensions_as_numpy_has_are_read() -> None:
 def test_a_target_of_any_length_is_read_and_only_a_usual_one_is_remembered() -> None:
     for size in (10, 100_000):
         before = predict_codec._target_of.cache_info().currsize
-        call = PredictCall(message_of([{"x": _tensor(DataType.INT8, [], b"a", [])}], name="n" * size))
+        call = PredictMessage(message_of([{"x": _tensor(DataType.INT8, [], b"a", [])}], name="n" * size))
         assert call.name == "n" * size
         assert call.read_instances(METHOD, LayoutMemory())[0].count == 1
         assert predict_codec._target_of.cache_info().currsize - before == (size == 10)

@@ -1,0 +1,293 @@
+"""Instances in the bytes of a message: columns of tensors, in the frame or in shared memory.
+
+    group   count u32 | layout_len u32 | kind u8 | 7 zero bytes | shared_offset u64 | layout, padded to 8
+            then each column: text: k lengths u32, padded to 8; then the data, padded to 8, unless it is shared
+    layout  JSON: [[name, dtype, [dims]], ...] for rows, [code, text, http_status] for failed rows, with trace behind
+            if there is one
+
+Layouts repeat from batch to batch, so both sides keep the last ones they met, and a group of a known layout costs one
+struct call and one join. Data above `INLINE_LIMIT` bytes goes to the slot's region of shared memory instead, from
+`shared_offset` on, each column at a multiple of 64 bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from functools import lru_cache
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+
+from mindspore_serving.errors import Failure, StatusCode
+from mindspore_serving.rows import FailedRows, Group, Rows
+from mindspore_serving.server.channel.hints import Unfit, json_of, reader_of, shown
+from mindspore_serving.server.channel.memory import SharedMemory
+from mindspore_serving.tensor import NUMPY_OF, Array, ColumnData, Specs, runs_of_equal
+
+INLINE_LIMIT = 64 << 10
+"""Bytes of a group's data up to which it travels in the frame."""
+
+_GROUP = struct.Struct("<IIB7xQ")
+_ROWS, _SHARED_ROWS, _FAILED = 0, 1, 2
+_PADDING = bytes(64)
+_LARGEST_KNOWN = 4096
+"""Bytes of a layout up to which it is kept."""
+_MOST_KNOWN = 1024
+_read_specs, _read_code, _read_text, _read_int = map(reader_of, (Specs, StatusCode, str, int))
+
+
+def padding(length: int) -> bytes:
+    """What follows `length` bytes so that the next begins at a multiple of 8."""
+    return _PADDING[: -length % 8]
+
+
+def append_groups(
+    parts: list[bytes],
+    groups: Sequence[Sequence[Group]],
+    memory: SharedMemory | None,
+    region: int,
+    number: int,
+) -> None:
+    """Append groups to a message.
+
+    Args:
+        parts: The message so far.
+        groups: From `joinable`.
+        memory: Where large data goes; None keeps everything in the frame.
+        region: Its region.
+        number: Of the batch, whose messages follow each other in the region.
+    """
+    written = memory.written(region, number) if memory is not None else 0
+    offset = written
+    for group in groups:
+        if isinstance(group[0], FailedRows):
+            _append_failed(parts, group[0])
+        else:
+            offset = _append_rows(parts, group, memory, region, offset)  # type: ignore[arg-type]
+    if memory is not None and offset != written:
+        memory.set_written(region, number, offset)
+
+
+def joinable(groups: Sequence[Group]) -> list[Sequence[Group]]:
+    """Neighbours that can travel as one group."""
+    if len(groups) == 1:
+        return [groups]
+    keys = [object() if isinstance(group, FailedRows) else group.specs for group in groups]
+    return [groups[start:stop] for start, stop in runs_of_equal(keys)]
+
+
+def _append_failed(parts: list[bytes], group: FailedRows) -> None:
+    failure = group.failure
+    fields: list[Any] = [failure.code, failure.text, failure.http_status]
+    layout = json_of([*fields, failure.trace] if failure.trace else fields)
+    parts += [_GROUP.pack(group.count, len(layout), _FAILED, 0), layout, padding(len(layout))]
+
+
+def _append_rows(
+    parts: list[bytes], blocks: Sequence[Rows], memory: SharedMemory | None, region: int, offset: int
+) -> int:
+    """Append one group made of blocks with equal specs; returns the next free offset in the region."""
+    layout = _layout_of(blocks[0].specs)
+    count = blocks[0].count if len(blocks) == 1 else sum([block.count for block in blocks])
+    size = sum([block.byte_size for block in blocks]) if layout.has_text else count * layout.row_bytes
+    shared = memory is not None and size > INLINE_LIMIT
+    parts.append(_GROUP.pack(count, layout.length, _SHARED_ROWS if shared else _ROWS, offset))
+    parts.append(layout.padded)
+    for columns in zip(*[block.columns for block in blocks], strict=True):
+        first = columns[0]
+        if isinstance(first, list):
+            lengths = np.array([len(value) for column in columns for value in column], "<u4").tobytes()
+            parts += [lengths, padding(len(lengths))]
+        elif len(columns) == 1 and not shared:  # the most common case is spared a call
+            data = first.tobytes()
+            parts.append(data)
+            if len(data) % 8:
+                parts.append(padding(len(data)))
+            continue
+        if memory is not None and shared:
+            offset = _write_shared(memory, region, offset, columns)
+        else:
+            _append_inline(parts, columns)
+    return offset
+
+
+def _append_inline(parts: list[bytes], columns: Sequence[ColumnData]) -> None:
+    length = 0
+    for column in columns:
+        data = b"".join(column) if isinstance(column, list) else column.tobytes()
+        parts.append(data)
+        length += len(data)
+    if length % 8:
+        parts.append(padding(length))
+
+
+def _write_shared(memory: SharedMemory, region: int, offset: int, columns: Sequence[ColumnData]) -> int:
+    """Write one column's blocks back to back; returns the offset after them, a multiple of 64."""
+    size = sum(sum(map(len, column)) if isinstance(column, list) else column.nbytes for column in columns)
+    target = memory.view(region, offset, size)
+    at = 0
+    for column in columns:
+        if isinstance(column, list):
+            data = b"".join(column)
+            target[at : at + len(data)] = np.frombuffer(data, np.uint8)
+            at += len(data)
+        else:
+            rows = target[at : at + column.nbytes].view(column.dtype).reshape(column.shape)
+            np.copyto(rows, column)
+            at += column.nbytes
+    return offset + size + (-size % 64)
+
+
+class _Layout(NamedTuple):
+    """How rows are described in a frame: the layout's bytes without and with their padding, and sizes of one row."""
+
+    length: int
+    padded: bytes
+    row_bytes: int
+    has_text: bool
+
+
+def _layout_of(specs: Specs) -> _Layout:
+    layout = _layouts.get(specs)
+    if layout is None:
+        layout = _new_layout(specs)
+        if layout.length <= _LARGEST_KNOWN:
+            if len(_layouts) >= _MOST_KNOWN:
+                _layouts.clear()
+            _layouts[specs] = layout
+    return layout
+
+
+def _new_layout(specs: Specs) -> _Layout:
+    encoded = orjson.dumps([list(spec) for spec in specs])
+    row_bytes = sum(spec.byte_size for spec in specs)
+    has_text = any(spec.dtype.is_text for spec in specs)
+    return _Layout(len(encoded), encoded + padding(len(encoded)), row_bytes, has_text)
+
+
+_layouts: dict[Specs, _Layout] = {}
+
+
+class _ColumnPlan(NamedTuple):
+    """How one column is read: NumPy type (None for text), and shape, elements and bytes of one instance's value."""
+
+    dtype: np.dtype[Any] | None
+    shape: tuple[int, ...]
+    elements: int
+    row_bytes: int
+
+
+@lru_cache(maxsize=_MOST_KNOWN)
+def _plans_of(layout: bytes) -> tuple[Specs, tuple[_ColumnPlan, ...]]:
+    specs: Specs = _read_specs(orjson.loads(layout))
+    if any(dim < 0 for spec in specs for dim in spec.shape):
+        raise ValueError("an instance has a dimension below 0")
+    plans = tuple(
+        _ColumnPlan(NUMPY_OF.get(spec.dtype), spec.shape, prod(spec.shape), spec.byte_size) for spec in specs
+    )
+    return specs, plans
+
+
+class GroupReader:
+    """Reads the groups of one body one after the other.
+
+    Args:
+        body: The body.
+        at: Where its groups begin.
+        memory: Where large data is; None where there is none.
+        region: Its region.
+        own: Whether to copy data out of shared memory.
+        rows_only: Whether to refuse failed instances.
+    """
+
+    def __init__(
+        self,
+        body: memoryview,
+        at: int,
+        memory: SharedMemory | None,
+        region: int,
+        own: bool,
+        rows_only: bool,
+    ) -> None:
+        self._body = body
+        self._at = at
+        self._memory = memory
+        self._region = region
+        self._own = own
+        self._rows_only = rows_only
+
+    def read(self) -> Group:
+        """The next group; arrays view the body or the shared memory.
+
+        Raises:
+            ValueError, TypeError, OverflowError, IndexError, struct.error, OSError: The body does not hold one.
+        """
+        count, layout_length, kind, offset = _GROUP.unpack_from(self._body, self._at)
+        at = self._at + _GROUP.size
+        layout = bytes(self._body[at : at + layout_length])
+        if len(layout) != layout_length:
+            raise ValueError(f"a layout of {layout_length} bytes expected, {len(layout)} left")
+        self._at = at + layout_length + (-layout_length % 8)
+        if not count:
+            raise ValueError("a group should hold instances, but is empty")
+        if kind == _FAILED:
+            if self._rows_only:
+                raise ValueError("failed instances cannot be sent here")
+            return FailedRows(_failure_of(orjson.loads(layout)), count)
+        plans_of = _plans_of if layout_length <= _LARGEST_KNOWN else _plans_of.__wrapped__
+        specs, plans = plans_of(layout)
+        columns: list[ColumnData] = []
+        for plan in plans:
+            dtype, shape, elements, row_bytes = plan
+            if kind == _ROWS and dtype is not None:  # the most common case is spared a call
+                array: Array = np.frombuffer(self._body, dtype, count * elements, self._at)
+                columns.append(array.reshape(count, *shape) if shape else array)
+                size = count * row_bytes
+                self._at += size + (-size % 8)
+            else:
+                column, offset = self._column(plan, count, kind == _SHARED_ROWS, offset)
+                columns.append(column)
+        return Rows(specs, tuple(columns), count)
+
+    def _skip(self, length: int) -> memoryview:
+        view = self._body[self._at : self._at + length]
+        if len(view) != length:
+            raise ValueError(f"{length} bytes expected, {len(view)} left")
+        self._at += length + (-length % 8)
+        return view
+
+    def _column(self, plan: _ColumnPlan, count: int, shared: bool, offset: int) -> tuple[ColumnData, int]:
+        """A column of text, or one in shared memory; and the offset after it."""
+        if plan.dtype is None:
+            lengths = np.frombuffer(self._skip(4 * count), "<u4").tolist()
+            data, offset = self._data(sum(lengths), shared, offset)
+            return _cut(memoryview(data), lengths), offset  # type: ignore[arg-type]  # arrays are buffers
+        data, offset = self._data(count * plan.row_bytes, shared, offset)
+        array: Array = np.frombuffer(data, plan.dtype).reshape(count, *plan.shape)
+        return (array.copy() if self._own else array), offset
+
+    def _data(self, size: int, shared: bool, offset: int) -> tuple[memoryview | Array, int]:
+        if not shared:
+            return self._skip(size), offset
+        if self._memory is None:
+            raise ValueError("the data is in shared memory, and there is none")
+        return self._memory.view(self._region, offset, size), offset + size + (-size % 64)
+
+
+def _failure_of(fields: Any) -> Failure:
+    if type(fields) is not list or len(fields) not in (3, 4):
+        raise Unfit("a failure of 3 or 4 fields", shown(fields))
+    code, text, http_status, *trace = fields
+    status = None if http_status is None else _read_int(http_status)
+    return Failure(_read_code(code), _read_text(text), status, *map(_read_text, trace))
+
+
+def _cut(data: memoryview, lengths: Sequence[int]) -> list[bytes]:
+    values, at = [], 0
+    for length in lengths:
+        values.append(bytes(data[at : at + length]))
+        at += length
+    return values

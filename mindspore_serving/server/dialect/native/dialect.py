@@ -1,0 +1,20 @@
+"""The native dialect: what it answers over HTTP, and over gRPC."""
+
+from __future__ import annotations
+
+from mindspore_serving.server.dialect.native.predict import Predict
+from mindspore_serving.server.dialect.native.rest import NativeRest
+from mindspore_serving.server.dispatch.dispatcher import Dispatcher
+
+
+class NativeDialect(NativeRest):
+    """What MindSpore Serving speaks.
+
+    Args:
+        dispatcher: Where instances go.
+        always_ok: Say HTTP 200 also for errors.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, *, always_ok: bool = False) -> None:
+        super().__init__(dispatcher, always_ok=always_ok)
+        self.grpc_methods = Predict(dispatcher).grpc_methods

@@ -1,0 +1,26 @@
+"""The one object that front ends get."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mindspore_serving.server.dispatch.dispatcher import Dispatcher
+from mindspore_serving.server.service.catalog import Catalog
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What front ends, and those who bring workers, know of the server.
+
+    Attributes:
+        dispatcher: Runs requests.
+        catalog: Tells what there is to run, and how it is.
+    """
+
+    dispatcher: Dispatcher
+    catalog: Catalog
+
+    @classmethod
+    def of(cls, dispatcher: Dispatcher) -> Service:
+        """A service with a catalog of its own."""
+        return cls(dispatcher, Catalog(dispatcher))

@@ -1,0 +1,165 @@
+"""Instances onto one graph of a model, wherever that is loaded: what fits is run, what does not fails alone."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mindspore_serving import log
+from mindspore_serving.errors import InvalidInput, ServingError
+from mindspore_serving.rows import Rows
+from mindspore_serving.server.backend.input_check import WrongInput, wrong_dtype, wrong_shape
+from mindspore_serving.server.worker.values import Values, rows_or_errors
+from mindspore_serving.signature import CALL_PREFIX
+from mindspore_serving.tensor import Array, TensorSpec
+
+Outcome = tuple[int, int, "list[Array] | ServingError"]
+"""(start, stop) of neighbouring instances, and their outputs as columns, or why they have none."""
+_MOST_WARNINGS = 100
+"""Most methods and shapes that a graph warns of: clients choose shapes."""
+
+
+def _no_method(_: int) -> str:
+    return ""
+
+
+class GraphRunner(ABC):
+    """Runs instances on one graph of a model, wherever that is loaded.
+
+    Args:
+        inputs: What one instance brings.
+        outputs: As the graph declares them.
+        batch_size: Most instances that run together.
+        dynamic: Whether fewer instances run without padding.
+        concurrency: Most batches that may run at a time.
+
+    Attributes:
+        strict_shape: Whether a shape with as many elements as the graph's is refused.
+    """
+
+    strict_shape = False
+
+    def __init__(
+        self,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        batch_size: int,
+        dynamic: bool,
+        concurrency: int = 1,
+    ) -> None:
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
+        self.batch_size = batch_size
+        self.dynamic = dynamic
+        self.concurrency = concurrency
+        self._input_bytes = [spec.byte_size for spec in self.inputs]
+        self._warned: set[tuple[str, int, tuple[int, ...]]] = set()
+
+    @property
+    def outputs_count(self) -> int:
+        """Number of outputs."""
+        return len(self.outputs)
+
+    def run(
+        self, values: Sequence[Values], count: int, method_of: Callable[[int], str] = _no_method
+    ) -> list[Outcome]:
+        """Run k instances.
+
+        Args:
+            values: One per input of the graph.
+            count: k.
+            method_of: Tells the method of the instance with this index, for warnings; "" for none.
+
+        Returns:
+            Outcomes in order that cover all instances.
+        """
+        outcomes: list[Outcome] = []
+        good: list[tuple[int, Rows]] = []
+        start = 0
+        for block in rows_or_errors([spec.name for spec in self.inputs], values, count):
+            if isinstance(block, ServingError):  # of one instance
+                outcomes.append((start, start + 1, block))
+                start += 1
+                continue
+            try:
+                self._check(block, start, method_of)
+                good.append((start, block))
+            except WrongInput as error:
+                outcomes.append((start, start + block.count, error))
+            start += block.count
+        if not outcomes:
+            return self._run_good(good)
+        return sorted([*outcomes, *self._run_good(good)], key=lambda outcome: outcome[0])
+
+    @abstractmethod
+    def _run_good(self, blocks: list[tuple[int, Rows]]) -> list[Outcome]:
+        """Run instances that fit.
+
+        Args:
+            blocks: In order, each with the index of its first instance.
+
+        Returns:
+            Outcomes in order that cover these instances.
+        """
+
+    def _check(self, block: Rows, start: int, method_of: Callable[[int], str]) -> None:
+        """Check instances with equal specs.
+
+        Only dtype and size count, as in the original: a shape of the same size is taken for the graph's, with a
+        warning, unless `strict_shape` is set.
+
+        Raises:
+            WrongInput: They do not fit.
+        """
+        for i, (spec, wanted, size) in enumerate(
+            zip(block.specs, self.inputs, self._input_bytes, strict=True)
+        ):
+            if spec.byte_size != size or spec.dtype.is_text:
+                problem = (
+                    f"Given model input {i} size {spec.byte_size} not match the size {size} defined in model"
+                )
+                raise WrongInput(i, problem, spec, wanted)
+            if spec.dtype is not wanted.dtype:
+                raise wrong_dtype(i, spec, wanted)
+            if spec.shape != wanted.shape:
+                self._other_shape(i, spec, wanted, method_of(start))
+
+    def _other_shape(self, index: int, spec: TensorSpec, wanted: TensorSpec, method: str) -> None:
+        """Refuse, or warn of, a shape with as many elements as the graph's: the data may lie in another order."""
+        if self.strict_shape:
+            raise wrong_shape(index, spec, wanted)
+        key = method, index, spec.shape
+        if key in self._warned or len(self._warned) >= _MOST_WARNINGS or method.startswith(CALL_PREFIX):
+            return
+        self._warned.add(key)
+        log.warning(
+            "%s gives model input %s '%s' the shape %s, and the model takes %s: as many elements, which are taken as "
+            "they lie. declare_model(..., strict_shape=True) refuses that",
+            f"Method {method}" if method else "Model.call",
+            index,
+            wanted.name,
+            list(spec.shape),
+            list(wanted.shape),
+        )
+
+    def call(self, instances: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+        """Run instances given as Python values, for `Model.call`.
+
+        Raises:
+            ServingError: An instance does not fit, or the graph failed; nothing is returned then.
+        """
+        for i, instance in enumerate(instances):
+            if len(instance) != len(self.inputs):
+                raise InvalidInput(
+                    f"The inputs count {len(instance)} of instance {i} is not equal to the inputs count "
+                    f"{len(self.inputs)} of the model"
+                )
+        count = len(instances)
+        values = [Values(count, objects=list(column)) for column in zip(*instances, strict=True)]
+        results: list[tuple[Any, ...]] = []
+        for _, _, outputs in self.run(values, count):
+            if isinstance(outputs, ServingError):
+                raise outputs
+            results += zip(*outputs, strict=True)
+        return results

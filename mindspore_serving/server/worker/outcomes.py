@@ -1,0 +1,96 @@
+"""What became of rows that ran: runs of neighbours with the same outcome.
+
+A step may run rows of several chunks together. Its outcomes count from the first row of the step; each chunk then gets
+its own part, counted from the chunk's first row. Outcomes cover each row once, in order. Who is at fault for a row
+that fails is told here (ADR 30).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from mindspore_serving.errors import Failure, ServingError, SystemFailure, text_of
+from mindspore_serving.server.backend.input_check import WrongInput
+from mindspore_serving.server.worker.stage_functions import StageResult
+from mindspore_serving.server.worker.stages import Chunk, StageRunner
+from mindspore_serving.server.worker.traces import Traces
+from mindspore_serving.server.worker.values import Values
+from mindspore_serving.tensor import runs_of_equal
+
+RowOutcome: TypeAlias = "tuple[int, int, list[Values] | Failure]"
+"""(start, stop) of neighbouring rows, and their outputs, or why they have none."""
+_traces = Traces()
+
+
+@dataclass(slots=True)
+class Finished:
+    """Chunk that a stage has run, with the outcomes of its rows."""
+
+    stage: StageRunner
+    chunk: Chunk
+    outcomes: list[RowOutcome]
+
+
+def all_failed(stage: StageRunner, chunk: Chunk, failure: Failure) -> Finished:
+    """A chunk of which each row has the same failure."""
+    return Finished(stage, chunk, [(0, chunk.count, failure)])
+
+
+def unexpected(error: BaseException) -> Failure:
+    """What is reported about an error that no stage and no model has raised; its traceback goes to the log."""
+    text = f"Serving Error: the worker failed unexpectedly: {text_of(error)}"
+    return Failure(SystemFailure.code, text, trace=_traces.of_serving(error))
+
+
+def with_trace(error: ServingError) -> Failure:
+    """What is reported about a value that cannot leave; where another error was the cause, with its traceback."""
+    failure = error.failure()
+    return failure if error.__cause__ is None else replace(failure, trace=_traces.of_serving(error.__cause__))
+
+
+def outcomes_of(results: Sequence[StageResult], outputs_count: int) -> list[RowOutcome]:
+    """Results per instance as runs: neighbours that succeeded, or failed alike, together."""
+    keys = [result if type(result) is Failure else None for result in results]
+    outcomes: list[RowOutcome] = []
+    for start, stop in runs_of_equal(keys) if any(keys) else [(0, len(keys))]:
+        failure = keys[start]
+        if failure is not None:
+            outcomes.append((start, stop, failure))
+            continue
+        rows: Any = results[start:stop]
+        columns = [Values(stop - start, objects=[row[i] for row in rows]) for i in range(outputs_count)]
+        outcomes.append((start, stop, columns))
+    return outcomes
+
+
+def part_of(outcomes: Sequence[RowOutcome], begin: int, end: int) -> list[RowOutcome]:
+    """Outcomes of rows begin..end-1, counted from `begin`."""
+    if len(outcomes) == 1 and outcomes[0][:2] == (begin, end) and begin == 0:
+        return list(outcomes)
+    part: list[RowOutcome] = []
+    for start, stop, outcome in outcomes:
+        low, high = max(start, begin), min(stop, end)
+        if low >= high:
+            continue
+        kept = (
+            outcome if isinstance(outcome, Failure) else [v.take(low - start, high - start) for v in outcome]
+        )
+        part.append((low - begin, high - begin, kept))
+    return part
+
+
+def blamed(
+    error: WrongInput, start: int, stop: int, taken: Sequence[tuple[StageRunner, Chunk]]
+) -> Iterator[tuple[int, int, Failure]]:
+    """Why rows start..stop-1 of joined chunks do not fit a model.
+
+    Who gave the value is at fault, the client or a stage; that may differ from chunk to chunk.
+    """
+    begin = 0
+    for stage, chunk in taken:
+        end = begin + chunk.count
+        if start < end and begin < stop:
+            yield max(start, begin), min(stop, end), stage.failure_of(error)
+        begin = end

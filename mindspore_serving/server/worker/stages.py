@@ -1,0 +1,237 @@
+"""Methods and their stages, ready to run, and the rows that wait at each: what the engine moves through.
+
+Rows of one job move together, as a chunk. A chunk waits in the queue of its next stage; chunks that wait for a model
+have the queue of its graph, which all methods share.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from mindspore_serving.errors import Failure, ModelError
+from mindspore_serving.rows import Rows
+from mindspore_serving.server.backend.input_check import WrongInput
+from mindspore_serving.server.register.definition import (
+    MethodDefinition,
+    StageDefinition,
+    StageKind,
+    ValueRef,
+)
+from mindspore_serving.server.worker.call_watch import CallWatch
+from mindspore_serving.server.worker.graph_runner import GraphRunner
+from mindspore_serving.server.worker.job import Job
+from mindspore_serving.server.worker.scheduling import rows_of_step
+from mindspore_serving.server.worker.stage_functions import BuiltInRunner, FunctionRunner, StageResult
+from mindspore_serving.server.worker.values import Values
+from mindspore_serving.tensor import DataType
+
+
+class Chunk:
+    """Rows of one job that move through the stages together.
+
+    Args:
+        job: What the rows came with: a batch, or a call.
+        start: Index in the job of the first row.
+        count: Number of rows.
+        values: What is known of them: inputs of the method, and outputs of stages.
+    """
+
+    __slots__ = ("count", "job", "start", "values")
+
+    def __init__(self, job: Job, start: int, count: int, values: dict[ValueRef, Values]) -> None:
+        self.job = job
+        self.start = start
+        self.count = count
+        self.values = values
+
+    def part(self, start: int, stop: int) -> Chunk:
+        """Rows start..stop-1 of this chunk."""
+        if stop - start == self.count:
+            return self
+        values = {ref: value.take(start, stop) for ref, value in self.values.items()}
+        return Chunk(self.job, self.start + start, stop - start, values)
+
+
+class ChunkQueue:
+    """Chunks that wait at one place, in order. Safe to use from two threads."""
+
+    def __init__(self) -> None:
+        self._chunks: deque[tuple[StageRunner, Chunk]] = deque()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+    def put(self, stage: StageRunner, chunk: Chunk) -> None:
+        """Append at the tail."""
+        with self._lock:
+            self._chunks.append((stage, chunk))
+
+    def put_back(self, stage: StageRunner, chunk: Chunk) -> None:
+        """Put at the head what was taken and not done."""
+        with self._lock:
+            self._chunks.appendleft((stage, chunk))
+
+    def take(self, most: int) -> list[tuple[StageRunner, Chunk]]:
+        """Remove up to `most` rows from the head."""
+        taken: list[tuple[StageRunner, Chunk]] = []
+        with self._lock:
+            while self._chunks and most > 0:
+                stage, chunk = self._chunks.popleft()
+                if chunk.count > most:
+                    self._chunks.appendleft((stage, chunk.part(most, chunk.count)))
+                    chunk = chunk.part(0, most)
+                taken.append((stage, chunk))
+                most -= chunk.count
+        return taken
+
+
+class ModelQueue:
+    """Chunks that wait for one graph, and how often it runs at the moment. Safe to use from several threads.
+
+    Args:
+        runner: Runs the graph.
+
+    Attributes:
+        waiting: The chunks.
+        running: How often it runs now.
+        concurrency: How often it may run at a time.
+    """
+
+    def __init__(self, runner: GraphRunner) -> None:
+        self.runner = runner
+        self.waiting = ChunkQueue()
+        self.concurrency = runner.concurrency
+        self.running = 0
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<ModelQueue {len(self.waiting)} chunks, runs {self.running} of {self.concurrency} times>"
+
+    def take(self) -> list[tuple[StageRunner, Chunk]]:
+        """Take the next batch; `done` is to follow if there is one. Empty where the graph may not run once more now."""
+        with self._lock:
+            if self.running >= self.concurrency:
+                return []
+            taken = self.waiting.take(self.runner.batch_size)
+            self.running += bool(taken)
+            return taken
+
+    def done(self) -> None:
+        """Learn that a batch has been run."""
+        with self._lock:
+            self.running -= 1
+
+
+class StageRunner:
+    """One stage of one method, ready to run.
+
+    Args:
+        method: The method.
+        stage: The stage.
+        batch_size: Most rows of one step.
+        watch: Writes down the calls of its function; None without a limit for them.
+
+    Attributes:
+        rows_of_step: Most rows of one step of its function.
+        overdue_text: What an instance gets whose call does not end.
+        kept: Positions of the inputs that are used again after a function.
+    """
+
+    def __init__(
+        self,
+        method: MethodStages,
+        stage: StageDefinition,
+        batch_size: int,
+        watch: CallWatch | None,
+    ) -> None:
+        self.overdue_text = b""
+        if watch is not None:
+            self.overdue_text = watch.text_of(stage, method.definition.name)
+            stage = watch.timed(stage)
+        self.method = method
+        self.stage = stage
+        self.rows_of_step = rows_of_step(stage.takes_batch, batch_size)
+        self.queue = ChunkQueue()
+        self.is_built_in = stage.kind is StageKind.BUILT_IN
+        self.kept = method.definition.used_after(stage) if stage.function is not None else ()
+        self._runner: FunctionRunner | BuiltInRunner | None = None
+        if self.is_built_in:
+            self._runner = BuiltInRunner(stage, method.definition.name)
+        elif stage.kind is not StageKind.MODEL:
+            self._runner = FunctionRunner(stage, method.definition.name, self.kept)
+
+    def objects_of(self, values: Values) -> list[Any]:
+        """Values as the stage takes them: a built-in gets bytes as `bytes`, a function as an array."""
+        if self.is_built_in and values.spec is not None and values.spec.dtype is DataType.BYTES:
+            return cast("list[Any]", values.column)
+        return values.objects()
+
+    def failure_of(self, error: WrongInput) -> Failure:
+        """Why an instance does not fit the model of this stage.
+
+        The client is at fault if the value is an input of the method, else the servable, whose stage made the value.
+        """
+        source = self.stage.inputs[error.index]
+        method = self.method.definition
+        if source.stage == 0:
+            return Failure(error.code, error.text_for_client(method.input_names[source.output]))
+        giver = f"{method.stages[source.stage - 1].tag}, stage {source.stage} of method '{method.name}'"
+        return Failure(ModelError.code, error.text_for_servable(giver))
+
+    def run(self, inputs: Sequence[list[Any]], count: int) -> list[StageResult]:
+        """Outcomes of the first instances, at least of one; for all stages but models. See `FunctionRunner.run`."""
+        assert self._runner is not None
+        return self._runner.run(inputs, count)
+
+
+class MethodStages:
+    """One method and its stages, ready to run.
+
+    Args:
+        definition: The method.
+        model_batch_sizes: Batch size of each model of the servable, by key.
+        watch: As of `StageRunner`.
+    """
+
+    def __init__(
+        self,
+        definition: MethodDefinition,
+        model_batch_sizes: Mapping[str, int],
+        watch: CallWatch | None,
+    ) -> None:
+        self.definition = definition
+        self.stages = [
+            StageRunner(self, stage, _stage_batch_size(definition, stage, model_batch_sizes), watch)
+            for stage in definition.stages
+        ]
+        self._input_refs = [ValueRef(0, i) for i in range(len(definition.input_names))]
+
+    def chunks_of(self, blocks: Sequence[Rows], job: Job) -> list[Chunk]:
+        """The rows of a job, one chunk per block."""
+        chunks, start = [], 0
+        for group in blocks:
+            values = {
+                ref: Values(group.count, spec, column)
+                for ref, spec, column in zip(self._input_refs, group.specs, group.columns, strict=True)
+            }
+            chunks.append(Chunk(job, start, group.count, values))
+            start += group.count
+        return chunks
+
+
+def _stage_batch_size(
+    method: MethodDefinition, stage: StageDefinition, model_batch_sizes: Mapping[str, int]
+) -> int:
+    """Most rows of one step of a stage: the batch of its model; for functions what was asked for, or the models'."""
+    if stage.kind is StageKind.MODEL:
+        return model_batch_sizes[stage.target]
+    if stage.batch_size >= 1:
+        return stage.batch_size
+    sizes = [model_batch_sizes[s.target] for s in method.stages if s.kind is StageKind.MODEL]
+    if not sizes:
+        return 1
+    return min(sizes) if all(ref.stage == 0 for ref in stage.inputs) else max(sizes)

@@ -1,0 +1,44 @@
+"""Calls of gRPC as the handlers of dialects see them, without gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from mindspore_serving.server.transport.routes import GrpcStatus, client_error
+
+
+class FakeCall:
+    """A call.
+
+    Args:
+        largest_reply: Bytes that a message of the reply may have.
+        has_room: Whether there is room for a message that is counted.
+
+    Attributes:
+        arriving: Bytes that are counted now.
+        counted_sizes: All that were counted.
+    """
+
+    def __init__(self, largest_reply: int = 1 << 30, has_room: bool = True) -> None:
+        self.peer = "ipv4:127.0.0.1:1"
+        self.metadata: Sequence[tuple[str, str | bytes]] = ()
+        self.timeout_s: float | None = None
+        self.largest_reply = largest_reply
+        self.stopping = asyncio.Event()
+        self.arriving = 0
+        self.counted_sizes: list[int] = []
+        self._has_room = has_room
+
+    @contextlib.contextmanager
+    def counted(self, size: int) -> Iterator[None]:
+        """As `GrpcCall.counted`."""
+        if not self._has_room:
+            raise client_error(GrpcStatus.RESOURCE_EXHAUSTED, "no room")
+        self.counted_sizes.append(size)
+        self.arriving += size
+        try:
+            yield
+        finally:
+            self.arriving -= size

@@ -1,0 +1,75 @@
+"""What a worker without a device asks of models that other workers hold: each call is answered once."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+from mindspore_serving.rows import FailedRows, Group
+from mindspore_serving.server.channel.messages import ModelCall, ModelReply
+from mindspore_serving.server.supervision.model_calls import pass_model_call
+from tests.support.rows import numbered
+
+CALL = ModelCall(7, 12, "@call_a_0", (numbered(2), numbered(1)))
+
+
+class Link:
+    """Keeps what is sent.
+
+    Args:
+        broken: Whether the results cannot be passed on.
+    """
+
+    def __init__(self, broken: bool) -> None:
+        self.broken = broken
+        self.sent: list[ModelReply] = []
+        self.calls: set[Any] = set()
+
+    def send(self, message: ModelReply) -> None:
+        if self.broken and not isinstance(message.groups[0], FailedRows):
+            raise OSError("no memory")
+        self.sent.append(message)
+
+
+async def replies_to(
+    call: ModelCall, outcome: list[Group] | None, *, broken: bool = False
+) -> list[ModelReply]:
+    """What a worker is sent when its call has an outcome; None where the call is given up."""
+    reply: asyncio.Future[list[Group]] = asyncio.get_running_loop().create_future()
+    asked: list[Any] = []
+
+    def forward(servable: Any, method: str, groups: Any) -> asyncio.Future[list[Group]]:
+        asked.append((method, groups))
+        return reply
+
+    link: Any = Link(broken)
+    worker: Any = SimpleNamespace(servable=None, plan=SimpleNamespace(label="one"))
+    pass_model_call(cast(Any, SimpleNamespace(forward=forward)), worker, link, call)
+    assert asked == [(call.method, call.groups)]
+    assert link.calls == {reply}
+    if outcome is None:
+        reply.cancel()
+    else:
+        reply.set_result(outcome)
+    await asyncio.sleep(0)
+    assert not link.calls
+    return list(link.sent)
+
+
+def test_the_outcome_of_a_call_goes_back_to_its_slot() -> None:
+    rows = numbered(3)
+    assert asyncio.run(replies_to(CALL, [rows])) == [ModelReply(7, 12, (rows,))]
+
+
+def test_a_call_whose_results_cannot_be_passed_on_is_answered_all_the_same() -> None:
+    [reply] = asyncio.run(replies_to(CALL, [numbered(3)], broken=True))
+    assert (reply.call_id, reply.slot) == (7, 12)
+    [failed] = reply.groups
+    assert isinstance(failed, FailedRows)
+    assert failed.count == 3
+    assert failed.failure.text == "The results cannot be passed on: OSError('no memory')"
+
+
+def test_a_call_of_a_worker_that_is_gone_is_not_answered() -> None:
+    assert asyncio.run(replies_to(CALL, None)) == []

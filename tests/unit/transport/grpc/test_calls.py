@@ -1,0 +1,592 @@
+"""Calls without gRPC: what all methods of all dialects have in common, with dialects that a test makes up."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import grpc
+import grpc.aio
+import pytest
+
+from mindspore_serving.errors import Failure, InvalidInput, StatusCode, SystemFailure
+from mindspore_serving.rows import FailedRows
+from mindspore_serving.server.access.api_keys import ApiKeys
+from mindspore_serving.server.access.guard import Guard
+from mindspore_serving.server.transport.grpc.calls import CallRouter
+from mindspore_serving.server.transport.grpc.messages import MessageReader
+from mindspore_serving.server.transport.grpc.replies import SentReplies
+from mindspore_serving.server.transport.grpc.tcp_connections import TcpConnections
+from mindspore_serving.server.transport.routes import (
+    GrpcCall,
+    GrpcError,
+    GrpcMethod,
+    GrpcReply,
+    GrpcStatus,
+    Right,
+    StreamedReplyMethod,
+    UnaryMethod,
+)
+from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
+from mindspore_serving.server.transport.untaken_replies import UntakenReplies
+
+KEY = "0123456789-this-is-the-key"
+PEER = "ipv4:127.0.0.1:1"
+PATH = "/a.Service/Ask"
+STREAM = "/a.Service/Follow"
+LARGEST = 1 << 22
+MOST_ARRIVING = 1 << 24
+MOST_UNTAKEN = 100_000
+LIMIT_S = 20.0
+Handler = Callable[[bytes, GrpcCall], Awaitable[GrpcReply]]
+
+
+class Ended(grpc.aio.AbortError):  # type: ignore[misc]
+    """What ends the handler of a call that is given a status."""
+
+
+class FakeContext:
+    """A call of grpc.aio.
+
+    Args:
+        message: What its client sends; None where it ends its side without.
+        metadata: What it sends beside that.
+        names: Names of its certificate.
+
+    Attributes:
+        read_once: Whether the message was read.
+        written: Messages of a stream.
+        trailing: Metadata at the end.
+        status: How the call was ended, with its text; None for a reply.
+        done: What is called at the end.
+        is_gone: Whether writing fails, because the client has gone.
+    """
+
+    def __init__(
+        self,
+        message: bytes | None = b"message",
+        metadata: Sequence[tuple[str, str | bytes]] = (),
+        names: Sequence[bytes] = (),
+    ) -> None:
+        self.message = message
+        self.metadata = metadata
+        self.names = names
+        self.read_once = False
+        self.written: list[bytes] = []
+        self.trailing: dict[str, Any] = {}
+        self.status: tuple[grpc.StatusCode, str] | None = None
+        self.done: list[Callable[[Any], None]] = []
+        self.is_gone = False
+
+    def peer(self) -> str:
+        return PEER
+
+    def invocation_metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        return self.metadata
+
+    def auth_context(self) -> dict[str, Sequence[bytes]]:
+        return {"x509_common_name": self.names}
+
+    def time_remaining(self) -> float:
+        return 1.5
+
+    def set_trailing_metadata(self, metadata: Sequence[tuple[str, Any]]) -> None:
+        self.trailing = dict(metadata)
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        self.done.append(callback)
+
+    async def read(self) -> Any:
+        self.read_once = True
+        message, self.message = self.message, None  # nothing but the handler holds it from now on
+        return grpc.aio.EOF if message is None else message
+
+    async def write(self, message: bytes) -> None:
+        if self.is_gone:
+            raise grpc.aio.UsageError("the call has ended")
+        self.written.append(message)
+
+    async def abort(self, status: grpc.StatusCode, text: str) -> None:
+        self.status = status, text
+        raise Ended
+
+    @property
+    def id(self) -> Any:
+        """The id that the client gets."""
+        return self.trailing.get("x-request-id")
+
+
+class Server:
+    """What the calls of a server share."""
+
+    def __init__(self, *methods: GrpcMethod, guard: Guard | None = None) -> None:
+        connections = TcpConnections()
+        self.arriving = UnfinishedBodies(MOST_ARRIVING)
+        self.untaken = UntakenReplies(MOST_UNTAKEN, MOST_UNTAKEN)
+        reader = MessageReader(LARGEST, connections, self.arriving)
+        self.router = CallRouter(methods, LARGEST, reader, SentReplies(self.untaken, connections), guard)
+
+    def handler(self, path: str, context: FakeContext) -> Any:
+        details = SimpleNamespace(method=path, invocation_metadata=context.metadata)
+        return self.router.service(cast("Any", details))
+
+    async def call(self, context: FakeContext, path: str = PATH) -> Any:
+        """The reply of a call, if it has one."""
+        handler = self.handler(path, context)
+        answer = handler.stream_stream if handler.response_streaming else handler.stream_unary
+        assert handler.request_streaming  # so that a call without a message reaches us
+        try:
+            return await asyncio.wait_for(answer(None, context), LIMIT_S)
+        except Ended:
+            return None
+
+
+async def echo(message: bytes, call: GrpcCall) -> GrpcReply:
+    return GrpcReply(message)
+
+
+def unary(handler: Handler = echo, **options: Any) -> UnaryMethod:
+    return UnaryMethod(path=PATH, handler=handler, **options)
+
+
+def raising(error: Exception) -> Handler:
+    async def handler(message: bytes, call: GrpcCall) -> GrpcReply:
+        raise error
+
+    return handler
+
+
+def stream(*steps: GrpcReply | Exception, **options: Any) -> StreamedReplyMethod:
+    async def handler(message: bytes, call: GrpcCall) -> AsyncGenerator[GrpcReply, None]:
+        for step in steps:
+            if isinstance(step, Exception):
+                raise step
+            yield step
+
+    return StreamedReplyMethod(path=STREAM, handler=handler, **options)
+
+
+def play(scene: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(scene(), LIMIT_S))
+
+
+def called(context: FakeContext, *methods: GrpcMethod, path: str = PATH, guard: Guard | None = None) -> Any:
+    """The reply of one call to a server with these methods."""
+
+    async def scene() -> Any:
+        return await Server(*methods, guard=guard).call(context, path)
+
+    return asyncio.run(scene())
+
+
+def failed_lines(output: str) -> list[str]:
+    return [line for line in output.splitlines() if " failed with status " in line]
+
+
+# --- Where calls go ---
+
+
+def test_a_call_goes_to_the_method_of_its_path() -> None:
+    async def other(message: bytes, call: GrpcCall) -> GrpcReply:
+        return GrpcReply(b"other " + message)
+
+    methods = (unary(), UnaryMethod(path="/b.Service/Ask", handler=other))
+    assert called(FakeContext(), *methods) == b"message"
+    assert called(FakeContext(), *methods, path="/b.Service/Ask") == b"other message"
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/", "/a.Service/ask", "/a.Service", "/a.Service/Ask/", "a.Service/Ask"]
+)
+@pytest.mark.parametrize("guard", [None, Guard(ApiKeys([KEY]), ())])
+def test_grpc_is_told_that_a_path_is_of_no_method(path: str, guard: Guard | None) -> None:
+    async def scene() -> None:
+        assert Server(unary(), guard=guard).handler(path, FakeContext()) is None
+
+    play(scene)
+
+
+def test_one_path_has_one_method() -> None:
+    with pytest.raises(ValueError, match=f"Two methods of gRPC have the path {PATH}"):
+        called(FakeContext(), unary(), unary())
+
+
+def test_a_handler_sees_its_call() -> None:
+    seen: list[Any] = []
+
+    async def look(message: bytes, call: GrpcCall) -> GrpcReply:
+        seen.extend([message, call.peer, call.metadata, call.timeout_s, call.largest_reply])
+        return GrpcReply(b"")
+
+    assert called(FakeContext(b"m", [("a", "b"), ("c-bin", b"\0")]), unary(look)) == b""
+    assert seen == [b"m", PEER, (("a", "b"), ("c-bin", b"\0")), 1.5, LARGEST]
+
+
+def test_nobody_but_its_handler_holds_a_message() -> None:
+    held: list[int] = []
+
+    async def let_go(message: bytes, call: GrpcCall) -> GrpcReply:
+        held.append(sys.getrefcount(message))
+        return GrpcReply(b"")
+
+    context = FakeContext(b"".join([b"a", b"large", b"one"]))
+    assert called(context, unary(let_go)) == b""
+    assert held == [2]  # its parameter, and that of `getrefcount`
+
+
+def test_what_a_handler_reads_is_counted_among_the_messages_that_arrive() -> None:
+    async def scene() -> None:
+        async def read(message: bytes, call: GrpcCall) -> GrpcReply:
+            with call.counted(1000):
+                return GrpcReply(repr(server.arriving).encode())
+
+        server = Server(unary(read))
+        assert b" 1000 of " in await server.call(FakeContext())
+        assert server.arriving.is_empty
+
+    play(scene)
+
+
+# --- Status, id and log ---
+
+
+@pytest.mark.parametrize("status", list(GrpcStatus))
+def test_each_status_is_that_of_grpc(status: GrpcStatus) -> None:
+    context = FakeContext()
+    called(context, unary(raising(GrpcError(status, InvalidInput("why").failure()))))
+    assert context.status == (grpc.StatusCode[status.name], "why")
+    assert grpc.StatusCode[status.name].value[0] == status
+
+
+@pytest.mark.parametrize(("given", "named"), [((), False), ((("x-request-id", "mine"),), True)])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_call_that_is_ended_is_logged_under_the_id_that_its_client_gets(
+    given: Any, named: bool, streamed: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = GrpcError(GrpcStatus.NOT_FOUND, InvalidInput("there is none").failure(), "thing(7)")
+    context = FakeContext(metadata=given)
+    called(context, stream(error) if streamed else unary(raising(error)), path=STREAM if streamed else PATH)
+    assert context.status == (grpc.StatusCode.NOT_FOUND, "there is none")
+    assert context.id == "mine" if named else len(context.id) == 16
+    [line] = failed_lines(capsys.readouterr().err)
+    name = "Follow" if streamed else "Ask"
+    expected = f"Request {context.id} from {PEER} failed with status 400, {name} thing(7): there is none"
+    assert line.endswith(expected)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_error_of_serving_itself_is_told_and_logged_with_its_trace(
+    streamed: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = KeyError("/home/u/secret/x.npy")
+    context = FakeContext()
+    called(context, stream(error) if streamed else unary(raising(error)), path=STREAM if streamed else PATH)
+    assert context.status == (grpc.StatusCode.INTERNAL, "Predict failed: KeyError('x.npy')")
+    output = capsys.readouterr().err
+    assert len(failed_lines(output)) == 1
+    assert context.id in output
+    assert "Traceback" in output
+    assert "/home/u/secret/x.npy" in output
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_reply_with_failures_is_logged_and_carries_its_id(
+    streamed: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reply = GrpcReply(b"reply", [FailedRows(Failure(StatusCode.INVALID_INPUTS, "bad"), 2)], 5, "thing(7)")
+
+    async def handler(message: bytes, call: GrpcCall) -> GrpcReply:
+        return reply
+
+    context = FakeContext()
+    if streamed:
+        called(context, stream(GrpcReply(b"first"), reply, GrpcReply(b"last")), path=STREAM)
+        assert context.written == [b"first", b"reply", b"last"]
+    else:
+        assert called(context, unary(handler)) == b"reply"
+    assert context.status is None
+    [line] = failed_lines(capsys.readouterr().err)
+    assert f"Request {context.id} from {PEER} failed with status 400" in line
+    assert line.endswith(" thing(7), 2 of 5 instances: bad")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "name"),
+    [
+        ((("x-request-id", "order/17"),), "order/17"),
+        ((("x-request-id", "a b"),), None),
+        ((("x-request-id", "a"), ("x-request-id", "b")), None),
+        ((("x-request", "a"),), None),
+        ((), None),
+    ],
+)
+def test_a_reply_carries_the_id_that_the_call_has(metadata: Any, name: str | None) -> None:
+    for method, path in ((unary(), PATH), (stream(GrpcReply(b"")), STREAM)):
+        context = FakeContext(metadata=metadata)
+        called(context, method, path=path)
+        assert context.status is None
+        assert context.id == name
+
+
+@pytest.mark.parametrize(("status", "count"), [(GrpcStatus.UNAVAILABLE, 1), (GrpcStatus.INTERNAL, 0)])
+def test_calls_that_are_sent_elsewhere_are_counted(status: GrpcStatus, count: int) -> None:
+    async def scene() -> None:
+        server = Server(unary(raising(GrpcError(status, SystemFailure("it stops").failure()))))
+        await server.call(FakeContext())
+        assert server.router.unavailable == count
+
+    play(scene)
+
+
+def test_a_call_that_has_ended_is_not_answered(capsys: pytest.CaptureFixture[str]) -> None:
+    context = FakeContext()
+    context.is_gone = True
+    with pytest.raises(grpc.aio.UsageError):
+        called(context, stream(GrpcReply(b"reply")), path=STREAM)
+    assert context.status is None
+    assert not failed_lines(capsys.readouterr().err)
+
+
+# --- Who may call ---
+
+WITH_KEY = (("authorization", f"Bearer {KEY}"),)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    ("metadata", "names", "authenticated"),
+    [
+        (WITH_KEY, (), True),
+        ((("x-api-key", KEY), ("x-request-id", "mine")), (), True),
+        ((), (b"alice",), True),
+        ((("x-request-id", "mine"),), (b"bob", b"alice"), True),
+        ((), (), False),
+        ((("x-api-key", KEY + "x"), ("x-request-id", "mine")), (), False),
+        ((), (b"bob",), False),
+    ],
+)
+@pytest.mark.parametrize("right", list(Right))
+def test_a_method_is_for_those_who_have_its_right(
+    metadata: Any,
+    names: Sequence[bytes],
+    authenticated: bool,
+    right: Right,
+    streamed: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    guard = Guard(ApiKeys([KEY]), ["alice"])
+    context = FakeContext(metadata=metadata, names=names)
+    method = stream(GrpcReply(b"message"), right=right) if streamed else unary(right=right)
+    reply = called(context, method, path=STREAM if streamed else PATH, guard=guard)
+    replies = context.written if streamed else [reply]
+    if authenticated or right is Right.NONE:
+        assert (replies, context.status) == ([b"message"], None)
+        assert context.id == dict(metadata).get("x-request-id")
+    else:
+        assert context.status == (grpc.StatusCode.UNAUTHENTICATED, guard.refusal)
+        assert not context.read_once  # it may be large
+        assert context.id == dict(metadata).get("x-request-id", context.id)
+        assert "1 requests were not let in, the last one of " + PEER in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("names", [(), (b"alice",)])
+def test_without_names_that_are_listed_a_certificate_does_not_help(names: Sequence[bytes]) -> None:
+    context = FakeContext(names=names)
+    called(context, unary(), guard=Guard(ApiKeys([KEY]), ()))
+    assert context.status is not None
+    assert context.status[0] is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_a_method_is_for_authenticated_clients_unless_it_says_otherwise() -> None:
+    assert unary().right is Right.INFER
+    assert stream().right is Right.INFER
+
+
+# --- Messages ---
+
+
+def test_a_call_without_a_message_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    context = FakeContext(message=None)
+    called(context, unary())
+    assert context.status == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "The call has no message, expected is one",
+    )
+    assert "Ask no message: The call has no message" in capsys.readouterr().err
+
+
+SIZE = 3 << 20
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    ("refuses", "whole"), [(None, True), (lambda _: False, True), (lambda start: start[:1] == b"a", False)]
+)
+def test_the_rest_of_a_message_that_will_be_refused_is_left_out(
+    refuses: Any, whole: bool, streamed: bool
+) -> None:
+    sizes: list[int] = []
+
+    async def note(message: bytes, call: GrpcCall) -> GrpcReply:
+        sizes.append(len(message))
+        return GrpcReply(b"")
+
+    async def note_in_stream(message: bytes, call: GrpcCall) -> AsyncGenerator[GrpcReply, None]:
+        yield await note(message, call)
+
+    context = FakeContext(gzip.compress(b"a" * SIZE))
+    if streamed:
+        method: GrpcMethod = StreamedReplyMethod(path=STREAM, handler=note_in_stream, refuses=refuses)
+        called(context, method, path=STREAM)
+    else:
+        called(context, unary(note, refuses=refuses))
+    [size] = sizes
+    assert (size == SIZE) == whole
+    assert 0 < size <= SIZE
+
+
+@pytest.mark.parametrize(
+    ("message", "status", "text"),
+    [
+        (
+            gzip.compress(bytes(LARGEST + 1)),
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            f"SERVER: Decompressed message larger than max ({LARGEST})",
+        ),
+        (b"\x1f\x8bnothing", grpc.StatusCode.INTERNAL, "Unable to decompress request: "),
+    ],
+)
+def test_what_cannot_be_decompressed_reaches_no_handler(
+    message: bytes, status: grpc.StatusCode, text: str
+) -> None:
+    context = FakeContext(message)
+    called(context, unary(raising(AssertionError("it was called"))))
+    assert context.status is not None
+    assert context.status[0] is status
+    assert context.status[1].startswith(text)
+
+
+# --- Replies that are not taken ---
+
+
+def test_a_client_that_takes_no_replies_gets_no_further_one_until_it_does() -> None:
+    async def large(message: bytes, call: GrpcCall) -> GrpcReply:
+        return GrpcReply(bytes(MOST_UNTAKEN))
+
+    async def scene() -> None:
+        server = Server(unary(large), stream(GrpcReply(b"")))
+        first, second, probed = FakeContext(), FakeContext(), FakeContext()
+        assert await server.call(first) is not None
+        for context, path in ((second, PATH), (probed, STREAM)):
+            assert await server.call(context, path) is None
+            assert context.status == (grpc.StatusCode.RESOURCE_EXHAUSTED, server.untaken.refusal)
+            assert not context.read_once
+        for end in first.done:
+            end(None)  # the reply was taken, or its client has gone
+        assert not server.untaken.crowded
+        assert await server.call(FakeContext()) is not None
+
+    play(scene)
+
+
+def test_a_reply_that_is_ready_too_late_is_not_sent() -> None:
+    async def scene() -> None:
+        async def fill(message: bytes, call: GrpcCall) -> GrpcReply:
+            server.untaken.add(PEER, MOST_UNTAKEN)  # other replies, meanwhile
+            return GrpcReply(bytes(MOST_UNTAKEN))
+
+        server = Server(unary(fill))
+        context = FakeContext()
+        assert await server.call(context) is None
+        assert context.status == (grpc.StatusCode.RESOURCE_EXHAUSTED, server.untaken.refusal)
+        server.untaken.taken(PEER, MOST_UNTAKEN)
+        assert repr(server.untaken).startswith("<UntakenReplies 0 of ")
+
+    play(scene)
+
+
+def test_a_probe_is_answered_all_the_same_and_its_failures_are_not_logged(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def scene() -> None:
+        error = GrpcError(GrpcStatus.NOT_FOUND, InvalidInput("there is none").failure())
+        failing = UnaryMethod(path="/a.Service/Fail", handler=raising(error), probe=True)
+        server = Server(unary(probe=True), stream(GrpcReply(b"reply"), probe=True), failing)
+        server.untaken.add(PEER, MOST_UNTAKEN)
+        assert await server.call(FakeContext()) == b"message"
+        streamed = FakeContext()
+        await server.call(streamed, STREAM)
+        assert streamed.written == [b"reply"]
+        failed = FakeContext()
+        await server.call(failed, "/a.Service/Fail")
+        assert (failed.status, failed.id) == ((grpc.StatusCode.NOT_FOUND, "there is none"), None)
+
+    play(scene)
+    assert not failed_lines(capsys.readouterr().err)
+
+
+# --- Clients that go away ---
+
+
+def test_a_client_that_goes_away_leaves_nothing_behind() -> None:
+    async def scene() -> None:
+        began, ended = asyncio.Event(), asyncio.Event()
+
+        async def wait(message: bytes, call: GrpcCall) -> GrpcReply:
+            try:
+                with call.counted(1000):
+                    began.set()
+                    await asyncio.Event().wait()
+            finally:
+                ended.set()
+            raise AssertionError("it was not cancelled")
+
+        server = Server(unary(wait))
+        context = FakeContext()
+        call = asyncio.create_task(server.call(context))
+        await began.wait()
+        call.cancel()
+        await asyncio.wait([call])
+        assert ended.is_set()
+        assert (call.cancelled(), context.status) == (True, None)
+        assert server.arriving.is_empty
+        assert repr(server.untaken).startswith("<UntakenReplies 0 of ")
+
+    play(scene)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "while it waits", "while it is written to"])
+def test_a_stream_ends_with_its_call(how: str) -> None:
+    async def scene() -> None:
+        waits, ended = asyncio.Event(), asyncio.Event()
+
+        async def follow(message: bytes, call: GrpcCall) -> AsyncGenerator[GrpcReply, None]:
+            try:
+                yield GrpcReply(b"first")
+                waits.set()
+                await (call.stopping if how == "while it waits" else asyncio.Event()).wait()
+                yield GrpcReply(b"last")
+            finally:
+                ended.set()
+
+        server = Server(StreamedReplyMethod(path=STREAM, handler=follow))
+        context = FakeContext()
+        context.is_gone = how == "while it is written to"
+        call = asyncio.create_task(server.call(context, STREAM))
+        if not context.is_gone:
+            await waits.wait()
+        if how == "cancelled":
+            call.cancel()
+        server.router.stopping.set()
+        await asyncio.wait([call])
+        assert ended.is_set()
+        expected = {"cancelled": [b"first"], "while it waits": [b"first", b"last"]}
+        assert context.written == expected.get(how, [])
+        if context.is_gone:
+            assert isinstance(call.exception(), grpc.aio.UsageError)
+
+    play(scene)

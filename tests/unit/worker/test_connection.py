@@ -1,0 +1,51 @@
+"""The worker's end of the channel: it takes what the main process sends, and nothing else."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from mindspore_serving.errors import ChannelError
+from mindspore_serving.server.channel.frames import (
+    FROM_WORKER,
+    TO_WORKER,
+    FrameSplitter,
+    frame_of,
+    message_of,
+)
+from mindspore_serving.server.channel.messages import Alive, Batch, Stop
+from mindspore_serving.server.worker.connection import Connection
+from tests.support.channel import foreign_frames
+from tests.support.rows import numbered, numbers_in
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, Connection]]:
+    ours, theirs = socket.socketpair()
+    connection = Connection(theirs.detach(), None)
+    with ours:
+        yield ours, connection
+    connection.close()
+
+
+def test_messages_cross_both_ways(ends: tuple[socket.socket, Connection]) -> None:
+    main, connection = ends
+    main.sendall(frame_of(Batch(1, 0, "m", (numbered(3),))) + frame_of(Stop()))
+    batch, stop = connection.receive(0)
+    assert isinstance(batch, Batch)
+    assert numbers_in(batch.groups) == [0, 1, 2]
+    assert stop == Stop()
+    connection.send(Alive())
+    [(kind, body)] = FrameSplitter().feed(main.recv(1000))
+    assert message_of(kind, body, FROM_WORKER) == Alive()
+
+
+@pytest.mark.parametrize("name", foreign_frames(TO_WORKER))
+def test_a_message_of_another_conversation(ends: tuple[socket.socket, Connection], name: str) -> None:
+    main, connection = ends
+    main.sendall(foreign_frames(TO_WORKER)[name])
+    with pytest.raises(ChannelError) as refused:
+        list(connection.receive(0))
+    assert str(refused.value) == f"Channel got a {name}, expected one of {TO_WORKER.names}"
