@@ -54,6 +54,7 @@ setup(
         # Not older than the grpcio-tools of pyproject.toml: generated stubs refuse an older grpcio.
         "grpcio>=1.74.0,<2",
         "grpcio-health-checking>=1.74.0,<2",
+        "multidict>=6,<8",
         "multipart>=1.2.1,<3",
         "numpy>=1.26",
         "orjson>=3.10",
