@@ -49,8 +49,8 @@ setup(
     package_data={"mindspore_serving": ["py.typed"], "mindspore_serving.lite": ["shim.cc"]},
     cmdclass={"build_py": BuildWithProto},
     install_requires=[
-        # The oldest whose parser can be told to stop behind each request. Not newer than what the tests ran with: connections
-        # override what aiohttp does not document (docs/adr/0041-rest-on-aiohttp.md).
+        # The oldest whose parser can be told to stop behind each request. Not newer than what the tests ran with:
+        # connections override what aiohttp does not document (docs/adr/0041-rest-on-aiohttp.md).
         "aiohttp>=3.14.1,<3.15",
         # Not older than the grpcio-tools of pyproject.toml: generated stubs refuse an older grpcio.
         "grpcio>=1.74.0,<2",
