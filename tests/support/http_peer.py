@@ -59,9 +59,10 @@ class Transport(asyncio.Transport):
         self.ended = False
         self.closed = ""
         self.reading = True
+        self.peer = "1.2.3.4"
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return {"peername": ("1.2.3.4", 5)}.get(name, default)
+        return {"peername": (self.peer, 5)}.get(name, default)
 
     def is_closing(self) -> bool:
         return bool(self.closed)

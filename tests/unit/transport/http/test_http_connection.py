@@ -714,6 +714,13 @@ def test_the_stop_lets_a_request_arrive(peer: Peer) -> None:
     assert peer.transport.closed == "closed"
 
 
+def test_clients_of_ipv4_at_a_socket_for_all_addresses_have_the_name_that_they_know(peer: Peer) -> None:
+    peer.transport.peer = "::ffff:10.0.0.1"
+    peer.connection.connection_made(peer.transport)
+    peer.send(b"nonsense")
+    assert [request.peer for _, request in peer.dialect.refused] == ["10.0.0.1"]
+
+
 def test_ids_belong_to_their_request(peer: Peer) -> None:
     peer.send(FIRST)
     peer.send(SECOND.replace(b"Host: a", b"Host: a\r\nX-Request-ID: two"))
