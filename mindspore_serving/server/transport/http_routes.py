@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from mindspore_serving.errors import ServingError
@@ -14,6 +15,9 @@ from mindspore_serving.server.host.waiting import result_until
 from mindspore_serving.server.transport.http.small_body import json_is_quick, small_body
 from mindspore_serving.server.transport.http.target import path_of
 from mindspore_serving.server.transport.request_timeout import TIMEOUT_FIELD, read_timeout_s
+
+_path_of = lru_cache(maxsize=256)(path_of)
+"""Clients ask for the same few targets again and again."""
 
 
 class BodyContent(NamedTuple):
@@ -80,7 +84,7 @@ class HttpRequest:
     @property
     def path(self) -> str:
         """The raw path of the target: without query string, host and the like, percent-encoded."""
-        return path_of(self.target)
+        return _path_of(self.target)
 
     @property
     def timeout_s(self) -> float | None:
