@@ -202,6 +202,7 @@ def find(name: str) -> object | None:
         except ModuleNotFoundError:
             continue
         for part in parts[end:]:
-            found = getattr(found, part, None)
+            # A field of a dataclass without a default is an attribute of its objects only.
+            found = getattr(found, part, getattr(found, "__dataclass_fields__", {}).get(part))
         return found
     return None

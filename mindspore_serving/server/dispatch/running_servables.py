@@ -69,17 +69,7 @@ class RunningServables:
         return () if servable is None else servable.methods
 
     def find(self, name: str, method: str, version: int) -> Destination:
-        """Find who answers a request.
-
-        Args:
-            name: Servable name.
-            method: Method name.
-            version: Version number; 0 takes the highest one that runs.
-
-        Raises:
-            UnknownTarget: No such servable, version or method.
-            ServableUnavailable: The servable was started, but no worker of it is left.
-        """
+        """Find who answers a request; arguments and errors as of `Dispatcher.resolve`."""
         servable = self._running(name, method, version)
         signature = servable.method(method)
         if signature is None or method.startswith(CALL_PREFIX):
