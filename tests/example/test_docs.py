@@ -202,7 +202,8 @@ def find(name: str) -> object | None:
         except ModuleNotFoundError:
             continue
         for part in parts[end:]:
-            # A field of a dataclass without a default is an attribute of its objects only.
-            found = getattr(found, part, getattr(found, "__dataclass_fields__", {}).get(part))
+            # The class itself has no attribute for a field without a default.
+            fields = getattr(found, "__dataclass_fields__", {})
+            found = fields.get(part) or getattr(found, part, None)
         return found
     return None
