@@ -6,6 +6,7 @@ what was got and what was expected.
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import ClassVar, Final
@@ -209,6 +210,12 @@ class ServerStopping(ServableUnavailable):
 
 class ChannelError(ServingError):
     """The peer of a channel sent bytes that are no frame, or went away."""
+
+
+def unexpected_failure(error: Exception) -> Failure:
+    """The failure of a request over an error of Serving itself, with the traceback for the log."""
+    trace = shortened("".join(traceback.format_exception(error)), LONGEST_TEXT)
+    return Failure(SystemFailure.code, f"Predict failed: {error!r}", trace=trace)
 
 
 def excerpt(text: str, most: int = 100) -> str:

@@ -212,11 +212,11 @@ class ServableSettings:
     stage_timeout_ms: float = _option(_milliseconds(86_400_000), 0, called="stage timeout")
     """Milliseconds that one call of a function or model may take, at most a day; 0 for any time."""
     max_enqueued_requests: int = _option(_whole_number(0), 0, called=_LIMITS)
-    """Requests that may be unanswered at a time; 0 for no limit but the server's."""
+    """Requests that may be pending at a time; 0 for no limit but the server's."""
     max_enqueued_instances: int = _option(_whole_number(0), 0, called=_LIMITS)
-    """Instances of requests that may be unanswered at a time; 0 for no limit but the server's."""
+    """Instances of requests that may be pending at a time; 0 for no limit but the server's."""
     max_enqueued_bytes: int = _option(_whole_number(0), 0, called=_LIMITS)
-    """Bytes of requests that may be unanswered at a time; 0 for no limit but the server's."""
+    """Bytes of requests that may be pending at a time; 0 for no limit but the server's."""
 
     def __post_init__(self) -> None:
         for name, rule in RULES.items():

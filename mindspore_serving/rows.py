@@ -57,3 +57,10 @@ class FailedRows:
 Group: TypeAlias = Rows | FailedRows
 Reply: TypeAlias = list[Group]
 """Outcome of every instance of a request, in request order."""
+
+
+def failures_in(reply: Reply) -> list[FailedRows]:
+    """The instances of a reply that have no result."""
+    if len(reply) == 1 and isinstance(reply[0], Rows):
+        return []
+    return [group for group in reply if isinstance(group, FailedRows)]

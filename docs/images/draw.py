@@ -54,7 +54,7 @@ WAY = (
         "main process: a transport reads a request, a dialect says what it asks for",
         (
             "transport/http/rest_gateway.py",
-            "transport/grpc/service.py",
+            "transport/grpc/server.py",
             "transport/routes.py",
             "dialect/native/json_codec.py",
             "dialect/native/predict_codec.py",
@@ -74,7 +74,7 @@ WAY = (
     Part(
         "worker process: through the stages of the method",
         (
-            "worker/connection.py",
+            "worker/main_connection.py",
             "worker/engine.py",
             "worker/stage_functions.py",
             "worker/model_runner.py",

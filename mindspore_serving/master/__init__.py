@@ -10,7 +10,7 @@ from mindspore_serving.server import SSLConfig
 from mindspore_serving.server import start_grpc_server as _start_grpc_server
 from mindspore_serving.server import start_restful_server as _start_restful_server
 from mindspore_serving.server import stop as _stop
-from mindspore_serving.server.host.progress import say
+from mindspore_serving.server.host.standard_output import say
 from mindspore_serving.server.start.server import server_of_process
 from mindspore_serving.server.start.stop_on_exception import stop_on_exception
 
@@ -51,7 +51,7 @@ def start_restful_server(
         ip: Address to listen on.
         restful_port: TCP port, 1 to 65535.
         max_msg_mb_size: Largest request in MB (2**20 bytes), 1 to 512.
-        always_ok: Reply with HTTP status 200 to every request, as the original does; errors are in the body only.
+        always_ok: Reply with HTTP status 200 to every request, as MindSpore Serving does; errors are in the body only.
 
     Raises:
         RuntimeError: As `start_grpc_server`.

@@ -16,7 +16,7 @@ from mindspore_serving.server.host.standard_descriptors import open_standard_des
 # sockets of the server, which breaks connections of clients, and crashes the children.
 if "grpc" not in sys.modules:
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-# It writes a line for each TLS handshake that fails, and each header that it cannot read: as many as strangers like.
+# It writes a line for each TLS handshake that fails, and each header that it cannot read: as many as anybody likes.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 # Before anything is opened here or there: gRPC, event loops and channels would get the numbers of stdin and others.

@@ -12,7 +12,7 @@ from mindspore_serving.named_file import find_named_file
 from mindspore_serving.options import ServableSettings, folder_of
 from mindspore_serving.server import ServableStartConfig
 from mindspore_serving.server.channel.worker_plan import WorkerPlan
-from mindspore_serving.server.host.progress import say
+from mindspore_serving.server.host.standard_output import say
 from mindspore_serving.server.start.merging import merge_config
 from mindspore_serving.server.start.server import server_of_process
 from mindspore_serving.server.start.stop_on_exception import stop_on_exception

@@ -7,7 +7,7 @@ import atexit
 import re
 from functools import cache
 
-from mindspore_serving.server.channel.cluster_messages import Challenge, Refused, Welcome
+from mindspore_serving.server.channel.cluster_messages import Challenge, JoinRefused, Welcome
 from mindspore_serving.server.channel.frames import TO_MEMBER, FrameSplitter, message_of
 from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.token import proof
@@ -44,7 +44,7 @@ async def _connect(port: MasterPort, data: bytes) -> None:
             link.data_received(half)
     told = [type(message_of(*frame, TO_MEMBER)) for frame in FrameSplitter().feed(bytes(wire.sent))]
     demand(told[:1] == [Challenge], "a peer is asked for a proof", told)
-    demand(set(told[1:]) <= {Welcome, Refused}, "a peer is let in or not", told)
+    demand(set(told[1:]) <= {Welcome, JoinRefused}, "a peer is let in or not", told)
     demand(link.joined == (Welcome in told), "who is let in is told so", told)
     demand(not link.joined or _has_proof(data), "nobody is let in without the proof")
     link.connection_lost(None)

@@ -6,7 +6,7 @@ import re
 from urllib.parse import unquote
 
 from mindspore_serving.errors import InvalidInput
-from mindspore_serving.server.dialect.native.rest_url import Target, parse_request_target
+from mindspore_serving.server.dialect.native.rest_url import Target, parse_target
 from mindspore_serving.server.transport.http.target import path_of
 from tests.fuzz.oracle import demand, demand_text
 
@@ -18,9 +18,10 @@ _TEXTS = ("please check url, the keyword:[", "please check url, version number r
 def one_input(data: bytes) -> None:
     """Read a target."""
     text = data.decode(errors="replace")
-    expected = _expected(path_of(text))
+    path = path_of(text)
+    expected = _expected(path)
     try:
-        target = parse_request_target(text)
+        target = parse_target(path)
     except InvalidInput as error:
         demand(demand_text(error).startswith(_TEXTS), "a refusal is about the URL", error)
         demand(expected is None, "a target that fits the grammar is read", data, expected)

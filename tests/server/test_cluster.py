@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
-from mindspore_serving.server.channel.cluster_messages import Challenge, Join, Refused, Welcome
+from mindspore_serving.server.channel.cluster_messages import Challenge, Join, JoinRefused, Welcome
 from mindspore_serving.server.channel.frames import FrameSplitter, Message, frame_of, message_of
 from mindspore_serving.server.cluster.token import proof
 from mindspore_serving.signature import MethodSignature
+from tests.server.health_checks import Checks
 from tests.support.certificates import Authority
 from tests.support.channel import ANY
-from tests.support.health_checks import Checks
 from tests.support.other_user import OTHER_USER, needs_root, told_by_other_user
 from tests.support.serving import RunningScript, add_servable, free_port, running_script
 from tests.support.traffic import Traffic
@@ -387,7 +387,7 @@ def test_without_a_token_processes_of_other_users_are_refused(shared: Cluster) -
         f"it is a process of user {OTHER_USER}, and without a token only those of user root (0) may join: set the "
         "environment variable SERVING_CLUSTER_TOKEN to the same secret for both"
     )
-    assert told == repr(Refused(text, True))
+    assert told == repr(JoinRefused(text, True))
     assert text in shared.running_master.read_output()
     assert sums(shared.ask(count=3)) == [1, 2, 3]
 
@@ -422,7 +422,7 @@ def test_without_a_token_a_worker_does_not_join_a_master_of_another_user(tmp_pat
 def test_two_workers_cannot_have_one_address(shared: Cluster) -> None:
     address = f"127.0.0.1:{shared.ports[0]}"
     refused = greet(shared, address=address, member="another")
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, JoinRefused)
     assert refused.reason.startswith(f"another worker is connected as {address}, give each a worker_ip")
     assert not refused.final
     assert isinstance(greet(shared, address="127.0.0.1:9", member="another"), Welcome)
@@ -431,7 +431,7 @@ def test_two_workers_cannot_have_one_address(shared: Cluster) -> None:
 
 def test_a_worker_without_an_address_has_that_of_its_connection(shared: Cluster) -> None:
     refused = greet(shared, address=f"0.0.0.0:{shared.ports[0]}", member="another")
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, JoinRefused)
     assert f"127.0.0.1:{shared.ports[0]}," in refused.reason
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.server.namespaces import MASTER_IP, WORKER_IP, Network, two_namespaces
 from tests.server.test_cluster import ADD, INFO, MASTER, WORKER
-from tests.support.namespaces import MASTER_IP, WORKER_IP, Network, two_namespaces
 from tests.support.serving import add_servable, running_script
 from tests.support.watch import kill
 

@@ -18,6 +18,7 @@ import pytest
 from mindspore_serving.client import Client
 from mindspore_serving.server.channel.agent_messages import AgentFailed
 from mindspore_serving.server.channel.frames import TO_AGENT, FrameSplitter, message_of
+from tests.server.fake_worker import FakeWorker
 from tests.support.distributed_scripts import (
     INFO,
     SERVER,
@@ -30,7 +31,6 @@ from tests.support.distributed_scripts import (
     server_list,
     sums,
 )
-from tests.support.fake_worker import FakeWorker
 from tests.support.http_requests import post
 from tests.support.other_user import OTHER_USER, needs_root, told_by_other_user
 from tests.support.serving import START_TIMEOUT_S, RunningScript, running_script
@@ -138,7 +138,9 @@ def first_message_at(address: str) -> str:
 @needs_root
 def test_without_a_token_agents_of_other_users_are_refused(eight: Distributed) -> None:
     told = told_by_other_user(first_message_at, eight.address)
-    assert told.startswith(f"Refused(reason='it is a process of user {OTHER_USER}, and without a token only ")
+    assert told.startswith(
+        f"JoinRefused(reason='it is a process of user {OTHER_USER}, and without a token only "
+    )
 
 
 def test_logs_of_agents_that_were_moved_are_opened_again_at_sighup(eight: Distributed) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.server.namespaces import ENTER, MASTER_IP, WORKER_IP, Network, two_namespaces
 from tests.support.distributed_scripts import AGENTS, SERVER, Distributed, distributed_scripts, server_list
-from tests.support.namespaces import ENTER, MASTER_IP, WORKER_IP, Network, two_namespaces
 from tests.support.serving import running_script
 from tests.support.watch import wait_until_gone
 

@@ -239,7 +239,9 @@ def test_what_clients_do_wrong(
         reply = read_raw_reply(connection)
     assert reply.status == status
     assert text in reply.error
-    if status != 505:  # its headers are not read
+    if (
+        status not in (431, 505) and "Content-Length: z" not in rest
+    ):  # nothing is known of a head that is not read
         assert reply.headers["x-request-id"] == name
     else:
         name = reply.headers["x-request-id"]

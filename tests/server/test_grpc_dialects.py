@@ -15,8 +15,8 @@ from mindspore_serving.server.dialect.health.grpc import HealthService
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.service.catalog import Catalog
 from mindspore_serving.server.transport.grpc.limits import GrpcLimits
-from mindspore_serving.server.transport.grpc.service import GrpcServer
-from mindspore_serving.server.transport.routes import (
+from mindspore_serving.server.transport.grpc.server import GrpcServer
+from mindspore_serving.server.transport.grpc_routes import (
     GrpcCall,
     GrpcError,
     GrpcReply,

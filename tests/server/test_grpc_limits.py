@@ -63,10 +63,11 @@ import uvloop
 from mindspore_serving.errors import ServableUnavailable
 from mindspore_serving.rows import FailedRows, Rows
 from mindspore_serving.server.transport.grpc.limits import GrpcLimits
-from mindspore_serving.server.transport.grpc.service import GrpcServer
+from mindspore_serving.server.transport.grpc.server import GrpcServer
 from mindspore_serving.server.dialect.health.grpc import HealthService
 from mindspore_serving.server.dialect.native.predict import Predict
-from mindspore_serving.server.dispatch.dispatcher import Dispatcher, Route
+from mindspore_serving.server.dispatch.destination import Destination
+from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import DataType, TensorSpec
@@ -82,15 +83,15 @@ class Requests(Dispatcher):
 
     def resolve(self, name, method, version):
         servable = types.SimpleNamespace(pending=None, serves=lambda method: True)
-        return Route(servable, MethodSignature(method, ("x",), 1))
+        return Destination(servable, MethodSignature(method, ("x",), 1))
 
-    def check_room(self, route):
+    def check_room(self, destination):
         pass
 
-    def admit(self, route, blocks, timeout_s=None):
+    def admit(self, destination, blocks, timeout_s=None):
         future = asyncio.get_running_loop().create_future()
-        if route.method.name in ("now", "big"):
-            future.set_result(BIG if route.method.name == "big" else OUTCOME)
+        if destination.method.name in ("now", "big"):
+            future.set_result(BIG if destination.method.name == "big" else OUTCOME)
         else:
             self.waiting.append(future)
             future.add_done_callback(lambda _: print("cancelled" if future.cancelled() else "done", flush=True))
@@ -98,8 +99,8 @@ class Requests(Dispatcher):
         return future
 
     @contextlib.contextmanager
-    def reading(self, route):
-        yield types.SimpleNamespace(admit=lambda blocks: self.admit(route, blocks))
+    def reading(self, destination):
+        yield types.SimpleNamespace(admit=lambda blocks: self.admit(destination, blocks))
 
     def answer(self):
         for future in self.waiting:

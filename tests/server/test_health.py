@@ -24,9 +24,9 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from mindspore_serving.client import Client
 from mindspore_serving.server.dialect.health.grpc import MOST_WATCHES
+from tests.server.health_checks import ANSWER_TIMEOUT_S, Checks, readiness
 from tests.support.gate import Gate
 from tests.support.grpc_messages import RawClient
-from tests.support.health_checks import ANSWER_TIMEOUT_S, Checks, readiness
 from tests.support.http_requests import HttpReply, post, send
 from tests.support.servables import IDENTITY
 from tests.support.serving import RunningServer, add_servable, free_port, running_script, serving

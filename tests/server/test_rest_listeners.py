@@ -33,11 +33,22 @@ needs_ipv6 = pytest.mark.skipif(
 
 
 class Greeter(asyncio.Protocol):
-    """Greets who comes."""
+    """Greets who asks for it."""
 
     def connection_made(self, transport: Any) -> None:
-        transport.write(b"hello")
-        transport.close()
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(b"hello")
+        self.transport.close()
+
+
+async def greet(place: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+    reader, writer = await asyncio.open_connection(place, port, ssl=tls)
+    await asyncio.sleep(0)  # the server is done with the handshake, too
+    writer.write(b"?")
+    assert await reader.read() == b"hello"
+    writer.close()
 
 
 def run(scene: Coroutine[Any, Any, None]) -> None:
@@ -54,9 +65,7 @@ def test_all_addresses_are_those_of_ipv4_and_ipv6(host: str) -> None:
         [bound] = bound_sockets(SocketAddress(host, port))
         listener = await listen(bound, Greeter, None)
         for place in ("127.0.0.1", "::1"):
-            reader, writer = await asyncio.open_connection(place, port)
-            assert await reader.read() == b"hello"
-            writer.close()
+            await greet(place, port)
         with pytest.raises(OSError, match="in use"):
             bound_sockets(SocketAddress(host, port))
         listener.close()
@@ -84,12 +93,12 @@ def test_grpc_and_rest_mean_the_same_addresses(tmp_path: Path, host: str) -> Non
                     pass
 
 
-Scene = Callable[[int, ssl.SSLContext, list[Any]], Coroutine[Any, Any, None]]
+Scene = Callable[[int, ssl.SSLContext, TlsListener], Coroutine[Any, Any, None]]
 
 
 @pytest.fixture
 def play(tmp_path: Path) -> Callable[[Scene], None]:
-    """Run a scene with a listener for TLS: its port, a client's context, and what has failed meanwhile."""
+    """Run a scene with a listener for TLS: its port, a client's context, and itself."""
     authority = Authority(tmp_path, "authority")
     pair = authority.issue("server")
     trusting = ssl.create_default_context(cafile=authority.certificate)
@@ -106,7 +115,7 @@ def play(tmp_path: Path) -> Callable[[Scene], None]:
             listener = await listen(bound, Greeter, tls)
             assert isinstance(listener, TlsListener)
             try:
-                await scene(port, trusting, failures)
+                await scene(port, trusting, listener)
             finally:
                 listener.close()
                 listener.close()
@@ -118,7 +127,7 @@ def play(tmp_path: Path) -> Callable[[Scene], None]:
 
 
 def test_plain_http_gets_a_sentence_and_tls_its_connection(play: Callable[[Scene], None]) -> None:
-    async def scene(port: int, tls: ssl.SSLContext, _: list[Any]) -> None:
+    async def scene(port: int, tls: ssl.SSLContext, _: TlsListener) -> None:
         for data in (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"P", b"\0nonsense", b"x" * 100_000):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(data)
@@ -127,22 +136,18 @@ def test_plain_http_gets_a_sentence_and_tls_its_connection(play: Callable[[Scene
             assert b"\r\nConnection: close\r\n" in reply
             assert reply.endswith(b"This port speaks HTTPS only: use https:// in place of http://\n")
             writer.close()
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
-        assert await reader.read() == b"hello"
-        writer.close()
+        await greet("127.0.0.1", port, tls)
 
     play(scene)
 
 
 def test_who_says_nothing_or_leaves_disturbs_nobody(play: Callable[[Scene], None]) -> None:
-    async def scene(port: int, tls: ssl.SSLContext, _: list[Any]) -> None:
+    async def scene(port: int, tls: ssl.SSLContext, _: TlsListener) -> None:
         silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
         silent[1][1].transport.abort()
         silent[2][1].write(b"\x16\x03")  # begins a handshake
         for _ in range(3):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
-            assert await reader.read() == b"hello"
-            writer.close()
+            await greet("127.0.0.1", port, tls)
         for _, writer in silent:
             writer.close()
 
@@ -152,13 +157,14 @@ def test_who_says_nothing_or_leaves_disturbs_nobody(play: Callable[[Scene], None
 def test_a_listener_that_is_closed_ends_who_is_not_through_its_handshake(
     play: Callable[[Scene], None],
 ) -> None:
-    readers = []
-
-    async def scene(port: int, tls: ssl.SSLContext, _: list[Any]) -> None:
-        readers.append(await asyncio.open_connection("127.0.0.1", port))
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
-        await reader.read()
+    async def scene(port: int, tls: ssl.SSLContext, listener: TlsListener) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await greet("127.0.0.1", port, tls)  # so the first one was accepted before
+        listener.close()
+        assert await reader.read() == b""
         writer.close()
+        with pytest.raises(ConnectionError):
+            await asyncio.open_connection("127.0.0.1", port)
 
     play(scene)
 
@@ -169,7 +175,7 @@ def test_a_handshake_has_its_time(
 ) -> None:
     monkeypatch.setattr("mindspore_serving.server.transport.http.listeners.HANDSHAKE_S", 0.2)
 
-    async def scene(port: int, tls: ssl.SSLContext, failures: list[Any]) -> None:
+    async def scene(port: int, tls: ssl.SSLContext, _: TlsListener) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(begun)
         with contextlib.suppress(ConnectionError):

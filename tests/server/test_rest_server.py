@@ -17,7 +17,8 @@ from mindspore_serving.errors import ServableUnavailable, StartUpError
 from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.access.tls import SSLConfig, ssl_context
 from mindspore_serving.server.dialect.native.rest import NativeRest
-from mindspore_serving.server.dispatch.dispatcher import Dispatcher, Route
+from mindspore_serving.server.dispatch.destination import Destination
+from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.transport.http.limits import HttpLimits
 from mindspore_serving.server.transport.http.rest_gateway import RestServer
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
@@ -41,13 +42,13 @@ class Requests:
     def __init__(self) -> None:
         self.waiting: asyncio.Queue[asyncio.Future[Any]] = asyncio.Queue()
 
-    def resolve(self, name: str, method: str, version: int) -> Route:
-        return Route(cast("Any", None), MethodSignature(method, ("x",), 1))
+    def resolve(self, name: str, method: str, version: int) -> Destination:
+        return Destination(cast("Any", None), MethodSignature(method, ("x",), 1))
 
-    def check_room(self, route: Route) -> None:
+    def check_room(self, destination: Destination) -> None:
         pass
 
-    def admit(self, route: Route, blocks: Any, timeout_s: float | None) -> asyncio.Future[Any]:
+    def admit(self, destination: Destination, blocks: Any, timeout_s: float | None) -> asyncio.Future[Any]:
         future = asyncio.get_running_loop().create_future()
         self.waiting.put_nowait(future)
         return future

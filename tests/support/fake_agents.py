@@ -23,7 +23,7 @@ from mindspore_serving.server.channel.agent_messages import (
     RunGraph,
     ToAgent,
 )
-from mindspore_serving.server.channel.cluster_messages import Challenge, Refused, Welcome
+from mindspore_serving.server.channel.cluster_messages import Challenge, JoinRefused, Welcome
 from mindspore_serving.server.channel.frames import TO_AGENT, FrameSplitter, Message, frame_of, message_of
 from mindspore_serving.server.channel.messages import Alive, Stop
 from mindspore_serving.server.cluster.token import proof
@@ -150,7 +150,7 @@ class FakeAgent:
         if isinstance(message, Challenge):
             shown = proof("", "agent", message.nonce, "a nonce")
             self.send(AgentHello("a nonce", shown, self.rank, f"fake agent:{self.rank}"))
-        elif isinstance(message, Refused):
+        elif isinstance(message, JoinRefused):
             self.refused = message.reason
         elif isinstance(message, AgentsGathered):
             self.send(AgentReady((ModelInfo("", (self._graph,)),)))

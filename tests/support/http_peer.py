@@ -11,6 +11,7 @@ from aiohttp import web
 
 from mindspore_serving.errors import Failure
 from mindspore_serving.server.access.guard import Guard
+from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.transport.failure_log import FailureLog
 from mindspore_serving.server.transport.http.answering import Answering
 from mindspore_serving.server.transport.http.application import DialectApplication
@@ -18,7 +19,7 @@ from mindspore_serving.server.transport.http.connection import Gateway, HttpConn
 from mindspore_serving.server.transport.http.cors import Cors
 from mindspore_serving.server.transport.http.limits import HttpLimits
 from mindspore_serving.server.transport.http.reply_heads import ReplyHeads
-from mindspore_serving.server.transport.routes import HttpReply, HttpRequest, Right, Route
+from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest, Route
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
 from mindspore_serving.server.transport.untaken_replies import UntakenReplies
 
@@ -58,9 +59,10 @@ class Transport(asyncio.Transport):
         self.ended = False
         self.closed = ""
         self.reading = True
+        self.peer = "1.2.3.4"
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return {"peername": ("1.2.3.4", 5)}.get(name, default)
+        return {"peername": (self.peer, 5)}.get(name, default)
 
     def is_closing(self) -> bool:
         return bool(self.closed)

@@ -1,7 +1,8 @@
-"""The pictures of docs/architecture.md show the package as it is."""
+"""The pictures and paths of docs/architecture.md show the package as it is."""
 
 from __future__ import annotations
 
+import re
 import runpy
 from pathlib import Path
 from xml.etree import ElementTree
@@ -29,3 +30,13 @@ def test_a_worker_loads_no_front_end_and_main_no_backend() -> None:
     assert "worker" not in rooms["start/server.py"]
     assert {"backend", "register"} <= rooms["worker/process.py"]
     assert not {"dispatch", "transport", "supervision"} & rooms["worker/process.py"]
+
+
+def test_paths_in_the_text_exist() -> None:
+    repository = IMAGES.parents[1]
+    named = re.findall(
+        r"`([a-z_]+/[a-z_/]*(?:\.py)?)`", (IMAGES.parent / "architecture.md").read_text(encoding="utf-8")
+    )
+    assert len(named) > 50
+    places = (repository / "mindspore_serving" / "server", repository)
+    assert [path for path in named if not any((place / path).exists() for place in places)] == []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mindspore_serving.errors import LONGEST_TEXT, StageError, text_of
+from mindspore_serving.errors import LONGEST_TEXT, StageError, text_of, unexpected_failure
 
 
 class WithoutText(Exception):
@@ -62,3 +62,17 @@ def test_the_text_of_an_exception_names_its_type_where_it_says_nothing_alone(
 
 def test_the_text_of_an_exception_is_bounded() -> None:
     assert text_of(ValueError("x" * (LONGEST_TEXT + 5))) == "x" * LONGEST_TEXT + " ... (5 more characters)"
+
+
+def test_an_error_of_serving_itself() -> None:
+    try:
+        raise KeyError("a")
+    except KeyError as error:
+        failure = unexpected_failure(error)
+    assert (failure.status, failure.text) == (500, "Predict failed: KeyError('a')")
+    assert "in test_an_error_of_serving_itself" in failure.trace
+
+
+def test_the_traceback_of_an_error_of_serving_itself_is_bounded() -> None:
+    trace = unexpected_failure(KeyError("x" * (2 * LONGEST_TEXT))).trace
+    assert len(trace) < LONGEST_TEXT + 100

@@ -47,6 +47,10 @@ LAYERS: list[dict[str, list[str]]] = [
     {"start": ["server.start"]},
     {"earlier releases": ["master", "worker"]},
 ]
+# All that a dialect may know of the transports: routes as data.
+PLAIN_ROUTES = ("server.transport.routes", "server.transport.http_routes", "server.transport.grpc_routes")
+# Dispatch knows rows, and no wire.
+PROTOBUF = ("google.protobuf", "mindspore_serving.proto")
 # These offer the public names: they refer upwards, lazily. `server` is a mere folder to everybody else.
 FACADE = "server"
 FACADES = (FACADE, "server.distributed")
@@ -76,8 +80,8 @@ def place_of(module: str) -> tuple[int, str]:
     return best[1], best[2]
 
 
-def imports_of(path: Path, known: set[str]) -> set[str]:
-    """Modules of the package that a file imports, wherever the import stands."""
+def named_in(path: Path, known: set[str]) -> set[str]:
+    """Modules that a file imports, wherever the import stands."""
     imported = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -88,8 +92,18 @@ def imports_of(path: Path, known: set[str]) -> set[str]:
             for alias in node.names:
                 inner = f"{source}.{alias.name}"
                 imported.add(inner if inner.removeprefix("mindspore_serving.") in known else source)
+    return imported
+
+
+def imports_of(path: Path, known: set[str]) -> set[str]:
+    """Modules of the package that a file imports, by their names in it."""
     prefix = "mindspore_serving"
-    return {name.removeprefix(prefix).removeprefix(".") for name in imported if name.split(".")[0] == prefix}
+    named = named_in(path, known)
+    return {name.removeprefix(prefix).removeprefix(".") for name in named if name.split(".")[0] == prefix}
+
+
+def is_in(module: str, folder: str) -> bool:
+    return module == folder or module.startswith(folder + ".")
 
 
 def complaint(module: str, imported: str) -> str | None:
@@ -98,6 +112,12 @@ def complaint(module: str, imported: str) -> str | None:
         return f"{module} ({entry}) imports {imported} ({other_entry}), which is above it"
     if other_level == level and other_entry != entry:
         return f"{module} ({entry}) imports {imported} ({other_entry}), which is beside it"
+    if (
+        is_in(module, "server.dialect")
+        and is_in(imported, "server.transport")
+        and imported not in PLAIN_ROUTES
+    ):
+        return f"{module} ({entry}) imports {imported}, but of transports a dialect may know {PLAIN_ROUTES}"
     return None
 
 
@@ -114,6 +134,21 @@ def test_modules_import_only_from_below() -> None:
     assert complaints == []
 
 
+def test_dispatch_knows_no_protobuf() -> None:
+    known = modules()
+    room = {module: path for module, path in known.items() if is_in(module, "server.dispatch")}
+    named = {module: named_in(path, set(known)) for module, path in room.items()}
+    found = [
+        (module, name)
+        for module, names in named.items()
+        for name in names
+        for wire in PROTOBUF
+        if is_in(name, wire)
+    ]
+    assert len(room) > 5
+    assert found == []
+
+
 @pytest.mark.parametrize(
     ("module", "imported"),
     [
@@ -121,11 +156,14 @@ def test_modules_import_only_from_below() -> None:
         ("server.worker.engine", "server.dispatch.servable"),
         ("server.channel.frames", "server.register.model"),
         ("tensor", "server.channel.frames"),
-        ("server.dispatch.dispatcher", "server.transport.grpc.service"),
+        ("server.dispatch.dispatcher", "server.transport.grpc.server"),
         ("client.python.client", "server.access.tls"),
-        ("server.transport.grpc.service", "server.dialect.native.predict"),
+        ("server.transport.grpc.server", "server.dialect.native.predict"),
         ("server.access.guard", "server.transport.routes"),
         ("server.dialect.health.grpc", "server.dialect.native.predict_codec"),
+        ("server.dialect.native.rest", "server.transport.failure_log"),
+        ("server.dialect.native.rest", "server.transport.http.small_body"),
+        ("server.dialect.health.grpc", "server.transport"),
     ],
 )
 def test_the_check_finds_a_wrong_import(module: str, imported: str) -> None:

@@ -42,7 +42,7 @@ class Proxy(NamedTuple):
         return f"the proxy {self.address} of the variable {self.variable}"
 
 
-class Route(NamedTuple):
+class NetworkRoute(NamedTuple):
     """How a channel reaches an address.
 
     Attributes:
@@ -56,7 +56,7 @@ class Route(NamedTuple):
     options: tuple[tuple[str, Any], ...]
 
 
-def route_to(address: str, environment: Mapping[str, str] = os.environ) -> Route:
+def route_to(address: str, environment: Mapping[str, str] = os.environ) -> NetworkRoute:
     """The route to a server.
 
     Args:
@@ -65,11 +65,11 @@ def route_to(address: str, environment: Mapping[str, str] = os.environ) -> Route
     """
     host = _host_of(address)
     if host is None or is_this_machine(host):
-        return Route(True, None, _DIRECTLY)
+        return NetworkRoute(True, None, _DIRECTLY)
     proxy = _proxy_of(environment)
     if proxy is not None and _is_excepted(host, environment):
-        return Route(False, None, _DIRECTLY)
-    return Route(False, proxy, ())
+        return NetworkRoute(False, None, _DIRECTLY)
+    return NetworkRoute(False, proxy, ())
 
 
 def _host_of(address: str) -> str | None:

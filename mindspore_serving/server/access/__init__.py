@@ -1,5 +1,5 @@
-"""Who is let in, and over which TLS: API keys, names of certificates, and the files that hold them.
+"""Authentication, and TLS: API keys, names of certificates, the files that hold them, and rights.
 
-For front ends, clusters and distributed servables alike. What is asked of a server is no business of this room. Begin
-with `guard`.
+For front ends, clusters and distributed servables alike. What is asked of a server is no business of this room: a
+route says which right it needs (`right`). Begin with `guard`.
 """

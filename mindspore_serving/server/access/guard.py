@@ -35,7 +35,7 @@ class Guard:
 
     Attributes:
         identities: As above.
-        refusal: What rejected clients are told.
+        refusal: What rejected clients read.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Guard:
         return self._keys.have((bearer, fields.get(b"x-api-key", b"").strip()))
 
     def note_refusal(self, peer: str) -> None:
-        """Count a rejected request; a line of the log tells, every ten seconds at most.
+        """Count a rejected request; the log has a line about them every ten seconds at most.
 
         Args:
             peer: Address of the client.
@@ -124,7 +124,7 @@ class Door:
 
     @property
     def refusal(self) -> str:
-        """What rejected clients are told."""
+        """What rejected clients read."""
         return self._guard.refusal
 
     def admits(self, fields: Mapping[bytes, bytes]) -> bool:

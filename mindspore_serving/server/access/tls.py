@@ -33,7 +33,7 @@ class SSLConfig:
         custom_ca: File with the PEM certificates that clients' certificates are checked against. Used, and
             needed, only with `verify_client`.
         verify_client: Refuse clients without a certificate that `custom_ca` vouches for.
-        client_identities: Let in only clients whose certificate has one of these as its common name, or as a DNS, URI
+        client_identities: Accept only clients whose certificate has one of these as its common name, or as a DNS, URI
             or mail name; where the front end has API keys, others that show a key as well. None for no such limit.
 
     Raises:

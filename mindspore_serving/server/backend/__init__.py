@@ -1,4 +1,4 @@
-"""What runs a model file. `contract.py` says what each backend offers, `families.py` which there are.
+"""What runs a model file. Begin with `contract`, what each backend offers, and `families`, which there are.
 
 No other room names a library for models. Workers and agents ask here for a backend, which imports its library; the main
 process asks `families`, which imports none.

@@ -39,7 +39,7 @@ class WrongInput(InvalidInput):
         return self._text(name) + ", or in JSON 1.0 instead of 1" * as_json
 
     def text_for_servable(self, giver: str) -> str:
-        """What is told where a stage gave the value.
+        """What is reported where a stage gave the value.
 
         Args:
             giver: The stage.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from mindspore_serving.rows import Group, Rows
-from mindspore_serving.server.channel.cluster_messages import Challenge, Refused, Welcome
+from mindspore_serving.server.channel.cluster_messages import Challenge, JoinRefused, Welcome
 from mindspore_serving.server.channel.messages import Alive, Exiting, Stop
 from mindspore_serving.signature import ModelInfo
 
@@ -136,7 +136,7 @@ FromAgent: TypeAlias = AgentHello | AgentReady | AgentFailed | Alive | Exiting |
 ToAgent: TypeAlias = (
     Challenge
     | Welcome
-    | Refused
+    | JoinRefused
     | AgentSettings
     | AgentsGathered
     | AgentsAccepted

@@ -16,7 +16,7 @@ class ReadBody:
         body: As it was sent.
         coding: How it is compressed; empty if it is not.
         function: What reads it, `module:function`.
-        argument: What the function is told, a JSON document.
+        argument: What the function is given, a JSON document.
     """
 
     body_id: int

@@ -1,6 +1,6 @@
 """What the master of a cluster and the workers that join it say to each other.
 
-A distributed worker and its agents begin in the same way, with `Challenge` and then `Welcome` or `Refused`.
+A distributed worker and its agents begin in the same way, with `Challenge` and then `Welcome` or `JoinRefused`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Welcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class JoinRefused:
     """Master of a cluster to a worker: it may not join.
 
     Attributes:
@@ -73,4 +73,4 @@ class Refused:
 
 
 FromMember: TypeAlias = Join | Alive | Exiting | Result
-ToMember: TypeAlias = Challenge | Welcome | Refused | Alive | Stop | Batch
+ToMember: TypeAlias = Challenge | Welcome | JoinRefused | Alive | Stop | Batch

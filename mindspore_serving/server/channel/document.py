@@ -1,37 +1,36 @@
-"""Frozen dataclasses as one text, for what a process is told once, at its start.
+"""Frozen dataclasses as one text, for what a process is given once, at its start.
 
-The type hints of the fields say what is read: str, int, float, bool, tuples of them, other dataclasses, and None where
-the hint allows it. Whatever does not fit is refused by name: a value of another type, a field that is unknown, or one
-that is missing, even where it has a default. Bytes cannot be written, so that no key gets into a document.
+The type hints of the fields say what is read (`hints`), with three exceptions. Every field has to be there, also one
+that has a default, because whoever writes a document writes all of it. An int does for a float, as it does for Python.
+And bytes can neither be written nor read, so that no key gets into a document.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, NoReturn, TypeVar
 
 from mindspore_serving.errors import ChannelError
+from mindspore_serving.server.channel.hints import Rules, Unfit, json_form, reader_of, shown
 
 _Document = TypeVar("_Document")
 
 
-def text_of(value: Any) -> str:
-    """The text of a dataclass, in ASCII.
+def write_document(value: Any) -> str:
+    """The text of a dataclass, in ASCII; what is no Unicode, as file names may be, is kept as it is.
 
     Raises:
         TypeError: A field holds what no document can.
     """
-    return json.dumps(_plain(value))
+    return json.dumps(value, default=json_form)
 
 
-def read_as(document: type[_Document], text: str | bytes) -> _Document:
-    """What `text_of` was given.
+def read_document(kind: type[_Document], text: str | bytes) -> _Document:
+    """What `write_document` was given.
 
     Args:
-        document: A dataclass.
-        text: From `text_of`.
+        kind: Its dataclass.
+        text: From `write_document`.
 
     Raises:
         ChannelError: The text does not fit the dataclass; names the field.
@@ -39,48 +38,23 @@ def read_as(document: type[_Document], text: str | bytes) -> _Document:
     try:
         plain = json.loads(text)
     except ValueError as cause:
-        raise ChannelError(f"a {document.__name__} is no JSON document: {cause}") from cause
-    value: _Document = _value(document, plain, document.__name__)
+        raise ChannelError(f"a {kind.__name__} is no JSON document: {cause}") from cause
+    try:
+        value: _Document = reader_of(kind, rules=_RULES)(plain)
+    except Unfit as unfit:
+        raise ChannelError(str(unfit.inside(kind.__name__))) from unfit
     return value
 
 
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return {one.name: _plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, (str, int, float)):
-        return value
-    raise TypeError(f"a document cannot hold {type(value)}")
+def _number(value: Any) -> float:
+    if type(value) not in (float, int):  # a bool is an int for Python
+        raise Unfit("float", shown(value))
+    number: float = value
+    return number
 
 
-def _value(hint: Any, plain: Any, where: str) -> Any:
-    """A plain value as its type hint wants it.
-
-    Args:
-        hint: The type hint.
-        plain: From JSON.
-        where: What is read, for error texts.
-    """
-    if get_origin(hint) in (UnionType, Union):
-        if plain is None and NoneType in get_args(hint):
-            return None
-        [hint] = [one for one in get_args(hint) if one is not NoneType]
-    if dataclasses.is_dataclass(hint):
-        return _dataclass(hint, plain, where)
-    if get_origin(hint) is tuple:
-        item_hint = get_args(hint)[0]  # of tuple[item, ...]
-        if isinstance(plain, list):
-            return tuple(_value(item_hint, item, where) for item in plain)
-    elif (hint is float and type(plain) is int) or type(plain) is hint:
-        return plain
-    raise ChannelError(f"{where} should be {hint}, but actually {plain!r}")
+def _no_bytes(value: Any) -> NoReturn:
+    raise Unfit("absent", shown(value))
 
 
-def _dataclass(hint: Any, plain: Any, where: str) -> Any:
-    names = {one.name for one in dataclasses.fields(hint)}
-    if not isinstance(plain, dict) or plain.keys() != names:
-        given = sorted(plain) if isinstance(plain, dict) else plain
-        raise ChannelError(f"{where} should have the fields {sorted(names)}, but actually {given!r}")
-    hints = get_type_hints(hint)
-    return hint(**{name: _value(hints[name], plain[name], f"{where}.{name}") for name in plain})
+_RULES: Final = Rules(complete=True, readers={float: _number, bytes: _no_bytes})

@@ -53,7 +53,7 @@ _KINDS: dict[type, int] = {
     cluster.Challenge: 12,
     cluster.Join: 13,
     cluster.Welcome: 14,
-    cluster.Refused: 15,
+    cluster.JoinRefused: 15,
     agents.AgentHello: 16,
     agents.AgentSettings: 17,
     agents.AgentsGathered: 18,

@@ -8,8 +8,11 @@
 | an enum | its value |
 | tuple[X, ...] | a list |
 | Mapping[str, X] | an object |
+| X or None | null, or as X |
 | a dataclass | an object; a field that has a default may be left out, an unknown one is refused |
 | a NamedTuple | a list of all its fields |
+
+`Rules` make exceptions: documents have some (`document`), messages none.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
-from typing import Any, TypeAlias, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Final, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 import orjson
 
@@ -61,6 +65,22 @@ class UnknownHint(TypeError):
     """A hint that no value can be read by; raised at import."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rules:
+    """Where values are read in another way than the table says.
+
+    Attributes:
+        complete: Whether every field has to be there, also one that has a default.
+        readers: What reads values of these hints.
+    """
+
+    complete: bool = False
+    readers: Mapping[Any, Read] = dataclasses.field(default_factory=dict)
+
+
+_NO_EXCEPTION: Final = Rules()
+
+
 def shown(value: object) -> str:
     """A JSON value in an error text: whole if it is small. A list is not looked into, it may be deep."""
     if isinstance(value, dict):
@@ -73,12 +93,12 @@ def shown(value: object) -> str:
 def json_of(value: object) -> bytes:
     """A value as JSON, as `reader_of` reads it; what is no Unicode, as file names may be, is replaced."""
     try:
-        return orjson.dumps(value, default=_json_form)
+        return orjson.dumps(value, default=json_form)
     except orjson.JSONEncodeError:
-        return json.dumps(value, default=_json_form, ensure_ascii=False).encode(errors="replace")
+        return json.dumps(value, default=json_form, ensure_ascii=False).encode(errors="replace")
 
 
-def _json_form(value: object) -> object:
+def json_form(value: object) -> object:
     """A value that an encoder does not know, by others that it knows."""
     if dataclasses.is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
@@ -91,42 +111,54 @@ def _json_form(value: object) -> object:
     raise TypeError(f"{type(value).__name__} cannot be sent")
 
 
-def reader_of(hint: Any, inside: tuple[type, ...] = ()) -> Read:
+def reader_of(hint: Any, inside: tuple[type, ...] = (), rules: Rules = _NO_EXCEPTION) -> Read:
     """What reads values of a hint.
 
     Args:
         hint: The hint.
         inside: Types that hold it.
+        rules: Where it is read in another way.
 
     Raises:
         UnknownHint: No value can be read by it.
     """
+    if hint in rules.readers:
+        return rules.readers[hint]
     if hint in _PLAIN:
         return _plain_reader(hint)
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
-        return _tuple_reader(reader_of(arguments[0], inside))
+        return _tuple_reader(reader_of(arguments[0], inside, rules))
     if origin is Mapping and arguments[0] is str:
-        return _mapping_reader(reader_of(arguments[1], inside))
+        return _mapping_reader(reader_of(arguments[1], inside, rules))
+    if origin in (UnionType, Union) and len(arguments) == 2 and NoneType in arguments:
+        [present] = [one for one in arguments if one is not NoneType]
+        return _optional_reader(reader_of(present, inside, rules))
     if isinstance(hint, type) and origin is None and hint not in inside:
         if issubclass(hint, Enum) and all(type(member.value) in (int, str) for member in hint):
             return _enum_reader(hint)
         if dataclasses.is_dataclass(hint):
-            return _dataclass_reader(hint, inside)
+            return _dataclass_reader(hint, inside, rules)
         if issubclass(hint, tuple) and hasattr(hint, "_fields"):
-            return _named_tuple_reader(hint, inside)
+            return _named_tuple_reader(hint, inside, rules)
     raise UnknownHint(
         f"values of type {hint} cannot be sent: bool, int, float, str, enums, tuple[X, ...], Mapping[str, X], "
-        "dataclasses and NamedTuples can, unless they hold themselves"
+        "X | None, dataclasses and NamedTuples can, unless they hold themselves"
     )
 
 
-def field_readers(kind: type, inside: tuple[type, ...] = (), without: type | None = None) -> dict[str, Read]:
+def field_readers(
+    kind: type,
+    inside: tuple[type, ...] = (),
+    rules: Rules = _NO_EXCEPTION,
+    without: type | None = None,
+) -> dict[str, Read]:
     """Readers of the fields of a dataclass or NamedTuple, by name, in order.
 
     Args:
         kind: The type.
         inside: Types that hold it.
+        rules: Where values are read in another way.
         without: Hint of fields that are read otherwise.
 
     Raises:
@@ -136,21 +168,26 @@ def field_readers(kind: type, inside: tuple[type, ...] = (), without: type | Non
     for name, hint in get_type_hints(kind).items():
         try:
             if hint is not without:
-                readers[name] = reader_of(hint, (*inside, kind))
+                readers[name] = reader_of(hint, (*inside, kind), rules)
         except UnknownHint as error:
             raise UnknownHint(f"{kind.__name__}.{name}: {error}") from None
     return readers
 
 
-def fields_reader(kind: type, readers: Mapping[str, Read]) -> Callable[[Any], dict[str, Any]]:
+def fields_reader(
+    kind: type, readers: Mapping[str, Read], rules: Rules = _NO_EXCEPTION
+) -> Callable[[Any], dict[str, Any]]:
     """What reads fields of a dataclass from an object.
 
     Args:
         kind: The dataclass.
         readers: Reader of each field that the object has.
+        rules: Whether all of them have to be there.
     """
     needed = [
-        field.name for field in dataclasses.fields(kind) if _has_no_default(field) and field.name in readers
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.name in readers and (rules.complete or _has_no_default(field))
     ]
 
     def read(value: Any) -> dict[str, Any]:
@@ -173,8 +210,8 @@ def fields_reader(kind: type, readers: Mapping[str, Read]) -> Callable[[Any], di
     return read
 
 
-def _dataclass_reader(kind: type, inside: tuple[type, ...]) -> Read:
-    read_fields = fields_reader(kind, field_readers(kind, inside))
+def _dataclass_reader(kind: type, inside: tuple[type, ...], rules: Rules) -> Read:
+    read_fields = fields_reader(kind, field_readers(kind, inside, rules), rules)
     return lambda value: kind(**read_fields(value))
 
 
@@ -201,6 +238,10 @@ def _enum_reader(kind: type[Enum]) -> Read:
         return member
 
     return read
+
+
+def _optional_reader(reader: Read) -> Read:
+    return lambda value: None if value is None else reader(value)
 
 
 def _tuple_reader(reader: Read) -> Read:
@@ -235,8 +276,8 @@ def _mapping_reader(reader: Read) -> Read:
     return read
 
 
-def _named_tuple_reader(kind: type, inside: tuple[type, ...]) -> Read:
-    readers = field_readers(kind, inside)
+def _named_tuple_reader(kind: type, inside: tuple[type, ...], rules: Rules) -> Read:
+    readers = field_readers(kind, inside, rules)
     check = _CHECKS.get(kind)
 
     def read(value: Any) -> Any:

@@ -4,7 +4,7 @@ One anonymous file (memfd) per worker, created by the main process and inherited
 vanishes with the last of the two processes, however they end. It is cut into regions, two for each slot of the copy: a
 request region that main writes and the worker reads, and a reply region for the other way. A region belongs to the
 batch that holds the slot, which makes an allocator needless; it is sparse, so only pages that were used take memory.
-Several messages of one batch, such as results that are told piecemeal, follow each other in the region: the reader may
+Several messages of one batch, such as results that are sent piecemeal, follow each other in the region: the reader may
 not have read the one before.
 
 Pages stay after use, so that the next batch finds them. They are given back by the side that hands the slots out, for

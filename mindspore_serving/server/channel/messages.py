@@ -128,7 +128,7 @@ class Result:
     Attributes:
         batch_id: As in the batch.
         slot: As in the batch.
-        start: Index in the batch of the first instance told about.
+        start: Index in the batch of the first instance of these.
         groups: Results and failures, in order.
         final: Whether the worker is done with the batch.
     """

@@ -1,4 +1,4 @@
-"""What a worker process is told at its start: what it loads, and what it inherits."""
+"""What a worker process is given at its start: what it loads, and what it inherits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from mindspore_serving.errors import ChannelError
 from mindspore_serving.options import ServableSettings
-from mindspore_serving.server.channel.document import read_as, text_of
+from mindspore_serving.server.channel.document import read_document, write_document
 from mindspore_serving.server.host.key_pipe import read_key
 
 WAITING_SLOTS = 16
@@ -111,7 +111,7 @@ class WorkerPlan:
 
 @dataclass(frozen=True, slots=True)
 class WorkerStart:
-    """All that a worker process is told at its start, but for the key of its models, which has a pipe of its own.
+    """All that a worker process is given at its start, but for the key of its models, which has a pipe of its own.
 
     Attributes:
         plan: What it loads, without the key.
@@ -135,7 +135,7 @@ class WorkerStart:
 
 
 def start_file(start: WorkerStart) -> int:
-    """Write down what a worker is told, for the worker alone: in memory, not in a file or on a command line.
+    """Write down what a worker is given, for the worker alone: in memory, not in a file or on a command line.
 
     Returns:
         A descriptor that the process inherits, and reads from the start.
@@ -148,7 +148,7 @@ def start_file(start: WorkerStart) -> int:
     descriptor = os.memfd_create("serving start")
     try:
         with os.fdopen(descriptor, "w", encoding="ascii", closefd=False) as file:
-            file.write(text_of(without_key))
+            file.write(write_document(without_key))
         os.lseek(descriptor, 0, os.SEEK_SET)
     except OSError:
         os.close(descriptor)
@@ -157,7 +157,7 @@ def start_file(start: WorkerStart) -> int:
 
 
 def read_start(descriptor: int) -> WorkerStart:
-    """Read what this process was told, and close the descriptor.
+    """Read what this process was given, and close the descriptor.
 
     Raises:
         ChannelError: It cannot be read, or does not fit; names the field.
@@ -168,7 +168,7 @@ def read_start(descriptor: int) -> WorkerStart:
             text = file.read()
     except (OSError, ValueError) as cause:
         raise ChannelError(f"a WorkerStart cannot be read from descriptor {descriptor}: {cause}") from cause
-    return read_as(WorkerStart, text)
+    return read_document(WorkerStart, text)
 
 
 def with_key(start: WorkerStart) -> WorkerPlan:

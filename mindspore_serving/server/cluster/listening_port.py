@@ -14,14 +14,14 @@ from typing import Any, TypeVar
 
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.server.channel.cluster_messages import Challenge, Refused
+from mindspore_serving.server.channel.cluster_messages import Challenge, JoinRefused
 from mindspore_serving.server.channel.frames import Incoming
 from mindspore_serving.server.channel.messages import Stop
 from mindspore_serving.server.cluster.link import ALIVE_EVERY_S, HANDSHAKE_S, ClusterLink
 from mindspore_serving.server.cluster.token import new_nonce, without_token
 from mindspore_serving.server.host.port_owner import bind_fault
 
-_MOST_STRANGERS = 256
+_MOST_UNJOINED = 256
 """Connections at a time that have not proved that they know the token."""
 
 
@@ -54,7 +54,7 @@ class AcceptedLink(ClusterLink[_Expected]):
             return
         user = None if self._port.token else self.stranger()
         if user is not None:
-            self.send(Refused(self._port.refuse(user)))
+            self.send(JoinRefused(self._port.refuse(user)))
             self.close()
             return
         self._handshake = asyncio.get_running_loop().call_later(HANDSHAKE_S, self.abort)
@@ -149,10 +149,10 @@ class ListeningPort(ABC):
         return self._timeout_s
 
     def admits(self, link: AcceptedLink[Any]) -> bool:
-        """Take a new connection, unless too many strangers are connected."""
-        strangers = sum(not other.joined for other in self._links)
-        if strangers >= _MOST_STRANGERS or self._server is None:
-            log.warning("%r is not let in: %s connections have not joined", link, strangers)
+        """Take a new connection, unless too many that have not joined are connected."""
+        unjoined = sum(not other.joined for other in self._links)
+        if unjoined >= _MOST_UNJOINED or self._server is None:
+            log.warning("%r is refused: %s connections have not joined", link, unjoined)
             return False
         self._links.add(link)
         return True

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError
 from mindspore_serving.loopback import ANY_ADDRESS, is_this_machine
-from mindspore_serving.server.channel.cluster_messages import FromMember, Join, Refused, Welcome
+from mindspore_serving.server.channel.cluster_messages import FromMember, Join, JoinRefused, Welcome
 from mindspore_serving.server.channel.frames import FROM_MEMBER
 from mindspore_serving.server.channel.messages import Exiting, Result
 from mindspore_serving.server.cluster.listening_port import AcceptedLink, ListeningPort
@@ -124,7 +124,7 @@ class MemberLink(AcceptedLink[FromMember]):
 
     def _refuse(self, reason: str, *, final: bool = True) -> None:
         log.error("%r is refused: %s", self, reason)
-        self.send(Refused(reason, final))
+        self.send(JoinRefused(reason, final))
         self.close()
 
     def _take_out(self, *, left: bool = False) -> None:

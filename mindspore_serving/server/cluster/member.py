@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, StartUpError, SystemFailure
 from mindspore_serving.rows import FailedRows, Group, Reply, Rows
-from mindspore_serving.server.channel.cluster_messages import Challenge, Join, Refused, ToMember, Welcome
+from mindspore_serving.server.channel.cluster_messages import Challenge, Join, JoinRefused, ToMember, Welcome
 from mindspore_serving.server.channel.frames import TO_MEMBER
 from mindspore_serving.server.channel.messages import Batch, Exiting, Result, Stop
 from mindspore_serving.server.cluster.link import ALIVE_EVERY_S, HANDSHAKE_S, ClusterLink
@@ -162,7 +162,7 @@ class MasterLink(ClusterLink[ToMember]):
             self._join(message)
         elif isinstance(message, Welcome) and self._challenge and not self.joined:
             self._welcome(message)
-        elif isinstance(message, Refused) and not self.joined:
+        elif isinstance(message, JoinRefused) and not self.joined:
             text = f"The master {self._membership.master} refuses this worker: {message.reason}"
             self._decide(StartUpError(text) if message.final else ConnectionError(text))
         else:

@@ -33,7 +33,7 @@ class RunningServable:
         name: Servable name.
         version: Version that runs.
         loop: The event loop on which all methods are called.
-        forget_routes: Called when the answer of `method` or `serves`, or `copies`, may have changed.
+        on_answers_changed: Called when the answer of `method` or `serves`, or `copies`, may have changed.
         suspect_wait_s: How long an instance whose worker was lost waits for another copy before it runs on the last.
 
     Attributes:
@@ -48,7 +48,7 @@ class RunningServable:
         name: str,
         version: int,
         loop: asyncio.AbstractEventLoop,
-        forget_routes: Callable[[], None],
+        on_answers_changed: Callable[[], None],
         suspect_wait_s: float = DEFAULT_SUSPECT_WAIT_S,
     ) -> None:
         self.name = name
@@ -58,7 +58,7 @@ class RunningServable:
         self.copies: list[ServableCopy] = []
         self.on_copies_changed: Callable[[], None] = _ignore
         self._expected: dict[str, frozenset[str]] = {}
-        self._forget_routes = forget_routes
+        self._on_answers_changed = on_answers_changed
         self._queues: dict[str, MethodQueue] = {}
         self._queue_list: list[MethodQueue] = []
         self._pump = Pump(self._queue_list, self.copies, self._expected, loop, suspect_wait_s)
@@ -187,7 +187,7 @@ class RunningServable:
         copies = self.copies[:]
         self.copies.clear()
         self._expected.clear()
-        self._forget_routes()
+        self._on_answers_changed()
         self.on_copies_changed()
         for copy in copies:
             for method, pieces in copy.lose(blame=False).items():
@@ -292,7 +292,7 @@ class RunningServable:
 
     def _go_on(self) -> None:
         """Use the copies that are left; answer what waits for a method that none runs now or will run."""
-        self._forget_routes()
+        self._on_answers_changed()
         for queue in self._queue_list:
             if not self.serves(queue.signature.name):
                 self._fail(queue.clear(), queue.signature.name)

@@ -1,6 +1,8 @@
 """Servables whose model is sharded: many processes, the agents, hold a part each and run it together.
 
-Names are imported at first use: a worker process, which needs `declare_servable` only, does not load the servers.
+Begin with `worker_process`, the worker that has no model of its own, with `agent_port`, which gathers its agents, and
+with `agent`, the process of one of them. Clients are not known here. Names are imported at first use: a worker process,
+which needs `declare_servable` only, does not load the servers.
 """
 
 from __future__ import annotations

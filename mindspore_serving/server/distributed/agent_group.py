@@ -34,9 +34,9 @@ from mindspore_serving.server.distributed.agent_process import AgentProcess
 from mindspore_serving.server.distributed.joining_link import JoiningLink, join
 from mindspore_serving.server.distributed.rank_table import RankPlace, RankTable, write_rank_table
 from mindspore_serving.server.host.loop_thread import LoopThread
-from mindspore_serving.server.host.progress import say
 from mindspore_serving.server.host.settings import cluster_token
 from mindspore_serving.server.host.standard_descriptors import open_standard_descriptors
+from mindspore_serving.server.host.standard_output import say
 from mindspore_serving.server.host.stop_request import StopRequest
 from mindspore_serving.server.supervision.process_log import LOG_DIRECTORY, ProcessLogs
 

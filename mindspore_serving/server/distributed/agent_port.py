@@ -34,7 +34,7 @@ from mindspore_serving.server.channel.agent_messages import (
     RunGraph,
     ToAgent,
 )
-from mindspore_serving.server.channel.cluster_messages import Refused, Welcome
+from mindspore_serving.server.channel.cluster_messages import JoinRefused, Welcome
 from mindspore_serving.server.channel.frames import FROM_AGENT, LARGEST_FRAME, frame_of
 from mindspore_serving.server.channel.messages import Exiting, Stop
 from mindspore_serving.server.cluster.listening_port import AcceptedLink, ListeningPort
@@ -108,7 +108,7 @@ class AgentLink(AcceptedLink[FromAgent]):
             reason = port.objection(hello)
         if reason:
             log.error("%r is refused: %s", self, reason)
-            self.send(Refused(reason))
+            self.send(JoinRefused(reason))
             self.close()
             return
         self.rank, self.address, self.scheduler = hello.rank, hello.address, hello.scheduler
@@ -198,7 +198,7 @@ class AgentPort(ListeningPort):
         return max(_LOAD_S, self._timeout_s) if loads else self._timeout_s
 
     def objection(self, hello: AgentHello) -> str:
-        """Why an agent, or a process that starts agents, is not let in; empty if it is."""
+        """Why an agent, or a process that starts agents, is refused; empty if it is not."""
         if self.failure or self._stopped:
             return f"this distributed worker ends: {self.failure or 'it was stopped'}"
         if len(self._agents) == self.rank_size:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, StartUpError
 from mindspore_serving.server.channel.agent_messages import AgentHello, ToAgent
-from mindspore_serving.server.channel.cluster_messages import Challenge, Refused, Welcome
+from mindspore_serving.server.channel.cluster_messages import Challenge, JoinRefused, Welcome
 from mindspore_serving.server.channel.frames import TO_AGENT
 from mindspore_serving.server.channel.messages import Stop
 from mindspore_serving.server.cluster.link import HANDSHAKE_S, ClusterLink
@@ -72,7 +72,7 @@ class JoiningLink(ClusterLink[ToAgent]):
             self.trust()
             if not self.decided.done():
                 self.decided.set_result(None)
-        elif isinstance(message, Refused) and not self.joined:
+        elif isinstance(message, JoinRefused) and not self.joined:
             self._fail(StartUpError(f"The distributed worker {self.peer} refuses: {message.reason}"))
         elif isinstance(message, Stop) and self.joined:
             self.on_end("the distributed worker ends")

@@ -82,8 +82,8 @@ def set_drain_timeout_s(drain_timeout_s: float) -> None:
     New ones are refused meanwhile. A second signal ends the wait. Takes effect at the next signal.
 
     Args:
-        drain_timeout_s: Seconds; 0 answers all pending requests with an error at once, as the original does. The
-            default is 10.
+        drain_timeout_s: Seconds; 0 answers all pending requests with an error at once, as MindSpore Serving 2.0
+            does. The default is 10.
 
     Raises:
         RuntimeError: `drain_timeout_s` is no number, below 0, or not finite.

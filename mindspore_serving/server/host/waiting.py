@@ -1,8 +1,12 @@
-"""Waiting for events."""
+"""Waiting for events and results."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from typing import TypeVar
+
+_T = TypeVar("_T")
 
 
 async def wait_for_event(event: asyncio.Event, timeout_s: float) -> None:
@@ -25,3 +29,20 @@ async def wait_for_any(*events: asyncio.Event) -> None:
     finally:
         for waiter in waiters:
             waiter.cancel()
+
+
+async def result_until(until: float | None, late: Exception | None, future: asyncio.Future[_T]) -> _T:
+    """The result of a future, which is cancelled if it does not come in time, or the caller is cancelled.
+
+    Args:
+        until: Time of `time.monotonic`; None for no limit.
+        late: What is raised then.
+        future: What is waited for.
+    """
+    try:
+        await asyncio.wait([future], timeout=None if until is None else until - time.monotonic())
+        if late is not None and not future.done():
+            raise late
+        return future.result()
+    finally:
+        future.cancel()

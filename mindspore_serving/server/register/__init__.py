@@ -1,4 +1,8 @@
-"""What servable_config.py calls: declare models, and register methods made of stages."""
+"""What servable_config.py calls: declare models, and register methods made of stages.
+
+It says what a servable consists of, and runs nothing of it: a worker does. Begin with `definition`, the result as data;
+`method` and `stage` trace a method into it.
+"""
 
 from mindspore_serving.errors import InvalidInput
 from mindspore_serving.server.register.call_stage import (

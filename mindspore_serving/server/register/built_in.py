@@ -20,8 +20,8 @@ class BuiltInStage:
         name: Name for `add_stage`.
         inputs_count: Number of inputs.
         outputs_count: Number of outputs.
-        function: Called with the inputs of one instance; bytes come as `bytes`. What it raises is told to the client
-            as it is.
+        function: Called with the inputs of one instance; bytes come as `bytes`. What it raises is reported to the
+            client as it is.
     """
 
     name: str

@@ -15,7 +15,7 @@ from mindspore_serving.errors import LONGEST_TEXT, Failure, shortened
 MOST_TOLD: Final = 2000
 """Characters of an error that a client reads."""
 MOST_SEARCHED: Final = 1 << 16
-"""Characters of the errors of one reply that are searched for paths; errors behind them are told up to their first
+"""Characters of the errors of one reply that are searched for paths; errors behind them are shown up to their first
 suspicious character. Each takes up to two microseconds, and clients may have a say in texts."""
 
 _SUSPICIOUS = re.compile(r"[/\\\n]")
@@ -55,8 +55,8 @@ def text_for_client(failure: Failure) -> str:
 def texts_for_client(failures: Sequence[Failure]) -> list[str]:
     """The texts of the failures of one reply as a client reads them.
 
-    Absolute paths and those below a home are told by their last part. Tracebacks of Python and call stacks of native
-    code are left out. What the client did wrong is told as it is: Serving itself has worded that, of what was sent.
+    Absolute paths and those below a home are shown by their last part. Tracebacks of Python and call stacks of native
+    code are left out. What the client did wrong is shown as it is: Serving itself has worded that, of what was sent.
 
     Args:
         failures: Why a request or instances have no result.
@@ -125,7 +125,7 @@ def _indent_of(line: str) -> int:
 
 
 def _last_part(found: re.Match[str]) -> str:
-    """What is told instead of something that looks like a path."""
+    """What is shown instead of something that looks like a path."""
     if found["kept"]:
         return found[0]
     quote, path = found["quote"] or "", found["quoted"] or found["bare"]

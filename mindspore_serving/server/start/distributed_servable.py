@@ -10,8 +10,8 @@ from mindspore_serving.errors import InvalidParameter
 from mindspore_serving.server.channel.worker_plan import AgentsPlan, WorkerPlan
 from mindspore_serving.server.cluster.token import listening_ip
 from mindspore_serving.server.distributed.agent_parameters import worker_address
-from mindspore_serving.server.host.progress import say
 from mindspore_serving.server.host.settings import agent_answer_s, cluster_token
+from mindspore_serving.server.host.standard_output import say
 from mindspore_serving.server.start.merging import merge_config
 from mindspore_serving.server.start.servable_start_config import ServableStartConfig
 from mindspore_serving.server.start.server import server_of_process

@@ -9,12 +9,12 @@ from concurrent.futures import wait as wait_for_futures
 
 from mindspore_serving import log
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
-from mindspore_serving.server.host.progress import say
+from mindspore_serving.server.host.standard_output import say
 from mindspore_serving.server.host.stop_request import StopRequest
 from mindspore_serving.server.supervision.reaper import STOP_GRACE_S as WORKER_GRACE_S
 from mindspore_serving.server.supervision.supervisor import Supervisor
 from mindspore_serving.server.transport.address import STOP_GRACE_S
-from mindspore_serving.server.transport.grpc.service import GrpcServer
+from mindspore_serving.server.transport.grpc.server import GrpcServer
 from mindspore_serving.server.transport.http.rest_gateway import RestServer
 
 SIGNAL_POLL_S = 0.1

@@ -26,7 +26,7 @@ class ServableStartConfig(ServableSettings):
         stage_timeout_ms: Milliseconds that one call of a function or model may take, at most 86400000, a day; 0 sets no
             limit. A worker in which a call takes longer is killed and started again. Exact to a quarter of the limit,
             at best to 10 ms.
-        max_enqueued_requests: Requests of this servable and version that may be unanswered at a time, beside the limit
+        max_enqueued_requests: Requests of this servable and version that may be pending at a time, beside the limit
             of the whole server; 0 for no further limit.
         max_enqueued_instances: Instances that these requests may have together; 0 for no further limit.
         max_enqueued_bytes: Bytes that their tensors may have together; 0 for no further limit.

@@ -26,9 +26,9 @@ from mindspore_serving.server.host.exit_code import end_with
 from mindspore_serving.server.host.forked_child import let_go_of_sockets, run_in_forked_children
 from mindspore_serving.server.host.heap import keep_freed_memory
 from mindspore_serving.server.host.loop_thread import LoopThread
-from mindspore_serving.server.host.progress import say
 from mindspore_serving.server.host.settings import cluster_token, worker_timeout_s
 from mindspore_serving.server.host.standard_descriptors import open_standard_descriptors
+from mindspore_serving.server.host.standard_output import say
 from mindspore_serving.server.host.stop_request import StopRequest
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.start.dialects import dialects_of
@@ -37,7 +37,7 @@ from mindspore_serving.server.start.orderly_stop import finish_requests, wait_fo
 from mindspore_serving.server.start.rest_application import RestApplication
 from mindspore_serving.server.supervision.supervisor import Supervisor
 from mindspore_serving.server.transport.grpc.limits import GrpcLimits
-from mindspore_serving.server.transport.grpc.service import GrpcServer
+from mindspore_serving.server.transport.grpc.server import GrpcServer
 from mindspore_serving.server.transport.http.cors import Cors
 from mindspore_serving.server.transport.http.limits import HttpLimits
 from mindspore_serving.server.transport.http.rest_gateway import RestServer

@@ -17,7 +17,7 @@ from mindspore_serving.server.start.servable_start_config import ServableStartCo
 from mindspore_serving.server.start.server import server_of_process
 from mindspore_serving.server.start.stop_on_exception import stop_on_exception
 from mindspore_serving.server.start.worker_plans import plans_for
-from mindspore_serving.server.transport.grpc.service import check_grpc_address
+from mindspore_serving.server.transport.grpc.server import check_grpc_address
 from mindspore_serving.server.transport.http.cors import Cors
 from mindspore_serving.server.transport.http.rest_gateway import check_rest_address
 
@@ -43,7 +43,7 @@ def start_grpc_server(
         address: `ip:port`, or `unix:path` with a path that is absolute or relative to the working directory.
         max_msg_mb_size: Largest request and largest reply in MB (2**20 bytes), 1 to 512.
         ssl_config: TLS; None for plain text.
-        api_keys: Only clients that send one of these keys are let in; None for no such limit. A list of keys, each of
+        api_keys: Only clients that send one of these keys are served; None for no such limit. A list of keys, each of
             16 to 256 visible ASCII characters, or the path of a file with a key on each line, which is read again when
             it changes. Clients send a key as metadata, `authorization: Bearer KEY` or `x-api-key: KEY`.
         max_connections: Most connections at a time, at least 1; one more is closed at once. They are never more than
@@ -81,8 +81,8 @@ def start_restful_server(
         address: `ip:port`.
         max_msg_mb_size: Largest request in MB (2**20 bytes), 1 to 512.
         ssl_config: TLS; None for plain HTTP.
-        always_ok: Reply with HTTP status 200 to every request, as the original does; errors are in the body only. The
-            environment variable SERVING_REST_ALWAYS_OK=1 does the same for scripts that do not have this parameter.
+        always_ok: Reply with HTTP status 200 to every request, as MindSpore Serving 2.0 does; errors are in the body
+            only. The environment variable SERVING_REST_ALWAYS_OK=1 does the same for scripts without this parameter.
         api_keys: As for `start_grpc_server`; clients send a key as header `Authorization: Bearer KEY` or
             `X-API-Key: KEY`. Others get HTTP status 401, also with `always_ok`.
         max_connections: As for `start_grpc_server`; one more gets HTTP status 503.
@@ -156,7 +156,7 @@ def stop(*, drain_timeout_s: float = 0) -> None:
 
     Args:
         drain_timeout_s: Seconds for which new requests are refused and those that were admitted may finish. What is
-            unanswered after that is answered with an error; with 0 that is so at once.
+            pending after that is answered with an error; with 0 that is so at once.
 
     Raises:
         RuntimeError: `drain_timeout_s` is no number, below 0, or not finite. Nothing is stopped then.

@@ -15,7 +15,7 @@ _R = TypeVar("_R")
 
 
 def stop_on_exception(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Stop the whole server when a start function raises, as the original does."""
+    """Stop the whole server when a start function raises, as MindSpore Serving 2.0 does."""
 
     @functools.wraps(function)
     def guarded(*args: _P.args, **kwargs: _P.kwargs) -> _R:

@@ -62,7 +62,7 @@ class Child(Protocol):
         """The end of its log, for error texts."""
 
     def log_moved(self) -> MoveLog | None:
-        """What it is to be told where its log is another file than it has been told; None where not."""
+        """The message for it where its log is another file than it knows of; None where it is not."""
 
     def release(self) -> None:
         """Give back what is held here for it once it is gone; safe to call twice."""

@@ -1,4 +1,4 @@
-"""How a process is waited for that has been told to end, and ended if it does not (ADR 28)."""
+"""How a process is waited for that has been asked to end, and killed if it does not (ADR 28)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The start of workers: waiting until each is ready, and what the user is told meanwhile."""
+"""The start of workers: waiting until each is ready, and what the user reads meanwhile."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PROGRESS_EVERY_S = 15.0
 
 
 class Progress:
-    """Tells who starts the server how far that is.
+    """Reports to who starts the server how far that is.
 
     Args:
         say: Takes a line.
@@ -57,7 +57,7 @@ async def until_all_started(workers: Sequence[SupervisedWorker], progress: Progr
 
     Args:
         workers: Those whose processes were started at the same time, at least one.
-        progress: Is told of each, and who is waited for where it takes long.
+        progress: Reports each, and who is waited for where it takes long.
 
     Raises:
         StartUpError: One failed, or is not ready in time.

@@ -155,7 +155,7 @@ class WorkerProcess:
     def kill_group(self) -> None:
         """End what a worker that is gone has left: processes of the group that it led. Only the first call counts.
 
-        Later, when nobody is left in the group, its number may be that of strangers.
+        Later, when nobody is left in the group, its number may be that of other processes.
         """
         if not self._group_ended:
             self._group_ended = True
@@ -176,7 +176,7 @@ class WorkerProcess:
         return "\n".join(lines) or "(the log is empty; with GLOG_v=1 it names the models that are loaded)"
 
     def log_moved(self) -> MoveLog | None:
-        """What the worker is to be told where its log is another file than it has been told; None where not."""
+        """The message for the worker where its log is another file than it knows of; None where it is not."""
         earlier = self._log_identity
         if self._log.identity == earlier:
             return None
@@ -188,6 +188,19 @@ class WorkerProcess:
         for memory in (self.memory, self.calls):
             if memory is not None:
                 memory.close()
+
+    def _given(self, channel: int, key_fd: int | None) -> WorkerStart:
+        """What the process reads at its start."""
+        return WorkerStart(
+            plan=self.plan,
+            number=self.number,
+            parent=os.getpid(),
+            memory_idle_s=memory_idle_s(),
+            channel_fd=channel,
+            memory_fd=None if self.memory is None else self.memory.fd,
+            calls_fd=None if self.calls is None else self.calls.fd,
+            key_fd=key_fd,
+        )
 
     def _start(
         self, channel: int, directory: Path | None, process_log: ProcessLog
@@ -204,16 +217,7 @@ class WorkerProcess:
             key_fd = None if key is None else open_key_pipe(key)
             if key_fd is not None:
                 stack.callback(os.close, key_fd)
-            start = WorkerStart(
-                plan=plan,
-                number=self.number,
-                parent=os.getpid(),
-                memory_idle_s=memory_idle_s(),
-                channel_fd=channel,
-                memory_fd=None if self.memory is None else self.memory.fd,
-                calls_fd=None if self.calls is None else self.calls.fd,
-                key_fd=key_fd,
-            )
+            start = self._given(channel, key_fd)
             start_fd = start_file(start)
             stack.callback(os.close, start_fd)
             inherited = (start_fd, channel, start.memory_fd, start.calls_fd, key_fd)

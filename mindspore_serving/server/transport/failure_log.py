@@ -1,15 +1,14 @@
-"""Failed requests in the log of the main process: all that clients are not told, under the id that they are."""
+"""Failed requests in the log of the main process, with what clients do not see, under the id that they do see."""
 
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from mindspore_serving import log
-from mindspore_serving.errors import LONGEST_TEXT, Failure, SystemFailure, shortened
-from mindspore_serving.rows import FailedRows, Reply, Rows
+from mindspore_serving.errors import LONGEST_TEXT, Failure, shortened
+from mindspore_serving.rows import FailedRows
 
 MOST_AT_ONCE: Final = 20
 """Failed requests of one level that are logged without a pause; one per second goes on."""
@@ -83,19 +82,6 @@ class _Level:
         self._room -= 1
         left_out, self._left_out = self._left_out, 0
         return left_out
-
-
-def failures_in(reply: Reply) -> list[FailedRows]:
-    """The instances of a reply that have no result."""
-    if len(reply) == 1 and isinstance(reply[0], Rows):
-        return []
-    return [group for group in reply if isinstance(group, FailedRows)]
-
-
-def unexpected_failure(error: Exception) -> Failure:
-    """What an error of Serving itself is told as."""
-    trace = shortened("".join(traceback.format_exception(error)), LONGEST_TEXT)
-    return Failure(SystemFailure.code, f"Predict failed: {error!r}", trace=trace)
 
 
 def one_line(text: str) -> str:

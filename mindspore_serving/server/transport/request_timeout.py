@@ -1,20 +1,16 @@
-"""How long a client waits for its reply: the header `X-Request-Timeout-Ms` of HTTP, and results that come in time."""
+"""How long a client waits for its reply: the header `X-Request-Timeout-Ms` of HTTP."""
 
 from __future__ import annotations
 
-import asyncio
 import re
-import time
-from typing import Final, TypeVar
+from typing import Final
 
-from mindspore_serving.errors import InvalidInput, ServingError
+from mindspore_serving.errors import InvalidInput
 
 TIMEOUT_FIELD: Final = "x-request-timeout-ms"
 MOST_MS = 86_400_000
 """One day."""
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
-
-_T = TypeVar("_T")
 
 
 def read_timeout_s(value: str) -> float:
@@ -34,20 +30,3 @@ def read_timeout_s(value: str) -> float:
             f"but got {text!r}"
         )
     return milliseconds / 1000
-
-
-async def result_until(until: float | None, late: ServingError | None, future: asyncio.Future[_T]) -> _T:
-    """The result of a future, which is abandoned if it does not come in time, or the caller is cancelled.
-
-    Args:
-        until: Time of `time.monotonic`; None for no limit.
-        late: What is raised then.
-        future: What is waited for.
-    """
-    try:
-        await asyncio.wait([future], timeout=None if until is None else until - time.monotonic())
-        if late is not None and not future.done():
-            raise late
-        return future.result()
-    finally:
-        future.cancel()

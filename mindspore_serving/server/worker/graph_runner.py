@@ -106,8 +106,8 @@ class GraphRunner(ABC):
     def _check(self, block: Rows, start: int, method_of: Callable[[int], str]) -> None:
         """Check instances with equal specs.
 
-        Only dtype and size count, as in the original: a shape of the same size is taken for the graph's, with a
-        warning, unless `strict_shape` is set.
+        Only dtype and size count, as in MindSpore Serving 2.0: a shape of the same size is taken for the graph's, with
+        a warning, unless `strict_shape` is set.
 
         Raises:
             WrongInput: They do not fit.

@@ -2,7 +2,7 @@
 
 A step may run rows of several chunks together. Its outcomes count from the first row of the step; each chunk then gets
 its own part, counted from the chunk's first row. Outcomes cover each row once, in order. Who is at fault for a row
-that fails is told here (ADR 30).
+that fails is reported here (ADR 30).
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ _STDOUT, _STDERR = 1, 2
 class OutputFile(io.FileIO):
     """Standard output or standard error of a worker, which lead to its log.
 
-    A function that prints does not know that the disk is full, and its instance is as good as any. What is lost is told
-    in the log once there is room again.
+    A function that prints does not know that the disk is full, and its instance is as good as any. What is lost is
+    reported in the log once there is room again.
 
     Args:
         descriptor: 1 or 2.

@@ -40,9 +40,9 @@ from mindspore_serving.server.register.model import Instances, Runtime, check_su
 from mindspore_serving.server.register.pipeline import set_method_runtime
 from mindspore_serving.server.register.user_code import user_trace
 from mindspore_serving.server.worker.call_watch import CallWatch, end_with_traceback_on_signal
-from mindspore_serving.server.worker.connection import Connection
 from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.last_resort import ends_process
+from mindspore_serving.server.worker.main_connection import MainConnection
 from mindspore_serving.server.worker.model_threads import ModelThreads
 from mindspore_serving.server.worker.orderly_end import END_WITHIN_S, disregard_signals, end_at, end_process
 from mindspore_serving.server.worker.output import keep_printing_harmless
@@ -64,7 +64,7 @@ _MEMORY_SHARE = 0.3
 
 
 def start_of_process(script: str) -> WorkerStart:
-    """What the main process tells this worker. The rest of its command line is for lists of processes.
+    """What the main process gives to this worker. The rest of its command line is for lists of processes.
 
     Args:
         script: Name of the start script.
@@ -73,7 +73,7 @@ def start_of_process(script: str) -> WorkerStart:
         SystemExit: It cannot be read, or does not fit; the reason is printed.
     """
     parser = argparse.ArgumentParser(prog=script, description="Started by the main process, not by hand.")
-    parser.add_argument("--start_fd", type=int, required=True, help="descriptor of what it is told")
+    parser.add_argument("--start_fd", type=int, required=True, help="descriptor of what it is given")
     arguments, _ = parser.parse_known_args()
     try:
         return read_start(arguments.start_fd)
@@ -85,7 +85,7 @@ class Worker:
     """One worker process.
 
     Args:
-        start: What it is told.
+        start: What it is given.
     """
 
     def __init__(self, start: WorkerStart) -> None:
@@ -95,7 +95,7 @@ class Worker:
         memory = None
         if start.memory_fd is not None:
             memory = SharedMemory(set_apart(start.memory_fd), plan.slots)
-        self._connection = Connection(start.channel_fd, memory)
+        self._connection = MainConnection(start.channel_fd, memory)
         run_in_forked_children(self._connection.leave_to_parent)
         call_slots, call_memory = None, None
         if plan.remote_models:

@@ -20,8 +20,8 @@ from mindspore_serving.server.channel.messages import (
     Stop,
     WantModels,
 )
-from mindspore_serving.server.worker.connection import Connection
 from mindspore_serving.server.worker.engine import Engine
+from mindspore_serving.server.worker.main_connection import MainConnection
 from mindspore_serving.server.worker.model_threads import ModelThreads
 from mindspore_serving.server.worker.output import move_output
 from mindspore_serving.server.worker.remote_models import ModelCalls
@@ -47,7 +47,7 @@ class ServingLoop:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: MainConnection,
         call_slots: Sequence[int] | None = None,
         call_memory: IdleSlots | None = None,
     ) -> None:

@@ -192,7 +192,7 @@ class FunctionRunner:
 
 
 class BuiltInRunner:
-    """Calls the function of one built-in stage; what it raises itself is told to the client as it is.
+    """Calls the function of one built-in stage; what it raises itself is reported to the client as it is.
 
     Args:
         stage: Its definition.
@@ -225,7 +225,7 @@ class BuiltInRunner:
 
 
 def stage_failure(stage: StageDefinition, method: str, error: BaseException) -> Failure:
-    """What is told about an error in a stage; of `InvalidInput`, which is the client's fault, its text alone."""
+    """What is reported about an error in a stage; of `InvalidInput`, which is the client's fault, its text alone."""
     text = text_of(error)
     if isinstance(error, InvalidInput):
         return Failure(StatusCode.INVALID_INPUTS, text)

@@ -11,7 +11,7 @@ import pytest
 
 from mindspore_serving.errors import ChannelError, Failure, StatusCode
 from mindspore_serving.rows import FailedRows, Rows
-from mindspore_serving.server.channel.cluster_messages import Challenge, Join, Refused, Welcome
+from mindspore_serving.server.channel.cluster_messages import Challenge, Join, JoinRefused, Welcome
 from mindspore_serving.server.channel.columns import INLINE_LIMIT
 from mindspore_serving.server.channel.frames import FrameSplitter, Message, frame_of, message_of
 from mindspore_serving.server.channel.memory import SharedMemory
@@ -65,8 +65,8 @@ CONTROL = [
     Challenge("0a" * 32),
     Join("1b" * 32, "2c" * 32, "10.0.0.7:6200", "4e" * 32, 17, "add", 3, METHODS),
     Welcome("3d" * 32),
-    Refused("the tokens differ"),
-    Refused("not now", final=False),
+    JoinRefused("the tokens differ"),
+    JoinRefused("not now", final=False),
 ]
 
 
@@ -258,7 +258,7 @@ def test_a_control_message_with_a_field_of_another_type_is_refused(field: str, v
 
 
 def test_a_frame_above_the_limit_of_its_reader_is_refused() -> None:
-    frame = frame_of(Refused("x" * 100))
+    frame = frame_of(JoinRefused("x" * 100))
     assert len(list(FrameSplitter(largest=200).feed(frame))) == 1
     with pytest.raises(ChannelError, match="which is none"):
         list(FrameSplitter(largest=50).feed(frame))

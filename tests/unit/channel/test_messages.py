@@ -44,8 +44,8 @@ from mindspore_serving.tensor import MAX_DIMENSIONS, DataType, TensorSpec
 from tests.fuzz.channel_stream import content_of
 from tests.fuzz.oracle import LONGEST_TEXT
 from tests.support.channel import ANY, decoded
-from tests.support.generated import messages_of, values_of
 from tests.support.rows import numbered
+from tests.unit.channel.generated import messages_of, values_of
 
 MESSAGES = get_args(Message)
 CONVERSATIONS: list[Incoming[Any]] = [
@@ -142,6 +142,7 @@ class Planted:
     inners: tuple[Inner, ...]
     methods: tuple[MethodSignature, ...]
     by_name: Mapping[str, tuple[int, ...]] = field(hash=False)
+    maybe: int | None
     spec: TensorSpec = SPEC
 
 
@@ -190,7 +191,6 @@ class HoldsItself(NamedTuple):
 @pytest.mark.parametrize(
     "hint",
     [
-        int | None,
         list[int],
         tuple[int, str],
         tuple[bytes, ...],
@@ -198,6 +198,8 @@ class HoldsItself(NamedTuple):
         Mapping[int, str],
         object,
         complex,
+        int | str,
+        int | str | None,
         np.ndarray,
         tuple[list[int], ...],
         HoldsItself,
@@ -246,6 +248,7 @@ PLANTED = {
     "inners": [],
     "methods": [],
     "by_name": {"a": [1]},
+    "maybe": None,
 }
 
 
@@ -264,6 +267,7 @@ def planted_body(value: object) -> memoryview:
         ({"share": 1}, "share should be float, but is 1"),
         ({"text": None}, "text should be str, but is None"),
         ({"text": 1}, "text should be str, but is 1"),
+        ({"maybe": 1.0}, "maybe should be int, but is 1.0"),
         ({"kind": 99}, "kind should be a value of DataType, but is 99"),
         ({"kind": True}, "kind should be a value of DataType, but is True"),
         ({"kind": {}}, "kind should be a value of DataType, but is an object of 0 fields"),

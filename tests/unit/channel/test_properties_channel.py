@@ -1,30 +1,26 @@
-"""Frames, rank tables, compressed bodies and HTTP of any form."""
+"""Frames of any form."""
 
 from __future__ import annotations
 
-import gzip
 import json
 import struct
-import zlib
 from typing import Any, get_args
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from mindspore_serving.errors import ChannelError, Failure, InvalidInput, StatusCode
+from mindspore_serving.errors import ChannelError, Failure, StatusCode
 from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.channel import columns
 from mindspore_serving.server.channel.agent_messages import AgentReady
 from mindspore_serving.server.channel.frames import Message, frame_of, message_of
 from mindspore_serving.server.channel.messages import Batch, Result, StartFailed
-from mindspore_serving.server.transport.content_coding import decompress_body
 from mindspore_serving.tensor import MAX_DIMENSIONS
-from tests.fuzz import channel_stream, compressed_body, http_stream, key_file, rank_table_file, rest_target
+from tests.fuzz import channel_stream
 from tests.fuzz.oracle import LONGEST_TEXT
 from tests.support.channel import ANY, decoded
-from tests.support.generated import TEXT, messages_of
+from tests.unit.channel.generated import TEXT, messages_of
 
 many = settings(max_examples=200, deadline=None, derandomize=True)
 BATCH, AGENT_READY = 5, 19
@@ -140,111 +136,3 @@ def test_text_that_is_no_unicode_is_sent_all_the_same() -> None:
     assert isinstance(result, Result)
     assert result.groups == (FailedRows(Failure(StatusCode.FAILED, "?"), 1),)
     assert decoded(frame_of(AgentReady(()))) == AgentReady(())
-
-
-@many
-@given(
-    some.recursive(
-        some.none() | some.sampled_from(["0", "1", "00", "9" * 5000, "a", "", "\ud800"]) | some.integers(),
-        lambda inner: (
-            some.lists(inner, max_size=3)
-            | some.dictionaries(
-                some.sampled_from(
-                    [
-                        "server_list",
-                        "device",
-                        "devices",
-                        "group_list",
-                        "instance_list",
-                        "server_id",
-                        "device_id",
-                        "rank_id",
-                    ]
-                ),
-                inner,
-            )
-        ),
-    )
-)
-def test_rank_tables_of_any_form(table: Any) -> None:
-    rank_table_file.one_input(json.dumps(table).encode())
-
-
-@many
-@given(some.binary(max_size=60), some.integers(0, 4))
-def test_compressed_bodies(body: bytes, coding: int) -> None:
-    compressed_body.one_input(bytes([coding]) + body)
-    compressed_body.one_input(b"\0" + gzip.compress(body) + gzip.compress(body[:3]))
-    compressed_body.one_input(b"\1" + zlib.compress(body))
-
-
-def test_members_cost_time_in_proportion_and_are_limited() -> None:
-    member = gzip.compress(b"")
-    assert decompress_body(member * 10_000, b"gzip", 100) == b""
-    with pytest.raises(InvalidInput, match="more than 10000 members"):
-        decompress_body(member * 1_000_000, b"gzip", 100)
-
-
-def test_members_may_end_anywhere_in_what_is_decompressed_at_a_time() -> None:
-    whole = np.random.default_rng(1).bytes(70_000)
-    for size in (1, 65_500, 65_513, 65_536, 70_000):
-        body = gzip.compress(whole[:size]) + gzip.compress(whole[size:]) + gzip.compress(b"end")
-        assert decompress_body(body, b"gzip", 1 << 20) == whole + b"end"
-
-
-@many
-@given(
-    some.text(max_size=40), some.sampled_from(["/model/{}:m", "/model/a/version/{}:m", "/{}/model/a:m", "{}"])
-)
-def test_urls(text: str, form: str) -> None:
-    rest_target.one_input(form.format(text).encode())
-
-
-@pytest.mark.parametrize("form", ["/model/a/version/{}:m", "/version/-{}/model/a:m"])
-def test_a_long_version_is_not_repeated_whole(form: str) -> None:
-    for text in ("9" * 60_000, "x" * 60_000):
-        rest_target.one_input(form.format(text).encode())
-
-
-HEADERS = some.lists(
-    some.sampled_from(
-        [
-            b"Content-Length: 3",
-            b"Content-Length: -1",
-            b"Content-Length: " + b"9" * 5000,
-            b"Transfer-Encoding: chunked",
-            b"Connection: close",
-            b"Connection: Upgrade",
-            b"Upgrade: h2c",
-            b"Expect: 100-continue",
-            b"X-API-Key: " + http_stream.KEY.encode(),
-            b"A:",
-            b": b",
-            b"A: \xff",
-        ]
-    ),
-    max_size=5,
-)
-
-
-@many
-@given(
-    some.lists(
-        some.tuples(
-            some.sampled_from([b"GET", b"POST", b"HEAD", b"CONNECT"]), HEADERS, some.binary(max_size=9)
-        ),
-        max_size=3,
-    )
-)
-def test_http(requests: list[tuple[bytes, list[bytes], bytes]]) -> None:
-    heads = [
-        b"\r\n".join((verb + b" /a HTTP/1.1", b"Host: a", *fields, b"", b"")) + body
-        for verb, fields, body in requests
-    ]
-    http_stream.one_input(b"".join(heads))
-
-
-@many
-@given(some.binary(max_size=80))
-def test_key_files(content: bytes) -> None:
-    key_file.one_input(content)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mindspore_serving.server.channel.cluster_messages import Challenge, Join, Refused, Welcome
+from mindspore_serving.server.channel.cluster_messages import Challenge, Join, JoinRefused, Welcome
 from mindspore_serving.server.channel.frames import (
     FROM_MEMBER,
     TO_MEMBER,
@@ -115,7 +115,7 @@ def test_a_message_of_another_conversation_ends_the_connection(end: Any, name: s
         (Worker, Batch(0, 0, "m", (numbered(1),)), False),
         (Worker, Welcome("p"), False),
         (Worker, Challenge("c"), True),
-        (Worker, Refused("no"), True),
+        (Worker, JoinRefused("no"), True),
     ],
 )
 def test_a_message_at_another_time_ends_the_connection(end: Any, message: Any, joined: bool) -> None:

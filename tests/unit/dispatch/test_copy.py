@@ -14,8 +14,8 @@ from mindspore_serving.server.channel.messages import Batch, Result
 from mindspore_serving.server.dispatch.copy import CopyStatus, SentBatch, ServableCopy
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.signature import MethodSignature
-from tests.support.dispatching import METHOD, Worker, pumped, submit
 from tests.support.rows import numbered, numbers_in
+from tests.unit.dispatch.dispatching import METHOD, Worker, pumped, submit
 
 
 async def test_a_copy_has_the_slots_that_it_is_given(dispatcher: Dispatcher) -> None:

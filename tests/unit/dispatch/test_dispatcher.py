@@ -21,8 +21,8 @@ from mindspore_serving.options import DEFAULT_SLOTS, Limits
 from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.signature import MethodSignature
-from tests.support.dispatching import Worker, pumped, submit
 from tests.support.rows import numbered, numbers_in
+from tests.unit.dispatch.dispatching import Worker, pumped, submit
 
 
 @pytest.mark.parametrize(
@@ -273,19 +273,19 @@ async def test_a_limit_of_requests_holds_without_an_early_look(
 ) -> None:
     worker = Worker(dispatcher)
     limits(2)
-    route = dispatcher.resolve("s", "m", 0)
-    futures = [dispatcher.admit(route, [numbered(1, i)]) for i in range(2)]
+    destination = dispatcher.resolve("s", "m", 0)
+    futures = [dispatcher.admit(destination, [numbered(1, i)]) for i in range(2)]
     with pytest.raises(QueueFull, match=exceeded("requests", 2)):
-        dispatcher.check_room(route)
+        dispatcher.check_room(destination)
     with pytest.raises(QueueFull, match=exceeded("requests", 2)):
-        dispatcher.admit(route, [numbered(1)])
-    with pytest.raises(QueueFull, match=exceeded("requests", 2)), dispatcher.reading(route):
+        dispatcher.admit(destination, [numbered(1)])
+    with pytest.raises(QueueFull, match=exceeded("requests", 2)), dispatcher.reading(destination):
         pytest.fail("it was admitted")
     await pumped()
     worker.answer_all()
     assert [numbers_in(await future) for future in futures] == [[0], [1]]
     await pumped()
-    dispatcher.admit(route, [numbered(1)])
+    dispatcher.admit(destination, [numbered(1)])
 
 
 async def test_a_request_that_its_servable_refuses_counts_nowhere(dispatcher: Dispatcher) -> None:
@@ -300,9 +300,9 @@ async def test_a_request_that_its_servable_refuses_counts_nowhere(dispatcher: Di
 
 async def test_a_route_that_was_found_earlier_is_found_again(dispatcher: Dispatcher) -> None:
     first, other = Worker(dispatcher, version=1), Worker(dispatcher, version=2)
-    route, pinned = dispatcher.resolve("s", "m", 0), dispatcher.resolve("s", "m", 2)
+    destination, pinned = dispatcher.resolve("s", "m", 0), dispatcher.resolve("s", "m", 2)
     other.die()
-    future = dispatcher.admit(route, [numbered(1, 5)])  # any version will do, so the lower one has it
+    future = dispatcher.admit(destination, [numbered(1, 5)])  # any version will do, so the lower one has it
     await pumped()
     first.answer_all()
     assert numbers_in(await future) == [5]
@@ -310,18 +310,18 @@ async def test_a_route_that_was_found_earlier_is_found_again(dispatcher: Dispatc
         dispatcher.admit(pinned, [numbered(1)])
     first.die()
     with pytest.raises(ServableUnavailable, match="servable is not available"):
-        dispatcher.admit(route, [numbered(1)])
+        dispatcher.admit(destination, [numbered(1)])
     await pumped()
     assert dispatcher.requests == 0
 
 
 async def test_instances_that_were_read_for_other_inputs_are_refused(dispatcher: Dispatcher) -> None:
     worker = Worker(dispatcher)
-    route = dispatcher.resolve("s", "m", 0)
-    with dispatcher.reading(route) as admission:
+    destination = dispatcher.resolve("s", "m", 0)
+    with dispatcher.reading(destination) as admission:
         worker.die()
         Worker(dispatcher, methods=[MethodSignature("m", ("y",), 8)])
-        for admit in (admission.admit, partial(dispatcher.admit, route)):
+        for admit in (admission.admit, partial(dispatcher.admit, destination)):
             with pytest.raises(ServableUnavailable, match="servable is not available"):
                 admit([numbered(1)])
     assert dispatcher.requests == 0
@@ -330,14 +330,14 @@ async def test_instances_that_were_read_for_other_inputs_are_refused(dispatcher:
 @pytest.mark.parametrize("closing", ["draining", "stopping"])
 async def test_a_route_is_of_no_use_to_a_server_that_ends(dispatcher: Dispatcher, closing: str) -> None:
     Worker(dispatcher)
-    route = dispatcher.resolve("s", "m", 0)
+    destination = dispatcher.resolve("s", "m", 0)
     if closing == "draining":
         assert await dispatcher.drain(60)
     else:
         dispatcher.fail_waiting()
     with pytest.raises(ServerStopping):
-        dispatcher.admit(route, [numbered(1)])
-    with pytest.raises(ServerStopping), dispatcher.reading(route):
+        dispatcher.admit(destination, [numbered(1)])
+    with pytest.raises(ServerStopping), dispatcher.reading(destination):
         pytest.fail("it was admitted")
     assert dispatcher.requests == 0
 
@@ -348,8 +348,8 @@ async def test_a_request_is_pending_while_it_is_read_and_keeps_its_place(
     worker = Worker(dispatcher)
     worker.servable.set_limits(Limits(requests=1))
     limits(1)
-    route = dispatcher.resolve("s", "m", 0)
-    with dispatcher.reading(route) as admission:
+    destination = dispatcher.resolve("s", "m", 0)
+    with dispatcher.reading(destination) as admission:
         with pytest.raises(QueueFull):
             submit(dispatcher, 1)
         future = admission.admit([numbered(2)])
@@ -378,10 +378,10 @@ async def test_a_request_that_is_too_large_once_it_is_read_is_refused(
         limits(instances=most.instances, byte_size=most.byte_size)
     else:
         worker.servable.set_limits(most)
-    route = dispatcher.resolve("s", "m", 0)
-    with dispatcher.reading(route) as admission:
+    destination = dispatcher.resolve("s", "m", 0)
+    with dispatcher.reading(destination) as admission:
         alone = admission.admit([numbered(5)])  # larger than the limit, but the only one
-    with dispatcher.reading(route) as admission:
+    with dispatcher.reading(destination) as admission:
         with pytest.raises(QueueFull, match="exceeds the limit"):
             admission.admit([numbered(1)])
         assert dispatcher.requests == 1
@@ -406,8 +406,8 @@ async def test_a_request_that_is_not_read_to_its_end_is_not_pending_any_more(dis
 
 async def test_a_drain_waits_for_what_is_read_and_for_what_is_written(dispatcher: Dispatcher) -> None:
     worker = Worker(dispatcher)
-    route = dispatcher.resolve("s", "m", 0)
-    with dispatcher.reading(route) as admission:
+    destination = dispatcher.resolve("s", "m", 0)
+    with dispatcher.reading(destination) as admission:
         drained = asyncio.create_task(dispatcher.drain(60))
         await pumped()
         assert not drained.done()
@@ -415,9 +415,22 @@ async def test_a_drain_waits_for_what_is_read_and_for_what_is_written(dispatcher
     await pumped()
     worker.answer_all()
     assert numbers_in(await future) == [7]
-    with dispatcher.writing(route):
+    with dispatcher.writing(destination):
         await pumped()
         assert not drained.done()
+    assert await drained
+
+
+async def test_what_is_read_in_a_drain_opens_the_door_to_nothing_new(dispatcher: Dispatcher) -> None:
+    worker = Worker(dispatcher)
+    with dispatcher.reading(dispatcher.resolve("s", "m", 0)) as admission:
+        drained = asyncio.create_task(dispatcher.drain(60))
+        await pumped()
+        admission.admit([numbered(1)])
+        with pytest.raises(ServerStopping):
+            dispatcher.resolve("s", "m", 0)
+    await pumped()
+    worker.answer_all()
     assert await drained
 
 
@@ -441,9 +454,9 @@ async def test_a_written_reply_is_refused_for_no_limit(
 ) -> None:
     Worker(dispatcher)
     limits(1)
-    route = dispatcher.resolve("s", "m", 0)
+    destination = dispatcher.resolve("s", "m", 0)
     submit(dispatcher, 1)
-    with dispatcher.writing(route):
+    with dispatcher.writing(destination):
         assert dispatcher.requests == 2
     assert dispatcher.requests == 1
 
@@ -454,8 +467,11 @@ async def test_a_place_is_kept_whatever_comes_meanwhile(
     worker = Worker(dispatcher)
     limits(1)
     worker.servable.set_limits(Limits(requests=1))
-    route = dispatcher.resolve("s", "m", 0)
-    with dispatcher.reading(route) as admission, dispatcher.writing(route):  # more than the limit together
+    destination = dispatcher.resolve("s", "m", 0)
+    with (
+        dispatcher.reading(destination) as admission,
+        dispatcher.writing(destination),
+    ):  # more than the limit together
         future = admission.admit([numbered(1, 3)])
     await pumped()
     worker.answer_all()
@@ -473,9 +489,9 @@ async def test_a_request_that_is_abandoned_before_it_is_sent_is_not_sent(dispatc
 @pytest.mark.parametrize("read", [False, True])
 async def test_a_deadline_holds_however_a_request_is_admitted(dispatcher: Dispatcher, read: bool) -> None:
     Worker(dispatcher)
-    route = dispatcher.resolve("s", "m", 0)
-    with dispatcher.reading(route) if read else contextlib.nullcontext() as admission:
-        admit = partial(dispatcher.admit, route) if admission is None else admission.admit
+    destination = dispatcher.resolve("s", "m", 0)
+    with dispatcher.reading(destination) if read else contextlib.nullcontext() as admission:
+        admit = partial(dispatcher.admit, destination) if admission is None else admission.admit
         future = admit([numbered(1)], 0.001)
     [group] = await future
     assert isinstance(group, FailedRows)

@@ -21,8 +21,8 @@ from mindspore_serving.server.dispatch.pump import Pump
 from mindspore_serving.server.dispatch.queue_policy import MethodQueue
 from mindspore_serving.server.dispatch.request import Request, pieces_of
 from mindspore_serving.signature import MethodSignature
-from tests.support.dispatching import METHOD, Worker, pumped, submit
 from tests.support.rows import numbered, numbers_in
+from tests.unit.dispatch.dispatching import METHOD, Worker, pumped, submit
 
 
 async def test_requests_that_arrive_together_travel_together(dispatcher: Dispatcher) -> None:

@@ -15,8 +15,8 @@ from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.channel.call_page import HeldRows, WrittenCall
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.signature import MethodSignature
-from tests.support.dispatching import METHOD, OTHER, Worker, may_have_run, pumped, submit, untouched
 from tests.support.rows import numbered, numbers_in
+from tests.unit.dispatch.dispatching import METHOD, OTHER, Worker, may_have_run, pumped, submit, untouched
 
 
 async def test_order_is_kept_when_batches_return_in_another(dispatcher: Dispatcher) -> None:

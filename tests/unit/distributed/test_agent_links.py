@@ -22,7 +22,7 @@ from mindspore_serving.server.channel.agent_messages import (
     RunGraph,
     ToAgent,
 )
-from mindspore_serving.server.channel.cluster_messages import Challenge, Refused, Welcome
+from mindspore_serving.server.channel.cluster_messages import Challenge, JoinRefused, Welcome
 from mindspore_serving.server.channel.frames import (
     FROM_AGENT,
     TO_AGENT,
@@ -138,7 +138,7 @@ def test_what_comes_after_joining_is_handed_on() -> None:
         link, wire = Agent(), Wire()
         link.connection_made(wire)
         join_worker(link, wire)
-        told = [AgentsGathered("10.0.0.1:5"), AgentsAccepted(), ReloadGraph(3, 1), Refused("later")]
+        told = [AgentsGathered("10.0.0.1:5"), AgentsAccepted(), ReloadGraph(3, 1), JoinRefused("later")]
         link.data_received(b"".join(map(frame_of, told)))
         assert link.got == told
         assert not wire.closed

@@ -11,21 +11,21 @@ import pytest
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import Alive
 from mindspore_serving.server.host.own_descriptor import FIRST, identity, set_apart
-from mindspore_serving.server.worker.connection import Connection
+from mindspore_serving.server.worker.main_connection import MainConnection
 
 CLOSED = "of Serving was closed by a function"
 
 
 @pytest.fixture
-def connection() -> Iterator[Connection]:
+def connection() -> Iterator[MainConnection]:
     main, own = socket.socketpair()
     with main:
-        connection = Connection(own.detach(), None)
+        connection = MainConnection(own.detach(), None)
         yield connection
         connection.close()
 
 
-def of_connection(connection: Connection) -> list[int]:
+def of_connection(connection: MainConnection) -> list[int]:
     return list(connection._own)
 
 
@@ -43,7 +43,7 @@ def test_a_descriptor_gets_a_number_apart() -> None:
 
 
 @pytest.mark.parametrize(("index", "then"), [(0, "closed"), (0, "another file"), (1, "closed")])
-def test_a_lost_descriptor_of_the_channel_is_named(connection: Connection, index: int, then: str) -> None:
+def test_a_lost_descriptor_of_the_channel_is_named(connection: MainConnection, index: int, then: str) -> None:
     assert connection.fault() == ""
     number = of_connection(connection)[index]
     assert number >= FIRST
@@ -59,14 +59,14 @@ def test_a_lost_descriptor_of_the_channel_is_named(connection: Connection, index
         list(connection.receive(0))
 
 
-def test_a_closed_connection_has_no_fault(connection: Connection) -> None:
+def test_a_closed_connection_has_no_fault(connection: MainConnection) -> None:
     connection.close()
     assert connection.fault() == ""
 
 
 def test_a_forked_child_says_nothing_on_the_channel() -> None:
     main, own = socket.socketpair()
-    connection = Connection(own.detach(), None)
+    connection = MainConnection(own.detach(), None)
     child = os.fork()
     if child == 0:
         connection.leave_to_parent()

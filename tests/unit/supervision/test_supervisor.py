@@ -25,11 +25,11 @@ from mindspore_serving.server.channel.messages import (
 from mindspore_serving.server.supervision.reaper import HURRIED_GRACE_S, STOP_GRACE_S
 from mindspore_serving.server.supervision.worker_link import WorkerLink
 from mindspore_serving.signature import MethodSignature, ModelInfo, call_method_name
-from tests.support.fake_children import METHOD, FakeChild
 from tests.support.plans import worker_plan
 from tests.support.rows import numbered, numbers_in
-from tests.support.supervised import Supervised, ready
-from tests.support.virtual_time import run_in_virtual_time
+from tests.unit.supervision.fake_children import METHOD, FakeChild
+from tests.unit.supervision.supervised import Supervised, ready
+from tests.unit.supervision.virtual_time import run_in_virtual_time
 
 MODEL = ModelInfo("model", ())
 MODEL_METHOD = MethodSignature(call_method_name("model", 0), ("x",), 8)

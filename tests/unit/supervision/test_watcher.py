@@ -16,11 +16,11 @@ from mindspore_serving.server.channel.worker_plan import AgentsPlan
 from mindspore_serving.server.host.settings import memory_idle_s
 from mindspore_serving.server.supervision.reaper import STOP_GRACE_S
 from mindspore_serving.server.supervision.restart_policy import GIVEN_UP_S, MOST_ENDS, STEADY_S
-from tests.support.fake_children import FakeChild
 from tests.support.plans import worker_plan
 from tests.support.rows import numbered, rows_of
-from tests.support.supervised import Supervised, ready
-from tests.support.virtual_time import run_in_virtual_time
+from tests.unit.supervision.fake_children import FakeChild
+from tests.unit.supervision.supervised import Supervised, ready
+from tests.unit.supervision.virtual_time import run_in_virtual_time
 
 
 @pytest.fixture(autouse=True)

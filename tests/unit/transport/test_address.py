@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mindspore_serving.server.transport.address import parse_socket_address, socket_path
-from mindspore_serving.server.transport.grpc.service import check_grpc_address
+from mindspore_serving.server.transport.grpc.server import check_grpc_address
 from mindspore_serving.server.transport.http.rest_gateway import check_rest_address
 
 SERVERS = [("Serving gRPC", check_grpc_address), ("RESTful server", check_rest_address)]

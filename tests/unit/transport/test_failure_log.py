@@ -6,13 +6,7 @@ import pytest
 
 from mindspore_serving.errors import Failure, InvalidInput, QueueFull, StageError, StatusCode
 from mindspore_serving.rows import FailedRows
-from mindspore_serving.server.transport.failure_log import (
-    MOST_AT_ONCE,
-    FailureLog,
-    failures_in,
-    unexpected_failure,
-)
-from mindspore_serving.server.transport.request_id import carries_id, given_id, request_id, usable_id
+from mindspore_serving.server.transport.failure_log import MOST_AT_ONCE, FailureLog
 
 BAD = [FailedRows(InvalidInput("bad").failure(), 1)]
 BROKEN = [FailedRows(StageError("broken").failure(), 1)]
@@ -104,43 +98,3 @@ def test_long_texts_are_cut(clock: Clock, capsys: pytest.CaptureFixture[str]) ->
     [line] = capsys.readouterr().err.splitlines()
     assert len(line) < 10_000
     assert line.endswith("(992000 more characters)")
-
-
-def test_an_error_of_serving_itself() -> None:
-    try:
-        raise KeyError("a")
-    except KeyError as error:
-        failure = unexpected_failure(error)
-    assert (failure.status, failure.text) == (500, "Predict failed: KeyError('a')")
-    assert "in test_an_error_of_serving_itself" in failure.trace
-    assert failures_in([*BAD, *BROKEN]) == [*BAD, *BROKEN]
-
-
-@pytest.mark.parametrize(
-    ("given", "usable"),
-    [
-        ("a", True),
-        (b"0123456789abcdef", True),
-        ("!" * 128, True),
-        ("", False),
-        ("a" * 129, False),
-        ("a b", False),
-        ("a\n", False),
-        ("a\r\nSet-Cookie: b", False),
-        (b"\xff", False),
-        ("ü", False),
-    ],
-)
-def test_which_ids_are_usable(given: str | bytes, usable: bool) -> None:
-    text = given if isinstance(given, str) else given.decode("latin-1")
-    assert usable_id(given) == (text if usable else "")
-    assert (request_id(given) == text) == usable
-    assert usable or len(request_id(given)) == 16
-    assert usable or request_id(given) != request_id(given)
-
-
-def test_ids_in_metadata() -> None:
-    plain, twice = (("user-agent", "x"),), (("x-request-id", "a"), ("x-request-id", "b"))
-    assert (carries_id(plain), given_id(plain)) == (False, "")
-    assert (carries_id(twice), given_id(twice)) == (True, "")
-    assert given_id((*plain, ("x-request-id", "a"))) == "a"

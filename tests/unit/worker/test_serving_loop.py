@@ -23,9 +23,9 @@ from mindspore_serving.server.channel.memory import IdleSlots, SharedMemory
 from mindspore_serving.server.channel.messages import Batch, ModelCall, ModelReply, Result, Stop, ToWorker
 from mindspore_serving.server.register import add_stage, declare_model, register_method
 from mindspore_serving.server.register.registry import open_definition
-from mindspore_serving.server.worker.connection import Connection
 from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.graph_runner import GraphRunner
+from mindspore_serving.server.worker.main_connection import MainConnection
 from mindspore_serving.server.worker.model_runner import ModelRunner
 from mindspore_serving.server.worker.model_threads import ModelThreads
 from mindspore_serving.server.worker.remote_models import RemoteModel
@@ -49,7 +49,7 @@ class Main:
         self.socket, other = socket.socketpair()
         self.memory = SharedMemory.create(SLOTS)
         self.worker_memory = SharedMemory(os.dup(self.memory.fd), SLOTS)
-        self.connection = Connection(other.detach(), self.worker_memory)
+        self.connection = MainConnection(other.detach(), self.worker_memory)
         call_memory = IdleSlots(self.worker_memory, call_slots, 0.0) if call_slots else None
         self.loop = ServingLoop(self.connection, call_slots, call_memory)
         self.definition = open_definition("servable", "/nowhere")

@@ -7,14 +7,14 @@ from collections.abc import AsyncGenerator, Sequence
 from grpc_health.v1 import health_pb2
 
 from mindspore_serving.proto import UNDECODABLE
+from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.host.waiting import wait_for_any
 from mindspore_serving.server.service.catalog import Catalog
-from mindspore_serving.server.transport.routes import (
+from mindspore_serving.server.transport.grpc_routes import (
     GrpcCall,
     GrpcMethod,
     GrpcReply,
     GrpcStatus,
-    Right,
     StreamedReplyMethod,
     UnaryMethod,
     client_error,

@@ -8,10 +8,11 @@ from typing import Any, Final
 import orjson
 
 from mindspore_serving.errors import Failure
+from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.service.catalog import Catalog
 from mindspore_serving.server.service.error_text import hidden, text_for_client
 from mindspore_serving.server.service.readiness import ServableHealth, ServerHealth, WorkerHealth
-from mindspore_serving.server.transport.routes import HttpReply, HttpRequest, Right, Route
+from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest, Route
 
 LIVE_PATH: Final = "/healthz/live"
 READY_PATH: Final = "/healthz/ready"

@@ -1,4 +1,4 @@
 """What MindSpore Serving speaks: `Predict` of gRPC, and `POST /model/{name}:{method}` of REST.
 
-Begin with `predict` for gRPC, with `rest` for REST.
+Its texts and forms are those of MindSpore Serving, and stay. Begin with `predict` for gRPC, with `rest` for REST.
 """

@@ -26,8 +26,7 @@ from mindspore_serving.errors import InvalidInput, excerpt
 from mindspore_serving.rows import Rows
 from mindspore_serving.server.dialect.native.json_codec import parse_body, read_instances
 from mindspore_serving.server.dialect.native.json_values import JsonTensor, read_value
-from mindspore_serving.server.transport.http.small_body import LARGE_BYTES, json_is_quick
-from mindspore_serving.server.transport.routes import BodyContent, BodyFormat
+from mindspore_serving.server.transport.http_routes import BodyContent, BodyFormat
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import DataType, TensorSpec
 
@@ -43,6 +42,8 @@ _JSON_TYPES: Final = frozenset(
 _INSTANCES = re.compile(rb'\s*\{\s*"instances"\s*:')
 _NO_TYPES: Final[Mapping[str, DataType]] = MappingProxyType({})
 _FORM = "multipart/form-data"
+_MOST_QUICK_TEXT = 1 << 23
+"""Bytes of text of which the encoding is checked within some milliseconds."""
 _UTF8 = frozenset(("utf-8", "utf8", "us-ascii", "ascii"))
 
 
@@ -110,11 +111,11 @@ def read_form(body: bytes, argument: Any) -> BodyContent:
 
 def _raw_is_quick(body: bytes) -> bool:
     """Bytes cost nothing, whatever there is of them."""
-    return not _INSTANCES.match(body) or json_is_quick(body)
+    return not _INSTANCES.match(body) or JSON.is_quick(body)
 
 
 def _text_is_quick(body: bytes) -> bool:
-    return len(body) <= LARGE_BYTES and _raw_is_quick(body)
+    return len(body) <= _MOST_QUICK_TEXT and _raw_is_quick(body)
 
 
 JSON: Final = BodyFormat(read_json)

@@ -254,7 +254,7 @@ def _holds(dtype: DataType, number: float) -> bool:
 
 
 def _read_list(name: str, value: list[Any], model_type: DataType | None) -> JsonTensor:
-    """A nested list; what is checked first is what the original checks first."""
+    """A nested list; the checks have the order of MindSpore Serving 2.0."""
     shape, first = _shape_and_first(value)
     if isinstance(first, dict):
         if first.get("type", "bytes") in ("str", "bytes"):

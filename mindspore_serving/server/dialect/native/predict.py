@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from mindspore_serving.errors import ServerStopping, ServingError
+from mindspore_serving.errors import ServerStopping, ServingError, unexpected_failure
 from mindspore_serving.proto import UNDECODABLE
-from mindspore_serving.rows import FailedRows, Reply, Rows
+from mindspore_serving.rows import FailedRows, Reply, Rows, failures_in
 from mindspore_serving.server.dialect.native.predict_codec import (
     PredictMessage,
     encode_failure,
@@ -16,10 +16,10 @@ from mindspore_serving.server.dialect.native.predict_codec import (
     parts_of_reply,
 )
 from mindspore_serving.server.dialect.native.wire_layout import LayoutMemory
-from mindspore_serving.server.dispatch.dispatcher import Dispatcher, Route
+from mindspore_serving.server.dispatch.destination import Destination
+from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.dispatch.failures import request_spec
-from mindspore_serving.server.transport.failure_log import failures_in, unexpected_failure
-from mindspore_serving.server.transport.routes import (
+from mindspore_serving.server.transport.grpc_routes import (
     GrpcCall,
     GrpcError,
     GrpcMethod,
@@ -86,18 +86,20 @@ class Predict:
         try:
             message = PredictMessage(content)
             del content  # which may be large, and has been copied if its layout was not known
-            route = self._dispatcher.resolve(message.name, message.method, message.version)
-            self._dispatcher.check_room(route)
+            destination = self._dispatcher.resolve(message.name, message.method, message.version)
+            self._dispatcher.check_room(destination)
             if size > _SMALL_BYTES:
                 with call.counted(size):
-                    outcome = await self._admit_large(message, route)
+                    outcome = await self._admit_large(message, destination)
             else:
-                outcome = self._dispatcher.admit(route, message.read_instances(route.method, self._layouts))
+                outcome = self._dispatcher.admit(
+                    destination, message.read_instances(destination.method, self._layouts)
+                )
             message.let_go()
             reply = await outcome
             _check_size(reply, call.largest_reply)
             if size > _SMALL_BYTES and sum([group.count for group in reply]) > _FEW_INSTANCES:
-                with self._dispatcher.writing(route):
+                with self._dispatcher.writing(destination):
                     encoded = await _encode_large(message, reply)
             else:
                 encoded = encode_reply(message.spec_bytes, reply)
@@ -105,7 +107,7 @@ class Predict:
         except Exception as error:  # whatever goes wrong here, the client gets a reply of this dialect
             return _reply_to(error, message)
 
-    async def _admit_large(self, message: PredictMessage, route: Route) -> asyncio.Future[Reply]:
+    async def _admit_large(self, message: PredictMessage, destination: Destination) -> asyncio.Future[Reply]:
         """Queue instances, of which there may be millions: others have their turns while they are read.
 
         Returns:
@@ -115,17 +117,17 @@ class Predict:
             InvalidInput: There is no instance, or one does not fit the method.
             ServingError: As `Dispatcher.reading`, and as `Admission.admit`.
         """
-        rows = message.read_known(route.method, self._layouts)
+        rows = message.read_known(destination.method, self._layouts)
         if rows is not None:
-            return self._dispatcher.admit(route, [rows])
+            return self._dispatcher.admit(destination, [rows])
         blocks: list[Rows] = []
-        with self._dispatcher.reading(route) as admission:
+        with self._dispatcher.reading(destination) as admission:
             for number, part in enumerate(message.parts()):
                 if number:
                     await asyncio.sleep(0)
-                    route.check_served()
+                    destination.check_served()
                 if part is not None:
-                    blocks += part.read_instances(route.method, self._layouts)
+                    blocks += part.read_instances(destination.method, self._layouts)
             if not blocks:
                 raise message.no_instances()
             return admission.admit(blocks)

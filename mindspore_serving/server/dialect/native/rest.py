@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from mindspore_serving.errors import Failure, ServingError
-from mindspore_serving.rows import Reply
+from mindspore_serving.rows import Reply, failures_in
 from mindspore_serving.server.dialect.native.body_forms import JSON, form_of, says_json
 from mindspore_serving.server.dialect.native.json_codec import (
     encode_failure,
@@ -16,13 +16,11 @@ from mindspore_serving.server.dialect.native.json_codec import (
     read_instances,
     select_inputs,
 )
-from mindspore_serving.server.dialect.native.rest_url import parse_request_target
+from mindspore_serving.server.dialect.native.rest_url import parse_target
+from mindspore_serving.server.dispatch.destination import Destination
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
-from mindspore_serving.server.dispatch.dispatcher import Route as Called
-from mindspore_serving.server.transport.failure_log import failures_in
-from mindspore_serving.server.transport.http.small_body import small_body
-from mindspore_serving.server.transport.request_timeout import result_until
-from mindspore_serving.server.transport.routes import BodyFormat, HttpReply, HttpRequest, Route
+from mindspore_serving.server.host.waiting import result_until
+from mindspore_serving.server.transport.http_routes import BodyFormat, HttpReply, HttpRequest, Route
 
 _ONLY_POST: Final = "http message only support POST right now"
 
@@ -50,32 +48,39 @@ class NativeRest:
         """
         timeout_s = request.timeout_s
         try:
-            name, called, version = parse_request_target(request.target)
-            route = self._dispatcher.resolve(name, called, version)
+            name, called, version = parse_target(request.path)
+            destination = self._dispatcher.resolve(name, called, version)
         except ServingError:
             _check_small_body(request)
             raise
-        self._dispatcher.check_room(route)
-        form, argument = form_of(request.headers.get("content-type", ""), route.method)
+        self._dispatcher.check_room(destination)
+        form, argument = form_of(request.headers.get("content-type", ""), destination.method)
         content = request.read_small(form, argument)
         if content is None:
-            return self._reply_to(await self._answer_large(request, route, timeout_s, form, argument))
-        blocks = select_inputs(content.rows, name, route.method)
-        return self._reply_to(await self._dispatcher.admit(route, blocks, timeout_s))
+            return self._reply_to(await self._answer_large(request, destination, timeout_s, form, argument))
+        blocks = select_inputs(content.rows, name, destination.method)
+        return self._reply_to(await self._dispatcher.admit(destination, blocks, timeout_s))
 
     def refuse(self, failure: Failure, request: HttpRequest) -> HttpReply:
         """The reply to a request that has failed as a whole."""
         return HttpReply(200 if self._always_ok else failure.status, encode_failure(failure))
 
     async def _answer_large(
-        self, request: HttpRequest, route: Called, timeout_s: float | None, form: BodyFormat, argument: Any
+        self,
+        request: HttpRequest,
+        destination: Destination,
+        timeout_s: float | None,
+        form: BodyFormat,
+        argument: Any,
     ) -> Reply:
         """The outcome of a request whose body is read elsewhere, while others go on."""
-        late = None if timeout_s is None else route.deadline_exceeded(timeout_s)
+        late = None if timeout_s is None else destination.deadline_exceeded(timeout_s)
         until = None if timeout_s is None else time.monotonic() + timeout_s
-        with self._dispatcher.reading(route) as admission:
+        with self._dispatcher.reading(destination) as admission:
             content = await request.read_large(form, argument, until, late)
-            outcome = admission.admit(select_inputs(content.rows, route.servable.name, route.method))
+            outcome = admission.admit(
+                select_inputs(content.rows, destination.servable.name, destination.method)
+            )
         return await result_until(until, late, outcome)
 
     def _reply_to(self, reply: Reply) -> HttpReply:
@@ -90,15 +95,15 @@ class NativeRest:
 
 
 def _check_small_body(request: HttpRequest) -> None:
-    """Tell what is wrong with a small body before what is wrong with its target.
+    """Report what is wrong with a small body before what is wrong with its target.
 
     Raises:
-        InvalidInput: The body holds no instances, or the target does not fit the grammar, which is told in between.
+        InvalidInput: The body holds no instances, or the target does not fit the grammar, which is reported in between.
     """
     if not says_json(request.headers.get("content-type", "")):
         return  # what it should be depends on the target
-    body = small_body(request.body, request.headers.get("content-encoding", ""), JSON.is_quick)
+    body = request.small_body(JSON)
     if body is not None:
         document = parse_body(body)
-        parse_request_target(request.target)
+        parse_target(request.path)
         read_instances(document)

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from mindspore_serving.errors import InvalidInput, excerpt
-from mindspore_serving.server.transport.http.target import path_of
 
 _COLON = re.compile("%3A", re.IGNORECASE)
 _LARGEST_VERSION = 0xFFFFFFFF
@@ -26,18 +25,6 @@ class Target(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def parse_request_target(target: str) -> Target:
-    """Read what stands between verb and version of HTTP.
-
-    Args:
-        target: A path with or without query string, or a whole URL.
-
-    Raises:
-        InvalidInput: The path does not fit the grammar; the text says which part.
-    """
-    return parse_target(path_of(target))
-
-
 def parse_target(path: str) -> Target:
     """Read the path of a URL.
 

@@ -15,27 +15,28 @@ from typing import Any, Final, NoReturn, TypeAlias
 import grpc
 import grpc.aio
 
+from mindspore_serving.errors import unexpected_failure
 from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.access.guard import Guard
+from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.service.error_text import text_for_client
-from mindspore_serving.server.transport.failure_log import FailureLog, unexpected_failure
+from mindspore_serving.server.transport.failure_log import FailureLog
 from mindspore_serving.server.transport.grpc.messages import Context, MessageReader
 from mindspore_serving.server.transport.grpc.replies import SentReplies
+from mindspore_serving.server.transport.grpc_routes import (
+    GrpcError,
+    GrpcMethod,
+    GrpcStatus,
+    StreamedReplyMethod,
+    UnaryMethod,
+    client_error,
+)
 from mindspore_serving.server.transport.request_id import (
     ID_FIELD,
     carries_id,
     given_id,
     request_id,
     usable_id,
-)
-from mindspore_serving.server.transport.routes import (
-    GrpcError,
-    GrpcMethod,
-    GrpcStatus,
-    Right,
-    StreamedReplyMethod,
-    UnaryMethod,
-    client_error,
 )
 
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"

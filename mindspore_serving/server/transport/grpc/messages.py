@@ -20,7 +20,7 @@ from mindspore_serving.errors import MessageTooLarge
 from mindspore_serving.server.transport.content_coding import decompressed_parts
 from mindspore_serving.server.transport.grpc.arriving_messages import SLOW_S, ArrivingMessages
 from mindspore_serving.server.transport.grpc.tcp_connections import TcpConnections
-from mindspore_serving.server.transport.routes import GrpcError, GrpcStatus, client_error
+from mindspore_serving.server.transport.grpc_routes import GrpcError, GrpcStatus, client_error
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"

@@ -20,19 +20,15 @@ from mindspore_serving.errors import (
     ServingError,
     UnknownTarget,
     VerbNotAllowed,
+    unexpected_failure,
 )
 from mindspore_serving.rows import FailedRows
-from mindspore_serving.server.transport.failure_log import FailureLog, unexpected_failure
+from mindspore_serving.server.access.right import Right
+from mindspore_serving.server.transport.failure_log import FailureLog
 from mindspore_serving.server.transport.http.target import path_of
+from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest, LargeBodies, Route
 from mindspore_serving.server.transport.request_id import ID_FIELD, request_id, usable_id
-from mindspore_serving.server.transport.routes import (
-    Dialect,
-    HttpReply,
-    HttpRequest,
-    LargeBodies,
-    Right,
-    Route,
-)
+from mindspore_serving.server.transport.routes import Dialect
 from mindspore_serving.server.transport.untaken_replies import UntakenReplies
 
 UNAUTHORIZED: Final = 401

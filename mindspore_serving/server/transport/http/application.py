@@ -22,7 +22,7 @@ from mindspore_serving.server.transport.http.connection import HttpConnection
 from mindspore_serving.server.transport.http.header_fields import HeaderFields
 from mindspore_serving.server.transport.http.responses import LEFT_TO_DIALECTS, response_of
 from mindspore_serving.server.transport.http.target import path_of
-from mindspore_serving.server.transport.routes import HttpReply, HttpRequest
+from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest
 
 _MOST_PATHS = 1 << 12
 """Paths of which it is remembered that a dialect answers there."""

@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 import setproctitle
 
-from mindspore_serving.errors import Failure, MessageTooLarge, ServingError, StatusCode
+from mindspore_serving.errors import Failure, MessageTooLarge, ServingError, StatusCode, unexpected_failure
 from mindspore_serving.rows import FailedRows, Group, Rows
 from mindspore_serving.server.channel.body_messages import BodyRead, ReadBody
 from mindspore_serving.server.channel.frames import (
@@ -33,8 +33,7 @@ from mindspore_serving.server.channel.frames import (
 from mindspore_serving.server.host.memory_limit import end_before_others
 from mindspore_serving.server.host.parent import Parent
 from mindspore_serving.server.transport.content_coding import decompress_body
-from mindspore_serving.server.transport.failure_log import unexpected_failure
-from mindspore_serving.server.transport.routes import BodyContent
+from mindspore_serving.server.transport.http_routes import BodyContent
 from mindspore_serving.tensor import DataType, TensorSpec
 
 TITLE = "serving_body_reader"

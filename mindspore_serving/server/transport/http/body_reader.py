@@ -27,6 +27,7 @@ from mindspore_serving.errors import (
     ServerStopping,
     ServingError,
     SystemFailure,
+    unexpected_failure,
 )
 from mindspore_serving.rows import FailedRows, Group, Rows
 from mindspore_serving.server.channel.body_messages import ReadBody
@@ -36,9 +37,8 @@ from mindspore_serving.server.host.forked_child import no_forks
 from mindspore_serving.server.host.settings import DEFAULT_WORKER_TIMEOUT_S
 from mindspore_serving.server.supervision.worker_end import ended_by, oom_kills
 from mindspore_serving.server.transport.content_coding import known_coding
-from mindspore_serving.server.transport.failure_log import unexpected_failure
 from mindspore_serving.server.transport.http.signs_of_life import SignsOfLife, processor_seconds
-from mindspore_serving.server.transport.routes import BodyContent
+from mindspore_serving.server.transport.http_routes import BodyContent
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
 
 _SCRIPT = Path(__file__).with_name("start_body_process.py")

@@ -53,7 +53,7 @@ from mindspore_serving.server.transport.http.header_fields import HeaderFields
 from mindspore_serving.server.transport.http.limits import HttpLimits
 from mindspore_serving.server.transport.http.reply_heads import CLOSED, CONTINUE, KEPT, KEPT_1_0, ReplyHeads
 from mindspore_serving.server.transport.http.responses import LEFT_TO_DIALECTS, response_of
-from mindspore_serving.server.transport.routes import HttpReply, HttpRequest
+from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
 from mindspore_serving.server.transport.untaken_replies import UntakenReplies
 
@@ -212,10 +212,7 @@ class HttpConnection(web.RequestHandler):
         self._unsent = _NOTHING
         self._forget_body()
         self._gateway.untaken.forget(self)
-        task = self._task_handler
-        super().connection_lost(exc)
-        if task is not None:
-            task.cancel()
+        super().connection_lost(exc)  # cancels `start`: the server is told so
         self._gateway.closed(self)
 
     def data_received(self, data: bytes) -> None:
@@ -481,8 +478,6 @@ class HttpConnection(web.RequestHandler):
 
     async def _answer(self, message: RawRequestMessage, body: StreamReader) -> None:
         """Answer a request of which the head was read."""
-        if self._paused:  # no request is answered while the client takes no reply
-            await self._until_taken()
         self._offered = message.upgrade
         if message.method == hdrs.METH_CONNECT:  # there is no way to go on behind it
             self._ended = self._unread = True

@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from mindspore_serving.errors import InvalidParameter
-from mindspore_serving.server.transport.routes import HttpReply, HttpRequest
+from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest
 
 _ANY: Final = "*"
 _ORIGIN = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#@\s,*]+")

@@ -193,7 +193,6 @@ class TlsListener:
 
     async def _tell(self, accepted: socket.socket) -> None:
         """Answer plain HTTP, and let the client read it before the connection ends."""
-        accepted.recv(1 << 16)
         accepted.send(_PLAIN_REPLY)
         accepted.shutdown(socket.SHUT_WR)
 

@@ -6,7 +6,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
 
-from mindspore_serving.server.transport.routes import HttpReply
+from mindspore_serving.server.transport.http_routes import HttpReply
 
 KEPT: Final = b""
 """The connection stays open, which HTTP/1.1 does not have to say."""

@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import web
 from multidict import CIMultiDict
 
-from mindspore_serving.server.transport.routes import HttpReply
+from mindspore_serving.server.transport.http_routes import HttpReply
 
 
 def response_of(reply: HttpReply) -> web.Response:

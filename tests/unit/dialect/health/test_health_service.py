@@ -8,12 +8,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 import pytest
 from grpc_health.v1 import health_pb2
 
+from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.dialect.health.grpc import MOST_WATCHES, HealthService
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.service.catalog import Catalog
 from mindspore_serving.server.service.readiness import WorkerHealth
-from mindspore_serving.server.transport.routes import GrpcError, GrpcReply, GrpcStatus, Right
-from tests.support.grpc_calls import FakeCall
+from mindspore_serving.server.transport.grpc_routes import GrpcError, GrpcReply, GrpcStatus
+from tests.unit.dialect.grpc_calls import FakeCall
 
 LIMIT_S = 20.0
 

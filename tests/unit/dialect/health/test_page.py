@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from mindspore_serving.errors import VerbNotAllowed
+from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.dialect.health.page import HealthPages
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.service.catalog import Catalog
 from mindspore_serving.server.service.readiness import WorkerHealth
-from mindspore_serving.server.transport.routes import HttpReply, HttpRequest, Right
+from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest
 
 
 class Workers:

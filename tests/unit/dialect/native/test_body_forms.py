@@ -17,7 +17,7 @@ from mindspore_serving.errors import ServingError
 from mindspore_serving.rows import Rows
 from mindspore_serving.server.dialect.native.body_forms import form_of, says_json
 from mindspore_serving.server.transport.http.body_reader import name_of
-from mindspore_serving.server.transport.routes import HttpRequest
+from mindspore_serving.server.transport.http_routes import HttpRequest
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import Array, DataType
 from tests.fuzz import form_body

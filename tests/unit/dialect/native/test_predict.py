@@ -26,16 +26,18 @@ from mindspore_serving.errors import (
 )
 from mindspore_serving.proto import ms_service_pb2 as pb
 from mindspore_serving.rows import FailedRows, Reply, Rows
+from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.channel.messages import Batch, Result
 from mindspore_serving.server.dialect.native.predict import PREDICT_PATH, Predict
 from mindspore_serving.server.dispatch.copy import ServableCopy
-from mindspore_serving.server.dispatch.dispatcher import Dispatcher, Route
+from mindspore_serving.server.dispatch.destination import Destination
+from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.host import settings
-from mindspore_serving.server.transport.routes import GrpcError, GrpcReply, GrpcStatus, Right
+from mindspore_serving.server.transport.grpc_routes import GrpcError, GrpcReply, GrpcStatus
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import DataType, TensorSpec
-from tests.support.grpc_calls import FakeCall
 from tests.support.grpc_messages import errors, instance, request, text_tensor
+from tests.unit.dialect.grpc_calls import FakeCall
 
 COUNT = 5000
 METHOD = MethodSignature("m", ("x",), 8)
@@ -125,17 +127,17 @@ def test_a_request_counts_while_it_is_read_and_no_longer(one_request: None) -> N
         dispatcher = Dispatcher(asyncio.get_running_loop())
         Echo(dispatcher)
         dialect = Predict(dispatcher)
-        route = dispatcher.resolve("s", "m", 0)
+        destination = dispatcher.resolve("s", "m", 0)
         large = predict(dialect, message(COUNT))
         await asyncio.sleep(0)
         with pytest.raises(QueueFull):
-            dispatcher.check_room(route)
+            dispatcher.check_room(destination)
         [error] = errors(pb.PredictReply.FromString(await predict(dialect, message(1))))
         assert error[0] == StatusCode.FAILED
         large.cancel()
         await asyncio.wait([large])
         assert len(texts_in(await predict(dialect, message(COUNT)))) == COUNT
-        dispatcher.check_room(route)
+        dispatcher.check_room(destination)
 
     play(scene)
 
@@ -237,14 +239,14 @@ class FakeDispatcher:
         if name == self.raised_by and isinstance(self.outcome, Exception):
             raise self.outcome
 
-    def resolve(self, name: str, method: str, version: int) -> Route:
+    def resolve(self, name: str, method: str, version: int) -> Destination:
         self._pass("resolve")
-        return Route(cast("Any", FakeServable()), METHOD)
+        return Destination(cast("Any", FakeServable()), METHOD)
 
-    def check_room(self, route: Route) -> None:
+    def check_room(self, destination: Destination) -> None:
         self._pass("check_room")
 
-    def admit(self, route: Route, blocks: list[Rows]) -> asyncio.Future[Reply]:
+    def admit(self, destination: Destination, blocks: list[Rows]) -> asyncio.Future[Reply]:
         self._pass("admit")
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         if isinstance(self.outcome, Exception):
@@ -343,13 +345,13 @@ def test_a_large_message_is_counted_until_the_dispatcher_counts_it() -> None:
     counted: list[int] = []
 
     class Noting(FakeDispatcher):
-        def admit(self, route: Route, blocks: list[Rows]) -> asyncio.Future[Reply]:
+        def admit(self, destination: Destination, blocks: list[Rows]) -> asyncio.Future[Reply]:
             counted.append(call.arriving)
-            return super().admit(route, blocks)
+            return super().admit(destination, blocks)
 
         @contextlib.contextmanager
-        def reading(self, route: Route) -> Iterator[SimpleNamespace]:
-            yield SimpleNamespace(admit=functools.partial(self.admit, route))
+        def reading(self, destination: Destination) -> Iterator[SimpleNamespace]:
+            yield SimpleNamespace(admit=functools.partial(self.admit, destination))
 
     dialect = Predict(cast("Dispatcher", Noting([numbers(1)])))
     for content in (LARGE, message(1)):
@@ -363,11 +365,11 @@ def test_a_message_that_was_read_is_not_held_while_it_waits() -> None:
     held: list[int] = []
 
     class Noting(FakeDispatcher):
-        def admit(self, route: Route, blocks: list[Rows]) -> asyncio.Future[Reply]:
+        def admit(self, destination: Destination, blocks: list[Rows]) -> asyncio.Future[Reply]:
             loop = asyncio.get_running_loop()
             pending: asyncio.Future[Reply] = loop.create_future()
             loop.call_soon(lambda: held.append(sys.getrefcount(content)))
-            loop.call_soon(pending.set_result, super().admit(route, blocks).result())
+            loop.call_soon(pending.set_result, super().admit(destination, blocks).result())
             return pending
 
     dialect = Predict(cast("Dispatcher", Noting([numbers(1)])))

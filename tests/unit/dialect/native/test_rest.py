@@ -26,11 +26,11 @@ from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.transport.failure_log import FailureLog
 from mindspore_serving.server.transport.http.answering import Answering
 from mindspore_serving.server.transport.http.body_reader import BodyReader
-from mindspore_serving.server.transport.routes import HttpReply, HttpRequest
+from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
 from mindspore_serving.server.transport.untaken_replies import UntakenReplies
 from mindspore_serving.tensor import DataType
-from tests.support.fake_dispatcher import FakeDispatcher
+from tests.unit.dialect.native.fake_dispatcher import FakeDispatcher
 
 ECHO = "/model/add:echo"
 ONE = b'{"instances":[{"x":1}]}'

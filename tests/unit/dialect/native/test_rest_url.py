@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mindspore_serving.errors import InvalidInput
-from mindspore_serving.server.dialect.native.rest_url import parse_request_target, parse_target
+from mindspore_serving.server.dialect.native.rest_url import parse_target
+from mindspore_serving.server.transport.http_routes import HttpRequest
 
 NO_MODEL = "please check url, the keyword:[model] must contain."
 NO_METHOD = "please check url, the keyword:[service method] must contain."
@@ -101,7 +102,7 @@ def test_an_odd_url_is_read_or_refused_but_raises_nothing_else(path: str) -> Non
     ],
 )
 def test_a_request_target_is_a_path_or_a_whole_url(target: str) -> None:
-    assert parse_request_target(target) == ("add", "m", 0)
+    assert parse_target(HttpRequest("POST", target, {}).path) == ("add", "m", 0)
 
 
 @pytest.mark.parametrize(
@@ -109,4 +110,4 @@ def test_a_request_target_is_a_path_or_a_whole_url(target: str) -> None:
 )
 def test_another_request_target_is_refused(target: str) -> None:
     with pytest.raises(InvalidInput, match=r"keyword:\[model\]"):
-        parse_request_target(target)
+        parse_target(HttpRequest("POST", target, {}).path)

@@ -17,17 +17,17 @@ from mindspore_serving.errors import Failure, InvalidInput, StatusCode, SystemFa
 from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.access.api_keys import ApiKeys
 from mindspore_serving.server.access.guard import Guard
+from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.transport.grpc.calls import CallRouter
 from mindspore_serving.server.transport.grpc.messages import MessageReader
 from mindspore_serving.server.transport.grpc.replies import SentReplies
 from mindspore_serving.server.transport.grpc.tcp_connections import TcpConnections
-from mindspore_serving.server.transport.routes import (
+from mindspore_serving.server.transport.grpc_routes import (
     GrpcCall,
     GrpcError,
     GrpcMethod,
     GrpcReply,
     GrpcStatus,
-    Right,
     StreamedReplyMethod,
     UnaryMethod,
 )

@@ -15,13 +15,15 @@ from mindspore_serving.errors import (
     StageError,
 )
 from mindspore_serving.rows import FailedRows
+from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.transport.failure_log import FailureLog
 from mindspore_serving.server.transport.http.answering import Answering
 from mindspore_serving.server.transport.http.body_reader import BodyReader
-from mindspore_serving.server.transport.routes import Dialect, HttpReply, HttpRequest, Right, Route
+from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest, Route
+from mindspore_serving.server.transport.routes import Dialect
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
 from mindspore_serving.server.transport.untaken_replies import UntakenReplies
-from tests.support.body_reading import LENGTH
+from tests.unit.transport.http.body_reading import LENGTH
 
 CONNECTION = "a connection"
 MOST_UNTAKEN = 100

@@ -11,6 +11,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from mindspore_serving.server.access.api_keys import ApiKeys
+from mindspore_serving.server.access.guard import Guard
 from mindspore_serving.server.transport.failure_log import FailureLog
 from mindspore_serving.server.transport.http.answering import Answering
 from mindspore_serving.server.transport.http.application import DialectApplication
@@ -19,6 +21,7 @@ from tests.support.http_peer import PLENTY, EchoDialect, NoBodies, Peer, close_p
 
 ASKED = b"POST /model/a:b?x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\none"
 ECHO = (200, b"POST /model/a:b?x  one")
+KEY = "0123456789-this-is-the-key"
 OWN = b"GET /own HTTP/1.1\r\nHost: a\r\n\r\n"
 UPLOAD = b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\none"
 
@@ -71,6 +74,20 @@ def test_another_verb_at_a_path_of_the_users_own_is_a_dialects() -> None:
     peer = Peer(change=with_routes)
     peer.send(ASKED.replace(b"/model/a:b?x", b"/own"))
     assert peer.replies == [(200, b"POST /own  one")]
+
+
+def test_what_is_known_of_a_path_is_known_of_a_verb() -> None:
+    peer = Peer(change=with_routes)
+    peer.send(ASKED.replace(b"/model/a:b?x", b"/own") + OWN + ASKED.replace(b"/model/a:b?x", b"/own"))
+    assert [status for status, _ in peer.replies] == [200] * 3
+    assert peer.replies[1] == OWN_REPLY
+    assert len(peer.asked) == 2
+
+
+def test_a_key_is_asked_for_routes_of_the_users_own() -> None:
+    peer = Peer(change=with_routes, guard=Guard(ApiKeys([KEY]), ()))
+    peer.send(OWN.replace(b"Host: a", b"Host: a\r\nX-API-Key: " + KEY.encode()) + OWN)
+    assert [status for status, _ in peer.replies] == [200, 401]
 
 
 def test_a_handler_that_fails_gets_500() -> None:

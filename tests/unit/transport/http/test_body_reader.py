@@ -20,10 +20,10 @@ from mindspore_serving.server.transport.http import body_reader
 from mindspore_serving.server.transport.http.body_process import TITLE
 from mindspore_serving.server.transport.http.body_reader import BodyError, BodyReader
 from mindspore_serving.server.transport.http.signs_of_life import SignsOfLife, processor_seconds
-from mindspore_serving.server.transport.routes import BodyContent
+from mindspore_serving.server.transport.http_routes import BodyContent
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
 from mindspore_serving.tensor import DataType
-from tests.support.body_reading import instances_and_argument, length
+from tests.unit.transport.http.body_reading import instances_and_argument, length
 
 BODY = b'{"instances": [{"x": [1, 2]}, {"x": [3, 4]}]}'
 LIMIT_S = 30.0

@@ -15,7 +15,7 @@ from mindspore_serving.server.access.api_keys import ApiKeys
 from mindspore_serving.server.access.guard import Guard
 from mindspore_serving.server.transport.content_coding import decompress_body
 from mindspore_serving.server.transport.http.reply_heads import ReplyHeads
-from mindspore_serving.server.transport.routes import HttpReply
+from mindspore_serving.server.transport.http_routes import HttpReply
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies, room_for_bodies
 from mindspore_serving.server.transport.untaken_replies import UntakenReplies
 from tests.support.http_peer import CONTINUE, LIMITS, Peer, close_peers
@@ -712,6 +712,13 @@ def test_the_stop_lets_a_request_arrive(peer: Peer) -> None:
     peer.send(FIRST[-1:])
     assert peer.replies == [ONE]
     assert peer.transport.closed == "closed"
+
+
+def test_clients_of_ipv4_at_a_socket_for_all_addresses_have_the_name_that_they_know(peer: Peer) -> None:
+    peer.transport.peer = "::ffff:10.0.0.1"
+    peer.connection.connection_made(peer.transport)
+    peer.send(b"nonsense")
+    assert [request.peer for _, request in peer.dialect.refused] == ["10.0.0.1"]
 
 
 def test_ids_belong_to_their_request(peer: Peer) -> None:

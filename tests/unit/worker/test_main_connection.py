@@ -16,21 +16,21 @@ from mindspore_serving.server.channel.frames import (
     message_of,
 )
 from mindspore_serving.server.channel.messages import Alive, Batch, Stop
-from mindspore_serving.server.worker.connection import Connection
+from mindspore_serving.server.worker.main_connection import MainConnection
 from tests.support.channel import foreign_frames
 from tests.support.rows import numbered, numbers_in
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[socket.socket, Connection]]:
+def ends() -> Iterator[tuple[socket.socket, MainConnection]]:
     ours, theirs = socket.socketpair()
-    connection = Connection(theirs.detach(), None)
+    connection = MainConnection(theirs.detach(), None)
     with ours:
         yield ours, connection
     connection.close()
 
 
-def test_messages_cross_both_ways(ends: tuple[socket.socket, Connection]) -> None:
+def test_messages_cross_both_ways(ends: tuple[socket.socket, MainConnection]) -> None:
     main, connection = ends
     main.sendall(frame_of(Batch(1, 0, "m", (numbered(3),))) + frame_of(Stop()))
     batch, stop = connection.receive(0)
@@ -43,7 +43,7 @@ def test_messages_cross_both_ways(ends: tuple[socket.socket, Connection]) -> Non
 
 
 @pytest.mark.parametrize("name", foreign_frames(TO_WORKER))
-def test_a_message_of_another_conversation(ends: tuple[socket.socket, Connection], name: str) -> None:
+def test_a_message_of_another_conversation(ends: tuple[socket.socket, MainConnection], name: str) -> None:
     main, connection = ends
     main.sendall(foreign_frames(TO_WORKER)[name])
     with pytest.raises(ChannelError) as refused:

@@ -11,7 +11,7 @@ from typing import Any
 
 from mindspore_serving.errors import ServingError, UnknownTarget
 from mindspore_serving.rows import Reply, Rows
-from mindspore_serving.server.dispatch.dispatcher import Route
+from mindspore_serving.server.dispatch.destination import Destination
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import DataType
 
@@ -66,33 +66,33 @@ class FakeDispatcher:
         self.submitted = asyncio.Event()
         self.futures: list[asyncio.Future[Reply]] = []
 
-    def resolve(self, name: str, method: str, version: int) -> Route:
-        """The route of a method."""
+    def resolve(self, name: str, method: str, version: int) -> Destination:
+        """The destination of a method."""
         if self.refusal is not None:
             raise self.refusal
         if name != "add" or version not in (0, 1) or method not in self._signatures:
             raise UnknownTarget(f"no {name}/{version}:{method}")
         servable: Any = SimpleNamespace(name=name, version=1)
-        return Route(servable, self._signatures[method])
+        return Destination(servable, self._signatures[method])
 
-    def check_room(self, route: Route) -> None:
+    def check_room(self, destination: Destination) -> None:
         """Refuse where the test says so."""
         if self.room is not None:
             raise self.room
 
     @contextlib.contextmanager
-    def reading(self, route: Route) -> Iterator[SimpleNamespace]:
+    def reading(self, destination: Destination) -> Iterator[SimpleNamespace]:
         """Count a request whose body is being read."""
         self.held += 1
         self.most_held = max(self.most_held, self.held)
         self.reading_begun.set()
         try:
-            yield SimpleNamespace(admit=partial(self.admit, route))
+            yield SimpleNamespace(admit=partial(self.admit, destination))
         finally:
             self.held -= 1
 
     def admit(
-        self, route: Route, blocks: Sequence[Rows], timeout_s: float | None = None
+        self, destination: Destination, blocks: Sequence[Rows], timeout_s: float | None = None
     ) -> asyncio.Future[Reply]:
         """Have the outcome that the test says."""
         self.admitted.append(list(blocks))

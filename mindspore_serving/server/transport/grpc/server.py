@@ -27,7 +27,7 @@ from mindspore_serving.server.transport.grpc.limits import GrpcLimits
 from mindspore_serving.server.transport.grpc.messages import MessageReader
 from mindspore_serving.server.transport.grpc.replies import SentReplies
 from mindspore_serving.server.transport.grpc.tcp_connections import TcpConnections
-from mindspore_serving.server.transport.routes import GrpcMethod
+from mindspore_serving.server.transport.grpc_routes import GrpcMethod
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
 from mindspore_serving.server.transport.untaken_replies import SHARE_OF_ONE, UntakenReplies
 

@@ -19,7 +19,7 @@ _READ_SIZE = 256 << 10
 _SEND_TIMEOUT_S = 60.0
 
 
-class Connection:
+class MainConnection:
     """Messages from and to the main process.
 
     Args:

@@ -10,6 +10,7 @@ from mindspore_serving.rows import FailedRows, Group, Reply
 from mindspore_serving.server.channel.messages import Batch, Result
 from mindspore_serving.server.dispatch.copy import ServableCopy
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
+from mindspore_serving.server.dispatch.running_servables import RunningServables
 from mindspore_serving.signature import MethodSignature
 from tests.support.rows import numbered
 
@@ -23,7 +24,7 @@ class Worker:
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
+        dispatcher: Dispatcher | RunningServables,
         name: str = "s",
         version: int = 1,
         *,

@@ -11,9 +11,9 @@ from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.service.readiness import WorkerHealth
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.supervision.supervisor import Supervisor
-from tests.support.fake_children import FakeChild, FakeChildren
 from tests.support.plans import worker_plan
 from tests.support.rows import numbered
+from tests.unit.supervision.fake_children import FakeChild, FakeChildren
 
 LATE_S = 0.01
 """Virtual time in which whatever is under way between main and a worker has arrived."""
@@ -67,8 +67,8 @@ class Supervised:
 
     def ask(self, rows: Rows | None = None, name: str = "one") -> asyncio.Future[Reply]:
         """Send a request of one instance."""
-        route = self.dispatcher.resolve(name, "m", 1)
-        return self.dispatcher.admit(route, [rows or numbered(1)])
+        destination = self.dispatcher.resolve(name, "m", 1)
+        return self.dispatcher.admit(destination, [rows or numbered(1)])
 
     async def settle(self) -> None:
         """Let everything arrive that is under way."""

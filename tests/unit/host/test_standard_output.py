@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from mindspore_serving.server.host.progress import say
+from mindspore_serving.server.host.standard_output import say
 
 
 def test_what_the_encoding_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mindspore_serving.server.dialect.native.json_codec import parse_body, read_instances
-from mindspore_serving.server.transport.routes import BodyContent, BodyFormat
+from mindspore_serving.server.transport.http_routes import BodyContent, BodyFormat
 
 
 def instances_and_argument(body: bytes, argument: Any) -> BodyContent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from enum import Enum
+from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -73,6 +74,10 @@ def values_of(hint: Any, numbers: some.SearchStrategy[int] = I64) -> some.Search
     if hint is int:
         return numbers
     origin, arguments = get_origin(hint), get_args(hint)
+    if origin is UnionType:
+        return some.one_of(
+            *[some.none() if one is NoneType else values_of(one, numbers) for one in arguments]
+        )
     if origin is tuple:
         return some.lists(values_of(arguments[0], numbers), max_size=3).map(tuple)
     if origin is Mapping:

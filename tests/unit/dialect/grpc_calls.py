@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from mindspore_serving.server.transport.routes import GrpcStatus, client_error
+from mindspore_serving.server.transport.grpc_routes import GrpcStatus, client_error
 
 
 class FakeCall:

@@ -1,0 +1,13 @@
+"""Rights of clients: what a route asks for, and an identity may have."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Right(Enum):
+    """What a client must be allowed to do."""
+
+    NONE = "none"
+    """Anybody may ask, also without a key."""
+    INFER = "infer"
