@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.host.settings import START_TIMEOUT_VARIABLE
-from mindspore_serving.server.host.waiting import wait_for_event
+from mindspore_serving.server.host.waiting import wait_for_event, within
 from mindspore_serving.server.supervision.supervised_worker import SupervisedWorker
 from mindspore_serving.server.supervision.worker_end import EndCause
 from mindspore_serving.server.supervision.worker_life import WorkerState
@@ -66,7 +66,7 @@ async def until_all_started(workers: Sequence[SupervisedWorker], progress: Progr
     known = [limit for limit in limits if limit is not None]
     limit_s = max(known) if len(known) == len(limits) else None
     try:
-        await asyncio.wait_for(_until_each_started(workers, progress), limit_s)
+        await within(limit_s, _until_each_started(workers, progress))
     except asyncio.TimeoutError as cause:
         late = [worker for worker in workers if worker.state is WorkerState.STARTING]
         names = ", ".join(worker.plan.label for worker in late)

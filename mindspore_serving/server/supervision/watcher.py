@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.server.host.waiting import wait_for_event
+from mindspore_serving.server.host.waiting import wait_for_event, within
 from mindspore_serving.server.supervision.child import Child
 from mindspore_serving.server.supervision.reaper import STOP_GRACE_S, Reaper
 from mindspore_serving.server.supervision.restart_policy import WINDOW_S
@@ -184,7 +184,7 @@ class Watcher:
             return False
         limit_s = start_timeout_of(worker.plan)
         try:
-            await asyncio.wait_for(until_started(worker), limit_s)
+            await within(limit_s, until_started(worker))
         except asyncio.TimeoutError:
             if worker.state is WorkerState.STARTING:
                 await self._note_late(limit_s)

@@ -269,6 +269,26 @@ def test_a_channel_that_a_forked_child_holds_is_closed() -> None:
     run_in_virtual_time(test())
 
 
+@pytest.mark.parametrize("turns", range(12))
+def test_a_stop_at_the_moment_of_a_restart_ends_the_worker(turns: int) -> None:
+    async def test() -> None:
+        scene = Supervised()
+        [child] = await scene.start()
+        await scene.serve_from_all()
+        scene.children.on_start = lambda child: None
+        child.end(1)
+        await asyncio.sleep(2)
+        [again] = scene.living()
+        again.register()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await scene.supervisor.stop()
+        assert scene.living() == []
+        assert scene.loop.time() < 2 + STOP_GRACE_S
+
+    run_in_virtual_time(test())
+
+
 def test_shared_memory_goes_back_when_no_batch_has_needed_it_for_a_while() -> None:
     async def test() -> None:
         scene = Supervised()
