@@ -52,17 +52,20 @@ class Progress:
         self._say(f"Serving: waiting for {len(workers)} workers, the first is {workers[0].plan.label}")
 
 
-async def until_all_started(workers: Sequence[SupervisedWorker], progress: Progress) -> None:
+async def until_all_started(
+    workers: Sequence[SupervisedWorker], progress: Progress, timeout_s: float
+) -> None:
     """Wait until every worker is ready.
 
     Args:
         workers: Those whose processes were started at the same time, at least one.
         progress: Is told of each, and who is waited for where it takes long.
+        timeout_s: How long each may take, in seconds, beside what its agents may.
 
     Raises:
         StartUpError: One failed, or is not ready in time.
     """
-    limits = [start_timeout_of(worker.plan) for worker in workers]
+    limits = [start_timeout_of(worker.plan, timeout_s) for worker in workers]
     known = [limit for limit in limits if limit is not None]
     limit_s = max(known) if len(known) == len(limits) else None
     try:
