@@ -281,8 +281,15 @@ def _failure_of(fields: Any) -> Failure:
     if type(fields) is not list or len(fields) not in (3, 4):
         raise Unfit("a failure of 3 or 4 fields", shown(fields))
     code, text, http_status, *trace = fields
-    status = None if http_status is None else _read_int(http_status)
+    status = None if http_status is None else _status_of(http_status)
     return Failure(_read_code(code), _read_text(text), status, *map(_read_text, trace))
+
+
+def _status_of(value: Any) -> int:
+    status: int = _read_int(value)
+    if not 400 <= status <= 599:  # it is written into replies as it is
+        raise Unfit("an HTTP status from 400 to 599", shown(status))
+    return status
 
 
 def _cut(data: memoryview, lengths: Sequence[int]) -> list[bytes]:

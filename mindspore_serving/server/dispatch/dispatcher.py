@@ -75,7 +75,7 @@ class Dispatcher:
     def configure(self, settings: ServableSettings) -> None:
         """Take the settings of a servable version, which hold from its first copy on.
 
-        There need be no entry of it before.
+        There is no entry of it before: a request for what has not been started is one for an unknown target.
         """
         self._running.configure(settings)
 

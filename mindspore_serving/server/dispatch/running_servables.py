@@ -105,8 +105,9 @@ class RunningServables:
 
     def _running(self, name: str, method: str, version: int) -> RunningServable:
         """The version that a request is for, which has a copy at least."""
-        entries = self._servables.get(name, {})
-        versions = {number: servable for number, servable in entries.items() if servable.has_registered}
+        # One that no worker has registered yet is not there: clients are told the same of what is not started.
+        known = self._servables.get(name, {}).items()
+        versions = {number: servable for number, servable in known if servable.has_registered}
         number = version or max((n for n, servable in versions.items() if servable.copies), default=0)
         found = versions.get(number)
         if found is not None and found.copies:

@@ -40,6 +40,7 @@ class RunningServable:
         delay_s: How long a batch that is not full may wait for more.
         pending: Its pending requests; None where no limits but those of the server hold.
         copies: Those that are ready.
+        has_registered: Whether there has ever been one.
         on_copies_changed: Called when `copies` has changed.
     """
 
@@ -56,6 +57,7 @@ class RunningServable:
         self.delay_s = 0.0
         self.pending: PendingRequests | None = None
         self.copies: list[ServableCopy] = []
+        self.has_registered = False
         self.on_copies_changed: Callable[[], None] = _ignore
         self._expected: dict[str, frozenset[str]] = {}
         self._on_answers_changed = on_answers_changed
@@ -99,11 +101,6 @@ class RunningServable:
         """The method of that name, if any worker registered it."""
         queue = self._queues.get(name)
         return queue.signature if queue else None
-
-    @property
-    def has_registered(self) -> bool:
-        """Whether a worker has ever registered; before, clients are told that there is no such servable."""
-        return bool(self._queue_list)
 
     @property
     def methods(self) -> tuple[MethodSignature, ...]:
@@ -222,6 +219,7 @@ class RunningServable:
             self._learn(signature)
         copy.on_done = self._batch_done
         self.copies.append(copy)
+        self.has_registered = True
         self.on_copies_changed()
         self._go_on()
 

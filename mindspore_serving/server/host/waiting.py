@@ -1,19 +1,42 @@
-"""Waiting for events and results."""
+"""Waiting for events and results, and for what may take too long.
+
+Nothing here swallows a cancellation that comes at the moment at which the wait is over, as `asyncio.wait_for` does
+before Python 3.12: who has cancelled waits for the end of what then goes on.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import TypeVar
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 _T = TypeVar("_T")
 
 
-async def wait_for_event(event: asyncio.Event, timeout_s: float) -> None:
-    """Return once the event is set or the time has passed.
+async def within(timeout_s: float | None, coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """The result of a coroutine, which is cancelled where it takes too long, or the caller is cancelled.
 
-    Unlike `asyncio.wait_for` before Python 3.12, it never swallows a cancellation that comes at the same moment.
+    Args:
+        timeout_s: How long it may take, in seconds; None for any time.
+        coroutine: What is waited for.
+
+    Raises:
+        asyncio.TimeoutError: It took longer.
     """
+    task = asyncio.ensure_future(coroutine)
+    try:
+        await asyncio.wait([task], timeout=timeout_s)
+        if not task.done():
+            raise asyncio.TimeoutError
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)  # also where nobody asks for what it raised
+
+
+async def wait_for_event(event: asyncio.Event, timeout_s: float) -> None:
+    """Return once the event is set or the time has passed."""
     waiter = asyncio.ensure_future(event.wait())
     try:
         await asyncio.wait([waiter], timeout=timeout_s)

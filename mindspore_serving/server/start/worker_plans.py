@@ -57,13 +57,15 @@ def script_folder() -> Path:
 
 
 def absolute(settings: ServableSettings) -> ServableSettings:
-    """The settings with their paths resolved against the folder of the start script."""
-    paths = {
-        name: os.path.realpath(script_folder() / getattr(settings, name))
-        for name, rule in RULES.items()
-        if rule.path
-    }
-    return replace(settings, **paths)
+    """The settings with their paths resolved against the folder of the start script.
+
+    They are of the plain class: one of the user's own may have another constructor.
+    """
+    values = {name: getattr(settings, name) for name in RULES}
+    for name, rule in RULES.items():
+        if rule.path:
+            values[name] = os.path.realpath(script_folder() / values[name])
+    return ServableSettings(**values)
 
 
 def plans_of(merged: ServableSettings, enable_lite: bool = False) -> list[WorkerPlan]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from mindspore_serving import log
-from mindspore_serving.errors import Failure, StatusCode
+from mindspore_serving.errors import ChannelError, Failure, StatusCode
 from mindspore_serving.rows import FailedRows, Reply
 from mindspore_serving.server.channel.messages import ModelCall, ModelReply
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
@@ -23,7 +23,17 @@ def pass_model_call(
         worker: Who calls.
         link: Where the outcome goes; if that ends before, the call is cancelled.
         call: The model and the instances.
+
+    Raises:
+        ChannelError: The call has no instances, or a slot that is none of those which the worker hands out.
     """
+    plan = worker.plan
+    if not plan.first_call_slot <= call.slot < plan.slots:
+        raise ChannelError(
+            f"{plan.label} calls a model in slot {call.slot}, which is none for calls of its own"
+        )
+    if not call.groups:  # nobody would ever answer it
+        raise ChannelError(f"{plan.label} calls a model without instances")
     reply = dispatcher.forward(worker.servable, call.method, call.groups)
     link.calls.add(reply)
 
@@ -34,7 +44,7 @@ def pass_model_call(
         try:
             link.send(ModelReply(call.call_id, call.slot, tuple(reply.result())))
         except Exception as cause:  # whatever it is, the worker waits for an answer
-            log.error("Cannot pass results to %s", worker.plan.label, exc_info=True)
+            log.error("Cannot pass results to %s", plan.label, exc_info=True)
             failure = Failure(StatusCode.FAILED, f"The results cannot be passed on: {cause!r}")
             failed = FailedRows(failure, call.count)
             link.send(ModelReply(call.call_id, call.slot, (failed,)))

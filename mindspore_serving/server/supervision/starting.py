@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.host.settings import START_TIMEOUT_VARIABLE
-from mindspore_serving.server.host.waiting import wait_for_event
+from mindspore_serving.server.host.waiting import wait_for_event, within
 from mindspore_serving.server.supervision.supervised_worker import SupervisedWorker
 from mindspore_serving.server.supervision.worker_end import EndCause
 from mindspore_serving.server.supervision.worker_life import WorkerState
@@ -52,21 +52,24 @@ class Progress:
         self._say(f"Serving: waiting for {len(workers)} workers, the first is {workers[0].plan.label}")
 
 
-async def until_all_started(workers: Sequence[SupervisedWorker], progress: Progress) -> None:
+async def until_all_started(
+    workers: Sequence[SupervisedWorker], progress: Progress, timeout_s: float
+) -> None:
     """Wait until every worker is ready.
 
     Args:
         workers: Those whose processes were started at the same time, at least one.
         progress: Reports each, and who is waited for where it takes long.
+        timeout_s: How long each may take, in seconds, beside what its agents may.
 
     Raises:
         StartUpError: One failed, or is not ready in time.
     """
-    limits = [start_timeout_of(worker.plan) for worker in workers]
+    limits = [start_timeout_of(worker.plan, timeout_s) for worker in workers]
     known = [limit for limit in limits if limit is not None]
     limit_s = max(known) if len(known) == len(limits) else None
     try:
-        await asyncio.wait_for(_until_each_started(workers, progress), limit_s)
+        await within(limit_s, _until_each_started(workers, progress))
     except asyncio.TimeoutError as cause:
         late = [worker for worker in workers if worker.state is WorkerState.STARTING]
         names = ", ".join(worker.plan.label for worker in late)

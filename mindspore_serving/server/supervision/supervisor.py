@@ -26,7 +26,7 @@ from mindspore_serving.server.channel.messages import (
 )
 from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.host.forked_child import no_forks
-from mindspore_serving.server.host.settings import memory_idle_s, worker_timeout_s
+from mindspore_serving.server.host.settings import memory_idle_s, start_timeout_s, worker_timeout_s
 from mindspore_serving.server.service.readiness import WorkerHealth
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.supervision.child import ChildSource
@@ -68,6 +68,7 @@ class Supervisor:
         self._watchers: dict[int, asyncio.Task[None]] = {}
         self._reaper = Reaper(clock)
         self._worker_timeout_s = worker_timeout_s()
+        self._start_timeout_s = start_timeout_s()
         self._memory_idle_s = memory_idle_s()
 
     def __repr__(self) -> str:
@@ -233,7 +234,7 @@ class Supervisor:
         for worker in workers:
             await self._spawn(worker)
         if workers:
-            await until_all_started(workers, progress)
+            await until_all_started(workers, progress, self._start_timeout_s)
 
     async def _spawn(self, worker: SupervisedWorker) -> None:
         """Start the process of a worker.
@@ -274,6 +275,7 @@ class Supervisor:
                 self._reaper,
                 self._note_gone,
                 self._worker_timeout_s,
+                self._start_timeout_s,
                 self._clock,
             )
             self._watchers[worker.number] = asyncio.create_task(watcher.run())

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.server.host.waiting import wait_for_event
+from mindspore_serving.server.host.waiting import wait_for_event, within
 from mindspore_serving.server.supervision.child import Child
 from mindspore_serving.server.supervision.reaper import STOP_GRACE_S, Reaper
 from mindspore_serving.server.supervision.restart_policy import WINDOW_S
@@ -42,6 +42,7 @@ class Watcher:
         reaper: Waits for the end of its process.
         on_gone: Called whenever nobody is to wait for the worker any more.
         worker_timeout_s: Seconds without a sign of life after which it is taken for hung.
+        start_timeout_s: Seconds after which it should be ready again.
         clock: Monotonic time in seconds.
     """
 
@@ -53,6 +54,7 @@ class Watcher:
         reaper: Reaper,
         on_gone: Callable[[SupervisedWorker], None],
         worker_timeout_s: float,
+        start_timeout_s: float,
         clock: Callable[[], float],
     ) -> None:
         self._worker = worker
@@ -61,6 +63,7 @@ class Watcher:
         self._reaper = reaper
         self._on_gone = on_gone
         self._most_missed = worker_timeout_s / _LOOK_EVERY_S
+        self._start_timeout_s = start_timeout_s
         self._clock = clock
 
     def __repr__(self) -> str:
@@ -182,9 +185,9 @@ class Watcher:
         except StartUpError as error:
             self._note_no_process(error, step)
             return False
-        limit_s = start_timeout_of(worker.plan)
+        limit_s = start_timeout_of(worker.plan, self._start_timeout_s)
         try:
-            await asyncio.wait_for(until_started(worker), limit_s)
+            await within(limit_s, until_started(worker))
         except asyncio.TimeoutError:
             if worker.state is WorkerState.STARTING:
                 await self._note_late(limit_s)

@@ -21,7 +21,7 @@ from mindspore_serving.server.host.descriptor_limit import descriptor_limit
 from mindspore_serving.server.host.forked_child import no_forks
 from mindspore_serving.server.host.key_pipe import open_key_pipe
 from mindspore_serving.server.host.process_tree import children_of, kill_all, kill_children
-from mindspore_serving.server.host.settings import memory_idle_s, start_timeout_s
+from mindspore_serving.server.host.settings import memory_idle_s
 from mindspore_serving.server.supervision.process_log import LOG_DIRECTORY, ProcessLog, ProcessLogs
 from mindspore_serving.server.supervision.worker_end import ended_by, oom_kills
 
@@ -31,11 +31,16 @@ _SCRIPT = _SERVER / "worker" / "start_worker.py"
 _DISTRIBUTED_SCRIPT = _SERVER / "distributed" / "start_distributed_worker.py"
 
 
-def start_timeout_of(plan: WorkerPlan) -> float | None:
-    """Seconds after which a worker should be ready; None where the user wants to wait without limit."""
+def start_timeout_of(plan: WorkerPlan, timeout_s: float) -> float | None:
+    """Seconds after which a worker should be ready; None where the user wants to wait without limit.
+
+    Args:
+        plan: Its plan.
+        timeout_s: As `settings.start_timeout_s` was when the server was started.
+    """
     if plan.agents is None:
-        return start_timeout_s()
-    return start_timeout_s() + plan.agents.wait_s if plan.agents.wait_s else None
+        return timeout_s
+    return timeout_s + plan.agents.wait_s if plan.agents.wait_s else None
 
 
 def _shown_arguments(plan: WorkerPlan, number: int) -> list[str]:

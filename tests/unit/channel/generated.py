@@ -43,7 +43,7 @@ FAILED = some.builds(
     lambda code, text, status, count: FailedRows(Failure(code, text, status), count),
     some.sampled_from(StatusCode),
     TEXT,
-    some.none() | some.integers(200, 599),
+    some.none() | some.integers(400, 599),
     some.integers(1, 3),
 )
 _SPECIAL: dict[Any, some.SearchStrategy[Any]] = {

@@ -137,6 +137,13 @@ def test_results_with_failures() -> None:
     assert traces == ["", "in f"]
 
 
+@pytest.mark.parametrize("status", [-5, 0, 200, 399, 600, 99999])
+def test_a_failure_has_a_status_of_http_that_says_so(status: int) -> None:
+    failed = FailedRows(Failure(StatusCode.FAILED, "no", http_status=status), 1)
+    with pytest.raises(ChannelError, match=f"should be an HTTP status from 400 to 599, but is {status}"):
+        decoded(frame_of(Result(0, 0, 0, (failed,), True)))
+
+
 def test_large_data_crosses_in_shared_memory(memory: SharedMemory) -> None:
     rows = rows_of(
         x=np.arange(3 * INLINE_LIMIT, dtype=np.uint8).reshape(3, -1), y=np.arange(3, dtype=np.float64)

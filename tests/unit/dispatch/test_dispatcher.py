@@ -41,6 +41,18 @@ def test_unknown_targets(dispatcher: Dispatcher, target: tuple[str, str, int], t
     assert caught.value.failure().status == 404
 
 
+@pytest.mark.parametrize("version", [0, 1])
+async def test_a_servable_whose_workers_start_for_the_first_time_is_unknown(
+    dispatcher: Dispatcher, version: int
+) -> None:
+    dispatcher.servable("s", 1)  # as supervision asks for it before it starts a process
+    with pytest.raises(UnknownTarget, match="servable is not available"):
+        dispatcher.resolve("s", "m", version)
+    Worker(dispatcher).die()
+    with pytest.raises(ServableUnavailable, match="servable is not available"):
+        dispatcher.resolve("s", "m", version)
+
+
 async def test_version_zero_is_the_highest_that_runs(dispatcher: Dispatcher) -> None:
     Worker(dispatcher, version=1)
     newer = Worker(dispatcher, version=12)

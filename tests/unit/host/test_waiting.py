@@ -1,4 +1,4 @@
-"""Waiting for events and results: what comes first, and what becomes of the rest."""
+"""Waiting: what comes first, what becomes of the rest, and cancellations, which are never swallowed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from mindspore_serving.server.host.waiting import result_until, wait_for_any, wait_for_event
+from mindspore_serving.server.host.waiting import result_until, wait_for_any, wait_for_event, within
+from tests.support.virtual_time import run_in_virtual_time
 
 
 class Late(Exception):
@@ -67,3 +68,48 @@ def test_one_of_several_events_is_enough() -> None:
         assert len(asyncio.all_tasks()) <= 1 + len(events)
 
     asyncio.run(test())
+
+
+async def _after(delay_s: float, ended: list[float]) -> str:
+    try:
+        await asyncio.sleep(delay_s)
+    finally:
+        ended.append(asyncio.get_running_loop().time())
+    return "result"
+
+
+@pytest.mark.parametrize("limit_s", [2.0, None])
+def test_what_is_in_time_has_its_result(limit_s: float | None) -> None:
+    assert run_in_virtual_time(within(limit_s, _after(1, []))) == "result"
+
+
+def test_what_takes_too_long_is_cancelled() -> None:
+    ended: list[float] = []
+    with pytest.raises(asyncio.TimeoutError):
+        run_in_virtual_time(within(2, _after(5, ended)))
+    assert ended == [2]
+
+
+def test_what_is_raised_is_passed_on() -> None:
+    async def fails() -> None:
+        raise KeyError("reason")
+
+    with pytest.raises(KeyError, match="reason"):
+        run_in_virtual_time(within(2, fails()))
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_a_cancellation_counts_whenever_it_comes(turns: int) -> None:
+    async def test() -> None:
+        waits = asyncio.create_task(within(2, _after(1, ended)))
+        await asyncio.sleep(1)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        was_over = waits.done()
+        waits.cancel()
+        await asyncio.wait([waits])
+        assert waits.cancelled() is not was_over
+        assert ended == [1]
+
+    ended: list[float] = []
+    run_in_virtual_time(test())

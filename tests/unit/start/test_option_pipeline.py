@@ -44,6 +44,13 @@ def config() -> ServableStartConfig:
     return ServableStartConfig(**other_values())
 
 
+class OwnConfig(ServableStartConfig):
+    """A user's own class, whose constructor has other parameters."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        super().__init__(**values)
+
+
 def resolved(name: str, tmp_path: Path) -> Any:
     """The value of `config` where paths are absolute."""
     return str(tmp_path / "folder") if name in PATHS else other_value(name)
@@ -87,6 +94,12 @@ def test_it_is_absolute_where_it_is_a_path_and_else_unchanged(name: str, tmp_pat
 def test_equal_configurations_keep_it(name: str, count: int, tmp_path: Path) -> None:
     [merged] = merge_config([absolute(config()) for _ in range(count)])
     assert getattr(merged, name) == resolved(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_it_may_be_of_a_class_of_the_users_own(name: str) -> None:
+    own, others = (plans_for(given, False) for given in (OwnConfig(other_values()), config()))
+    assert [getattr(plan.settings, name) for plan in own] == [getattr(plan.settings, name) for plan in others]
 
 
 @pytest.mark.parametrize("swapped", [False, True])

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
+from mindspore_serving.errors import ChannelError
 from mindspore_serving.rows import FailedRows, Group
 from mindspore_serving.server.channel.messages import ModelCall, ModelReply
 from mindspore_serving.server.supervision.model_calls import pass_model_call
+from tests.support.plans import worker_plan
 from tests.support.rows import numbered
 
-CALL = ModelCall(7, 12, "@call_a_0", (numbered(2), numbered(1)))
+PLAN = worker_plan(has_device=False, remote_models=True)
+CALL = ModelCall(7, 18, "@call_a_0", (numbered(2), numbered(1)))
 
 
 class Link:
@@ -44,7 +50,7 @@ async def replies_to(
         return reply
 
     link: Any = Link(broken)
-    worker: Any = SimpleNamespace(servable=None, plan=SimpleNamespace(label="one"))
+    worker: Any = SimpleNamespace(servable=None, plan=PLAN)
     pass_model_call(cast(Any, SimpleNamespace(forward=forward)), worker, link, call)
     assert asked == [(call.method, call.groups)]
     assert link.calls == {reply}
@@ -59,12 +65,12 @@ async def replies_to(
 
 def test_the_outcome_of_a_call_goes_back_to_its_slot() -> None:
     rows = numbered(3)
-    assert asyncio.run(replies_to(CALL, [rows])) == [ModelReply(7, 12, (rows,))]
+    assert asyncio.run(replies_to(CALL, [rows])) == [ModelReply(7, 18, (rows,))]
 
 
 def test_a_call_whose_results_cannot_be_passed_on_is_answered_all_the_same() -> None:
     [reply] = asyncio.run(replies_to(CALL, [numbered(3)], broken=True))
-    assert (reply.call_id, reply.slot) == (7, 12)
+    assert (reply.call_id, reply.slot) == (7, 18)
     [failed] = reply.groups
     assert isinstance(failed, FailedRows)
     assert failed.count == 3
@@ -73,3 +79,23 @@ def test_a_call_whose_results_cannot_be_passed_on_is_answered_all_the_same() -> 
 
 def test_a_call_of_a_worker_that_is_gone_is_not_answered() -> None:
     assert asyncio.run(replies_to(CALL, None)) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (replace(CALL, slot=PLAN.first_call_slot - 1), "in slot 17, which is none for calls of its own"),
+        (replace(CALL, slot=PLAN.slots), "in slot 22, which is none for calls of its own"),
+        (replace(CALL, groups=()), "without instances"),
+    ],
+)
+def test_a_call_that_nobody_could_answer_breaks_the_protocol(call: ModelCall, text: str) -> None:
+    worker: Any = SimpleNamespace(servable=None, plan=PLAN)
+    with pytest.raises(ChannelError, match=text):
+        pass_model_call(cast(Any, None), worker, cast(Any, None), call)
+
+
+def test_a_worker_with_models_of_its_own_calls_none() -> None:
+    worker: Any = SimpleNamespace(servable=None, plan=worker_plan())
+    with pytest.raises(ChannelError, match="none for calls of its own"):
+        pass_model_call(cast(Any, None), worker, cast(Any, None), CALL)

@@ -6,8 +6,8 @@ import pytest
 
 from tests.support.plans import worker_plan
 from tests.support.rows import numbered
+from tests.support.virtual_time import run_in_virtual_time
 from tests.unit.supervision.supervised import Supervised
-from tests.unit.supervision.virtual_time import run_in_virtual_time
 
 
 @pytest.mark.parametrize("slots", [1, 2, 5])

@@ -9,7 +9,7 @@ import pytest
 
 from mindspore_serving.server.channel.call_page import CallPage, HeldRows, WrittenCall
 from mindspore_serving.server.supervision.stage_limit import OverdueCall, StageLimit
-from tests.unit.supervision.virtual_time import run_in_virtual_time
+from tests.support.virtual_time import run_in_virtual_time
 
 SECOND = 10**9
 ROWS = (HeldRows(1, 0, 1),)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mindspore_serving.errors import StartUpError
+from mindspore_serving.errors import InvalidParameter, StartUpError
 from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.channel.frames import frame_of
 from mindspore_serving.server.channel.messages import (
@@ -27,9 +27,9 @@ from mindspore_serving.server.supervision.worker_link import WorkerLink
 from mindspore_serving.signature import MethodSignature, ModelInfo, call_method_name
 from tests.support.plans import worker_plan
 from tests.support.rows import numbered, numbers_in
+from tests.support.virtual_time import run_in_virtual_time
 from tests.unit.supervision.fake_children import METHOD, FakeChild
 from tests.unit.supervision.supervised import Supervised, ready
-from tests.unit.supervision.virtual_time import run_in_virtual_time
 
 MODEL = ModelInfo("model", ())
 MODEL_METHOD = MethodSignature(call_method_name("model", 0), ("x",), 8)
@@ -68,6 +68,32 @@ def test_who_waits_long_is_told_for_whom() -> None:
         await scene.start(worker_plan(), worker_plan(device_id=1), worker_plan(device_id=2))
         waiting = "Serving: waiting for 2 workers, the first is servable one version 1 device1"
         assert scene.said[2:4] == [waiting, waiting]
+        await scene.supervisor.stop()
+
+    run_in_virtual_time(test())
+
+
+def test_a_wrong_time_limit_is_told_before_any_process_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVING_START_TIMEOUT_S", "0")
+
+    async def test() -> None:
+        with pytest.raises(InvalidParameter, match="SERVING_START_TIMEOUT_S"):
+            Supervised()
+
+    run_in_virtual_time(test())
+
+
+def test_the_limit_of_a_start_is_that_of_the_start_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVING_START_TIMEOUT_S", "30")
+
+    async def test() -> None:
+        scene = Supervised()
+        monkeypatch.setenv("SERVING_START_TIMEOUT_S", "wrong")
+        [child] = await scene.start()
+        await scene.serve_from_all()
+        child.end(1)
+        await asyncio.sleep(2)
+        assert scene.states() == ["ready"]
         await scene.supervisor.stop()
 
     run_in_virtual_time(test())

@@ -18,9 +18,9 @@ from mindspore_serving.server.supervision.reaper import STOP_GRACE_S
 from mindspore_serving.server.supervision.restart_policy import GIVEN_UP_S, MOST_ENDS, STEADY_S
 from tests.support.plans import worker_plan
 from tests.support.rows import numbered, rows_of
+from tests.support.virtual_time import run_in_virtual_time
 from tests.unit.supervision.fake_children import FakeChild
 from tests.unit.supervision.supervised import Supervised, ready
-from tests.unit.supervision.virtual_time import run_in_virtual_time
 
 
 @pytest.fixture(autouse=True)
@@ -265,6 +265,26 @@ def test_a_channel_that_a_forked_child_holds_is_closed() -> None:
         assert first.was_hung_up_on
         assert scene.states() == ["ready"]
         await scene.supervisor.stop()
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_a_stop_at_the_moment_of_a_restart_ends_the_worker(turns: int) -> None:
+    async def test() -> None:
+        scene = Supervised()
+        [child] = await scene.start()
+        await scene.serve_from_all()
+        scene.children.on_start = lambda child: None
+        child.end(1)
+        await asyncio.sleep(2)
+        [again] = scene.living()
+        again.register()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await scene.supervisor.stop()
+        assert scene.living() == []
+        assert scene.loop.time() < 2 + STOP_GRACE_S
 
     run_in_virtual_time(test())
 

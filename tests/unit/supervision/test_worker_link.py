@@ -12,8 +12,8 @@ import pytest
 
 from mindspore_serving.server.channel.frames import FROM_WORKER
 from tests.support.channel import foreign_frames
+from tests.support.virtual_time import run_in_virtual_time
 from tests.unit.supervision.supervised import Supervised
-from tests.unit.supervision.virtual_time import run_in_virtual_time
 
 
 def frame(kind: int, content: bytes, length: int | None = None) -> bytes:

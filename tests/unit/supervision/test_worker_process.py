@@ -128,10 +128,9 @@ def test_lists_of_processes_show_who_it_is_and_no_key(
     assert "--device_ids_empty" not in commands.command
 
 
-def test_a_start_is_awaited_without_limit_only_where_agents_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SERVING_START_TIMEOUT_S", "7")
+def test_a_start_is_awaited_without_limit_only_where_agents_are() -> None:
     waits = [None if wait_s is None else AgentsPlan("table", "a:1", wait_s) for wait_s in (None, 0, 5)]
-    assert [start_timeout_of(worker_plan(agents=agents)) for agents in waits] == [7, None, 12]
+    assert [start_timeout_of(worker_plan(agents=agents), 7) for agents in waits] == [7, None, 12]
 
 
 def test_the_group_of_a_worker_is_ended_once(
