@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mindspore_serving import log
 from mindspore_serving.server import register
 from mindspore_serving.server.register import (
     AclOptions,
@@ -155,6 +156,7 @@ def test_older_names_say_what_replaces_them(servable: ServableDefinition) -> Non
         def emit(self, record: logging.LogRecord) -> None:
             lines.append(record.getMessage())
 
+    log.debug("the log is set up")  # which would drop a handler that is there before
     handler = Lines()
     logger = logging.getLogger("mindspore_serving")
     logger.addHandler(handler)
