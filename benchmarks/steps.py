@@ -193,7 +193,7 @@ class _Steps:
             sent.clear()
             copy.send("identity", [Piece(Request([rows], future), 0, rows)], 1)
             result.batch_id = sent[0].batch_id
-            copy.take(result)
+            copy.take_result(result)
             return future.result()
 
         groups = self._time("main: keep the batch, hand its results to the requests", settle)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 
+from mindspore_serving.errors import ChannelError
 from mindspore_serving.options import ServableSettings
 from mindspore_serving.server.channel.document import read_document, write_document
 from mindspore_serving.server.host.key_pipe import read_key
@@ -159,11 +160,15 @@ def read_start(descriptor: int) -> WorkerStart:
     """Read what this process was given, and close the descriptor.
 
     Raises:
-        ChannelError: It does not fit; names the field.
+        ChannelError: It cannot be read, or does not fit; names the field.
         InvalidParameter: A setting is out of bounds.
     """
-    with os.fdopen(descriptor, encoding="ascii") as file:
-        return read_document(WorkerStart, file.read())
+    try:
+        with os.fdopen(descriptor, encoding="ascii") as file:
+            text = file.read()
+    except (OSError, ValueError) as cause:
+        raise ChannelError(f"a WorkerStart cannot be read from descriptor {descriptor}: {cause}") from cause
+    return read_document(WorkerStart, text)
 
 
 def with_key(start: WorkerStart) -> WorkerPlan:

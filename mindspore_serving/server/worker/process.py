@@ -16,7 +16,7 @@ from types import FrameType
 from typing import NoReturn
 
 from mindspore_serving import log
-from mindspore_serving.errors import ChannelError, ServingError
+from mindspore_serving.errors import ChannelError, InvalidParameter, ServingError
 from mindspore_serving.options import folder_of
 from mindspore_serving.server.channel.call_page import CallPage
 from mindspore_serving.server.channel.memory import IdleSlots, SharedMemory
@@ -70,13 +70,15 @@ def start_of_process(script: str) -> WorkerStart:
         script: Name of the start script.
 
     Raises:
-        ChannelError: It does not fit.
-        InvalidParameter: A setting is out of bounds.
+        SystemExit: It cannot be read, or does not fit; the reason is printed.
     """
     parser = argparse.ArgumentParser(prog=script, description="Started by the main process, not by hand.")
     parser.add_argument("--start_fd", type=int, required=True, help="descriptor of what it is given")
     arguments, _ = parser.parse_known_args()
-    return read_start(arguments.start_fd)
+    try:
+        return read_start(arguments.start_fd)
+    except (ChannelError, InvalidParameter) as error:
+        parser.error(str(error))
 
 
 class Worker:

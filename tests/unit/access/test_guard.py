@@ -240,6 +240,8 @@ def test_identities_that_are_refused(arguments: dict[str, Any], text: str) -> No
     [
         ({}, True),
         ({b"content-length": b"0"}, True),
+        ({b"content-length": b"00"}, True),
+        ({b"content-length": b"10"}, False),
         ({b"content-length": b"1"}, False),
         ({b"transfer-encoding": b"chunked"}, False),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
@@ -106,6 +107,27 @@ def test_an_option_of_another_type_is_refused_by_name(name: str) -> None:
     plain["plan"]["settings"][name] = {"not": "a value"}
     with pytest.raises(ChannelError, match=rf"WorkerStart\.plan\.settings\.{name} should be"):
         read_start(told(plain))
+
+
+def closed() -> int:
+    descriptor = told({})
+    os.close(descriptor)
+    return descriptor
+
+
+def not_text() -> int:
+    descriptor = os.memfd_create("told")
+    os.pwrite(descriptor, b"\xff", 0)
+    return descriptor
+
+
+@pytest.mark.parametrize(
+    ("descriptor", "reason"),
+    [(closed, "Bad file descriptor"), (lambda: -1, "negative"), (not_text, "can't decode byte 0xff")],
+)
+def test_what_cannot_be_read_is_refused(descriptor: Callable[[], int], reason: str) -> None:
+    with pytest.raises(ChannelError, match=f"a WorkerStart cannot be read from descriptor .*: .*{reason}"):
+        read_start(descriptor())
 
 
 def test_an_unknown_option_is_refused() -> None:

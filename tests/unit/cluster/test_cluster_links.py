@@ -16,7 +16,8 @@ from mindspore_serving.server.channel.frames import (
     frame_of,
     message_of,
 )
-from mindspore_serving.server.channel.messages import Batch, Exiting, Result, Stop
+from mindspore_serving.server.channel.messages import Alive, Batch, Exiting, Result, Stop
+from mindspore_serving.server.cluster.link import ALIVE_EVERY_S
 from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.member import MasterLink, Membership
 from mindspore_serving.server.cluster.token import proof
@@ -124,3 +125,15 @@ def test_a_message_at_another_time_ends_the_connection(end: Any, message: Any, j
         assert f"sent a {type(message).__name__}, which is not expected now" in link.fault
 
     play(scene, joined, end.make, end.join)
+
+
+@pytest.mark.parametrize("end", [Master, Worker])
+def test_beats_without_a_word_of_the_peer_are_counted(end: Any) -> None:
+    def scene(link: Any, wire: Wire) -> None:
+        silent = [link.beat() for _ in range(3)]
+        link.data_received(frame_of(Alive()))
+        assert silent + [link.beat() for _ in range(2)] == [
+            beats * ALIVE_EVERY_S for beats in (0, 1, 2, 0, 1)
+        ]
+
+    play(scene, True, end.make, end.join)

@@ -56,6 +56,16 @@ async def test_a_worker_that_breaks_the_protocol_is_found_out(
     assert numbers_in(await future) == [0]
 
 
+async def test_instances_of_a_request_that_has_ended_are_not_among_the_lost(dispatcher: Dispatcher) -> None:
+    worker = Worker(dispatcher)
+    abandoned = submit(dispatcher, 3)
+    submit(dispatcher, 2)
+    await pumped()
+    abandoned.cancel()
+    [pieces] = worker.copy.lose().values()
+    assert [piece.request.count for piece in pieces] == [2, 2]
+
+
 class Memory:
     """Shared memory that notes whose pages are given back."""
 

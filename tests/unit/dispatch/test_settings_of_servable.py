@@ -63,8 +63,12 @@ def test_it_holds_for_its_version_alone() -> None:
         assert made.servable(name, version).pending is None
 
 
-def test_a_servable_that_has_settings_and_no_worker_is_unknown() -> None:
+@pytest.mark.parametrize("version", [0, VERSION])
+@pytest.mark.parametrize("planned", [False, True])
+def test_a_servable_whose_first_worker_has_not_registered_is_unknown(planned: bool, version: int) -> None:
     made = dispatcher()
     made.configure(SETTINGS)
+    if planned:
+        made.servable(NAME, VERSION)
     with pytest.raises(UnknownTarget, match="servable is not available"):
-        made.resolve(NAME, "method", 0)
+        made.resolve(NAME, "method", version)

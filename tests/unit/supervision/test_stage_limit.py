@@ -62,6 +62,15 @@ def test_time_in_which_nobody_looked_condemns_no_call(page: CallPage) -> None:
     assert looks(limit, 100, 100.25, 100.5) == [False, False, True]
 
 
+def test_looks_at_an_earlier_call_do_not_count(page: CallPage) -> None:
+    """Both processes were suspended when the second call had just begun."""
+    limit = limit_of(page)
+    page.begin(0, 10 * SECOND, b"one", ROWS)
+    assert looks(limit, 10.25, 10.5, 10.75) == [False] * 3
+    page.begin(0, int(10.9 * SECOND), b"two", ROWS)
+    assert looks(limit, 100, 100.25, 100.5) == [False, False, True]
+
+
 def test_a_call_whose_clock_stands_still_is_not_overdue(page: CallPage) -> None:
     limit = limit_of(page)
     page.begin(0, 10 * SECOND, b"waits", ROWS)

@@ -78,6 +78,16 @@ def test_what_a_worker_is_told_comes_from_its_descriptor(
     assert told.number == start.number
 
 
+def test_a_worker_that_is_told_nothing_usable_ends_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = os.memfd_create("told")
+    monkeypatch.setattr(sys, "argv", ["start_worker.py", f"--start_fd={told}"])
+    with pytest.raises(SystemExit):
+        start_of_process("start_worker.py")
+    assert "start_worker.py: error: a WorkerStart is no JSON document: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["device_type", "dec_key", "dec_mode"])
 def test_a_backend_is_asked_with_it(name: str) -> None:
     request = load_request(plan(), Path("m.mindir"), MODEL)

@@ -175,6 +175,19 @@ def test_a_servable_that_is_gone_meanwhile_is_told() -> None:
     play(scene)
 
 
+def test_a_message_whose_servable_is_gone_is_read_no_further() -> None:
+    async def scene() -> None:
+        dispatcher = Dispatcher(asyncio.get_running_loop())
+        echo = Echo(dispatcher)
+        large = predict(Predict(dispatcher), message(COUNT))
+        await asyncio.sleep(0)
+        echo.servable.remove_copy(echo.copy)
+        await asyncio.sleep(0)  # more parts follow, of which none is read
+        assert large.done()
+
+    play(scene)
+
+
 def test_what_is_wrong_is_told() -> None:
     broken = message(COUNT) + request("s", "m", [instance(y=text_tensor(b"y"))]).SerializeToString()
     wrong = {
