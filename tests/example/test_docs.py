@@ -8,6 +8,7 @@ the end of the page, or until the page starts another one for clients.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import http.client
 import importlib
 import importlib.util
@@ -193,6 +194,15 @@ def old_names(page: str) -> Iterator[tuple[str, list[str], bool]]:
             yield name, [part for part in listed if part.isidentifier()], NOT_THERE not in meaning
 
 
+def attribute(owner: object, name: str) -> object | None:
+    """An attribute; a field that a dataclass has without a default is one of its objects alone."""
+    if isinstance(owner, type) and dataclasses.is_dataclass(owner):
+        found = {field.name: field for field in dataclasses.fields(owner)}.get(name)
+        if found is not None:
+            return found
+    return getattr(owner, name, None)
+
+
 def find(name: str) -> object | None:
     """What a name below `mindspore_serving` stands for; None where there is no such thing."""
     parts = name.split(".")
@@ -202,8 +212,6 @@ def find(name: str) -> object | None:
         except ModuleNotFoundError:
             continue
         for part in parts[end:]:
-            # The class itself has no attribute for a field without a default.
-            fields = getattr(found, "__dataclass_fields__", {})
-            found = fields.get(part) or getattr(found, part, None)
+            found = attribute(found, part)
         return found
     return None
