@@ -75,7 +75,7 @@ class Dispatcher:
     def configure(self, settings: ServableSettings) -> None:
         """Take the settings of a servable version, which hold from its first copy on.
 
-        There is no entry of it before: a request for what has not been started is one for an unknown target.
+        There need be no entry of it before.
         """
         self._running.configure(settings)
 
