@@ -125,7 +125,7 @@ class SupervisedWorker:
 
     def refuse(self, reason: str) -> None:
         """Note why it cannot start."""
-        self.failure = reason
+        self.failure = reason or "it gave no reason"
         self.changed.set()
 
     def register(self, message: Register, memory_idle_s: float) -> None:

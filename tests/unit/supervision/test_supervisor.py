@@ -127,6 +127,18 @@ def test_one_that_fails_is_the_reason_and_all_are_ended() -> None:
     run_in_virtual_time(test())
 
 
+def test_one_that_fails_without_a_reason_has_failed() -> None:
+    async def test() -> None:
+        scene = Supervised()
+        scene.children.on_start = lambda child: child.fail("")
+        with pytest.raises(StartUpError, match="<it gave no reason>"):
+            await scene.start()
+        assert scene.states() == ["failed"]
+        await scene.supervisor.stop()
+
+    run_in_virtual_time(test())
+
+
 def test_one_that_dies_in_its_first_start_is_the_reason() -> None:
     async def test() -> None:
         scene = Supervised()
