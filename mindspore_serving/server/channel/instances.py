@@ -136,7 +136,7 @@ class InstancesCodec:
         return self._kind(*(values if self._in_order is None else self._in_order(values)))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024)  # the names of methods; texts that all differ would only push these out
 def _encoded(text: str) -> tuple[int, bytes]:
     encoded = text.encode()
     return len(encoded), encoded + padding(len(encoded))

@@ -125,6 +125,8 @@ class Batch:
 class Result:
     """Worker to main: outcome of some neighbouring instances of a batch.
 
+    `instances` writes it: a new field may be an int or a bool, or a str of which few different ones occur.
+
     Attributes:
         batch_id: As in the batch.
         slot: As in the batch.
