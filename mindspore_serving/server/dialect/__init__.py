@@ -11,7 +11,7 @@ A handler asks the dispatcher in this order. Two calls are needed:
 `blocks` are `Rows`, in the order of `destination.method.input_names`. The rest spares work, or is for large requests:
 
 - `check_room(destination)` before a body is read: a client that will be refused is refused at once.
-- `with dispatcher.reading(destination) as admission:` keeps a place while a large body is read, and `admission.admit` admits
-  it. `HttpRequest.read` reads a body, and a large one in a process of its own.
+- `with dispatcher.reading(destination) as admission:` keeps a place while a large body is read; `admission.admit` then
+  admits it. `HttpRequest.read` reads a body, and a large one in a process of its own.
 - `with dispatcher.writing(destination):` where a long reply is written in parts: a stop waits for it.
 """

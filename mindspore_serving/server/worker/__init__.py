@@ -10,6 +10,6 @@ loaded here (`model_runner`) or elsewhere (`remote_models`). `ownership` says wh
 Words: a *job* is what entered the engine together, a batch or a call; a *chunk* is rows of a job that are at the same
 stage; a *method call* comes from a thread of this process, a *model call* goes to another worker; the *origin* of a row
 is the row of the main process's batch that it is for. What became of rows is a `StageResult` for one row of a function,
-an `Outcome` for rows of a graph, a `RowOutcome` for neighbours of a chunk; a `Finished` chunk holds these, and `job` makes
-them the `Group` of a `Result`, which is what the main process gets.
+an `Outcome` for rows of a graph, a `RowOutcome` for neighbours of a chunk; a `Finished` chunk holds these, and `job`
+makes them the `Group` of a `Result`, which is what the main process gets.
 """
