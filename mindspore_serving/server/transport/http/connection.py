@@ -344,7 +344,9 @@ class HttpConnection(web.RequestHandler):
                     self._since = self._gateway.now()
             else:
                 self._phase = _ANSWERING
-            self._wake()
+            waiter = self._waiter
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
         if self._body is not None:
             self._watch_body(self._body)
 
@@ -400,9 +402,12 @@ class HttpConnection(web.RequestHandler):
             self._decline_offer()
         self._phase = _IDLE
         self._since = self._gateway.now()
-        held, self._held = self._held, b""
         self._take_more()
-        self._read(held)
+        if self._held:
+            held, self._held = self._held, b""
+            self._read(held)
+        else:  # what stood in one packet with the request is the parser's
+            self._parse(b"")
         if self._stopping and self._phase is _IDLE:  # the reply was begun before that
             self._close_link()
 
@@ -479,12 +484,13 @@ class HttpConnection(web.RequestHandler):
     async def _answer(self, message: RawRequestMessage, body: StreamReader) -> None:
         """Answer a request of which the head was read."""
         self._offered = message.upgrade
-        if message.method == hdrs.METH_CONNECT:  # there is no way to go on behind it
-            self._ended = self._unread = True
         gateway = self._gateway
-        found = gateway.find(message.method, message.path)
-        request = HttpRequest(message.method, message.path, HeaderFields(message.headers), self._peer)
-        fault = fault_of_version(message)
+        verb, target, headers = message.method, message.path, message.headers
+        if verb == hdrs.METH_CONNECT:  # there is no way to go on behind it
+            self._ended = self._unread = True
+        found = gateway.find(verb, target)
+        request = HttpRequest(verb, target, HeaderFields(headers), self._peer)
+        fault = None if message.version is HttpVersion11 else fault_of_version(message)
         if fault is None and gateway.cors is not None and gateway.cors.is_preflight(request):
             self._ended = self._unread = self._ended or not body.is_eof()
             await self._reply(gateway.cors.preflight(request, found and found.allow), request, message)
@@ -494,16 +500,15 @@ class HttpConnection(web.RequestHandler):
         most_bytes = gateway.limits.body_bytes
         if found is not None and found.route is not None and found.route.most_bytes is not None:
             most_bytes = found.route.most_bytes
-        if fault is None and (
-            not (body.is_eof() and body.total_bytes) or hdrs.TRANSFER_ENCODING in message.headers
-        ):
+        complete = body.is_eof()
+        if fault is None and (not complete or not body.total_bytes or hdrs.TRANSFER_ENCODING in headers):
             fault = fault_of_length(message, most_bytes)
         if fault is not None:
             await self._say(fault, request)
         elif found is None and not await self._left_to_dialects(message, body):
             return
         else:
-            found = found or gateway.answering.find(message.method, message.path)
+            found = found or gateway.answering.find(verb, target)
             try:
                 if body.is_eof():
                     request.body = body.read_nowait()
