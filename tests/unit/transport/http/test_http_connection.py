@@ -181,7 +181,7 @@ def test_what_a_client_does_not_take_is_kept_back_and_counted(reluctant: Peer) -
     reluctant.take()
     assert reluctant.counted == 0
     assert reluctant.replies == [(200, b"x" * LARGE), ONE]
-    assert reluctant.connection._unsent.obj == b""  # a view of the reply would keep all of it
+    assert reluctant.connection._writer.unsent.obj == b""  # a view of the reply would keep all of it
     assert not reluctant.connection.owes_reply
 
 
