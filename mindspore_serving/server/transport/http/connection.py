@@ -46,9 +46,9 @@ from mindspore_serving.server.transport.http.life import (
     LINGERING,
     RECEIVING,
 )
-from mindspore_serving.server.transport.http.reply_heads import CONTINUE, KEPT, KEPT_1_0, LAST
+from mindspore_serving.server.transport.http.reply_heads import KEPT, KEPT_1_0, LAST
 from mindspore_serving.server.transport.http.reply_writer import LARGE_REPLY_BYTES, ReplyWriter
-from mindspore_serving.server.transport.http.request_reader import RequestReader
+from mindspore_serving.server.transport.http.request_reader import RequestReader, arriving_body, whole_body
 from mindspore_serving.server.transport.routes import HttpReply, HttpRequest
 
 _FIELDS_OF_CLIENTS = (*(name.decode() for name in KEY_FIELDS), "content-length", "transfer-encoding")
@@ -256,7 +256,10 @@ class HttpConnection(ApplicationConnection):
                 return
             found, complete = gateway.answering.find(verb, target), body.is_eof()
         try:
-            request.body = _whole(body) if complete else await self._read_body(message, body, most_bytes)
+            if complete:
+                request.body = whole_body(body)
+            else:
+                request.body = await arriving_body(message, body, most_bytes, self._link)
             if len(request.body) > most_bytes:
                 raise Refused(too_large(most_bytes))
         except Refused as refused:
@@ -283,27 +286,6 @@ class HttpConnection(ApplicationConnection):
 
     def _open_to_all(self, verb: bytes, target: bytes) -> bool:
         return self._gateway.answering.find(verb.decode(), target.decode()).is_open
-
-    async def _read_body(self, message: RawRequestMessage, body: StreamReader, most_bytes: int) -> bytes:
-        """A body of which more is to come.
-
-        Raises:
-            Refused: It is too large, does not arrive, or there is no room for it.
-        """
-        if (
-            message.version == HttpVersion11
-            and not body.total_bytes
-            and message.headers.get(hdrs.EXPECT, "").lower() == "100-continue"
-        ):
-            self._link.write(CONTINUE)
-        pieces: list[bytes] = []
-        size = 0
-        while not body.at_eof():
-            pieces.append(await body.readany())
-            size += len(pieces[-1])
-            if size > most_bytes:
-                raise Refused(too_large(most_bytes))
-        return b"".join(pieces)
 
     async def _say(self, fault: Fault, request: HttpRequest) -> None:
         """Refuse a request, and read nothing more."""
@@ -378,10 +360,3 @@ class HttpConnection(ApplicationConnection):
         self._link.close()
         if self._waiter is not None:
             self._waiter.cancel()
-
-
-def _whole(body: StreamReader) -> bytes:
-    """A body that is complete, and that nobody has begun to read."""
-    if body.total_bytes and len(body._buffer) == 1:  # nearly always
-        return body._buffer[0]  # to read it takes six calls
-    return body.read_nowait()

@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-from aiohttp.http import HttpProcessingError, HttpRequestParser, RawRequestMessage
+from aiohttp import hdrs, web
+from aiohttp.http import HttpProcessingError, HttpRequestParser, HttpVersion11, RawRequestMessage
 from aiohttp.streams import StreamReader
 
 from mindspore_serving.server.transport.http.answering import BUSY
@@ -27,6 +27,7 @@ from mindspore_serving.server.transport.http.faults import (
 )
 from mindspore_serving.server.transport.http.gateway import Gateway
 from mindspore_serving.server.transport.http.life import ANSWERING, IDLE, RECEIVING, Life
+from mindspore_serving.server.transport.http.reply_heads import CONTINUE
 
 if TYPE_CHECKING:
     from aiohttp.base_protocol import BaseProtocol
@@ -265,3 +266,40 @@ class RequestReader:
                 self.holds_much = True
                 self._link.pause_reading()
         return False
+
+
+def whole_body(body: StreamReader) -> bytes:
+    """A body that is complete, and that nobody has begun to read."""
+    if body.total_bytes and len(body._buffer) == 1:  # nearly always
+        return body._buffer[0]  # to read it takes six calls
+    return body.read_nowait()
+
+
+async def arriving_body(
+    message: RawRequestMessage, body: StreamReader, most_bytes: int, link: asyncio.Transport
+) -> bytes:
+    """A body of which more is to come.
+
+    Args:
+        message: The head of its request.
+        body: It.
+        most_bytes: Largest body.
+        link: Where a client is told to go on that waits for that.
+
+    Raises:
+        Refused: It is too large, does not arrive, or there is no room for it.
+    """
+    if (
+        message.version == HttpVersion11
+        and not body.total_bytes
+        and message.headers.get(hdrs.EXPECT, "").lower() == "100-continue"
+    ):
+        link.write(CONTINUE)
+    pieces: list[bytes] = []
+    size = 0
+    while not body.at_eof():
+        pieces.append(await body.readany())
+        size += len(pieces[-1])
+        if size > most_bytes:
+            raise Refused(too_large(most_bytes))
+    return b"".join(pieces)

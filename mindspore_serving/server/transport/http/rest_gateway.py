@@ -1,7 +1,7 @@
 """The HTTP server that listens, and what is common to its connections.
 
-`HttpConnection` is one connection, `Answering` has dialects answer requests, `DialectApplication` is what aiohttp
-serves.
+`HttpConnection` is one connection and `Gateway` what all of them share, `Answering` has dialects answer requests,
+`DialectApplication` is what aiohttp serves.
 """
 
 from __future__ import annotations
