@@ -15,8 +15,9 @@ from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.transport.failure_log import FailureLog
 from mindspore_serving.server.transport.http.answering import Answering
 from mindspore_serving.server.transport.http.application import DialectApplication
-from mindspore_serving.server.transport.http.connection import Gateway, HttpConnection
+from mindspore_serving.server.transport.http.connection import HttpConnection
 from mindspore_serving.server.transport.http.cors import Cors
+from mindspore_serving.server.transport.http.gateway import Gateway
 from mindspore_serving.server.transport.http.limits import HttpLimits
 from mindspore_serving.server.transport.http.reply_heads import ReplyHeads
 from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest, Route

@@ -24,6 +24,7 @@ from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.host.descriptor_limit import descriptor_limit
 from mindspore_serving.server.host.exit_code import end_with
 from mindspore_serving.server.host.forked_child import let_go_of_sockets, run_in_forked_children
+from mindspore_serving.server.host.garbage import look_for_garbage_less_often
 from mindspore_serving.server.host.heap import keep_freed_memory
 from mindspore_serving.server.host.loop_thread import LoopThread
 from mindspore_serving.server.host.settings import cluster_token, worker_timeout_s
@@ -329,6 +330,7 @@ class Server:
             open_standard_descriptors()  # the script may have closed them since the import
             descriptor_limit.raise_to_hard()
             keep_freed_memory()
+            look_for_garbage_less_often()
             self._thread = LoopThread()
             atexit.register(self._at_exit)
         if self._service is None:

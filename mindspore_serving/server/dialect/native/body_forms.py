@@ -143,7 +143,7 @@ def form_of(content_type: str, method: MethodSignature) -> tuple[BodyFormat, Any
         InvalidInput: The type is not said as it should be.
     """
     types = method.input_types
-    if says_json(content_type):
+    if content_type in _JSON_TYPES or says_json(content_type):
         return JSON, types
     kind, options = parse_options_header(content_type)
     names = method.input_names

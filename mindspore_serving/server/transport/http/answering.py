@@ -168,7 +168,7 @@ class Answering:
         if route is None:
             return self._other_verb(found, request)
         try:
-            if not route.probe:
+            if self._untaken.crowded and not route.probe:
                 self._check_room(connection)
             request.parts = found.parts
             request.large_bodies = self._large_bodies

@@ -11,7 +11,7 @@ from mindspore_serving.server.transport.http_routes import HttpReply
 KEPT: Final = b""
 """The connection stays open, which HTTP/1.1 does not have to say."""
 KEPT_1_0: Final = b"Connection: keep-alive\r\n"
-CLOSED: Final = b"Connection: close\r\n"
+LAST: Final = b"Connection: close\r\n"
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
@@ -43,7 +43,7 @@ class ReplyHeads:
 
         Args:
             reply: What is answered.
-            connection: KEPT, KEPT_1_0 or CLOSED.
+            connection: KEPT, KEPT_1_0 or LAST.
         """
         kind = (reply.status, reply.content_type, connection)
         start = self._starts.get(kind)

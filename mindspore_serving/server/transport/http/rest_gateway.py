@@ -1,7 +1,7 @@
 """The HTTP server that listens, and what is common to its connections.
 
-`HttpConnection` is one connection, `Answering` has dialects answer requests, `DialectApplication` is what aiohttp
-serves.
+`HttpConnection` is one connection and `Gateway` what all of them share, `Answering` has dialects answer requests,
+`DialectApplication` is what aiohttp serves.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from mindspore_serving.server.transport.failure_log import FailureLog
 from mindspore_serving.server.transport.http.answering import Answering
 from mindspore_serving.server.transport.http.application import DialectApplication
 from mindspore_serving.server.transport.http.body_reader import BodyReader
-from mindspore_serving.server.transport.http.connection import Gateway, HttpConnection
+from mindspore_serving.server.transport.http.connection import HttpConnection
 from mindspore_serving.server.transport.http.cors import Cors
+from mindspore_serving.server.transport.http.gateway import Gateway
 from mindspore_serving.server.transport.http.limits import HttpLimits
 from mindspore_serving.server.transport.http.listeners import Listener, bound_sockets, listen
 from mindspore_serving.server.transport.http.reply_heads import ReplyHeads
