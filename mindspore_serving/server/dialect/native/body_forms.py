@@ -41,6 +41,8 @@ _JSON_TYPES: Final = frozenset(
     )
 )
 _INSTANCES = re.compile(rb'\s*\{\s*"instances"\s*:')
+_BEGINNING_BYTES = 1 << 12
+"""Bytes in which it is told that a body is JSON: blanks may be all of it."""
 _NO_TYPES: Final[Mapping[str, DataType]] = MappingProxyType({})
 _FORM = "multipart/form-data"
 _UTF8 = frozenset(("utf-8", "utf8", "us-ascii", "ascii"))
@@ -69,7 +71,7 @@ def read_raw(body: bytes, argument: Any) -> BodyContent:
     Raises:
         InvalidInput: The body is empty, or is to be text and is none.
     """
-    if not body or _INSTANCES.match(body):
+    if not body or _begins_as_json(body):
         return read_json(body, argument["types"])
     dtype = DataType(argument["dtype"])
     if dtype is DataType.STRING:
@@ -87,7 +89,7 @@ def read_form(body: bytes, argument: Any) -> BodyContent:
     Raises:
         InvalidInput: The body is no form, a part is no input or no value, or an input has none.
     """
-    if not body or _INSTANCES.match(body):
+    if not body or _begins_as_json(body):
         return read_json(body, argument["types"])
     types, inputs = _types(argument["types"]), argument["inputs"]
     tensors: dict[str, JsonTensor] = {}
@@ -108,9 +110,13 @@ def read_form(body: bytes, argument: Any) -> BodyContent:
     return BodyContent([Rows(specs, columns, 1)])
 
 
+def _begins_as_json(body: bytes) -> bool:
+    return _INSTANCES.match(body, 0, _BEGINNING_BYTES) is not None
+
+
 def _raw_is_quick(body: bytes) -> bool:
     """Bytes cost nothing, whatever there is of them."""
-    return not _INSTANCES.match(body) or json_is_quick(body)
+    return not _begins_as_json(body) or json_is_quick(body)
 
 
 def _text_is_quick(body: bytes) -> bool:
