@@ -112,6 +112,28 @@ def test_keys_are_asked_for_routes_of_the_users_own(tmp_path: Path) -> None:
         assert send(running.rest, "GET", "/about/us", headers={"X-API-Key": KEY}).status == 200
 
 
+MIDDLEWARE = """\
+from aiohttp import web
+
+
+@web.middleware
+async def pass_on(request, handler):
+    return await handler(request)
+
+
+server.rest_application().middlewares.append(pass_on)
+"""
+
+
+def test_behind_a_middleware_only_who_shows_a_key_reads_details(tmp_path: Path) -> None:
+    add_servable(tmp_path, "one", ECHO)
+    keys = f"api_keys=[{KEY!r}]"
+    with serving(tmp_path, ['".", "one", 0'], settings=MIDDLEWARE, rest_options=keys) as running:
+        assert "servables" not in json.loads(send(running.rest, "GET", "/healthz/ready").body)
+        for shown in ({"X-API-Key": KEY}, {"Authorization": f"Bearer {KEY}"}):
+            assert "servables" in json.loads(send(running.rest, "GET", "/healthz/ready", headers=shown).body)
+
+
 HOOKS = (
     ROUTES
     + """\

@@ -23,6 +23,7 @@ from aiohttp.web_urldispatcher import (
 )
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from mindspore_serving.server.access.guard import KEY_FIELDS
 from mindspore_serving.server.transport.http.answering import Answering, Found
 from mindspore_serving.server.transport.http.connection import HttpConnection
 from mindspore_serving.server.transport.http.cors import Cors
@@ -150,10 +151,11 @@ class DialectApplication:
         target = request.raw_path
         if not target.startswith("/"):  # it names the host, too
             target = path_of(target)
-        target = target.removeprefix(self._remaining.prefix)
+        target = _below(self._remaining.prefix, target)
         body = await request.read()
         headers = _headers_of(request, body)
         asked = HttpRequest(request.method, target, headers, request.remote or "?", body=body)
+        asked.authenticated = _is_authenticated(request, headers)
         answer = self._answering.answer(self._answering.find(request.method, target), asked, self)
         if asyncio.get_running_loop() is self._loop:
             return await answer
@@ -170,3 +172,18 @@ def _headers_of(request: web.Request, body: bytes) -> HeaderFields:
             )
         )
     return HeaderFields(headers)
+
+
+def _below(prefix: str, target: str) -> str:
+    """What stands in a target behind a prefix, of which clients may encode any character."""
+    segments = prefix.count("/")
+    return "/" + target.split("/", segments + 1)[-1] if segments else target
+
+
+def _is_authenticated(request: web.Request, headers: HeaderFields) -> bool:
+    """Whether a client has shown who it is, where our own server asks for that."""
+    door = request.protocol._door if isinstance(request.protocol, HttpConnection) else None
+    if door is None:
+        return True
+    shown = ((name, headers.get(name.decode())) for name in KEY_FIELDS)
+    return door.admits({name: value.encode("latin-1") for name, value in shown if value is not None})

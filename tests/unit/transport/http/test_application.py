@@ -203,7 +203,9 @@ def test_pages_see_responses_of_the_users_own_also_streams() -> None:
     assert written.count(b"Vary: Origin\r\n") == 3
 
 
-@pytest.mark.parametrize("target", ["/serving/model/a:b", "http://h/serving/model/a:b"])
+@pytest.mark.parametrize(
+    "target", ["/serving/model/a:b", "http://h/serving/model/a:b", "/servin%67/model/a:b"]
+)
 def test_mounted_where_bodies_are_decompressed_and_targets_name_hosts(target: str) -> None:
     dialect = EchoDialect()
     answering = Answering([dialect], NoBodies(), UntakenReplies(PLENTY, PLENTY), FailureLog())
