@@ -134,6 +134,26 @@ def test_behind_a_middleware_only_who_shows_a_key_reads_details(tmp_path: Path) 
             assert "servables" in json.loads(send(running.rest, "GET", "/healthz/ready", headers=shown).body)
 
 
+def test_an_application_that_nobody_would_serve_is_refused(tmp_path: Path) -> None:
+    script = tmp_path / "late.py"
+    script.write_text(
+        f"""\
+from mindspore_serving import server
+
+server.start_restful_server("127.0.0.1:{free_port()}")
+try:
+    server.rest_application()
+except RuntimeError as error:
+    print("refused:", error, flush=True)
+server.stop()
+"""
+    )
+    with running_script(script) as late:
+        late.wait_for_line(
+            "refused: Serving Error: rest_application should be called before start_restful_server"
+        )
+
+
 HOOKS = (
     ROUTES
     + """\
