@@ -164,10 +164,7 @@ def form_of(content_type: str, method: MethodSignature) -> tuple[BodyFormat, Any
         return JSON, types
     if not kind.startswith("text/"):
         return RAW, {"name": names[0], "dtype": DataType.BYTES, "types": types}
-    if options.get("charset", "utf-8").lower() not in _UTF8:
-        raise InvalidInput(
-            f"http message invalid, text should be UTF-8, but got Content-Type {excerpt(content_type)}"
-        )
+    _check_charset(options.get("charset"), content_type)
     return TEXT, {"name": names[0], "dtype": DataType.STRING, "types": types}
 
 
@@ -218,6 +215,7 @@ def _read_part(name: str, part: MultipartSegment, content: bytes, model_type: Da
     except InvalidInput as cause:
         if is_json:
             raise InvalidInput(f"Parser request failed, part '{name}': {cause}") from cause
+        _check_charset(part.charset, kind)
         _check_text(content, f"Part '{name}'")
         return JsonTensor(DataType.STRING, (), content)
     try:
@@ -228,6 +226,13 @@ def _read_part(name: str, part: MultipartSegment, content: bytes, model_type: Da
 
 def _expected(inputs: Sequence[str]) -> str:
     return f"expected are {', '.join(inputs) or 'none'}"
+
+
+def _check_charset(charset: str | None, content_type: str) -> None:
+    if charset is not None and charset.lower() not in _UTF8:
+        raise InvalidInput(
+            f"http message invalid, text should be UTF-8, but got Content-Type {excerpt(content_type)}"
+        )
 
 
 def _check_text(content: bytes, what: str) -> None:

@@ -240,6 +240,7 @@ ONE = part("x", b"1")
         (form(part("x", b"3000000000")), "Parser request failed, data out of int32 range: input x has"),
         (form(part("x", b"{", kind="application/json")), "Parser request failed, part 'x': Illegal JSON format."),
         (form(part("x", b"\xff")), "http message invalid, Part 'x' should be text in UTF-8"),
+        (form(part("x", b"a", kind="text/plain; charset=gbk")), "http message invalid, text should be UTF-8, but got"),
         (form(part("x" * 200, b"1")), f"Parser request failed, form has a part '{'x' * 100}... (200 characters)'"),
     ],
 )  # fmt: skip
