@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from mindspore_serving.server.transport.http.limits import HttpLimits
 from tests.support.http_peer import Peer, close_peers
 
 
@@ -24,7 +25,7 @@ def _closed_peers() -> Iterator[None]:
     ],
 )
 def test_a_length_may_begin_with_zeros(length: bytes, body: bytes, reply: tuple[int, bytes]) -> None:
-    peer = Peer()
+    peer = Peer(HttpLimits(body_bytes=1000))
     peer.send(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: " + length + b"\r\n\r\n")
     peer.send(body)
     [(status, text)] = peer.replies
