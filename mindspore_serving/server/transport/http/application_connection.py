@@ -64,11 +64,9 @@ class ApplicationConnection(web.RequestHandler):
             self._reader.held, self._message_tail = self._message_tail, b""
         if resp is LEFT_TO_DIALECTS:
             return resp, False
-        if not resp.prepared:
-            if self._life.draining:
-                resp.force_close()
-            if self._gateway.cors is not None:
-                resp.headers.extend(self._gateway.cors.headers(request.headers.get("Origin")))
+        returned: object = resp  # by the user's own, who may have returned nothing; aiohttp says so
+        if self._life.draining and isinstance(returned, web.StreamResponse) and not returned.prepared:
+            returned.force_close()
         return await super().finish_response(request, resp, start_time)
 
     def handle_error(
@@ -117,10 +115,8 @@ class ApplicationConnection(web.RequestHandler):
         return False
 
     def _offer_further(self, body: StreamReader) -> None:
-        """Let a handler accept what a client offers."""
+        """Let a handler accept what a client offers; not where a body is still to come, which is read as one."""
         if body.is_eof():
             self._reader.decline_offer()
             self._upgraded = True
             self._message_tail, self._reader.held = self._reader.held, b""
-        else:
-            self._life.finishing = True
