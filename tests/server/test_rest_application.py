@@ -112,6 +112,48 @@ def test_keys_are_asked_for_routes_of_the_users_own(tmp_path: Path) -> None:
         assert send(running.rest, "GET", "/about/us", headers={"X-API-Key": KEY}).status == 200
 
 
+MIDDLEWARE = """\
+from aiohttp import web
+
+
+@web.middleware
+async def pass_on(request, handler):
+    return await handler(request)
+
+
+server.rest_application().middlewares.append(pass_on)
+"""
+
+
+def test_behind_a_middleware_only_who_shows_a_key_reads_details(tmp_path: Path) -> None:
+    add_servable(tmp_path, "one", ECHO)
+    keys = f"api_keys=[{KEY!r}]"
+    with serving(tmp_path, ['".", "one", 0'], settings=MIDDLEWARE, rest_options=keys) as running:
+        assert "servables" not in json.loads(send(running.rest, "GET", "/healthz/ready").body)
+        for shown in ({"X-API-Key": KEY}, {"Authorization": f"Bearer {KEY}"}):
+            assert "servables" in json.loads(send(running.rest, "GET", "/healthz/ready", headers=shown).body)
+
+
+def test_an_application_that_nobody_would_serve_is_refused(tmp_path: Path) -> None:
+    script = tmp_path / "late.py"
+    script.write_text(
+        f"""\
+from mindspore_serving import server
+
+server.start_restful_server("127.0.0.1:{free_port()}")
+try:
+    server.rest_application()
+except RuntimeError as error:
+    print("refused:", error, flush=True)
+server.stop()
+"""
+    )
+    with running_script(script) as late:
+        late.wait_for_line(
+            "refused: Serving Error: rest_application should be called before start_restful_server"
+        )
+
+
 HOOKS = (
     ROUTES
     + """\

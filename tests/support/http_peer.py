@@ -163,6 +163,8 @@ class Peer:
         application = DialectApplication(answering, self.loop)
         if change is not None:
             change(application.application)
+        if cors is not None:
+            application.show_to_pages(cors)
         gateway = Gateway(
             answering,
             application.finder(),

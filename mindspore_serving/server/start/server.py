@@ -156,6 +156,10 @@ class Server:
         """The application that the REST front end serves; see `rest_application`."""
         with self._lock:
             if self._application is None:
+                if self._rest is not None:
+                    raise StartUpError(
+                        "Serving Error: rest_application should be called before start_restful_server, which serves it"
+                    )
                 thread, service = self._begin()
                 self._application = RestApplication(service, thread.loop, always_ok, worker_timeout_s())
             return self._application.application

@@ -121,6 +121,9 @@ def rest_application() -> web.Application:
 
     Returns:
         The application. It is the same one until `stop`.
+
+    Raises:
+        RuntimeError: `start_restful_server` was called before, so that nothing can be added any more.
     """
     return server_of_process.rest_application(_always_ok_everywhere())
 

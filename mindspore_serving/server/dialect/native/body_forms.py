@@ -41,6 +41,8 @@ _JSON_TYPES: Final = frozenset(
     )
 )
 _INSTANCES = re.compile(rb'\s*\{\s*"instances"\s*:')
+_BEGINNING_BYTES = 1 << 12
+"""Bytes in which it is told that a body is JSON: blanks may be all of it."""
 _NO_TYPES: Final[Mapping[str, DataType]] = MappingProxyType({})
 _FORM = "multipart/form-data"
 _UTF8 = frozenset(("utf-8", "utf8", "us-ascii", "ascii"))
@@ -69,7 +71,7 @@ def read_raw(body: bytes, argument: Any) -> BodyContent:
     Raises:
         InvalidInput: The body is empty, or is to be text and is none.
     """
-    if not body or _INSTANCES.match(body):
+    if not body or _begins_as_json(body):
         return read_json(body, argument["types"])
     dtype = DataType(argument["dtype"])
     if dtype is DataType.STRING:
@@ -87,7 +89,7 @@ def read_form(body: bytes, argument: Any) -> BodyContent:
     Raises:
         InvalidInput: The body is no form, a part is no input or no value, or an input has none.
     """
-    if not body or _INSTANCES.match(body):
+    if not body or _begins_as_json(body):
         return read_json(body, argument["types"])
     types, inputs = _types(argument["types"]), argument["inputs"]
     tensors: dict[str, JsonTensor] = {}
@@ -108,9 +110,13 @@ def read_form(body: bytes, argument: Any) -> BodyContent:
     return BodyContent([Rows(specs, columns, 1)])
 
 
+def _begins_as_json(body: bytes) -> bool:
+    return _INSTANCES.match(body, 0, _BEGINNING_BYTES) is not None
+
+
 def _raw_is_quick(body: bytes) -> bool:
     """Bytes cost nothing, whatever there is of them."""
-    return not _INSTANCES.match(body) or json_is_quick(body)
+    return not _begins_as_json(body) or json_is_quick(body)
 
 
 def _text_is_quick(body: bytes) -> bool:
@@ -158,10 +164,7 @@ def form_of(content_type: str, method: MethodSignature) -> tuple[BodyFormat, Any
         return JSON, types
     if not kind.startswith("text/"):
         return RAW, {"name": names[0], "dtype": DataType.BYTES, "types": types}
-    if options.get("charset", "utf-8").lower() not in _UTF8:
-        raise InvalidInput(
-            f"http message invalid, text should be UTF-8, but got Content-Type {excerpt(content_type)}"
-        )
+    _check_charset(options.get("charset"), content_type)
     return TEXT, {"name": names[0], "dtype": DataType.STRING, "types": types}
 
 
@@ -212,6 +215,7 @@ def _read_part(name: str, part: MultipartSegment, content: bytes, model_type: Da
     except InvalidInput as cause:
         if is_json:
             raise InvalidInput(f"Parser request failed, part '{name}': {cause}") from cause
+        _check_charset(part.charset, kind)
         _check_text(content, f"Part '{name}'")
         return JsonTensor(DataType.STRING, (), content)
     try:
@@ -222,6 +226,13 @@ def _read_part(name: str, part: MultipartSegment, content: bytes, model_type: Da
 
 def _expected(inputs: Sequence[str]) -> str:
     return f"expected are {', '.join(inputs) or 'none'}"
+
+
+def _check_charset(charset: str | None, content_type: str) -> None:
+    if charset is not None and charset.lower() not in _UTF8:
+        raise InvalidInput(
+            f"http message invalid, text should be UTF-8, but got Content-Type {excerpt(content_type)}"
+        )
 
 
 def _check_text(content: bytes, what: str) -> None:

@@ -14,11 +14,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from aiohttp import web
-from aiohttp.web_urldispatcher import DynamicResource, MatchedSubAppResource, UrlMappingMatchInfo
+from aiohttp import hdrs, web
+from aiohttp.web_urldispatcher import (
+    DynamicResource,
+    MatchedSubAppResource,
+    PrefixedSubAppResource,
+    UrlMappingMatchInfo,
+)
+from multidict import CIMultiDict, CIMultiDictProxy
 
+from mindspore_serving.server.access.guard import KEY_FIELDS
 from mindspore_serving.server.transport.http.answering import Answering, Found
 from mindspore_serving.server.transport.http.connection import HttpConnection
+from mindspore_serving.server.transport.http.cors import Cors
 from mindspore_serving.server.transport.http.header_fields import HeaderFields
 from mindspore_serving.server.transport.http.responses import LEFT_TO_DIALECTS, response_of
 from mindspore_serving.server.transport.http.target import path_of
@@ -26,6 +34,8 @@ from mindspore_serving.server.transport.routes import HttpReply, HttpRequest
 
 _MOST_PATHS = 1 << 12
 """Paths of which it is remembered that a dialect answers there."""
+_LONGEST_PATH = 1 << 10
+"""Characters of such a path: clients choose them, and others take the long way each time."""
 
 
 _REMAINING = "/{path:(?s:.*)}"
@@ -46,7 +56,8 @@ class _Remaining(DynamicResource):
     async def resolve(self, request: web.Request) -> tuple[UrlMappingMatchInfo | None, set[str]]:
         """Who answers a request for which routes with a longer path that does not vary were asked already."""
         for other in self._others.resources():
-            if other is not self:
+            # Sub-applications were asked already; at a path of others they would say that there is nothing.
+            if other is not self and not isinstance(other, PrefixedSubAppResource):
                 match, _ = await other.resolve(request)
                 if match is not None:
                     return match, set()
@@ -91,6 +102,22 @@ class DialectApplication:
         """
         self._answering = answering
 
+    def show_to_pages(self, cors: Cors) -> None:
+        """Say with the responses of the user's own, too, which pages may see them.
+
+        Args:
+            cors: Which pages may.
+        """
+
+        async def say(request: web.Request, response: web.StreamResponse) -> None:
+            for name, value in cors.headers(request.headers.get(hdrs.ORIGIN)):
+                if name not in response.headers:  # the user may have said it
+                    response.headers[name] = value
+                elif name == hdrs.VARY and value not in response.headers.getall(name):
+                    response.headers.add(name, value)
+
+        self.application.on_response_prepare.append(say)
+
     def finder(self) -> Callable[[str, str], Found | None]:
         """What tells who answers a verb and a target; None where the application has to be asked.
 
@@ -106,9 +133,12 @@ class DialectApplication:
         return self._answering.find(verb, target) if (verb, path_of(target)) in self._known else None
 
     def _remember(self, verb: str, target: str) -> None:
+        path = path_of(target)
+        if len(path) > _LONGEST_PATH:
+            return
         if len(self._known) >= _MOST_PATHS:
             self._known.clear()
-        self._known.add((verb, path_of(target)))
+        self._known.add((verb, path))
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if self._remembers and isinstance(request.protocol, HttpConnection):
@@ -118,12 +148,42 @@ class DialectApplication:
 
     async def _answer(self, request: web.Request) -> HttpReply:
         """The reply of a dialect, from the loop on which it runs."""
-        target = request.raw_path.removeprefix(self._remaining.prefix)
+        target = request.raw_path
+        if not target.startswith("/"):  # it names the host, too
+            target = path_of(target)
+        target = _below(self._remaining.prefix, target)
         body = await request.read()
-        asked = HttpRequest(
-            request.method, target, HeaderFields(request.headers), request.remote or "?", body=body
-        )
+        headers = _headers_of(request, body)
+        asked = HttpRequest(request.method, target, headers, request.remote or "?", body=body)
+        asked.authenticated = _is_authenticated(request, headers)
         answer = self._answering.answer(self._answering.find(request.method, target), asked, self)
         if asyncio.get_running_loop() is self._loop:
             return await answer
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(answer, self._loop))
+
+
+def _headers_of(request: web.Request, body: bytes) -> HeaderFields:
+    """The headers of a request, as they fit its body: servers of users decompress bodies, ours does not."""
+    headers = request.headers
+    if body and request.content.total_compressed_bytes is not None:
+        headers = CIMultiDictProxy(
+            CIMultiDict(
+                (name, value) for name, value in headers.items() if name.lower() != "content-encoding"
+            )
+        )
+    return HeaderFields(headers)
+
+
+def _below(prefix: str, target: str) -> str:
+    """What stands in a target behind a prefix, of which clients may encode any character."""
+    segments = prefix.count("/")
+    return "/" + target.split("/", segments + 1)[-1] if segments else target
+
+
+def _is_authenticated(request: web.Request, headers: HeaderFields) -> bool:
+    """Whether a client has shown who it is, where our own server asks for that."""
+    door = request.protocol._door if isinstance(request.protocol, HttpConnection) else None
+    if door is None:
+        return True
+    shown = ((name, headers.get(name.decode())) for name in KEY_FIELDS)
+    return door.admits({name: value.encode("latin-1") for name, value in shown if value is not None})

@@ -116,6 +116,8 @@ class RestServer:
         loop = asyncio.get_running_loop()
         application = self._application or DialectApplication(self._answering, loop)
         application.replace(self._answering)
+        if self._cors is not None:
+            application.show_to_pages(self._cors)
         # A client that leaves ends its handler.
         runner = self._runner = web.AppRunner(application.application, handler_cancellation=True)
         await runner.setup()

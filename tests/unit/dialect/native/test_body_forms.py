@@ -161,6 +161,13 @@ def test_bytes_are_never_too_large_to_be_taken_as_they_are(
     assert (read(body, content_type, method("x"), coding) is None) is large
 
 
+def test_only_the_beginning_tells_json_from_bytes() -> None:
+    """All of a body may be blanks: to look for what follows them would keep other clients waiting."""
+    blanks = b" " * 4096
+    assert read(b" " * 100 + JSON_BODY, "image/png", method("x")) == {"x": ("INT32", 1)}
+    assert read(blanks + JSON_BODY, "image/png", method("x")) == {"x": ("BYTES", blanks + JSON_BODY)}
+
+
 def test_bytes_are_not_copied() -> None:
     form, argument = form_of("image/png", method("x"))
     [rows] = form.read(HUGE, argument).rows
@@ -233,6 +240,7 @@ ONE = part("x", b"1")
         (form(part("x", b"3000000000")), "Parser request failed, data out of int32 range: input x has"),
         (form(part("x", b"{", kind="application/json")), "Parser request failed, part 'x': Illegal JSON format."),
         (form(part("x", b"\xff")), "http message invalid, Part 'x' should be text in UTF-8"),
+        (form(part("x", b"a", kind="text/plain; charset=gbk")), "http message invalid, text should be UTF-8, but got"),
         (form(part("x" * 200, b"1")), f"Parser request failed, form has a part '{'x' * 100}... (200 characters)'"),
     ],
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,7 @@ from mindspore_serving.server.access.guard import Guard
 from mindspore_serving.server.transport.failure_log import FailureLog
 from mindspore_serving.server.transport.http.answering import Answering
 from mindspore_serving.server.transport.http.application import DialectApplication
+from mindspore_serving.server.transport.http.cors import Cors
 from mindspore_serving.server.transport.untaken_replies import UntakenReplies
 from tests.support.http_peer import PLENTY, EchoDialect, NoBodies, Peer, close_peers
 
@@ -158,6 +160,73 @@ def test_a_sub_application_for_a_host_is_asked_each_time() -> None:
     peer = Peer(change=add)
     peer.send(ASKED + ASKED.replace(b"Host: a", b"Host: other") + ASKED)
     assert peer.replies == [ECHO, (200, b"one"), ECHO]
+
+
+def test_a_sub_application_has_its_prefix_and_nothing_else() -> None:
+    def add(application: web.Application) -> None:
+        other = web.Application()
+        with_routes(other)
+        application.add_subapp("/sub", other)
+        application.router.add_get("/{page}", own)
+
+    peer = Peer(change=add)
+    peer.send(ASKED + OWN.replace(b"/own", b"/sub/own") + ASKED + OWN)
+    assert peer.replies == [ECHO, OWN_REPLY, ECHO, OWN_REPLY]
+
+
+def test_paths_that_are_long_are_not_remembered() -> None:
+    answering = Answering([EchoDialect()], NoBodies(), UntakenReplies(PLENTY, PLENTY), FailureLog())
+    application = DialectApplication(answering, asyncio.new_event_loop())
+    with_routes(application.application)
+    find = application.finder()
+    for path, known in (("/" + "a" * 1023, True), ("/" + "a" * 1024, False)):
+        application._remember("GET", path)
+        assert (find("GET", path) is not None) is known
+
+
+def test_pages_see_responses_of_the_users_own_also_streams() -> None:
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Vary": "Accept"})
+        await response.prepare(request)
+        return response
+
+    def add(application: web.Application) -> None:
+        with_routes(application)
+        application.router.add_get("/stream/now", stream)
+
+    peer = Peer(change=add, cors=Cors(["http://page"]))
+    for path in (b"/stream/now", b"/own", b"/failing/now"):
+        peer.send(OWN.replace(b"/own", path).replace(b"Host: a", b"Host: a\r\nOrigin: http://page"))
+    written = peer.transport.written
+    assert written.count(b"HTTP/1.1 ") == 3
+    assert written.count(b"Access-Control-Allow-Origin: http://page\r\n") == 3
+    assert written.count(b"Vary: Origin\r\n") == 3
+
+
+@pytest.mark.parametrize(
+    "target", ["/serving/model/a:b", "http://h/serving/model/a:b", "/servin%67/model/a:b"]
+)
+def test_mounted_where_bodies_are_decompressed_and_targets_name_hosts(target: str) -> None:
+    dialect = EchoDialect()
+    answering = Answering([dialect], NoBodies(), UntakenReplies(PLENTY, PLENTY), FailureLog())
+
+    async def run() -> bytes:
+        mounted = DialectApplication(answering, asyncio.get_running_loop())
+        application = web.Application()
+        application.add_subapp("/serving", mounted.application)
+        async with TestServer(application) as server:
+            reader, writer = await asyncio.open_connection(server.host, server.port)
+            body = gzip.compress(b"one")
+            writer.write(
+                f"POST {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Encoding: gzip\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n".encode()
+                + body
+            )
+            reply = await reader.read()
+            writer.close()
+            return reply.partition(b"\r\n\r\n")[2]
+
+    assert asyncio.run(run()) == b"POST /model/a:b  one"
 
 
 def test_websockets_of_the_users_own() -> None:
