@@ -229,24 +229,6 @@ def test_mounted_where_bodies_are_decompressed_and_targets_name_hosts(target: st
     assert asyncio.run(run()) == b"POST /model/a:b  one"
 
 
-def test_websockets_of_the_users_own() -> None:
-    async def talk(request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        async for message in socket:
-            await socket.send_str(f"{message.data} back")
-        return socket
-
-    async def run() -> str:
-        application = web.Application()
-        application.router.add_get("/talk", talk)
-        async with TestClient(TestServer(application)) as client, client.ws_connect("/talk") as socket:
-            await socket.send_str("there and")
-            return str(await socket.receive_str())
-
-    assert asyncio.run(run()) == "there and back"
-
-
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["same loop", "another thread"])
 def test_mounted_into_an_application_of_the_users(elsewhere: bool) -> None:
     dialect = EchoDialect()
