@@ -1,7 +1,7 @@
 """How often Python looks for objects that only know each other.
 
-By default it does once 700 more objects were made than freed. The requests that are in flight at a time are more than that
-already: so each few of them cost a look at all others, which found nothing, and a fifth of the main process's CPU time.
+By default it does once 700 more objects were made than freed. Requests in flight are more than that: so each few of
+them cost a look at all others, which found nothing. That was up to a fifth of the main process's CPU time (ADR 41).
 """
 
 from __future__ import annotations
