@@ -101,4 +101,5 @@ def fault_of_length(message: RawRequestMessage, most_bytes: int) -> Fault | None
         shown = f"{excerpt(coding)}, in HTTP/{message.version.major}.{message.version.minor}"
         return invalid(BAD_REQUEST, f"Transfer-Encoding should be chunked, in HTTP/1.1, but got {shown}")
     length = message.headers.get(hdrs.CONTENT_LENGTH)
-    return None if length is None or int(length) <= most_bytes else too_large(most_bytes)
+    # The parser takes any number of zeros before the first digit, Python does not.
+    return None if length is None or int(length.lstrip("0") or "0") <= most_bytes else too_large(most_bytes)
