@@ -10,7 +10,7 @@ import asyncio
 from typing import Any, cast
 
 from aiohttp import hdrs, web
-from aiohttp.http import RawRequestMessage, StreamWriter
+from aiohttp.http import HttpVersion10, RawRequestMessage, StreamWriter
 from aiohttp.streams import StreamReader
 
 from mindspore_serving import log
@@ -56,7 +56,7 @@ class ApplicationConnection(web.RequestHandler):
         self._link.abort()
 
     async def finish_response(
-        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+        self, request: web.BaseRequest, resp: web.StreamResponse | None, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Write the response of a handler of the user's own."""
         if self._upgraded and self._payload_parser is None:  # the handler has declined
@@ -64,10 +64,10 @@ class ApplicationConnection(web.RequestHandler):
             self._reader.held, self._message_tail = self._message_tail, b""
         if resp is LEFT_TO_DIALECTS:
             return resp, False
-        returned: object = resp  # by the user's own, who may have returned nothing; aiohttp says so
-        if self._life.draining and isinstance(returned, web.StreamResponse) and not returned.prepared:
-            returned.force_close()
-        return await super().finish_response(request, resp, start_time)
+        if self._life.draining and resp is not None and not resp.prepared:
+            resp.force_close()
+        # A handler may have forgotten to return one: aiohttp answers with 500.
+        return await super().finish_response(request, cast("web.StreamResponse", resp), start_time)
 
     def handle_error(
         self,
@@ -93,8 +93,13 @@ class ApplicationConnection(web.RequestHandler):
         assert self._request_factory is not None  # as long as the connection is there
         assert self._request_handler is not None
         life = self._life
-        if self._reader.offered and message.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
-            self._offer_further(body)
+        # With a body, of which more may come, nothing is accepted: what is behind it is HTTP.
+        if (
+            self._reader.offered
+            and body.is_eof()
+            and message.headers.get(hdrs.UPGRADE, "").lower() == "websocket"
+        ):
+            self._offer_further()
         writer = StreamWriter(self, self._loop)
         task = cast("asyncio.Task[None]", asyncio.current_task())
         request = self._request_factory(message, body, self, writer, task)
@@ -107,16 +112,20 @@ class ApplicationConnection(web.RequestHandler):
             return True
         if is_lost:
             self.abort()
-        elif not response.keep_alive or not body.is_eof():
+        elif not response.keep_alive or not body.is_eof() or _ends_by_closing(message, response):
             life.finishing = True
             life.has_unread = life.has_unread or not body.is_eof()
         if self._paused:
             await self._writer.until_taken(self)
         return False
 
-    def _offer_further(self, body: StreamReader) -> None:
-        """Let a handler accept what a client offers; not where a body is still to come, which is read as one."""
-        if body.is_eof():
-            self._reader.decline_offer()
-            self._upgraded = True
-            self._message_tail, self._reader.held = self._reader.held, b""
+    def _offer_further(self) -> None:
+        """Let a handler accept what a client offers."""
+        self._reader.decline_offer()
+        self._upgraded = True
+        self._message_tail, self._reader.held = self._reader.held, b""
+
+
+def _ends_by_closing(message: RawRequestMessage, response: web.StreamResponse) -> bool:
+    """Whether a client of HTTP/1.0, which knows no chunks, can tell the end of a response by nothing else."""
+    return message.version == HttpVersion10 and hdrs.CONTENT_LENGTH not in response.headers

@@ -33,10 +33,18 @@ async def for_all(_: web.Request) -> web.Response:
     return web.Response(body=b"all", headers={"Access-Control-Allow-Origin": "*"})
 
 
+async def stream(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    await response.write(b"some")
+    return response
+
+
 def with_routes(application: web.Application) -> None:
     application.router.add_post("/upload", upload)
     application.router.add_get("/forgetful", forgetful)
     application.router.add_get("/for-all", for_all)
+    application.router.add_get("/stream", stream)
 
 
 @pytest.mark.parametrize(("path", "reply"), [(b"/upload", b"one"), (b"/model", b"POST /model  one")])
@@ -60,3 +68,11 @@ def test_what_a_handler_says_itself_of_pages_is_not_said_twice() -> None:
     peer = Peer(change=with_routes, cors=Cors(["http://page"]))
     peer.send(b"GET /for-all HTTP/1.1\r\nHost: a\r\nOrigin: http://page\r\n\r\n")
     assert peer.transport.written.count(b"Access-Control-Allow-Origin:") == 1
+
+
+def test_a_stream_to_a_client_of_http_1_0_ends_with_the_connection() -> None:
+    """aiohttp says no `Connection: keep-alive` with it, and there are no chunks that would end."""
+    peer = Peer(change=with_routes)
+    peer.send(b"GET /stream HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+    assert peer.transport.written.endswith(b"\r\n\r\nsome")
+    assert peer.transport.closed == "closed"
