@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from types import MappingProxyType
 from typing import Any, Final, cast
 
@@ -85,19 +85,30 @@ def read_instances(document: Any, model_types: Mapping[str, DataType] = _NO_TYPE
             columns = []
             for name, value in first.items():
                 columns.append(read_column(name, [value], model_types.get(name)))
-        elif all(instance.keys() == first.keys() for instance in instances):
-            columns = [
-                read_column(name, [instance[name] for instance in instances], model_types.get(name))
-                for name in first
-            ]
         else:
-            columns = [None]
+            columns = _columns_of(instances, model_types)
         if None not in columns:
             specs, data = zip(*columns, strict=True)
             return [Rows(specs, data, len(instances))]
         return _blocks_by_instance(instances, model_types)
     except InvalidInput as cause:
         raise InvalidInput(f"Parser request failed, {cause}") from cause
+
+
+def _columns_of(
+    instances: Sequence[dict[str, Any]], model_types: Mapping[str, DataType]
+) -> list[tuple[TensorSpec, ColumnData] | None]:
+    """A column for each key, if all instances have the same keys; None where one has to be read value by value."""
+    first = instances[0]
+    if set(map(len, instances)) != {len(first)}:
+        return [None]
+    try:
+        values = [list(map(itemgetter(name), instances)) for name in first]
+    except KeyError:  # as many keys, but others
+        return [None]
+    return [
+        read_column(name, found, model_types.get(name)) for name, found in zip(first, values, strict=True)
+    ]
 
 
 def select_inputs(blocks: Sequence[Rows], servable: str, method: MethodSignature) -> list[Rows]:
