@@ -53,11 +53,12 @@ WAY = (
     Part(
         "main process: a transport reads a request, a dialect says what it asks for",
         (
-            "transport/http/rest_gateway.py",
-            "transport/grpc/server.py",
+            "transport/http/connection.py",
+            "transport/http/answering.py",
+            "transport/grpc/calls.py",
             "transport/routes.py",
-            "dialect/native/json_codec.py",
-            "dialect/native/predict_codec.py",
+            "dialect/native/rest.py",
+            "dialect/native/predict.py",
         ),
     ),
     Part(
@@ -65,7 +66,7 @@ WAY = (
         (
             "dispatch/dispatcher.py",
             "dispatch/request.py",
-            "dispatch/servable.py",
+            "dispatch/pump.py",
             "dispatch/queue_policy.py",
             "dispatch/copy.py",
         ),
@@ -74,8 +75,9 @@ WAY = (
     Part(
         "worker process: through the stages of the method",
         (
-            "worker/main_connection.py",
+            "worker/serving_loop.py",
             "worker/engine.py",
+            "worker/scheduling.py",
             "worker/stage_functions.py",
             "worker/model_runner.py",
             "backend/contract.py",
