@@ -46,6 +46,8 @@ _NO_TYPES: Final[Mapping[str, DataType]] = MappingProxyType({})
 _FORM = "multipart/form-data"
 _MOST_QUICK_TEXT = 1 << 23
 """Bytes of text of which the encoding is checked within some milliseconds."""
+_MOST_QUICK_FORM = 1 << 20
+"""Bytes of a form that is read within some milliseconds: what takes the time are its line ends, not its values."""
 _UTF8 = frozenset(("utf-8", "utf8", "us-ascii", "ascii"))
 
 
@@ -124,10 +126,14 @@ def _text_is_quick(body: bytes) -> bool:
     return len(body) <= _MOST_QUICK_TEXT and _raw_is_quick(body)
 
 
+def _form_is_quick(body: bytes) -> bool:
+    return len(body) <= _MOST_QUICK_FORM
+
+
 JSON: Final = BodyFormat(read_json)
 RAW: Final = BodyFormat(read_raw, _raw_is_quick)
 TEXT: Final = BodyFormat(read_raw, _text_is_quick)
-FORM: Final = BodyFormat(read_form)
+FORM: Final = BodyFormat(read_form, _form_is_quick)
 
 
 def says_json(content_type: str) -> bool:

@@ -161,6 +161,13 @@ def test_bytes_are_never_too_large_to_be_taken_as_they_are(
     assert (read(body, content_type, method("x"), coding) is None) is large
 
 
+@pytest.mark.parametrize(("size", "quick"), [(1 << 20, True), ((1 << 20) + 1, False)])
+def test_forms_of_more_than_a_mebibyte_are_read_elsewhere(size: int, quick: bool) -> None:
+    """A form has few commas however much of it there is, by which JSON is judged."""
+    form, _ = form_of("multipart/form-data; boundary=x", method("x"))
+    assert form.is_quick(b"\r\n" * (size // 2) + b"a" * (size % 2)) is quick
+
+
 def test_only_the_beginning_tells_json_from_bytes() -> None:
     """All of a body may be blanks: to look for what follows them would keep other clients waiting."""
     blanks = b" " * 4096
