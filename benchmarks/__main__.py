@@ -61,6 +61,7 @@ def main() -> int:
 
 _SUITES = {
     "steps": "Steps of a request",
+    "python_client": "The Python client",
     "models": "LeNet and ResNet-50",
     "batching": "Batching",
     "memory": "Memory",
@@ -80,6 +81,7 @@ _HELP = {
     "overload": "what becomes of accepted requests and memory at ten times the capacity",
     "peers": "servers that pip installs, with the same function, in turn",
     "steps": "what each step of a request costs in Python",
+    "python_client": "what a call costs the process of the Python client, beside the generated stub of gRPC",
     "lite": "the MindSpore Lite backend beside the MindSpore backend",
     "distributed": "a distributed model on 2 and 4 ranks beside the same ranks without a server",
 }
@@ -128,7 +130,7 @@ def _parse_arguments() -> argparse.Namespace:
     )
     suites = parser.add_argument_group("suites, instead of the main one; several may be named")
     for name, text in _HELP.items():
-        suites.add_argument(f"--{name}", action="store_true", help=text)
+        suites.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=text)
     arguments = parser.parse_args()
     if arguments.turns < 1 or arguments.seconds <= 0 or min(arguments.clients) < 1:
         parser.error("--turns, --seconds and --clients take positive numbers")
@@ -185,6 +187,8 @@ def _run_suite(name: str, settings: Settings) -> list[dict[str, Any]]:
 def _suite(name: str) -> Suite:
     if name == "steps":
         from benchmarks.steps import measure_steps as suite
+    elif name == "python_client":
+        from benchmarks.python_client import measure_python_client as suite
     elif name == "peers":
         from benchmarks.peers import measure_peers as suite
     elif name == "models":
