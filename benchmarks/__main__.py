@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.load_tools import HOW_TO_INSTALL, version_of
-from benchmarks.machine import describe_machine
+from benchmarks.machine import commit_of, describe_machine
 from benchmarks.report import Table, write_report
-from benchmarks.run import Settings, starting
+from benchmarks.run import CORE_ECHO, GRPC_LIBRARIES, Settings, starting
 
 _HERE = Path(__file__).resolve().parent
 
@@ -35,6 +35,7 @@ def main() -> int:
         sorted(arguments.clients),
         arguments.load,
         arguments.only,
+        arguments.servers,
         arguments.against,
     )
     output = Path(arguments.output or _HERE / "results" / time.strftime("%Y%m%d-%H%M%S"))
@@ -50,8 +51,10 @@ def main() -> int:
     if not rows:
         print(f"No row has {arguments.only!r} in its name.", file=sys.stderr)
         return 2
-    used = {"turns": settings.turns, "seconds": settings.seconds, "load": settings.load}
-    used["took_minutes"] = round((time.monotonic() - begin) / 60, 1)
+    used: dict[str, Any] = {"turns": settings.turns, "seconds": settings.seconds, "load": settings.load}
+    used |= {"servers": settings.servers, "took_minutes": round((time.monotonic() - begin) / 60, 1)}
+    if settings.against:
+        used["against"] = {"python": settings.against, "commit": commit_of(settings.against)}
     files = write_report(output, {"machine": machine, "settings": used, **facts}, tables)
     print(f"Written: {', '.join(file.name for file in files)} in {output}")
     wrong = sum(row.get("wrong", 0) for row in rows)
@@ -61,6 +64,7 @@ def main() -> int:
 
 _SUITES = {
     "steps": "Steps of a request",
+    "syscalls": "System calls of a request",
     "models": "LeNet and ResNet-50",
     "batching": "Batching",
     "memory": "Memory",
@@ -80,6 +84,7 @@ _HELP = {
     "overload": "what becomes of accepted requests and memory at ten times the capacity",
     "peers": "servers that pip installs, with the same function, in turn",
     "steps": "what each step of a request costs in Python",
+    "syscalls": "system calls, context switches and instructions of a request; needs strace",
     "lite": "the MindSpore Lite backend beside the MindSpore backend",
     "distributed": "a distributed model on 2 and 4 ranks beside the same ranks without a server",
 }
@@ -120,11 +125,19 @@ def _parse_arguments() -> argparse.Namespace:
         help="folder for JSON, Markdown and plots (default: benchmarks/results/TIME)",
     )
     parser.add_argument(
+        "--servers",
+        nargs="+",
+        choices=(*GRPC_LIBRARIES, CORE_ECHO),
+        default=["core"],
+        help="what to measure in turn with the floor: this server with gRPC on the C core, with grpc.aio, and for gRPC "
+        "a bare echo on the C core; main suite and --syscalls (default: core)",
+    )
+    parser.add_argument(
         "--against",
         metavar="PYTHON",
         default="",
-        help="in place of the floors: the MindSpore Serving that this Python has, as ../before/.venv/bin/python of "
-        "another checkout; rows of the main suite only",
+        help="measure in the same turns, as 'before', the MindSpore Serving that this Python has, such as "
+        "../before/.venv/bin/python of another checkout; main suite and --syscalls",
     )
     suites = parser.add_argument_group("suites, instead of the main one; several may be named")
     for name, text in _HELP.items():
@@ -132,6 +145,8 @@ def _parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.turns < 1 or arguments.seconds <= 0 or min(arguments.clients) < 1:
         parser.error("--turns, --seconds and --clients take positive numbers")
+    if not set(arguments.servers) & set(GRPC_LIBRARIES):
+        parser.error(f"--servers takes at least one of {', '.join(GRPC_LIBRARIES)}")
     return arguments
 
 
@@ -146,11 +161,8 @@ def _measure_requests(settings: Settings) -> tuple[dict[str, Any], dict[str, Tab
                     f"{tool} is not installed (Debian: {command}): our own load generator stands in for it."
                 )
     rows = sum(len(counts) for _, counts in main_table.planned_rows(settings))
-    if settings.against:
-        with tempfile.TemporaryDirectory() as folder, starting(Path(folder), settings, rows) as run:
-            return run.facts, {"Beside another environment": main_table.measure_against(run)}
     rows += len(main_table.planned_copies(settings)) + len(main_table.planned_backends(settings))
-    rows += main_table.planned_hop_rows(settings)
+    rows += main_table.planned_echo_rows(settings)
     rows += mix.planned_mix(settings) + len(open_table.planned_open(settings)) + settings.wants(parallel.ROW)
     if not rows:
         return {}, {}
@@ -158,7 +170,7 @@ def _measure_requests(settings: Settings) -> tuple[dict[str, Any], dict[str, Tab
         tables: dict[str, Table] = {
             "Requests": main_table.measure_main_table(run),
             "Two copies beside one": main_table.measure_copies(run),
-            "A process on the way": main_table.measure_hops(run),
+            "Other echoes": main_table.measure_echoes(run),
             "Backend alone": main_table.measure_backends(run),
             "Large and small requests": mix.measure_mix(run),
             "Open loop": open_table.measure_open(run),
@@ -179,6 +191,10 @@ def _run_suite(name: str, settings: Settings) -> list[dict[str, Any]]:
             from benchmarks.lite import measure_lite
 
             return measure_lite(settings.turns, settings.seconds)
+        if name == "syscalls":
+            from benchmarks.syscalls import measure_syscalls
+
+            return measure_syscalls(Path(folder), settings)
         return _suite(name)(Path(folder), settings.turns, settings.seconds)
 
 

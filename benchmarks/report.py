@@ -33,12 +33,7 @@ def write_report(folder: Path, about: Mapping[str, Any], tables: Mapping[str, Ta
 
 
 def _plots(folder: Path, tables: Mapping[str, Table]) -> list[Path]:
-    rows = [
-        row
-        for table in tables.values()
-        for row in table
-        if {"cpu_ratio", "floor_name", "interface"} <= row.keys()
-    ]
+    rows = [row for table in tables.values() for row in table if "interface" in row]
     if not rows:
         return []
     from benchmarks.plots import draw_plots  # matplotlib takes a while to import
