@@ -1,9 +1,10 @@
 """Measures the server beside floors that cannot be undercut, in turn, with every kind of reply checked.
 
-Without an option that names a suite: requests over gRPC and REST from closed loops (the main table), two copies, the
-backend alone, a mix of large and small requests, open loops, and workers for Python stages. The whole takes about
-20 minutes with the defaults; benchmarks/README.md says how to read it. Absolute figures depend on the machine and
-on what else it does; the ratios, taken between neighbouring turns, much less so.
+Without an option that names a suite: requests over gRPC and REST from closed loops (the main table), two copies, other
+echoes, the backend alone, a mix of large and small requests, open loops, and workers for Python stages. The whole takes
+about 20 minutes with the defaults, and half as long again for each further server; benchmarks/README.md says how to
+read it. Absolute figures depend on the machine and on what else it does; the ratios, taken between neighbouring turns,
+much less so.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import Any
 from benchmarks.load_tools import HOW_TO_INSTALL, version_of
 from benchmarks.machine import commit_of, describe_machine
 from benchmarks.report import Table, write_report
-from benchmarks.run import CORE_ECHO, GRPC_LIBRARIES, Settings, starting
+from benchmarks.run import CORE_ECHO, Settings, starting
+from mindspore_serving.server.host.settings import GRPC_LIBRARIES
 
 _HERE = Path(__file__).resolve().parent
 

@@ -28,11 +28,9 @@ from benchmarks.targets import (
 )
 from benchmarks.turns import Generator, choose_generator
 from benchmarks.workloads import Sample, Workload, workloads
+from mindspore_serving.server.host.settings import GRPC_LIBRARIES, GRPC_VARIABLE
 
-GRPC_LIBRARIES = ("core", "aio")
-"""Values of SERVING_GRPC, which are the names of the servers as well."""
 CORE_ECHO = "core-echo"
-_GRPC_VARIABLE = "SERVING_GRPC"
 _LOOPS = ("uvloop", "asyncio")
 _CHOICE_CLIENTS = 8
 _WARM_UP_S = 0.2
@@ -66,7 +64,7 @@ class Settings:
     def subjects(self) -> list[Subject]:
         """What is under test; that of another environment comes last."""
         found = [
-            Subject(name, variables={_GRPC_VARIABLE: name}) for name in self.servers if name in GRPC_LIBRARIES
+            Subject(name, variables={GRPC_VARIABLE: name}) for name in self.servers if name in GRPC_LIBRARIES
         ]
         return [*found, *([Subject(BEFORE, self.against)] if self.against else [])]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import select
@@ -11,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 HOW_TO_INSTALL = {"strace": "apt-get install strace", "perf": "apt-get install linux-perf"}
@@ -147,7 +148,7 @@ def countable(events: Sequence[str]) -> list[str]:
     return counted
 
 
-def read_strace(lines: Sequence[str], threads: dict[int, str]) -> Calls:
+def read_strace(lines: Sequence[str], threads: Mapping[int, str]) -> Calls:
     """The calls of a log of `strace -f -o`.
 
     Args:
@@ -165,13 +166,31 @@ def read_perf(lines: Sequence[str]) -> dict[str, int]:
 
 
 def _thread_names(pids: Sequence[int]) -> dict[int, str]:
-    names = {}
-    for pid in pids:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            thread = int(task.name)
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
-                names[thread] = _MAIN_THREAD if thread == pid else (task / "comm").read_text().strip()
-    return names
+    return {thread: name for pid in pids for thread, name in names_of_threads(pid, _threads_of(pid)).items()}
+
+
+def _threads_of(pid: int) -> dict[int, str]:
+    """What Linux calls the threads of a process, by their ids, in the order of their start."""
+    found = {}
+    for task in sorted(Path(f"/proc/{pid}/task").iterdir(), key=lambda task: int(task.name)):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            found[int(task.name)] = (task / "comm").read_text().strip()
+    return found
+
+
+def names_of_threads(pid: int, threads: Mapping[int, str]) -> dict[int, str]:
+    """Names that tell apart the threads of Python, which all are called as the process is.
+
+    Args:
+        pid: The process.
+        threads: What Linux calls them, in the order of their start.
+    """
+    numbers = itertools.count(1)
+    names = {
+        thread: f"{name} {next(numbers)}" if thread != pid and name == threads.get(pid) else name
+        for thread, name in threads.items()
+    }
+    return {**names, pid: _MAIN_THREAD}
 
 
 def _read_within(file: int, seconds: float) -> bytes:

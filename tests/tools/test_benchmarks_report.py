@@ -120,14 +120,14 @@ def test_figures_are_rounded_to_what_they_can_tell() -> None:
 
 def test_a_table_has_a_column_for_each_figure_of_any_row() -> None:
     rows = [
-        {"row": "one", "rate_per_s": 12345.6, "floor": {"p50_ms": 0.51234}, "turns": [1, 2]},
+        {"row": "one", "rate_per_s": 12345.6, "floor": {"p50_ms": 0.51234}, "sizes": 3, "turns": [1, 2]},
         {"row": "a|b", "ratio": {"median": 1.5, "min": 1.0, "max": 2.0}, "sizes": [1, 2], "none": None},
     ]
     assert markdown_table(rows) == [
-        "| row | rate/s | floor p50 ms | ratio | sizes | none |",
+        "| row | ratio | rate/s | floor p50 ms | sizes | none |",
         "| --- | --- | --- | --- | --- | --- |",
-        "| one | 12346 | 0.5123 |  |  |  |",
-        "| a\\|b |  |  | 1.5 (1 to 2) | 1, 2 |  |",
+        "| one |  | 12346 | 0.5123 | 3 |  |",
+        "| a\\|b | 1.5 (1 to 2) |  |  | 1, 2 |  |",
     ]
 
 

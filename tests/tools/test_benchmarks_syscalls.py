@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from benchmarks.syscalls import Seen, record_of
-from benchmarks.tracing import read_perf, read_strace
+from benchmarks.tracing import names_of_threads, read_perf, read_strace
 
 _LOG = """\
 11 epoll_wait(0x3, 0x7ffc, 0x400, 0x3e8 <unfinished ...>
@@ -32,6 +32,17 @@ _STAT = """\
 def test_each_call_of_a_log_counts_once() -> None:
     calls = read_strace(_LOG.splitlines(), {11: "main thread", 12: "event_engine"})
     assert calls == {("main thread", "epoll_wait"): 1, ("event_engine", "recvmsg"): 2, ("ended", "futex"): 1}
+
+
+def test_threads_of_python_are_numbered() -> None:
+    threads = {7: "python", 8: "python", 9: "event_engine", 10: "event_engine", 11: "python"}
+    assert list(names_of_threads(7, threads).values()) == [
+        "main thread",
+        "python 1",
+        "event_engine",
+        "event_engine",
+        "python 2",
+    ]
 
 
 def test_events_that_cannot_be_counted_are_left_out() -> None:
