@@ -19,7 +19,7 @@ _CPU_OVER_BEFORE = {1: 0.65, 8: 0.65, 64: 0.4}
 _P50_OF_ONE_CLIENT = 1.5
 _P99_AT_HALF_LOAD = 1.2
 _UNCHANGED = 1.05
-"""So much, medians of the same server in two columns may lie apart."""
+"""What counts as unchanged."""
 
 
 @dataclass(frozen=True)
