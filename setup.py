@@ -53,8 +53,8 @@ setup(
         # connections override what aiohttp does not document (docs/adr/0041-rest-on-aiohttp.md).
         "aiohttp>=3.14.1,<3.15",
         # `./build.sh check` tests both ends: the gRPC server calls what grpcio does not document. With a newer grpcio
-        # that has changed there it would serve through grpc.aio, with more CPU time for each request, and only a line in
-        # the log would say so. With an older one, grpc.aio keeps calls without a message until garbage is collected.
+        # that has changed there, it would serve through grpc.aio: with more CPU time for each request, and only a line
+        # in the log says so. With an older one, grpc.aio keeps calls without a message until garbage is collected.
         # Generated stubs refuse what is older than the grpcio-tools of pyproject.toml.
         "grpcio>=1.81.0,<1.86",
         # It requires a grpcio that is not older, and from 1.82 on protobuf 7: the older releases go with protobuf 6.

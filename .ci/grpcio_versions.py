@@ -31,6 +31,7 @@ ENVIRONMENTS = Path(sys.prefix, "share", "grpcio")
 TESTS = (
     "tests/unit/transport/grpc",
     "tests/server/test_grpc_dialects.py",
+    "tests/server/test_grpc_libraries.py",
     "tests/server/test_grpc_limits.py",
     "tests/server/test_grpcio_version.py",
 )
