@@ -122,7 +122,7 @@ def started(folder: Path, change: str) -> Iterator[tuple[RunningScript, str]]:
     address = f"127.0.0.1:{free_port()}"
     script = folder / "start_server.py"
     script.write_text(SCRIPT.format(change=change, address=address))
-    with running_script(script, environment={"SERVING_BACKEND": "stub"}) as running:
+    with running_script(script, environment={"SERVING_BACKEND": "stub", "SERVING_GRPC": "core"}) as running:
         yield running, address
 
 
