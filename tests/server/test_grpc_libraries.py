@@ -42,7 +42,7 @@ def core(find: Callable[[str, Metadata], CallHandler | None]) -> Listener:
 
 
 def aio(find: Callable[[str, Metadata], CallHandler | None]) -> Listener:
-    return AioListener(find, OPTIONS)
+    return AioListener(find, OPTIONS, lambda: None)
 
 
 @pytest.fixture(params=[core, aio], ids=["core", "aio"])

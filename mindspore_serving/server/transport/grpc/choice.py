@@ -52,7 +52,7 @@ async def new_listener(
     """
     if grpc_library() == "aio":
         log.info("gRPC is served by grpc.aio, as %s=aio asks for", GRPC_VARIABLE)
-        return AioListener(find, options)
+        return AioListener(find, options, on_failure)
     if not _faults:
         _faults.append(await _core_fault())
     if _faults[0] is not None:
@@ -61,7 +61,7 @@ async def new_listener(
             grpc.__version__,
             _faults[0],
         )
-        return AioListener(find, options)
+        return AioListener(find, options, on_failure)
     from mindspore_serving.server.transport.grpc.on_core import CoreListener
 
     return CoreListener(find, options, on_failure)

@@ -62,6 +62,7 @@ class FakeCall:
 
     peer = PEER
     timeout_s = 1.5
+    has_message = False
 
     def __init__(
         self,
