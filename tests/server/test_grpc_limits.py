@@ -327,7 +327,7 @@ def test_calls_may_wait_for_a_server_that_is_suspended(tmp_path: Path) -> None:
         content = message("now", 1)[5:]
         ask(content, timeout=20)
         running.signal(signal.SIGUSR2)  # its event loop stands still
-        calls = [ask.future(content, timeout=20) for _ in range(2000)]
+        calls = [ask.future(content, timeout=20) for _ in range(2000)]  # more than wait for the loop
         assert {one.code() for one in calls} == {grpc.StatusCode.OK}
 
 

@@ -31,11 +31,15 @@ class AioListener:
     Args:
         find: Finds what answers a call.
         options: Of gRPC, by its names.
-        on_failure: Called on the loop if the server has ended by itself, and no other could take its place.
+        on_failure: Called on the loop, with the reason, if the server has ended by itself, and no other could take its
+            place.
     """
 
     def __init__(
-        self, find: FindHandler, options: Sequence[tuple[str, int]], on_failure: Callable[[], None]
+        self,
+        find: FindHandler,
+        options: Sequence[tuple[str, int]],
+        on_failure: Callable[[BaseException], None],
     ) -> None:
         self._handlers = _Handlers(find)
         self._options = list(options)
@@ -74,8 +78,7 @@ class AioListener:
                 self.bind(*self._bound)
                 await self._server.start()
             except Exception as error:  # it cannot be helped here
-                log.error("There is no other server of grpc.aio: %r", error)
-                self._on_failure()
+                self._on_failure(error)
                 return
 
     async def stop(self, grace_s: float) -> None:

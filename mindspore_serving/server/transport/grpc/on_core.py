@@ -23,7 +23,6 @@ import contextlib
 import ctypes
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -57,11 +56,14 @@ class CoreListener:
     Args:
         find: Finds what answers a call. Called by the thread that polls.
         options: Of gRPC, by its names.
-        on_failure: Called on the loop if that thread has failed: no more calls are taken.
+        on_failure: Called on the loop, with the reason, if that thread has failed: no more calls are taken.
     """
 
     def __init__(
-        self, find: FindHandler, options: Sequence[tuple[str, int]], on_failure: Callable[[], None]
+        self,
+        find: FindHandler,
+        options: Sequence[tuple[str, int]],
+        on_failure: Callable[[BaseException], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._queue: Any = core.CompletionQueue()
@@ -114,7 +116,7 @@ class _Poller:
         server: Of the core.
         queue: Its completion queue.
         find: Finds what answers a call.
-        on_failure: Called on the loop if the thread has failed.
+        on_failure: Called on the loop, with the reason, if the thread has failed.
         loop: Where handlers run.
 
     Attributes:
@@ -131,7 +133,7 @@ class _Poller:
         server: Any,
         queue: Any,
         find: FindHandler,
-        on_failure: Callable[[], None],
+        on_failure: Callable[[BaseException], None],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.expecting: dict[CoreCall, float] = {}
@@ -268,11 +270,9 @@ class _Poller:
             self._young.popleft()[1].watch()
 
     def _note_failure(self, error: BaseException) -> None:
-        trace = "".join(traceback.format_exception(error))
-        log.error("The gRPC poller has failed, the server ends: %s", trace)
         if not self._failed:
             self._failed = True
-            self.tell(lambda _: self._on_failure())
+            self.tell(self._on_failure, error)
 
     def _note_call(self, event: Any) -> None:
         """Begin a call that the core hands over."""
