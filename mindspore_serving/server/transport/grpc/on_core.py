@@ -173,14 +173,20 @@ class _Poller:
         self._thread.join(_CUT_OFF_S)
 
     def tell(self, function: Callable[[Any], None], argument: object = None) -> None:
-        """Have something done on the loop, in the order of these calls. One wake-up is for all that waits.
+        """Have something done on the loop, in the order of these calls. Of this thread.
 
         Args:
             function: What; it should not raise.
             argument: Its argument.
         """
         self._inbox.append((function, argument))
-        if not self._is_awake:
+
+    def _wake_loop(self) -> None:
+        """Wake the loop once for all that is in the inbox.
+
+        This is the last that is done before the next wait: woken sooner, the loop would have to wait for the interpreter.
+        """
+        if self._inbox and not self._is_awake:
             self._is_awake = True
             self.loop.call_soon_threadsafe(self._take)
 
@@ -233,7 +239,9 @@ class _Poller:
     def _poll(self) -> None:
         """Handle events until the queue is shut down."""
         while True:
-            event = self._queue.poll(self._next_look())
+            deadline = self._next_look()
+            self._wake_loop()
+            event = self._queue.poll(deadline)
             kind = event.completion_type
             if kind == core.CompletionType.operation_complete:
                 event.tag(event)
