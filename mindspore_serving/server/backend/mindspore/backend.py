@@ -10,10 +10,8 @@ anew when it was compiled again (ADR 5, ADR 31).
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
-
-import numpy as np
 
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
@@ -29,6 +27,7 @@ from mindspore_serving.server.backend.encrypted_model import mode_of_file
 from mindspore_serving.server.backend.input_check import InputCheck, contiguous
 from mindspore_serving.server.backend.mindspore.exclusive_turn import TURN
 from mindspore_serving.server.backend.mindspore.mindir_metadata import read_signature
+from mindspore_serving.server.backend.mindspore.outputs import OutputReader, tensors_of
 from mindspore_serving.server.backend.mindspore.runtime import apply_options, reason_of, start_mindspore
 from mindspore_serving.server.backend.model_file import check_path
 from mindspore_serving.server.backend.run_errors import model_closed, run_failed
@@ -36,7 +35,8 @@ from mindspore_serving.server.host.core_affinity import threads_on_cores
 from mindspore_serving.signature import GraphSignature
 from mindspore_serving.tensor import NUMPY_OF, Array, DataType, TensorSpec
 
-_Run: TypeAlias = Callable[[Sequence[Array]], "list[Array]"]
+_Run: TypeAlias = Callable[[Sequence[Array]], "list[Any]"]
+"""Gives MindSpore's tensors for arrays."""
 
 
 class MindSporeBackend:
@@ -80,7 +80,7 @@ class MindSporeGraph:
         self._sharded = request.sharded
         self._check = InputCheck(signature, request.max_batch_size)
         self._run: _Run | None = None
-        self._constant_outputs: list[bool] = []
+        self._outputs: OutputReader  # how to read what `_run` gives; `compile` sets both
         self._closed = False
 
     def __repr__(self) -> str:
@@ -113,10 +113,6 @@ class MindSporeGraph:
         arrays = contiguous(arrays)
         with TURN:
             outputs = self._run_or_repair(arrays)
-            for index, output in enumerate(outputs):
-                # MindSpore gives an input, or a constant of the graph, out as it is, without a copy.
-                if self._constant_outputs[index] or any(np.may_share_memory(output, a) for a in arrays):
-                    outputs[index] = output.copy()
         if rows:
             self._check_rows(outputs, rows)
         return outputs
@@ -159,7 +155,7 @@ class MindSporeGraph:
         samples = [self._sample(rows) for rows in self._sample_rows()]
         cell = self._new_cell()
         by_cell = _CellRun(self._mindspore, cell)
-        expected = [by_cell(arrays) for arrays in samples]
+        expected = [_arrays_of(by_cell(arrays)) for arrays in samples]
         for rows, outputs in zip(self._sample_rows(), expected, strict=True):
             self._check_outputs(outputs, rows)
         run: _Run | None = self._quick_run(cell, samples, expected)
@@ -168,8 +164,11 @@ class MindSporeGraph:
             # MindSpore numbers its compiled graphs anew, and the others compile again at their next run.
             del cell, by_cell
             run = _CellRun(self._mindspore, self._new_cell())
-        first, second = run(samples[-1]), run(samples[-1])
-        self._constant_outputs = [np.shares_memory(one, two) for one, two in zip(first, second, strict=True)]
+        self._outputs = OutputReader.tried(self.signature.outputs, run(samples[-1]), run(samples[-1]))
+        if not self._outputs.by_bytes:
+            log.warning(
+                "Model %s: its outputs are read by asnumpy, which is slower for small ones", self._path
+            )
         return isinstance(run, _ExecutorRun)
 
     def _new_cell(self) -> Any:
@@ -213,8 +212,8 @@ class MindSporeGraph:
             run = _ExecutorRun(self._mindspore, cell)
             for arrays, outputs in zip(samples, expected, strict=True):
                 # A model that is random or counts its runs does not even agree with itself.
-                repeatable = not _difference(_CellRun(self._mindspore, cell)(arrays), outputs)
-                problem = _difference(run(arrays), outputs, repeatable)
+                repeatable = not _difference(_arrays_of(_CellRun(self._mindspore, cell)(arrays)), outputs)
+                problem = _difference(_arrays_of(run(arrays)), outputs, repeatable)
                 if problem:
                     raise ValueError(problem)
         except Exception as cause:  # an interface that is not public may fail in any way
@@ -250,7 +249,7 @@ class MindSporeGraph:
         if self._run is None:
             raise run_failed("the model failed before and cannot be compiled again")
         try:
-            return self._run(arrays)
+            return self._outputs.read(self._run(arrays), arrays)
         except Exception as cause:  # a kernel of the model may raise anything; it is this batch's error
             self._run = None
             if not self._sharded:
@@ -296,8 +295,8 @@ class _CellRun:
         self._from_numpy = mindspore.Tensor.from_numpy
         self._cell = cell
 
-    def __call__(self, arrays: Sequence[Array]) -> list[Array]:
-        return list(_arrays_of(self._cell(*map(self._from_numpy, arrays))))
+    def __call__(self, arrays: Sequence[Array]) -> list[Any]:
+        return tensors_of(self._cell(*map(self._from_numpy, arrays)))
 
 
 class _ExecutorRun:
@@ -309,17 +308,12 @@ class _ExecutorRun:
         self._phase = cell.current_phase
         self._executor = importlib.import_module("mindspore.graph.api")._cell_graph_executor._graph_executor
 
-    def __call__(self, arrays: Sequence[Array]) -> list[Array]:
-        return list(_arrays_of(self._executor(tuple(map(self._from_numpy, arrays)), self._phase)))
+    def __call__(self, arrays: Sequence[Array]) -> list[Any]:
+        return tensors_of(self._executor(tuple(map(self._from_numpy, arrays)), self._phase))
 
 
-def _arrays_of(result: Any) -> Iterator[Array]:
-    """All arrays of a result, which may be a tensor, or tuples and lists of tensors at any depth."""
-    if isinstance(result, (tuple, list)):
-        for item in result:
-            yield from _arrays_of(item)
-    else:
-        yield result.asnumpy()
+def _arrays_of(tensors: Sequence[Any]) -> list[Array]:
+    return [tensor.asnumpy() for tensor in tensors]
 
 
 def _difference(outputs: Sequence[Array], expected: Sequence[Array], by_value: bool = True) -> str:
