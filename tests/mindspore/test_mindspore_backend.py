@@ -72,11 +72,12 @@ def test_a_limit_of_one_row(load: Load) -> None:
 @pytest.mark.parametrize("kind", DTYPES, ids=lambda kind: kind.name)
 def test_every_dtype(load: Load, kind: DataType) -> None:
     graph = load(f"twice_{kind.name.lower()}")
-    value = np.array([[0, 1], [1, 0]]).astype(NUMPY_OF[kind])
-    same, wide = graph.predict([value])
-    assert same.dtype == wide.dtype == NUMPY_OF[kind]
-    np.testing.assert_array_equal(same, value)
-    np.testing.assert_array_equal(wide, np.concatenate([value, value], -1))
+    values = [np.array(numbers).astype(NUMPY_OF[kind]) for numbers in ([[0, 1], [1, 0]], [[1, 0], [0, 0]])]
+    results = [graph.predict([value]) for value in values]
+    for value, (same, wide) in zip(values, results, strict=True):
+        assert same.dtype == wide.dtype == NUMPY_OF[kind]
+        np.testing.assert_array_equal(same, value)
+        np.testing.assert_array_equal(wide, np.concatenate([value, value], -1))
 
 
 def test_nested_outputs_come_flat(load: Load) -> None:
@@ -370,6 +371,19 @@ def test_cell_does_the_work_where_the_executor_is_not_there(
         [total] = graph.predict([floats(rows, 2), floats(rows, 2)])
         np.testing.assert_array_equal(total, floats(rows, 2) * 2)
     assert len(cell.compile_cache) == 1
+
+
+def test_cell_does_the_work_where_tensors_do_not_follow_their_arrays(
+    load: Load, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load("add")
+    tensor = sys.modules["mindspore"].Tensor
+    monkeypatch.setattr(tensor, "from_numpy", staticmethod(tensor))  # it copies
+    graph = load("add")
+    assert "runs by its GraphCell" in capsys.readouterr().err
+    for start in (1, 2):
+        [total] = graph.predict([floats(2, 2), floats(2, 2, start=start)])
+        np.testing.assert_array_equal(total, floats(2, 2) * 2 + start)
 
 
 def test_closed_graph(load: Load) -> None:
