@@ -1,8 +1,8 @@
 """Arrays as MindSpore's tensors, for one run after the other.
 
 Making and dropping a tensor costs more than the copy of a small array. So on CPU, where a graph reads the memory of its
-inputs at each run, the tensors of small inputs are made once and filled anew. Other devices copy an input when they
-first see its tensor, and would compute with the first one for ever.
+inputs at each run, the tensors of small inputs are made once and filled anew. Other devices could not be tried: one may
+copy an input only when it first sees its tensor, and compute with the first one for ever.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class KeptTensors:
     def __call__(self, arrays: Sequence[Array]) -> tuple[Any, ...]:
         """The tensors, filled."""
         for kept, array in zip(self._arrays, arrays, strict=True):
-            np.copyto(kept, array)
+            kept[...] = array
         return self._tensors
 
 
