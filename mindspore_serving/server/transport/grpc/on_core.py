@@ -184,7 +184,7 @@ class _Poller:
     def _wake_loop(self) -> None:
         """Wake the loop once for all that is in the inbox.
 
-        This is the last that is done before the next wait: woken sooner, the loop would have to wait for the interpreter.
+        This is the last thing before the next wait: woken sooner, the loop would have to wait for the interpreter.
         """
         if self._inbox and not self._is_awake:
             self._is_awake = True
@@ -234,7 +234,8 @@ class _Poller:
                 break
             except BaseException as error:  # without this thread nothing is answered: the process has to end
                 self._note_failure(error)
-        self.loop.call_soon_threadsafe(self.ended.set)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends without a stop
+            self.loop.call_soon_threadsafe(self.ended.set)
 
     def _poll(self) -> None:
         """Handle events until the queue is shut down."""
