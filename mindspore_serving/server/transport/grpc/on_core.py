@@ -13,7 +13,8 @@ reply, or once it has taken `_LONG_S`: until then nobody needs to know that its 
 
 Why the core, and what may be done if it changes: ADR 49.
 
-There are two threads; what belongs to which is said below. They meet in `_Poller.tell`, and nowhere else.
+There are two threads; what belongs to which is said below. They meet in the inbox, in `is_to_watch`, and in nothing
+else.
 """
 
 from __future__ import annotations
@@ -149,9 +150,7 @@ class _Poller:
         self._failed = False
         self._is_closed = False
         self._is_ended = False
-        self._unwatched: set[CoreCall] = (
-            set()
-        )  # both threads take calls out, and whoever does asks for their end
+        self._unwatched: set[CoreCall] = set()  # both threads take calls out: who does, asks for the end
         self._young: deque[tuple[float, CoreCall]] = deque()
         self._inbox: deque[tuple[Callable[[Any], None], Any]] = deque()
         self._is_awake = False
