@@ -15,7 +15,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from functools import lru_cache
-from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +30,7 @@ INLINE_LIMIT = 64 << 10
 """Bytes of a group's data up to which it travels in the frame."""
 
 _GROUP = struct.Struct("<IIB7xQ")
+_GROUP_BYTES = _GROUP.size
 _ROWS, _SHARED_ROWS, _FAILED = 0, 1, 2
 _PADDING = bytes(64)
 _LARGEST_KNOWN = 4096
@@ -60,14 +60,25 @@ def append_groups(
         region: Its region.
         number: Of the batch, whose messages follow each other in the region.
     """
-    written = memory.written(region, number) if memory is not None else 0
-    offset = written
+    offset = -1  # until something goes into the region
     for group in groups:
-        if isinstance(group[0], FailedRows):
-            _append_failed(parts, group[0])
-        else:
-            offset = _append_rows(parts, group, memory, region, offset)  # type: ignore[arg-type]
-    if memory is not None and offset != written:
+        first = group[0]
+        if isinstance(first, FailedRows):
+            _append_failed(parts, first)
+            continue
+        blocks: Sequence[Rows] = group  # type: ignore[assignment]  # they are alike
+        layout = _layout_of(first.specs)
+        count = first.count if len(blocks) == 1 else sum([block.count for block in blocks])
+        size = sum([block.byte_size for block in blocks]) if layout.has_text else count * layout.row_bytes
+        if memory is None or size <= INLINE_LIMIT:
+            parts += (_GROUP.pack(count, layout.length, _ROWS, 0), layout.padded)
+            _append_inline(parts, blocks)
+            continue
+        if offset < 0:
+            offset = memory.written(region, number)
+        parts += (_GROUP.pack(count, layout.length, _SHARED_ROWS, offset), layout.padded)
+        offset = _append_shared(parts, blocks, memory, region, offset)
+    if memory is not None and offset >= 0:
         memory.set_written(region, number, offset)
 
 
@@ -86,42 +97,35 @@ def _append_failed(parts: list[bytes], group: FailedRows) -> None:
     parts += [_GROUP.pack(group.count, len(layout), _FAILED, 0), layout, padding(len(layout))]
 
 
-def _append_rows(
-    parts: list[bytes], blocks: Sequence[Rows], memory: SharedMemory | None, region: int, offset: int
-) -> int:
-    """Append one group made of blocks with equal specs; returns the next free offset in the region."""
-    layout = _layout_of(blocks[0].specs)
-    count = blocks[0].count if len(blocks) == 1 else sum([block.count for block in blocks])
-    size = sum([block.byte_size for block in blocks]) if layout.has_text else count * layout.row_bytes
-    shared = memory is not None and size > INLINE_LIMIT
-    parts.append(_GROUP.pack(count, layout.length, _SHARED_ROWS if shared else _ROWS, offset))
-    parts.append(layout.padded)
+def _append_inline(parts: list[bytes], blocks: Sequence[Rows]) -> None:
+    """Append the columns of blocks with equal specs to the frame."""
     for columns in zip(*[block.columns for block in blocks], strict=True):
-        first = columns[0]
-        if isinstance(first, list):
-            lengths = np.array([len(value) for column in columns for value in column], "<u4").tobytes()
-            parts += [lengths, padding(len(lengths))]
-        elif len(columns) == 1 and not shared:  # the most common case is spared a call
-            data = first.tobytes()
+        if isinstance(columns[0], list):
+            _append_lengths(parts, columns)
+        length = 0
+        for column in columns:
+            data = b"".join(column) if isinstance(column, list) else column.tobytes()
             parts.append(data)
-            if len(data) % 8:
-                parts.append(padding(len(data)))
-            continue
-        if memory is not None and shared:
-            offset = _write_shared(memory, region, offset, columns)
-        else:
-            _append_inline(parts, columns)
+            length += len(data)
+        if length % 8:
+            parts.append(padding(length))
+
+
+def _append_shared(
+    parts: list[bytes], blocks: Sequence[Rows], memory: SharedMemory, region: int, offset: int
+) -> int:
+    """Write the columns of blocks with equal specs into the region; returns the next free offset in it."""
+    for columns in zip(*[block.columns for block in blocks], strict=True):
+        if isinstance(columns[0], list):
+            _append_lengths(parts, columns)
+        offset = _write_shared(memory, region, offset, columns)
     return offset
 
 
-def _append_inline(parts: list[bytes], columns: Sequence[ColumnData]) -> None:
-    length = 0
-    for column in columns:
-        data = b"".join(column) if isinstance(column, list) else column.tobytes()
-        parts.append(data)
-        length += len(data)
-    if length % 8:
-        parts.append(padding(length))
+def _append_lengths(parts: list[bytes], columns: Sequence[ColumnData]) -> None:
+    """Append how long each text of one column is."""
+    lengths = np.array([len(value) for column in columns for value in column], "<u4").tobytes()
+    parts += [lengths, padding(len(lengths))]
 
 
 def _write_shared(memory: SharedMemory, region: int, offset: int, columns: Sequence[ColumnData]) -> int:
@@ -172,11 +176,10 @@ _layouts: dict[Specs, _Layout] = {}
 
 
 class _ColumnPlan(NamedTuple):
-    """How one column is read: NumPy type (None for text), and shape, elements and bytes of one instance's value."""
+    """How one column is read: NumPy type (None for text), and shape and bytes of one instance's value."""
 
     dtype: np.dtype[Any] | None
     shape: tuple[int, ...]
-    elements: int
     row_bytes: int
 
 
@@ -185,9 +188,7 @@ def _plans_of(layout: bytes) -> tuple[Specs, tuple[_ColumnPlan, ...]]:
     specs: Specs = _read_specs(orjson.loads(layout))
     if any(dim < 0 for spec in specs for dim in spec.shape):
         raise ValueError("an instance has a dimension below 0")
-    plans = tuple(
-        _ColumnPlan(NUMPY_OF.get(spec.dtype), spec.shape, prod(spec.shape), spec.byte_size) for spec in specs
-    )
+    plans = tuple(_ColumnPlan(NUMPY_OF.get(spec.dtype), spec.shape, spec.byte_size) for spec in specs)
     return specs, plans
 
 
@@ -225,9 +226,10 @@ class GroupReader:
         Raises:
             ValueError, TypeError, OverflowError, IndexError, struct.error, OSError: The body does not hold one.
         """
-        count, layout_length, kind, offset = _GROUP.unpack_from(self._body, self._at)
-        at = self._at + _GROUP.size
-        layout = bytes(self._body[at : at + layout_length])
+        body = self._body
+        count, layout_length, kind, offset = _GROUP.unpack_from(body, self._at)
+        at = self._at + _GROUP_BYTES
+        layout = body[at : at + layout_length].tobytes()
         if len(layout) != layout_length:
             raise ValueError(f"a layout of {layout_length} bytes expected, {len(layout)} left")
         self._at = at + layout_length + (-layout_length % 8)
@@ -241,10 +243,12 @@ class GroupReader:
         specs, plans = plans_of(layout)
         columns: list[ColumnData] = []
         for plan in plans:
-            dtype, shape, elements, row_bytes = plan
-            if kind == _ROWS and dtype is not None:  # the most common case is spared a call
-                array: Array = np.frombuffer(self._body, dtype, count * elements, self._at)
-                columns.append(array.reshape(count, *shape) if shape else array)
+            dtype, shape, row_bytes = plan
+            if (
+                kind == _ROWS and dtype is not None
+            ):  # the most common case is spared a call, and a second array
+                # It holds the memory below the body, which nobody makes longer or shorter.
+                columns.append(np.ndarray((count, *shape), dtype, body, self._at))
                 size = count * row_bytes
                 self._at += size + (-size % 8)
             else:

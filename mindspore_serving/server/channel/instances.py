@@ -73,6 +73,7 @@ class InstancesCodec:
         self._has_text = bool(texts)
         head = f"<{len(ints)}I{len(bools)}?{1 + len(texts)}I"
         self._head = struct.Struct(f"{head}{-struct.calcsize(head) % 8}x")
+        self._head_bytes = self._head.size
         self._values_of: Callable[[Any], tuple[Any, ...]] = attrgetter(*order)
         # Calling it costs as much as reading one of the fields, so it is left out where nothing is to be moved.
         self._in_order = None if order == names else itemgetter(*(order.index(name) for name in names))
@@ -110,7 +111,7 @@ class InstancesCodec:
         Raises:
             ValueError, TypeError, OverflowError, IndexError, struct.error, OSError: The body does not hold one.
         """
-        at = self._head.size
+        at = self._head_bytes
         if self._has_text:
             *values, count, length = self._head.unpack_from(body)
             text = body[at : at + length]
@@ -126,7 +127,7 @@ class InstancesCodec:
         elif memory is not None:
             region = self._region_of(values[1])
         reader = GroupReader(body, at, memory, region, own, self._rows_only)
-        groups = tuple([reader.read() for _ in range(count)])
+        groups = (reader.read(),) if count == 1 else tuple([reader.read() for _ in range(count)])
         if self._several:
             values.append(groups)
         else:
