@@ -192,93 +192,110 @@ def _plans_of(layout: bytes) -> tuple[Specs, tuple[_ColumnPlan, ...]]:
     return specs, plans
 
 
-class GroupReader:
-    """Reads the groups of one body one after the other.
+def read_group(
+    body: memoryview, at: int, memory: SharedMemory | None, region: int, own: bool, rows_only: bool
+) -> tuple[Group, int]:
+    """Read one group.
 
     Args:
-        body: The body.
-        at: Where its groups begin.
+        body: Of the message.
+        at: Where the group begins.
         memory: Where large data is; None where there is none.
         region: Its region.
         own: Whether to copy data out of shared memory.
         rows_only: Whether to refuse failed instances.
+
+    Returns:
+        The group, whose arrays view the body or the shared memory, and where the next one begins.
+
+    Raises:
+        ValueError, TypeError, OverflowError, IndexError, struct.error, OSError: The body does not hold one.
     """
+    count, layout_length, kind, offset = _GROUP.unpack_from(body, at)
+    at += _GROUP_BYTES
+    layout = body[at : at + layout_length].tobytes()
+    if len(layout) != layout_length:
+        raise ValueError(f"a layout of {layout_length} bytes expected, {len(layout)} left")
+    at += layout_length + (-layout_length % 8)
+    if not count:
+        raise ValueError("a group should hold instances, but is empty")
+    if kind == _FAILED:
+        if rows_only:
+            raise ValueError("failed instances cannot be sent here")
+        return FailedRows(_failure_of(orjson.loads(layout)), count), at
+    plans_of = _plans_of if layout_length <= _LARGEST_KNOWN else _plans_of.__wrapped__
+    specs, plans = plans_of(layout)
+    if kind == _ROWS:
+        columns, at = _read_inline(body, at, plans, count)
+    elif kind != _SHARED_ROWS:
+        raise ValueError(f"a group is of kind {kind}, which is none")
+    elif memory is None:
+        raise ValueError("the data is in shared memory, and there is none")
+    else:
+        places = _Places(memory, region, offset, own)
+        columns, at = _read_shared(body, at, plans, count, places)
+    return Rows(specs, tuple(columns), count), at
 
-    def __init__(
-        self,
-        body: memoryview,
-        at: int,
-        memory: SharedMemory | None,
-        region: int,
-        own: bool,
-        rows_only: bool,
-    ) -> None:
-        self._body = body
-        self._at = at
-        self._memory = memory
-        self._region = region
-        self._own = own
-        self._rows_only = rows_only
 
-    def read(self) -> Group:
-        """The next group; arrays view the body or the shared memory.
+def _read_inline(
+    body: memoryview, at: int, plans: Sequence[_ColumnPlan], count: int
+) -> tuple[list[ColumnData], int]:
+    """The columns of a group whose data is in the body, and the position after them."""
+    columns: list[ColumnData] = []
+    for dtype, shape, row_bytes in plans:
+        if dtype is None:
+            lengths, at = _read_lengths(body, at, count)
+            size = sum(lengths)
+            columns.append(_cut(_part(body, at, size), lengths))
+        else:
+            # It holds the memory below the body, which nobody makes longer or shorter.
+            columns.append(np.ndarray((count, *shape), dtype, body, at))
+            size = count * row_bytes
+        at += size + (-size % 8)
+    return columns, at
 
-        Raises:
-            ValueError, TypeError, OverflowError, IndexError, struct.error, OSError: The body does not hold one.
-        """
-        body = self._body
-        count, layout_length, kind, offset = _GROUP.unpack_from(body, self._at)
-        at = self._at + _GROUP_BYTES
-        layout = body[at : at + layout_length].tobytes()
-        if len(layout) != layout_length:
-            raise ValueError(f"a layout of {layout_length} bytes expected, {len(layout)} left")
-        self._at = at + layout_length + (-layout_length % 8)
-        if not count:
-            raise ValueError("a group should hold instances, but is empty")
-        if kind == _FAILED:
-            if self._rows_only:
-                raise ValueError("failed instances cannot be sent here")
-            return FailedRows(_failure_of(orjson.loads(layout)), count)
-        plans_of = _plans_of if layout_length <= _LARGEST_KNOWN else _plans_of.__wrapped__
-        specs, plans = plans_of(layout)
-        columns: list[ColumnData] = []
-        for plan in plans:
-            dtype, shape, row_bytes = plan
-            if (
-                kind == _ROWS and dtype is not None
-            ):  # the most common case is spared a call, and a second array
-                # It holds the memory below the body, which nobody makes longer or shorter.
-                columns.append(np.ndarray((count, *shape), dtype, body, self._at))
-                size = count * row_bytes
-                self._at += size + (-size % 8)
-            else:
-                column, offset = self._column(plan, count, kind == _SHARED_ROWS, offset)
-                columns.append(column)
-        return Rows(specs, tuple(columns), count)
 
-    def _skip(self, length: int) -> memoryview:
-        view = self._body[self._at : self._at + length]
-        if len(view) != length:
-            raise ValueError(f"{length} bytes expected, {len(view)} left")
-        self._at += length + (-length % 8)
-        return view
+class _Places(NamedTuple):
+    """Where the data of a group lies in shared memory, and whether to copy it out of there."""
 
-    def _column(self, plan: _ColumnPlan, count: int, shared: bool, offset: int) -> tuple[ColumnData, int]:
-        """A column of text, or one in shared memory; and the offset after it."""
-        if plan.dtype is None:
-            lengths = np.frombuffer(self._skip(4 * count), "<u4").tolist()
-            data, offset = self._data(sum(lengths), shared, offset)
-            return _cut(memoryview(data), lengths), offset  # type: ignore[arg-type]  # arrays are buffers
-        data, offset = self._data(count * plan.row_bytes, shared, offset)
-        array: Array = np.frombuffer(data, plan.dtype).reshape(count, *plan.shape)
-        return (array.copy() if self._own else array), offset
+    memory: SharedMemory
+    region: int
+    offset: int
+    own: bool
 
-    def _data(self, size: int, shared: bool, offset: int) -> tuple[memoryview | Array, int]:
-        if not shared:
-            return self._skip(size), offset
-        if self._memory is None:
-            raise ValueError("the data is in shared memory, and there is none")
-        return self._memory.view(self._region, offset, size), offset + size + (-size % 64)
+
+def _read_shared(
+    body: memoryview, at: int, plans: Sequence[_ColumnPlan], count: int, places: _Places
+) -> tuple[list[ColumnData], int]:
+    """The columns of a group whose data is in shared memory, and the position in the body after what is there."""
+    memory, region, offset, own = places
+    columns: list[ColumnData] = []
+    for dtype, shape, row_bytes in plans:
+        if dtype is None:
+            lengths, at = _read_lengths(body, at, count)
+            size = sum(lengths)
+            data = memory.view(region, offset, size)
+            columns.append(_cut(memoryview(data), lengths))  # type: ignore[arg-type]  # arrays are buffers
+        else:
+            size = count * row_bytes
+            array: Array = np.frombuffer(memory.view(region, offset, size), dtype).reshape(count, *shape)
+            columns.append(array.copy() if own else array)
+        offset += size + (-size % 64)
+    return columns, at
+
+
+def _read_lengths(body: memoryview, at: int, count: int) -> tuple[list[int], int]:
+    """How long each text of a column is, and the position after that."""
+    size = 4 * count
+    lengths: list[int] = np.frombuffer(_part(body, at, size), "<u4").tolist()
+    return lengths, at + size + (-size % 8)
+
+
+def _part(body: memoryview, at: int, length: int) -> memoryview:
+    view = body[at : at + length]
+    if len(view) != length:
+        raise ValueError(f"{length} bytes expected, {len(view)} left")
+    return view
 
 
 def _failure_of(fields: Any) -> Failure:

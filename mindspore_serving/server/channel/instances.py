@@ -17,7 +17,7 @@ from operator import attrgetter, itemgetter
 from typing import Any, get_type_hints
 
 from mindspore_serving.rows import Group, Rows
-from mindspore_serving.server.channel.columns import GroupReader, append_groups, joinable, padding
+from mindspore_serving.server.channel.columns import append_groups, joinable, padding, read_group
 from mindspore_serving.server.channel.hints import UnknownHint
 from mindspore_serving.server.channel.memory import SharedMemory
 
@@ -126,10 +126,12 @@ class InstancesCodec:
             memory = None
         elif memory is not None:
             region = self._region_of(values[1])
-        reader = GroupReader(body, at, memory, region, own, self._rows_only)
-        groups = (reader.read(),) if count == 1 else tuple([reader.read() for _ in range(count)])
+        groups: list[Group] = []
+        for _ in range(count):
+            group, at = read_group(body, at, memory, region, own, self._rows_only)
+            groups.append(group)
         if self._several:
-            values.append(groups)
+            values.append(tuple(groups))
         else:
             values += groups
             if count != 1:

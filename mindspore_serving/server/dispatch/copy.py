@@ -51,7 +51,10 @@ class SentBatch:
         self.sent = sent
         self.answered: list[tuple[int, int]] = []
         self.answered_count = 0
-        self._begins = [0, *accumulate([piece.rows.count for piece in pieces])]
+        if len(pieces) == 1:  # the common case
+            self._begins = [0, pieces[0].rows.count]
+        else:
+            self._begins = [0, *accumulate([piece.rows.count for piece in pieces])]
         self.count = self._begins[-1]
 
     def settle(self, start: int, group: Group) -> None:
@@ -59,6 +62,9 @@ class SentBatch:
         stop = start + group.count
         self.answered.append((start, stop))
         self.answered_count += group.count
+        if group.count == self.count and len(self.pieces) == 1:  # the common case
+            self.pieces[0].settle(group)
+            return
         begins = self._begins
         at = bisect_right(begins, start) - 1 if start else 0
         while at < len(self.pieces) and begins[at] < stop:

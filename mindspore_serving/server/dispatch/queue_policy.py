@@ -79,7 +79,11 @@ class MethodQueue:
         """Most instances of the next batch."""
         if self.signature.batch_limit == 1:
             return 1
-        return max(self.signature.batch_limit, min(int(PARTIAL_REPLY_S / self._instance_s), _LARGEST_QUICK))
+        asked = self.signature.batch_limit
+        quick = int(PARTIAL_REPLY_S / self._instance_s)
+        if quick > _LARGEST_QUICK:
+            quick = _LARGEST_QUICK
+        return quick if quick > asked else asked
 
     @property
     def due(self) -> float:
@@ -275,15 +279,17 @@ def batch_size(fill: int, limit: int, waiting: int, idle_copies: int) -> int:
     Returns:
         At least 1, at most the limit.
     """
-    share = -(-waiting // max(1, idle_copies))
-    lots = -(-share // fill)
-    return max(1, min(lots * fill, limit))
+    share = -(-waiting // idle_copies) if idle_copies > 1 else waiting
+    size = -(-share // fill) * fill
+    if size > limit:
+        size = limit
+    return size if size > 1 else 1
 
 
 def _rows_within(piece: Piece, most: int, byte_budget: int) -> int:
     """How many instances of a piece fit into a count and a byte budget, at least 1."""
-    count = min(most, piece.rows.count)
+    count = piece.rows.count
     size = piece.byte_size
-    if size <= byte_budget:
-        return count
-    return max(1, min(count, byte_budget * piece.rows.count // size))
+    if size > byte_budget:
+        return max(1, min(most, count, byte_budget * count // size))
+    return count if count < most else most

@@ -64,6 +64,8 @@ def next_stage(waiting: Sequence[Sequence[Sized]], turn: int) -> tuple[int, int]
     for step in range(count):
         method = (turn + step) % count
         stages = waiting[method]
+        if not any(stages):
+            continue
         for stage in range(len(stages) - 1, -1, -1):
             if stages[stage]:
                 return method, stage
