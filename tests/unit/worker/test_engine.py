@@ -1270,7 +1270,7 @@ def test_models_take_turns() -> None:
     for name in "ab":
         ask(name)
     runners = {name: [ModelRunner(NamedGraph(name, runs), True, (), 8)] for name in "ab"}
-    engine = Engine(list(definition.methods.values()), runners, results.append)
+    engine = Engine(list(definition.methods.values()), runners, results.append, now=lambda: 0.0)
     for number, name in enumerate("ab"):
         engine.add(Batch(number, 0, name, (numbered(6),)))
     while engine.run_model_step() or engine.collect():
