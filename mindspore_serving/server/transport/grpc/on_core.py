@@ -40,8 +40,8 @@ _REQUESTED: Final = 64
 _MOST_IN_INBOX: Final = 1024
 """What may wait for the loop; the core is not asked for more calls meanwhile, and refuses those above its own limit."""
 _SLOW_S: Final = 0.002
-"""A message that has not come by then is waited for by the task of its call. It is also the time in which the core says of a
-client that sends no more whether it has gone: to send no more is in order otherwise."""
+"""A message that has not come by then is waited for by the task of its call. It is also the time in which the core says
+of a client that sends no more whether it has gone: to send no more is in order otherwise."""
 _CUT_OFF_S: Final = 5.0
 """Time for what is to end at once."""
 _MOST_FAILURES: Final = 10
