@@ -67,9 +67,7 @@ def grpc_library(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def tmp_path_factory(
-    tmp_path_factory: pytest.TempPathFactory, grpc_library: str
-) -> pytest.TempPathFactory:
+def tmp_path_factory(tmp_path_factory: pytest.TempPathFactory, grpc_library: str) -> pytest.TempPathFactory:
     """Folders for one of the gRPC servers.
 
     What several tests share is made in a folder: so it ends, and is made anew, where tests of the other server begin.

@@ -39,6 +39,8 @@ from tests.support.smuggling import HIDDEN, SMUGGLING
 from tests.support.traffic import Traffic
 from tests.support.watch import wait_until
 
+pytestmark = pytest.mark.both_grpc_servers
+
 CONFIG = """\
 from mindspore_serving.server import register
 
