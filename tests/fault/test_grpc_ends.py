@@ -1,0 +1,238 @@
+"""Calls of gRPC that end before they are answered: cancelled, late, or with the client that has sent them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2
+
+from tests.support import doomed_client
+from tests.support.gated_server import GatedServer, gated_server
+from tests.support.grpc_messages import PREDICT
+from tests.support.http2_frames import (
+    DATA,
+    END_STREAM,
+    PREFACE,
+    WINDOW_UPDATE,
+    call,
+    frame,
+    headers,
+    headers_of,
+    http2_connection,
+    message,
+    message_of,
+    reset,
+    settings,
+)
+from tests.support.watch import wait_until
+
+pytestmark = pytest.mark.both_grpc_servers
+
+LIMIT = 400
+CONNECTIONS = 4
+LATE_S = 1.0
+PATIENCE_S = 60.0
+WIDE = 1 << 30
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatedServer]:
+    with gated_server(tmp_path_factory.mktemp("plain"), LIMIT) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatedServer]:
+    """The same over TLS."""
+    with gated_server(tmp_path_factory.mktemp("secure"), LIMIT, tls=True) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def held_at_the_gate(server: GatedServer) -> Iterator[None]:
+    """Within the block stages wait at the gate, where the first has come; afterwards they pass."""
+    held = server.gate.hold()
+    try:
+        yield
+    finally:
+        with server.gate.let_all_pass():
+            held.release()
+            assert server.ask("one", "gated") == 42  # behind all that the worker has
+
+
+# ---- cancelled
+
+
+BEGUN: dict[str, tuple[int, Callable[[int], bytes]]] = {
+    "before the message": (700, headers),
+    "within the message": (
+        500,
+        lambda stream: headers(stream) + frame(DATA, 0, stream, message("gated", 1)[:9]),
+    ),
+    "in the queue and in the stage": (LIMIT, lambda stream: call(stream, "gated", 1)),
+}
+
+
+@pytest.mark.parametrize("when", [*BEGUN, "in the queue and in the stage"])
+def test_2000_cancelled_calls_leave_nothing(plain: GatedServer, when: str) -> None:
+    count, begun = BEGUN[when]
+    streams = range(1, 2 * count // CONNECTIONS, 2)
+    with plain.leaving_nothing(), contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(http2_connection(plain.running.grpc)) for _ in range(CONNECTIONS)]
+        for connection in connections:
+            connection.sendall(b"".join(map(begun, streams)))
+        if count == LIMIT:
+            stack.enter_context(held_at_the_gate(plain))
+            wait_until(plain.is_full, "all places are taken")
+        for connection in connections:
+            connection.sendall(b"".join(map(reset, streams)))
+        wait_until(lambda: not plain.is_full(), "all places are free, though nothing was done")
+
+
+# ---- late
+
+
+def test_calls_whose_time_is_over_leave_nothing(plain: GatedServer) -> None:
+    async def end_of(ask: Callable[..., grpc.aio.UnaryUnaryCall], value: int) -> grpc.StatusCode:
+        return await ask(message("gated", value)[5:], timeout=LATE_S).code()
+
+    async def run() -> set[grpc.StatusCode]:
+        async with grpc.aio.insecure_channel(plain.running.grpc) as channel:
+            ask = channel.unary_unary(PREDICT)
+            calls = [asyncio.ensure_future(end_of(ask, value)) for value in range(LIMIT)]
+            if not held:
+                held.append(await asyncio.to_thread(stack.enter_context, held_at_the_gate(plain)))
+            return set(await asyncio.wait_for(asyncio.gather(*calls), PATIENCE_S))
+
+    held: list[None] = []
+    with plain.leaving_nothing() as _, contextlib.ExitStack() as stack:
+        for _ in range(3):  # where a place were not free again, a call would be refused
+            assert asyncio.run(run()) == {grpc.StatusCode.DEADLINE_EXCEEDED}
+            wait_until(lambda: not plain.is_full(), "all places are free, though nothing was done")
+
+
+# ---- gone
+
+
+@dataclass(frozen=True)
+class Doomed:
+    """What a client has done when it ends.
+
+    Attributes:
+        sent: What it has sent.
+        replied: Whether part of a reply has come.
+        fills: Whether the clients have taken all places together.
+    """
+
+    sent: bytes
+    replied: bool = False
+    fills: bool = False
+
+
+WATCH = "/grpc.health.v1.Health/Watch"
+GREETING = PREFACE + settings()
+TAKING = PREFACE + settings(WIDE) + frame(WINDOW_UPDATE, 0, 0, WIDE.to_bytes(4, "big"))
+DOOMED = {
+    "connecting": Doomed(b""),
+    "half a handshake": Doomed(bytes.fromhex("160301020001fc0303") + bytes(100)),
+    "half a greeting": Doomed(PREFACE[:10]),
+    "half the metadata": Doomed(GREETING + headers(1, flags=0)),
+    "metadata": Doomed(GREETING + headers(1)),
+    "half a message": Doomed(GREETING + headers(1) + frame(DATA, 0, 1, message("gated", 1)[:9])),
+    "stage": Doomed(
+        GREETING + b"".join(call(1 + 2 * i, "gated", i) for i in range(LIMIT // CONNECTIONS)), fills=True
+    ),
+    "reply": Doomed(TAKING + call(1, "large", 16 << 20), replied=True),
+    "watch": Doomed(
+        TAKING
+        + headers_of(WATCH, 1)
+        + frame(DATA, END_STREAM, 1, message_of(health_pb2.HealthCheckRequest().SerializeToString())),
+        replied=True,
+    ),
+}
+WITHOUT_TLS = ("half a handshake",)
+
+
+@contextlib.contextmanager
+def doomed_clients(server: GatedServer, doomed: Doomed, tls: bool) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Clients that have sent what they are to send."""
+    authority = server.authority if tls else ""
+    arguments = [str(server.port), authority, str(len(doomed.sent)), str(doomed.replied)]
+    clients = [
+        subprocess.Popen(
+            [sys.executable, "-S", "-E", doomed_client.__file__, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for _ in range(CONNECTIONS)
+    ]
+    try:
+        for client in clients:
+            assert client.stdin is not None
+            client.stdin.write(doomed.sent)
+            client.stdin.flush()
+        for client in clients:
+            assert client.stdout is not None
+            assert client.stdout.readline() == b"sent\n"
+        yield clients
+    finally:
+        for client in clients:
+            client.kill()
+            client.communicate()
+
+
+@pytest.mark.parametrize(
+    ("where", "kind"),
+    [
+        *((where, "killed") for where in DOOMED),
+        *(
+            (where, "killed, TLS")
+            for where in ("connecting", "half a handshake", "half a message", "stage", "reply")
+        ),
+        *((where, "reset") for where in ("half the metadata", "half a message", "stage", "reply")),
+    ],
+)
+def test_clients_that_are_gone_leave_nothing(request: pytest.FixtureRequest, where: str, kind: str) -> None:
+    tls = kind.endswith("TLS")
+    server: GatedServer = request.getfixturevalue("secure" if tls else "plain")
+    doomed = DOOMED[where]
+    with server.leaving_nothing(150 << 20), contextlib.ExitStack() as stack:
+        with doomed_clients(server, doomed, tls and where not in WITHOUT_TLS) as clients:
+            if doomed.fills:
+                stack.enter_context(held_at_the_gate(server))
+                wait_until(server.is_full, "all places are taken")
+            for client in clients:
+                if kind == "reset":
+                    client.communicate(b"reset\n", PATIENCE_S)
+                else:
+                    client.send_signal(signal.SIGKILL)
+            for client in clients:
+                client.wait(PATIENCE_S)
+        wait_until(lambda: not server.is_full(), "all places are free, though nothing was done")
+
+
+def test_nothing_is_pending_after_all_that(tmp_path: Path) -> None:
+    """A server that stops says what is pending, and nothing where nothing is."""
+    with gated_server(tmp_path, LIMIT) as server:
+        with doomed_clients(server, DOOMED["stage"], tls=False) as clients:
+            held = server.gate.hold()
+            wait_until(server.is_full, "all places are taken")
+            for client in clients:
+                client.send_signal(signal.SIGKILL)
+            wait_until(lambda: not server.is_full(), "all places are free, though nothing was done")
+        server.running.signal(signal.SIGTERM)
+        with server.gate.let_all_pass():
+            held.release()
+            assert server.running.wait() == 0
+        assert "Serving: stopping" not in server.running.output
+        assert server.running.workers() == []
