@@ -52,7 +52,12 @@ def settings(window: int = 65535) -> bytes:
 
 def field(name: str, value: str) -> bytes:
     """A header that goes into no table."""
-    return b"\0" + b"".join(_length(len(text)) + text.encode() for text in (name, value))
+    return raw_field(name.encode(), value.encode())
+
+
+def raw_field(name: bytes, value: bytes) -> bytes:
+    """The same of bytes that may be no text."""
+    return b"\0" + b"".join(_length(len(content)) + content for content in (name, value))
 
 
 def _length(size: int) -> bytes:
