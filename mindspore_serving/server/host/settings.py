@@ -24,6 +24,8 @@ DEFAULT_SUSPECT_WAIT_S = 2.0
 SUSPECT_WAIT_VARIABLE = "SERVING_SUSPECT_WAIT_S"
 DEFAULT_AGENT_ANSWER_S = 10.0
 AGENT_ANSWER_VARIABLE = "SERVING_AGENT_TIMEOUT_S"
+GRPC_VARIABLE = "SERVING_GRPC"
+GRPC_LIBRARIES = ("core", "aio")
 
 _drain_timeout_s = DEFAULT_DRAIN_TIMEOUT_S
 
@@ -156,6 +158,23 @@ def agent_answer_s(environment: Mapping[str, str] = os.environ) -> float:
         InvalidParameter: It is no number, or below 0.1.
     """
     return _seconds_from(AGENT_ANSWER_VARIABLE, DEFAULT_AGENT_ANSWER_S, 0.1, environment)
+
+
+def grpc_library(environment: Mapping[str, str] = os.environ) -> str:
+    """What the gRPC server stands on: `core`, the C core of grpcio, or `aio`, grpc.aio.
+
+    Args:
+        environment: Where SERVING_GRPC may be set; `core` where it is not.
+
+    Raises:
+        InvalidParameter: It is neither.
+    """
+    library = environment.get(GRPC_VARIABLE) or GRPC_LIBRARIES[0]
+    if library not in GRPC_LIBRARIES:
+        raise InvalidParameter(
+            f"Environment variable {GRPC_VARIABLE} should be 'core' or 'aio', but got {library!r}"
+        )
+    return library
 
 
 def cluster_token(environment: Mapping[str, str] = os.environ) -> str:

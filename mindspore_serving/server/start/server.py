@@ -44,8 +44,8 @@ from mindspore_serving.server.transport.http.limits import HttpLimits
 from mindspore_serving.server.transport.http.rest_gateway import RestServer
 
 _BIND_TIMEOUT_S = 30.0
-_EXIT_NO_WORKERS = 1
-"""Exit code of a process whose server has stopped because no worker was left."""
+_EXIT_FAILED = 1
+"""Exit code of a process whose server has stopped because no worker was left, or its gRPC server has failed."""
 
 
 class _Part(Protocol):
@@ -76,7 +76,7 @@ class Server:
         self._serves_own_cluster = False
         self._stop_request = StopRequest(self._follow_logs)
         self._monitor = Monitor(self._lock, self._stop_request, self._drain, self.stop)
-        self._no_workers_left = False
+        self._has_failed = False
 
     def leave_to_parent(self) -> None:
         """Start over in a forked child: what runs is its parent's, and goes on there."""
@@ -116,7 +116,7 @@ class Server:
             thread, service = self._begin()
             limits = GrpcLimits(max_message_bytes, descriptor_limit.connections(max_connections))
             methods = [method for dialect in dialects_of(service) for method in dialect.grpc_methods]
-            server = GrpcServer(methods, address, limits, credentials, guard)
+            server = GrpcServer(methods, address, limits, credentials, guard, self._on_failed_listener)
             thread.run(server.start(), _BIND_TIMEOUT_S)
             self._grpc = server
         say(f"Serving: Serving gRPC server start success, listening on {address}")
@@ -189,8 +189,17 @@ class Server:
             log.error("The worker of this process has ended, the master serves on with the workers that join")
             return
         log.warning("Serving server begin to exit: all worker processes that occupy devices have exited")
+        self._stop_failed()
+
+    def _on_failed_listener(self) -> None:
+        """Stop the server: its gRPC front end takes no more calls, and has logged why. Called on the loop."""
+        log.warning("Serving server begin to exit: the gRPC server takes no more calls")
+        self._stop_failed()
+
+    def _stop_failed(self) -> None:
+        """Stop the server, and end the process with a status that says that it has failed."""
         if not self._stop_request.wanted:  # a second wish would end the drain
-            self._no_workers_left = True
+            self._has_failed = True
             self._stop_request.want()
 
     def start_master_port(self, ip: str, port: int, ssl_config: SSLConfig | None) -> None:
@@ -306,8 +315,8 @@ class Server:
         self.stop()
         if self._thread is not None:
             self._thread.stop()
-            if self._no_workers_left:
-                end_with(_EXIT_NO_WORKERS)
+            if self._has_failed:
+                end_with(_EXIT_FAILED)
 
     def stop_workers(self) -> None:
         """End the workers, and leave the cluster; what else is started goes on."""
@@ -339,7 +348,7 @@ class Server:
             atexit.register(self._at_exit)
         if self._service is None:
             self._service = Service.of(Dispatcher(self._thread.loop))
-            self._no_workers_left = False
+            self._has_failed = False
         return self._thread, self._service
 
     def _end(self, thread: LoopThread, part: _Part) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -153,3 +153,17 @@ class StreamedReplyMethod(GrpcMethod):
     """
 
     handler: Callable[[bytes, GrpcCall], AsyncGenerator[GrpcReply, None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamMethod(GrpcMethod):
+    """Any number of messages is answered with any number of them.
+
+    Attributes:
+        handler: Given the messages, decompressed, and their call, makes one reply after the other; as that of
+            `StreamedReplyMethod`. A message is taken from the client when the handler asks for it: so a handler bounds
+            what it has in flight by not asking. An error of its own ends the call; what is wrong with one message only
+            is to be said in a reply.
+    """
+
+    handler: Callable[[AsyncIterator[bytes], GrpcCall], AsyncGenerator[GrpcReply, None]]

@@ -1,19 +1,15 @@
 """Calls to methods of dialects: who may ask, what is read and sent, the id, and the log of what has failed.
 
-A generic handler routes by path. Its handlers are those for streamed requests, which read the one message that there is
-themselves (`messages`). All that calls have in common is here, so that no dialect can forget it.
+All that calls have in common is here, so that no dialect can forget it. Which library of gRPC runs is not known here.
 """
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import AbstractContextManager, aclosing
-from typing import Any, Final, NoReturn, TypeAlias
-
-import grpc
-import grpc.aio
+from typing import NoReturn
 
 from mindspore_serving.errors import unexpected_failure
 from mindspore_serving.rows import FailedRows
@@ -21,13 +17,22 @@ from mindspore_serving.server.access.guard import Guard
 from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.service.error_text import text_for_client
 from mindspore_serving.server.transport.failure_log import FailureLog
-from mindspore_serving.server.transport.grpc.messages import Context, MessageReader
+from mindspore_serving.server.transport.grpc.library import (
+    CallEnd,
+    CallHandler,
+    CallOver,
+    Metadata,
+    ServerCall,
+)
+from mindspore_serving.server.transport.grpc.messages import MessageReader
 from mindspore_serving.server.transport.grpc.replies import SentReplies
 from mindspore_serving.server.transport.grpc_routes import (
     GrpcError,
     GrpcMethod,
+    GrpcReply,
     GrpcStatus,
     StreamedReplyMethod,
+    StreamMethod,
     UnaryMethod,
     client_error,
 )
@@ -39,35 +44,35 @@ from mindspore_serving.server.transport.request_id import (
     usable_id,
 )
 
-_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-_STATUS_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
-
 
 class Call:
-    """A call of grpc.aio, as handlers see it: a `GrpcCall`.
+    """A call, as handlers see it: a `GrpcCall`.
 
     Args:
-        context: Of the call.
-        peer: Address of the client.
+        call: As the library has it.
         router: What the calls of the server share.
     """
 
-    __slots__ = ("_context", "_router", "peer")
+    __slots__ = ("_call", "_router")
 
-    def __init__(self, context: Context, peer: str, router: CallRouter) -> None:
-        self._context = context
+    def __init__(self, call: ServerCall, router: CallRouter) -> None:
+        self._call = call
         self._router = router
-        self.peer = peer
 
     @property
-    def metadata(self) -> Sequence[tuple[str, str | bytes]]:
+    def peer(self) -> str:
+        """Address of the client, as gRPC writes it."""
+        return self._call.peer
+
+    @property
+    def metadata(self) -> Metadata:
         """What the client has sent beside its message."""
-        return tuple(self._context.invocation_metadata() or ())
+        return self._call.metadata
 
     @property
     def timeout_s(self) -> float | None:
         """Seconds that are left of the client's deadline; None for no limit."""
-        return self._context.time_remaining()
+        return self._call.timeout_s
 
     @property
     def largest_reply(self) -> int:
@@ -84,7 +89,7 @@ class Call:
         return self._router.reader.counted(size)
 
 
-class CallRouter(grpc.GenericRpcHandler):
+class CallRouter:
     """Routes the calls of one server by their paths.
 
     Args:
@@ -125,14 +130,14 @@ class CallRouter(grpc.GenericRpcHandler):
                 raise ValueError(f"Two methods of gRPC have the path {method.path}")
             self._calls[method.path] = _calls_of(method, self)
 
-    def service(
-        self, handler_call_details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """The handler of a call, by its path and by what its client shows; None where no method has the path."""
-        calls = self._calls.get(handler_call_details.method)
+    def find(self, path: str, metadata: Metadata) -> CallHandler | None:
+        """What answers a call, by its path and by what its client shows; None where no method has the path.
+
+        May be called from any thread: a call that is not authenticated is not to wait for the event loop.
+        """
+        calls = self._calls.get(path)
         if calls is None:
             return None
-        metadata = handler_call_details.invocation_metadata or ()
         guard = calls.guard
         if guard is None or guard.admits_metadata(metadata):
             return calls.answered_with_id if carries_id(metadata) else calls.answered
@@ -145,120 +150,132 @@ class _Calls(ABC):
     Args:
         method: Which.
         router: What the calls of all methods share.
-        handler: Makes a handler of grpc.aio; of which kind says how messages go.
+        streams: Whether messages of a reply are written, instead of one being returned.
 
     Attributes:
         guard: Decides who is authenticated; None where everybody may call.
         answered: Handles calls that are authenticated, or need not be, and have no id.
         answered_with_id: The same for those with an id.
-        answered_by_name: Handles calls without a key whose client may have a certificate that is listed.
+        answered_by_name: Handles calls without a key whose client may have a certificate that is listed. Their message
+            is not read before that is known.
         rejected: Handles calls that are not authenticated.
     """
 
-    def __init__(self, method: GrpcMethod, router: CallRouter, handler: Callable[[Any], _Handler]) -> None:
+    def __init__(self, method: GrpcMethod, router: CallRouter, streams: bool) -> None:
         self.guard = None if method.right is Right.NONE else router.guard
-        self.answered = handler(self.answer)
-        self.answered_with_id = handler(self._answer_with_id)
-        self.answered_by_name = handler(self._answer_for_name)
-        self.rejected = handler(self._reject)
+        self.answered = CallHandler(self.answer, True, streams)
+        self.answered_with_id = CallHandler(self._answer_with_id, True, streams)
+        self.answered_by_name = CallHandler(self._answer_for_name, False, streams)
+        self.rejected = CallHandler(self._reject, False, streams)
         self._router = router
-        self._read = router.reader.read
+        self._reader = router.reader
         self._replies = router.replies
         self._refuses = method.refuses
         self._probe = method.probe
         self._name = method.path.rpartition("/")[2]
 
     @abstractmethod
-    async def answer(self, requests: Any, context: Context) -> Any:
-        """Answer one call.
+    async def answer(self, call: ServerCall) -> bytes | None:
+        """Answer one call; see `Answer`."""
 
-        Args:
-            requests: Not used; the message is read from `context`.
-            context: Of the call.
-
-        Returns:
-            The message of the reply, where there is always one; None where they are written to `context`.
-        """
-
-    async def _answer_with_id(self, requests: Any, context: Context) -> Any:
+    async def _answer_with_id(self, call: ServerCall) -> bytes | None:
         """Answer a call with the id that its client has given it."""
-        name = usable_id(given_id(context.invocation_metadata() or ()))
+        name = usable_id(given_id(call.metadata))
         if name:
-            context.set_trailing_metadata(((ID_FIELD, name),))
-        return await self.answer(requests, context)
+            call.set_trailing_metadata(((ID_FIELD, name),))
+        return await self.answer(call)
 
-    async def _answer_for_name(self, requests: Any, context: Context) -> Any:
+    async def _answer_for_name(self, call: ServerCall) -> bytes | None:
         """Answer a call without a key, if the certificate of its client has a name that is listed."""
-        if self.guard is not None and not self.guard.admits_names(context.auth_context()):
-            await self._reject(requests, context)
-        return await self._answer_with_id(requests, context)
+        if self.guard is not None and not self.guard.admits_names(call.auth_context()):
+            await self._reject(call)
+        return await self._answer_with_id(call)
 
-    async def _reject(self, requests: Any, context: Context) -> None:
-        """Reject a call that is not authenticated, before its message is read; raises, and so ends the call."""
+    async def _reject(self, call: ServerCall) -> NoReturn:
+        """Reject a call that is not authenticated, before its message is read."""
         assert self.guard is not None
-        self.guard.note_refusal(context.peer())
-        _name_of_failed(context)
-        await context.abort(grpc.StatusCode.UNAUTHENTICATED, self.guard.refusal)
+        self.guard.note_refusal(call.peer)
+        _name_of_failed(call)
+        raise CallEnd(GrpcStatus.UNAUTHENTICATED, self.guard.refusal)
 
-    def _check_room(self, peer: str) -> None:
+    def _check_room(self, call: ServerCall) -> None:
         """Refuse a call whose client does not take its replies.
 
         Raises:
             GrpcError: So it is.
         """
-        if not self._replies.has_room(peer) and not self._probe:
+        if not self._replies.has_room(call.peer) and not self._probe:
             raise client_error(GrpcStatus.RESOURCE_EXHAUSTED, self._replies.refusal)
 
-    def _note(self, context: Context, target: str, failures: Sequence[FailedRows], count: int) -> None:
+    async def _message(self, call: ServerCall) -> bytes:
+        """The one message of a call.
+
+        Raises:
+            GrpcError: There is none, or as `MessageReader.read`.
+        """
+        message = await self._reader.read(call, self._refuses)
+        if message is None:
+            raise client_error(GrpcStatus.INVALID_ARGUMENT, "The call has no message, expected is one")
+        return message
+
+    async def _write_all(self, call: ServerCall, replies: AsyncGenerator[GrpcReply, None]) -> None:
+        """Write messages as a handler makes them.
+
+        Their end is that of the call, also where the client goes away: what the handler holds is free at once.
+        """
+        async with aclosing(replies):
+            async for reply in replies:
+                if reply.failures:
+                    self._note(call, reply.target, reply.failures, reply.instance_count)
+                await call.write(reply.message)
+
+    def _note(self, call: ServerCall, target: str, failures: Sequence[FailedRows], count: int) -> None:
         """Log a call that failed, and let its reply carry its id."""
         if not self._probe:
             self._router.failures.write(
-                _name_of_failed(context),
-                context.peer(),
+                _name_of_failed(call),
+                call.peer,
                 f"{self._name} {target or 'no message'}",
                 failures,
                 count,
             )
 
-    async def _end(self, context: Context, error: Exception) -> NoReturn:
-        """End a call with a status.
+    def _end(self, call: ServerCall, error: Exception) -> CallEnd:
+        """What ends a call that has failed.
 
         Args:
-            context: Of the call.
+            call: Which.
             error: Why; anything but a `GrpcError` is a fault of Serving itself.
         """
         if not isinstance(error, GrpcError):
             error = GrpcError(GrpcStatus.INTERNAL, unexpected_failure(error))
         if error.status is GrpcStatus.UNAVAILABLE:
             self._router.unavailable += 1
-        self._note(context, error.target, [FailedRows(error.failure, 1)], 0)
-        await context.abort(_STATUS_CODES[error.status], text_for_client(error.failure))
+        self._note(call, error.target, [FailedRows(error.failure, 1)], 0)
+        return CallEnd(error.status, text_for_client(error.failure))
 
 
 class _UnaryCalls(_Calls):
     """Calls of a method that answers one message with one."""
 
     def __init__(self, method: UnaryMethod, router: CallRouter) -> None:
-        super().__init__(method, router, grpc.stream_unary_rpc_method_handler)
+        super().__init__(method, router, streams=False)
         self._handler = method.handler
 
-    async def answer(self, requests: Any, context: Context) -> bytes:
+    async def answer(self, call: ServerCall) -> bytes:
         """Answer one call; see `_Calls`."""
-        peer = context.peer()
         try:
-            self._check_room(peer)
+            self._check_room(call)
             # The message has no name here: it may be large, and its handler lets go of it.
-            reply = await self._handler(
-                await self._read(context, peer, self._refuses), Call(context, peer, self._router)
-            )
+            reply = await self._handler(await self._message(call), Call(call, self._router))
             if reply.failures:
-                self._note(context, reply.target, reply.failures, reply.instance_count)
-            self._check_room(peer)
-        except grpc.aio.BaseError:  # the call has ended: there is nobody to answer
+                self._note(call, reply.target, reply.failures, reply.instance_count)
+            self._check_room(call)
+        except CallOver:  # there is nobody to answer
             raise
         except Exception as error:  # whatever a handler raises, the client gets a status and the log a line
-            await self._end(context, error)
-        self._replies.add(context, peer, len(reply.message))
+            raise self._end(call, error) from error
+        self._replies.add(call, len(reply.message))
         return reply.message
 
 
@@ -266,25 +283,45 @@ class _StreamedReplyCalls(_Calls):
     """Calls of a method that answers one message with any number of them."""
 
     def __init__(self, method: StreamedReplyMethod, router: CallRouter) -> None:
-        super().__init__(method, router, grpc.stream_stream_rpc_method_handler)
+        super().__init__(method, router, streams=True)
         self._handler = method.handler
 
-    async def answer(self, requests: Any, context: Context) -> None:
+    async def answer(self, call: ServerCall) -> None:
         """Answer one call; see `_Calls`."""
-        peer = context.peer()
         try:
-            self._check_room(peer)
-            message = await self._read(context, peer, self._refuses)
-            # Its end is that of the call, also where the client goes away: what it holds is free at once.
-            async with aclosing(self._handler(message, Call(context, peer, self._router))) as replies:
-                async for reply in replies:
-                    if reply.failures:
-                        self._note(context, reply.target, reply.failures, reply.instance_count)
-                    await context.write(reply.message)
-        except grpc.aio.BaseError:  # the call has ended: there is nobody to answer
+            self._check_room(call)
+            message = await self._message(call)
+            await self._write_all(call, self._handler(message, Call(call, self._router)))
+        except CallOver:  # there is nobody to answer
             raise
         except Exception as error:  # whatever a handler raises, the client gets a status and the log a line
-            await self._end(context, error)
+            raise self._end(call, error) from error
+
+
+class _StreamCalls(_Calls):
+    """Calls of a method that answers any number of messages with any number of them."""
+
+    def __init__(self, method: StreamMethod, router: CallRouter) -> None:
+        super().__init__(method, router, streams=True)
+        self._handler = method.handler
+
+    async def answer(self, call: ServerCall) -> None:
+        """Answer one call; see `_Calls`."""
+        try:
+            self._check_room(call)
+            async with aclosing(self._messages(call)) as messages:
+                await self._write_all(call, self._handler(messages, Call(call, self._router)))
+        except CallOver:  # there is nobody to answer
+            raise
+        except Exception as error:  # whatever a handler raises, the client gets a status and the log a line
+            raise self._end(call, error) from error
+
+    async def _messages(self, call: ServerCall) -> AsyncGenerator[bytes, None]:
+        """The messages of a call, each read when it is asked for."""
+        while (message := await self._reader.read(call, self._refuses)) is not None:
+            self._check_room(call)
+            yield message
+            del message
 
 
 def _calls_of(method: GrpcMethod, router: CallRouter) -> _Calls:
@@ -293,11 +330,13 @@ def _calls_of(method: GrpcMethod, router: CallRouter) -> _Calls:
             return _UnaryCalls(method, router)
         case StreamedReplyMethod():
             return _StreamedReplyCalls(method, router)
+        case StreamMethod():
+            return _StreamCalls(method, router)
     raise TypeError(f"{method!r} does not say which way messages go")
 
 
-def _name_of_failed(context: Context) -> str:
+def _name_of_failed(call: ServerCall) -> str:
     """The id of a call that fails, which its reply is to carry."""
-    name = request_id(given_id(context.invocation_metadata() or ()))
-    context.set_trailing_metadata(((ID_FIELD, name),))
+    name = request_id(given_id(call.metadata))
+    call.set_trailing_metadata(((ID_FIELD, name),))
     return name

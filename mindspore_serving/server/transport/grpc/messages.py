@@ -1,8 +1,6 @@
 """Reads the message of a call of gRPC, which has to fit into what all messages that arrive may take.
 
-A handler for streamed requests is what sees that there is no message: gRPC never calls one for a single request then,
-and never answers. gRPC itself decompresses nothing here: it would do so with all messages at once, however large they
-become.
+gRPC itself decompresses nothing here: it would do so with all messages at once, however large they become.
 """
 
 from __future__ import annotations
@@ -12,18 +10,15 @@ import contextlib
 import time
 import zlib
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any, TypeAlias
-
-import grpc.aio
 
 from mindspore_serving.errors import MessageTooLarge
 from mindspore_serving.server.transport.content_coding import decompressed_parts
 from mindspore_serving.server.transport.grpc.arriving_messages import SLOW_S, ArrivingMessages
+from mindspore_serving.server.transport.grpc.library import ServerCall
 from mindspore_serving.server.transport.grpc.tcp_connections import TcpConnections
 from mindspore_serving.server.transport.grpc_routes import GrpcError, GrpcStatus, client_error
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
 
-Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 _GZIP = b"gzip"  # or the header of zlib, which is told apart
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZLIB_HEADER = 0x78
@@ -51,37 +46,38 @@ class MessageReader:
     def __repr__(self) -> str:
         return f"<MessageReader {self._arriving}>"
 
-    async def read(self, context: Context, peer: str, is_enough: Callable[[bytes], bool] | None) -> bytes:
-        """The message of a call, decompressed.
+    async def read(self, call: ServerCall, is_enough: Callable[[bytes], bool] | None) -> bytes | None:
+        """The next message of a call, decompressed.
 
         Args:
-            context: Of the call, whose handler is one for streamed requests.
-            peer: Its connection.
+            call: Of which.
             is_enough: Whether the call will be refused for what is in the beginning of its message. Asked only about
                 large ones that are compressed, of which the rest is then left out. None for never.
 
+        Returns:
+            The message; None where the client sends no more.
+
         Raises:
-            GrpcError: There is none, or no room for it, or it cannot be decompressed.
+            GrpcError: There is no room for it, or it cannot be decompressed.
         """
-        call = asyncio.current_task()
-        self._arriving.begin(call, peer, time.monotonic())
+        reader = asyncio.current_task()
+        self._arriving.begin(reader, call.peer, time.monotonic())
         if self._next_look is None:
             self._look_after(SLOW_S)
         size = 0
         try:
-            message: Any = await context.read()
-            if message is grpc.aio.EOF:
-                raise client_error(GrpcStatus.INVALID_ARGUMENT, "The call has no message, expected is one")
+            message = await call.read()
+            if message is None:
+                return None
             size = len(message)
         except asyncio.CancelledError:
-            if call in self._cut_off:
+            if reader in self._cut_off:
                 raise self._no_room() from None
             raise
         finally:
-            self._arriving.end(call, size)
-            self._cut_off.discard(call)
-        content: bytes = message
-        return await self._decompressed(content, is_enough) if _is_compressed(content) else content
+            self._arriving.end(reader, size)
+            self._cut_off.discard(reader)
+        return await self._decompressed(message, is_enough) if _is_compressed(message) else message
 
     @contextlib.contextmanager
     def counted(self, size: int) -> Iterator[None]:
@@ -116,10 +112,10 @@ class MessageReader:
     def _look(self) -> None:
         """End the calls for whose messages there is no room."""
         began = time.monotonic()
-        for call in self._arriving.look(began):
-            assert isinstance(call, asyncio.Task)
-            self._cut_off.add(call)
-            call.cancel()
+        for reader in self._arriving.look(began):
+            assert isinstance(reader, asyncio.Task)
+            self._cut_off.add(reader)
+            reader.cancel()
         self._next_look = None
         if len(self._arriving):
             self._look_after(max(SLOW_S, _SHARE_OF_LOOKS * (time.monotonic() - began)))

@@ -6,7 +6,7 @@ import asyncio
 
 from mindspore_serving import log
 from mindspore_serving.server.host.heap import give_back_freed_memory
-from mindspore_serving.server.transport.grpc.messages import Context
+from mindspore_serving.server.transport.grpc.library import ServerCall
 from mindspore_serving.server.transport.grpc.tcp_connections import TcpConnections
 from mindspore_serving.server.transport.untaken_replies import UntakenReplies
 
@@ -40,19 +40,18 @@ class SentReplies:
         """Whether a call of a connection may be answered."""
         return self._untaken.has_room(peer)
 
-    def add(self, context: Context, peer: str, size: int) -> None:
+    def add(self, call: ServerCall, size: int) -> None:
         """Count a reply that is about to be sent, until it has left or its call has ended; small ones are not counted.
 
         Args:
-            context: Of the call.
-            peer: Its connection.
+            call: Which it answers.
             size: Bytes.
         """
         if size < _SMALL_BYTES:
             return
-        held = _COPIES * size
+        peer, held = call.peer, _COPIES * size
         self._untaken.add(peer, held)
-        context.add_done_callback(lambda _: self._untaken.taken(peer, held))  # type: ignore[arg-type]
+        call.when_done(lambda: self._untaken.taken(peer, held))
         if self._next_look is None and self._untaken.crowded:
             self._crowded = True
             self._look_later()

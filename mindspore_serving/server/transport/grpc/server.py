@@ -1,14 +1,13 @@
-"""The listening gRPC server, on grpc.aio. What it answers are methods of dialects, called by `calls`."""
+"""The listening gRPC server. What it answers are methods of dialects, called by `calls`."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from pathlib import Path
 
 import grpc
-import grpc.aio
 
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.forked_grpc import note_use
@@ -23,6 +22,8 @@ from mindspore_serving.server.transport.address import (
     socket_path,
 )
 from mindspore_serving.server.transport.grpc.calls import CallRouter
+from mindspore_serving.server.transport.grpc.choice import new_listener
+from mindspore_serving.server.transport.grpc.library import Listener
 from mindspore_serving.server.transport.grpc.limits import GrpcLimits
 from mindspore_serving.server.transport.grpc.messages import MessageReader
 from mindspore_serving.server.transport.grpc.replies import SentReplies
@@ -56,6 +57,7 @@ class GrpcServer:
         limits: What clients may take.
         credentials: TLS; None for plain text.
         guard: Decides who is authenticated; None takes everybody.
+        on_failure: Called on the event loop if it can take no more calls, and the process should end.
 
     Attributes:
         address: The address with the path as it is bound.
@@ -68,6 +70,7 @@ class GrpcServer:
         limits: GrpcLimits,
         credentials: grpc.ServerCredentials | None,
         guard: Guard | None = None,
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         on_unix_socket = address.startswith(UNIX_PREFIX)
         self.address = f"{UNIX_PREFIX}{socket_path(address)}" if on_unix_socket else address
@@ -81,7 +84,8 @@ class GrpcServer:
         self._replies = SentReplies(untaken, connections)
         self._calls = CallRouter(methods, limits.message_bytes, self._reader, self._replies, guard)
         self._options = [("grpc.so_reuseport", 0), *limits.options()]
-        self._server: grpc.aio.Server | None = None
+        self._on_failure = on_failure
+        self._listener: Listener | None = None
 
     async def start(self) -> None:
         """Listen; on a Unix socket, for this user only.
@@ -90,25 +94,21 @@ class GrpcServer:
             StartUpError: The address cannot be bound, or key and certificate do not fit together.
         """
         note_use()
-        server = grpc.aio.server(options=self._options)
-        server.add_generic_rpc_handlers((self._calls,))
+        listener = await new_listener(self._calls.find, self._options, self._on_failure)
         given = self._given_address
         try:
             async with (
                 place_for_socket(socket_path(given)) if given.startswith(UNIX_PREFIX) else nullcontext()
             ):
-                if self._credentials is None:
-                    port = server.add_insecure_port(given)
-                else:
-                    port = server.add_secure_port(given, self._credentials)
+                port = listener.bind(given, self._credentials)
         except OSError as cause:
             raise _not_created(given, f": {cause}") from cause
         except RuntimeError as cause:
             raise _not_created(given) from cause
         if port == 0:
             raise _not_created(given)
-        await server.start()
-        self._server = server
+        await listener.start()
+        self._listener = listener
 
     async def hand_over(self) -> None:
         """Let the calls that gRPC has received be refused by their handlers: a server that stops cancels them."""
@@ -124,14 +124,14 @@ class GrpcServer:
         Args:
             grace_s: How long calls under way may take; a later call with less shortens it.
         """
-        server = self._server
-        if server is None:
+        listener = self._listener
+        if listener is None:
             return
         self._calls.stopping.set()
-        await server.stop(grace_s)
+        await listener.stop(grace_s)
         self._reader.stop()
         self._replies.stop()
-        first, self._server = self._server is server, None
+        first, self._listener = self._listener is listener, None
         if first and self.address.startswith(UNIX_PREFIX):
             Path(self.address.removeprefix(UNIX_PREFIX)).unlink(missing_ok=True)
 

@@ -6,11 +6,8 @@ import asyncio
 import gzip
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-import grpc
-import grpc.aio
 import pytest
 
 from mindspore_serving.errors import Failure, InvalidInput, StatusCode, SystemFailure
@@ -19,6 +16,7 @@ from mindspore_serving.server.access.api_keys import ApiKeys
 from mindspore_serving.server.access.guard import Guard
 from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.transport.grpc.calls import CallRouter
+from mindspore_serving.server.transport.grpc.library import CallEnd, CallHandler, CallOver
 from mindspore_serving.server.transport.grpc.messages import MessageReader
 from mindspore_serving.server.transport.grpc.replies import SentReplies
 from mindspore_serving.server.transport.grpc.tcp_connections import TcpConnections
@@ -45,20 +43,16 @@ LIMIT_S = 20.0
 Handler = Callable[[bytes, GrpcCall], Awaitable[GrpcReply]]
 
 
-class Ended(grpc.aio.AbortError):  # type: ignore[misc]
-    """What ends the handler of a call that is given a status."""
-
-
-class FakeContext:
-    """A call of grpc.aio.
+class FakeCall:
+    """A call as a library has it.
 
     Args:
-        message: What its client sends; None where it ends its side without.
+        messages: What its client sends, before it ends its side.
         metadata: What it sends beside that.
         names: Names of its certificate.
 
     Attributes:
-        read_once: Whether the message was read.
+        reads: How often a message was asked for.
         written: Messages of a stream.
         trailing: Metadata at the end.
         status: How the call was ended, with its text; None for a reply.
@@ -66,53 +60,42 @@ class FakeContext:
         is_gone: Whether writing fails, because the client has gone.
     """
 
+    peer = PEER
+    timeout_s = 1.5
+
     def __init__(
         self,
-        message: bytes | None = b"message",
+        *messages: bytes,
         metadata: Sequence[tuple[str, str | bytes]] = (),
         names: Sequence[bytes] = (),
     ) -> None:
-        self.message = message
+        self.messages = list(messages)
         self.metadata = metadata
         self.names = names
-        self.read_once = False
+        self.reads = 0
         self.written: list[bytes] = []
         self.trailing: dict[str, Any] = {}
-        self.status: tuple[grpc.StatusCode, str] | None = None
-        self.done: list[Callable[[Any], None]] = []
+        self.status: tuple[GrpcStatus, str] | None = None
+        self.done: list[Callable[[], None]] = []
         self.is_gone = False
-
-    def peer(self) -> str:
-        return PEER
-
-    def invocation_metadata(self) -> Sequence[tuple[str, str | bytes]]:
-        return self.metadata
 
     def auth_context(self) -> dict[str, Sequence[bytes]]:
         return {"x509_common_name": self.names}
 
-    def time_remaining(self) -> float:
-        return 1.5
-
-    def set_trailing_metadata(self, metadata: Sequence[tuple[str, Any]]) -> None:
+    def set_trailing_metadata(self, metadata: Sequence[tuple[str, str]]) -> None:
         self.trailing = dict(metadata)
 
-    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+    def when_done(self, callback: Callable[[], None]) -> None:
         self.done.append(callback)
 
-    async def read(self) -> Any:
-        self.read_once = True
-        message, self.message = self.message, None  # nothing but the handler holds it from now on
-        return grpc.aio.EOF if message is None else message
+    async def read(self) -> bytes | None:
+        self.reads += 1
+        return self.messages.pop(0) if self.messages else None  # nothing but the handler holds it from now on
 
     async def write(self, message: bytes) -> None:
         if self.is_gone:
-            raise grpc.aio.UsageError("the call has ended")
+            raise CallOver("the call has ended")
         self.written.append(message)
-
-    async def abort(self, status: grpc.StatusCode, text: str) -> None:
-        self.status = status, text
-        raise Ended
 
     @property
     def id(self) -> Any:
@@ -130,18 +113,17 @@ class Server:
         reader = MessageReader(LARGEST, connections, self.arriving)
         self.router = CallRouter(methods, LARGEST, reader, SentReplies(self.untaken, connections), guard)
 
-    def handler(self, path: str, context: FakeContext) -> Any:
-        details = SimpleNamespace(method=path, invocation_metadata=context.metadata)
-        return self.router.service(cast("Any", details))
+    def handler(self, path: str, call: FakeCall) -> CallHandler | None:
+        return self.router.find(path, call.metadata)
 
-    async def call(self, context: FakeContext, path: str = PATH) -> Any:
+    async def call(self, call: FakeCall, path: str = PATH) -> bytes | None:
         """The reply of a call, if it has one."""
-        handler = self.handler(path, context)
-        answer = handler.stream_stream if handler.response_streaming else handler.stream_unary
-        assert handler.request_streaming  # so that a call without a message reaches us
+        handler = self.handler(path, call)
+        assert handler is not None
         try:
-            return await asyncio.wait_for(answer(None, context), LIMIT_S)
-        except Ended:
+            return await asyncio.wait_for(handler.answer(call), LIMIT_S)  # type: ignore[arg-type]
+        except CallEnd as end:
+            call.status = end.status, end.text
             return None
 
 
@@ -174,11 +156,11 @@ def play(scene: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(asyncio.wait_for(scene(), LIMIT_S))
 
 
-def called(context: FakeContext, *methods: GrpcMethod, path: str = PATH, guard: Guard | None = None) -> Any:
+def called(call: FakeCall, *methods: GrpcMethod, path: str = PATH, guard: Guard | None = None) -> Any:
     """The reply of one call to a server with these methods."""
 
     async def scene() -> Any:
-        return await Server(*methods, guard=guard).call(context, path)
+        return await Server(*methods, guard=guard).call(call, path)
 
     return asyncio.run(scene())
 
@@ -195,8 +177,8 @@ def test_a_call_goes_to_the_method_of_its_path() -> None:
         return GrpcReply(b"other " + message)
 
     methods = (unary(), UnaryMethod(path="/b.Service/Ask", handler=other))
-    assert called(FakeContext(), *methods) == b"message"
-    assert called(FakeContext(), *methods, path="/b.Service/Ask") == b"other message"
+    assert called(FakeCall(b"message"), *methods) == b"message"
+    assert called(FakeCall(b"message"), *methods, path="/b.Service/Ask") == b"other message"
 
 
 @pytest.mark.parametrize(
@@ -205,14 +187,14 @@ def test_a_call_goes_to_the_method_of_its_path() -> None:
 @pytest.mark.parametrize("guard", [None, Guard(ApiKeys([KEY]), ())])
 def test_grpc_is_told_that_a_path_is_of_no_method(path: str, guard: Guard | None) -> None:
     async def scene() -> None:
-        assert Server(unary(), guard=guard).handler(path, FakeContext()) is None
+        assert Server(unary(), guard=guard).handler(path, FakeCall(b"message")) is None
 
     play(scene)
 
 
 def test_one_path_has_one_method() -> None:
     with pytest.raises(ValueError, match=f"Two methods of gRPC have the path {PATH}"):
-        called(FakeContext(), unary(), unary())
+        called(FakeCall(b"message"), unary(), unary())
 
 
 def test_a_handler_sees_its_call() -> None:
@@ -222,7 +204,7 @@ def test_a_handler_sees_its_call() -> None:
         seen.extend([message, call.peer, call.metadata, call.timeout_s, call.largest_reply])
         return GrpcReply(b"")
 
-    assert called(FakeContext(b"m", [("a", "b"), ("c-bin", b"\0")]), unary(look)) == b""
+    assert called(FakeCall(b"m", metadata=(("a", "b"), ("c-bin", b"\0"))), unary(look)) == b""
     assert seen == [b"m", PEER, (("a", "b"), ("c-bin", b"\0")), 1.5, LARGEST]
 
 
@@ -233,7 +215,7 @@ def test_nobody_but_its_handler_holds_a_message() -> None:
         held.append(sys.getrefcount(message))
         return GrpcReply(b"")
 
-    context = FakeContext(b"".join([b"a", b"large", b"one"]))
+    context = FakeCall(b"".join([b"a", b"large", b"one"]))
     assert called(context, unary(let_go)) == b""
     assert held == [2]  # its parameter, and that of `getrefcount`
 
@@ -245,7 +227,7 @@ def test_what_a_handler_reads_is_counted_among_the_messages_that_arrive() -> Non
                 return GrpcReply(repr(server.arriving).encode())
 
         server = Server(unary(read))
-        assert b" 1000 of " in await server.call(FakeContext())
+        assert b" 1000 of " in await server.call(FakeCall(b"message"))
         assert server.arriving.is_empty
 
     play(scene)
@@ -256,10 +238,9 @@ def test_what_a_handler_reads_is_counted_among_the_messages_that_arrive() -> Non
 
 @pytest.mark.parametrize("status", list(GrpcStatus))
 def test_each_status_is_that_of_grpc(status: GrpcStatus) -> None:
-    context = FakeContext()
+    context = FakeCall(b"message")
     called(context, unary(raising(GrpcError(status, InvalidInput("why").failure()))))
-    assert context.status == (grpc.StatusCode[status.name], "why")
-    assert grpc.StatusCode[status.name].value[0] == status
+    assert context.status == (status, "why")
 
 
 @pytest.mark.parametrize(("given", "named"), [((), False), ((("x-request-id", "mine"),), True)])
@@ -268,9 +249,9 @@ def test_a_call_that_is_ended_is_logged_under_the_id_that_its_client_gets(
     given: Any, named: bool, streamed: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     error = GrpcError(GrpcStatus.NOT_FOUND, InvalidInput("there is none").failure(), "thing(7)")
-    context = FakeContext(metadata=given)
+    context = FakeCall(b"message", metadata=given)
     called(context, stream(error) if streamed else unary(raising(error)), path=STREAM if streamed else PATH)
-    assert context.status == (grpc.StatusCode.NOT_FOUND, "there is none")
+    assert context.status == (GrpcStatus.NOT_FOUND, "there is none")
     assert context.id == "mine" if named else len(context.id) == 16
     [line] = failed_lines(capsys.readouterr().err)
     name = "Follow" if streamed else "Ask"
@@ -283,9 +264,9 @@ def test_an_error_of_serving_itself_is_told_and_logged_with_its_trace(
     streamed: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     error = KeyError("/home/u/secret/x.npy")
-    context = FakeContext()
+    context = FakeCall(b"message")
     called(context, stream(error) if streamed else unary(raising(error)), path=STREAM if streamed else PATH)
-    assert context.status == (grpc.StatusCode.INTERNAL, "Predict failed: KeyError('x.npy')")
+    assert context.status == (GrpcStatus.INTERNAL, "Predict failed: KeyError('x.npy')")
     output = capsys.readouterr().err
     assert len(failed_lines(output)) == 1
     assert context.id in output
@@ -302,7 +283,7 @@ def test_a_reply_with_failures_is_logged_and_carries_its_id(
     async def handler(message: bytes, call: GrpcCall) -> GrpcReply:
         return reply
 
-    context = FakeContext()
+    context = FakeCall(b"message")
     if streamed:
         called(context, stream(GrpcReply(b"first"), reply, GrpcReply(b"last")), path=STREAM)
         assert context.written == [b"first", b"reply", b"last"]
@@ -326,7 +307,7 @@ def test_a_reply_with_failures_is_logged_and_carries_its_id(
 )
 def test_a_reply_carries_the_id_that_the_call_has(metadata: Any, name: str | None) -> None:
     for method, path in ((unary(), PATH), (stream(GrpcReply(b"")), STREAM)):
-        context = FakeContext(metadata=metadata)
+        context = FakeCall(b"message", metadata=metadata)
         called(context, method, path=path)
         assert context.status is None
         assert context.id == name
@@ -336,16 +317,16 @@ def test_a_reply_carries_the_id_that_the_call_has(metadata: Any, name: str | Non
 def test_calls_that_are_sent_elsewhere_are_counted(status: GrpcStatus, count: int) -> None:
     async def scene() -> None:
         server = Server(unary(raising(GrpcError(status, SystemFailure("it stops").failure()))))
-        await server.call(FakeContext())
+        await server.call(FakeCall(b"message"))
         assert server.router.unavailable == count
 
     play(scene)
 
 
 def test_a_call_that_has_ended_is_not_answered(capsys: pytest.CaptureFixture[str]) -> None:
-    context = FakeContext()
+    context = FakeCall(b"message")
     context.is_gone = True
-    with pytest.raises(grpc.aio.UsageError):
+    with pytest.raises(CallOver):
         called(context, stream(GrpcReply(b"reply")), path=STREAM)
     assert context.status is None
     assert not failed_lines(capsys.readouterr().err)
@@ -379,7 +360,7 @@ def test_a_method_is_for_those_who_have_its_right(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     guard = Guard(ApiKeys([KEY]), ["alice"])
-    context = FakeContext(metadata=metadata, names=names)
+    context = FakeCall(b"message", metadata=metadata, names=names)
     method = stream(GrpcReply(b"message"), right=right) if streamed else unary(right=right)
     reply = called(context, method, path=STREAM if streamed else PATH, guard=guard)
     replies = context.written if streamed else [reply]
@@ -387,18 +368,18 @@ def test_a_method_is_for_those_who_have_its_right(
         assert (replies, context.status) == ([b"message"], None)
         assert context.id == dict(metadata).get("x-request-id")
     else:
-        assert context.status == (grpc.StatusCode.UNAUTHENTICATED, guard.refusal)
-        assert not context.read_once  # it may be large
+        assert context.status == (GrpcStatus.UNAUTHENTICATED, guard.refusal)
+        assert not context.reads  # it may be large
         assert context.id == dict(metadata).get("x-request-id", context.id)
         assert "1 requests were not let in, the last one of " + PEER in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("names", [(), (b"alice",)])
 def test_without_names_that_are_listed_a_certificate_does_not_help(names: Sequence[bytes]) -> None:
-    context = FakeContext(names=names)
+    context = FakeCall(b"message", names=names)
     called(context, unary(), guard=Guard(ApiKeys([KEY]), ()))
     assert context.status is not None
-    assert context.status[0] is grpc.StatusCode.UNAUTHENTICATED
+    assert context.status[0] is GrpcStatus.UNAUTHENTICATED
 
 
 def test_a_method_is_for_authenticated_clients_unless_it_says_otherwise() -> None:
@@ -410,10 +391,10 @@ def test_a_method_is_for_authenticated_clients_unless_it_says_otherwise() -> Non
 
 
 def test_a_call_without_a_message_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
-    context = FakeContext(message=None)
+    context = FakeCall()
     called(context, unary())
     assert context.status == (
-        grpc.StatusCode.INVALID_ARGUMENT,
+        GrpcStatus.INVALID_ARGUMENT,
         "The call has no message, expected is one",
     )
     assert "Ask no message: The call has no message" in capsys.readouterr().err
@@ -438,7 +419,7 @@ def test_the_rest_of_a_message_that_will_be_refused_is_left_out(
     async def note_in_stream(message: bytes, call: GrpcCall) -> AsyncGenerator[GrpcReply, None]:
         yield await note(message, call)
 
-    context = FakeContext(gzip.compress(b"a" * SIZE))
+    context = FakeCall(gzip.compress(b"a" * SIZE))
     if streamed:
         method: GrpcMethod = StreamedReplyMethod(path=STREAM, handler=note_in_stream, refuses=refuses)
         called(context, method, path=STREAM)
@@ -454,16 +435,16 @@ def test_the_rest_of_a_message_that_will_be_refused_is_left_out(
     [
         (
             gzip.compress(bytes(LARGEST + 1)),
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            GrpcStatus.RESOURCE_EXHAUSTED,
             f"SERVER: Decompressed message larger than max ({LARGEST})",
         ),
-        (b"\x1f\x8bnothing", grpc.StatusCode.INTERNAL, "Unable to decompress request: "),
+        (b"\x1f\x8bnothing", GrpcStatus.INTERNAL, "Unable to decompress request: "),
     ],
 )
 def test_what_cannot_be_decompressed_reaches_no_handler(
-    message: bytes, status: grpc.StatusCode, text: str
+    message: bytes, status: GrpcStatus, text: str
 ) -> None:
-    context = FakeContext(message)
+    context = FakeCall(message)
     called(context, unary(raising(AssertionError("it was called"))))
     assert context.status is not None
     assert context.status[0] is status
@@ -479,16 +460,16 @@ def test_a_client_that_takes_no_replies_gets_no_further_one_until_it_does() -> N
 
     async def scene() -> None:
         server = Server(unary(large), stream(GrpcReply(b"")))
-        first, second, probed = FakeContext(), FakeContext(), FakeContext()
+        first, second, probed = FakeCall(b"message"), FakeCall(b"message"), FakeCall(b"message")
         assert await server.call(first) is not None
         for context, path in ((second, PATH), (probed, STREAM)):
             assert await server.call(context, path) is None
-            assert context.status == (grpc.StatusCode.RESOURCE_EXHAUSTED, server.untaken.refusal)
-            assert not context.read_once
+            assert context.status == (GrpcStatus.RESOURCE_EXHAUSTED, server.untaken.refusal)
+            assert not context.reads
         for end in first.done:
-            end(None)  # the reply was taken, or its client has gone
+            end()  # the reply was taken, or its client has gone
         assert not server.untaken.crowded
-        assert await server.call(FakeContext()) is not None
+        assert await server.call(FakeCall(b"message")) is not None
 
     play(scene)
 
@@ -500,9 +481,9 @@ def test_a_reply_that_is_ready_too_late_is_not_sent() -> None:
             return GrpcReply(bytes(MOST_UNTAKEN))
 
         server = Server(unary(fill))
-        context = FakeContext()
+        context = FakeCall(b"message")
         assert await server.call(context) is None
-        assert context.status == (grpc.StatusCode.RESOURCE_EXHAUSTED, server.untaken.refusal)
+        assert context.status == (GrpcStatus.RESOURCE_EXHAUSTED, server.untaken.refusal)
         server.untaken.taken(PEER, MOST_UNTAKEN)
         assert repr(server.untaken).startswith("<UntakenReplies 0 of ")
 
@@ -517,13 +498,13 @@ def test_a_probe_is_answered_all_the_same_and_its_failures_are_not_logged(
         failing = UnaryMethod(path="/a.Service/Fail", handler=raising(error), probe=True)
         server = Server(unary(probe=True), stream(GrpcReply(b"reply"), probe=True), failing)
         server.untaken.add(PEER, MOST_UNTAKEN)
-        assert await server.call(FakeContext()) == b"message"
-        streamed = FakeContext()
+        assert await server.call(FakeCall(b"message")) == b"message"
+        streamed = FakeCall(b"message")
         await server.call(streamed, STREAM)
         assert streamed.written == [b"reply"]
-        failed = FakeContext()
+        failed = FakeCall(b"message")
         await server.call(failed, "/a.Service/Fail")
-        assert (failed.status, failed.id) == ((grpc.StatusCode.NOT_FOUND, "there is none"), None)
+        assert (failed.status, failed.id) == ((GrpcStatus.NOT_FOUND, "there is none"), None)
 
     play(scene)
     assert not failed_lines(capsys.readouterr().err)
@@ -546,7 +527,7 @@ def test_a_client_that_goes_away_leaves_nothing_behind() -> None:
             raise AssertionError("it was not cancelled")
 
         server = Server(unary(wait))
-        context = FakeContext()
+        context = FakeCall(b"message")
         call = asyncio.create_task(server.call(context))
         await began.wait()
         call.cancel()
@@ -574,7 +555,7 @@ def test_a_stream_ends_with_its_call(how: str) -> None:
                 ended.set()
 
         server = Server(StreamedReplyMethod(path=STREAM, handler=follow))
-        context = FakeContext()
+        context = FakeCall(b"message")
         context.is_gone = how == "while it is written to"
         call = asyncio.create_task(server.call(context, STREAM))
         if not context.is_gone:
@@ -587,6 +568,6 @@ def test_a_stream_ends_with_its_call(how: str) -> None:
         expected = {"cancelled": [b"first"], "while it waits": [b"first", b"last"]}
         assert context.written == expected.get(how, [])
         if context.is_gone:
-            assert isinstance(call.exception(), grpc.aio.UsageError)
+            assert isinstance(call.exception(), CallOver)
 
     play(scene)

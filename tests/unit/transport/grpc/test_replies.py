@@ -5,24 +5,25 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
 from mindspore_serving.server.transport.grpc import replies
-from mindspore_serving.server.transport.grpc.messages import Context
+from mindspore_serving.server.transport.grpc.library import ServerCall
 from mindspore_serving.server.transport.grpc.replies import SentReplies
 from mindspore_serving.server.transport.grpc.tcp_connections import TcpConnections
 from mindspore_serving.server.transport.untaken_replies import UntakenReplies
 
 
-class FakeContext:
+class FakeCall:
     """A call whose end the test decides."""
 
-    def __init__(self) -> None:
-        self.end: Callable[[Any], None] = lambda _: None
+    def __init__(self, peer: str) -> None:
+        self.peer = peer
+        self.end: Callable[[], None] = lambda: None
 
-    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+    def when_done(self, callback: Callable[[], None]) -> None:
         self.end = callback
 
 
@@ -36,11 +37,11 @@ def test_memory_goes_back_when_replies_have_left_by_themselves(
 
     async def answer() -> None:
         replies = SentReplies(UntakenReplies(100_000, 40_000), TcpConnections())
-        call = FakeContext()
-        replies.add(cast("Context", call), peer, 30_000)
+        call = FakeCall(peer)
+        replies.add(cast("ServerCall", call), 30_000)
         await asyncio.sleep(0.01)
         assert not given_back.is_set()  # the client may take it yet
-        call.end(None)  # it took it, gave the call up, or is gone
+        call.end()  # it took it, gave the call up, or is gone
         assert await asyncio.to_thread(given_back.wait, 10)
 
     asyncio.run(answer())

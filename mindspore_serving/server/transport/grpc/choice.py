@@ -1,0 +1,180 @@
+"""Which library the gRPC server stands on: the C core, or grpc.aio where that is asked for or the core is not fit.
+
+The core is no public interface: another grpcio may have changed it. So its surface is looked at, and then it has to
+serve real calls over a private socket. That is done once in a process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, Final
+
+import grpc
+
+from mindspore_serving import log
+from mindspore_serving.server.host.settings import GRPC_VARIABLE, grpc_library
+from mindspore_serving.server.transport.grpc.library import (
+    CallEnd,
+    CallHandler,
+    FindHandler,
+    Listener,
+    Metadata,
+    ServerCall,
+)
+from mindspore_serving.server.transport.grpc.on_aio import AioListener
+from mindspore_serving.server.transport.grpc_routes import GrpcStatus
+
+CHECK_S: Final = 5.0
+"""Time for all calls of the check."""
+_PATH: Final = "/mindspore_serving.Check/"
+_SENT: Final = b"a message"
+_FIELD: Final = "a-name"
+_faults: list[str | None] = []
+"""What is wrong with the core, once that is known; None for nothing."""
+
+
+async def new_listener(
+    find: FindHandler, options: Sequence[tuple[str, int]], on_failure: Callable[[], None]
+) -> Listener:
+    """A listener on what this process is to use.
+
+    Args:
+        find: Finds what answers a call. May be called from any thread.
+        options: Of gRPC, by its names.
+        on_failure: Called on the event loop if it can take no more calls.
+
+    Raises:
+        InvalidParameter: SERVING_GRPC names no library.
+    """
+    if grpc_library() == "aio":
+        log.info("gRPC is served by grpc.aio, as %s=aio asks for", GRPC_VARIABLE)
+        return AioListener(find, options)
+    if not _faults:
+        _faults.append(await _core_fault())
+    if _faults[0] is not None:
+        log.warning(
+            "gRPC is served by grpc.aio, which takes more CPU time: the C core of grpcio %s is not as it is needed: %s",
+            grpc.__version__,
+            _faults[0],
+        )
+        return AioListener(find, options)
+    from mindspore_serving.server.transport.grpc.on_core import CoreListener
+
+    return CoreListener(find, options, on_failure)
+
+
+async def _core_fault() -> str | None:
+    """What is wrong with the core; None for nothing. Whatever another grpcio raises, there is a way back."""
+    try:
+        from mindspore_serving.server.transport.grpc.core_surface import surface_fault
+
+        return surface_fault() or await _fault_in_calls()
+    except Exception as error:
+        return repr(error)
+
+
+async def _fault_in_calls() -> str | None:
+    """What goes wrong when the core serves this process over a private socket; None for nothing."""
+    from mindspore_serving.server.transport.grpc.on_core import CoreListener
+
+    cancelled = asyncio.Event()
+    listener = CoreListener(_Answers(cancelled).find, (("grpc.so_reuseport", 0),), lambda: None)
+    with tempfile.TemporaryDirectory(prefix="mindspore_serving_grpc_") as folder:
+        address = f"unix:{folder}/check"
+        if not listener.bind(address, None):
+            return f"it cannot bind {address}"
+        await listener.start()
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(_asked(address)), CHECK_S)
+            await asyncio.wait_for(cancelled.wait(), CHECK_S)
+        except asyncio.TimeoutError:
+            return f"a call to itself did not end within {CHECK_S:g} s"
+        finally:
+            await listener.stop(0.0)
+    return None
+
+
+class _Answers:
+    """What the calls of the check are answered with.
+
+    Args:
+        cancelled: Set once a call was cancelled.
+    """
+
+    def __init__(self, cancelled: asyncio.Event) -> None:
+        self._cancelled = cancelled
+        self._handlers = {
+            f"{_PATH}Echo": CallHandler(self._echo),
+            f"{_PATH}Stream": CallHandler(self._stream, reads=False, streams=True),
+            f"{_PATH}End": CallHandler(self._end, reads=False),
+            f"{_PATH}Wait": CallHandler(self._wait),
+        }
+
+    def find(self, path: str, metadata: Metadata) -> CallHandler | None:
+        """See `FindHandler`."""
+        return self._handlers.get(path)
+
+    async def _echo(self, call: ServerCall) -> bytes | None:
+        call.set_trailing_metadata([(name, str(value)) for name, value in call.metadata if name == _FIELD])
+        return await call.read()
+
+    async def _stream(self, call: ServerCall) -> None:
+        while (message := await call.read()) is not None:
+            await call.write(message)
+
+    async def _end(self, call: ServerCall) -> None:
+        raise CallEnd(GrpcStatus.DATA_LOSS, call.peer)
+
+    async def _wait(self, call: ServerCall) -> None:
+        try:
+            await asyncio.sleep(CHECK_S)
+        finally:
+            self._cancelled.set()
+
+
+def _asked(address: str) -> Future[None]:
+    """Ask the server of the check, in a thread of its own; the future says what went wrong."""
+    outcome: Future[None] = Future()
+
+    def ask() -> None:
+        try:
+            with grpc.insecure_channel(address) as channel:
+                _ask(channel)
+            outcome.set_result(None)
+        except Exception as error:  # whatever went wrong is what was to be found out
+            outcome.set_exception(error)
+
+    threading.Thread(target=ask, name="grpc-check", daemon=True).start()
+    return outcome
+
+
+def _ask(channel: Any) -> None:
+    """Ask by calls of each kind.
+
+    Raises:
+        RuntimeError: An answer is wrong.
+        grpc.RpcError: A call has failed.
+    """
+    reply, call = channel.unary_unary(f"{_PATH}Echo").with_call(
+        _SENT, timeout=CHECK_S, metadata=((_FIELD, "x"),)
+    )
+    _expect("the reply", reply, _SENT)
+    _expect("the metadata of the reply", tuple(call.trailing_metadata() or ()), ((_FIELD, "x"),))
+    stream = channel.stream_stream(f"{_PATH}Stream")(iter((_SENT, _SENT)), timeout=CHECK_S)
+    _expect("the stream", tuple(stream), (_SENT, _SENT))
+    ended = channel.unary_unary(f"{_PATH}End").future(_SENT, timeout=CHECK_S)
+    _expect("the status", ended.code(), grpc.StatusCode.DATA_LOSS)
+    _expect("the text of the status", ended.details(), "unix:")
+    unknown = channel.unary_unary(f"{_PATH}Other").future(_SENT, timeout=CHECK_S)
+    _expect("the status of an unknown method", unknown.code(), grpc.StatusCode.UNIMPLEMENTED)
+    late = channel.unary_unary(f"{_PATH}Wait").future(_SENT, timeout=0.1)
+    _expect("the status at the deadline", late.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+def _expect(what: str, got: object, expected: object) -> None:
+    if got != expected:
+        raise RuntimeError(f"{what} of a call to itself is {got!r}, expected {expected!r}")

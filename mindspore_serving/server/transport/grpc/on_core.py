@@ -1,0 +1,270 @@
+"""The listener on gRPC's C core: one thread waits for its events, and hands them to the event loop in lots.
+
+The way of a call with one message, which is nearly every call:
+
+1. `_Poller` gets the call, finds its handler, and asks the core for its message and its end.
+2. It gets the message, and puts the call into the inbox. The event loop is woken once for all that is in there.
+3. On the loop a task runs the handler, and sends first metadata, reply and status in one batch.
+4. `_Poller` gets the end of that batch and of the call. Nobody is woken for them, unless somebody waits.
+
+A call whose message takes longer than `_SLOW_S` is put into the inbox without it: its task then waits for it, so that
+what arrives is counted. Why the core, and what may be done if it changes: ADR 49.
+
+There are two threads; what belongs to which is said below. They meet in `_Poller.tell`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import grpc
+
+from mindspore_serving import log
+from mindspore_serving.errors import unexpected_failure
+from mindspore_serving.server.transport.grpc.core_call import CoreCall, refuse
+from mindspore_serving.server.transport.grpc.core_surface import core, credentials_of
+from mindspore_serving.server.transport.grpc.library import UNKNOWN_METHOD, FindHandler
+from mindspore_serving.server.transport.grpc_routes import GrpcStatus
+
+_REQUESTED: Final = 64
+"""Calls that the core may hand over before it is asked for more."""
+_MOST_IN_INBOX: Final = 1024
+"""What may wait for the loop; the core is not asked for more calls meanwhile, and refuses those above its own limit."""
+_SLOW_S: Final = 0.002
+"""A message that has not come by then is waited for by the task of its call."""
+_CUT_OFF_S: Final = 5.0
+"""Time for what is to end at once."""
+_MOST_FAILURES: Final = 10
+"""After a failure the thread goes on, so that calls under way can end; not for ever, if it cannot."""
+
+
+class CoreListener:
+    """A `Listener` on the C core. To be made on the event loop.
+
+    Args:
+        find: Finds what answers a call. Called by the thread that polls.
+        options: Of gRPC, by its names.
+        on_failure: Called on the loop if that thread has failed: no more calls are taken.
+    """
+
+    def __init__(
+        self, find: FindHandler, options: Sequence[tuple[str, int]], on_failure: Callable[[], None]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._queue: Any = core.CompletionQueue()
+        self._server: Any = core.Server(tuple(options), False)
+        self._server.register_completion_queue(self._queue)
+        _never_free(self._queue)
+        _never_free(self._server)
+        self._poller = _Poller(self._server, self._queue, find, on_failure, self._loop)
+        self._stopping = False
+
+    def __repr__(self) -> str:
+        return f"<CoreListener {self._poller}>"
+
+    def bind(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
+        """Bind; see `Listener`."""
+        given = None if credentials is None else credentials_of(credentials)
+        port: int = self._server.add_http2_port(address.encode(), given)
+        return port
+
+    async def start(self) -> None:
+        """Take calls from now on."""
+        self._server.start()
+        self._poller.start()
+
+    async def stop(self, grace_s: float) -> None:
+        """Close; see `Listener`."""
+        poller = self._poller
+        if not self._stopping:
+            self._stopping = True
+            self._server.shutdown(self._queue, poller.note_closed)
+        if not await _is_set(poller.closed, grace_s):
+            self._server.cancel_all_calls()
+            if not await _is_set(poller.closed, _CUT_OFF_S):
+                log.error("The gRPC server was not closed within %s s: %r", _CUT_OFF_S, poller)
+                return
+        if poller.is_ending:
+            return
+        poller.is_ending = True
+        self._server.destroy()
+        self._queue.shutdown()
+        if await _is_set(poller.ended, _CUT_OFF_S):
+            poller.join()
+            _free(self._queue)
+            _free(self._server)
+
+
+class _Poller:
+    """The thread that waits for events of the core, and the inbox through which it hands them to the event loop.
+
+    Args:
+        server: Of the core.
+        queue: Its completion queue.
+        find: Finds what answers a call.
+        on_failure: Called on the loop if the thread has failed.
+        loop: Where handlers run.
+
+    Attributes:
+        expecting: Calls whose message has not come yet and that the loop does not know, with the time when they came;
+            the oldest first. Of this thread.
+        closed: Set once the server has ended all calls and connections. Of the loop.
+        ended: Set once the thread is about to end. Of the loop.
+        is_ending: Whether the queue was shut down. Of the loop.
+    """
+
+    def __init__(
+        self,
+        server: Any,
+        queue: Any,
+        find: FindHandler,
+        on_failure: Callable[[], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.expecting: dict[CoreCall, float] = {}
+        self.closed = asyncio.Event()
+        self.ended = asyncio.Event()
+        self.is_ending = False
+        self.loop = loop
+        self._server = server
+        self._queue = queue
+        self._find = find
+        self._on_failure = on_failure
+        self._failed = False
+        self._inbox: deque[tuple[Callable[[Any], None], Any]] = deque()
+        self._is_awake = False
+        self._owed: deque[None] = deque()
+        self._thread = threading.Thread(target=self._run, name="grpc-poller", daemon=True)
+
+    def __repr__(self) -> str:
+        state = "failed" if self._failed else "closed" if self.closed.is_set() else "polls"
+        return f"<grpc-poller {state}, {len(self.expecting)} expected, {len(self._inbox)} in the inbox>"
+
+    def start(self) -> None:
+        """Ask the core for calls, and wait for them."""
+        for _ in range(_REQUESTED):
+            self._request_call()
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait until the thread has ended, which it is about to."""
+        self._thread.join(_CUT_OFF_S)
+
+    def tell(self, function: Callable[[Any], None], argument: object = None) -> None:
+        """Have something done on the loop, in the order of these calls. One wake-up is for all that waits.
+
+        Args:
+            function: What; it should not raise.
+            argument: Its argument.
+        """
+        self._inbox.append((function, argument))
+        if not self._is_awake:
+            self._is_awake = True
+            self.loop.call_soon_threadsafe(self._take)
+
+    def note_closed(self, event: Any) -> None:
+        """Note that the server has ended all calls and connections. Of this thread."""
+        self.tell(lambda _: self.closed.set())
+
+    def _take(self) -> None:
+        """Do what is in the inbox. On the loop."""
+        self._is_awake = False  # before it is emptied: what comes from now on wakes the loop again
+        inbox = self._inbox
+        for _ in range(len(inbox)):
+            function, argument = inbox.popleft()
+            function(argument)
+        while self._owed:
+            self._owed.popleft()
+            self._request_call()
+
+    def _request_call(self) -> None:
+        with contextlib.suppress(ValueError):  # it was told to shut down
+            self._server.request_call(self._queue, self._queue, self._note_call)
+
+    def _run(self) -> None:
+        for _ in range(_MOST_FAILURES):
+            try:
+                self._poll()
+                break
+            except BaseException as error:  # without this thread nothing is answered: the process has to end
+                self._note_failure(error)
+        self.loop.call_soon_threadsafe(self.ended.set)
+
+    def _poll(self) -> None:
+        """Handle events until the queue is shut down."""
+        expecting = self.expecting
+        while True:
+            event = self._queue.poll(time.time() + _SLOW_S if expecting else None)
+            kind = event.completion_type
+            if kind == core.CompletionType.operation_complete:
+                event.tag(event)
+            elif kind == core.CompletionType.queue_shutdown:
+                return
+            del event  # and with it the call, which the core ends only when nobody holds it
+            if expecting:
+                self._pass_on_slow(time.monotonic() - _SLOW_S)
+
+    def _pass_on_slow(self, before: float) -> None:
+        """Let the loop wait for messages of calls that came before some time."""
+        while self.expecting:
+            call, since = next(iter(self.expecting.items()))
+            if since > before:
+                return
+            del self.expecting[call]
+            self.tell(call.start)
+
+    def _note_failure(self, error: BaseException) -> None:
+        trace = "".join(traceback.format_exception(error))
+        log.error("The gRPC poller has failed, the server ends: %s", trace)
+        if not self._failed:
+            self._failed = True
+            self.tell(lambda _: self._on_failure())
+
+    def _note_call(self, event: Any) -> None:
+        """Begin a call that the core hands over."""
+        if not event.success:  # the server is shut down
+            return
+        if len(self._inbox) < _MOST_IN_INBOX:
+            self._request_call()
+        else:
+            self._owed.append(None)
+        call, metadata = event.call, event.invocation_metadata
+        try:
+            handler = self._find(event.call_details.method.decode(errors="replace"), metadata)
+        except Exception as error:  # a fault of ours, which is to cost one call and no more
+            refuse(call, GrpcStatus.INTERNAL, unexpected_failure(error).text)
+            return
+        if handler is None:
+            refuse(call, GrpcStatus.UNIMPLEMENTED, UNKNOWN_METHOD)
+        else:
+            CoreCall(self, call, event.call_details, metadata, handler).begin()
+
+
+async def _is_set(event: asyncio.Event, timeout_s: float) -> bool:
+    """Wait for an event, and say whether it came in time."""
+    try:
+        await asyncio.wait_for(event.wait(), timeout_s)
+    except asyncio.TimeoutError:
+        return False
+    return True
+
+
+def _never_free(thing: object) -> None:
+    """Keep an object for as long as the process lives, if its server is not stopped in order.
+
+    The core's objects wait for its threads when they are freed. In a forked child there are none: the wait had no end.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+
+def _free(thing: object) -> None:
+    """Take back `_never_free`."""
+    ctypes.pythonapi.Py_DecRef(ctypes.py_object(thing))
