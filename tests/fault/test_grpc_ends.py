@@ -97,6 +97,7 @@ def test_2000_cancelled_calls_leave_nothing(plain: GatedServer, when: str) -> No
         for connection in connections:
             connection.sendall(b"".join(map(reset, streams)))
         wait_until(lambda: not plain.is_full(), "all places are free, though nothing was done")
+        assert plain.ask("two", "twice") == 42
 
 
 # ---- late
@@ -119,6 +120,7 @@ def test_calls_whose_time_is_over_leave_nothing(plain: GatedServer) -> None:
         for _ in range(3):  # where a place were not free again, a call would be refused
             assert asyncio.run(run()) == {grpc.StatusCode.DEADLINE_EXCEEDED}
             wait_until(lambda: not plain.is_full(), "all places are free, though nothing was done")
+            assert plain.ask("two", "twice") == 42
 
 
 # ---- gone
