@@ -1,9 +1,10 @@
 """Measures the server beside floors that cannot be undercut, in turn, with every kind of reply checked.
 
-Without an option that names a suite: requests over gRPC and REST from closed loops (the main table), two copies, the
-backend alone, a mix of large and small requests, open loops, and workers for Python stages. The whole takes about
-20 minutes with the defaults; benchmarks/README.md says how to read it. Absolute figures depend on the machine and
-on what else it does; the ratios, taken between neighbouring turns, much less so.
+Without an option that names a suite: requests over gRPC and REST from closed loops (the main table), two copies, other
+echoes, the backend alone, a mix of large and small requests, open loops, and workers for Python stages. The whole takes
+about 20 minutes with the defaults, and half as long again for each further server; benchmarks/README.md says how to
+read it. Absolute figures depend on the machine and on what else it does; the ratios, taken between neighbouring turns,
+much less so.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.load_tools import HOW_TO_INSTALL, version_of
-from benchmarks.machine import describe_machine
+from benchmarks.machine import commit_of, describe_machine
 from benchmarks.report import Table, write_report
-from benchmarks.run import Settings, starting
+from benchmarks.run import CORE_ECHO, Settings, starting
+from mindspore_serving.server.host.settings import GRPC_LIBRARIES
 
 _HERE = Path(__file__).resolve().parent
 
@@ -35,6 +37,7 @@ def main() -> int:
         sorted(arguments.clients),
         arguments.load,
         arguments.only,
+        arguments.servers,
         arguments.against,
     )
     output = Path(arguments.output or _HERE / "results" / time.strftime("%Y%m%d-%H%M%S"))
@@ -50,8 +53,10 @@ def main() -> int:
     if not rows:
         print(f"No row has {arguments.only!r} in its name.", file=sys.stderr)
         return 2
-    used = {"turns": settings.turns, "seconds": settings.seconds, "load": settings.load}
-    used["took_minutes"] = round((time.monotonic() - begin) / 60, 1)
+    used: dict[str, Any] = {"turns": settings.turns, "seconds": settings.seconds, "load": settings.load}
+    used |= {"servers": settings.servers, "took_minutes": round((time.monotonic() - begin) / 60, 1)}
+    if settings.against:
+        used["against"] = {"python": settings.against, "commit": commit_of(settings.against)}
     files = write_report(output, {"machine": machine, "settings": used, **facts}, tables)
     print(f"Written: {', '.join(file.name for file in files)} in {output}")
     wrong = sum(row.get("wrong", 0) for row in rows)
@@ -61,6 +66,8 @@ def main() -> int:
 
 _SUITES = {
     "steps": "Steps of a request",
+    "python_client": "The Python client",
+    "syscalls": "System calls of a request",
     "models": "LeNet and ResNet-50",
     "batching": "Batching",
     "memory": "Memory",
@@ -80,6 +87,8 @@ _HELP = {
     "overload": "what becomes of accepted requests and memory at ten times the capacity",
     "peers": "servers that pip installs, with the same function, in turn",
     "steps": "what each step of a request costs in Python",
+    "python_client": "what a call costs the process of the Python client, beside the generated stub of gRPC",
+    "syscalls": "system calls, context switches and instructions of a request; needs strace",
     "lite": "the MindSpore Lite backend beside the MindSpore backend",
     "distributed": "a distributed model on 2 and 4 ranks beside the same ranks without a server",
 }
@@ -120,18 +129,28 @@ def _parse_arguments() -> argparse.Namespace:
         help="folder for JSON, Markdown and plots (default: benchmarks/results/TIME)",
     )
     parser.add_argument(
+        "--servers",
+        nargs="+",
+        choices=(*GRPC_LIBRARIES, CORE_ECHO),
+        default=["core"],
+        help="what to measure in turn with the floor: this server with gRPC on the C core, with grpc.aio, and for gRPC "
+        "a bare echo on the C core; main suite and --syscalls (default: core)",
+    )
+    parser.add_argument(
         "--against",
         metavar="PYTHON",
         default="",
-        help="in place of the floors: the MindSpore Serving that this Python has, as ../before/.venv/bin/python of "
-        "another checkout; rows of the main suite only",
+        help="measure in the same turns, as 'before', the MindSpore Serving that this Python has, such as "
+        "../before/.venv/bin/python of another checkout; main suite and --syscalls",
     )
     suites = parser.add_argument_group("suites, instead of the main one; several may be named")
     for name, text in _HELP.items():
-        suites.add_argument(f"--{name}", action="store_true", help=text)
+        suites.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=text)
     arguments = parser.parse_args()
     if arguments.turns < 1 or arguments.seconds <= 0 or min(arguments.clients) < 1:
         parser.error("--turns, --seconds and --clients take positive numbers")
+    if not set(arguments.servers) & set(GRPC_LIBRARIES):
+        parser.error(f"--servers takes at least one of {', '.join(GRPC_LIBRARIES)}")
     return arguments
 
 
@@ -146,11 +165,8 @@ def _measure_requests(settings: Settings) -> tuple[dict[str, Any], dict[str, Tab
                     f"{tool} is not installed (Debian: {command}): our own load generator stands in for it."
                 )
     rows = sum(len(counts) for _, counts in main_table.planned_rows(settings))
-    if settings.against:
-        with tempfile.TemporaryDirectory() as folder, starting(Path(folder), settings, rows) as run:
-            return run.facts, {"Beside another environment": main_table.measure_against(run)}
     rows += len(main_table.planned_copies(settings)) + len(main_table.planned_backends(settings))
-    rows += main_table.planned_hop_rows(settings)
+    rows += main_table.planned_echo_rows(settings)
     rows += mix.planned_mix(settings) + len(open_table.planned_open(settings)) + settings.wants(parallel.ROW)
     if not rows:
         return {}, {}
@@ -158,7 +174,7 @@ def _measure_requests(settings: Settings) -> tuple[dict[str, Any], dict[str, Tab
         tables: dict[str, Table] = {
             "Requests": main_table.measure_main_table(run),
             "Two copies beside one": main_table.measure_copies(run),
-            "A process on the way": main_table.measure_hops(run),
+            "Other echoes": main_table.measure_echoes(run),
             "Backend alone": main_table.measure_backends(run),
             "Large and small requests": mix.measure_mix(run),
             "Open loop": open_table.measure_open(run),
@@ -179,12 +195,18 @@ def _run_suite(name: str, settings: Settings) -> list[dict[str, Any]]:
             from benchmarks.lite import measure_lite
 
             return measure_lite(settings.turns, settings.seconds)
+        if name == "syscalls":
+            from benchmarks.syscalls import measure_syscalls
+
+            return measure_syscalls(Path(folder), settings)
         return _suite(name)(Path(folder), settings.turns, settings.seconds)
 
 
 def _suite(name: str) -> Suite:
     if name == "steps":
         from benchmarks.steps import measure_steps as suite
+    elif name == "python_client":
+        from benchmarks.python_client import measure_python_client as suite
     elif name == "peers":
         from benchmarks.peers import measure_peers as suite
     elif name == "models":

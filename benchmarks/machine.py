@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -58,10 +59,19 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _git(*arguments: str) -> str | None:
+def commit_of(python: str) -> str | None:
+    """Of the source tree from which a Python has MindSpore Serving; None if it has it from elsewhere."""
+    # A folder of its own: else Python would find the package of this source tree.
+    find = "import importlib.util; print(importlib.util.find_spec('mindspore_serving').origin)"
+    with tempfile.TemporaryDirectory() as folder:
+        found = subprocess.run([python, "-c", find], cwd=folder, capture_output=True, text=True, check=True)
+    return _git("rev-parse", "HEAD", folder=Path(found.stdout.strip()).parent)
+
+
+def _git(*arguments: str, folder: Path = _ROOT) -> str | None:
     """What git says; None outside of a repository, and where there is no git."""
     try:
-        ended = subprocess.run(["git", *arguments], cwd=_ROOT, capture_output=True, text=True, check=True)
+        ended = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return ended.stdout.strip()

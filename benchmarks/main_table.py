@@ -1,24 +1,24 @@
-"""The main table: each workload at several numbers of clients, the server under test and its floor in turn."""
+"""The main table: each workload at several numbers of clients, its floor and the servers under test in turn."""
 
 from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from benchmarks.asked_process import AskedProcess
+from benchmarks.columns import Column, rounds_of
 from benchmarks.processes import memory_of
-from benchmarks.rows import line_of, row_of, spread_of
+from benchmarks.rows import Record, lines_of, records_of, spread_of
 from benchmarks.run import Run, Settings, warm_up
-from benchmarks.targets import Target
-from benchmarks.turns import Generator, OwnGenerator, Turn
-from benchmarks.workloads import Sample, Workload, workloads
+from benchmarks.turns import OwnGenerator, Turn
+from benchmarks.workloads import Workload, workloads
+
+BACKEND_ALONE = "backend alone"
 
 _COPIES = 2
 _CLIENTS_OF_COPIES = 32
-_CLIENTS_OF_HOPS = (1, 8)
+_CLIENTS_OF_ECHOES = (1, 8)
 
 
 def planned_rows(settings: Settings) -> list[tuple[Workload, list[int]]]:
@@ -30,81 +30,64 @@ def planned_rows(settings: Settings) -> list[tuple[Workload, list[int]]]:
     ]
 
 
-def measure_main_table(run: Run) -> list[dict[str, Any]]:
+def measure_main_table(run: Run) -> list[Record]:
     """All rows; prints each. One that fails has its error in place of figures, and the others are measured."""
-    rows: list[dict[str, Any]] = []
+    records: list[Record] = []
     for workload, counts in planned_rows(run.settings):
-        measured = _rows_of(run, workload)
+        measured = _records_of(run, workload)
         for clients in counts:
             try:
-                rows.append(measured(clients))
+                records += measured(clients)
             except RuntimeError as error:
-                rows.append({"row": workload.name, "clients": clients, "error": str(error), "wrong": 1})
+                records.append({"row": workload.name, "clients": clients, "error": str(error), "wrong": 1})
                 run.progress(f"{workload.name}, {clients} clients: FAILED: {error}")
-    return rows
+    return records
 
 
-def _rows_of(run: Run, workload: Workload) -> Callable[[int], dict[str, Any]]:
-    """Measures the row of so many clients; server and floor are started with the first one."""
+def _records_of(run: Run, workload: Workload) -> Callable[[int], list[Record]]:
+    """Measures the row of so many clients; servers are started with the first one."""
 
     @functools.cache
-    def prepared() -> _Prepared:
-        return _prepare(run, workload)
+    def columns() -> list[Column]:
+        return _columns(run, workload)
 
-    def row(clients: int) -> dict[str, Any]:
-        one = prepared()
-        found = _measure_row(run, workload.name, one.sample, one.target, one.floor, one.server, clients)
-        rate = max(run.best_rates.get(workload.name, 0.0), found["requests_per_s"])
-        run.best_rates[workload.name] = rate
-        return found | {"interface": workload.interface, "floor_name": one.floor_name}
+    def row(clients: int) -> list[Record]:
+        found = _measure_row(run, workload.name, columns(), clients)
+        for record in found:
+            key = workload.name, record["server"]
+            run.best_rates[key] = max(run.best_rates.get(key, 0.0), record["requests_per_s"])
+        return [record | {"interface": workload.interface} for record in found]
 
     return row
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """What the rows of a workload share; turns take the number of clients."""
-
-    sample: Sample
-    target: Target
-    server: Callable[[int], Turn]
-    floor: Callable[[int], Turn]
-    floor_name: str
-
-
-def _prepare(run: Run, workload: Workload) -> _Prepared:
+def _columns(run: Run, workload: Workload) -> list[Column]:
     sample = workload.sample(run.models)
-    target = run.target(workload, sample)
+    targets = run.targets(workload, sample)
     # Beside a load tool a checking client asks too, which for slow replies would be as good as one more client.
     generator = OwnGenerator() if workload.backend else run.generator(workload)
-    seconds = run.settings.seconds * workload.stretch
+    seconds, instances = run.settings.seconds * workload.stretch, len(sample.instances)
+    columns = [Column.of_target(target, generator, seconds, instances) for target in targets]
     if workload.backend:
-        process = run.backend(workload.servable)
-        floor_name, floor = "backend alone", backend_turns(process, workload.backend, seconds)
-    else:
-        echoing = run.echo_target(workload, sample)
-        floor_name, floor = echoing.server.name, _turns(generator, echoing, seconds)
-    return _Prepared(sample, target, _turns(generator, target, seconds), floor, floor_name)
+        turn = backend_turns(run.backend(workload.servable), workload.backend, seconds)
+        columns.insert(0, Column(BACKEND_ALONE, turn))
+    return columns
 
 
-def _measure_row(
-    run: Run,
-    name: str,
-    sample: Sample,
-    target: Target,
-    floor: Callable[[int], Turn],
-    server: Callable[[int], Turn],
-    clients: int,
-) -> dict[str, Any]:
-    warm_up(target, clients)
-    pairs = [(floor(clients), server(clients)) for _ in range(run.settings.turns)]
-    row = row_of(name, clients, len(sample.instances), pairs, memory_of(target.server.pid))
-    run.progress(line_of(row))
-    return row
+def _measure_row(run: Run, name: str, columns: Sequence[Column], clients: int) -> list[Record]:
+    targets = {column.name: column.target for column in columns if column.target is not None}
+    for target in targets.values():
+        warm_up(target, clients)
+    turns = {column.name: functools.partial(_turn, column, clients) for column in columns}
+    rounds = rounds_of(turns, run.settings.turns)
+    memory = {column: memory_of(target.server.pid) for column, target in targets.items()}
+    records = records_of(name, clients, columns, rounds, memory)
+    run.progress(lines_of(records))
+    return records
 
 
-def _turns(generator: Generator, target: Target, seconds: float) -> Callable[[int], Turn]:
-    return lambda clients: generator.turn(target, clients, seconds)
+def _turn(column: Column, clients: int, _: int) -> Turn:
+    return column.turn(clients)
 
 
 def backend_turns(process: AskedProcess, model: str, seconds: float) -> Callable[[int], Turn]:
@@ -122,7 +105,7 @@ def backend_turns(process: AskedProcess, model: str, seconds: float) -> Callable
         seen = process.ask(run=model, seconds=seconds)
         instances = seen["calls"] * loaded["rows"]
         cpu_us = seen["cpu_us"] / loaded["rows"]
-        return Turn("backend alone", instances, seen["seconds"], seen["ms"], seen["p99_ms"], cpu_us, 0, 1)
+        return Turn(BACKEND_ALONE, instances, seen["seconds"], seen["ms"], seen["p99_ms"], cpu_us, 0, 1)
 
     return turn
 
@@ -134,62 +117,57 @@ def planned_copies(settings: Settings) -> list[Workload]:
     return [found[name] for name in names if settings.wants(f"{name}, two copies")]
 
 
-def measure_copies(run: Run) -> list[dict[str, Any]]:
+def measure_copies(run: Run) -> list[Record]:
     """Two copies beside one: rows like those of the main table, with the server of one copy in place of the floor."""
-    rows = []
+    records = []
+    subject = run.settings.subjects[0]
     for workload in planned_copies(run.settings):
         sample = workload.sample(run.models)
-        one, two = run.target(workload, sample), run.target(workload, sample, _COPIES)
         generator, seconds = run.generator(workload), run.settings.seconds
-        name = f"{workload.name}, two copies"
-        base, server = _turns(generator, one, seconds), _turns(generator, two, seconds)
-        row = _measure_row(run, name, sample, two, base, server, _CLIENTS_OF_COPIES)
-        rows.append(row | {"interface": workload.interface, "floor_name": "one copy"})
-    return rows
+        columns = [
+            Column.of_target(
+                run.target(workload, sample, subject, copies), generator, seconds, len(sample.instances), name
+            )
+            for name, copies in (("one copy", 1), (f"{_COPIES} copies", _COPIES))
+        ]
+        records += _measure_row(run, f"{workload.name}, two copies", columns, _CLIENTS_OF_COPIES)
+    return records
 
 
-def measure_against(run: Run) -> list[dict[str, Any]]:
-    """The rows of the main table with the server of another environment in place of the floor."""
-    rows = []
-    for workload, counts in planned_rows(run.settings):
-        sample = workload.sample(run.models)
-        other, target = run.other_target(workload, sample), run.target(workload, sample)
-        generator, seconds = run.generator(workload), run.settings.seconds * workload.stretch
-        base, server = _turns(generator, other, seconds), _turns(generator, target, seconds)
-        for clients in counts:
-            row = _measure_row(run, workload.name, sample, target, base, server, clients)
-            rows.append(row | {"interface": workload.interface, "floor_name": other.server.name})
-    return rows
-
-
-def planned_hops(settings: Settings) -> list[Workload]:
-    """What is asked of echo servers whose requests pass through a process."""
+def planned_echoes(settings: Settings) -> list[Workload]:
+    """What is asked of other echo servers."""
     found = {workload.name: workload for workload in workloads()}
     names = ("gRPC identity, 1 instance", "REST identity, 1 instance")
-    return [found[name] for name in names if settings.wants(_hop_name(name))]
+    return [found[name] for name in names if settings.wants(_echo_name(name))]
 
 
-def planned_hop_rows(settings: Settings) -> int:
-    """Number of rows of `measure_hops`."""
-    return len(_CLIENTS_OF_HOPS) * len(planned_hops(settings))
+def planned_echo_rows(settings: Settings) -> int:
+    """Number of rows of `measure_echoes`."""
+    return len(_CLIENTS_OF_ECHOES) * len(planned_echoes(settings))
 
 
-def measure_hops(run: Run) -> list[dict[str, Any]]:
-    """What a second process costs a server that does nothing else: rows of an echo through it, beside one without."""
-    rows = []
-    for workload in planned_hops(run.settings):
+def measure_echoes(run: Run) -> list[Record]:
+    """Other echoes beside the floor: through a second process, and for gRPC on the C core alone."""
+    records = []
+    for workload in planned_echoes(run.settings):
         sample = workload.sample(run.models)
-        bare, through = (run.echo_target(workload, sample, hop=hop) for hop in (False, True))
+        servers = [run.floor(workload.protocol, hop=hop) for hop in (False, True)]
+        if workload.protocol == "grpc":
+            servers.append(run.core_echo)
         generator, seconds = run.generator(workload), run.settings.seconds
-        base, server = _turns(generator, bare, seconds), _turns(generator, through, seconds)
-        for clients in _CLIENTS_OF_HOPS:
-            row = _measure_row(run, _hop_name(workload.name), sample, through, base, server, clients)
-            rows.append(row | {"floor_name": bare.server.name})
-    return rows
+        columns = [
+            Column.of_target(
+                run.echo_target(workload, sample, server), generator, seconds, len(sample.instances)
+            )
+            for server in servers
+        ]
+        for clients in _CLIENTS_OF_ECHOES:
+            records += _measure_row(run, _echo_name(workload.name), columns, clients)
+    return records
 
 
-def _hop_name(workload: str) -> str:
-    return f"{workload}, echo through a process"
+def _echo_name(workload: str) -> str:
+    return f"{workload}, echoes"
 
 
 def planned_backends(settings: Settings) -> list[str]:
@@ -197,17 +175,17 @@ def planned_backends(settings: Settings) -> list[str]:
     return [name for name in _BACKENDS if settings.wants(name)]
 
 
-def measure_backends(run: Run) -> list[dict[str, Any]]:
+def measure_backends(run: Run) -> list[Record]:
     """What the work behind small requests costs when nothing serves it; prints each row."""
-    rows = []
+    records = []
     for name in planned_backends(run.settings):
         turn = _BACKENDS[name](run)
         seen = [turn(1) for _ in range(run.settings.turns)]
         rates = spread_of(one.rate for one in seen)
         cpu_us = spread_of(one.cpu_us for one in seen)
-        rows.append({"row": name, "instances_per_s": rates, "cpu_us_per_instance": cpu_us, "wrong": 0})
+        records.append({"row": name, "instances_per_s": rates, "cpu_us_per_instance": cpu_us, "wrong": 0})
         run.progress(f"{name}: {rates['median']:.0f} instances/s, {cpu_us['median']:.3g} us of CPU time each")
-    return rows
+    return records
 
 
 def _add_turns(run: Run) -> Callable[[int], Turn]:

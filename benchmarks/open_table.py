@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.columns import rounds_of
+from benchmarks.goals import judged
 from benchmarks.load_process import Job, Kind
-from benchmarks.rows import rounded, spread_of
+from benchmarks.rows import Figures, Record, ending_of, ratios_of, rounded, spread_of
 from benchmarks.run import Run, Settings
 from benchmarks.targets import Target
 from benchmarks.turns import run_job
@@ -26,6 +29,13 @@ _LENGTH = (
 )
 _FIGURES = ("p50_ms", "p99_ms", "p999_ms", "p99_from_send_ms", "late_p50_ms", "late_p99_ms")
 
+_Seen = dict[str, Any]
+_COMPARED: Figures[_Seen] = {
+    "cpu": lambda seen: seen["cpu_us"],
+    "p50": lambda seen: seen["p50_ms"],
+    "p99": lambda seen: seen["p99_ms"],
+}
+
 
 def planned_open(settings: Settings) -> list[tuple[Workload, float]]:
     """Workloads, and shares of their highest rate."""
@@ -39,34 +49,33 @@ def _row_name(name: str, share: float) -> str:
     return f"{name}, open loop at {share} of the rate"
 
 
-def measure_open(run: Run) -> list[dict[str, Any]]:
-    """All rows; prints each. The floor gets as many requests as the server under test, not a share of its own rate."""
-    rows = []
+def measure_open(run: Run) -> list[Record]:
+    """All rows; prints each. All servers get as many requests, as a share of what the slowest of them can answer."""
+    records: list[Record] = []
     for workload, share in planned_open(run.settings):
-        sample = workload.sample(run.models)
-        target, floor = run.target(workload, sample), run.echo_target(workload, sample)
-        rate = share * _highest_rate(run, workload, target)
-        pairs = []
-        for number in range(run.settings.turns):
-            pairs.append((_turn(run, floor, rate, number), _turn(run, target, rate, number)))
-        row = _row(_row_name(workload.name, share), rate, pairs)
-        rows.append(row | {"interface": workload.interface, "floor_name": floor.server.name})
-        run.progress(_line(row))
-    return rows
+        targets = run.targets(workload, workload.sample(run.models))
+        rate = share * min(_highest_rate(run, workload, target) for target in targets)
+        turns = {target.server.name: functools.partial(_turn, run, target, rate) for target in targets}
+        rounds = rounds_of(turns, run.settings.turns)
+        found = [_record(_row_name(workload.name, share), rate, name, rounds) for name in turns]
+        records += found
+        run.progress(_lines(found))
+    return records
 
 
 def _highest_rate(run: Run, workload: Workload, target: Target) -> float:
     """Of the rows before; measured now if these were left out."""
-    if workload.name not in run.best_rates:
+    key = workload.name, target.server.name
+    if key not in run.best_rates:
         generator = run.generator(workload)
         turns = [
             generator.turn(target, clients, run.settings.seconds) for clients in _CLIENTS_TO_FIND_THE_RATE
         ]
-        run.best_rates[workload.name] = max(turn.rate for turn in turns)
-    return run.best_rates[workload.name]
+        run.best_rates[key] = max(turn.rate for turn in turns)
+    return run.best_rates[key]
 
 
-def _turn(run: Run, target: Target, rate: float, seed: int) -> dict[str, Any]:
+def _turn(run: Run, target: Target, rate: float, seed: int) -> _Seen:
     kind = Kind(str(target.plain_file), str(target.expected_file))
     connections = _CONNECTIONS[target.protocol]
     seconds = _LENGTH * run.settings.seconds
@@ -78,24 +87,25 @@ def _turn(run: Run, target: Target, rate: float, seed: int) -> dict[str, Any]:
     return {**seen, "requests_per_s": seen["requests"] / seen["seconds"], "cpu_us": 1e6 * cpu_s / answered}
 
 
-def _row(name: str, rate: float, pairs: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
-    floors, ours = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    own = _medians(ours)
-    return {
+def _record(name: str, rate: float, server: str, rounds: Sequence[Mapping[str, _Seen]]) -> Record:
+    turns = [seen[server] for seen in rounds]
+    medians = _medians(turns)
+    record = {
         "row": name,
+        "server": server,
         "load": "own",
         "offered_per_s": round(rate),
-        **own,
-        "p99_over_p50": spread_of(seen["p99_ms"] / seen["p50_ms"] for seen in ours),
-        "p50_over_floor_ms": spread_of(seen["p50_ms"] - base["p50_ms"] for base, seen in pairs),
+        **medians,
+        "p99_over_p50": spread_of(seen["p99_ms"] / seen["p50_ms"] for seen in turns),
+        **ratios_of(server, rounds, _COMPARED),
         "generator_cores": rounded(
-            statistics.median(seen["generator_cpu_s"] / seen["seconds"] for seen in ours), 2
+            statistics.median(seen["generator_cpu_s"] / seen["seconds"] for seen in turns), 2
         ),
-        "limited_by_generator": generator_limits(own),
-        "floor": _medians(floors),
-        "wrong": sum(seen["wrong"] for pair in pairs for seen in pair),
-        "turns": [{"floor": base, "server": seen} for base, seen in pairs],
+        "limited_by_generator": generator_limits(medians),
+        "wrong": sum(seen["wrong"] for seen in turns),
+        "turns": turns,
     }
+    return record | {"goals": judged(record)}
 
 
 def generator_limits(figures: dict[str, float]) -> bool:
@@ -105,17 +115,20 @@ def generator_limits(figures: dict[str, float]) -> bool:
     )
 
 
-def _medians(turns: Sequence[dict[str, Any]]) -> dict[str, float]:
+def _medians(turns: Sequence[_Seen]) -> dict[str, float]:
     names = ("requests_per_s", *_FIGURES, "cpu_us")
     return {name: rounded(statistics.median(seen[name] for seen in turns)) for name in names}
 
 
-def _line(row: dict[str, Any]) -> str:
-    limited = "  LIMITED BY THE GENERATOR" if row["limited_by_generator"] else ""
-    wrong = f"  {row['wrong']} WRONG" if row["wrong"] else ""
+def _lines(records: Sequence[Record]) -> str:
+    first = records[0]
+    return "\n".join([f"{first['row']}, {first['offered_per_s']} req/s offered", *map(_line, records)])
+
+
+def _line(record: Record) -> str:
+    limited = "  LIMITED BY THE GENERATOR" if record["limited_by_generator"] else ""
     return (
-        f"{row['row']:60} {row['offered_per_s']:>6} req/s offered  p50 {row['p50_ms']:.3f} p99 {row['p99_ms']:.3f} "
-        f"p99.9 {row['p999_ms']:.3f} ms (floor {row['floor']['p50_ms']:.3f} {row['floor']['p99_ms']:.3f} "
-        f"{row['floor']['p999_ms']:.3f})  sent late p50 {row['late_p50_ms']:.3f} p99 {row['late_p99_ms']:.3f} ms"
-        f"{limited}{wrong}"
+        f"    {record['server']:31} p50 {record['p50_ms']:.3f} p99 {record['p99_ms']:.3f} "
+        f"p99.9 {record['p999_ms']:.3f} ms  sent late p50 {record['late_p50_ms']:.3f} "
+        f"p99 {record['late_p99_ms']:.3f} ms{limited}{ending_of(record)}"
     )

@@ -33,12 +33,7 @@ def write_report(folder: Path, about: Mapping[str, Any], tables: Mapping[str, Ta
 
 
 def _plots(folder: Path, tables: Mapping[str, Table]) -> list[Path]:
-    rows = [
-        row
-        for table in tables.values()
-        for row in table
-        if {"cpu_ratio", "floor_name", "interface"} <= row.keys()
-    ]
+    rows = [row for table in tables.values() for row in table if "interface" in row]
     if not rows:
         return []
     from benchmarks.plots import draw_plots  # matplotlib takes a while to import
@@ -57,9 +52,15 @@ def markdown(about: Mapping[str, Any], tables: Mapping[str, Table]) -> str:
 
 
 def markdown_table(rows: Table) -> list[str]:
-    """Rows as a Markdown table; a column for each figure that any of them has, in the order of appearance."""
+    """Rows as a Markdown table; a column for each figure that any of them has, after the one that precedes it there."""
     flat = [_flat(row) for row in rows]
-    columns = list(dict.fromkeys(name for row in flat for name in row))
+    columns: list[str] = []
+    for row in flat:
+        place = 0
+        for name in row:
+            if name not in columns:
+                columns.insert(place, name)
+            place = columns.index(name) + 1
     head = "| " + " | ".join(map(_words, columns)) + " |"
     rule = "|" + " --- |" * len(columns)
     return [head, rule, *("| " + " | ".join(row.get(name, "") for name in columns) + " |" for row in flat)]

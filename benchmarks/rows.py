@@ -1,17 +1,33 @@
-"""Rows of a table: figures of several turns of two servers, as medians and as ratios with their spread."""
+"""Rows of a table: figures of servers that took turns, as medians and as ratios with their spread.
+
+A row is a record for each of its servers, the floor first.
+"""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
+from benchmarks.columns import Column
+from benchmarks.goals import judged
 from benchmarks.processes import Memory
 from benchmarks.turns import Turn
 
-Pair = tuple[Turn, Turn]
-"""Neighbouring turns: of the floor, and of the server under test."""
+BEFORE = "before"
+"""Name of the server of another environment."""
+
+Record = dict[str, Any]
+_Seen = TypeVar("_Seen")
+Figures = Mapping[str, Callable[[_Seen], float]]
+
+_COMPARED: Figures[Turn] = {
+    "cpu": lambda turn: turn.cpu_us,
+    "rate": lambda turn: turn.rate,
+    "p50": lambda turn: turn.p50_ms,
+    "p99": lambda turn: turn.p99_ms,
+}
 
 
 def rounded(value: float, digits: int = 4) -> float:
@@ -29,44 +45,74 @@ def spread_of(values: Iterable[float]) -> dict[str, float]:
     }
 
 
-def row_of(name: str, clients: int, instances: int, pairs: Sequence[Pair], memory: Memory) -> dict[str, Any]:
-    """The figures of a row; each ratio is taken between neighbouring turns.
+def ratios_of(
+    name: str, rounds: Sequence[Mapping[str, _Seen]], figures: Figures[_Seen]
+) -> dict[str, dict[str, float]]:
+    """How the figures of a server relate to those of the floor, and of `BEFORE` where that is there, round by round.
+
+    Args:
+        name: Of the server.
+        rounds: What was seen of each server; the first one is the floor.
+        figures: What to compare, by name.
+
+    Returns:
+        Such as `cpu_over_floor`.
+    """
+    bases = {"floor": next(iter(rounds[0])), BEFORE: BEFORE}
+    return {
+        f"{figure}_over_{title}": spread_of(value(seen[name]) / value(seen[base]) for seen in rounds)
+        for title, base in bases.items()
+        if base in rounds[0] and name not in (base, bases["floor"])
+        for figure, value in figures.items()
+    }
+
+
+def records_of(
+    name: str,
+    clients: int,
+    columns: Sequence[Column],
+    rounds: Sequence[Mapping[str, Turn]],
+    memory: Mapping[str, Memory],
+) -> list[Record]:
+    """The figures of a row, a record for each of its columns; ratios are taken within a round.
 
     Args:
         name: Of the workload.
         clients: Closed loops.
-        instances: In each request to the server under test.
-        pairs: One for each turn.
-        memory: Of the server under test, after the last turn.
+        columns: The servers, the floor first.
+        rounds: A turn of each.
+        memory: After the last turn, of those that have a process.
     """
-    floors, ours = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    return [_record(name, clients, column, rounds, memory.get(column.name)) for column in columns]
 
-    def ratio(figure: Callable[[Turn], float]) -> dict[str, float]:
-        return spread_of(figure(own) / figure(base) for base, own in pairs)
 
-    return {
+def _record(
+    name: str, clients: int, column: Column, rounds: Sequence[Mapping[str, Turn]], memory: Memory | None
+) -> Record:
+    turns = [seen[column.name] for seen in rounds]
+    record = {
         "row": name,
         "clients": clients,
-        "load": ours[0].generator,
-        **_medians(ours),
-        "instances_per_s": rounded(instances * statistics.median(turn.rate for turn in ours)),
-        "cpu_ratio": ratio(lambda turn: turn.cpu_us),
-        "rate_ratio": ratio(lambda turn: turn.rate),
-        "p50_over_floor_ms": spread_of(own.p50_ms - base.p50_ms for base, own in pairs),
-        "floor": _medians(floors),
-        "memory_mb": {
+        "server": column.name,
+        "load": turns[0].generator,
+        **_medians(turns),
+        "instances_per_s": rounded(column.instances * statistics.median(turn.rate for turn in turns)),
+        **ratios_of(column.name, rounds, _COMPARED),
+        "memory_mb": memory
+        and {
             "main": round(memory.main_mb),
             "workers": round(memory.workers_mb),
             "tree": round(memory.tree_mb),
         },
-        "checked": sum(turn.checked for pair in pairs for turn in pair),
-        "wrong": sum(turn.wrong for pair in pairs for turn in pair),
-        "turns": [{"floor": asdict(base), "server": asdict(own)} for base, own in pairs],
+        "checked": sum(turn.checked for turn in turns),
+        "wrong": sum(turn.wrong for turn in turns),
+        "turns": [asdict(turn) for turn in turns],
     }
+    return record | {"goals": judged(record)}
 
 
 def _medians(turns: Sequence[Turn]) -> dict[str, float]:
-    figures: dict[str, Callable[[Turn], float]] = {
+    figures: Figures[Turn] = {
         "requests_per_s": lambda turn: turn.rate,
         "p50_ms": lambda turn: turn.p50_ms,
         "p99_ms": lambda turn: turn.p99_ms,
@@ -75,12 +121,37 @@ def _medians(turns: Sequence[Turn]) -> dict[str, float]:
     return {name: rounded(statistics.median(map(figure, turns))) for name, figure in figures.items()}
 
 
-def line_of(row: dict[str, Any]) -> str:
-    """A row in one line, for the terminal."""
-    cpu, rate = row["cpu_ratio"], row["rate_ratio"]
-    wrong = f"  {row['wrong']} WRONG" if row["wrong"] else ""
-    return (
-        f"{row['row']:46} {row['clients']:3} clients {row['requests_per_s']:>7.0f} req/s "
-        f"p50 {row['p50_ms']:>7.3f} p99 {row['p99_ms']:>7.3f} ms  CPU {row['cpu_us']:>6.0f} us = {cpu['median']:.2f} x "
-        f"({cpu['min']:.2f}-{cpu['max']:.2f})  rate {rate['median']:.2f} x ({rate['min']:.2f}-{rate['max']:.2f}){wrong}"
+def lines_of(records: Sequence[Record]) -> str:
+    """A row for the terminal: a line with its name, and one for each server."""
+    first = records[0]
+    return "\n".join([f"{first['row']}, {first['clients']} clients", *map(_line, records)])
+
+
+def _line(record: Record) -> str:
+    figures = (
+        f"{record['requests_per_s']:>7.0f} req/s  p50 {record['p50_ms']:>7.3f} p99 {record['p99_ms']:>7.3f} ms  "
+        f"CPU {record['cpu_us']:>6.0f} us"
     )
+    return f"    {record['server']:31} {figures}{_ratios_in_words(record)}{ending_of(record)}"
+
+
+def _ratios_in_words(record: Record) -> str:
+    """Of the floor: all. Of `BEFORE`: the CPU time."""
+    if "cpu_over_floor" not in record:
+        return ""
+    words = f" = {_spread_in_words(record['cpu_over_floor'])} of the floor"
+    for figure in ("rate", "p50", "p99"):
+        words += f", {figure} {record[f'{figure}_over_floor']['median']:.2f} x"
+    if "cpu_over_before" in record:
+        words += f"; CPU {_spread_in_words(record['cpu_over_before'])} of {BEFORE}"
+    return words
+
+
+def _spread_in_words(spread: Mapping[str, float]) -> str:
+    return f"{spread['median']:.2f} x ({spread['min']:.2f}-{spread['max']:.2f})"
+
+
+def ending_of(record: Record) -> str:
+    """The end of a line for the terminal: goals, and how many replies were wrong."""
+    goals = "".join(f"  [{goal}]" for goal in record["goals"])
+    return goals + (f"  {record['wrong']} WRONG" if record["wrong"] else "")

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import statistics
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +14,23 @@ from typing import Any
 from benchmarks.asked_process import AskedProcess
 from benchmarks.lite import backend_process
 from benchmarks.load import grpc_load, rest_load
-from benchmarks.targets import Server, Target, echo, echo_target_of, export_models, serving, target_of
+from benchmarks.rows import BEFORE
+from benchmarks.targets import (
+    Server,
+    Subject,
+    Target,
+    core_echo,
+    echo,
+    echo_target_of,
+    export_models,
+    serving,
+    target_of,
+)
 from benchmarks.turns import Generator, choose_generator
 from benchmarks.workloads import Sample, Workload, workloads
+from mindspore_serving.server.host.settings import GRPC_LIBRARIES, GRPC_VARIABLE
 
+CORE_ECHO = "core-echo"
 _LOOPS = ("uvloop", "asyncio")
 _CHOICE_CLIENTS = 8
 _WARM_UP_S = 0.2
@@ -35,8 +47,9 @@ class Settings:
         clients: Closed loops of the rows.
         load: `own` or `tools`.
         only: Part of the names of the rows to measure.
-        against: Python of another environment, whose MindSpore Serving is measured in place of the floors; empty for
-            none.
+        servers: What to measure in turn with the floor: values of SERVING_GRPC, each a server of this source tree, and
+            `core-echo`.
+        against: Python of another environment, whose MindSpore Serving is measured in the same turns; empty for none.
     """
 
     turns: int
@@ -44,7 +57,16 @@ class Settings:
     clients: Sequence[int]
     load: str
     only: str = ""
+    servers: Sequence[str] = ("core",)
     against: str = ""
+
+    @property
+    def subjects(self) -> list[Subject]:
+        """What is under test; that of another environment comes last."""
+        found = [
+            Subject(name, variables={GRPC_VARIABLE: name}) for name in self.servers if name in GRPC_LIBRARIES
+        ]
+        return [*found, *([Subject(BEFORE, self.against)] if self.against else [])]
 
     def wants(self, name: str) -> bool:
         """Whether a row is to be measured."""
@@ -73,7 +95,7 @@ class Run:
         progress: Told of each row.
         stack: Ends what was started.
         facts: What was found out on the way, for the report.
-        best_rates: The highest rate of closed loops so far, by workload.
+        best_rates: The highest rate of closed loops so far, by workload and server.
     """
 
     folder: Path
@@ -81,7 +103,7 @@ class Run:
     progress: Progress
     stack: contextlib.ExitStack
     facts: dict[str, Any] = field(default_factory=dict)
-    best_rates: dict[str, float] = field(default_factory=dict)
+    best_rates: dict[tuple[str, str], float] = field(default_factory=dict)
     _servers: dict[tuple[str, int, str], Server] = field(default_factory=dict)
     _floors: dict[tuple[str, bool], Server] = field(default_factory=dict)
     _backends: dict[str, AskedProcess] = field(default_factory=dict)
@@ -92,13 +114,13 @@ class Run:
         """Where the exported models are."""
         return self.folder / "models"
 
-    def server(self, servable: str, copies: int = 1, python: str = sys.executable) -> Server:
-        """The server under test, or that of another environment."""
-        key = servable, copies, python
+    def server(self, servable: str, subject: Subject, copies: int = 1) -> Server:
+        """A server under test."""
+        key = servable, copies, subject.name
         if key not in self._servers:
-            print(f"Starting the server of {servable!r}, copies: {copies} ...", flush=True)
+            print(f"Starting the server {subject.name!r} of {servable!r}, copies: {copies} ...", flush=True)
             folder = self.folder / f"{servable}_{len(self._servers)}"
-            server = serving(self.models, folder, servable, copies, python)
+            server = serving(self.models, folder, servable, subject, copies)
             self._servers[key] = self.stack.enter_context(server)
         return self._servers[key]
 
@@ -109,6 +131,11 @@ class Run:
             loop = self._grpc_loop if protocol == "grpc" else "uvloop"
             self._floors[protocol, hop] = self.stack.enter_context(echo(protocol, loop, hop=hop))
         return self._floors[protocol, hop]
+
+    @functools.cached_property
+    def core_echo(self) -> Server:
+        """The echo on gRPC's C core."""
+        return self.stack.enter_context(core_echo())
 
     def backend(self, servable: str) -> AskedProcess:
         """A process that calls the backend with the models of a servable."""
@@ -122,18 +149,24 @@ class Run:
         """What sends the requests."""
         return choose_generator(workload.protocol, self.settings.load)
 
-    def target(self, workload: Workload, sample: Sample, copies: int = 1) -> Target:
-        """Requests to the server under test."""
-        return target_of(workload, sample, self.server(workload.servable, copies), self._new_folder())
+    def targets(self, workload: Workload, sample: Sample) -> list[Target]:
+        """The same requests to each server; the floor is the first, unless that is the backend."""
+        echoes = [] if workload.backend else [self.floor(workload.protocol)]
+        if echoes and workload.protocol == "grpc" and CORE_ECHO in self.settings.servers:
+            echoes.append(self.core_echo)
+        return [
+            *(self.echo_target(workload, sample, server) for server in echoes),
+            *(self.target(workload, sample, subject) for subject in self.settings.subjects),
+        ]
 
-    def other_target(self, workload: Workload, sample: Sample) -> Target:
-        """The same requests to the server of the environment to compare with."""
-        server = self.server(workload.servable, 1, self.settings.against)
+    def target(self, workload: Workload, sample: Sample, subject: Subject, copies: int = 1) -> Target:
+        """Requests to a server under test."""
+        server = self.server(workload.servable, subject, copies)
         return target_of(workload, sample, server, self._new_folder())
 
-    def echo_target(self, workload: Workload, sample: Sample, *, hop: bool = False) -> Target:
-        """The same requests to the floor."""
-        return echo_target_of(workload, sample, self.floor(workload.protocol, hop=hop), self._new_folder())
+    def echo_target(self, workload: Workload, sample: Sample, server: Server) -> Target:
+        """The same requests to an echo."""
+        return echo_target_of(workload, sample, server, self._new_folder())
 
     def _new_folder(self) -> Path:
         self._files += 1

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 _END_S = 30
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: Sequence[str], folder: Path, variables: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process that has printed that it has started; ended on exit.
+
+    Args:
+        command: What to start.
+        folder: Where.
+        variables: Of its environment, beside those of this process.
 
     Raises:
         RuntimeError: It ended before.
     """
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE)
+    environment = {**os.environ, **(variables or {})}
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, env=environment)
     try:
         assert process.stdout is not None
         for line in process.stdout:
@@ -43,12 +52,12 @@ def running(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[b
 
 @contextlib.contextmanager
 def running_start_script(
-    folder: Path, source: str, python: str = sys.executable
+    folder: Path, source: str, python: str = sys.executable, variables: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A start script that lies in a folder, as a user has it, run by a Python that has MindSpore Serving."""
     script = folder / "start.py"
     script.write_text(source)
-    with running([python, str(script)], folder) as process:
+    with running([python, str(script)], folder, variables) as process:
         yield process
 
 

@@ -1,4 +1,4 @@
-"""Servers under load: the server under test and its floor, and what is sent to them and has to come back."""
+"""Servers under load: those under test and their floors, and what is sent to them and has to come back."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.checking import Checker, new_client
@@ -30,6 +30,21 @@ server.start_grpc_server("127.0.0.1:{grpc}")
 server.start_restful_server("127.0.0.1:{rest}")
 print("started", flush=True)
 """
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A MindSpore Serving to measure.
+
+    Attributes:
+        name: What it is called in tables.
+        python: The Python that has it.
+        variables: Of the environment of its server, beside those of this process.
+    """
+
+    name: str
+    python: str = sys.executable
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -99,25 +114,22 @@ def export_models(folder: Path, networks: bool) -> None:
 
 
 @contextlib.contextmanager
-def serving(
-    models: Path, folder: Path, servable: str, copies: int = 1, python: str = sys.executable
-) -> Iterator[Server]:
-    """The server under test, started by a start script in a new folder.
+def serving(models: Path, folder: Path, servable: str, subject: Subject, copies: int = 1) -> Iterator[Server]:
+    """A server under test, started by a start script in a new folder.
 
     Args:
         models: Filled by `export_models`.
         folder: For the script, the servable and the logs.
         servable: Its name.
+        subject: Which MindSpore Serving.
         copies: Workers, each on a device of its own.
-        python: The Python that has the MindSpore Serving to measure.
     """
     shutil.copytree(models / servable, folder / servable)
     grpc, rest = free_port(), free_port()
     script = _START.format(servable=servable, device_ids=tuple(range(copies)), grpc=grpc, rest=rest)
-    with running_start_script(folder, script, python) as process:
+    with running_start_script(folder, script, subject.python, subject.variables) as process:
         addresses = {"grpc": f"127.0.0.1:{grpc}", "rest": f"127.0.0.1:{rest}"}
-        name = "one copy" if copies == 1 else f"{copies} copies"
-        yield Server(name if python == sys.executable else python, process.pid, addresses)
+        yield Server(subject.name, process.pid, addresses)
 
 
 @contextlib.contextmanager
@@ -130,17 +142,25 @@ def echo(protocol: str, loop: str, *, hop: bool = False) -> Iterator[Server]:
         hop: Whether each request goes to a second process and back.
     """
     port = free_port()
-    name = f"{'grpc.aio' if protocol == 'grpc' else 'aiohttp'} echo on {loop}"
+    library = "grpc.aio" if protocol == "grpc" else "aiohttp"
     command = [sys.executable, "-m", "benchmarks.floor", protocol, str(port), loop]
     if hop:
-        name += " through a process"
         command.append("hop")
+    way = "through a process" if hop else f"on {loop}"
     with running(command, _HERE.parent) as process:
-        yield Server(name, process.pid, {protocol: f"127.0.0.1:{port}"})
+        yield Server(f"{library} echo {way}", process.pid, {protocol: f"127.0.0.1:{port}"})
+
+
+@contextlib.contextmanager
+def core_echo() -> Iterator[Server]:
+    """A bare server on gRPC's C core that gives back what it gets."""
+    port = free_port()
+    with running([sys.executable, "-m", "benchmarks.core_echo", str(port)], _HERE.parent) as process:
+        yield Server("C core echo", process.pid, {"grpc": f"127.0.0.1:{port}"})
 
 
 def target_of(workload: Workload, sample: Sample, server: Server, folder: Path) -> Target:
-    """A workload's requests to the server under test, whose reply is looked at closely once.
+    """A workload's requests to a server under test, whose reply is looked at closely once.
 
     Args:
         workload: What is asked for.
@@ -159,7 +179,7 @@ def target_of(workload: Workload, sample: Sample, server: Server, folder: Path) 
 
 
 def echo_target_of(workload: Workload, sample: Sample, server: Server, folder: Path) -> Target:
-    """The same requests to the floor, which are the right replies as well."""
+    """The same requests to an echo, which are the right replies as well."""
     path = path_of(workload.protocol, workload.servable, workload.method)
     body = request_bytes(workload.interface, workload.servable, workload.method, sample.instances)
     return _with_files(server, workload.protocol, path, body, body, folder)

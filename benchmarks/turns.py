@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -108,8 +109,19 @@ def closed_job(target: Target, clients: int, seconds: float) -> Job:
     return Job(target.protocol, target.address, target.path, (kind,), clients, seconds)
 
 
-def run_job(target: Target, job: Job) -> tuple[dict[str, Any], float]:
-    """Run our own generator; returns what it has seen, and the CPU seconds of the server meanwhile."""
+def run_job(
+    target: Target, job: Job, watching: contextlib.AbstractContextManager[object] | None = None
+) -> tuple[dict[str, Any], float]:
+    """Run our own generator.
+
+    Args:
+        target: The server.
+        job: The load.
+        watching: Entered when the generator has connected and warmed up, and left after the last reply.
+
+    Returns:
+        What the generator has seen, and the CPU seconds of the server meanwhile.
+    """
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         file.write(job.to_json())
         file.flush()
@@ -120,11 +132,12 @@ def run_job(target: Target, job: Job) -> tuple[dict[str, Any], float]:
         assert process.stdin is not None and process.stdout is not None
         with process:
             process.stdout.readline()
-            before = tree_cpu_seconds(target.server.pid)
-            process.stdin.write("\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-            cpu_s = tree_cpu_seconds(target.server.pid) - before
+            with watching or contextlib.nullcontext():
+                before = tree_cpu_seconds(target.server.pid)
+                process.stdin.write("\n")
+                process.stdin.flush()
+                line = process.stdout.readline()
+                cpu_s = tree_cpu_seconds(target.server.pid) - before
     if process.returncode:
         raise RuntimeError(f"the load generator ended with exit status {process.returncode}")
     return json.loads(line), cpu_s

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import grpc
@@ -22,6 +22,7 @@ from mindspore_serving.server.transport.grpc_routes import (
     GrpcReply,
     GrpcStatus,
     StreamedReplyMethod,
+    StreamMethod,
     UnaryMethod,
 )
 
@@ -30,6 +31,7 @@ pytestmark = pytest.mark.both_grpc_servers
 LIMIT_S = 20.0
 ASK = "/some.Dialect/Ask"
 COUNT = "/some.Dialect/Count"
+TALK = "/some.Dialect/Talk"
 
 
 class Shouting:
@@ -39,6 +41,7 @@ class Shouting:
         self.grpc_methods = (
             UnaryMethod(path=ASK, handler=self.ask),
             StreamedReplyMethod(path=COUNT, handler=self.count),
+            StreamMethod(path=TALK, handler=self.talk),
         )
 
     async def ask(self, message: bytes, call: GrpcCall) -> GrpcReply:
@@ -51,6 +54,10 @@ class Shouting:
             yield GrpcReply(b"%d" % number)
         await call.stopping.wait()
         yield GrpcReply(b"the end")
+
+    async def talk(self, messages: AsyncIterator[bytes], call: GrpcCall) -> AsyncGenerator[GrpcReply, None]:
+        async for message in messages:
+            yield await self.ask(message, call)
 
 
 Scene = Callable[[GrpcServer, grpc.aio.Channel], Awaitable[None]]
@@ -101,5 +108,21 @@ def test_a_stream_says_its_last_when_the_server_stops(play: Callable[[Scene], No
         _, last = await asyncio.gather(server.stop(LIMIT_S), call.read())
         assert last == b"the end"
         assert await call.code() is grpc.StatusCode.OK
+
+    play(scene)
+
+
+def test_a_stream_answers_each_message(play: Callable[[Scene], None]) -> None:
+    async def scene(server: GrpcServer, channel: grpc.aio.Channel) -> None:
+        call = channel.stream_stream(TALK)()
+        for message in (b"a", b"bc"):
+            await call.write(message)
+            assert await call.read() == message.upper()
+        await call.write(b"")
+        assert await call.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert await call.details() == "nothing to shout"
+        whole = channel.stream_stream(TALK)(iter([b"a", b"b"]))
+        assert [reply async for reply in whole] == [b"A", b"B"]
+        assert await whole.code() is grpc.StatusCode.OK
 
     play(scene)

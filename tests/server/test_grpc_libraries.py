@@ -37,12 +37,16 @@ LARGEST = 16 * MEBIBYTE
 OPTIONS = [("grpc.so_reuseport", 0), *GrpcLimits(LARGEST, 100).options()]
 
 
+def failed(reason: BaseException) -> None:
+    raise AssertionError("it takes no more calls") from reason
+
+
 def core(find: Callable[[str, Metadata], CallHandler | None]) -> Listener:
-    return CoreListener(find, OPTIONS, lambda: None)
+    return CoreListener(find, OPTIONS, failed)
 
 
 def aio(find: Callable[[str, Metadata], CallHandler | None]) -> Listener:
-    return AioListener(find, OPTIONS)
+    return AioListener(find, OPTIONS, failed)
 
 
 @pytest.fixture(params=[core, aio], ids=["core", "aio"])

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.serving import RunningServer, add_servable, serving
+from tests.support.serving import RunningServer, add_servable, free_port, serving
 
 KEY = "0123456789-this-is-the-key"
 
@@ -344,34 +344,132 @@ def test_a_child_that_drops_its_clients_harms_nobody_and_ends(server: RunningSer
 
 IN_A_PROCESS_OF_THE_SERVER = """\
 import json, multiprocessing, sys
-import mindspore_serving.server
+from mindspore_serving import server
 from mindspore_serving.client import Client
 
+ADDRESS, FOLDER = sys.argv[1:]
 
-def ask(address):
+
+def ask():
     try:
-        return Client(address, "one", "echo").infer({"x": "a"}, timeout=30)
+        return Client(ADDRESS, "one", "echo").infer({"x": "a"}, timeout=30)
     except RuntimeError as error:
         return str(error)
 
+
+def ask_in_children():
+    results = {}
+    for method in ("fork", "spawn"):
+        with multiprocessing.get_context(method).Pool(1) as pool:
+            results[method] = pool.apply(ask)
+    return results
+
+
 if __name__ == "__main__":
-    results = []
-    for used in (False, True):
-        if used:
-            ask(sys.argv[1])
-        for method in ("fork", "spawn"):
-            with multiprocessing.get_context(method).Pool(1) as pool:
-                results.append(pool.apply(ask, sys.argv[1:]))
-    print(json.dumps(results))
+    if FOLDER:
+        server.start_servables(server.ServableStartConfig(FOLDER, "one", num_parallel_workers=1))
+        server.start_grpc_server(ADDRESS)
+        print(json.dumps([ask_in_children(), ask()]))
+        server.stop()
+    else:
+        print(json.dumps([ask_in_children(), ask(), ask_in_children()]))
 """
 
 
 def test_where_grpc_cannot_work_the_client_says_so(server: RunningServer, tmp_path: Path) -> None:
-    outcome = told(run(tmp_path, IN_A_PROCESS_OF_THE_SERVER, server.grpc))
-    before, spawned_before, after, spawned_after = outcome
-    assert before == spawned_before == spawned_after == [{"y": "a"}]
-    assert after.startswith("gRPC does not work in process ")
-    assert "Start it by the method 'spawn' or 'forkserver' of multiprocessing" in after
+    before, in_the_parent, after = told(run(tmp_path, IN_A_PROCESS_OF_THE_SERVER, server.grpc, ""))
+    assert before == {"fork": [{"y": "a"}], "spawn": [{"y": "a"}]}
+    assert_only_a_fork_is_refused(after)
+    assert in_the_parent == [{"y": "a"}]
+
+
+def test_a_process_with_a_running_server_may_start_clients_but_not_fork_them(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    done = run(tmp_path, IN_A_PROCESS_OF_THE_SERVER, address, str(server.folder))
+    assert done.returncode == 0, done.stderr
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("[{")]
+    in_children, in_the_parent = json.loads(line)
+    assert_only_a_fork_is_refused(in_children)
+    assert in_the_parent == [{"y": "a"}]
+
+
+def assert_only_a_fork_is_refused(results: dict[str, Any]) -> None:
+    assert results["spawn"] == [{"y": "a"}]
+    assert results["fork"].startswith("gRPC does not work in process ")
+    assert "Start it by the method 'spawn' or 'forkserver' of multiprocessing" in results["fork"]
+
+
+# --- Threads ---------------------------------------------------------------------------------------------------------
+
+THREADS = """\
+import collections, json, os, sys, threading
+import numpy as np
+from mindspore_serving.client import Client
+
+client = Client(sys.argv[1], "one", "echo")
+outcomes = collections.Counter()
+ended = threading.Event()
+threading.excepthook = lambda failed: outcomes.update([repr(failed.exc_value)])
+
+
+def ask(who, k):
+    \"\"\"Requests and replies of threads differ in their number of instances, in type, shape and values.\"\"\"
+    values = [np.full((1 + who % 3, 2 + who % 2), 1000 * who + k + i, f"f{4 << who % 2}") for i in range(1 + who % 4)]
+    instances = [{"x": value} for value in values]
+    if k % 2:
+        reply = client.infer(instances, timeout=60)
+    else:
+        reply = client.infer_async(instances, timeout=60).result()
+    np.testing.assert_equal(reply, [{"y": value} for value in values])
+    assert [one["y"].dtype for one in reply] == [value.dtype for value in values]
+
+
+def in_threads(work, count):
+    threads = [threading.Thread(target=work, args=(who,)) for who in range(count)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def some(who):
+    for k in range(20):
+        ask(who, k)
+    outcomes["asked 20 times"] += 1
+
+
+def keep_asking(who):
+    k = 0
+    while not ended.is_set():
+        ask(who, k)
+        k += 1
+    outcomes["asked until the end"] += 1
+
+
+for thread in in_threads(some, 32):
+    thread.join()
+busy = in_threads(keep_asking, 32)
+for _ in range(5):
+    pid = os.fork()
+    if not pid:
+        outcomes.clear()
+        for thread in in_threads(some, 8):
+            thread.join()
+        os._exit(outcomes["asked 20 times"])
+    outcomes[f"threads of a child: {os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}"] += 1
+ended.set()
+for thread in busy:
+    thread.join()
+print(json.dumps(outcomes))
+"""
+
+
+def test_one_client_serves_many_threads_and_children_forked_beside_them(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    outcomes = told(run(tmp_path, THREADS, server.grpc, environment={"GRPC_VERBOSITY": "NONE"}))
+    assert outcomes == {"asked 20 times": 32, "asked until the end": 32, "threads of a child: 8": 5}
 
 
 # --- Event loops -----------------------------------------------------------------------------------------------------

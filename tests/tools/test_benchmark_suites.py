@@ -1,4 +1,4 @@
-"""What the benchmark suites of models, batches and memory compute from what they measure."""
+"""What the benchmark suites of models, batches, memory and the Python client compute from what they measure."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,8 @@ import pytest
 from benchmarks.batching import BatchSizes
 from benchmarks.memory_samples import Sample, after_warm_up, growth_of
 from benchmarks.models_plan import NETWORKS, Samples
+from benchmarks.python_client import python_client_row
+from benchmarks.python_client_process import measure
 
 
 @pytest.mark.parametrize(
@@ -75,3 +77,22 @@ def test_scores_are_judged(scores, right):
 def test_any_batch_fits_into_the_instances():
     for network in NETWORKS:
         assert all(network.instances % rows == 0 for rows in network.batches)
+
+
+def test_each_reply_of_each_way_is_judged():
+    measured = measure({"one": lambda: 1, "other": lambda: 2}, lambda reply: reply == 1, 0.0)
+    assert measured.cpu_us.keys() == {"one", "other"}
+    assert measured.checked == 2 * measured.wrong > 0
+
+
+def test_ratios_of_the_ways_are_taken_within_a_turn():
+    turns = [
+        {"cpu_us": {"client": 30.0, "stub": 20.0, "bytes": 10.0}, "checked": 60, "wrong": 0},
+        {"cpu_us": {"client": 80.0, "stub": 100.0, "bytes": 40.0}, "checked": 60, "wrong": 1},
+        {"cpu_us": {"client": 20.0, "stub": 20.0, "bytes": 20.0}, "checked": 30, "wrong": 1},
+    ]
+    row = python_client_row(32, turns)
+    assert row["cpu_us"] == {"client": 30.0, "stub": 20.0, "bytes": 20.0}
+    assert row["client_over_stub"] == {"median": 1.0, "min": 0.8, "max": 1.5}
+    assert row["client_over_bytes"] == {"median": 2.0, "min": 1.0, "max": 3.0}
+    assert (row["checked"], row["wrong"]) == (150, 2)

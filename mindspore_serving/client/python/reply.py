@@ -8,9 +8,10 @@ every other reply goes the long way, through the generated classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import prod
+from struct import Struct
 from typing import Any, NamedTuple, TypeAlias
 
 import grpc
@@ -98,31 +99,41 @@ class _TensorLayout(NamedTuple):
 
 
 class _ReplyLayout(NamedTuple):
-    """A reply whose instances are all alike: the bytes before them, and what each consists of, at least one tensor.
+    """A reply whose instances are all alike: what each consists of, at least one tensor.
 
     The head of the first tensor includes the head of the instance.
+
+    Attributes:
+        start: All bytes before the first data.
+        begin: Where the first instance begins.
+        size: Bytes of an instance.
+        cut: Cuts an instance that begins at a position into the heads and the data of its tensors, in turn.
+        tensors: The tensors of an instance.
     """
 
-    head: bytes
+    start: bytes
+    begin: int
+    size: int
+    cut: Callable[[bytes, int], tuple[bytes, ...]]
     tensors: tuple[_TensorLayout, ...]
 
 
 def _read_alike(data: bytes, layout: _ReplyLayout) -> list[dict[str, Any]] | None:
     """The instances of a reply that has this layout; None for any other reply."""
-    if not data.startswith(layout.head):
+    start, begin, size, cut, tensors = layout
+    end = len(data)
+    if not data.startswith(start) or (end - begin) % size:
         return None
     instances = []
-    position = len(layout.head)
-    while position < len(data):
+    for position in range(begin, end, size):
+        fields = cut(data, position)
         instance: dict[str, Any] = {}
-        for head, name, shape, dtype, byte_size in layout.tensors:
-            if not data.startswith(head, position):
+        i = 0
+        for head, name, shape, dtype, _ in tensors:
+            if fields[i] != head:
                 return None
-            begin = position + len(head)
-            position = begin + byte_size
-            if position > len(data):
-                return None
-            instance[name] = np.ndarray(shape, dtype, data[begin:position])
+            instance[name] = np.ndarray(shape, dtype, fields[i + 1])
+            i += 2
         instances.append(instance)
     return instances
 
@@ -141,7 +152,9 @@ def _layout_of_reply(reply: ms_service_pb2.PredictReply, data: bytes) -> _ReplyL
     size = sum(len(tensor.head) + tensor.byte_size for tensor in tensors)
     head_of_instance = wire.head_of_field(wire.INSTANCE_OF_REPLY, size)
     first, *rest = _in_order_of(data, len(head) + len(head_of_instance), tensors)
-    return _ReplyLayout(head, (first._replace(head=head_of_instance + first.head), *rest))
+    first = first._replace(head=head_of_instance + first.head)
+    fields = Struct("".join(f"{len(tensor.head)}s{tensor.byte_size}s" for tensor in (first, *rest)))
+    return _ReplyLayout(head + first.head, len(head), fields.size, fields.unpack_from, (first, *rest))
 
 
 def _layout_of_tensor(name: str, tensor: ms_service_pb2.Tensor) -> _TensorLayout | None:

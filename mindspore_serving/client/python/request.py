@@ -6,8 +6,9 @@ instances are small, and copy the data twice when it is large.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain, repeat
 from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
@@ -43,20 +44,79 @@ def encode_request(servable_name: str, method_name: str, version_number: int, in
         InvalidParameter: An instance is not a dict, a key is not a str, a value cannot be a tensor, or would become
             another one.
     """
-    spec = _serialized_spec(servable_name, method_name, version_number)
-    parts: list[bytes | memoryview] = [wire.head_of_field(wire.SPEC, len(spec)), spec]
-    for instance in instances if isinstance(instances, (list, tuple)) else (instances,):
-        if not isinstance(instance, dict):
-            raise InvalidParameter("instance should be a map")
-        place_of_head = len(parts)
-        parts.append(b"")
-        size = 0
-        for name, value in instance.items():
-            head, data, data_size = _encode_value(name, value)
-            parts += head, data
-            size += len(head) + data_size
-        parts[place_of_head] = wire.head_of_field(wire.INSTANCE_OF_REQUEST, size)
+    parts: list[bytes | memoryview] = [_spec_field(servable_name, method_name, version_number)]
+    several = instances if isinstance(instances, (list, tuple)) else (instances,)
+    alike = _parts_of_alike(several) if len(several) > 1 else None
+    if alike is not None:
+        parts += alike
+    else:
+        for instance in several:
+            _append_instance(parts, instance)
     return b"".join(parts)
+
+
+def _append_instance(parts: list[bytes | memoryview], instance: Instance) -> None:
+    if not isinstance(instance, dict):
+        raise InvalidParameter("instance should be a map")
+    place_of_head = len(parts)
+    parts.append(b"")
+    size = 0
+    for name, value in instance.items():
+        head, data, data_size = _encode_value(name, value)
+        parts += head, data
+        size += len(head) + data_size
+    parts[place_of_head] = wire.head_of_field(wire.INSTANCE_OF_REQUEST, size)
+
+
+def _parts_of_alike(instances: Sequence[Instance]) -> Iterable[bytes] | None:
+    """The parts of instances that consist of small arrays of the same names, types and shapes.
+
+    Only their data differs, so that going through them input by input takes half of the time.
+
+    Returns:
+        Heads and data in turn; None for all other instances, which may be wrong, too.
+    """
+    form = _small_arrays_of(instances[0])
+    if form is None or any(type(one) is not dict or len(one) != len(form) for one in instances):
+        return None
+    columns: list[Iterable[bytes]] = []
+    for name, (dtype, shape, head) in form.items():
+        column = []
+        for instance in instances:
+            array = instance.get(name)
+            if type(array) is not np.ndarray or array.dtype is not dtype or array.shape != shape:
+                return None
+            column.append(array.tobytes())
+        columns += repeat(head), column
+    return chain.from_iterable(zip(*columns, strict=False))
+
+
+class _SmallArray(NamedTuple):
+    """An input of several instances that are alike; its head includes that of the instance if it is the first."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    head: bytes
+
+
+def _small_arrays_of(instance: Instance) -> dict[str, _SmallArray] | None:
+    """The form of an instance by name; None unless it consists of small arrays that are sent as they are."""
+    if type(instance) is not dict or not instance:
+        return None
+    found: dict[str, _SmallArray] = {}
+    size = 0
+    for name, value in instance.items():
+        if type(value) is not np.ndarray:
+            return None
+        head, data_size, swapped_dtype = _form(name, value.dtype, value.shape)
+        if swapped_dtype is not None or data_size > _SMALL_ARRAY_BYTES:
+            return None
+        found[name] = _SmallArray(value.dtype, value.shape, head)
+        size += len(head) + data_size
+    first = next(iter(found))
+    head = wire.head_of_field(wire.INSTANCE_OF_REQUEST, size) + found[first].head
+    found[first] = found[first]._replace(head=head)
+    return found
 
 
 def _encode_value(name: str, value: object) -> _Entry:
@@ -113,9 +173,10 @@ def _array_of_scalar(name: str, value: bool | int | float) -> Array:
 
 
 @lru_cache(16)
-def _serialized_spec(name: str, method_name: str, version_number: int) -> bytes:
+def _spec_field(name: str, method_name: str, version_number: int) -> bytes:
     spec = ms_service_pb2.ServableSpec(name=name, method_name=method_name, version_number=version_number)
-    return spec.SerializeToString()
+    serialized = spec.SerializeToString()
+    return wire.head_of_field(wire.SPEC, len(serialized)) + serialized
 
 
 class _ArrayForm(NamedTuple):

@@ -279,6 +279,9 @@ def test_values_come_back(server: FakeServer, value: Any, expected: Any) -> None
         ({1: 1}, "instance key should be str, but actually <class 'int'>"),
         ("x", "instance should be a map"),
         ([{"x": 1}, [1]], "instance should be a map"),
+        ([{"x": np.ones(2)}, {"x": np.ones(2)}, "x"], "instance should be a map"),
+        ([{"x": np.ones(2)}, {"x": np.ones(2, np.longdouble)}], "Unknown data type float128"),
+        ([{1: np.ones(2)}, {1: np.ones(2)}], "instance key should be str, but actually <class 'int'>"),
         (None, "instance should be a map"),
     ],
 )
@@ -395,6 +398,41 @@ def test_request_bytes_are_those_of_the_generated_classes(size: int, name: str) 
         expected.instances.add().items[name].CopyFrom(tensor)
     expected.instances.add()
     assert encode_request("add", "add_common", 3, instances) == expected.SerializeToString()
+
+
+ALIKE = {"x": np.array([1, 2], np.int16), "y": np.array(0.5)}
+UNLIKE_ALIKE: dict[str, dict[Any, Any]] = {
+    "another value": {"x": np.array([3, 4], np.int16), "y": np.array(1.5)},
+    "another order": {"y": np.array(1.5), "x": np.array([3, 4], np.int16)},
+    "another shape": ALIKE | {"x": np.array([[3, 4]], np.int16)},
+    "another type": ALIKE | {"x": np.array([3, 4], np.uint16)},
+    "big-endian": ALIKE | {"x": np.array([3, 4], ">i2")},
+    "a type of its own": ALIKE | {"x": np.array([3, 4], np.dtype("i2", metadata={"a": 1}))},
+    "every other value": ALIKE | {"x": np.arange(4, dtype=np.int16)[::2]},
+    "nothing masked": ALIKE | {"x": np.ma.masked_array([3, 4], [0, 0], np.int16)},
+    "another name": {"x": ALIKE["x"], "z": ALIKE["y"]},
+    "a missing input": {"x": ALIKE["x"]},
+    "another input": ALIKE | {"z": ALIKE["y"]},
+    "a number": ALIKE | {"y": 1.5},
+    "a NumPy scalar": ALIKE | {"y": np.float64(1.5)},
+    "text": ALIKE | {"x": "text"},
+    "nothing": {},
+    "large arrays": {"x": np.zeros((3, 1 << 14))},
+    "empty arrays": {"x": np.zeros((0, 2))},
+}
+
+
+@pytest.mark.parametrize("first", UNLIKE_ALIKE.values(), ids=UNLIKE_ALIKE)
+def test_an_instance_is_sent_beside_others_as_it_is_alone(first: Any) -> None:
+    [alone] = sent([first])
+    for name, second in UNLIKE_ALIKE.items():
+        [other] = sent([second])
+        assert sent([first, first, second, first]) == [alone, alone, other, alone], name
+
+
+def sent(instances: list[dict[Any, Any]]) -> list[ms_service_pb2.Instance]:
+    """The instances of a request."""
+    return list(ms_service_pb2.PredictRequest.FromString(encode_request("s", "m", 0, instances)).instances)
 
 
 def reply_of(*instances: dict[str, ms_service_pb2.Tensor], **fields: Any) -> bytes:

@@ -61,16 +61,31 @@ class ArrivingMessages:
         name, _ = self._calls.pop(call, ("", 0.0))
         if not name:
             return  # it was to be ended, and counts no more
-        if size > _LARGE_BYTES:
-            self._known.note_large(name, self._received(name))
-        else:
-            self._known.note_small(name, size)
+        self._note(name, size)
         slow = self._slow.get(name) if self._slow else None
         if slow is not None:
             slow.delivered += size
             slow.calls.discard(call)
             if not slow.calls:
                 self._forget(name)
+
+    def note(self, connection: str, size: int) -> None:
+        """Note a message that had arrived before anybody waited for it.
+
+        Args:
+            connection: Name of its connection.
+            size: Its bytes on the wire.
+        """
+        self._note(connection, size)
+        slow = self._slow.get(connection) if self._slow else None
+        if slow is not None:
+            slow.delivered += size
+
+    def _note(self, name: str, size: int) -> None:
+        if size > _LARGE_BYTES:
+            self._known.note_large(name, self._received(name))
+        else:
+            self._known.note_small(name, size)
 
     def look(self, now: float) -> list[Hashable]:
         """Count what has come by now.

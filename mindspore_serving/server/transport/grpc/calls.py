@@ -318,10 +318,14 @@ class _StreamCalls(_Calls):
 
     async def _messages(self, call: ServerCall) -> AsyncGenerator[bytes, None]:
         """The messages of a call, each read when it is asked for."""
-        while (message := await self._reader.read(call, self._refuses)) is not None:
+        while True:
+            message = await self._reader.read(call, self._refuses)
+            if message is None:
+                return
             self._check_room(call)
-            yield message
-            del message
+            box = [message]
+            del message  # it may be large, and whoever gets it lets go of it
+            yield box.pop()
 
 
 def _calls_of(method: GrpcMethod, router: CallRouter) -> _Calls:

@@ -7,10 +7,11 @@ serve real calls over a private socket. That is done once in a process.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from typing import Any, Final
 
 import grpc
@@ -30,6 +31,10 @@ from mindspore_serving.server.transport.grpc_routes import GrpcStatus
 
 CHECK_S: Final = 5.0
 """Time for all calls of the check."""
+_STOP_S: Final = 0.5
+"""Time for its server to stop where something is wrong with it."""
+_CALL_S: Final = 4.0
+"""Time for one call: its status says more than that the check took too long."""
 _PATH: Final = "/mindspore_serving.Check/"
 _SENT: Final = b"a message"
 _FIELD: Final = "a-name"
@@ -38,21 +43,21 @@ _faults: list[str | None] = []
 
 
 async def new_listener(
-    find: FindHandler, options: Sequence[tuple[str, int]], on_failure: Callable[[], None]
+    find: FindHandler, options: Sequence[tuple[str, int]], on_failure: Callable[[BaseException], None]
 ) -> Listener:
     """A listener on what this process is to use.
 
     Args:
         find: Finds what answers a call. May be called from any thread.
         options: Of gRPC, by its names.
-        on_failure: Called on the event loop if it can take no more calls.
+        on_failure: Called on the event loop, with the reason, if it can take no more calls.
 
     Raises:
         InvalidParameter: SERVING_GRPC names no library.
     """
     if grpc_library() == "aio":
         log.info("gRPC is served by grpc.aio, as %s=aio asks for", GRPC_VARIABLE)
-        return AioListener(find, options)
+        return AioListener(find, options, on_failure)
     if not _faults:
         _faults.append(await _core_fault())
     if _faults[0] is not None:
@@ -61,7 +66,7 @@ async def new_listener(
             grpc.__version__,
             _faults[0],
         )
-        return AioListener(find, options)
+        return AioListener(find, options, on_failure)
     from mindspore_serving.server.transport.grpc.on_core import CoreListener
 
     return CoreListener(find, options, on_failure)
@@ -81,21 +86,37 @@ async def _fault_in_calls() -> str | None:
     """What goes wrong when the core serves this process over a private socket; None for nothing."""
     from mindspore_serving.server.transport.grpc.on_core import CoreListener
 
+    failures: asyncio.Queue[str] = asyncio.Queue()
     cancelled = asyncio.Event()
-    listener = CoreListener(_Answers(cancelled).find, (("grpc.so_reuseport", 0),), lambda: None)
+    listener = CoreListener(
+        _Answers(cancelled).find,
+        (("grpc.so_reuseport", 0),),
+        lambda error: failures.put_nowait(f"its thread has failed: {error!r}"),
+    )
     with tempfile.TemporaryDirectory(prefix="mindspore_serving_grpc_") as folder:
         address = f"unix:{folder}/check"
         if not listener.bind(address, None):
             return f"it cannot bind {address}"
         await listener.start()
-        try:
-            await asyncio.wait_for(asyncio.wrap_future(_asked(address)), CHECK_S)
-            await asyncio.wait_for(cancelled.wait(), CHECK_S)
-        except asyncio.TimeoutError:
-            return f"a call to itself did not end within {CHECK_S:g} s"
-        finally:
-            await listener.stop(0.0)
-    return None
+        ways = {
+            asyncio.create_task(failures.get()),
+            asyncio.create_task(_checked(_asked(address), cancelled)),
+        }
+        done, left = await asyncio.wait(ways, timeout=CHECK_S, return_when=asyncio.FIRST_COMPLETED)
+        for way in left:
+            way.cancel()
+        fault = done.pop().result() if done else f"a call to itself did not end within {CHECK_S:g} s"
+        with contextlib.suppress(asyncio.TimeoutError):  # one that is at fault may not stop either
+            await asyncio.wait_for(listener.stop(0.0), CHECK_S if fault is None else _STOP_S)
+    return fault
+
+
+async def _checked(asked: Future[str | None], cancelled: asyncio.Event) -> str | None:
+    """What is wrong with the answers of the check, also with the end of the call that was to be cancelled."""
+    fault = await asyncio.wrap_future(asked)
+    if fault is None:
+        await cancelled.wait()
+    return fault
 
 
 class _Answers:
@@ -136,17 +157,26 @@ class _Answers:
             self._cancelled.set()
 
 
-def _asked(address: str) -> Future[None]:
-    """Ask the server of the check, in a thread of its own; the future says what went wrong."""
-    outcome: Future[None] = Future()
+def _asked(address: str) -> Future[str | None]:
+    """Ask the server of the check, in a thread of its own.
+
+    Returns:
+        What went wrong; None for nothing.
+    """
+    outcome: Future[str | None] = Future()
 
     def ask() -> None:
+        fault = None
         try:
             with grpc.insecure_channel(address) as channel:
                 _ask(channel)
-            outcome.set_result(None)
+        except grpc.RpcError as error:
+            call: Any = error
+            fault = f"a call to itself ended with {call.code().name}: {call.details()}"
         except Exception as error:  # whatever went wrong is what was to be found out
-            outcome.set_exception(error)
+            fault = str(error) or repr(error)
+        with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
+            outcome.set_result(fault)
 
     threading.Thread(target=ask, name="grpc-check", daemon=True).start()
     return outcome
@@ -160,16 +190,16 @@ def _ask(channel: Any) -> None:
         grpc.RpcError: A call has failed.
     """
     reply, call = channel.unary_unary(f"{_PATH}Echo").with_call(
-        _SENT, timeout=CHECK_S, metadata=((_FIELD, "x"),)
+        _SENT, timeout=_CALL_S, metadata=((_FIELD, "x"),)
     )
     _expect("the reply", reply, _SENT)
     _expect("the metadata of the reply", tuple(call.trailing_metadata() or ()), ((_FIELD, "x"),))
-    stream = channel.stream_stream(f"{_PATH}Stream")(iter((_SENT, _SENT)), timeout=CHECK_S)
+    stream = channel.stream_stream(f"{_PATH}Stream")(iter((_SENT, _SENT)), timeout=_CALL_S)
     _expect("the stream", tuple(stream), (_SENT, _SENT))
-    ended = channel.unary_unary(f"{_PATH}End").future(_SENT, timeout=CHECK_S)
+    ended = channel.unary_unary(f"{_PATH}End").future(_SENT, timeout=_CALL_S)
     _expect("the status", ended.code(), grpc.StatusCode.DATA_LOSS)
     _expect("the text of the status", ended.details(), "unix:")
-    unknown = channel.unary_unary(f"{_PATH}Other").future(_SENT, timeout=CHECK_S)
+    unknown = channel.unary_unary(f"{_PATH}Other").future(_SENT, timeout=_CALL_S)
     _expect("the status of an unknown method", unknown.code(), grpc.StatusCode.UNIMPLEMENTED)
     late = channel.unary_unary(f"{_PATH}Wait").future(_SENT, timeout=0.1)
     _expect("the status at the deadline", late.code(), grpc.StatusCode.DEADLINE_EXCEEDED)

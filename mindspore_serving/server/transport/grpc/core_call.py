@@ -21,16 +21,23 @@ class Poller(Protocol):
     """What brings the events of calls, in a thread of its own.
 
     Attributes:
-        expecting: Calls whose message has not come yet and that the loop does not know, with the time when they came;
+        expecting: Calls that the loop does not know, because their message has not come, with the time when they came;
             the oldest first. Of its thread.
+        open: Calls that are answered just now. Of the loop.
+        is_ending: Whether nothing is to be asked of the core any more.
         loop: Where handlers run.
     """
 
     expecting: dict[CoreCall, float]
+    open: set[CoreCall]
+    is_ending: bool
     loop: asyncio.AbstractEventLoop
 
     def tell(self, function: Callable[[Any], None], argument: object = None) -> None:
         """Have something done on the loop."""
+
+    def is_to_watch(self, call: CoreCall) -> bool:
+        """Whether the end of a call was not asked for yet; who gets True is to ask for it. From both threads."""
 
 
 class CoreCall:
@@ -87,28 +94,37 @@ class CoreCall:
     # --- Of the thread that polls ---
 
     def begin(self) -> None:
-        """Ask for its end and its message, or start its task at once where it may not be read."""
-        self._call.start_server_batch((core.ReceiveCloseOnServerOperation(0),), self._note_end)
+        """Ask for its message, or start its task at once where it may not be read."""
         if self._handler.reads:
             self._is_receiving = True
-            self._poller.expecting[self] = time.monotonic()
             self._receive()
         else:
+            del self._poller.expecting[self]
             self._poller.tell(self.start)
+
+    def watch(self) -> None:
+        """Ask for its end, if nobody has; from now on it is noted at once."""
+        call = self._call
+        if self._poller.is_to_watch(self) and call is not None:
+            call.start_server_batch((core.ReceiveCloseOnServerOperation(0),), self._note_end)
 
     def _receive(self) -> None:
         self._call.start_server_batch((core.ReceiveMessageOperation(0),), self._note_message)
 
     def _note_message(self, event: Any) -> None:
-        if not event.success:  # it was too large, or broken off: the end of the call follows
-            self._poller.expecting.pop(self, None)
-            return
-        message = event.batch_operations[0].message()
-        if self._poller.expecting.pop(self, None) is not None:
-            self._keep(message)
-            self._poller.tell(self.start)
-        else:
+        expecting = self._poller.expecting
+        message = event.batch_operations[0].message() if event.success else None
+        if self not in expecting:
             self._poller.tell(self._deliver, message)
+            return
+        self._keep(message)
+        if (
+            message is None
+        ):  # its client has ended the call, or its side of it: which one is known in a moment
+            self.watch()
+        else:
+            del expecting[self]
+            self._poller.tell(self.start)
 
     def _note_written(self, event: Any) -> None:
         self._poller.tell(self._deliver_written, event.success)
@@ -120,12 +136,16 @@ class CoreCall:
     def _note_end(self, event: Any) -> None:
         """Note that the call has ended: it was answered, or its client has gone, or its deadline has passed."""
         if self._poller.expecting.pop(self, None) is None and event.batch_operations[0].cancelled():
-            self._poller.tell(self._cancel)
+            self._poller.tell(self.cancel)
 
     # --- On the loop ---
 
     def start(self, _: None) -> None:
         """Start the task that answers it."""
+        if self._poller.is_ending:
+            self._call = None
+            return
+        self._poller.open.add(self)
         self._task = self._poller.loop.create_task(self._serve())
 
     async def _serve(self) -> None:
@@ -140,12 +160,15 @@ class CoreCall:
             self._send_last(None, GrpcStatus.INTERNAL, unexpected_failure(error).text.encode())
         finally:
             self._task = None
+            self._poller.open.discard(self)
 
     def _send_last(self, message: bytes | None, status: int, details: bytes) -> None:
         call, self._call = self._call, None
         if call is not None:
             operations = self._operations(message)
             operations.append(core.SendStatusFromServerOperation(self._trailing, status, details, 0))
+            if self._poller.is_to_watch(self):  # one event less than by itself
+                operations.append(core.ReceiveCloseOnServerOperation(0))
             if call.start_server_batch(operations, self._note_sent):  # something else is being sent
                 call.cancel()
 
@@ -163,9 +186,12 @@ class CoreCall:
         call, self._call = self._call, None
         if call is not None:
             call.cancel()
+        self._finish(None)
 
-    def _cancel(self, _: None) -> None:
+    def cancel(self, _: None = None) -> None:
+        """Cancel what answers it: the call has ended."""
         self._call = self._message = None
+        self._poller.open.discard(self)
         if self._task is not None:
             self._task.cancel()
         self._finish(None)
@@ -189,6 +215,11 @@ class CoreCall:
     def _deliver_written(self, success: bool) -> None:
         if self._writer is not None and not self._writer.done():
             self._writer.set_result(success)
+
+    @property
+    def has_message(self) -> bool:
+        """Whether a message has come that was not read."""
+        return self._arrived
 
     @property
     def timeout_s(self) -> float | None:

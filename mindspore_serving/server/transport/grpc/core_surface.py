@@ -7,12 +7,15 @@ before a server stands on it.
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
+# It logs each name and each value of a client that is no UTF-8, with a trace: whoever likes could fill the log.
+logging.getLogger("grpc._cython.cygrpc").addFilter(lambda record: "Invalid encoding" not in str(record.msg))
 core: Final[Any] = cygrpc
 """The module itself; its stub says nothing about it."""
 

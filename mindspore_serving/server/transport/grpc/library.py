@@ -50,6 +50,10 @@ class ServerCall(Protocol):
     def timeout_s(self) -> float | None:
         """Seconds that are left of the client's deadline; None for no limit."""
 
+    @property
+    def has_message(self) -> bool:
+        """Whether a message has come that was not read: `read` does not wait for it."""
+
     def auth_context(self) -> Mapping[str, Iterable[bytes]]:
         """What TLS knows of the client, by gRPC's names of properties."""
 

@@ -60,6 +60,18 @@ class MessageReader:
         Raises:
             GrpcError: There is no room for it, or it cannot be decompressed.
         """
+        message = await (self._ready(call) if call.has_message else self._awaited(call))
+        if message is None or not _is_compressed(message):
+            return message
+        return await self._decompressed(message, is_enough)
+
+    async def _ready(self, call: ServerCall) -> bytes | None:
+        message = await call.read()
+        if message is not None:
+            self._arriving.note(call.peer, len(message))
+        return message
+
+    async def _awaited(self, call: ServerCall) -> bytes | None:
         reader = asyncio.current_task()
         self._arriving.begin(reader, call.peer, time.monotonic())
         if self._next_look is None:
@@ -67,9 +79,8 @@ class MessageReader:
         size = 0
         try:
             message = await call.read()
-            if message is None:
-                return None
-            size = len(message)
+            size = 0 if message is None else len(message)
+            return message
         except asyncio.CancelledError:
             if reader in self._cut_off:
                 raise self._no_room() from None
@@ -77,7 +88,6 @@ class MessageReader:
         finally:
             self._arriving.end(reader, size)
             self._cut_off.discard(reader)
-        return await self._decompressed(message, is_enough) if _is_compressed(message) else message
 
     @contextlib.contextmanager
     def counted(self, size: int) -> Iterator[None]:

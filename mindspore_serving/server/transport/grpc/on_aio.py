@@ -1,13 +1,18 @@
-"""The listener on grpc.aio, which every grpcio has: the way back from `on_core`."""
+"""The listener on grpc.aio, which every grpcio has: the way back from `on_core`.
+
+A server of grpc.aio ends by itself at a call whose path is no UTF-8: a new one takes its place.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import grpc
 import grpc.aio
 
+from mindspore_serving import log
 from mindspore_serving.server.transport.grpc.library import (
     CallEnd,
     CallHandler,
@@ -26,14 +31,31 @@ class AioListener:
     Args:
         find: Finds what answers a call.
         options: Of gRPC, by its names.
+        on_failure: Called on the loop, with the reason, if the server has ended by itself, and no other could take its
+            place.
     """
 
-    def __init__(self, find: FindHandler, options: Sequence[tuple[str, int]]) -> None:
-        self._server = grpc.aio.server(options=list(options))
-        self._server.add_generic_rpc_handlers((_Handlers(find),))
+    def __init__(
+        self,
+        find: FindHandler,
+        options: Sequence[tuple[str, int]],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        self._handlers = _Handlers(find)
+        self._options = list(options)
+        self._on_failure = on_failure
+        self._server = self._new_server()
+        self._bound: tuple[str, grpc.ServerCredentials | None] = ("", None)
+        self._watch: asyncio.Task[None] | None = None
+
+    def _new_server(self) -> grpc.aio.Server:
+        server = grpc.aio.server(options=self._options)
+        server.add_generic_rpc_handlers((self._handlers,))
+        return server
 
     def bind(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
         """Bind; see `Listener`."""
+        self._bound = address, credentials
         if credentials is None:
             return self._server.add_insecure_port(address)
         return self._server.add_secure_port(address, credentials)
@@ -41,9 +63,28 @@ class AioListener:
     async def start(self) -> None:
         """Take calls from now on."""
         await self._server.start()
+        self._watch = asyncio.create_task(self._replace_failed())
+
+    async def _replace_failed(self) -> None:
+        """Let another server take the place of one that ends by itself."""
+        while True:
+            try:
+                # Shielded: to cancel it would cancel what `stop` waits for.
+                await asyncio.shield(self._server.wait_for_termination())
+            except Exception as error:  # whatever made it end
+                log.error("The server of grpc.aio has ended, another one takes its place: %r", error)
+            try:
+                self._server = self._new_server()
+                self.bind(*self._bound)
+                await self._server.start()
+            except Exception as error:  # it cannot be helped here
+                self._on_failure(error)
+                return
 
     async def stop(self, grace_s: float) -> None:
         """Close; see `Listener`."""
+        if self._watch is not None:
+            self._watch.cancel()
         await self._server.stop(grace_s)
 
 
@@ -99,6 +140,10 @@ class _AioCall:
     @property
     def metadata(self) -> Metadata:
         return tuple(self._context.invocation_metadata() or ())
+
+    @property
+    def has_message(self) -> bool:
+        return False  # grpc.aio does not say
 
     @property
     def timeout_s(self) -> float | None:

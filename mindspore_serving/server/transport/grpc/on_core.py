@@ -2,13 +2,16 @@
 
 The way of a call with one message, which is nearly every call:
 
-1. `_Poller` gets the call, finds its handler, and asks the core for its message and its end.
+1. `_Poller` gets the call, finds its handler, and asks the core for its message.
 2. It gets the message, and puts the call into the inbox. The event loop is woken once for all that is in there.
 3. On the loop a task runs the handler, and sends first metadata, reply and status in one batch.
 4. `_Poller` gets the end of that batch and of the call. Nobody is woken for them, unless somebody waits.
 
-A call whose message takes longer than `_SLOW_S` is put into the inbox without it: its task then waits for it, so that
-what arrives is counted. Why the core, and what may be done if it changes: ADR 49.
+Two things are left out while all is fast. A call whose message takes longer than `_SLOW_S` is put into the inbox
+without it: its task then waits for it, so that what arrives is counted. And the end of a call is asked for with its
+reply, or once it has taken `_LONG_S`: until then nobody needs to know that its client has gone.
+
+Why the core, and what may be done if it changes: ADR 49.
 
 There are two threads; what belongs to which is said below. They meet in `_Poller.tell`, and nowhere else.
 """
@@ -20,7 +23,6 @@ import contextlib
 import ctypes
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -40,6 +42,8 @@ _MOST_IN_INBOX: Final = 1024
 """What may wait for the loop; the core is not asked for more calls meanwhile, and refuses those above its own limit."""
 _SLOW_S: Final = 0.002
 """A message that has not come by then is waited for by the task of its call."""
+_LONG_S: Final = 0.02
+"""The end of a call that takes longer is asked for, so that what it holds is free when its client goes away."""
 _CUT_OFF_S: Final = 5.0
 """Time for what is to end at once."""
 _MOST_FAILURES: Final = 10
@@ -52,11 +56,14 @@ class CoreListener:
     Args:
         find: Finds what answers a call. Called by the thread that polls.
         options: Of gRPC, by its names.
-        on_failure: Called on the loop if that thread has failed: no more calls are taken.
+        on_failure: Called on the loop, with the reason, if that thread has failed: no more calls are taken.
     """
 
     def __init__(
-        self, find: FindHandler, options: Sequence[tuple[str, int]], on_failure: Callable[[], None]
+        self,
+        find: FindHandler,
+        options: Sequence[tuple[str, int]],
+        on_failure: Callable[[BaseException], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._queue: Any = core.CompletionQueue()
@@ -94,9 +101,8 @@ class CoreListener:
                 return
         if poller.is_ending:
             return
+        poller.end_calls()
         poller.is_ending = True
-        self._server.destroy()
-        self._queue.shutdown()
         if await _is_set(poller.ended, _CUT_OFF_S):
             poller.join()
             _free(self._queue)
@@ -110,7 +116,7 @@ class _Poller:
         server: Of the core.
         queue: Its completion queue.
         find: Finds what answers a call.
-        on_failure: Called on the loop if the thread has failed.
+        on_failure: Called on the loop, with the reason, if the thread has failed.
         loop: Where handlers run.
 
     Attributes:
@@ -118,7 +124,8 @@ class _Poller:
             the oldest first. Of this thread.
         closed: Set once the server has ended all calls and connections. Of the loop.
         ended: Set once the thread is about to end. Of the loop.
-        is_ending: Whether the queue was shut down. Of the loop.
+        open: Calls that are answered just now. Of the loop.
+        is_ending: Whether nothing is to be asked of the core any more. Set by the loop.
     """
 
     def __init__(
@@ -126,12 +133,13 @@ class _Poller:
         server: Any,
         queue: Any,
         find: FindHandler,
-        on_failure: Callable[[], None],
+        on_failure: Callable[[BaseException], None],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.expecting: dict[CoreCall, float] = {}
         self.closed = asyncio.Event()
         self.ended = asyncio.Event()
+        self.open: set[CoreCall] = set()
         self.is_ending = False
         self.loop = loop
         self._server = server
@@ -139,6 +147,12 @@ class _Poller:
         self._find = find
         self._on_failure = on_failure
         self._failed = False
+        self._is_closed = False
+        self._is_ended = False
+        self._unwatched: set[CoreCall] = (
+            set()
+        )  # both threads take calls out, and whoever does asks for their end
+        self._young: deque[tuple[float, CoreCall]] = deque()
         self._inbox: deque[tuple[Callable[[Any], None], Any]] = deque()
         self._is_awake = False
         self._owed: deque[None] = deque()
@@ -170,9 +184,27 @@ class _Poller:
             self._is_awake = True
             self.loop.call_soon_threadsafe(self._take)
 
+    def is_to_watch(self, call: CoreCall) -> bool:
+        """Whether the end of a call was not asked for yet; who gets True is to ask for it. From both threads."""
+        try:
+            self._unwatched.remove(call)
+        except KeyError:
+            return False
+        return True
+
     def note_closed(self, event: Any) -> None:
         """Note that the server has ended all calls and connections. Of this thread."""
+        self._is_closed = True
         self.tell(lambda _: self.closed.set())
+
+    def end_calls(self) -> None:
+        """Cancel what answers calls, all of which have ended. On the loop.
+
+        The core does not say so of all of them before it says that it has closed; and after that, to ask it for
+        anything would crash the process.
+        """
+        for call in tuple(self.open):
+            call.cancel()
 
     def _take(self) -> None:
         """Do what is in the inbox. On the loop."""
@@ -200,33 +232,47 @@ class _Poller:
 
     def _poll(self) -> None:
         """Handle events until the queue is shut down."""
-        expecting = self.expecting
         while True:
-            event = self._queue.poll(time.time() + _SLOW_S if expecting else None)
+            event = self._queue.poll(self._next_look())
             kind = event.completion_type
             if kind == core.CompletionType.operation_complete:
                 event.tag(event)
             elif kind == core.CompletionType.queue_shutdown:
                 return
             del event  # and with it the call, which the core ends only when nobody holds it
-            if expecting:
-                self._pass_on_slow(time.monotonic() - _SLOW_S)
+            if self._is_closed:
+                self._end_if_told()
+            elif self._young:
+                self._look(time.monotonic())
 
-    def _pass_on_slow(self, before: float) -> None:
-        """Let the loop wait for messages of calls that came before some time."""
+    def _end_if_told(self) -> None:
+        """End the server and the queue once the loop asks the core for nothing any more."""
+        if self.is_ending and not self._is_ended:
+            self._is_ended = True
+            self._server.destroy()
+            self._queue.shutdown()
+
+    def _next_look(self) -> float | None:
+        """When to look at calls at the latest, as the core has it: in seconds of the wall clock; None for never."""
+        if self.expecting or self._is_closed:
+            return time.time() + _SLOW_S
+        return time.time() + _LONG_S if self._young else None
+
+    def _look(self, now: float) -> None:
+        """Let the loop wait for messages that are slow, and ask for the end of calls that take long."""
         while self.expecting:
             call, since = next(iter(self.expecting.items()))
-            if since > before:
-                return
+            if since > now - _SLOW_S:
+                break
             del self.expecting[call]
             self.tell(call.start)
+        while self._young and self._young[0][0] <= now - _LONG_S:
+            self._young.popleft()[1].watch()
 
     def _note_failure(self, error: BaseException) -> None:
-        trace = "".join(traceback.format_exception(error))
-        log.error("The gRPC poller has failed, the server ends: %s", trace)
         if not self._failed:
             self._failed = True
-            self.tell(lambda _: self._on_failure())
+            self.tell(self._on_failure, error)
 
     def _note_call(self, event: Any) -> None:
         """Begin a call that the core hands over."""
@@ -245,7 +291,14 @@ class _Poller:
         if handler is None:
             refuse(call, GrpcStatus.UNIMPLEMENTED, UNKNOWN_METHOD)
         else:
-            CoreCall(self, call, event.call_details, metadata, handler).begin()
+            self._begin(CoreCall(self, call, event.call_details, metadata, handler))
+
+    def _begin(self, call: CoreCall) -> None:
+        now = time.monotonic()
+        self.expecting[call] = now
+        self._unwatched.add(call)
+        self._young.append((now, call))
+        call.begin()
 
 
 async def _is_set(event: asyncio.Event, timeout_s: float) -> bool:

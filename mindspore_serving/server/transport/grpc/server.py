@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from pathlib import Path
 
 import grpc
 
+from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.forked_grpc import note_use
 from mindspore_serving.server.access.guard import Guard
@@ -94,7 +96,7 @@ class GrpcServer:
             StartUpError: The address cannot be bound, or key and certificate do not fit together.
         """
         note_use()
-        listener = await new_listener(self._calls.find, self._options, self._on_failure)
+        listener = await new_listener(self._calls.find, self._options, self._fail)
         given = self._given_address
         try:
             async with (
@@ -109,6 +111,12 @@ class GrpcServer:
             raise _not_created(given)
         await listener.start()
         self._listener = listener
+
+    def _fail(self, reason: BaseException) -> None:
+        """Say that no more calls are taken, and have the process end."""
+        trace = "".join(traceback.format_exception(reason))
+        log.error("The gRPC server has failed, and takes no more calls: %s", trace)
+        self._on_failure()
 
     async def hand_over(self) -> None:
         """Let the calls that gRPC has received be refused by their handlers: a server that stops cancels them."""

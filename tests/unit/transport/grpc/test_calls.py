@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -27,6 +27,7 @@ from mindspore_serving.server.transport.grpc_routes import (
     GrpcReply,
     GrpcStatus,
     StreamedReplyMethod,
+    StreamMethod,
     UnaryMethod,
 )
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
@@ -62,6 +63,7 @@ class FakeCall:
 
     peer = PEER
     timeout_s = 1.5
+    has_message = False
 
     def __init__(
         self,
@@ -229,6 +231,107 @@ def test_what_a_handler_reads_is_counted_among_the_messages_that_arrive() -> Non
         server = Server(unary(read))
         assert b" 1000 of " in await server.call(FakeCall(b"message"))
         assert server.arriving.is_empty
+
+    play(scene)
+
+
+BOTH = "/a.Service/Talk"
+
+
+def talk(**options: Any) -> StreamMethod:
+    """Answers each message with itself, and ends with the number of them."""
+
+    async def handler(messages: AsyncIterator[bytes], call: GrpcCall) -> AsyncGenerator[GrpcReply, None]:
+        count = 0
+        async for message in messages:
+            if message == b"fail":
+                raise GrpcError(GrpcStatus.ABORTED, InvalidInput("enough").failure(), "thing(7)")
+            count += 1
+            yield GrpcReply(message)
+        yield GrpcReply(b"%d" % count)
+
+    return StreamMethod(path=BOTH, handler=handler, **options)
+
+
+@pytest.mark.parametrize("messages", [(), (b"a",), (b"a", b"", b"c")])
+def test_messages_of_a_stream_are_read_one_after_the_other(messages: tuple[bytes, ...]) -> None:
+    call = FakeCall(*messages)
+    assert called(call, talk(), path=BOTH) is None
+    assert call.written == [*messages, b"%d" % len(messages)]
+    assert call.reads == len(messages) + 1
+
+
+def test_a_message_of_a_stream_is_not_read_before_it_is_asked_for() -> None:
+    async def handler(messages: AsyncIterator[bytes], call: GrpcCall) -> AsyncGenerator[GrpcReply, None]:
+        yield GrpcReply(await anext(messages))
+        yield GrpcReply(b"%d" % asked.reads)
+
+    asked = FakeCall(b"a", b"b", b"c")
+    called(asked, StreamMethod(path=BOTH, handler=handler), path=BOTH)
+    assert asked.written == [b"a", b"1"]
+
+
+def test_nobody_but_its_handler_holds_a_message_of_a_stream() -> None:
+    held: list[int] = []
+
+    async def handler(messages: AsyncIterator[bytes], call: GrpcCall) -> AsyncGenerator[GrpcReply, None]:
+        async for message in messages:
+            held.append(sys.getrefcount(message))
+            yield GrpcReply(b"")
+
+    called(FakeCall(b"".join([b"a", b"large", b"one"])), StreamMethod(path=BOTH, handler=handler), path=BOTH)
+    assert held == [2]
+
+
+def test_a_stream_that_fails_is_logged_and_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    call = FakeCall(b"a", b"fail", b"c")
+    called(call, talk(), path=BOTH)
+    assert (call.written, call.status) == ([b"a"], (GrpcStatus.ABORTED, "enough"))
+    assert call.messages == [b"c"]
+    [line] = failed_lines(capsys.readouterr().err)
+    assert line.endswith("failed with status 400, Talk thing(7): enough")
+
+
+def test_each_message_of_a_stream_is_decompressed() -> None:
+    call = FakeCall(gzip.compress(b"a" * 1000), b"b")
+    called(call, talk(), path=BOTH)
+    assert call.written == [b"a" * 1000, b"b", b"2"]
+
+
+def test_a_stream_whose_client_takes_no_replies_is_read_no_further() -> None:
+    async def scene() -> None:
+        async def fill(messages: AsyncIterator[bytes], call: GrpcCall) -> AsyncGenerator[GrpcReply, None]:
+            async for message in messages:
+                server.untaken.add(PEER, MOST_UNTAKEN)
+                yield GrpcReply(message)
+
+        server = Server(StreamMethod(path=BOTH, handler=fill))
+        call = FakeCall(b"a", b"b", b"c")
+        await server.call(call, BOTH)
+        assert call.written == [b"a"]
+        assert call.status == (GrpcStatus.RESOURCE_EXHAUSTED, server.untaken.refusal)
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "reads"),
+    [
+        ((("x-api-key", "0123456789-this-is-the-key"),), True),
+        ((), False),
+        ((("x-api-key", "another"),), False),
+    ],
+)
+@pytest.mark.parametrize("identities", [(), ("alice",)])
+def test_no_message_is_asked_for_before_its_client_is_authenticated(
+    metadata: Any, reads: bool, identities: Sequence[str]
+) -> None:
+    async def scene() -> None:
+        server = Server(unary(), stream(), talk(), guard=Guard(ApiKeys([KEY]), identities))
+        for path in (PATH, STREAM, BOTH):
+            handler = server.router.find(path, metadata)
+            assert handler is not None
+            assert handler.reads == reads
 
     play(scene)
 
