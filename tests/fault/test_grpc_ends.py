@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import signal
 import subprocess
 import sys
@@ -16,9 +17,10 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2
 
+from mindspore_serving.proto import ms_service_pb2
 from tests.support import doomed_client
 from tests.support.gated_server import GatedServer, gated_server
-from tests.support.grpc_messages import PREDICT
+from tests.support.grpc_messages import PREDICT, array_of
 from tests.support.http2_frames import (
     DATA,
     END_STREAM,
@@ -41,6 +43,7 @@ pytestmark = pytest.mark.both_grpc_servers
 LIMIT = 400
 CONNECTIONS = 4
 LATE_S = 1.0
+MOMENTS, LATEST_S = 3000, 0.05
 PATIENCE_S = 60.0
 WIDE = 1 << 30
 
@@ -100,11 +103,52 @@ def test_2000_cancelled_calls_leave_nothing(plain: GatedServer, when: str) -> No
         assert plain.ask("two", "twice") == 42
 
 
+Ask = Callable[..., grpc.aio.UnaryUnaryCall]
+CODES = {"cancelled": grpc.StatusCode.CANCELLED, "late": grpc.StatusCode.DEADLINE_EXCEEDED}
+
+
+async def ends_rightly(ask: Ask, value: int, end: str, after_s: float) -> bool:
+    """Whether a call that is cancelled, or late, after some time ends so, or has the right reply."""
+    call = ask(message("twice", value)[5:], timeout=after_s if end == "late" else PATIENCE_S)
+    if end == "cancelled":
+        await asyncio.sleep(after_s)
+        call.cancel()
+    code = await call.code()
+    if code is not grpc.StatusCode.OK:
+        return code is CODES.get(end)
+    [reply] = ms_service_pb2.PredictReply.FromString(await call).instances
+    return bool(array_of(reply.items["y"]) == 2 * value)
+
+
+async def end_at_any_moment(address: str, draw: random.Random) -> int:
+    """Make calls, some hundred at a time; returns how many have ended rightly."""
+    own_connection = [("grpc.use_local_subchannel_pool", 1)]
+    right = 0
+    async with contextlib.AsyncExitStack() as opened:
+        channels = [grpc.aio.insecure_channel(address, own_connection) for _ in range(CONNECTIONS)]
+        for channel in channels:
+            await opened.enter_async_context(channel)
+        asks = [channel.unary_unary(PREDICT) for channel in channels]
+        for _ in range(0, MOMENTS, LIMIT // 4):
+            ends = draw.choices(["answered", *CODES], k=LIMIT // 4)
+            calls = [
+                ends_rightly(asks[i % CONNECTIONS], i, end, draw.uniform(0, LATEST_S))
+                for i, end in enumerate(ends)
+            ]
+            right += sum(await asyncio.gather(*calls))
+    return right
+
+
+def test_calls_that_end_at_any_moment_leave_nothing(plain: GatedServer) -> None:
+    with plain.leaving_nothing():
+        assert asyncio.run(end_at_any_moment(plain.running.grpc, random.Random(14))) == MOMENTS
+
+
 # ---- late
 
 
 def test_calls_whose_time_is_over_leave_nothing(plain: GatedServer) -> None:
-    async def end_of(ask: Callable[..., grpc.aio.UnaryUnaryCall], value: int) -> grpc.StatusCode:
+    async def end_of(ask: Ask, value: int) -> grpc.StatusCode:
         return await ask(message("gated", value)[5:], timeout=LATE_S).code()
 
     async def run() -> set[grpc.StatusCode]:
