@@ -14,6 +14,7 @@ from pathlib import Path
 
 import grpc
 import grpc.aio
+import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2
 
@@ -147,24 +148,29 @@ def test_calls_that_end_at_any_moment_leave_nothing(plain: GatedServer) -> None:
 # ---- late
 
 
-def test_calls_whose_time_is_over_leave_nothing(plain: GatedServer) -> None:
-    async def end_of(ask: Ask, value: int) -> grpc.StatusCode:
+async def codes_of_late_calls(address: str) -> set[grpc.StatusCode]:
+    """Codes of calls that take all places but one, and whose time is short."""
+
+    async def code_of(ask: Ask, value: int) -> grpc.StatusCode:
         return await ask(message("gated", value)[5:], timeout=LATE_S).code()
 
-    async def run() -> set[grpc.StatusCode]:
-        async with grpc.aio.insecure_channel(plain.running.grpc) as channel:
-            ask = channel.unary_unary(PREDICT)
-            calls = [asyncio.ensure_future(end_of(ask, value)) for value in range(LIMIT)]
-            if not held:
-                held.append(await asyncio.to_thread(stack.enter_context, held_at_the_gate(plain)))
-            return set(await asyncio.wait_for(asyncio.gather(*calls), PATIENCE_S))
+    async with grpc.aio.insecure_channel(address) as channel:
+        ask = channel.unary_unary(PREDICT)
+        calls = asyncio.gather(*(code_of(ask, value) for value in range(LIMIT - 1)))
+        return set(await asyncio.wait_for(calls, PATIENCE_S))
 
-    held: list[None] = []
-    with plain.leaving_nothing() as _, contextlib.ExitStack() as stack:
-        for _ in range(3):  # where a place were not free again, a call would be refused
-            assert asyncio.run(run()) == {grpc.StatusCode.DEADLINE_EXCEEDED}
-            wait_until(lambda: not plain.is_full(), "all places are free, though nothing was done")
-            assert plain.ask("two", "twice") == 42
+
+def test_calls_whose_time_is_over_leave_nothing(plain: GatedServer) -> None:
+    with plain.leaving_nothing(), plain.client("one", "gated") as client:
+        patient = client.infer_async({"x": np.array(4, np.int64)})
+        with held_at_the_gate(plain):
+            tasks = plain.tasks()
+            for _ in range(3):  # where a place were not free again, a call would be refused
+                codes = asyncio.run(codes_of_late_calls(plain.running.grpc))
+                assert codes == {grpc.StatusCode.DEADLINE_EXCEEDED}
+                wait_until(lambda: plain.tasks() <= tasks, "their handlers have ended")
+                assert plain.ask("two", "twice") == 42
+        assert int(patient.result()[0]["y"]) == 8
 
 
 # ---- gone
