@@ -7,7 +7,7 @@ from pathlib import Path
 
 import mindspore as ms
 import numpy as np
-from mindspore import Parameter, Tensor, nn, ops
+from mindspore import Parameter, Tensor, mint, nn, ops
 
 DTYPES = ["bool", "float16", "float32", "float64"]
 DTYPES += [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
@@ -35,6 +35,13 @@ class Nested(nn.Cell):
         return x + 1, (x * 2, [x * 3, x > 0])
 
 
+class Views(nn.Cell):
+    """Parts of the input that do not lie in one piece, or not at its beginning."""
+
+    def construct(self, x):
+        return mint.transpose(x, 0, 1), mint.narrow(x, 1, 1, 2), mint.broadcast_to(x[:1], (4, 6)), x.T + 1
+
+
 class Shapes(nn.Cell):
     """Outputs of 2, 1 and 0 dimensions from inputs of 2, 2 and 0 dimensions."""
 
@@ -55,9 +62,10 @@ class Constant(nn.Cell):
         super().__init__()
         self.weights = Parameter(Tensor(np.full((2, 2), 7, np.float32)))
         self.table = Tensor(np.arange(3, dtype=np.float32))
+        self.large = Parameter(Tensor(np.full((256, 256), 5, np.float32)))
 
     def construct(self, x):
-        return x + 1, self.weights, self.table
+        return x + 1, self.weights, self.table, self.large
 
 
 class Lookup(nn.Cell):
@@ -161,6 +169,7 @@ def export_all(folder):
     export("twice_dynamic", Twice(), dynamic(None, 2))
     export("bfloat16", Add(), Tensor(np.ones((2, 2)), ms.bfloat16), Tensor(np.ones((2, 2)), ms.bfloat16))
     export("nested", Nested(), ones(2, 2))
+    export("views", Views(), ones(4, 6))
     export("shapes", Shapes(), ones(2, 3), ones(3, 4), Tensor(np.float32(2)))
     export("scaled_dynamic", Scaled(), dynamic(None, 2), ones(2), Tensor(np.float32(1)))
     export("all_dynamic", Scaled(), dynamic(None, 2), dynamic(None, 2), Tensor(np.float32(1)))

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 
 from mindspore_serving.errors import InvalidInput, ModelError, StartUpError
 from mindspore_serving.server.backend.contract import LoadedGraph
+from mindspore_serving.server.backend.mindspore.outputs import tensors_of
 from mindspore_serving.tensor import NUMPY_OF, Array, DataType, TensorSpec
 from tests.support.encryption import encrypted
 
@@ -71,11 +72,12 @@ def test_a_limit_of_one_row(load: Load) -> None:
 @pytest.mark.parametrize("kind", DTYPES, ids=lambda kind: kind.name)
 def test_every_dtype(load: Load, kind: DataType) -> None:
     graph = load(f"twice_{kind.name.lower()}")
-    value = np.array([[0, 1], [1, 0]]).astype(NUMPY_OF[kind])
-    same, wide = graph.predict([value])
-    assert same.dtype == wide.dtype == NUMPY_OF[kind]
-    np.testing.assert_array_equal(same, value)
-    np.testing.assert_array_equal(wide, np.concatenate([value, value], -1))
+    values = [np.array(numbers).astype(NUMPY_OF[kind]) for numbers in ([[0, 1], [1, 0]], [[1, 0], [0, 0]])]
+    results = [graph.predict([value]) for value in values]
+    for value, (same, wide) in zip(values, results, strict=True):
+        assert same.dtype == wide.dtype == NUMPY_OF[kind]
+        np.testing.assert_array_equal(same, value)
+        np.testing.assert_array_equal(wide, np.concatenate([value, value], -1))
 
 
 def test_nested_outputs_come_flat(load: Load) -> None:
@@ -158,33 +160,97 @@ def test_read_only_strided_and_unaligned_arrays(load: Load) -> None:
     np.testing.assert_array_equal(graph.predict([unaligned, read_only])[0], read_only * 2)
 
 
+def by_graph_cell(path: Path, arrays: Sequence[Array]) -> list[Array]:
+    """What MindSpore's users get."""
+    ms = sys.modules["mindspore"]
+    result = ms.nn.GraphCell(ms.load(str(path)))(*map(ms.Tensor, arrays))
+    return [tensor.asnumpy() for tensor in tensors_of(result)]
+
+
+@pytest.mark.parametrize("name", ["add", "nested", "views", "constant", "twice_float16", "twice_bool"])
+def test_outputs_are_those_of_a_graph_cell_bit_by_bit(load: Load, models: Path, name: str) -> None:
+    graph = load(name, with_batch_dim=False)
+    random = np.random.default_rng(2)
+    for _ in range(3):
+        arrays = [
+            (random.random(spec.shape) * 2).astype(NUMPY_OF[spec.dtype]) for spec in graph.signature.inputs
+        ]
+        outputs = graph.predict(arrays)
+        for output, expected in zip(outputs, by_graph_cell(models / f"{name}.mindir", arrays), strict=True):
+            assert (output.dtype, output.shape) == (expected.dtype, expected.shape)
+            assert output.tobytes() == expected.tobytes()
+            assert output.flags.carray
+
+
+def test_floats_keep_their_bits(load: Load) -> None:
+    value = np.array([[np.nan, -0.0], [np.inf, 1e-45]], np.float32)
+    value.view(np.uint32)[0, 0] |= 0x1234
+    same, wide = load("twice_float32").predict([value])
+    assert same.tobytes() == value.tobytes()
+    assert wide.tobytes() == np.concatenate([value, value], -1).tobytes()
+
+
+def test_views_come_in_order(load: Load) -> None:
+    value = floats(4, 6)
+    transposed, narrowed, repeated, computed = load("views", with_batch_dim=False).predict([value])
+    np.testing.assert_array_equal(transposed, value.T)
+    np.testing.assert_array_equal(narrowed, value[:, 1:3])
+    np.testing.assert_array_equal(repeated, np.repeat(value[:1], 4, 0))
+    np.testing.assert_array_equal(computed, value.T + 1)
+
+
+LARGE = 20_000
+"""Rows of two float32, which are more bytes than are copied out of MindSpore in any case."""
+
+
 def test_results_stay_when_the_model_runs_again(load: Load) -> None:
-    graph = load("add_dynamic")
+    graph = load("add_dynamic", max_batch_size=LARGE)
+    sizes = (1, 4, LARGE)
     results = [
-        graph.predict([np.full((rows, 2), i, np.float32)] * 2)[0] for i in range(100) for rows in (1, 4)
+        graph.predict([np.full((rows, 2), i, np.float32)] * 2)[0] for i in range(100) for rows in sizes
     ]
-    for i, (one, four) in enumerate(zip(results[::2], results[1::2], strict=True)):
-        np.testing.assert_array_equal(one, np.full((1, 2), 2 * i))
-        np.testing.assert_array_equal(four, np.full((4, 2), 2 * i))
+    for i, result in enumerate(results):
+        np.testing.assert_array_equal(result, np.full((sizes[i % 3], 2), 2 * (i // 3)))
 
 
-@pytest.mark.parametrize("name", ["twice_float32", "twice_dynamic"])
-def test_results_do_not_share_memory_with_inputs(load: Load, name: str) -> None:
-    value = floats(2, 2)
-    same, wide = load(name).predict([value])
+@pytest.mark.parametrize(
+    ("name", "rows"), [("twice_float32", 2), ("twice_dynamic", 2), ("twice_dynamic", LARGE)]
+)
+def test_results_do_not_share_memory_with_inputs(load: Load, name: str, rows: int) -> None:
+    value = floats(rows, 2)
+    same, wide = load(name, max_batch_size=LARGE).predict([value])
     value[:] = -1
-    np.testing.assert_array_equal(same, floats(2, 2))
-    np.testing.assert_array_equal(wide, np.concatenate([floats(2, 2), floats(2, 2)], -1))
+    np.testing.assert_array_equal(same, floats(rows, 2))
+    np.testing.assert_array_equal(wide, np.concatenate([floats(rows, 2), floats(rows, 2)], -1))
 
 
 def test_a_caller_may_change_results(load: Load) -> None:
     graph = load("constant", with_batch_dim=False)
     for output in graph.predict([floats(2, 2)]):
         output[:] = -1
-    computed, weights, table = graph.predict([floats(2, 2)])
+    computed, weights, table, large = graph.predict([floats(2, 2)])
     np.testing.assert_array_equal(computed, floats(2, 2) + 1)
     np.testing.assert_array_equal(weights, np.full((2, 2), 7))
     np.testing.assert_array_equal(table, [0, 1, 2])
+    np.testing.assert_array_equal(large, np.full((256, 256), 5))
+
+
+def test_outputs_without_get_bytes(
+    load: Load, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load("add")
+    monkeypatch.setattr(sys.modules["mindspore"].Tensor, "get_bytes", None)
+    graph = load("constant", with_batch_dim=False)
+    for _ in range(2):
+        computed, weights, table, large = graph.predict([floats(2, 2)])
+        np.testing.assert_array_equal(computed, floats(2, 2) + 1)
+        np.testing.assert_array_equal(weights, np.full((2, 2), 7))
+        np.testing.assert_array_equal(table, [0, 1, 2])
+        np.testing.assert_array_equal(large, np.full((256, 256), 5))
+        for output in (computed, weights, table, large):
+            output[:] = -1
+    assert not graph._outputs.by_bytes  # type: ignore[attr-defined]
+    assert "failed" not in capsys.readouterr().err
 
 
 def test_two_graphs_of_a_process_in_many_threads(load: Load, models: Path) -> None:
@@ -305,6 +371,19 @@ def test_cell_does_the_work_where_the_executor_is_not_there(
         [total] = graph.predict([floats(rows, 2), floats(rows, 2)])
         np.testing.assert_array_equal(total, floats(rows, 2) * 2)
     assert len(cell.compile_cache) == 1
+
+
+def test_cell_does_the_work_where_tensors_do_not_follow_their_arrays(
+    load: Load, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load("add")
+    tensor = sys.modules["mindspore"].Tensor
+    monkeypatch.setattr(tensor, "from_numpy", staticmethod(tensor))  # it copies
+    graph = load("add")
+    assert "runs by its GraphCell" in capsys.readouterr().err
+    for start in (1, 2):
+        [total] = graph.predict([floats(2, 2), floats(2, 2, start=start)])
+        np.testing.assert_array_equal(total, floats(2, 2) * 2 + start)
 
 
 def test_closed_graph(load: Load) -> None:

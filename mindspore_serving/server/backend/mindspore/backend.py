@@ -10,7 +10,7 @@ anew when it was compiled again (ADR 5, ADR 31).
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,7 +28,9 @@ from mindspore_serving.server.backend.dynamic_batch import (
 from mindspore_serving.server.backend.encrypted_model import mode_of_file
 from mindspore_serving.server.backend.input_check import InputCheck, contiguous
 from mindspore_serving.server.backend.mindspore.exclusive_turn import TURN
+from mindspore_serving.server.backend.mindspore.inputs import Inputs, KeptTensors, NewTensors, can_be_kept
 from mindspore_serving.server.backend.mindspore.mindir_metadata import read_signature
+from mindspore_serving.server.backend.mindspore.outputs import OutputReader, tensors_of
 from mindspore_serving.server.backend.mindspore.runtime import apply_options, reason_of, start_mindspore
 from mindspore_serving.server.backend.model_file import check_path
 from mindspore_serving.server.backend.run_errors import model_closed, run_failed
@@ -36,7 +38,8 @@ from mindspore_serving.server.host.core_affinity import threads_on_cores
 from mindspore_serving.signature import GraphSignature
 from mindspore_serving.tensor import NUMPY_OF, Array, DataType, TensorSpec
 
-_Run: TypeAlias = Callable[[Sequence[Array]], "list[Array]"]
+_Run: TypeAlias = Callable[[Sequence[Array]], "list[Any]"]
+"""Gives MindSpore's tensors for arrays."""
 
 
 class MindSporeBackend:
@@ -78,9 +81,10 @@ class MindSporeGraph:
         self._dec_key = request.dec_key
         self._max_batch_size = request.max_batch_size
         self._sharded = request.sharded
+        self._keeps_inputs = can_be_kept(signature.inputs, request.device_type)
         self._check = InputCheck(signature, request.max_batch_size)
         self._run: _Run | None = None
-        self._constant_outputs: list[bool] = []
+        self._outputs: OutputReader  # how to read what `_run` gives; `compile` sets both
         self._closed = False
 
     def __repr__(self) -> str:
@@ -113,10 +117,6 @@ class MindSporeGraph:
         arrays = contiguous(arrays)
         with TURN:
             outputs = self._run_or_repair(arrays)
-            for index, output in enumerate(outputs):
-                # MindSpore gives an input, or a constant of the graph, out as it is, without a copy.
-                if self._constant_outputs[index] or any(np.may_share_memory(output, a) for a in arrays):
-                    outputs[index] = output.copy()
         if rows:
             self._check_rows(outputs, rows)
         return outputs
@@ -136,7 +136,7 @@ class MindSporeGraph:
         cell = self._new_cell()
         try:
             self._compile_only(cell)
-            return (_ExecutorRun if runs_by_executor else _CellRun)(self._mindspore, cell)
+            return self._executor_run(cell) if runs_by_executor else _CellRun(self._mindspore, cell)
         except Exception as cause:  # an interface that is not public may fail in any way
             log.warning(
                 "Model %s is compiled by its first run, which takes longer: %s", self._path, reason_of(cause)
@@ -159,7 +159,7 @@ class MindSporeGraph:
         samples = [self._sample(rows) for rows in self._sample_rows()]
         cell = self._new_cell()
         by_cell = _CellRun(self._mindspore, cell)
-        expected = [by_cell(arrays) for arrays in samples]
+        expected = [_arrays_of(by_cell(arrays)) for arrays in samples]
         for rows, outputs in zip(self._sample_rows(), expected, strict=True):
             self._check_outputs(outputs, rows)
         run: _Run | None = self._quick_run(cell, samples, expected)
@@ -168,8 +168,11 @@ class MindSporeGraph:
             # MindSpore numbers its compiled graphs anew, and the others compile again at their next run.
             del cell, by_cell
             run = _CellRun(self._mindspore, self._new_cell())
-        first, second = run(samples[-1]), run(samples[-1])
-        self._constant_outputs = [np.shares_memory(one, two) for one, two in zip(first, second, strict=True)]
+        self._outputs = OutputReader.tried(self.signature.outputs, run(samples[-1]), run(samples[-1]))
+        if not self._outputs.by_bytes:
+            log.warning(
+                "Model %s: its outputs are read by asnumpy, which is slower for small ones", self._path
+            )
         return isinstance(run, _ExecutorRun)
 
     def _new_cell(self) -> Any:
@@ -210,17 +213,26 @@ class MindSporeGraph:
             None where it is not there, or does not give what the cell gives.
         """
         try:
-            run = _ExecutorRun(self._mindspore, cell)
+            run = self._executor_run(cell)
+            run(
+                [np.roll(array, 1) for array in samples[0]]
+            )  # of these inputs nothing may be left in the next run
             for arrays, outputs in zip(samples, expected, strict=True):
                 # A model that is random or counts its runs does not even agree with itself.
-                repeatable = not _difference(_CellRun(self._mindspore, cell)(arrays), outputs)
-                problem = _difference(run(arrays), outputs, repeatable)
+                repeatable = not _difference(_arrays_of(_CellRun(self._mindspore, cell)(arrays)), outputs)
+                problem = _difference(_arrays_of(run(arrays)), outputs, repeatable)
                 if problem:
                     raise ValueError(problem)
         except Exception as cause:  # an interface that is not public may fail in any way
             log.warning("Model %s runs by its GraphCell, which is slower: %s", self._path, reason_of(cause))
             return None
         return run
+
+    def _executor_run(self, cell: Any) -> _ExecutorRun:
+        from_numpy = self._mindspore.Tensor.from_numpy
+        if self._keeps_inputs:
+            return _ExecutorRun(cell, KeptTensors(from_numpy, self.signature.inputs))
+        return _ExecutorRun(cell, NewTensors(from_numpy))
 
     def _check_outputs(self, outputs: Sequence[Array], rows: int) -> None:
         """Check what the model really gives against what its file says."""
@@ -250,7 +262,7 @@ class MindSporeGraph:
         if self._run is None:
             raise run_failed("the model failed before and cannot be compiled again")
         try:
-            return self._run(arrays)
+            return self._outputs.read(self._run(arrays), arrays)
         except Exception as cause:  # a kernel of the model may raise anything; it is this batch's error
             self._run = None
             if not self._sharded:
@@ -293,33 +305,28 @@ class _CellRun:
     """Runs a cell as MindSpore's users do; the first run compiles."""
 
     def __init__(self, mindspore: Any, cell: Any) -> None:
-        self._from_numpy = mindspore.Tensor.from_numpy
+        self._inputs = NewTensors(mindspore.Tensor.from_numpy)
         self._cell = cell
 
-    def __call__(self, arrays: Sequence[Array]) -> list[Array]:
-        return list(_arrays_of(self._cell(*map(self._from_numpy, arrays))))
+    def __call__(self, arrays: Sequence[Array]) -> list[Any]:
+        return tensors_of(self._cell(*self._inputs(arrays)))
 
 
 class _ExecutorRun:
     """Runs what a cell has compiled, which lives as long as the cell."""
 
-    def __init__(self, mindspore: Any, cell: Any) -> None:
-        self._from_numpy = mindspore.Tensor.from_numpy
+    def __init__(self, cell: Any, inputs: Inputs) -> None:
+        self._inputs = inputs
         self._cell = cell
         self._phase = cell.current_phase
         self._executor = importlib.import_module("mindspore.graph.api")._cell_graph_executor._graph_executor
 
-    def __call__(self, arrays: Sequence[Array]) -> list[Array]:
-        return list(_arrays_of(self._executor(tuple(map(self._from_numpy, arrays)), self._phase)))
+    def __call__(self, arrays: Sequence[Array]) -> list[Any]:
+        return tensors_of(self._executor(self._inputs(arrays), self._phase))
 
 
-def _arrays_of(result: Any) -> Iterator[Array]:
-    """All arrays of a result, which may be a tensor, or tuples and lists of tensors at any depth."""
-    if isinstance(result, (tuple, list)):
-        for item in result:
-            yield from _arrays_of(item)
-    else:
-        yield result.asnumpy()
+def _arrays_of(tensors: Sequence[Any]) -> list[Array]:
+    return [tensor.asnumpy() for tensor in tensors]
 
 
 def _difference(outputs: Sequence[Array], expected: Sequence[Array], by_value: bool = True) -> str:

@@ -35,6 +35,8 @@ _STOP_S: Final = 0.5
 """Time for its server to stop where something is wrong with it."""
 _CALL_S: Final = 4.0
 """Time for one call: its status says more than that the check took too long."""
+_SHORT_S: Final = 0.05
+"""Time for the call that is to be cancelled."""
 _PATH: Final = "/mindspore_serving.Check/"
 _SENT: Final = b"a message"
 _FIELD: Final = "a-name"
@@ -201,7 +203,7 @@ def _ask(channel: Any) -> None:
     _expect("the text of the status", ended.details(), "unix:")
     unknown = channel.unary_unary(f"{_PATH}Other").future(_SENT, timeout=_CALL_S)
     _expect("the status of an unknown method", unknown.code(), grpc.StatusCode.UNIMPLEMENTED)
-    late = channel.unary_unary(f"{_PATH}Wait").future(_SENT, timeout=0.1)
+    late = channel.unary_unary(f"{_PATH}Wait").future(_SENT, timeout=_SHORT_S)
     _expect("the status at the deadline", late.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
 
 

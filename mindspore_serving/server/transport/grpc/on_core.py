@@ -13,7 +13,8 @@ reply, or once it has taken `_LONG_S`: until then nobody needs to know that its 
 
 Why the core, and what may be done if it changes: ADR 49.
 
-There are two threads; what belongs to which is said below. They meet in `_Poller.tell`, and nowhere else.
+There are two threads; what belongs to which is said below. They meet in the inbox, in `is_to_watch`, and in nothing
+else.
 """
 
 from __future__ import annotations
@@ -149,9 +150,7 @@ class _Poller:
         self._failed = False
         self._is_closed = False
         self._is_ended = False
-        self._unwatched: set[CoreCall] = (
-            set()
-        )  # both threads take calls out, and whoever does asks for their end
+        self._unwatched: set[CoreCall] = set()  # both threads take calls out: who does, asks for the end
         self._young: deque[tuple[float, CoreCall]] = deque()
         self._inbox: deque[tuple[Callable[[Any], None], Any]] = deque()
         self._is_awake = False
@@ -173,14 +172,20 @@ class _Poller:
         self._thread.join(_CUT_OFF_S)
 
     def tell(self, function: Callable[[Any], None], argument: object = None) -> None:
-        """Have something done on the loop, in the order of these calls. One wake-up is for all that waits.
+        """Have something done on the loop, in the order of these calls. Of this thread.
 
         Args:
             function: What; it should not raise.
             argument: Its argument.
         """
         self._inbox.append((function, argument))
-        if not self._is_awake:
+
+    def _wake_loop(self) -> None:
+        """Wake the loop once for all that is in the inbox.
+
+        This is the last thing before the next wait: woken sooner, the loop would have to wait for the interpreter.
+        """
+        if self._inbox and not self._is_awake:
             self._is_awake = True
             self.loop.call_soon_threadsafe(self._take)
 
@@ -228,12 +233,15 @@ class _Poller:
                 break
             except BaseException as error:  # without this thread nothing is answered: the process has to end
                 self._note_failure(error)
-        self.loop.call_soon_threadsafe(self.ended.set)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends without a stop
+            self.loop.call_soon_threadsafe(self.ended.set)
 
     def _poll(self) -> None:
         """Handle events until the queue is shut down."""
         while True:
-            event = self._queue.poll(self._next_look())
+            deadline = self._next_look()
+            self._wake_loop()
+            event = self._queue.poll(deadline)
             kind = event.completion_type
             if kind == core.CompletionType.operation_complete:
                 event.tag(event)
