@@ -140,6 +140,6 @@ def test_a_server_whose_poller_has_failed_ends(tmp_path: Path, grpc_library: str
         running.wait_for_line("the poller is to end")
         server.ask("one", "twice")  # a call lets the thread take a step
         assert running.wait(END_S) != 0
-        assert "poller" in running.output.partition("the poller is to end")[2]
+        assert "the gRPC server takes no more calls" in running.output.partition("the poller is to end")[2]
         wait_until(lambda: not set(workers) & set(running.workers()), "the workers are gone")
         assert leftovers(running) == []
