@@ -32,9 +32,10 @@ class Rows:
     @property
     def byte_size(self) -> int:
         """Bytes of all columns."""
-        return sum(
-            [sum(map(len, column)) if isinstance(column, list) else column.nbytes for column in self.columns]
-        )
+        size = 0
+        for column in self.columns:
+            size += sum(map(len, column)) if isinstance(column, list) else column.nbytes
+        return size
 
 
 @dataclass(frozen=True, slots=True)

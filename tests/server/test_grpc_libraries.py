@@ -216,6 +216,28 @@ def test_a_message_above_the_limit_reaches_no_handler(library: Any) -> None:
     play(scene)
 
 
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_reply_above_the_limit_is_refused_by_the_library(library: Any, streams: bool) -> None:
+    async def scene() -> None:
+        done = asyncio.Event()
+
+        async def large(call: ServerCall) -> bytes | None:
+            call.when_done(done.set)
+            if not streams:
+                return bytes(LARGEST + 1)
+            await call.write(bytes(LARGEST + 1))
+            raise AssertionError("it was written")
+
+        async with served(library, one(large, reads=False, streams=streams)) as (_, channel):
+            call: Any = channel.unary_stream(PATH)(b"") if streams else channel.unary_unary(PATH)(b"")
+            code, text = await ended(call)
+            assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert "Sent message larger than max" in text
+            await done.wait()
+
+    play(scene)
+
+
 def test_a_compressed_message_comes_as_it_was_sent(library: Any) -> None:
     async def unpack(call: ServerCall) -> bytes | None:
         message = await call.read()

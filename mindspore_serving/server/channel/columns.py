@@ -15,7 +15,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from functools import lru_cache
-from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +30,7 @@ INLINE_LIMIT = 64 << 10
 """Bytes of a group's data up to which it travels in the frame."""
 
 _GROUP = struct.Struct("<IIB7xQ")
+_GROUP_BYTES = _GROUP.size
 _ROWS, _SHARED_ROWS, _FAILED = 0, 1, 2
 _PADDING = bytes(64)
 _LARGEST_KNOWN = 4096
@@ -60,14 +60,25 @@ def append_groups(
         region: Its region.
         number: Of the batch, whose messages follow each other in the region.
     """
-    written = memory.written(region, number) if memory is not None else 0
-    offset = written
+    offset = -1  # until something goes into the region
     for group in groups:
-        if isinstance(group[0], FailedRows):
-            _append_failed(parts, group[0])
-        else:
-            offset = _append_rows(parts, group, memory, region, offset)  # type: ignore[arg-type]
-    if memory is not None and offset != written:
+        first = group[0]
+        if isinstance(first, FailedRows):
+            _append_failed(parts, first)
+            continue
+        blocks: Sequence[Rows] = group  # type: ignore[assignment]  # they are alike
+        layout = _layout_of(first.specs)
+        count = first.count if len(blocks) == 1 else sum([block.count for block in blocks])
+        size = sum([block.byte_size for block in blocks]) if layout.has_text else count * layout.row_bytes
+        if memory is None or size <= INLINE_LIMIT:
+            parts += (_GROUP.pack(count, layout.length, _ROWS, 0), layout.padded)
+            _append_inline(parts, blocks)
+            continue
+        if offset < 0:
+            offset = memory.written(region, number)
+        parts += (_GROUP.pack(count, layout.length, _SHARED_ROWS, offset), layout.padded)
+        offset = _append_shared(parts, blocks, memory, region, offset)
+    if memory is not None and offset >= 0:
         memory.set_written(region, number, offset)
 
 
@@ -86,42 +97,35 @@ def _append_failed(parts: list[bytes], group: FailedRows) -> None:
     parts += [_GROUP.pack(group.count, len(layout), _FAILED, 0), layout, padding(len(layout))]
 
 
-def _append_rows(
-    parts: list[bytes], blocks: Sequence[Rows], memory: SharedMemory | None, region: int, offset: int
-) -> int:
-    """Append one group made of blocks with equal specs; returns the next free offset in the region."""
-    layout = _layout_of(blocks[0].specs)
-    count = blocks[0].count if len(blocks) == 1 else sum([block.count for block in blocks])
-    size = sum([block.byte_size for block in blocks]) if layout.has_text else count * layout.row_bytes
-    shared = memory is not None and size > INLINE_LIMIT
-    parts.append(_GROUP.pack(count, layout.length, _SHARED_ROWS if shared else _ROWS, offset))
-    parts.append(layout.padded)
+def _append_inline(parts: list[bytes], blocks: Sequence[Rows]) -> None:
+    """Append the columns of blocks with equal specs to the frame."""
     for columns in zip(*[block.columns for block in blocks], strict=True):
-        first = columns[0]
-        if isinstance(first, list):
-            lengths = np.array([len(value) for column in columns for value in column], "<u4").tobytes()
-            parts += [lengths, padding(len(lengths))]
-        elif len(columns) == 1 and not shared:  # the most common case is spared a call
-            data = first.tobytes()
+        if isinstance(columns[0], list):
+            _append_lengths(parts, columns)
+        length = 0
+        for column in columns:
+            data = b"".join(column) if isinstance(column, list) else column.tobytes()
             parts.append(data)
-            if len(data) % 8:
-                parts.append(padding(len(data)))
-            continue
-        if memory is not None and shared:
-            offset = _write_shared(memory, region, offset, columns)
-        else:
-            _append_inline(parts, columns)
+            length += len(data)
+        if length % 8:
+            parts.append(padding(length))
+
+
+def _append_shared(
+    parts: list[bytes], blocks: Sequence[Rows], memory: SharedMemory, region: int, offset: int
+) -> int:
+    """Write the columns of blocks with equal specs into the region; returns the next free offset in it."""
+    for columns in zip(*[block.columns for block in blocks], strict=True):
+        if isinstance(columns[0], list):
+            _append_lengths(parts, columns)
+        offset = _write_shared(memory, region, offset, columns)
     return offset
 
 
-def _append_inline(parts: list[bytes], columns: Sequence[ColumnData]) -> None:
-    length = 0
-    for column in columns:
-        data = b"".join(column) if isinstance(column, list) else column.tobytes()
-        parts.append(data)
-        length += len(data)
-    if length % 8:
-        parts.append(padding(length))
+def _append_lengths(parts: list[bytes], columns: Sequence[ColumnData]) -> None:
+    """Append how long each text of one column is."""
+    lengths = np.array([len(value) for column in columns for value in column], "<u4").tobytes()
+    parts += [lengths, padding(len(lengths))]
 
 
 def _write_shared(memory: SharedMemory, region: int, offset: int, columns: Sequence[ColumnData]) -> int:
@@ -172,11 +176,10 @@ _layouts: dict[Specs, _Layout] = {}
 
 
 class _ColumnPlan(NamedTuple):
-    """How one column is read: NumPy type (None for text), and shape, elements and bytes of one instance's value."""
+    """How one column is read: NumPy type (None for text), and shape and bytes of one instance's value."""
 
     dtype: np.dtype[Any] | None
     shape: tuple[int, ...]
-    elements: int
     row_bytes: int
 
 
@@ -185,96 +188,114 @@ def _plans_of(layout: bytes) -> tuple[Specs, tuple[_ColumnPlan, ...]]:
     specs: Specs = _read_specs(orjson.loads(layout))
     if any(dim < 0 for spec in specs for dim in spec.shape):
         raise ValueError("an instance has a dimension below 0")
-    plans = tuple(
-        _ColumnPlan(NUMPY_OF.get(spec.dtype), spec.shape, prod(spec.shape), spec.byte_size) for spec in specs
-    )
+    plans = tuple(_ColumnPlan(NUMPY_OF.get(spec.dtype), spec.shape, spec.byte_size) for spec in specs)
     return specs, plans
 
 
-class GroupReader:
-    """Reads the groups of one body one after the other.
+def read_group(
+    body: memoryview, at: int, memory: SharedMemory | None, region: int, own: bool, rows_only: bool
+) -> tuple[Group, int]:
+    """Read one group.
 
     Args:
-        body: The body.
-        at: Where its groups begin.
+        body: Of the message.
+        at: Where the group begins.
         memory: Where large data is; None where there is none.
         region: Its region.
         own: Whether to copy data out of shared memory.
         rows_only: Whether to refuse failed instances.
+
+    Returns:
+        The group, whose arrays view the body or the shared memory, and where the next one begins.
+
+    Raises:
+        ValueError, TypeError, OverflowError, IndexError, struct.error, OSError: The body does not hold one.
     """
+    count, layout_length, kind, offset = _GROUP.unpack_from(body, at)
+    at += _GROUP_BYTES
+    layout = body[at : at + layout_length].tobytes()
+    if len(layout) != layout_length:
+        raise ValueError(f"a layout of {layout_length} bytes expected, {len(layout)} left")
+    at += layout_length + (-layout_length % 8)
+    if not count:
+        raise ValueError("a group should hold instances, but is empty")
+    if kind == _FAILED:
+        if rows_only:
+            raise ValueError("failed instances cannot be sent here")
+        return FailedRows(_failure_of(orjson.loads(layout)), count), at
+    plans_of = _plans_of if layout_length <= _LARGEST_KNOWN else _plans_of.__wrapped__
+    specs, plans = plans_of(layout)
+    if kind == _ROWS:
+        columns, at = _read_inline(body, at, plans, count)
+    elif kind != _SHARED_ROWS:
+        raise ValueError(f"a group is of kind {kind}, which is none")
+    elif memory is None:
+        raise ValueError("the data is in shared memory, and there is none")
+    else:
+        places = _Places(memory, region, offset, own)
+        columns, at = _read_shared(body, at, plans, count, places)
+    return Rows(specs, tuple(columns), count), at
 
-    def __init__(
-        self,
-        body: memoryview,
-        at: int,
-        memory: SharedMemory | None,
-        region: int,
-        own: bool,
-        rows_only: bool,
-    ) -> None:
-        self._body = body
-        self._at = at
-        self._memory = memory
-        self._region = region
-        self._own = own
-        self._rows_only = rows_only
 
-    def read(self) -> Group:
-        """The next group; arrays view the body or the shared memory.
+def _read_inline(
+    body: memoryview, at: int, plans: Sequence[_ColumnPlan], count: int
+) -> tuple[list[ColumnData], int]:
+    """The columns of a group whose data is in the body, and the position after them."""
+    columns: list[ColumnData] = []
+    for dtype, shape, row_bytes in plans:
+        if dtype is None:
+            lengths, at = _read_lengths(body, at, count)
+            size = sum(lengths)
+            columns.append(_cut(_part(body, at, size), lengths))
+        else:
+            # It holds the memory below the body, which nobody makes longer or shorter.
+            columns.append(np.ndarray((count, *shape), dtype, body, at))
+            size = count * row_bytes
+        at += size + (-size % 8)
+    return columns, at
 
-        Raises:
-            ValueError, TypeError, OverflowError, IndexError, struct.error, OSError: The body does not hold one.
-        """
-        count, layout_length, kind, offset = _GROUP.unpack_from(self._body, self._at)
-        at = self._at + _GROUP.size
-        layout = bytes(self._body[at : at + layout_length])
-        if len(layout) != layout_length:
-            raise ValueError(f"a layout of {layout_length} bytes expected, {len(layout)} left")
-        self._at = at + layout_length + (-layout_length % 8)
-        if not count:
-            raise ValueError("a group should hold instances, but is empty")
-        if kind == _FAILED:
-            if self._rows_only:
-                raise ValueError("failed instances cannot be sent here")
-            return FailedRows(_failure_of(orjson.loads(layout)), count)
-        plans_of = _plans_of if layout_length <= _LARGEST_KNOWN else _plans_of.__wrapped__
-        specs, plans = plans_of(layout)
-        columns: list[ColumnData] = []
-        for plan in plans:
-            dtype, shape, elements, row_bytes = plan
-            if kind == _ROWS and dtype is not None:  # the most common case is spared a call
-                array: Array = np.frombuffer(self._body, dtype, count * elements, self._at)
-                columns.append(array.reshape(count, *shape) if shape else array)
-                size = count * row_bytes
-                self._at += size + (-size % 8)
-            else:
-                column, offset = self._column(plan, count, kind == _SHARED_ROWS, offset)
-                columns.append(column)
-        return Rows(specs, tuple(columns), count)
 
-    def _skip(self, length: int) -> memoryview:
-        view = self._body[self._at : self._at + length]
-        if len(view) != length:
-            raise ValueError(f"{length} bytes expected, {len(view)} left")
-        self._at += length + (-length % 8)
-        return view
+class _Places(NamedTuple):
+    """Where the data of a group lies in shared memory, and whether to copy it out of there."""
 
-    def _column(self, plan: _ColumnPlan, count: int, shared: bool, offset: int) -> tuple[ColumnData, int]:
-        """A column of text, or one in shared memory; and the offset after it."""
-        if plan.dtype is None:
-            lengths = np.frombuffer(self._skip(4 * count), "<u4").tolist()
-            data, offset = self._data(sum(lengths), shared, offset)
-            return _cut(memoryview(data), lengths), offset  # type: ignore[arg-type]  # arrays are buffers
-        data, offset = self._data(count * plan.row_bytes, shared, offset)
-        array: Array = np.frombuffer(data, plan.dtype).reshape(count, *plan.shape)
-        return (array.copy() if self._own else array), offset
+    memory: SharedMemory
+    region: int
+    offset: int
+    own: bool
 
-    def _data(self, size: int, shared: bool, offset: int) -> tuple[memoryview | Array, int]:
-        if not shared:
-            return self._skip(size), offset
-        if self._memory is None:
-            raise ValueError("the data is in shared memory, and there is none")
-        return self._memory.view(self._region, offset, size), offset + size + (-size % 64)
+
+def _read_shared(
+    body: memoryview, at: int, plans: Sequence[_ColumnPlan], count: int, places: _Places
+) -> tuple[list[ColumnData], int]:
+    """The columns of a group whose data is in shared memory, and the position in the body after what is there."""
+    memory, region, offset, own = places
+    columns: list[ColumnData] = []
+    for dtype, shape, row_bytes in plans:
+        if dtype is None:
+            lengths, at = _read_lengths(body, at, count)
+            size = sum(lengths)
+            data = memory.view(region, offset, size)
+            columns.append(_cut(memoryview(data), lengths))  # type: ignore[arg-type]  # arrays are buffers
+        else:
+            size = count * row_bytes
+            array: Array = np.frombuffer(memory.view(region, offset, size), dtype).reshape(count, *shape)
+            columns.append(array.copy() if own else array)
+        offset += size + (-size % 64)
+    return columns, at
+
+
+def _read_lengths(body: memoryview, at: int, count: int) -> tuple[list[int], int]:
+    """How long each text of a column is, and the position after that."""
+    size = 4 * count
+    lengths: list[int] = np.frombuffer(_part(body, at, size), "<u4").tolist()
+    return lengths, at + size + (-size % 8)
+
+
+def _part(body: memoryview, at: int, length: int) -> memoryview:
+    view = body[at : at + length]
+    if len(view) != length:
+        raise ValueError(f"{length} bytes expected, {len(view)} left")
+    return view
 
 
 def _failure_of(fields: Any) -> Failure:

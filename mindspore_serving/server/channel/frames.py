@@ -38,6 +38,7 @@ Message: TypeAlias = (
 Buffer = bytes | bytearray | memoryview
 
 _FRAME = struct.Struct("<IB3x")
+_FRAME_BYTES = _FRAME.size
 _KINDS: dict[type, int] = {
     workers.Register: 1,
     workers.StartFailed: 2,
@@ -188,7 +189,7 @@ class FrameSplitter:
     def __init__(self, largest: int = LARGEST_FRAME) -> None:
         self.largest = largest
         self._pending = bytearray()
-        self._wanted = _FRAME.size
+        self._wanted = _FRAME_BYTES
 
     def feed(self, data: Buffer) -> Iterator[tuple[int, memoryview]]:
         """Take the next bytes of the stream.
@@ -206,17 +207,18 @@ class FrameSplitter:
             data, self._pending = self._pending, bytearray()
         view = memoryview(data)
         at, size = 0, len(view)
-        while size - at >= _FRAME.size:
+        while size - at >= _FRAME_BYTES:
             length, kind = _FRAME.unpack_from(view, at)
             if length > self.largest or not 1 <= kind <= len(_KINDS):
                 raise ChannelError(f"Channel got a frame of kind {kind} and {length} bytes, which is none")
-            end = at + _FRAME.size + length
+            begin = at + _FRAME_BYTES
+            end = begin + length
             if end > size:
                 break
-            yield kind, view[at + _FRAME.size : end]
+            yield kind, view[begin:end]
             at = end
         else:
             length = 0
         if at < size:
             self._pending = bytearray(view[at:])
-            self._wanted = _FRAME.size + length if len(self._pending) >= _FRAME.size else _FRAME.size
+            self._wanted = _FRAME_BYTES + length if len(self._pending) >= _FRAME_BYTES else _FRAME_BYTES

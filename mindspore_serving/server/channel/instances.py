@@ -17,7 +17,7 @@ from operator import attrgetter, itemgetter
 from typing import Any, get_type_hints
 
 from mindspore_serving.rows import Group, Rows
-from mindspore_serving.server.channel.columns import GroupReader, append_groups, joinable, padding
+from mindspore_serving.server.channel.columns import append_groups, joinable, padding, read_group
 from mindspore_serving.server.channel.hints import UnknownHint
 from mindspore_serving.server.channel.memory import SharedMemory
 
@@ -73,6 +73,7 @@ class InstancesCodec:
         self._has_text = bool(texts)
         head = f"<{len(ints)}I{len(bools)}?{1 + len(texts)}I"
         self._head = struct.Struct(f"{head}{-struct.calcsize(head) % 8}x")
+        self._head_bytes = self._head.size
         self._values_of: Callable[[Any], tuple[Any, ...]] = attrgetter(*order)
         # Calling it costs as much as reading one of the fields, so it is left out where nothing is to be moved.
         self._in_order = None if order == names else itemgetter(*(order.index(name) for name in names))
@@ -110,7 +111,7 @@ class InstancesCodec:
         Raises:
             ValueError, TypeError, OverflowError, IndexError, struct.error, OSError: The body does not hold one.
         """
-        at = self._head.size
+        at = self._head_bytes
         if self._has_text:
             *values, count, length = self._head.unpack_from(body)
             text = body[at : at + length]
@@ -125,10 +126,12 @@ class InstancesCodec:
             memory = None
         elif memory is not None:
             region = self._region_of(values[1])
-        reader = GroupReader(body, at, memory, region, own, self._rows_only)
-        groups = tuple([reader.read() for _ in range(count)])
+        groups: list[Group] = []
+        for _ in range(count):
+            group, at = read_group(body, at, memory, region, own, self._rows_only)
+            groups.append(group)
         if self._several:
-            values.append(groups)
+            values.append(tuple(groups))
         else:
             values += groups
             if count != 1:

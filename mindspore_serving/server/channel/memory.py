@@ -116,7 +116,7 @@ class SharedMemory:
             Whether there were pages to give back.
         """
         found = False
-        for region in (self.request_region(slot), self.reply_region(slot)):
+        for region in range(2 * slot, 2 * slot + 2):
             mapping = self._mappings[region]
             if mapping is not None and len(mapping) > keep:
                 with contextlib.suppress(

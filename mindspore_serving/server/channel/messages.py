@@ -118,7 +118,7 @@ class Batch:
     @property
     def count(self) -> int:
         """Number of instances."""
-        return sum(group.count for group in self.groups)
+        return sum([group.count for group in self.groups])
 
 
 @dataclass(slots=True)
@@ -161,7 +161,7 @@ class ModelCall:
     @property
     def count(self) -> int:
         """Number of instances."""
-        return sum(group.count for group in self.groups)
+        return sum([group.count for group in self.groups])
 
 
 @dataclass(slots=True)

@@ -39,9 +39,10 @@ class SentBatch:
     Attributes:
         count: Number of instances.
         answered: (start, stop) of the instances that have an outcome, in order of arrival.
+        answered_count: How many outcomes have come.
     """
 
-    __slots__ = ("_begins", "answered", "count", "method", "pieces", "sent", "slot")
+    __slots__ = ("_begins", "answered", "answered_count", "count", "method", "pieces", "sent", "slot")
 
     def __init__(self, method: MethodSignature, slot: int, pieces: Sequence[Piece], sent: float) -> None:
         self.method = method
@@ -49,13 +50,21 @@ class SentBatch:
         self.pieces = pieces
         self.sent = sent
         self.answered: list[tuple[int, int]] = []
-        self._begins = [0, *accumulate([piece.rows.count for piece in pieces])]
+        self.answered_count = 0
+        if len(pieces) == 1:  # the common case
+            self._begins = [0, pieces[0].rows.count]
+        else:
+            self._begins = [0, *accumulate([piece.rows.count for piece in pieces])]
         self.count = self._begins[-1]
 
     def settle(self, start: int, group: Group) -> None:
         """Hand the outcome of neighbouring instances to the requests that own them."""
         stop = start + group.count
         self.answered.append((start, stop))
+        self.answered_count += group.count
+        if group.count == self.count and len(self.pieces) == 1:  # the common case
+            self.pieces[0].settle(group)
+            return
         begins = self._begins
         at = bisect_right(begins, start) - 1 if start else 0
         while at < len(self.pieces) and begins[at] < stop:
@@ -63,9 +72,8 @@ class SentBatch:
             at += 1
             low = begin if begin > start else start
             high = end if end < stop else stop
-            if high - low < end - begin:
-                piece = piece.part(low - begin, high - begin)
-            piece.request.settle(piece.start, group.take(low - start, high - start))
+            first = piece.start + low - begin
+            piece.request.settle(first, group.take(low - start, high - start))
 
     def take_back(self, but: Collection[int]) -> list[Piece]:
         """Take instances without an outcome out, all but some given by their indices; they have reached a worker."""
@@ -217,9 +225,8 @@ class ServableCopy:
             at += group.count
         if not result.final:
             return
-        answered = sum([stop - start for start, stop in batch.answered])
-        if answered != batch.count:
-            raise ChannelError(f"{self.label} answered {answered} of {batch.count} instances")
+        if batch.answered_count != batch.count:
+            raise ChannelError(f"{self.label} answered {batch.answered_count} of {batch.count} instances")
         del self._sent[result.batch_id]
         self._free_slot(batch)
         self.on_done(batch)

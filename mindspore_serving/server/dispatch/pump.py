@@ -77,8 +77,8 @@ class Pump:
             return
         self._scheduled = False
         requests = 0
+        expected = list(self._expected.values())
         while True:
-            expected = list(self._expected.values())
             assignment, self._turn = next_batch(
                 self._queues, self._turn, self._copies, expected, now, self._suspect_wait_s
             )

@@ -17,7 +17,7 @@ from mindspore_serving.server.dispatch.copy import SentBatch, ServableCopy
 from mindspore_serving.server.dispatch.failures import fail_all, unavailable, workers_lost
 from mindspore_serving.server.dispatch.pending_requests import PendingRequests
 from mindspore_serving.server.dispatch.pump import Pump
-from mindspore_serving.server.dispatch.queue_policy import MethodQueue
+from mindspore_serving.server.dispatch.queue_policy import MethodQueue, work_waits
 from mindspore_serving.server.dispatch.request import Piece, Request, pieces_of
 from mindspore_serving.server.host.settings import DEFAULT_SUSPECT_WAIT_S
 from mindspore_serving.signature import CALL_PREFIX, MethodSignature
@@ -226,7 +226,7 @@ class RunningServable:
     def _batch_done(self, batch: SentBatch) -> None:
         """Use the slot that has become free."""
         self._queues[batch.method.name].learn(batch.count, time.monotonic() - batch.sent)
-        if any(queue.has_work for queue in self._queue_list):
+        if work_waits(self._queue_list):
             self._pump.schedule()
 
     def remove_copy(

@@ -31,7 +31,6 @@ from mindspore_serving.server.channel.messages import Batch, Result
 from mindspore_serving.server.register.definition import (
     MethodDefinition,
     StageKind,
-    ValueRef,
 )
 from mindspore_serving.server.worker.call_watch import CallWatch
 from mindspore_serving.server.worker.function_step import run_function_step
@@ -134,7 +133,7 @@ class Engine:
     @property
     def has_function_work(self) -> bool:
         """Whether a chunk waits for a function or built-in, or something waits in `collect`."""
-        return bool(self._finished or self._calls) or any(self._queues)
+        return bool(self._finished or self._calls.waiting) or any(self._queues)
 
     @property
     def has_model_work(self) -> bool:
@@ -189,8 +188,9 @@ class Engine:
         Returns:
             Whether there was any.
         """
-        found = bool(self._finished) or bool(self._calls)
-        for job in self._calls.take():
+        found = bool(self._finished or self._calls.waiting)
+        while self._calls.waiting:
+            job = self._calls.waiting.popleft()
             self._depart(self._methods[job.method], job.rows, job)
         while self._finished:
             self._advance(self._finished.popleft())
@@ -215,8 +215,7 @@ class Engine:
             if isinstance(outcome, Failure):
                 self._leave(part, [FailedRows(outcome, stop - start)])
                 continue
-            for i, value in enumerate(outcome):
-                part.values[ValueRef(stage.stage.index, i)] = value
+            part.values.update(zip(stage.outputs, outcome, strict=True))
             self._enter(stage.method, stage.stage.index + 1, part)
 
     def _enter(self, method: MethodStages, stage_index: int, chunk: Chunk) -> None:
@@ -226,9 +225,9 @@ class Engine:
             return
         stage = method.stages[stage_index - 1]
         if stage.stage.kind is StageKind.MODEL:
-            self._model_queues[stage.stage.target, stage.stage.subgraph].waiting.put(stage, chunk)
+            self._model_queues[stage.stage.target, stage.stage.subgraph].waiting.append((stage, chunk))
             return
-        stage.queue.put(stage, chunk)
+        stage.queue.append((stage, chunk))
         if stage.stage.kind is StageKind.PIPELINE:
             self._pipeline_threads[method.definition.name].notify()
 

@@ -49,11 +49,16 @@ def origins_of(chunks: Sequence[Chunk], one_by_one: bool) -> list[Sequence[HeldR
 
 def _run_chunks(stage: StageRunner, chunks: Sequence[Chunk], watch: CallWatch | None) -> list[Finished]:
     # Each chunk's own objects: a function that changes its input in place is seen by the stages after it.
-    inputs = [
-        [value for chunk in chunks for value in stage.objects_of(chunk.values[ref])]
-        for ref in stage.stage.inputs
-    ]
-    count = sum([chunk.count for chunk in chunks])
+    if len(chunks) == 1:  # the common case
+        values, count = chunks[0].values, chunks[0].count
+        inputs = [[*stage.objects_of(values[ref])] for ref in stage.stage.inputs]
+    else:
+        inputs = [
+            [value for chunk in chunks for value in stage.objects_of(chunk.values[ref])]
+            for ref in stage.stage.inputs
+        ]
+        count = sum([chunk.count for chunk in chunks])
+    assert stage.run is not None
     if watch is None:
         results = stage.run(inputs, count)
     else:
@@ -61,7 +66,7 @@ def _run_chunks(stage: StageRunner, chunks: Sequence[Chunk], watch: CallWatch | 
         with watch.work(stage.overdue_text, origins_of(chunks, one_by_one), one_by_one):
             results = stage.run(inputs, count)
     outcomes = outcomes_of(results, stage.stage.outputs_count)
-    if len(chunks) == 1 and len(results) == chunks[0].count:  # the common case
+    if len(chunks) == 1 and len(results) == count:
         _keep_inputs(stage, chunks[0], inputs, 0)
         return [Finished(stage, chunks[0], outcomes)]
     begin = 0
@@ -76,8 +81,7 @@ def _run_chunks(stage: StageRunner, chunks: Sequence[Chunk], watch: CallWatch | 
             _keep_inputs(stage, part, inputs, begin)
             finished.append(Finished(stage, part, part_of(outcomes, begin, begin + done)))
         begin += chunk.count
-    for chunk in reversed(undone):
-        stage.queue.put_back(stage, chunk)
+    stage.queue.extendleft([(stage, chunk) for chunk in reversed(undone)])
     return finished
 
 

@@ -72,8 +72,13 @@ class BatchJob(Job):
 
     def report(self) -> None:
         """Send what is done and not sent yet; the last result is final if nothing is pending."""
-        start, groups, stop = 0, list[Group](), -1
-        for at, group in self.take_outcomes():
+        outcomes = self.take_outcomes()
+        if len(outcomes) == 1:  # the common case
+            self._send_groups(outcomes[0][0], (outcomes[0][1],), final=self.pending == 0)
+            return
+        groups: list[Group] = []
+        start, stop = 0, -1
+        for at, group in outcomes:
             if at != stop and groups:
                 self._send_groups(start, groups)
                 groups = []

@@ -56,16 +56,20 @@ class MainConnection:
         Raises:
             OSError: The main process is gone, or has not read for a minute.
         """
-        rest = memoryview(frame_of(message, self._memory))
+        frame = frame_of(message, self._memory)
         with self._send_lock:
-            while rest:
-                try:
-                    rest = rest[self._socket.send(rest) :]
-                except BlockingIOError:
-                    if not select.select([], [self._socket], [], _SEND_TIMEOUT_S)[1]:
-                        raise TimeoutError(
-                            f"the main process has not read for {_SEND_TIMEOUT_S:.0f} s"
-                        ) from None
+            sent = self._send_some(frame)
+            while sent < len(frame):
+                sent += self._send_some(memoryview(frame)[sent:])
+
+    def _send_some(self, data: bytes | memoryview) -> int:
+        """Write the beginning of something; returns how much of it."""
+        while True:
+            try:
+                return self._socket.send(data)
+            except BlockingIOError:
+                if not select.select([], [self._socket], [], _SEND_TIMEOUT_S)[1]:
+                    raise TimeoutError(f"the main process has not read for {_SEND_TIMEOUT_S:.0f} s") from None
 
     def release(self, slot: int) -> None:
         """Give back the shared memory of a slot that this worker uses for calls of its own."""

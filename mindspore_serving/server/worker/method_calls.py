@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mindspore_serving.errors import InvalidInput, PipelineError
@@ -27,6 +27,9 @@ class MethodCalls:
         methods: The methods that can be called, by name.
         wake: Makes the engine's thread look here.
         origin: Tells for which rows of the main process's batches the thread calls that it is asked on.
+
+    Attributes:
+        waiting: Calls that the engine's thread is to take.
     """
 
     def __init__(
@@ -40,12 +43,9 @@ class MethodCalls:
         self._origin = origin
         self._engine_thread = threading.current_thread()
         self._lock = threading.Lock()
-        self._waiting: deque[CallJob] = deque()
+        self.waiting: deque[CallJob] = deque()
         self._open: set[CallJob] = set()
         self._stopped = False
-
-    def __len__(self) -> int:
-        return len(self._waiting)
 
     def call(self, name: str, instances: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
         """Run instances on a method and wait; from any thread but the engine's.
@@ -70,18 +70,13 @@ class MethodCalls:
             if self._stopped:
                 raise PipelineError("Servable stopped")
             self._open.add(job)
-            self._waiting.append(job)
+            self.waiting.append(job)
         self._wake()
         try:
             return job.wait()
         finally:
             with self._lock:
                 self._open.discard(job)
-
-    def take(self) -> Iterator[CallJob]:
-        """Remove the calls that wait; engine's thread only."""
-        while self._waiting:
-            yield self._waiting.popleft()
 
     def stop(self) -> None:
         """Let all calls fail, also those to come; safe to call twice."""

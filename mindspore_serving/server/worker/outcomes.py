@@ -52,17 +52,18 @@ def with_trace(error: ServingError) -> Failure:
 
 def outcomes_of(results: Sequence[StageResult], outputs_count: int) -> list[RowOutcome]:
     """Results per instance as runs: neighbours that succeeded, or failed alike, together."""
+    if Failure not in map(type, results):
+        return [(0, len(results), _columns_of(results, outputs_count))]
     keys = [result if type(result) is Failure else None for result in results]
-    outcomes: list[RowOutcome] = []
-    for start, stop in runs_of_equal(keys) if any(keys) else [(0, len(keys))]:
-        failure = keys[start]
-        if failure is not None:
-            outcomes.append((start, stop, failure))
-            continue
-        rows: Any = results[start:stop]
-        columns = [Values(stop - start, objects=[row[i] for row in rows]) for i in range(outputs_count)]
-        outcomes.append((start, stop, columns))
-    return outcomes
+    return [
+        (start, stop, keys[start] or _columns_of(results[start:stop], outputs_count))
+        for start, stop in runs_of_equal(keys)
+    ]
+
+
+def _columns_of(rows: Sequence[Any], outputs_count: int) -> list[Values]:
+    count = len(rows)
+    return [Values(count, None, None, [row[i] for row in rows]) for i in range(outputs_count)]
 
 
 def part_of(outcomes: Sequence[RowOutcome], begin: int, end: int) -> list[RowOutcome]:

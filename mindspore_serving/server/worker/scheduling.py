@@ -46,7 +46,6 @@ class ModelState(Protocol):
 class ModelsRun(Enum):
     """Where models run next."""
 
-    NOWHERE = "no model has work that may run now"
     HERE = "on the main thread"
     HANDED_OVER = "on threads of their own, which are to be woken"
 
@@ -65,6 +64,8 @@ def next_stage(waiting: Sequence[Sequence[Sized]], turn: int) -> tuple[int, int]
     for step in range(count):
         method = (turn + step) % count
         stages = waiting[method]
+        if not any(stages):
+            continue
         for stage in range(len(stages) - 1, -1, -1):
             if stages[stage]:
                 return method, stage
@@ -101,19 +102,16 @@ def rows_of_step(takes_batch: bool, batch_size: int) -> int:
 
 
 def where_models_run(
-    *, has_threads: bool, may_run_here: bool, model_s: float, functions_wait: bool, models_wait: bool
+    *, has_threads: bool, may_run_here: bool, model_s: float, functions_wait: bool
 ) -> ModelsRun:
-    """Which thread runs models next.
+    """Which thread runs models next, of which one has work that may run now.
 
     Args:
         has_threads: Whether the process has threads for models.
         may_run_here: Whether models may run on the main thread although there are such threads.
         model_s: Seconds that a batch of a model has taken of late.
         functions_wait: Whether work for functions waits, which only the main thread does.
-        models_wait: Whether a model has work that may run now.
     """
-    if not models_wait:
-        return ModelsRun.NOWHERE
     if not has_threads:
         return ModelsRun.HERE
     quick = model_s < QUICK_MODEL_S

@@ -86,18 +86,19 @@ class ServingLoop:
             engine.collect()
             engine.run_function_step()
             busy = engine.has_function_work
+            if not engine.has_model_work:
+                continue
             where = where_models_run(
                 has_threads=len(models) > 0,
                 may_run_here=may_run_models,
                 model_s=engine.model_s,
                 functions_wait=busy,
-                models_wait=engine.has_model_work,
             )
             if where is ModelsRun.HERE:
                 engine.run_model_step()
                 engine.collect()
                 busy = engine.has_function_work or engine.has_model_work
-            elif where is ModelsRun.HANDED_OVER:
+            else:
                 models.notify()
 
     def read(self, timeout_s: float) -> None:

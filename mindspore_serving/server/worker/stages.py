@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from mindspore_serving.errors import Failure, ModelError
@@ -55,37 +55,22 @@ class Chunk:
         return Chunk(self.job, self.start + start, stop - start, values)
 
 
-class ChunkQueue:
-    """Chunks that wait at one place, in order. Safe to use from two threads."""
+class ChunkQueue(deque["tuple[StageRunner, Chunk]"]):
+    """Chunks that wait at one place, in order, each with its stage there.
 
-    def __init__(self) -> None:
-        self._chunks: deque[tuple[StageRunner, Chunk]] = deque()
-        self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        return len(self._chunks)
-
-    def put(self, stage: StageRunner, chunk: Chunk) -> None:
-        """Append at the tail."""
-        with self._lock:
-            self._chunks.append((stage, chunk))
-
-    def put_back(self, stage: StageRunner, chunk: Chunk) -> None:
-        """Put at the head what was taken and not done."""
-        with self._lock:
-            self._chunks.appendleft((stage, chunk))
+    A deque needs no lock where one thread appends while another takes. No two threads take at the same time.
+    """
 
     def take(self, most: int) -> list[tuple[StageRunner, Chunk]]:
-        """Remove up to `most` rows from the head."""
+        """Remove up to `most` rows from the head; `extendleft` puts back what was not done."""
         taken: list[tuple[StageRunner, Chunk]] = []
-        with self._lock:
-            while self._chunks and most > 0:
-                stage, chunk = self._chunks.popleft()
-                if chunk.count > most:
-                    self._chunks.appendleft((stage, chunk.part(most, chunk.count)))
-                    chunk = chunk.part(0, most)
-                taken.append((stage, chunk))
-                most -= chunk.count
+        while self and most > 0:
+            stage, chunk = self.popleft()
+            if chunk.count > most:
+                self.appendleft((stage, chunk.part(most, chunk.count)))
+                chunk = chunk.part(0, most)
+            taken.append((stage, chunk))
+            most -= chunk.count
         return taken
 
 
@@ -137,6 +122,8 @@ class StageRunner:
 
     Attributes:
         rows_of_step: Most rows of one step of its function.
+        outputs: Where later stages find its outputs.
+        run: Outcomes of the first instances, at least of one; see `FunctionRunner.run`. None for models.
         overdue_text: What an instance gets whose call does not end.
         kept: Positions of the inputs that are used again after a function.
     """
@@ -155,14 +142,15 @@ class StageRunner:
         self.method = method
         self.stage = stage
         self.rows_of_step = rows_of_step(stage.takes_batch, batch_size)
+        self.outputs = [ValueRef(stage.index, i) for i in range(stage.outputs_count)]
         self.queue = ChunkQueue()
         self.is_built_in = stage.kind is StageKind.BUILT_IN
         self.kept = method.definition.used_after(stage) if stage.function is not None else ()
-        self._runner: FunctionRunner | BuiltInRunner | None = None
+        self.run: Callable[[Sequence[list[Any]], int], list[StageResult]] | None = None
         if self.is_built_in:
-            self._runner = BuiltInRunner(stage, method.definition.name)
+            self.run = BuiltInRunner(stage, method.definition.name).run
         elif stage.kind is not StageKind.MODEL:
-            self._runner = FunctionRunner(stage, method.definition.name, self.kept)
+            self.run = FunctionRunner(stage, method.definition.name, self.kept).run
 
     def objects_of(self, values: Values) -> list[Any]:
         """Values as the stage takes them: a built-in gets bytes as `bytes`, a function as an array."""
@@ -181,11 +169,6 @@ class StageRunner:
             return Failure(error.code, error.text_for_client(method.input_names[source.output]))
         giver = f"{method.stages[source.stage - 1].tag}, stage {source.stage} of method '{method.name}'"
         return Failure(ModelError.code, error.text_for_servable(giver))
-
-    def run(self, inputs: Sequence[list[Any]], count: int) -> list[StageResult]:
-        """Outcomes of the first instances, at least of one; for all stages but models. See `FunctionRunner.run`."""
-        assert self._runner is not None
-        return self._runner.run(inputs, count)
 
 
 class MethodStages:

@@ -7,6 +7,7 @@ are handed to later Python functions as they are.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -104,10 +105,11 @@ def as_rows(names: Sequence[str], values: Sequence[Values], count: int) -> list[
     Raises:
         StageError: A Python object cannot be a tensor.
     """
-    columns = [_runs_of(name, value) for name, value in zip(names, values, strict=True)]
-    if all(len(runs) == 1 for runs in columns):
-        return [Rows(tuple([runs[0][0] for runs in columns]), tuple([runs[0][1] for runs in columns]), count)]
-    return _split_at_runs(columns, count)
+    runs = list(map(_runs_of, names, values))
+    if sum(map(len, runs)) == len(runs):  # one each, the common case
+        specs, columns = zip(*chain.from_iterable(runs), strict=True) if runs else ((), ())
+        return [Rows(specs, columns, count)]
+    return _split_at_runs(runs, count)
 
 
 def rows_or_errors(

@@ -281,7 +281,8 @@ def test_a_stream_may_come_in_pieces_of_any_size(step: int) -> None:
         for at in range(0, len(stream), step)
         for kind, body in splitter.feed(stream[at : at + step])
     ]
-    assert [message.count for message in got if isinstance(message, Batch)] == [1, 2, 3, 4, 5]
+    batches = [message for message in got if isinstance(message, Batch)]
+    assert [numbers_in(batch.groups) for batch in batches] == [list(range(i + 1)) for i in range(5)]
 
 
 @pytest.mark.parametrize(
@@ -304,6 +305,15 @@ def test_a_damaged_body_is_a_channel_error_and_nothing_else() -> None:
             message_of(5, memoryview(body), ANY)
         except ChannelError:
             continue
+
+
+@pytest.mark.parametrize("kind", [3, 255])
+def test_a_group_of_an_unknown_kind_is_refused(kind: int) -> None:
+    frame = bytearray(frame_of(Batch(1, 0, "m", (numbered(2),))))
+    at = 8 + 16 + 8 + 8  # behind the frame's head, the numbers, the method, and two numbers of the group
+    frame[at] = kind
+    with pytest.raises(ChannelError, match=f"kind {kind}"):
+        decoded(bytes(frame))
 
 
 def test_shared_data_without_shared_memory_is_refused(memory: SharedMemory) -> None:

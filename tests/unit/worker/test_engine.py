@@ -1270,7 +1270,7 @@ def test_models_take_turns() -> None:
     for name in "ab":
         ask(name)
     runners = {name: [ModelRunner(NamedGraph(name, runs), True, (), 8)] for name in "ab"}
-    engine = Engine(list(definition.methods.values()), runners, results.append)
+    engine = Engine(list(definition.methods.values()), runners, results.append, now=lambda: 0.0)
     for number, name in enumerate("ab"):
         engine.add(Batch(number, 0, name, (numbered(6),)))
     while engine.run_model_step() or engine.collect():
@@ -1351,28 +1351,26 @@ def test_a_graph_gets_no_more_than_it_may_run_at_a_time() -> None:
     queue = ModelQueue(ModelRunner(fixture.graph, True, (), 8, concurrency=2))
     job = BatchJob(Batch(1, 0, "method", (numbered(7),)), 0.0, lambda _: None)
     [chunk] = runner.chunks_of([numbered(7)], job)
-    queue.waiting.put(runner.stages[0], chunk)
+    queue.waiting.append((runner.stages[0], chunk))
     counts = [[chunk.count for _, chunk in queue.take()] for _ in range(3)]
     assert counts == [[2], [2], []]
     queue.done()
     assert [chunk.start for _, chunk in queue.take()] == [4]
 
 
-class BrokenStage(StageRunner):
-    """A stage that fails where no function of a user is to blame."""
-
-    def run(self, inputs: Sequence[list[Any]], count: int) -> list[StageResult]:
-        raise LookupError("lost")
-
-
 def test_a_step_that_breaks_fails_all_rows_that_it_has_taken() -> None:
     fixture = single_stage(lambda x: x)
     method = MethodStages(fixture.definition.methods["method"], {}, None)
-    stage = BrokenStage(method, method.definition.stages[0], 8, None)
+    stage = StageRunner(method, method.definition.stages[0], 8, None)
+
+    def broken(inputs: Sequence[list[Any]], count: int) -> list[StageResult]:
+        raise LookupError("lost")  # where no function of a user is to blame
+
+    stage.run = broken
     for number in range(3):
         job = BatchJob(Batch(number, 0, "method", (numbered(2),)), 0.0, lambda _: None)
         for chunk in method.chunks_of([numbered(2)], job):
-            stage.queue.put(stage, chunk)
+            stage.queue.append((stage, chunk))
     text = "Serving Error: the worker failed unexpectedly: lost"
     assert [
         (start, stop, outcome.text if isinstance(outcome, Failure) else "")

@@ -85,21 +85,19 @@ def test_rows_of_a_step(takes_batch: bool, batch_size: int, expected: int) -> No
     assert rows_of_step(takes_batch, batch_size) == expected
 
 
-HERE, HANDED_OVER, NOWHERE = ModelsRun.HERE, ModelsRun.HANDED_OVER, ModelsRun.NOWHERE
+HERE, HANDED_OVER = ModelsRun.HERE, ModelsRun.HANDED_OVER
 QUICK, SLOW = QUICK_MODEL_S / 2, QUICK_MODEL_S
 
 
 @pytest.mark.parametrize(
-    ("has_threads", "may_run_here", "model_s", "functions_wait", "models_wait", "expected"),
+    ("has_threads", "may_run_here", "model_s", "functions_wait", "expected"),
     [
-        (False, False, SLOW, False, False, NOWHERE),
-        (True, True, QUICK, False, False, NOWHERE),
-        (False, False, SLOW, True, True, HERE),  # nobody else would run them
-        (False, True, QUICK, False, True, HERE),
-        (True, True, QUICK, False, True, HERE),  # a hand-over costs more than they do
-        (True, True, QUICK, True, True, HANDED_OVER),  # functions need the main thread
-        (True, True, SLOW, False, True, HANDED_OVER),
-        (True, False, QUICK, False, True, HANDED_OVER),  # they are waited for, and no work of this process
+        (False, False, SLOW, True, HERE),  # nobody else would run them
+        (False, True, QUICK, False, HERE),
+        (True, True, QUICK, False, HERE),  # a hand-over costs more than they do
+        (True, True, QUICK, True, HANDED_OVER),  # functions need the main thread
+        (True, True, SLOW, False, HANDED_OVER),
+        (True, False, QUICK, False, HANDED_OVER),  # they are waited for, and no work of this process
     ],
 )
 def test_where_models_run(
@@ -107,7 +105,6 @@ def test_where_models_run(
     may_run_here: bool,
     model_s: float,
     functions_wait: bool,
-    models_wait: bool,
     expected: ModelsRun,
 ) -> None:
     where = where_models_run(
@@ -115,7 +112,6 @@ def test_where_models_run(
         may_run_here=may_run_here,
         model_s=model_s,
         functions_wait=functions_wait,
-        models_wait=models_wait,
     )
     assert where is expected
 

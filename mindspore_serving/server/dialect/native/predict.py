@@ -166,7 +166,10 @@ def _check_size(reply: Reply, most_bytes: int) -> None:
     Raises:
         GrpcError: The reply has more bytes than a message may have.
     """
-    size = sum([group.byte_size for group in reply if isinstance(group, Rows)])
+    size = 0
+    for group in reply:
+        if isinstance(group, Rows):
+            size += group.byte_size
     if size > most_bytes:
         text = f"SERVER: Sent message larger than max ({size} vs. {most_bytes})"
         raise client_error(GrpcStatus.RESOURCE_EXHAUSTED, text)

@@ -283,7 +283,17 @@ def encode_reply(spec: bytes, groups: Reply) -> bytes:
         spec: Serialised target to echo.
         groups: Results and failures in request order.
     """
-    return b"".join(parts_of_reply(spec, groups))
+    whole = _in_one_piece(spec, groups)
+    return b"".join(parts_of_reply(spec, groups)) if whole is None else whole
+
+
+def _in_one_piece(spec: bytes, groups: Reply) -> bytes | None:
+    """The reply to instances that are alike, the common case; None for any other."""
+    first = groups[0]
+    if len(groups) > 1 or isinstance(first, FailedRows):
+        return None
+    layout = reply_layout(first.specs)
+    return None if layout is None else b"".join([spec, *layout.write(first)])
 
 
 def parts_of_reply(spec: bytes, groups: Reply) -> Iterator[bytes]:
@@ -293,12 +303,10 @@ def parts_of_reply(spec: bytes, groups: Reply) -> Iterator[bytes]:
         spec: Serialised target to echo.
         groups: Results and failures in request order.
     """
-    first = groups[0]
-    if len(groups) == 1 and isinstance(first, Rows):
-        layout = reply_layout(first.specs)
-        if layout is not None:
-            yield b"".join([spec, *layout.write(first)])
-            return
+    whole = _in_one_piece(spec, groups)
+    if whole is not None:
+        yield whole
+        return
     runs = list(_runs_of_groups(groups))
     failures = [group.failure for run in runs for group in run if isinstance(group, FailedRows)]
     if failures and not any(isinstance(group, Rows) for group in groups) and _alike(failures):

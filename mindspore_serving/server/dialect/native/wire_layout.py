@@ -16,7 +16,6 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,7 +60,6 @@ class DataPlace(NamedTuple):
     start: int
     stop: int
     dtype: np.dtype[Any]
-    elements: int
     shape: tuple[int, ...]
 
 
@@ -90,9 +88,8 @@ class RequestLayout:
             if message[at + start : at + stop] != expected:
                 return None
         if count == 1:
-            columns = [
-                np.frombuffer(message, dtype, elements, at + start).reshape(shape)
-                for start, _, dtype, elements, shape in self.places
+            columns: list[Array] = [
+                np.ndarray(shape, dtype, message, at + start) for start, _, dtype, shape in self.places
             ]
             return Rows(self.specs, tuple(columns), 1)
         table = np.frombuffer(message, np.uint8, offset=at).reshape(count, self.stride)
@@ -103,7 +100,7 @@ class RequestLayout:
         return Rows(self.specs, tuple(self._columns(table)), count)
 
     def _columns(self, table: Array) -> Iterator[Array]:
-        for start, stop, dtype, _, shape in self.places:
+        for start, stop, dtype, shape in self.places:
             yield table[:, start:stop].view(dtype).reshape(len(table), *shape[1:])
 
 
@@ -170,7 +167,7 @@ def _layout_of_instance(message: bytes, at: int, specs: Specs) -> RequestLayout 
         end = start + spec.byte_size
     fixed.append((end, stride, message[at + end : at + stride]))
     data = [
-        DataPlace(start, start + spec.byte_size, NUMPY_OF[spec.dtype], prod(spec.shape), (1, *spec.shape))
+        DataPlace(start, start + spec.byte_size, NUMPY_OF[spec.dtype], (1, *spec.shape))
         for start, spec in zip(starts, specs, strict=True)
     ]
     return RequestLayout(stride, tuple(fixed), specs, tuple(data))

@@ -21,8 +21,8 @@ class Poller(Protocol):
     """What brings the events of calls, in a thread of its own.
 
     Attributes:
-        expecting: Calls that the loop does not know, because their message has not come, with the time when they came;
-            the oldest first. Of its thread.
+        expecting: Calls to go on with in a moment if nothing has come for them by then, with the time since when they
+            wait; the oldest first. Of its thread.
         open: Calls that are answered just now. Of the loop.
         is_ending: Whether nothing is to be asked of the core any more.
         loop: Where handlers run.
@@ -35,9 +35,6 @@ class Poller(Protocol):
 
     def tell(self, function: Callable[[Any], None], argument: object = None) -> None:
         """Have something done on the loop."""
-
-    def is_to_watch(self, call: CoreCall) -> bool:
-        """Whether the end of a call was not asked for yet; who gets True is to ask for it. From both threads."""
 
 
 class CoreCall:
@@ -60,10 +57,12 @@ class CoreCall:
         "_details",
         "_done",
         "_handler",
+        "_is_known",
         "_is_receiving",
         "_message",
         "_poller",
         "_sent_metadata",
+        "_side_has_ended",
         "_task",
         "_trailing",
         "_waiter",
@@ -82,6 +81,8 @@ class CoreCall:
         self._details = details
         self._handler = handler
         self._task: asyncio.Task[None] | None = None
+        self._is_known = False  # whether the loop was told of it; of the thread that polls, as the next one
+        self._side_has_ended = False
         self._is_receiving = False
         self._arrived = False  # whether `_message` has come and was not read
         self._message: bytes | None = None
@@ -94,37 +95,44 @@ class CoreCall:
     # --- Of the thread that polls ---
 
     def begin(self) -> None:
-        """Ask for its message, or start its task at once where it may not be read."""
+        """Ask for its end and its message, or start its task at once where it may not be read."""
+        self._call.start_server_batch((core.ReceiveCloseOnServerOperation(0),), self._note_end)
         if self._handler.reads:
             self._is_receiving = True
+            self._poller.expecting[self] = time.monotonic()
             self._receive()
         else:
-            del self._poller.expecting[self]
-            self._poller.tell(self.start)
+            self._tell_start()
 
-    def watch(self) -> None:
-        """Ask for its end, if nobody has; from now on it is noted at once."""
-        call = self._call
-        if self._poller.is_to_watch(self) and call is not None:
-            call.start_server_batch((core.ReceiveCloseOnServerOperation(0),), self._note_end)
+    def go_on(self) -> None:
+        """Go on without what was expected: a message that takes long, or the end of a call that sends no more."""
+        if not self._is_known:
+            self._tell_start()
+        elif self._side_has_ended:
+            self._poller.tell(self._deliver, None)
+
+    def _tell_start(self) -> None:
+        self._is_known = True
+        self._poller.tell(self.start)
 
     def _receive(self) -> None:
         self._call.start_server_batch((core.ReceiveMessageOperation(0),), self._note_message)
 
     def _note_message(self, event: Any) -> None:
-        expecting = self._poller.expecting
         message = event.batch_operations[0].message() if event.success else None
-        if self not in expecting:
-            self._poller.tell(self._deliver, message)
+        if message is None:
+            # Its client has ended its side, or has gone: then the end of the call is the next event.
+            self._side_has_ended = True
+            if not self._is_known:
+                self._keep(None)
+            self._poller.expecting[self] = time.monotonic()
             return
-        self._keep(message)
-        if (
-            message is None
-        ):  # its client has ended the call, or its side of it: which one is known in a moment
-            self.watch()
+        self._poller.expecting.pop(self, None)
+        if self._is_known:
+            self._poller.tell(self._deliver, message)
         else:
-            del expecting[self]
-            self._poller.tell(self.start)
+            self._keep(message)
+            self._tell_start()
 
     def _note_written(self, event: Any) -> None:
         self._poller.tell(self._deliver_written, event.success)
@@ -135,7 +143,8 @@ class CoreCall:
 
     def _note_end(self, event: Any) -> None:
         """Note that the call has ended: it was answered, or its client has gone, or its deadline has passed."""
-        if self._poller.expecting.pop(self, None) is None and event.batch_operations[0].cancelled():
+        self._poller.expecting.pop(self, None)
+        if self._is_known and event.batch_operations[0].cancelled():
             self._poller.tell(self.cancel)
 
     # --- On the loop ---
@@ -167,8 +176,6 @@ class CoreCall:
         if call is not None:
             operations = self._operations(message)
             operations.append(core.SendStatusFromServerOperation(self._trailing, status, details, 0))
-            if self._poller.is_to_watch(self):  # one event less than by itself
-                operations.append(core.ReceiveCloseOnServerOperation(0))
             if call.start_server_batch(operations, self._note_sent):  # something else is being sent
                 call.cancel()
 

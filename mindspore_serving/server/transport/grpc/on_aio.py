@@ -118,8 +118,8 @@ def _answered_by(found: CallHandler) -> Callable[[Any, _Context], Any]:
             message = await found.answer(_AioCall(context))
         except CallEnd as end:
             await context.abort(_STATUS_CODES[end.status], end.text)
-        except CallOver as over:
-            raise grpc.aio.UsageError(str(over)) from over
+        except CallOver as over:  # nobody is to be answered: all else would be logged
+            raise asyncio.CancelledError from over
         if found.streams and message is not None:
             await context.write(message)
             return None

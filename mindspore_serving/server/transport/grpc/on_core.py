@@ -2,19 +2,17 @@
 
 The way of a call with one message, which is nearly every call:
 
-1. `_Poller` gets the call, finds its handler, and asks the core for its message.
+1. `_Poller` gets the call, finds its handler, and asks the core for its message and its end.
 2. It gets the message, and puts the call into the inbox. The event loop is woken once for all that is in there.
 3. On the loop a task runs the handler, and sends first metadata, reply and status in one batch.
 4. `_Poller` gets the end of that batch and of the call. Nobody is woken for them, unless somebody waits.
 
-Two things are left out while all is fast. A call whose message takes longer than `_SLOW_S` is put into the inbox
-without it: its task then waits for it, so that what arrives is counted. And the end of a call is asked for with its
-reply, or once it has taken `_LONG_S`: until then nobody needs to know that its client has gone.
+A call whose message takes longer than `_SLOW_S` is put into the inbox without it: its task then waits for it, so that
+what arrives is counted. All other calls cost no future.
 
 Why the core, and what may be done if it changes: ADR 49.
 
-There are two threads; what belongs to which is said below. They meet in the inbox, in `is_to_watch`, and in nothing
-else.
+There are two threads; what belongs to which is said below. They meet in the inbox, and nowhere else.
 """
 
 from __future__ import annotations
@@ -42,9 +40,8 @@ _REQUESTED: Final = 64
 _MOST_IN_INBOX: Final = 1024
 """What may wait for the loop; the core is not asked for more calls meanwhile, and refuses those above its own limit."""
 _SLOW_S: Final = 0.002
-"""A message that has not come by then is waited for by the task of its call."""
-_LONG_S: Final = 0.02
-"""The end of a call that takes longer is asked for, so that what it holds is free when its client goes away."""
+"""A message that has not come by then is waited for by the task of its call. It is also the time in which the core says of a
+client that sends no more whether it has gone: to send no more is in order otherwise."""
 _CUT_OFF_S: Final = 5.0
 """Time for what is to end at once."""
 _MOST_FAILURES: Final = 10
@@ -121,8 +118,7 @@ class _Poller:
         loop: Where handlers run.
 
     Attributes:
-        expecting: Calls whose message has not come yet and that the loop does not know, with the time when they came;
-            the oldest first. Of this thread.
+        expecting: See `core_call.Poller`. Of this thread.
         closed: Set once the server has ended all calls and connections. Of the loop.
         ended: Set once the thread is about to end. Of the loop.
         open: Calls that are answered just now. Of the loop.
@@ -150,8 +146,6 @@ class _Poller:
         self._failed = False
         self._is_closed = False
         self._is_ended = False
-        self._unwatched: set[CoreCall] = set()  # both threads take calls out: who does, asks for the end
-        self._young: deque[tuple[float, CoreCall]] = deque()
         self._inbox: deque[tuple[Callable[[Any], None], Any]] = deque()
         self._is_awake = False
         self._owed: deque[None] = deque()
@@ -188,14 +182,6 @@ class _Poller:
         if self._inbox and not self._is_awake:
             self._is_awake = True
             self.loop.call_soon_threadsafe(self._take)
-
-    def is_to_watch(self, call: CoreCall) -> bool:
-        """Whether the end of a call was not asked for yet; who gets True is to ask for it. From both threads."""
-        try:
-            self._unwatched.remove(call)
-        except KeyError:
-            return False
-        return True
 
     def note_closed(self, event: Any) -> None:
         """Note that the server has ended all calls and connections. Of this thread."""
@@ -250,8 +236,8 @@ class _Poller:
             del event  # and with it the call, which the core ends only when nobody holds it
             if self._is_closed:
                 self._end_if_told()
-            elif self._young:
-                self._look(time.monotonic())
+            elif self.expecting:
+                self._look(time.monotonic() - _SLOW_S)
 
     def _end_if_told(self) -> None:
         """End the server and the queue once the loop asks the core for nothing any more."""
@@ -262,20 +248,16 @@ class _Poller:
 
     def _next_look(self) -> float | None:
         """When to look at calls at the latest, as the core has it: in seconds of the wall clock; None for never."""
-        if self.expecting or self._is_closed:
-            return time.time() + _SLOW_S
-        return time.time() + _LONG_S if self._young else None
+        return time.time() + _SLOW_S if self.expecting or self._is_closed else None
 
-    def _look(self, now: float) -> None:
-        """Let the loop wait for messages that are slow, and ask for the end of calls that take long."""
+    def _look(self, before: float) -> None:
+        """Go on with calls that have waited since before some time."""
         while self.expecting:
             call, since = next(iter(self.expecting.items()))
-            if since > now - _SLOW_S:
-                break
+            if since > before:
+                return
             del self.expecting[call]
-            self.tell(call.start)
-        while self._young and self._young[0][0] <= now - _LONG_S:
-            self._young.popleft()[1].watch()
+            call.go_on()
 
     def _note_failure(self, error: BaseException) -> None:
         if not self._failed:
@@ -299,14 +281,7 @@ class _Poller:
         if handler is None:
             refuse(call, GrpcStatus.UNIMPLEMENTED, UNKNOWN_METHOD)
         else:
-            self._begin(CoreCall(self, call, event.call_details, metadata, handler))
-
-    def _begin(self, call: CoreCall) -> None:
-        now = time.monotonic()
-        self.expecting[call] = now
-        self._unwatched.add(call)
-        self._young.append((now, call))
-        call.begin()
+            CoreCall(self, call, event.call_details, metadata, handler).begin()
 
 
 async def _is_set(event: asyncio.Event, timeout_s: float) -> bool:
