@@ -78,7 +78,7 @@ setup(
             "httptools>=0.6.4,<1",
             "hypothesis>=6.100",
             "pillow>=10",
-            "pytest>=8.2",
+            "pytest>=8.4",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",
             "scikit-learn>=1.4",

@@ -1,6 +1,75 @@
-"""What holds for every test."""
+"""What holds for every test: signals, and which of the two gRPC servers it meets."""
 
+from __future__ import annotations
+
+import re
 import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 # Under nohup it would be ignored here, and so in the servers that tests start.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+LIBRARIES = ("core", "aio")
+LIBRARY_VARIABLE = "SERVING_GRPC"
+_BOTH = "both_grpc_servers"
+_WITHOUT_SERVERS = ("unit", "tools")
+_SPEAKS_GRPC = re.compile(r"grpc|\bClient\b")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the choice of the gRPC server."""
+    parser.addoption(
+        "--grpc",
+        choices=(*LIBRARIES, "both"),
+        help="the gRPC server that all tests meet; by default tests of the transport, which have the mark "
+        f"{_BOTH}, run on both, all others on {LIBRARIES[0]}; with 'both' all that speak gRPC run on both",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the mark known."""
+    config.addinivalue_line("markers", f"{_BOTH}: a test of the gRPC transport, run on both servers")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one test of each gRPC server that a test is to meet."""
+    libraries = _libraries_of(metafunc)
+    ids = libraries if len(libraries) > 1 else [pytest.HIDDEN_PARAM]
+    metafunc.parametrize("grpc_library", libraries, indirect=True, ids=ids, scope="session")
+
+
+def _libraries_of(metafunc: pytest.Metafunc) -> tuple[str, ...]:
+    chosen = metafunc.config.getoption("--grpc")
+    if chosen in LIBRARIES:
+        return (chosen,)
+    on_both = any(metafunc.definition.iter_markers(_BOTH))
+    if chosen == "both":
+        on_both = on_both or _speaks_grpc(metafunc.definition.path)
+    return LIBRARIES if on_both else LIBRARIES[:1]
+
+
+def _speaks_grpc(path: Path) -> bool:
+    """Whether the tests of a file start servers, and may ask them over gRPC."""
+    folder = path.relative_to(Path(__file__).parent).parts[0]
+    return folder not in _WITHOUT_SERVERS and _SPEAKS_GRPC.search(path.read_text()) is not None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def grpc_library(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Which gRPC server a test meets, `core` or `aio`: in the environment of all that it starts."""
+    library: str = request.param
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(LIBRARY_VARIABLE, library)
+        yield library
+
+
+@pytest.fixture(scope="session")
+def tmp_path_factory(tmp_path_factory: pytest.TempPathFactory, grpc_library: str) -> pytest.TempPathFactory:
+    """Folders for one of the gRPC servers.
+
+    What several tests share is made in a folder: so it ends, and is made anew, where tests of the other server begin.
+    """
+    return tmp_path_factory

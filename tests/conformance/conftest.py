@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.open_findings import OPEN_FINDINGS
+from tests.conformance.row import case_of
 from tests.support import servables
 from tests.support.certificates import Authority, Pair
 from tests.support.grpc_messages import RawClient
@@ -98,6 +99,6 @@ def case_name(request: pytest.FixtureRequest) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Expect the open findings to fail."""
     for item in items:
-        case = item.name.partition("[")[2].removesuffix("]")
+        case = case_of(item.name)
         if case in OPEN_FINDINGS and item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.xfail(reason=OPEN_FINDINGS[case], strict=True))

@@ -20,6 +20,15 @@ def row(name: str, *values: Any) -> Any:
     return pytest.param(*values, id=name)
 
 
+def case_of(test: str) -> str:
+    """Id of the case that a test runs, without the gRPC server that it meets; empty where it has none.
+
+    Args:
+        test: Name of the test.
+    """
+    return test.partition("[")[2].removesuffix("]").removeprefix("core-").removeprefix("aio-")
+
+
 def stands_for(*names: str) -> Callable[[_F], _F]:
     """Name a test of one case after its rows."""
 

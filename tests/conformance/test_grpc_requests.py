@@ -30,6 +30,8 @@ from tests.support.grpc_messages import (
 )
 from tests.support.serving import RunningServer, add_servable, free_port, serving
 
+pytestmark = pytest.mark.both_grpc_servers
+
 Array = npt.NDArray[Any]
 MEGABYTE = 1 << 20
 INVALID = 2

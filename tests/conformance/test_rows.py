@@ -11,6 +11,7 @@ import pytest
 
 from tests.conformance.departures import DEPARTURES, as_markdown
 from tests.conformance.open_findings import OPEN_FINDINGS
+from tests.conformance.row import case_of
 from tests.conformance.rows import ROWS, STAND_INS
 from tests.support.serving import REPOSITORY
 
@@ -29,7 +30,7 @@ def cases() -> list[str]:
         timeout=60,
         check=True,
     )
-    return [line.partition("[")[2][:-1] for line in found.stdout.splitlines() if line.endswith("]")]
+    return [case_of(line) for line in found.stdout.splitlines() if line.endswith("]")]
 
 
 def stands_for_row(case: str, row: str) -> bool:

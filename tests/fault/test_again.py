@@ -7,10 +7,13 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from mindspore_serving.client import Client
 from tests.support.http_requests import post
 from tests.support.serving import add_servable, free_port, running_script
+
+pytestmark = pytest.mark.both_grpc_servers
 
 TURNS = int(os.environ.get("SERVING_TEST_TURNS", "20"))
 LAST = 5

@@ -10,7 +10,6 @@ import random
 import select
 import socket
 import struct
-import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import grpc.aio
 import numpy as np
 import psutil
 import pytest
@@ -27,6 +27,7 @@ from mindspore_serving.client.python.async_client import AsyncClient
 from mindspore_serving.proto import ms_service_pb2
 from tests.support import http2_frames
 from tests.support.gate import Gate
+from tests.support.grpc_messages import PREDICT, array_of
 from tests.support.http2_frames import (
     DATA,
     END_HEADERS,
@@ -41,6 +42,7 @@ from tests.support.http2_frames import (
 )
 from tests.support.http_requests import post, raw_connection, read_raw_bodies, read_raw_reply
 from tests.support.serving import RunningServer, add_servable, free_port, running_script, serving
+from tests.support.watch import wait_until
 
 # `batches` tells each batch that it gets, and waits at the gate before it answers.
 SERVABLE = """\
@@ -81,35 +83,21 @@ method("large", large)
 LIMIT = 6
 
 
-class Door(Gate):
-    """A gate that can be left open."""
-
-    def open(self) -> None:
-        """Let everybody through from now on."""
-
-        def let_through() -> None:
-            with contextlib.suppress(OSError):  # nobody has come for long, or the gate is gone
-                while True:
-                    self.hold().release()
-
-        threading.Thread(target=let_through, daemon=True).start()
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """The servable with one worker; for tests that leave nothing waiting."""
     folder = tmp_path_factory.mktemp("clients")
-    with Door(folder / "gate") as gate:
+    with Gate(folder / "gate") as gate:
         add_servable(folder, "one", gate.source + SERVABLE, ())
         with serving(folder, ['".", "one", 0']) as running:
             yield running
 
 
 @pytest.fixture
-def gated(tmp_path: Path) -> Iterator[tuple[RunningServer, Door]]:
+def gated(tmp_path: Path) -> Iterator[tuple[RunningServer, Gate]]:
     """The servable with one worker, at most LIMIT unanswered requests, and its gate."""
     grpc, rest = (f"127.0.0.1:{free_port()}" for _ in range(2))
-    with Door(tmp_path / "gate") as gate:
+    with Gate(tmp_path / "gate") as gate:
         add_servable(tmp_path, "one", gate.source + SERVABLE, ())
         script = tmp_path / "start_server.py"
         script.write_text(
@@ -151,6 +139,11 @@ def assert_serves(server: RunningServer) -> None:
     assert (reply.status, reply.text) == (200, '{"instances":[{"y":42}]}')
 
 
+def is_full(server: RunningServer) -> bool:
+    """Whether it refuses a further request. Asked by one without instances, which never takes a place itself."""
+    return post(server.rest, "/model/one:twice", {"instances": []}).status == 429
+
+
 def wait_for_arrival(server: RunningServer) -> None:
     """Return once the main process has seen all that was sent before on this kind of connection."""
     with Client(server.grpc, "one", "no_such_method") as client:
@@ -176,14 +169,16 @@ def told_batches(server: RunningServer) -> list[list[int]]:
 # ---- clients that go away
 
 
+@pytest.mark.both_grpc_servers
 @pytest.mark.parametrize("when", ["in the queue", "in a batch"])
-def test_one_of_four_requests_of_a_batch_is_cancelled(gated: tuple[RunningServer, Door], when: str) -> None:
+def test_one_of_four_requests_of_a_batch_is_cancelled(gated: tuple[RunningServer, Gate], when: str) -> None:
     server, gate = gated
 
     async def cancel(client: AsyncClient, task: asyncio.Task[Any]) -> None:
         task.cancel()
         await asyncio.wait([task])
-        await arrival(client)
+        # There were as many as may be unanswered: that its place is free tells that the server knows.
+        await asyncio.to_thread(wait_until, lambda: not is_full(server), "its place is free")
 
     async def run() -> None:
         async with AsyncClient(server.grpc, "one", "batches") as client:
@@ -213,7 +208,26 @@ def test_one_of_four_requests_of_a_batch_is_cancelled(gated: tuple[RunningServer
     assert_serves(server)
 
 
-def test_cancelled_requests_do_not_count_as_unanswered(gated: tuple[RunningServer, Door]) -> None:
+async def fill(client: AsyncClient) -> list[asyncio.Task[Any]]:
+    """Requests that take all places, which become free a moment after those that had them were cancelled."""
+    end = time.monotonic() + 20
+    while True:
+        tasks = [asyncio.create_task(client.infer(number(i))) for i in range(LIMIT)]
+        await arrival(client)
+        if not any(task.done() for task in tasks):
+            return tasks
+        assert time.monotonic() < end, "not all places have become free"
+        await cancel_all(tasks)
+
+
+async def cancel_all(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+@pytest.mark.both_grpc_servers
+def test_cancelled_requests_do_not_count_as_unanswered(gated: tuple[RunningServer, Gate]) -> None:
     server, gate = gated
 
     async def run() -> None:
@@ -221,21 +235,14 @@ def test_cancelled_requests_do_not_count_as_unanswered(gated: tuple[RunningServe
             AsyncClient(server.grpc, "one", "batches") as client,
             AsyncClient(server.grpc, "one", "twice") as other,
         ):
-            for round_ in range(4):
-                tasks = [asyncio.create_task(client.infer(number(i))) for i in range(LIMIT)]
-                if round_ == 0:
-                    held = await asyncio.to_thread(gate.hold)
-                await arrival(client)
-                assert not any(task.done() for task in tasks)
-                for task in tasks:
-                    task.cancel()
-                await asyncio.wait(tasks)
-                await arrival(client)
-            calls = asyncio.gather(*(other.infer(number(i)) for i in range(LIMIT)))
-            await arrival(other)
+            await cancel_all(await fill(client))
+            held = await asyncio.to_thread(gate.hold)
+            for _ in range(3):
+                await cancel_all(await fill(client))
+            calls = await fill(other)
             gate.open()
             held.release()
-            replies = await asyncio.wait_for(calls, 20)
+            replies = await asyncio.wait_for(asyncio.gather(*calls), 20)
             assert [doubled(reply) for reply in replies] == [[2 * i] for i in range(LIMIT)]
 
     asyncio.run(run())
@@ -243,7 +250,7 @@ def test_cancelled_requests_do_not_count_as_unanswered(gated: tuple[RunningServe
 
 
 @pytest.mark.parametrize("where", ["headers", "body", "after the request"])
-def test_rest_clients_that_close_their_connection(gated: tuple[RunningServer, Door], where: str) -> None:
+def test_rest_clients_that_close_their_connection(gated: tuple[RunningServer, Gate], where: str) -> None:
     server, gate = gated
     with raw_connection(server.rest) as patient:
         patient.sendall(body(1, 2))
@@ -263,9 +270,10 @@ def test_rest_clients_that_close_their_connection(gated: tuple[RunningServer, Do
     assert_serves(server)
 
 
+@pytest.mark.both_grpc_servers
 @pytest.mark.parametrize("ending", ["reset of the call", "end of the connection"])
 @pytest.mark.parametrize("where", ["metadata", "message", "after the request", "reply"])
-def test_grpc_clients_that_leave(gated: tuple[RunningServer, Door], where: str, ending: str) -> None:
+def test_grpc_clients_that_leave(gated: tuple[RunningServer, Gate], where: str, ending: str) -> None:
     server, gate = gated
     method, value = ("large", 1 << 20) if where == "reply" else ("batches", 7)
     whole = message(method, value)
@@ -289,7 +297,8 @@ def test_grpc_clients_that_leave(gated: tuple[RunningServer, Door], where: str, 
             held = gate.hold()
             gate.open()
             held.release()
-        for _ in range(LIMIT):  # all places are free
+        wait_until(lambda: not is_full(server), "a place is free")
+        for _ in range(LIMIT):
             assert isinstance(client.infer(number(1), timeout=20), list)
         gate.open()
         patient.sendall(body(1, 2))
@@ -336,7 +345,7 @@ def test_a_client_that_sends_on_and_reads_nothing(server: RunningServer) -> None
     assert_serves(server)
 
 
-def test_rest_requests_whose_client_has_closed_are_abandoned(gated: tuple[RunningServer, Door]) -> None:
+def test_rest_requests_whose_client_has_closed_are_abandoned(gated: tuple[RunningServer, Gate]) -> None:
     server, gate = gated
     abandoned = range(100, 100 + LIMIT - 1)
     with raw_connection(server.rest) as patient, contextlib.ExitStack() as opened:
@@ -451,6 +460,7 @@ GARBAGE = {
 }
 
 
+@pytest.mark.both_grpc_servers
 @pytest.mark.parametrize("port", ["grpc", "rest"])
 @pytest.mark.parametrize("kind", GARBAGE)
 def test_garbage_on_a_port(server: RunningServer, port: str, kind: str) -> None:
@@ -474,16 +484,26 @@ def test_garbage_on_a_port(server: RunningServer, port: str, kind: str) -> None:
 # ---- very many
 
 
-def test_2000_grpc_requests_at_once(server: RunningServer) -> None:
-    async def ask(client: AsyncClient, i: int) -> bool:
-        values = range(i, i + 1 + i % 3)
-        return doubled(await client.infer([number(value) for value in values])) == [2 * v for v in values]
+@pytest.mark.both_grpc_servers
+@pytest.mark.parametrize("connections", [1, 50, 500])
+def test_2000_grpc_requests_at_once(server: RunningServer, connections: int) -> None:
+    own_connection = [("grpc.use_local_subchannel_pool", 1)]
+
+    async def ask(channel: grpc.aio.Channel, i: int) -> bool:
+        reply = await channel.unary_unary(PREDICT)(message("twice", i)[5:], timeout=60)
+        [told] = ms_service_pb2.PredictReply.FromString(reply).instances
+        return bool(array_of(told.items["y"]) == 2 * i)
 
     async def run() -> int:
-        async with AsyncClient(server.grpc, "one", "twice") as client:
-            return sum(await asyncio.gather(*(ask(client, i) for i in range(2000))))
+        async with contextlib.AsyncExitStack() as opened:
+            channels = [
+                await opened.enter_async_context(grpc.aio.insecure_channel(server.grpc, own_connection))
+                for _ in range(connections)
+            ]
+            return sum(await asyncio.gather(*(ask(channels[i % connections], i) for i in range(2000))))
 
     assert asyncio.run(run()) == 2000
+    assert_serves(server)
 
 
 def test_1000_rest_requests_at_once(server: RunningServer) -> None:
@@ -500,9 +520,10 @@ def test_1000_rest_requests_at_once(server: RunningServer) -> None:
     assert asyncio.run(run()) == 1000
 
 
+@pytest.mark.both_grpc_servers
 @pytest.mark.parametrize("kind", ["grpc", "rest"])
 def test_a_full_queue_refuses_at_once_and_answers_what_it_took(
-    gated: tuple[RunningServer, Door], kind: str
+    gated: tuple[RunningServer, Gate], kind: str
 ) -> None:
     server, gate = gated
     text = f"Serving Error: enqueued requests count exceeds the limit {LIMIT}"
@@ -549,7 +570,7 @@ def test_a_full_queue_refuses_at_once_and_answers_what_it_took(
 
 
 def test_idle_connections_disturb_nobody(tmp_path: Path) -> None:
-    with Door(tmp_path / "gate") as gate:
+    with Gate(tmp_path / "gate") as gate:
         add_servable(tmp_path, "one", gate.source + SERVABLE, ())
         with serving(tmp_path, ['".", "one", 0']) as server, contextlib.ExitStack() as opened:
             for address in (server.grpc, server.rest):

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from mindspore_serving.client import Client
 from tests.support.http_requests import raw_connection
 from tests.support.serving import add_servable, free_port, running_script
 from tests.support.traffic import Traffic
 from tests.support.watch import kill, leftovers, lives, wait_until_gone
+
+pytestmark = pytest.mark.both_grpc_servers
 
 CONFIG = """\
 import multiprocessing

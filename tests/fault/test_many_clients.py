@@ -7,6 +7,7 @@ import http.client
 import json
 import resource
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,11 +19,14 @@ import pytest
 
 from mindspore_serving.client import Client
 from tests.support.http2_frames import (
+    CONTINUATION,
     DATA,
     END_STREAM,
     GOAWAY,
     PING,
     PREFACE,
+    PRIORITY,
+    WINDOW_UPDATE,
     Frame,
     call,
     frame,
@@ -38,6 +42,8 @@ from tests.support.serving import RunningServer, add_servable, free_port, runnin
 from tests.support.smuggling import HIDDEN, SMUGGLING
 from tests.support.traffic import Traffic
 from tests.support.watch import wait_until
+
+pytestmark = pytest.mark.both_grpc_servers
 
 CONFIG = """\
 from mindspore_serving.server import register
@@ -157,7 +163,8 @@ def flood(server: RunningServer, first: bytes, piece: Any, count: int) -> None:
         with contextlib.suppress(ConnectionError):
             for at in range(0, count, 100):
                 connection.sendall(b"".join(piece(i) for i in range(at, at + 100)))
-            connection.shutdown(socket.SHUT_WR)  # the server closes when it has come to this
+        with contextlib.suppress(OSError):  # the server has closed it, and it is connected no more
+            connection.shutdown(socket.SHUT_WR)  # else the server closes when it has come to this
         listener.join()
 
 
@@ -166,7 +173,12 @@ FLOODS = {
     "calls that are reset before their message": (b"", lambda i: headers(2 * i + 1) + reset(2 * i + 1)),
     "pings": (b"", lambda i: frame(PING, content=bytes(8))),
     "settings": (b"", lambda i: settings()),
+    "settings that change": (b"", lambda i: settings(i % 2 << 16)),
+    "windows": (headers(1), lambda i: frame(WINDOW_UPDATE, 0, i % 2, struct.pack(">I", 1))),
+    "priorities": (b"", lambda i: frame(PRIORITY, 0, 2 * i + 1, bytes(5))),
+    "frames of no kind": (b"", lambda i: frame(200, 0, i % 3, bytes(100))),
     "empty pieces": (headers(1), lambda i: frame(DATA, 0, 1)),
+    "empty pieces of metadata": (headers(1, flags=0), lambda i: frame(CONTINUATION, 0, 1)),
     "ends of calls that are not there": (b"", lambda i: reset(1)),
     "data after the end": (call(1, "twice", 1), lambda i: frame(DATA, END_STREAM, 1, message("twice", 1))),
 }

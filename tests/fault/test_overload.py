@@ -289,6 +289,7 @@ def test_the_answers_of_a_full_servable(overloaded: Overloaded) -> None:
 # --- Deadlines ---
 
 
+@pytest.mark.both_grpc_servers
 def test_requests_whose_deadline_passes_are_answered_and_never_run(overloaded: Overloaded) -> None:
     first, *late = values = overloaded.new_values(5)
     text = "Grpc Error, (4, 'deadline exceeded')"
@@ -318,6 +319,7 @@ def test_requests_whose_deadline_passes_are_answered_and_never_run(overloaded: O
     assert overloaded.served(values) == [first]
 
 
+@pytest.mark.both_grpc_servers
 @pytest.mark.parametrize("end", ["closed", "late"])
 def test_requests_that_end_early_give_their_places_back(overloaded: Overloaded, end: str) -> None:
     gone = overloaded.new_values(MOST.requests - 1)

@@ -23,6 +23,8 @@ from tests.support.http_requests import HttpReply, post, raw_connection, read_ra
 from tests.support.serving import RunningServer, add_servable, free_port, running_script, serving
 from tests.support.watch import kill, leftovers, wait_until, wait_until_gone
 
+pytestmark = pytest.mark.both_grpc_servers
+
 STOPPING = "Serving Error: the server is stopping and takes no more requests"
 UNAVAILABLE = "Request servable(held) method(wait)  version(1) , servable is not available"
 MAY_HAVE_RUN = f"{UNAVAILABLE}: a worker had this instance, which may have been run"

@@ -129,6 +129,7 @@ def test_a_file_that_is_missing_over_rest(server: RunningServer) -> None:
     check_log_of_lost_file(told)
 
 
+@pytest.mark.both_grpc_servers
 def test_a_file_that_is_missing_over_grpc(server: RunningServer) -> None:
     reply, name = ask_grpc(server, "no x")
     assert errors(reply) == [(3, FAILED + NO_FILE.format(""))]
@@ -140,6 +141,7 @@ def test_a_file_that_is_missing_over_grpc(server: RunningServer) -> None:
         assert client.infer({"what": "no x"}) == {"error": FAILED + NO_FILE.format("")}
 
 
+@pytest.mark.both_grpc_servers
 def test_the_error_of_one_instance(server: RunningServer) -> None:
     reply, name = ask_rest(server, "a", "no x", "b", headers={"X-Request-Id": "one-of-three"})
     assert (reply.status, name) == (200, "one-of-three")
@@ -180,6 +182,7 @@ def test_a_pipeline_tells_where_the_method_has_failed(server: RunningServer) -> 
     assert "in load" in told
 
 
+@pytest.mark.both_grpc_servers
 def test_ids_of_clients_come_back(server: RunningServer) -> None:
     for name in ("a", "0af7651916cd43dd8448eb211c80319c", "!" + "~" * 127):
         assert ask_rest(server, "fine", headers={"X-Request-Id": name})[1] == name
@@ -189,6 +192,7 @@ def test_ids_of_clients_come_back(server: RunningServer) -> None:
     assert ask_rest(server, "fine")[1] == ask_grpc(server, "fine")[1] == ""
 
 
+@pytest.mark.both_grpc_servers
 @pytest.mark.parametrize("bad", BAD_IDS)
 def test_ids_that_are_none(server: RunningServer, bad: str) -> None:
     headers = {"X-Request-Id": bad}
@@ -200,6 +204,7 @@ def test_ids_that_are_none(server: RunningServer, bad: str) -> None:
         assert NEW_ID.fullmatch(ask_grpc(server, "no x", metadata=metadata)[1])
 
 
+@pytest.mark.both_grpc_servers
 def test_two_ids_are_none(server: RunningServer) -> None:
     assert NEW_ID.fullmatch(
         ask_grpc(server, "no x", metadata=(("x-request-id", "a"), ("x-request-id", "b")))[1]
@@ -252,6 +257,7 @@ def test_what_clients_do_wrong(
     assert "hidden" not in told
 
 
+@pytest.mark.both_grpc_servers
 def test_bytes_that_are_no_request(server: RunningServer) -> None:
     with raw_connection(server.rest) as connection:
         connection.sendall(b"\0\r\n\r\n")
@@ -260,6 +266,7 @@ def test_bytes_that_are_no_request(server: RunningServer) -> None:
     assert "failed with status 400, no request: http message invalid, " in told
 
 
+@pytest.mark.both_grpc_servers
 def test_a_message_that_is_none(server: RunningServer) -> None:
     with grpc.insecure_channel(server.grpc) as channel, pytest.raises(grpc.RpcError) as raised:
         channel.unary_unary(PREDICT)(b"\xff", timeout=ANSWER_TIMEOUT_S)
@@ -269,6 +276,7 @@ def test_a_message_that_is_none(server: RunningServer) -> None:
     assert "Predict no message: Unable to parse request" in logged(server, name)
 
 
+@pytest.mark.both_grpc_servers
 def test_lines_of_the_log_cannot_be_forged(server: RunningServer) -> None:
     message = request("no\n[ERROR] forged", "read", [instance(what=text_tensor(b"a"))])
     with grpc.insecure_channel(server.grpc) as channel:

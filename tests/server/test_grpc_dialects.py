@@ -26,6 +26,8 @@ from mindspore_serving.server.transport.grpc_routes import (
     UnaryMethod,
 )
 
+pytestmark = pytest.mark.both_grpc_servers
+
 LIMIT_S = 20.0
 ASK = "/some.Dialect/Ask"
 COUNT = "/some.Dialect/Count"

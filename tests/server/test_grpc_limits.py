@@ -48,6 +48,8 @@ from tests.support.http_requests import raw_connection
 from tests.support.serving import RunningScript, free_port, running_script
 from tests.support.watch import wait_until
 
+pytestmark = pytest.mark.both_grpc_servers
+
 # Method `now` is answered at once, `big` with 1 MiB, `later` when a signal comes. No servable is needed to see what
 # clients may take.
 SCRIPT = """\

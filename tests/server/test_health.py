@@ -109,6 +109,7 @@ def ask(address: str, servable: str, method: str, value: float) -> float:
 # ---- from before the start to the end
 
 
+@pytest.mark.both_grpc_servers
 def test_the_server_is_ready_from_the_start_of_the_last_servable_to_its_end(tmp_path: Path) -> None:
     rest, grpc_ = (f"127.0.0.1:{free_port()}" for _ in range(2))
     with Gate(tmp_path / "gate") as gate, Checks(grpc_) as checks:
@@ -227,6 +228,7 @@ def test_a_stage_that_computes_for_long_does_not_make_its_worker_look_hung(impat
     assert sum(later < earlier for earlier, later in itertools.pairwise(ages)) >= 2
 
 
+@pytest.mark.both_grpc_servers
 def test_a_stopped_worker_makes_its_servable_not_ready_and_its_request_is_tried_again(
     impatient: RunningServer,
 ) -> None:
@@ -336,6 +338,7 @@ def assert_other_verb(reply: HttpReply, method: str) -> None:
         assert reply.error == "http message only support POST right now"
 
 
+@pytest.mark.both_grpc_servers
 def test_other_calls_and_other_bytes(plain: RunningServer) -> None:
     with RawClient(plain.grpc) as client:
         for call in ("List", "check", ""):
@@ -348,6 +351,7 @@ def test_other_calls_and_other_bytes(plain: RunningServer) -> None:
         assert checks.check_all("", "one", "none") == ["SERVING", "SERVING", "NOT_FOUND"]
 
 
+@pytest.mark.both_grpc_servers
 def test_watches_have_a_bound_and_those_that_end_make_room(plain: RunningServer) -> None:
     asyncio.run(_watch_too_often(plain.grpc))
 

@@ -165,11 +165,13 @@ async def ask_on_a_loop(server: RunningServer, key: str | None) -> Any:
         return await client.infer({"x": "a"}, timeout=20)
 
 
+@pytest.mark.both_grpc_servers
 def test_grpc_lets_keys_in(server: RunningServer) -> None:
     assert ask(server, KEY) == [{"y": "a"}]
     assert asyncio.run(ask_on_a_loop(server, KEY)) == [{"y": "a"}]
 
 
+@pytest.mark.both_grpc_servers
 @pytest.mark.parametrize("key", [None, KEY + "x", SECOND + "-never"])
 def test_grpc_refuses_others(server: RunningServer, key: str | None) -> None:
     error = "Grpc Error, (16, 'unauthenticated'), Not let in, this server asks for a valid API key"
@@ -177,6 +179,7 @@ def test_grpc_refuses_others(server: RunningServer, key: str | None) -> None:
         assert result["error"].startswith(error)
 
 
+@pytest.mark.both_grpc_servers
 @pytest.mark.parametrize(("name", "admitted"), [("x-api-key", True), ("api-key", False)])
 def test_grpc_takes_the_other_header(server: RunningServer, name: str, admitted: bool) -> None:
     with grpc.insecure_channel(server.grpc) as channel:
@@ -185,6 +188,7 @@ def test_grpc_takes_the_other_header(server: RunningServer, name: str, admitted:
         assert call.code() is expected
 
 
+@pytest.mark.both_grpc_servers
 def test_grpc_refuses_before_the_message_is_sent(server: RunningServer) -> None:
     refused = threading.Event()
 
@@ -198,6 +202,7 @@ def test_grpc_refuses_before_the_message_is_sent(server: RunningServer) -> None:
         refused.set()
 
 
+@pytest.mark.both_grpc_servers
 def test_who_is_refused_can_read_it_though_the_request_is_large(server: RunningServer) -> None:
     size = 20 << 20
     with Client(server.grpc, "one", "echo") as client:
@@ -206,6 +211,7 @@ def test_who_is_refused_can_read_it_though_the_request_is_large(server: RunningS
     assert_refused(send(server.rest, "POST", PATH, bytes(size)))
 
 
+@pytest.mark.both_grpc_servers
 def test_another_call_is_none(server: RunningServer) -> None:
     with grpc.insecure_channel(server.grpc) as channel:
         call = channel.unary_unary("/some.Service/Other").future(b"", timeout=20)
@@ -233,6 +239,7 @@ def refused(server: RunningServer, key: str) -> set[str]:
     return refusing | ({"grpc"} if "error" in ask(server, key) else set())
 
 
+@pytest.mark.both_grpc_servers
 def test_keys_come_and_go_while_the_server_runs(tmp_path: Path) -> None:
     add_servable(tmp_path, "one", ECHO, ())
     set_keys(tmp_path, KEY)
@@ -314,6 +321,7 @@ def post_as(
     return send(address, "POST", PATH, BODY, headers, tls=context)
 
 
+@pytest.mark.both_grpc_servers
 @pytest.mark.parametrize("name", HOLDERS)
 def test_names_of_certificates(
     mutual_server: RunningServer, certificates: Authority, holders: dict[str, Pair], name: str
@@ -335,6 +343,7 @@ def test_names_of_certificates(
         )
 
 
+@pytest.mark.both_grpc_servers
 def test_a_key_helps_where_the_name_does_not(
     mutual_server: RunningServer, certificates: Authority, holders: dict[str, Pair]
 ) -> None:

@@ -72,6 +72,7 @@ def replace(path: str, new: str) -> None:
     Path(path).write_bytes(Path(new).read_bytes())
 
 
+@pytest.mark.both_grpc_servers
 def test_files_that_change_are_used_without_a_restart(tmp_path: Path) -> None:
     authority, other = Authority(tmp_path, "ca"), Authority(tmp_path, "other")
     first, second = authority.issue("first"), authority.issue("second")
@@ -144,6 +145,7 @@ def speaking(version: ssl.TLSVersion, ciphers: str) -> ssl.SSLContext:
     return context
 
 
+@pytest.mark.both_grpc_servers
 @pytest.mark.parametrize("port", PORTS)
 @pytest.mark.parametrize(
     ("make", "spoken"),
@@ -174,6 +176,7 @@ def test_what_is_spoken(
         assert connection.compression() is None
 
 
+@pytest.mark.both_grpc_servers
 @pytest.mark.parametrize("port", PORTS)
 def test_handshakes_that_fail_do_not_fill_the_log(tls_server: RunningServer, port: str) -> None:
     tls_server.read_output()

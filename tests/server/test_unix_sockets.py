@@ -15,6 +15,8 @@ from mindspore_serving.client import Client
 from mindspore_serving.server.host.unix_socket import place_for_socket
 from tests.support.serving import RunningScript, running_script
 
+pytestmark = pytest.mark.both_grpc_servers
+
 FAILED = "Serving Error: Serving gRPC server start failed, create server failed, address unix:"
 USED = "another process listens there: end that process, or use another path"
 LONG = "x" * 120

@@ -31,7 +31,12 @@ def main() -> int:
     output = Path(arguments.output or _RESULTS / time.strftime("%Y%m%d-%H%M%S")).resolve()
     output.mkdir(parents=True, exist_ok=True)
     plan = Plan(
-        60 * arguments.minutes, arguments.seed, arguments.clients, arguments.processes, arguments.backend
+        60 * arguments.minutes,
+        arguments.seed,
+        arguments.clients,
+        arguments.processes,
+        arguments.backend,
+        arguments.grpc,
     )
     print(f"Soak test: {plan}; results go to {output}", flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_ENDED_BY_SIGTERM))  # the server is ended, too
@@ -70,6 +75,12 @@ def _parse_arguments() -> argparse.Namespace:
         choices=("stub", "mindspore"),
         default="mindspore" if installed else "stub",
         help="what runs the model; default: mindspore where it is installed, else stub",
+    )
+    parser.add_argument(
+        "--grpc",
+        choices=("core", "aio"),
+        default="core",
+        help="what gRPC is served by: the C core of grpcio or grpc.aio; default core",
     )
     arguments = parser.parse_args()
     if not 1 <= arguments.processes <= arguments.clients:

@@ -44,6 +44,7 @@ class Plan:
         clients: In all processes together.
         processes: Processes of clients.
         backend: What runs the model.
+        grpc: What gRPC is served by: `core` or `aio`.
     """
 
     seconds: float
@@ -51,6 +52,7 @@ class Plan:
     clients: int
     processes: int
     backend: str
+    grpc: str
 
     @property
     def settling_s(self) -> float:
@@ -279,7 +281,7 @@ async def soak(plan: Plan, folder: Path) -> Summary:
     """
     descriptor_limit.raise_to_hard()
     write_servables(folder, plan.backend)
-    server = SoakServer(folder, plan.backend)
+    server = SoakServer(folder, plan.backend, plan.grpc)
     run = Soak(plan, server)
     try:
         await server.wait_until_ready()

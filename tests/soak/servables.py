@@ -299,10 +299,11 @@ def write_start_script(folder: Path, grpc: str, rest: str) -> Path:
     return script
 
 
-def environment(backend: str) -> dict[str, str]:
+def environment(backend: str, grpc_library: str) -> dict[str, str]:
     """Variables that the start script needs besides those that are there."""
     return {
         "SERVING_BACKEND": backend,
+        "SERVING_GRPC": grpc_library,
         "SERVING_WORKER_TIMEOUT_S": f"{WORKER_TIMEOUT_S:g}",
         "SERVING_MEMORY_IDLE_S": "1",
         "PYTHONUNBUFFERED": "1",

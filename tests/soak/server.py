@@ -79,6 +79,7 @@ class SoakServer:
     Args:
         folder: Where the servables are; it is the working directory.
         backend: `stub` or `mindspore`.
+        grpc_library: What gRPC is served by: `core` or `aio`.
 
     Attributes:
         grpc: Address of the gRPC server.
@@ -87,7 +88,7 @@ class SoakServer:
         seen: Process ids of all workers that were seen, by servable and place.
     """
 
-    def __init__(self, folder: Path, backend: str) -> None:
+    def __init__(self, folder: Path, backend: str, grpc_library: str) -> None:
         self.grpc = f"127.0.0.1:{free_port()}"
         self.rest = f"127.0.0.1:{free_port()}"
         self.log_path = folder / "main.log"
@@ -97,7 +98,7 @@ class SoakServer:
             process = subprocess.Popen(
                 [sys.executable, str(script)],
                 cwd=folder,
-                env={**os.environ, **environment(backend)},
+                env={**os.environ, **environment(backend, grpc_library)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

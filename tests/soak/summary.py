@@ -136,6 +136,7 @@ class Summary:
         """All of it to read."""
         return "\n\n".join(
             [
+                _table("Settings", list(self.settings.items())),
                 _table("Requests", self._request_rows()),
                 _table("Refused because of", sorted(self.totals.refusals.items())),
                 _table("By transport", sorted(self.totals.routes.items())),

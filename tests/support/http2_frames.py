@@ -52,7 +52,12 @@ def settings(window: int = 65535) -> bytes:
 
 def field(name: str, value: str) -> bytes:
     """A header that goes into no table."""
-    return b"\0" + b"".join(_length(len(text)) + text.encode() for text in (name, value))
+    return raw_field(name.encode(), value.encode())
+
+
+def raw_field(name: bytes, value: bytes) -> bytes:
+    """The same of bytes that may be no text."""
+    return b"\0" + b"".join(_length(len(content)) + content for content in (name, value))
 
 
 def _length(size: int) -> bytes:
@@ -66,22 +71,32 @@ def _length(size: int) -> bytes:
     return b"\x7f" + more + bytes((size,))
 
 
-HEAD = b"".join(
-    field(name, value)
-    for name, value in {
-        ":method": "POST",
-        ":scheme": "http",
-        ":path": PREDICT,
-        ":authority": "localhost",
-        "te": "trailers",
-        "content-type": "application/grpc",
-    }.items()
-)
+def head_of(path: str) -> bytes:
+    """The headers that every call of gRPC has."""
+    return b"".join(
+        field(name, value)
+        for name, value in {
+            ":method": "POST",
+            ":scheme": "http",
+            ":path": path,
+            ":authority": "localhost",
+            "te": "trailers",
+            "content-type": "application/grpc",
+        }.items()
+    )
+
+
+HEAD = head_of(PREDICT)
 
 
 def headers(stream: int, more: bytes = b"", flags: int = END_HEADERS) -> bytes:
     """The begin of a call of Predict."""
     return frame(HEADERS, flags, stream, HEAD + more)
+
+
+def headers_of(path: str, stream: int) -> bytes:
+    """The begin of another call."""
+    return frame(HEADERS, END_HEADERS, stream, head_of(path))
 
 
 def message(method: str, value: int) -> bytes:
@@ -90,7 +105,11 @@ def message(method: str, value: int) -> bytes:
     request.servable_spec.name, request.servable_spec.method_name = "one", method
     tensor = request.instances.add().items["x"]
     tensor.dtype, tensor.data = ms_service_pb2.MS_INT64, struct.pack("<q", value)
-    content = request.SerializeToString()
+    return message_of(request.SerializeToString())
+
+
+def message_of(content: bytes) -> bytes:
+    """A message of gRPC."""
     return struct.pack(">BI", 0, len(content)) + content
 
 
