@@ -215,9 +215,13 @@ class _Poller:
         """Do what is in the inbox. On the loop."""
         self._is_awake = False  # before it is emptied: what comes from now on wakes the loop again
         inbox = self._inbox
-        for _ in range(len(inbox)):
-            function, argument = inbox.popleft()
-            function(argument)
+        try:
+            for _ in range(len(inbox)):
+                function, argument = inbox.popleft()
+                function(argument)
+        except BaseException:  # one that fails is not to hold up the others until something else happens
+            self.loop.call_soon(self._take)
+            raise
         while self._owed:
             self._owed.popleft()
             self._request_call()
@@ -284,7 +288,7 @@ class _Poller:
 
     def _note_call(self, event: Any) -> None:
         """Begin a call that the core hands over."""
-        if not event.success:  # the server is shut down
+        if not event.success or self.is_ending:  # the server is shut down
             return
         if len(self._inbox) < _MOST_IN_INBOX:
             self._request_call()
