@@ -21,6 +21,7 @@ import pytest
 from mindspore_serving.private_files import private_sockets
 from mindspore_serving.server.access.tls import SSLConfig, grpc_credentials
 from mindspore_serving.server.transport.grpc.core_call import CoreCall
+from mindspore_serving.server.transport.grpc.core_surface import core as surface
 from mindspore_serving.server.transport.grpc.library import (
     Answer,
     CallEnd,
@@ -431,7 +432,6 @@ def test_a_read_that_was_cancelled_loses_nothing() -> None:
             first = asyncio.create_task(call.read())
             await asyncio.sleep(0.05)
             first.cancel()
-            await asyncio.wait([first])
             waits.set()
             return b",".join([await call.read() or b"none", await call.read() or b"none"])
 
@@ -680,6 +680,52 @@ def test_many_calls_are_cancelled_and_others_answered(library: Any) -> None:
     play(scene)
 
 
+def test_no_more_calls_are_taken_than_the_loop_can_keep_up_with() -> None:
+    """The rest waits in the core, and is answered later."""
+    found = 0
+
+    def find(path: str, metadata: Metadata) -> CallHandler:
+        nonlocal found
+        found += 1
+        return CallHandler(echo)
+
+    def ask(address: str) -> list[Any]:
+        with grpc.insecure_channel(address, LONELY) as channel:
+            call = channel.unary_unary(PATH)
+            return [one.result() for one in [call.future(b"%d" % i) for i in range(3000)]]
+
+    async def scene() -> None:
+        listener: Listener = core(find)
+        port = listener.bind("127.0.0.1:0", None)
+        await listener.start()
+        answers = asyncio.create_task(asyncio.to_thread(ask, f"127.0.0.1:{port}"))
+        await asyncio.sleep(0)
+        time.sleep(2.0)  # noqa: ASYNC251 - the loop is busy
+        assert 0 < found < 1500
+        assert await answers == [b"%d" % i for i in range(3000)]
+        await listener.stop(0.0)
+
+    play(scene)
+
+
+def test_a_failure_of_its_thread_is_told() -> None:
+    async def scene() -> None:
+        failures: asyncio.Queue[BaseException] = asyncio.Queue()
+
+        def find(path: str, metadata: Metadata) -> CallHandler:
+            raise SystemExit("whatever is no error of one call")
+
+        listener = CoreListener(find, OPTIONS, failures.put_nowait)
+        port = listener.bind("127.0.0.1:0", None)
+        await listener.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            channel.unary_unary(PATH)(b"")
+            assert isinstance(await failures.get(), SystemExit)
+        await listener.stop(0.0)
+
+    play(scene)
+
+
 # --- Addresses, TLS ---
 
 
@@ -842,3 +888,5 @@ def test_one_process_can_start_and_stop_many(library: Any) -> None:
                 assert await channel.unary_unary(PATH)(b"a") == b"a"
 
     play(scene)
+    gc.collect()
+    assert not [one for one in gc.get_objects() if isinstance(one, surface.Server)]

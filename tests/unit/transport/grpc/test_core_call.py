@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from mindspore_serving.server.transport.grpc.core_call import CoreCall
 from mindspore_serving.server.transport.grpc.core_surface import core
-from mindspore_serving.server.transport.grpc.library import CallHandler, ServerCall
+from mindspore_serving.server.transport.grpc.library import CallHandler, CallOver, ServerCall
 
 
 class FakeCoreCall:
@@ -16,12 +19,14 @@ class FakeCoreCall:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.tags: list[Callable[[Any], None]] = []
 
     def peer(self) -> bytes:
         return b"ipv4:127.0.0.1:1"
 
     def start_server_batch(self, operations: Any, tag: Callable[[Any], None]) -> int:
         self.asked += [type(operation).__name__ for operation in operations]
+        self.tags.append(tag)
         return 0
 
     def cancel(self) -> None:
@@ -79,6 +84,32 @@ def test_the_end_of_a_call_is_asked_for_once() -> None:
                 call.watch()
             await answered(call, poller)
             assert asked.asked.count(END) == 1
+
+    asyncio.run(scene())
+
+
+def test_a_call_that_ends_before_its_message_comes_is_never_answered() -> None:
+    async def scene() -> None:
+        poller = FakePoller(asyncio.get_running_loop())
+        call, asked = new_call(poller)
+        call.watch()
+        asked.tags[0](SimpleNamespace(batch_operations=[SimpleNamespace(cancelled=lambda: True)]))
+        assert (poller.expecting, poller.told) == ({}, [])
+
+    asyncio.run(scene())
+
+
+def test_who_writes_is_told_that_it_has_failed() -> None:
+    async def scene() -> None:
+        poller = FakePoller(asyncio.get_running_loop())
+        call, asked = new_call(poller)
+        writing = asyncio.create_task(call.write(b"a"))
+        await asyncio.sleep(0)
+        asked.tags[0](SimpleNamespace(success=False))
+        for function, argument in poller.told:
+            function(argument)
+        with pytest.raises(CallOver):
+            await writing
 
     asyncio.run(scene())
 
