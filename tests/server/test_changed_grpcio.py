@@ -17,6 +17,7 @@ import pytest
 from grpc._cython import cygrpc
 
 from mindspore_serving.client import Client
+from mindspore_serving.server.host.unix_socket import LONGEST_PATH
 from tests.support.serving import RunningScript, add_servable, free_port, running_script
 
 ECHO = """\
@@ -116,13 +117,14 @@ HANGING = {"batches without end": BATCHES_WITHOUT_END, "no events": NO_EVENTS}
 
 
 @contextlib.contextmanager
-def started(folder: Path, change: str) -> Iterator[tuple[RunningScript, str]]:
+def started(folder: Path, change: str, **environment: str) -> Iterator[tuple[RunningScript, str]]:
     """A start script that changes grpcio, and the address of its server."""
     add_servable(folder, "one", ECHO)
     address = f"127.0.0.1:{free_port()}"
     script = folder / "start_server.py"
     script.write_text(SCRIPT.format(change=change, address=address))
-    with running_script(script, environment={"SERVING_BACKEND": "stub", "SERVING_GRPC": "core"}) as running:
+    environment |= {"SERVING_BACKEND": "stub", "SERVING_GRPC": "core"}
+    with running_script(script, environment=environment) as running:
         yield running, address
 
 
@@ -162,6 +164,15 @@ def test_a_server_runs_on_the_core_of_the_grpcio_of_its_tests(tmp_path: Path) ->
         running.wait_for_line("listens")
         assert is_answered(address)
         assert loaded_cores(running.process.pid) == {cygrpc.__file__}
+        assert FALLBACK not in running.read_output()
+
+
+def test_a_server_finds_its_core_fit_where_no_socket_has_a_place_for_its_file(tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * LONGEST_PATH)
+    folder.mkdir()
+    with started(tmp_path, "", TMPDIR=str(folder)) as (running, address):
+        running.wait_for_line("listens")
+        assert is_answered(address)
         assert FALLBACK not in running.read_output()
 
 

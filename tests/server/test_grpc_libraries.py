@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import gzip
+import os
+import stat
+import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +18,10 @@ import grpc
 import grpc.aio
 import pytest
 
+from mindspore_serving.private_files import private_sockets
 from mindspore_serving.server.access.tls import SSLConfig, grpc_credentials
+from mindspore_serving.server.transport.grpc.core_call import CoreCall
+from mindspore_serving.server.transport.grpc.core_surface import core as surface
 from mindspore_serving.server.transport.grpc.library import (
     Answer,
     CallEnd,
@@ -28,6 +36,7 @@ from mindspore_serving.server.transport.grpc.on_aio import AioListener
 from mindspore_serving.server.transport.grpc.on_core import CoreListener
 from mindspore_serving.server.transport.grpc_routes import GrpcStatus
 from tests.support.certificates import Authority
+from tests.support.http2_frames import END_HEADERS, END_STREAM, HEADERS, PREFACE, frame, settings
 from tests.support.serving import free_port
 
 LIMIT_S = 20.0
@@ -35,6 +44,21 @@ PATH = "/a.Service/Ask"
 MEBIBYTE = 1 << 20
 LARGEST = 16 * MEBIBYTE
 OPTIONS = [("grpc.so_reuseport", 0), *GrpcLimits(LARGEST, 100).options()]
+
+
+LONELY = [("grpc.use_local_subchannel_pool", 1)]
+"""Options of a channel that shares no connection with others."""
+HEAD_OF_NO_TEXT = b"".join(
+    b"\0" + bytes((len(name),)) + name + bytes((len(value),)) + value
+    for name, value in {
+        b":method": b"POST",
+        b":scheme": b"http",
+        b":path": b"/a.\xff/Ask",
+        b":authority": b"localhost",
+        b"te": b"trailers",
+        b"content-type": b"application/grpc",
+    }.items()
+)
 
 
 def failed(reason: BaseException) -> None:
@@ -252,6 +276,34 @@ def test_a_compressed_message_comes_as_it_was_sent(library: Any) -> None:
     play(scene)
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_a_message_is_freed_when_its_handler_lets_go_of_it(library: Any, late: bool) -> None:
+    """Also while the call is answered, and one that came after its handler had begun to wait for it."""
+    kept: list[int] = []
+
+    async def scene() -> None:
+        began = asyncio.Event()
+
+        async def count(call: ServerCall) -> bytes:
+            began.set()
+            message = await call.read()
+            await asyncio.sleep(0)
+            kept.append(sys.getrefcount(message) - sys.getrefcount(object()))
+            return b""
+
+        async with served(library, one(count, reads=not late)) as (_, channel):
+            call = channel.stream_unary(PATH)()
+            if late:
+                await call.wait_for_connection()
+                await began.wait()
+            await call.write(bytes(MEBIBYTE))
+            await call.done_writing()
+            await call
+
+    play(scene)
+    assert kept == [1]  # the name in the handler
+
+
 # --- Streams ---
 
 
@@ -370,6 +422,76 @@ def test_writing_waits_for_a_client_that_does_not_read(library: Any) -> None:
     play(scene)
 
 
+def test_a_read_that_was_cancelled_loses_nothing() -> None:
+    """With grpc.aio it loses the call: no handler of ours reads on after that."""
+
+    async def scene() -> None:
+        waits = asyncio.Event()
+
+        async def impatient(call: ServerCall) -> bytes:
+            first = asyncio.create_task(call.read())
+            await asyncio.sleep(0.05)
+            first.cancel()
+            waits.set()
+            return b",".join([await call.read() or b"none", await call.read() or b"none"])
+
+        async with served(core, one(impatient, reads=False)) as (_, channel):
+            call = channel.stream_unary(PATH)()
+            await call.wait_for_connection()
+            await waits.wait()
+            await call.write(b"first")
+            await call.write(b"second")
+            await call.done_writing()
+            assert await call == b"first,second"
+
+    play(scene)
+
+
+@pytest.mark.parametrize("how", ["write", "return"])
+def test_a_call_that_writes_two_messages_at_a_time_ends_and_is_freed(how: str) -> None:
+    """Of a batch that gRPC refuses it never frees anything: it must not be given one."""
+
+    async def scene() -> None:
+        over = asyncio.Event()
+
+        async def twice(call: ServerCall) -> bytes | None:
+            first = asyncio.create_task(call.write(bytes(LARGEST)))
+            first.add_done_callback(lambda task: (task.exception(), over.set()))
+            await asyncio.sleep(0)
+            if how == "write":
+                await call.write(b"second")
+            return b"second"
+
+        async with served(core, one(twice, reads=False, streams=True)) as (_, channel):
+            call = channel.unary_stream(PATH)(b"")
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await call.read()
+            assert error.value.code() is grpc.StatusCode.CANCELLED
+            await over.wait()
+
+    play(scene)
+    gc.collect()
+    assert not [one for one in gc.get_objects() if isinstance(one, CoreCall)]
+
+
+def test_a_status_may_follow_a_message_that_nobody_waits_for_any_more() -> None:
+    """Not with grpc.aio, which never ends such a call: no handler of ours gives up a message alone."""
+
+    async def scene() -> None:
+        async def give_up(call: ServerCall) -> None:
+            first = asyncio.create_task(call.write(bytes(MEBIBYTE)))
+            await asyncio.sleep(0)
+            first.cancel()
+            raise CallEnd(GrpcStatus.ABORTED, "enough")
+
+        async with served(core, one(give_up, reads=False, streams=True)) as (_, channel):
+            call = channel.unary_stream(PATH)(b"")
+            assert await call.read() == bytes(MEBIBYTE)
+            assert await ended(call) == (grpc.StatusCode.ABORTED, "enough")
+
+    play(scene)
+
+
 # --- Calls that end early ---
 
 
@@ -484,6 +606,36 @@ def test_done_is_when_the_reply_has_left(library: Any) -> None:
     play(scene)
 
 
+def test_a_callback_that_fails_holds_up_no_other(library: Any) -> None:
+    """Though nothing else happens after it."""
+
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: None)
+        called, all_called = 0, asyncio.Event()
+
+        def fail_first() -> None:
+            nonlocal called
+            called += 1
+            if called == 2:
+                all_called.set()
+            else:
+                raise KeyError("a fault")
+
+        async def answer(call: ServerCall) -> bytes | None:
+            call.when_done(fail_first)
+            await asyncio.sleep(0.1)  # the library has nothing left to look at
+            loop.call_soon(time.sleep, 0.1)  # both are done when the loop goes on
+            return await call.read()
+
+        async with served(library, one(answer)) as (_, channel):
+            ask = channel.unary_unary(PATH)
+            assert await asyncio.gather(ask(b"a"), ask(b"b")) == [b"a", b"b"]
+            await asyncio.wait_for(all_called.wait(), LIMIT_S / 4)
+
+    play(scene)
+
+
 @pytest.mark.parametrize("count", [2000])
 def test_many_calls_at_once_are_answered_each_with_its_own(library: Any, count: int) -> None:
     async def scene() -> None:
@@ -528,6 +680,52 @@ def test_many_calls_are_cancelled_and_others_answered(library: Any) -> None:
     play(scene)
 
 
+def test_no_more_calls_are_taken_than_the_loop_can_keep_up_with() -> None:
+    """The rest waits in the core, and is answered later."""
+    found = 0
+
+    def find(path: str, metadata: Metadata) -> CallHandler:
+        nonlocal found
+        found += 1
+        return CallHandler(echo)
+
+    def ask(address: str) -> list[Any]:
+        with grpc.insecure_channel(address, LONELY) as channel:
+            call = channel.unary_unary(PATH)
+            return [one.result() for one in [call.future(b"%d" % i) for i in range(3000)]]
+
+    async def scene() -> None:
+        listener: Listener = core(find)
+        port = listener.bind("127.0.0.1:0", None)
+        await listener.start()
+        answers = asyncio.create_task(asyncio.to_thread(ask, f"127.0.0.1:{port}"))
+        await asyncio.sleep(0)
+        time.sleep(2.0)  # noqa: ASYNC251 - the loop is busy
+        assert 0 < found < 1500
+        assert await answers == [b"%d" % i for i in range(3000)]
+        await listener.stop(0.0)
+
+    play(scene)
+
+
+def test_a_failure_of_its_thread_is_told() -> None:
+    async def scene() -> None:
+        failures: asyncio.Queue[BaseException] = asyncio.Queue()
+
+        def find(path: str, metadata: Metadata) -> CallHandler:
+            raise SystemExit("whatever is no error of one call")
+
+        listener = CoreListener(find, OPTIONS, failures.put_nowait)
+        port = listener.bind("127.0.0.1:0", None)
+        await listener.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            channel.unary_unary(PATH)(b"")
+            assert isinstance(await failures.get(), SystemExit)
+        await listener.stop(0.0)
+
+    play(scene)
+
+
 # --- Addresses, TLS ---
 
 
@@ -542,6 +740,33 @@ def test_it_listens_on_a_unix_socket(library: Any, tmp_path: Path) -> None:
         await listener.stop(0.0)
 
     play(scene)
+
+
+def test_a_call_whose_path_is_no_text_changes_nothing_for_others(library: Any, tmp_path: Path) -> None:
+    """Of a Unix socket neither: grpc.aio ends at such a call, and its place is taken with the same rights."""
+
+    async def scene() -> None:
+        listener: Listener = library(one(echo))
+        path = tmp_path / "socket"
+        with private_sockets():
+            assert listener.bind(f"unix:{path}", None) > 0
+        await listener.start()
+        for _ in range(2):
+            frames = PREFACE + settings() + frame(HEADERS, END_STREAM | END_HEADERS, 1, HEAD_OF_NO_TEXT)
+            _, writer = await asyncio.open_unix_connection(path)
+            writer.write(frames)
+            await asyncio.sleep(0.2)
+            async with grpc.aio.insecure_channel(f"unix:{path}", LONELY) as channel:
+                assert await channel.unary_unary(PATH)(b"a", wait_for_ready=True) == b"a"
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            writer.close()
+        await listener.stop(0.0)
+
+    before = os.umask(0o002)
+    try:
+        play(scene)
+    finally:
+        os.umask(before)
 
 
 def test_a_port_that_is_in_use_cannot_be_bound(library: Any) -> None:
@@ -662,4 +887,10 @@ def test_one_process_can_start_and_stop_many(library: Any) -> None:
             async with served(library, one(echo)) as (_, channel):
                 assert await channel.unary_unary(PATH)(b"a") == b"a"
 
+    def servers() -> int:
+        gc.collect()
+        return sum(isinstance(thing, surface.Server) for thing in gc.get_objects())
+
+    before = servers()
     play(scene)
+    assert servers() == before

@@ -72,7 +72,7 @@ class Pump:
 
     def _run(self) -> None:
         now = time.monotonic()
-        if self._gathering.stays_open(now) and self._has_room():
+        if self._gathering.stays_open(now, self._waiting) and self._has_room():
             self._loop.call_soon(self._run)
             return
         self._scheduled = False
@@ -89,6 +89,10 @@ class Pump:
         self._gathering.close(requests)
         if expected or self.delays:
             self._set_alarm(now)
+
+    def _waiting(self) -> int:
+        """How many requests wait, of which one may be in several pieces."""
+        return sum(len(queue.pieces) for queue in self._queues)
 
     def _has_room(self) -> bool:
         """Whether batches that are not full yet could be sent."""

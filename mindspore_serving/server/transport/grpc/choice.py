@@ -1,14 +1,14 @@
 """Which library the gRPC server stands on: the C core, or grpc.aio where that is asked for or the core is not fit.
 
 The core is no public interface: another grpcio may have changed it. So its surface is looked at, and then it has to
-serve real calls over a private socket. That is done once in a process.
+serve real calls over a socket of its own. That is done once in a process.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import tempfile
+import secrets
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
@@ -35,8 +35,6 @@ _STOP_S: Final = 0.5
 """Time for its server to stop where something is wrong with it."""
 _CALL_S: Final = 4.0
 """Time for one call: its status says more than that the check took too long."""
-_SHORT_S: Final = 0.05
-"""Time for the call that is to be cancelled."""
 _PATH: Final = "/mindspore_serving.Check/"
 _SENT: Final = b"a message"
 _FIELD: Final = "a-name"
@@ -85,7 +83,7 @@ async def _core_fault() -> str | None:
 
 
 async def _fault_in_calls() -> str | None:
-    """What goes wrong when the core serves this process over a private socket; None for nothing."""
+    """What goes wrong when the core serves this process; None for nothing."""
     from mindspore_serving.server.transport.grpc.on_core import CoreListener
 
     failures: asyncio.Queue[str] = asyncio.Queue()
@@ -95,22 +93,33 @@ async def _fault_in_calls() -> str | None:
         (("grpc.so_reuseport", 0),),
         lambda error: failures.put_nowait(f"its thread has failed: {error!r}"),
     )
-    with tempfile.TemporaryDirectory(prefix="mindspore_serving_grpc_") as folder:
-        address = f"unix:{folder}/check"
-        if not listener.bind(address, None):
-            return f"it cannot bind {address}"
-        await listener.start()
-        ways = {
-            asyncio.create_task(failures.get()),
-            asyncio.create_task(_checked(_asked(address), cancelled)),
-        }
-        done, left = await asyncio.wait(ways, timeout=CHECK_S, return_when=asyncio.FIRST_COMPLETED)
-        for way in left:
-            way.cancel()
-        fault = done.pop().result() if done else f"a call to itself did not end within {CHECK_S:g} s"
-        with contextlib.suppress(asyncio.TimeoutError):  # one that is at fault may not stop either
-            await asyncio.wait_for(listener.stop(0.0), CHECK_S if fault is None else _STOP_S)
+    address = _bound(listener)
+    if not address:
+        return "it cannot bind a socket"
+    await listener.start()
+    ways = {
+        asyncio.create_task(failures.get()),
+        asyncio.create_task(_checked(_asked(address), cancelled)),
+    }
+    done, left = await asyncio.wait(ways, timeout=CHECK_S, return_when=asyncio.FIRST_COMPLETED)
+    for way in left:
+        way.cancel()
+    fault = done.pop().result() if done else f"a call to itself did not end within {CHECK_S:g} s"
+    with contextlib.suppress(asyncio.TimeoutError):  # one that is at fault may not stop either
+        await asyncio.wait_for(listener.stop(0.0), CHECK_S if fault is None else _STOP_S)
     return fault
+
+
+def _bound(listener: Listener) -> str:
+    """Bind a server to an address of its own, and return it; "" where there is none.
+
+    No file is needed: the folder for those may be missing, full, or too long a path for a socket.
+    """
+    name = f"unix-abstract:mindspore_serving_{secrets.token_hex(16)}"
+    if listener.bind(name, None):
+        return name
+    port = listener.bind("127.0.0.1:0", None)  # a sandbox may have no Unix sockets
+    return f"ipv4:127.0.0.1:{port}" if port else ""
 
 
 async def _checked(asked: Future[str | None], cancelled: asyncio.Event) -> str | None:
@@ -134,7 +143,7 @@ class _Answers:
             f"{_PATH}Echo": CallHandler(self._echo),
             f"{_PATH}Stream": CallHandler(self._stream, reads=False, streams=True),
             f"{_PATH}End": CallHandler(self._end, reads=False),
-            f"{_PATH}Wait": CallHandler(self._wait),
+            f"{_PATH}Wait": CallHandler(self._wait, streams=True),
         }
 
     def find(self, path: str, metadata: Metadata) -> CallHandler | None:
@@ -154,6 +163,7 @@ class _Answers:
 
     async def _wait(self, call: ServerCall) -> None:
         try:
+            await call.write(b"%d" % (call.timeout_s is not None))
             await asyncio.sleep(CHECK_S)
         finally:
             self._cancelled.set()
@@ -170,8 +180,8 @@ def _asked(address: str) -> Future[str | None]:
     def ask() -> None:
         fault = None
         try:
-            with grpc.insecure_channel(address) as channel:
-                _ask(channel)
+            with grpc.insecure_channel(address, (("grpc.enable_http_proxy", 0),)) as channel:
+                _ask(channel, "unix:" if address.startswith("unix") else "ipv4:")
         except grpc.RpcError as error:
             call: Any = error
             fault = f"a call to itself ended with {call.code().name}: {call.details()}"
@@ -184,8 +194,12 @@ def _asked(address: str) -> Future[str | None]:
     return outcome
 
 
-def _ask(channel: Any) -> None:
+def _ask(channel: Any, kind: str) -> None:
     """Ask by calls of each kind.
+
+    Args:
+        channel: To the server.
+        kind: How its peer begins.
 
     Raises:
         RuntimeError: An answer is wrong.
@@ -200,11 +214,12 @@ def _ask(channel: Any) -> None:
     _expect("the stream", tuple(stream), (_SENT, _SENT))
     ended = channel.unary_unary(f"{_PATH}End").future(_SENT, timeout=_CALL_S)
     _expect("the status", ended.code(), grpc.StatusCode.DATA_LOSS)
-    _expect("the text of the status", ended.details(), "unix:")
+    _expect("the text of the status", str(ended.details())[: len(kind)], kind)
     unknown = channel.unary_unary(f"{_PATH}Other").future(_SENT, timeout=_CALL_S)
     _expect("the status of an unknown method", unknown.code(), grpc.StatusCode.UNIMPLEMENTED)
-    late = channel.unary_unary(f"{_PATH}Wait").future(_SENT, timeout=_SHORT_S)
-    _expect("the status at the deadline", late.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
+    waiting = channel.unary_stream(f"{_PATH}Wait")(_SENT, timeout=_CALL_S)
+    _expect("the deadline", next(waiting), b"1")  # it has begun: only now is its end noted by a handler
+    waiting.cancel()
 
 
 def _expect(what: str, got: object, expected: object) -> None:

@@ -36,6 +36,9 @@ class Poller(Protocol):
     def tell(self, function: Callable[[Any], None], argument: object = None) -> None:
         """Have something done on the loop."""
 
+    def hold(self) -> None:
+        """Let the thread wait until what is ready on the loop now is done."""
+
 
 class CoreCall:
     """A call of the core; a `ServerCall`.
@@ -172,12 +175,17 @@ class CoreCall:
             self._poller.open.discard(self)
 
     def _send_last(self, message: bytes | None, status: int, details: bytes) -> None:
+        if (
+            message is not None and self._writer is not None
+        ):  # another one is being written, for nobody any more
+            self._give_up()
+            return
         call, self._call = self._call, None
         if call is not None:
+            self._poller.hold()
             operations = self._operations(message)
             operations.append(core.SendStatusFromServerOperation(self._trailing, status, details, 0))
-            if call.start_server_batch(operations, self._note_sent):  # something else is being sent
-                call.cancel()
+            call.start_server_batch(operations, self._note_sent)
 
     def _operations(self, message: bytes | None) -> list[Any]:
         """What sends a message, and the first metadata before it if they were not sent. New ones for each batch."""
@@ -220,8 +228,9 @@ class CoreCall:
         self._arrived, self._message = True, message
 
     def _deliver_written(self, success: bool) -> None:
-        if self._writer is not None and not self._writer.done():
-            self._writer.set_result(success)
+        writer, self._writer = self._writer, None
+        if writer is not None and not writer.done():
+            writer.set_result(success)
 
     @property
     def has_message(self) -> bool:
@@ -256,8 +265,13 @@ class CoreCall:
             if not self._is_receiving:
                 self._is_receiving = True
                 self._receive()
-            self._waiter = self._poller.loop.create_future()
-            return await self._waiter
+            waiter: asyncio.Future[bytes | None] = self._poller.loop.create_future()
+            self._waiter = waiter
+            try:
+                return await waiter
+            finally:
+                if self._waiter is waiter:
+                    self._waiter = None  # it has the message, which the handler is to be able to let go of
         message, self._message = self._message, None
         self._arrived = message is None  # the end stays
         return message
@@ -266,11 +280,12 @@ class CoreCall:
         """Send a message; see `ServerCall`."""
         if self._call is None:
             raise CallOver("The call has ended")
-        self._writer = self._poller.loop.create_future()
-        if self._call.start_server_batch(self._operations(message), self._note_written):
+        if self._writer is not None:
             self._give_up()
             raise CallOver("Another message is being written")
-        if not await self._writer:
+        writer = self._writer = self._poller.loop.create_future()
+        self._call.start_server_batch(self._operations(message), self._note_written)
+        if not await writer:
             raise CallOver("The client has gone")
 
 

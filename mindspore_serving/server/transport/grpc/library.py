@@ -66,14 +66,14 @@ class ServerCall(Protocol):
     async def read(self) -> bytes | None:
         """The next message, as it was sent, compressed or not; None where the client sends no more.
 
-        gRPC is asked for a message only here: so a client cannot send faster than its messages are read.
+        gRPC is asked for a message only here: so a client cannot send faster than its messages are read. One at a time.
         """
 
     async def write(self, message: bytes) -> None:
         """Send a message of the reply. Returns once there is room for the next one.
 
         Raises:
-            CallOver: The call has ended.
+            CallOver: The call has ended; it is ended, too, where another message is being written.
         """
 
 

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, Final, TypeAlias
 
 import grpc
 import grpc.aio
 
 from mindspore_serving import log
+from mindspore_serving.private_files import private_sockets
+from mindspore_serving.server.transport.address import UNIX_PREFIX
 from mindspore_serving.server.transport.grpc.library import (
     CallEnd,
     CallHandler,
@@ -22,6 +25,10 @@ from mindspore_serving.server.transport.grpc.library import (
 )
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+_LOOK_EVERY_S: Final = 1.0
+"""A server that has ended by itself is noticed by then."""
+_CUT_OFF_S: Final = 5.0
+"""Time for its calls to end, which are cancelled."""
 _STATUS_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -69,17 +76,25 @@ class AioListener:
         """Let another server take the place of one that ends by itself."""
         while True:
             try:
-                # Shielded: to cancel it would cancel what `stop` waits for.
-                await asyncio.shield(self._server.wait_for_termination())
+                # Looked at again and again: it has not terminated while a client keeps one of its calls.
+                while await self._server.wait_for_termination(_LOOK_EVERY_S):
+                    pass
             except Exception as error:  # whatever made it end
                 log.error("The server of grpc.aio has ended, another one takes its place: %r", error)
             try:
+                await asyncio.wait_for(self._server.stop(None), _CUT_OFF_S)
                 self._server = self._new_server()
-                self.bind(*self._bound)
+                self._bind_again()
                 await self._server.start()
             except Exception as error:  # it cannot be helped here
                 self._on_failure(error)
                 return
+
+    def _bind_again(self) -> None:
+        address, credentials = self._bound
+        # A Unix socket is made anew, and who may connect to it must not change.
+        with private_sockets() if address.startswith(UNIX_PREFIX) else nullcontext():
+            self.bind(address, credentials)
 
     async def stop(self, grace_s: float) -> None:
         """Close; see `Listener`."""

@@ -7,12 +7,17 @@ The way of a call with one message, which is nearly every call:
 3. On the loop a task runs the handler, and sends first metadata, reply and status in one batch.
 4. `_Poller` gets the end of that batch and of the call. Nobody is woken for them, unless somebody waits.
 
+Under load the two threads take turns. Each wants the interpreter for a moment, again and again, and lets go of it at
+each call of the core: if both ran at a time, they would wake each other for each event. So the poller takes all events
+that are there before it wakes the loop, as long as that brings several calls together; and while the loop sends
+replies, the poller waits until it is done with them (`hold`).
+
 A call whose message takes longer than `_SLOW_S` is put into the inbox without it: its task then waits for it, so that
 what arrives is counted. All other calls cost no future.
 
 Why the core, and what may be done if it changes: ADR 49.
 
-There are two threads; what belongs to which is said below. They meet in the inbox, and nowhere else.
+What belongs to which thread is said below. They meet in the inbox, and nowhere else.
 """
 
 from __future__ import annotations
@@ -42,6 +47,16 @@ _MOST_IN_INBOX: Final = 1024
 _SLOW_S: Final = 0.002
 """A message that has not come by then is waited for by the task of its call. It is also the time in which the core says
 of a client that sends no more whether it has gone: to send no more is in order otherwise."""
+_SEVERAL: Final = 1.5
+"""Calls that come together on average, from which on it pays to look for more before the loop is woken."""
+_WEIGHT: Final = 0.1
+_FEW_OPEN: Final = 2
+"""Calls under way at a time, up to which nobody waits for the other thread."""
+_LARGEST_LOT: Final = 64
+"""What is in the inbox at most when the loop is woken."""
+_LONGEST_HOLD_S: Final = 0.005
+_AT_ONCE: Final = 0.0
+"""A time of the wall clock that has passed."""
 _CUT_OFF_S: Final = 5.0
 """Time for what is to end at once."""
 _MOST_FAILURES: Final = 10
@@ -148,6 +163,9 @@ class _Poller:
         self._is_ended = False
         self._inbox: deque[tuple[Callable[[Any], None], Any]] = deque()
         self._is_awake = False
+        self._mean_lot = 0.0
+        self._turn = threading.Lock()  # the loop has it while the poller is to wait
+        self._is_holding = False
         self._owed: deque[None] = deque()
         self._thread = threading.Thread(target=self._run, name="grpc-poller", daemon=True)
 
@@ -183,6 +201,23 @@ class _Poller:
             self._is_awake = True
             self.loop.call_soon_threadsafe(self._take)
 
+    def hold(self) -> None:
+        """Let the thread wait until what is ready on the loop now is done. On the loop.
+
+        Otherwise it would wake at the first of several replies, and then want the interpreter between all others.
+        """
+        if not self._is_holding and len(self.open) > _FEW_OPEN and self._turn.acquire(blocking=False):
+            self._is_holding = True
+            self.loop.call_soon(self._let_go)
+
+    def _let_go(self) -> None:
+        self._is_holding = False
+        self._turn.release()
+
+    def _wait_for_turn(self) -> None:
+        if self._turn.locked() and self._turn.acquire(timeout=_LONGEST_HOLD_S):
+            self._turn.release()
+
     def note_closed(self, event: Any) -> None:
         """Note that the server has ended all calls and connections. Of this thread."""
         self._is_closed = True
@@ -201,9 +236,17 @@ class _Poller:
         """Do what is in the inbox. On the loop."""
         self._is_awake = False  # before it is emptied: what comes from now on wakes the loop again
         inbox = self._inbox
-        for _ in range(len(inbox)):
-            function, argument = inbox.popleft()
-            function(argument)
+        count = len(inbox)
+        self._mean_lot += (count - self._mean_lot) * _WEIGHT
+        if count > 1:
+            self.hold()
+        try:
+            for _ in range(count):
+                function, argument = inbox.popleft()
+                function(argument)
+        except BaseException:  # one that fails is not to hold up the others until something else happens
+            self.loop.call_soon(self._take)
+            raise
         while self._owed:
             self._owed.popleft()
             self._request_call()
@@ -225,9 +268,8 @@ class _Poller:
     def _poll(self) -> None:
         """Handle events until the queue is shut down."""
         while True:
-            deadline = self._next_look()
-            self._wake_loop()
-            event = self._queue.poll(deadline)
+            event = self._next_event()
+            self._wait_for_turn()
             kind = event.completion_type
             if kind == core.CompletionType.operation_complete:
                 event.tag(event)
@@ -238,6 +280,18 @@ class _Poller:
                 self._end_if_told()
             elif self.expecting:
                 self._look(time.monotonic() - _SLOW_S)
+
+    def _next_event(self) -> Any:
+        """Wait for the next event. The loop is woken before, and under load only when there is none at the moment."""
+        several = self._mean_lot > _SEVERAL and not self._is_awake and 0 < len(self._inbox) < _LARGEST_LOT
+        if several:
+            event = self._queue.poll(_AT_ONCE)
+            if event.completion_type != core.CompletionType.queue_timeout:
+                return event
+            del event
+        deadline = self._next_look()
+        self._wake_loop()
+        return self._queue.poll(deadline)
 
     def _end_if_told(self) -> None:
         """End the server and the queue once the loop asks the core for nothing any more."""
@@ -266,7 +320,7 @@ class _Poller:
 
     def _note_call(self, event: Any) -> None:
         """Begin a call that the core hands over."""
-        if not event.success:  # the server is shut down
+        if not event.success or self.is_ending:  # the server is shut down
             return
         if len(self._inbox) < _MOST_IN_INBOX:
             self._request_call()
