@@ -6,7 +6,8 @@ request. So while the event loop has other work, which is likely to bring more r
 sent as soon as the loop has had nothing to do for a moment, or the batch has been open for `_LONGEST_S`.
 
 That pays only where it brings more than had come together by itself. It is tried with one batch in `_TRY_EVERY`, and
-done with each for as long as those that stayed open grew to `_WORTH_IT` times as many requests on average.
+done with each for as long as those that stayed open had at least `_WORTH_IT` requests, and had grown to `_GREW` times as
+many, on average.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ _LONGEST_S = 2e-3
 _TRY_EVERY = 64
 _WORTH_IT = 2.1
 """More than two, so that two clients in turn do not have to wait for each other."""
+_GREW = 1.3
+"""Requests of the C core are there together: their batches grew by a tenth. Those of grpc.aio grew two to eight times."""
 _WEIGHT = 0.25
 
 
@@ -28,6 +31,7 @@ class Gathering:
     """Decides for one servable. Times are those of one clock, in seconds."""
 
     def __init__(self) -> None:
+        self._mean = 0.0
         self._growth = 0.0
         self._first = 0
         self._untried = 0
@@ -37,12 +41,13 @@ class Gathering:
         self._busy = 0.0
 
     def __repr__(self) -> str:
-        return f"<Gathering {self._growth:.1f} times as many requests>"
+        return f"<Gathering {self._mean:.1f} requests a batch, {self._growth:.1f} times those at first>"
 
     def open(self, now: float) -> None:
         """Learn that there is something to send."""
         self._untried += 1
-        self._may_stay = self._growth >= _WORTH_IT or self._untried >= _TRY_EVERY
+        pays = self._mean >= _WORTH_IT and self._growth >= _GREW
+        self._may_stay = pays or self._untried >= _TRY_EVERY
         self._first = 0
         self._opened = self._asked = self._busy = now
 
@@ -67,4 +72,5 @@ class Gathering:
         stayed, self._may_stay = self._may_stay, False
         if stayed and requests:
             self._untried = 0
+            self._mean += (requests - self._mean) * _WEIGHT
             self._growth += (requests / max(self._first, 1) - self._growth) * _WEIGHT
