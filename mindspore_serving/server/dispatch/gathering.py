@@ -6,8 +6,8 @@ request. So while the event loop has other work, which is likely to bring more r
 sent as soon as the loop has had nothing to do for a moment, or the batch has been open for `_LONGEST_S`.
 
 That pays only where it brings more than had come together by itself. It is tried with one batch in `_TRY_EVERY`, and
-done with each for as long as those that stayed open had at least `_WORTH_IT` requests, and had grown to `_GREW` times as
-many, on average.
+done with each for as long as those that stayed open had at least `_WORTH_IT` requests, and had grown to `_GREW` times
+as many, on average.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TRY_EVERY = 64
 _WORTH_IT = 2.1
 """More than two, so that two clients in turn do not have to wait for each other."""
 _GREW = 1.3
-"""Requests of the C core are there together: their batches grew by a tenth. Those of grpc.aio grew two to eight times."""
+"""Batches of the C core, whose requests are there together, grew by a tenth; those of grpc.aio to 8 times as many."""
 _WEIGHT = 0.25
 
 

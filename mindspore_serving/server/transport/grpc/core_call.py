@@ -21,14 +21,17 @@ class Poller(Protocol):
     """What brings the events of calls, in a thread of its own.
 
     Attributes:
-        expecting: Calls to go on with in a moment if nothing has come for them by then, with the time since when they
-            wait; the oldest first. Of its thread.
+        expecting: Calls whose message has not come, and that the loop does not know, with the time when they came; the
+            oldest first. Of its thread.
+        leaving: Calls whose client sends no more, with the time since when; the oldest first. If it has gone, the core
+            says so next. Of its thread.
         open: Calls that are answered just now. Of the loop.
         is_ending: Whether nothing is to be asked of the core any more.
         loop: Where handlers run.
     """
 
     expecting: dict[CoreCall, float]
+    leaving: dict[CoreCall, float]
     open: set[CoreCall]
     is_ending: bool
     loop: asyncio.AbstractEventLoop
@@ -60,6 +63,7 @@ class CoreCall:
         "_details",
         "_done",
         "_handler",
+        "_is_cancelled",
         "_is_known",
         "_is_receiving",
         "_message",
@@ -86,6 +90,7 @@ class CoreCall:
         self._task: asyncio.Task[None] | None = None
         self._is_known = False  # whether the loop was told of it; of the thread that polls, as the next one
         self._side_has_ended = False
+        self._is_cancelled = False
         self._is_receiving = False
         self._arrived = False  # whether `_message` has come and was not read
         self._message: bytes | None = None
@@ -123,15 +128,15 @@ class CoreCall:
 
     def _note_message(self, event: Any) -> None:
         message = event.batch_operations[0].message() if event.success else None
+        self._poller.expecting.pop(self, None)
+        if self._is_cancelled:
+            return
         if message is None:
-            # Its client has ended its side, or has gone: then the end of the call is the next event.
             self._side_has_ended = True
             if not self._is_known:
                 self._keep(None)
-            self._poller.expecting[self] = time.monotonic()
-            return
-        self._poller.expecting.pop(self, None)
-        if self._is_known:
+            self._poller.leaving[self] = time.monotonic()
+        elif self._is_known:
             self._poller.tell(self._deliver, message)
         else:
             self._keep(message)
@@ -147,7 +152,9 @@ class CoreCall:
     def _note_end(self, event: Any) -> None:
         """Note that the call has ended: it was answered, or its client has gone, or its deadline has passed."""
         self._poller.expecting.pop(self, None)
-        if self._is_known and event.batch_operations[0].cancelled():
+        self._poller.leaving.pop(self, None)
+        self._is_cancelled = event.batch_operations[0].cancelled()
+        if self._is_known and self._is_cancelled:
             self._poller.tell(self.cancel)
 
     # --- On the loop ---

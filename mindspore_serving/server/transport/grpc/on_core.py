@@ -45,8 +45,7 @@ _REQUESTED: Final = 64
 _MOST_IN_INBOX: Final = 1024
 """What may wait for the loop; the core is not asked for more calls meanwhile, and refuses those above its own limit."""
 _SLOW_S: Final = 0.002
-"""A message that has not come by then is waited for by the task of its call. It is also the time in which the core says
-of a client that sends no more whether it has gone: to send no more is in order otherwise."""
+"""A message that has not come by then is waited for by the task of its call."""
 _SEVERAL: Final = 1.5
 """Calls that come together on average, from which on it pays to look for more before the loop is woken."""
 _WEIGHT: Final = 0.1
@@ -57,6 +56,8 @@ _LARGEST_LOT: Final = 64
 _LONGEST_HOLD_S: Final = 0.005
 _AT_ONCE: Final = 0.0
 """A time of the wall clock that has passed."""
+_GONE_S: Final = 0.05
+"""Under load, the time in which the core says of a client that sends no more whether it has gone."""
 _CUT_OFF_S: Final = 5.0
 """Time for what is to end at once."""
 _MOST_FAILURES: Final = 10
@@ -133,7 +134,7 @@ class _Poller:
         loop: Where handlers run.
 
     Attributes:
-        expecting: See `core_call.Poller`. Of this thread.
+        expecting, leaving: See `core_call.Poller`. Of this thread.
         closed: Set once the server has ended all calls and connections. Of the loop.
         ended: Set once the thread is about to end. Of the loop.
         open: Calls that are answered just now. Of the loop.
@@ -149,6 +150,7 @@ class _Poller:
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.expecting: dict[CoreCall, float] = {}
+        self.leaving: dict[CoreCall, float] = {}
         self.closed = asyncio.Event()
         self.ended = asyncio.Event()
         self.open: set[CoreCall] = set()
@@ -278,8 +280,8 @@ class _Poller:
             del event  # and with it the call, which the core ends only when nobody holds it
             if self._is_closed:
                 self._end_if_told()
-            elif self.expecting:
-                self._look(time.monotonic() - _SLOW_S)
+            elif self.expecting or self.leaving:
+                self._look(time.monotonic(), kind == core.CompletionType.queue_timeout)
 
     def _next_event(self) -> Any:
         """Wait for the next event. The loop is woken before, and under load only when there is none at the moment."""
@@ -302,16 +304,17 @@ class _Poller:
 
     def _next_look(self) -> float | None:
         """When to look at calls at the latest, as the core has it: in seconds of the wall clock; None for never."""
-        return time.time() + _SLOW_S if self.expecting or self._is_closed else None
+        return time.time() + _SLOW_S if self.expecting or self.leaving or self._is_closed else None
 
-    def _look(self, before: float) -> None:
-        """Go on with calls that have waited since before some time."""
-        while self.expecting:
-            call, since = next(iter(self.expecting.items()))
-            if since > before:
-                return
-            del self.expecting[call]
-            call.go_on()
+    def _look(self, now: float, is_quiet: bool) -> None:
+        """Go on with calls that have waited for long enough.
+
+        Args:
+            now: The time.
+            is_quiet: Whether there was no event: what the core has to say of them it has said.
+        """
+        _go_on(self.expecting, now - _SLOW_S)
+        _go_on(self.leaving, now if is_quiet else now - _GONE_S)
 
     def _note_failure(self, error: BaseException) -> None:
         if not self._failed:
@@ -336,6 +339,16 @@ class _Poller:
             refuse(call, GrpcStatus.UNIMPLEMENTED, UNKNOWN_METHOD)
         else:
             CoreCall(self, call, event.call_details, metadata, handler).begin()
+
+
+def _go_on(calls: dict[CoreCall, float], before: float) -> None:
+    """Go on with those of some calls that have waited since before a time, the oldest first."""
+    while calls:
+        call, since = next(iter(calls.items()))
+        if since > before:
+            return
+        del calls[call]
+        call.go_on()
 
 
 async def _is_set(event: asyncio.Event, timeout_s: float) -> bool:
