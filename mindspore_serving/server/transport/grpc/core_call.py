@@ -1,4 +1,4 @@
-"""One call of gRPC's C core, as a `ServerCall`, and the events of the core that it is told of by `on_core`."""
+"""One call of gRPC's C core, as a `ServerCall`, and the events of the core that it is told of by `core_poller`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NO_DEADLINE_S: Final = 1e9
 _OK: Final = 0
 
 
-class Poller(Protocol):
+class EventSource(Protocol):
     """What brings the events of calls, in a thread of its own.
 
     Attributes:
@@ -79,7 +79,7 @@ class CoreCall:
     )
 
     def __init__(
-        self, poller: Poller, call: Any, details: Any, metadata: Metadata, handler: CallHandler
+        self, poller: EventSource, call: Any, details: Any, metadata: Metadata, handler: CallHandler
     ) -> None:
         self.metadata = metadata
         self.peer: str = call.peer().decode()

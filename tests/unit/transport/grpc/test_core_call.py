@@ -35,7 +35,7 @@ class FakeCoreCall:
 
 
 class FakePoller:
-    """A `Poller` without a thread: what the loop is told of is done when a test says so."""
+    """An `EventSource` without a thread: what the loop is told of is done when a test says so."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.expecting: dict[CoreCall, float] = {}
