@@ -135,3 +135,19 @@ def test_a_connection_of_which_nothing_is_known_counts_nothing(arriving: Arrivin
     assert arriving.look(LATER) == []
     assert arriving.look(10.0) == []
     arriving.end(1, 1 << 30)
+
+
+def test_what_had_come_before_anybody_waited_counts_as_delivered(
+    arriving: ArrivingMessages, wire: Wire, room: UnfinishedBodies
+) -> None:
+    wire.received = {"a": 30}
+    arriving.note("a", 30)
+    wire.received = {"a": 90}
+    arriving.begin(1, "a", 0.0)  # another one, which is slow
+    assert arriving.look(LATER) == []
+    assert "60 of 100" in repr(room)
+    arriving.note("a", 20)  # one that has come meanwhile
+    assert arriving.look(2 * LATER) == []
+    assert "40 of 100" in repr(room)
+    arriving.end(1, 40)
+    assert room.is_empty

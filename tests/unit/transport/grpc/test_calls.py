@@ -59,6 +59,7 @@ class FakeCall:
         status: How the call was ended, with its text; None for a reply.
         done: What is called at the end.
         is_gone: Whether writing fails, because the client has gone.
+        ends_at: The read at which the call has ended; 0 for none.
     """
 
     peer = PEER
@@ -80,6 +81,7 @@ class FakeCall:
         self.status: tuple[GrpcStatus, str] | None = None
         self.done: list[Callable[[], None]] = []
         self.is_gone = False
+        self.ends_at = 0
 
     def auth_context(self) -> dict[str, Sequence[bytes]]:
         return {"x509_common_name": self.names}
@@ -92,6 +94,8 @@ class FakeCall:
 
     async def read(self) -> bytes | None:
         self.reads += 1
+        if self.ends_at == self.reads:
+            raise CallOver("the call has ended")
         return self.messages.pop(0) if self.messages else None  # nothing but the handler holds it from now on
 
     async def write(self, message: bytes) -> None:
@@ -433,6 +437,46 @@ def test_a_call_that_has_ended_is_not_answered(capsys: pytest.CaptureFixture[str
         called(context, stream(GrpcReply(b"reply")), path=STREAM)
     assert context.status is None
     assert not failed_lines(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("path", [PATH, STREAM, BOTH])
+def test_a_call_that_ends_while_it_is_read_is_no_failure(
+    path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = FakeCall(b"message")
+    call.ends_at = 1
+    with pytest.raises(CallOver):
+        called(call, unary(), stream(GrpcReply(b"")), talk(), path=path)
+    assert (call.status, call.id) == (None, None)
+    assert not failed_lines(capsys.readouterr().err)
+
+
+def test_a_message_that_is_there_counts_as_delivered() -> None:
+    class Connections(TcpConnections):
+        def received(self, peer: str) -> int | None:
+            return 1000
+
+    class Waiting(FakeCall):
+        async def read(self) -> bytes | None:
+            while room.is_empty:  # until what has come of it is counted
+                await asyncio.sleep(0.01)
+            held.append(repr(room))
+            return b"another"
+
+    held: list[str] = []
+    room = UnfinishedBodies(MOST_ARRIVING)
+
+    async def scene() -> None:
+        reader = MessageReader(LARGEST, Connections(), room)
+        first: Any = FakeCall(bytes(900))
+        first.has_message = True
+        assert await reader.read(first, None) == bytes(900)
+        second: Any = Waiting()
+        assert await reader.read(second, None) == b"another"
+        reader.stop()
+
+    play(scene)
+    assert held[0].startswith("<UnfinishedBodies 100 of ")
 
 
 # --- Who may call ---

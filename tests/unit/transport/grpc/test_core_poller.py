@@ -239,7 +239,7 @@ def test_the_core_is_asked_for_no_more_calls_than_the_loop_can_keep_up_with() ->
     scene = Scene(*(event for call in calls for event in (call.event, call.message)))
     scenes.append(scene)
     scene.poller.run()
-    assert 1024 <= scene.server.asked <= 1025
+    assert 500 < scene.server.asked <= 1025  # a call whose message is slow is two entries of the inbox
     scene.loop.turn()
     assert scene.server.asked == 1500  # what was owed is asked for
 
