@@ -15,6 +15,7 @@ from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.access.api_keys import ApiKeys
 from mindspore_serving.server.access.guard import Guard
 from mindspore_serving.server.access.right import Right
+from mindspore_serving.server.transport.grpc.arriving_messages import SLOW_S
 from mindspore_serving.server.transport.grpc.calls import CallRouter
 from mindspore_serving.server.transport.grpc.library import CallEnd, CallHandler, CallOver
 from mindspore_serving.server.transport.grpc.messages import MessageReader
@@ -458,8 +459,7 @@ def test_a_message_that_is_there_counts_as_delivered() -> None:
 
     class Waiting(FakeCall):
         async def read(self) -> bytes | None:
-            while room.is_empty:  # until what has come of it is counted
-                await asyncio.sleep(0.01)
+            await asyncio.sleep(5 * SLOW_S)  # what has come of it is counted
             held.append(repr(room))
             return b"another"
 
