@@ -182,10 +182,8 @@ class CoreCall:
             self._poller.open.discard(self)
 
     def _send_last(self, message: bytes | None, status: int, details: bytes) -> None:
-        if (
-            message is not None and self._writer is not None
-        ):  # another one is being written, for nobody any more
-            self._give_up()
+        if message is not None and self._writer is not None:
+            self._give_up()  # another one is being written, for nobody any more
             return
         call, self._call = self._call, None
         if call is not None:

@@ -17,7 +17,8 @@ what arrives is counted. All other calls cost no future.
 
 Why the core, and what may be done if it changes: ADR 49.
 
-What belongs to which thread is said below. They meet in the inbox, and nowhere else.
+What belongs to which thread is said below. They meet in the inbox, which is bounded by what the loop owes the core
+(`_owed`), and at the lock by which they take turns; nowhere else.
 """
 
 from __future__ import annotations

@@ -33,13 +33,12 @@ class CoreListener:
         options: Sequence[tuple[str, int]],
         on_failure: Callable[[BaseException], None],
     ) -> None:
-        self._loop = asyncio.get_running_loop()
         self._queue: Any = core.CompletionQueue()
         self._server: Any = core.Server(tuple(options), False)
         self._server.register_completion_queue(self._queue)
         _never_free(self._queue)
         _never_free(self._server)
-        self._poller = Poller(self._server, self._queue, find, on_failure, self._loop)
+        self._poller = Poller(self._server, self._queue, find, on_failure, asyncio.get_running_loop())
         self._stopping = False
 
     def __repr__(self) -> str:
