@@ -26,6 +26,25 @@ class GraphSignature:
 
 
 @dataclass(frozen=True, slots=True)
+class TensorType:
+    """What is known of one input or output of a method before a request comes.
+
+    Attributes:
+        name: Its name.
+        dtype: Data type; UNKNOWN where any is taken.
+        shape: Of one instance, -1 for a dimension of any size; None where any shape is taken.
+        content: What its bytes hold, as `image`; "" where that is not known.
+        shared: Whether all instances of a request have one value in common, which so has no dimension for rows.
+    """
+
+    name: str
+    dtype: DataType = DataType.UNKNOWN
+    shape: tuple[int, ...] | None = None
+    content: str = ""
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class MethodSignature:
     """One method of a servable, as its workers register it with the main process.
 
@@ -41,6 +60,12 @@ class MethodSignature:
         input_types: Data types of its inputs, by name. Those of others are not known: only the file of a model tells
             them, for what goes straight into it.
         output_names: Names of the outputs in a reply; empty for what clients do not call.
+        inputs: What is known of its inputs, in the order of `input_names`; empty for what clients do not call.
+        outputs: What is known of its outputs, in the order of `output_names`; likewise.
+        rows: Whether the first dimension of a tensor counts instances, where clients send tensors instead of instances.
+            Otherwise the tensors of a request are one instance.
+        description: What it does, in the words of its docstring; "" where it has none.
+        takes_parameters: Whether its stages ask for the parameters of requests.
     """
 
     name: str
@@ -52,6 +77,11 @@ class MethodSignature:
     waits: bool = False
     input_types: Mapping[str, DataType] = field(default_factory=dict, hash=False)
     output_names: tuple[str, ...] = ()
+    inputs: tuple[TensorType, ...] = ()
+    outputs: tuple[TensorType, ...] = ()
+    rows: bool = False
+    description: str = ""
+    takes_parameters: bool = False
 
 
 @dataclass(frozen=True, slots=True)

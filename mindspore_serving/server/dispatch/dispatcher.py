@@ -18,12 +18,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from mindspore_serving.errors import QueueFull, ServerStopping
 from mindspore_serving.options import ServableSettings
 from mindspore_serving.rows import FailedRows, Reply, Rows
 from mindspore_serving.server.dispatch.destination import Destination
+from mindspore_serving.server.dispatch.method_statistics import MethodStatistics
 from mindspore_serving.server.dispatch.pending_requests import PendingRequests
 from mindspore_serving.server.dispatch.request import Request
 from mindspore_serving.server.dispatch.running_servables import RunningServables
@@ -83,6 +85,10 @@ class Dispatcher:
         """What clients may call of a servable version; nothing until its first worker has registered."""
         return self._running.methods(name, version)
 
+    def statistics(self, name: str, version: int, method: str) -> MethodStatistics:
+        """What was counted of a method of a servable version; zeros where nobody has asked for it."""
+        return MethodStatistics()
+
     def resolve(self, name: str, method: str, version: int) -> Destination:
         """Find who answers a request.
 
@@ -118,7 +124,13 @@ class Dispatcher:
             own.check_requests()
 
     def admit(
-        self, destination: Destination, blocks: Sequence[Rows], timeout_s: float | None = None
+        self,
+        destination: Destination,
+        blocks: Sequence[Rows],
+        timeout_s: float | None = None,
+        *,
+        priority: int = 0,
+        parameters: Mapping[str, Any] | None = None,
     ) -> asyncio.Future[Reply]:
         """Admit a request, and queue its instances.
 
@@ -127,6 +139,8 @@ class Dispatcher:
             blocks: The instances, at least one; the specs of each block are the inputs of the method in order.
             timeout_s: Seconds after which they are answered with `DeadlineExceeded`, and those that wait are dropped;
                 None for no limit.
+            priority: 1 for the most urgent ones, 2 for those that come after them, and so on; 0 for the default.
+            parameters: Of the request, for a method whose stages ask for them: a JSON document.
 
         Returns:
             A future of the outcome of every instance. Cancelling it abandons the request.
@@ -139,7 +153,7 @@ class Dispatcher:
         """
         if destination.generation != self._running.generation:
             destination = self._admissible(destination)
-        return self._queue(destination, blocks, timeout_s, ())
+        return self._queue(destination, blocks, timeout_s, (), priority, parameters)
 
     @contextlib.contextmanager
     def reading(self, destination: Destination) -> Iterator[Admission]:
@@ -182,7 +196,12 @@ class Dispatcher:
             self._give_back(places)
 
     def admit_read(
-        self, admission: Admission, blocks: Sequence[Rows], timeout_s: float | None
+        self,
+        admission: Admission,
+        blocks: Sequence[Rows],
+        timeout_s: float | None,
+        priority: int,
+        parameters: Mapping[str, Any] | None,
     ) -> asyncio.Future[Reply]:
         """Queue the instances of a request that is admitted already; see `Admission.admit`."""
         destination = admission.destination
@@ -191,7 +210,7 @@ class Dispatcher:
         places = admission.leave_places()
         for pending in places:
             pending.requests -= 1
-        return self._queue(destination, blocks, timeout_s, places)
+        return self._queue(destination, blocks, timeout_s, places, priority, parameters)
 
     def _admissible(self, destination: Destination) -> Destination:
         """Find again who answers a request that is new."""
@@ -218,6 +237,8 @@ class Dispatcher:
         blocks: Sequence[Rows],
         timeout_s: float | None,
         placed: Sequence[PendingRequests],
+        priority: int,
+        parameters: Mapping[str, Any] | None,
     ) -> asyncio.Future[Reply]:
         """Count a request, and hand it to its servable.
 
@@ -226,6 +247,8 @@ class Dispatcher:
             blocks: As `admit`.
             timeout_s: As `admit`.
             placed: Where it has had a place until now, so that there is room for it.
+            priority: As `admit`.
+            parameters: As `admit`.
 
         Raises:
             QueueFull: As `admit`.
@@ -361,12 +384,21 @@ class Admission:
         self._dispatcher = dispatcher
         self._places = places
 
-    def admit(self, blocks: Sequence[Rows], timeout_s: float | None = None) -> asyncio.Future[Reply]:
+    def admit(
+        self,
+        blocks: Sequence[Rows],
+        timeout_s: float | None = None,
+        *,
+        priority: int = 0,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> asyncio.Future[Reply]:
         """Queue the instances; to be called once, also while the server drains.
 
         Args:
             blocks: As `Dispatcher.admit`.
             timeout_s: As `Dispatcher.admit`.
+            priority: As `Dispatcher.admit`.
+            parameters: As `Dispatcher.admit`.
 
         Returns:
             As `Dispatcher.admit`.
@@ -376,7 +408,7 @@ class Admission:
             ServableUnavailable: It has no worker left, or its method has other inputs now.
             QueueFull: Too many instances or bytes are pending, in the server or of the servable.
         """
-        return self._dispatcher.admit_read(self, blocks, timeout_s)
+        return self._dispatcher.admit_read(self, blocks, timeout_s, priority, parameters)
 
     def leave_places(self) -> tuple[PendingRequests, ...]:
         """Where it counts as one request; whoever takes that answers for it."""

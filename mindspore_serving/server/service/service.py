@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.service.catalog import Catalog
+from mindspore_serving.server.service.statistics import Statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +16,14 @@ class Service:
     Attributes:
         dispatcher: Runs requests.
         catalog: Tells what there is to run, and how it is.
+        statistics: Tells what was counted.
     """
 
     dispatcher: Dispatcher
     catalog: Catalog
+    statistics: Statistics
 
     @classmethod
     def of(cls, dispatcher: Dispatcher) -> Service:
-        """A service with a catalog of its own."""
-        return cls(dispatcher, Catalog(dispatcher))
+        """A service with a catalog and statistics of its own."""
+        return cls(dispatcher, Catalog(dispatcher), Statistics(dispatcher))
