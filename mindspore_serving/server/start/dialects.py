@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mindspore_serving.server.dialect.health.dialect import HealthDialect
 from mindspore_serving.server.dialect.native.dialect import NativeDialect
+from mindspore_serving.server.dialect.open_inference.dialect import OpenInferenceDialect
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.transport.routes import Dialect
 
@@ -20,4 +21,5 @@ def dialects_of(service: Service, *, always_ok: bool = False) -> Sequence[Dialec
     return (
         NativeDialect(service.dispatcher, always_ok=always_ok),
         HealthDialect(service.catalog),
+        OpenInferenceDialect(service),
     )
