@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mindspore_serving.server.dialect.health.dialect import HealthDialect
+from mindspore_serving.server.dialect.kserve_v1.dialect import KserveV1Dialect
 from mindspore_serving.server.dialect.native.dialect import NativeDialect
 from mindspore_serving.server.dialect.open_inference.dialect import OpenInferenceDialect
 from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
@@ -26,4 +27,5 @@ def dialects_of(
         NativeDialect(service.dispatcher, always_ok=always_ok),
         HealthDialect(service.catalog),
         OpenInferenceDialect(service, regions),
+        KserveV1Dialect(service),
     )
