@@ -54,7 +54,9 @@ class Predict:
         if content is None:
             return await self._answer_large(request, destination, methods, timeout_s)
         destination = self._chosen(destination, content)
-        return _reply_to(await self._dispatcher.admit(destination, content.rows, timeout_s), content)
+        parameters = content.rest["parameters"]
+        outcome = self._dispatcher.admit(destination, content.rows, timeout_s, parameters=parameters)
+        return _reply_to(await outcome, content)
 
     async def _answer_large(
         self, request: HttpRequest, destination: Destination, methods: Methods, timeout_s: float | None
@@ -66,7 +68,7 @@ class Predict:
             content = await request.read_large(PREDICT, methods, until, late)
             # Another method of the same servable, whose place the request has.
             admission.destination = self._chosen(destination, content)
-            outcome = admission.admit(content.rows)
+            outcome = admission.admit(content.rows, parameters=content.rest["parameters"])
         return _reply_to(await result_until(until, late, outcome), content)
 
     def _methods_of(self, destination: Destination, model: str, version: str) -> Methods:

@@ -7,7 +7,8 @@
 | `{"inputs": {"x": [1, ...], "y": [2, ...]}}` | column form: a value for each row in each list |
 | `{"inputs": [1, 2, ...]}` | column form, of a method with one input |
 
-`signature_name` beside that is the method. Other keys are left out.
+`signature_name` beside that is the method, and `parameters` an object for stages that ask for the parameters of
+requests. Other keys are left out.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def read_predict(body: bytes, argument: Methods) -> BodyContent:
         argument: What it may ask for.
 
     Returns:
-        The rows, with the inputs of the method in order, and a document: `method` and `form`.
+        The rows, with the inputs of the method in order, and a document: `method`, `form` and `parameters`.
 
     Raises:
         InvalidInput: It is no JSON, or not what the method takes; the text says what is wrong.
@@ -90,7 +91,8 @@ def read_predict(body: bytes, argument: Methods) -> BodyContent:
         form, columns, count = ROW_FORM, *_rows_of(document["instances"], inputs)
     else:
         form, columns, count = COLUMN_FORM, *_columns_of(document["inputs"], inputs)
-    return BodyContent(_blocks_of(inputs, columns, count), {"method": method, "form": form})
+    rest = {"method": method, "form": form, "parameters": _parameters_of(document)}
+    return BodyContent(_blocks_of(inputs, columns, count), rest)
 
 
 def _parse(body: bytes) -> Any:
@@ -133,6 +135,18 @@ def _method_of(document: Mapping[str, Any], methods: Methods) -> str:
         f"Serving signature name '{excerpt(name)}' is not found: the methods of model '{excerpt(methods['model'])}' "
         f"are {known}"
     )
+
+
+def _parameters_of(document: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The parameters of a request; None where it has none.
+
+    Raises:
+        InvalidInput: They are no object.
+    """
+    parameters = document.get("parameters")
+    if parameters is not None and not isinstance(parameters, dict):
+        raise InvalidInput(f"'parameters' should be an object, but got {_kind(parameters)}")
+    return parameters
 
 
 def _rows_of(instances: Any, inputs: Sequence[_Input]) -> tuple[list[list[Any]], int]:

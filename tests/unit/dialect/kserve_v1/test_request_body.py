@@ -84,7 +84,11 @@ def test_the_values_of_an_input(
     }[form]
     rows, rest = read(document, one(dtype))
     assert values_of(rows) == [([("x", expected, shape)], [column])]
-    assert rest == {"method": "one", "form": "predictions" if "instances" in form else "outputs"}
+    assert rest == {
+        "method": "one",
+        "form": "predictions" if "instances" in form else "outputs",
+        "parameters": None,
+    }
     assert rows[0].count == len(values)
 
 
@@ -154,6 +158,10 @@ def test_the_signature_is_the_method(name: str, method: str) -> None:
     assert read({"instances": [1]}, methods)[1]["method"] == "one"
 
 
+def test_parameters_are_passed_on() -> None:
+    assert read({"instances": [1], "parameters": {"k": [1]}}, one())[1]["parameters"] == {"k": [1]}
+
+
 def test_a_method_may_be_called_as_the_default_signature() -> None:
     methods = methods_of(one=[("x", UNKNOWN, False)], serving_default=[("z", UNKNOWN, False)])
     assert (
@@ -195,6 +203,7 @@ F32, I8 = DataType.FLOAT32, DataType.INT8
         ({"instances": [1], "signature_name": 3}, one(), "'signature_name' should be a string"),
         ({"instances": [1], "signature_name": None}, one(), "'signature_name' should be a string"),
         ({"instances": [1], "signature_name": "z" * 500}, one(), r"the methods of model 'm' are one$"),
+        ({"instances": [1], "parameters": 3}, one(), "'parameters' should be an object, but got a number"),
         ({"instances": 3}, one(), "'instances' should be a list of rows, but got a number"),
         ({"instances": {"x": 1}}, one(), "but got an object"),
         ({"instances": None}, one(), "but got null"),
