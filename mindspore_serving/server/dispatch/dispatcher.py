@@ -24,7 +24,8 @@ from typing import Any
 
 from mindspore_serving.errors import QueueFull, ServerStopping
 from mindspore_serving.options import ServableSettings
-from mindspore_serving.rows import Reply, Rows
+from mindspore_serving.rows import Group, Reply, Rows
+from mindspore_serving.server.dispatch.admitted_inputs import with_parameters
 from mindspore_serving.server.dispatch.counting import count_end
 from mindspore_serving.server.dispatch.destination import Destination
 from mindspore_serving.server.dispatch.method_statistics import MethodStatistics
@@ -156,6 +157,8 @@ class Dispatcher:
             ServableUnavailable: It has no worker left, or its method has other inputs now.
             ServerStopping: The server drains, or has stopped.
             QueueFull: Too many requests, instances or bytes are pending, in the server or of the servable.
+            InvalidInput: The parameters are too large. Instances that are not what the method declares do not raise:
+                they have this error as their outcome.
         """
         if destination.generation != self._running.generation:
             destination = self._admissible(destination)
@@ -258,13 +261,21 @@ class Dispatcher:
 
         Raises:
             QueueFull: As `admit`.
+            InvalidInput: As `admit`.
         """
         servable = destination.servable
+        if destination.method.takes_parameters:
+            blocks = with_parameters(blocks, parameters)
+        groups: Sequence[Group] = blocks
+        if destination.check is not None:
+            groups = destination.check.checked(blocks)
         future: asyncio.Future[Reply] = self._loop.create_future()
         method = destination.method.name
         if priority:
             priority = min(max(priority, 0), LEAST_URGENT)
-        request = Request(blocks, future, servable.counters[method], priority)
+        request = Request(groups, future, servable.counters[method], priority)
+        if future.done():  # all of its instances are refused
+            return future
         everything, own = self._pending, servable.pending
         everything.add(request, placed=everything in placed)
         if own is not None:
@@ -443,6 +454,7 @@ class Admission:
             UnknownTarget: The servable has no such version or method any more.
             ServableUnavailable: It has no worker left, or its method has other inputs now.
             QueueFull: Too many instances or bytes are pending, in the server or of the servable.
+            InvalidInput: As `Dispatcher.admit`.
         """
         return self._dispatcher.admit_read(self, blocks, timeout_s, priority, parameters)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from mindspore_serving.errors import ServableUnavailable, UnknownTarget
 from mindspore_serving.options import ServableSettings
+from mindspore_serving.server.dispatch.admitted_inputs import InputCheck
 from mindspore_serving.server.dispatch.destination import Destination
 from mindspore_serving.server.dispatch.failures import request_spec
 from mindspore_serving.server.dispatch.method_statistics import MethodStatistics
@@ -85,7 +86,8 @@ class RunningServables:
             raise UnknownTarget(f"Request {request_spec(name, method, version)}, method is not available")
         if not servable.serves(method):
             raise ServableUnavailable(servable.unavailable(method).text)
-        return Destination(servable, signature, version, self.generation)
+        check = InputCheck(signature) if signature.declares_inputs else None
+        return Destination(servable, signature, version, self.generation, check)
 
     def find_and_keep(self, name: str, method: str, version: int) -> Destination:
         """Find who answers a request, as `find` does, and who answers all like it."""

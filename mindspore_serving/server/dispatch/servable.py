@@ -137,7 +137,7 @@ class RunningServable:
             if queue is None or not any(copy.offers(method.name) for copy in self.copies):
                 continue
             known = queue.signature
-            if (known.input_names, known.waits) != (method.input_names, method.waits):
+            if known.waits != method.waits or not _same_inputs(known, method):
                 return (
                     f"{_described(method)} of servable {self.name} version {self.version} is at other workers "
                     f"{_described(known)}"
@@ -145,7 +145,7 @@ class RunningServable:
         return ""
 
     def _learn(self, signature: MethodSignature) -> None:
-        """Take over a method as a worker registers it. There are three cases."""
+        """Take over a method as a worker registers it. There are four cases."""
         queue = self._queues.get(signature.name)
         if queue is None:  # nobody has registered it before
             queue = self._queues[signature.name] = MethodQueue(signature, self.delay_s)
@@ -154,10 +154,12 @@ class RunningServable:
         elif not any(
             copy.offers(signature.name) for copy in self.copies
         ):  # nobody runs it: it may be another one
-            if (
-                queue.signature.input_names != signature.input_names
-            ):  # what waits was meant for the earlier one
+            if not _same_inputs(queue.signature, signature):  # what waits was meant for the earlier one
                 self._fail(queue.clear(), signature.name)
+            queue.signature = signature
+        elif _outputs_known(signature) > _outputs_known(
+            queue.signature
+        ):  # it is the same, and has run examples
             queue.signature = signature
         # Else others run it, and it is the same: there is no `conflict`.
 
@@ -302,9 +304,20 @@ class RunningServable:
         self._pump.schedule()
 
 
+def _same_inputs(one: MethodSignature, other: MethodSignature) -> bool:
+    """Whether what is queued for one method can be run by the other."""
+    return one.input_names == other.input_names and one.takes_parameters == other.takes_parameters
+
+
+def _outputs_known(method: MethodSignature) -> int:
+    """Of how many outputs the type is known: a worker that runs no examples knows fewer."""
+    return sum(one.is_known for one in method.outputs)
+
+
 def _described(method: MethodSignature) -> str:
     kind = "pipeline" if method.waits else "method"
-    return f"{kind} {method.name} with inputs {list(method.input_names)}"
+    parameters = " and parameters" if method.takes_parameters else ""
+    return f"{kind} {method.name} with inputs {list(method.input_names)}{parameters}"
 
 
 def _ignore() -> None:

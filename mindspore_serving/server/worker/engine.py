@@ -35,7 +35,7 @@ from mindspore_serving.server.register.definition import (
 from mindspore_serving.server.worker.call_watch import CallWatch
 from mindspore_serving.server.worker.function_step import run_function_step
 from mindspore_serving.server.worker.graph_runner import GraphRunner
-from mindspore_serving.server.worker.job import BatchJob, Job
+from mindspore_serving.server.worker.job import BatchJob, CallJob, Job
 from mindspore_serving.server.worker.method_calls import MethodCalls
 from mindspore_serving.server.worker.model_step import run_model_step
 from mindspore_serving.server.worker.outcomes import Finished, with_trace
@@ -128,6 +128,18 @@ class Engine:
     def call(self, name: str, instances: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
         """Run instances on a method and wait for their outputs; see `MethodCalls.call`."""
         return self._calls.call(name, instances)
+
+    def run_alone(self, job: CallJob) -> None:
+        """Run a call to its end on this thread, models too; only while nothing else is under way.
+
+        Args:
+            job: Of a method whose stages wait for no others, as pipelines do.
+        """
+        self._depart(self._methods[job.method], job.rows, job)
+        while job.pending:
+            self.run_function_step()
+            self.run_model_step()
+            self.collect()
 
     @property
     def has_functions(self) -> bool:
