@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mindspore_serving.proto import ms_service_pb2
+from mindspore_serving.proto.foreign import health_pb2
 from mindspore_serving.server.dialect.health.dialect import HealthDialect
 from mindspore_serving.server.dialect.native.dialect import NativeDialect
+from mindspore_serving.server.dialect.reflection.dialect import ReflectionDialect
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.transport.routes import Dialect
 
@@ -20,4 +23,5 @@ def dialects_of(service: Service, *, always_ok: bool = False) -> Sequence[Dialec
     return (
         NativeDialect(service.dispatcher, always_ok=always_ok),
         HealthDialect(service.catalog),
+        ReflectionDialect((ms_service_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR)),
     )
