@@ -180,8 +180,11 @@ class Route:
     """What a dialect answers over HTTP.
 
     Attributes:
-        verbs: HTTP methods. The transport answers OPTIONS by itself, and every other verb with 405.
+        verbs: HTTP methods. The transport answers OPTIONS by itself, and every other verb with 405. None where there is
+            nothing at these paths: then it answers all with 404, which the dialect words.
         pattern: Path with names in braces, as `/v2/models/{model}/infer`; empty for each path that no other route has.
+            A name with an asterisk, as in `/v2/{path*}`, stands for any number of segments. The first route that fits
+            answers, but one without names before all others.
         handler: Answers a request; may raise any `ServingError`.
         right: What its client must be allowed to do.
         most_bytes: Largest body; None takes the limit of the server.
