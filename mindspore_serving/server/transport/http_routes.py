@@ -57,6 +57,13 @@ class LargeBodies(Protocol):
         """The content of a body; see `HttpRequest.read`. Cancelling the future abandons the body."""
 
 
+class ClientConnection(Protocol):
+    """The connection on which a request came."""
+
+    def peer_is_own_user(self) -> bool:
+        """As `HttpRequest.peer_is_own_user`."""
+
+
 @dataclass(slots=True)
 class HttpRequest:
     """A request of HTTP, as handlers see it.
@@ -70,6 +77,7 @@ class HttpRequest:
         parts: Values of the names in the pattern of the route, decoded.
         body: As it was sent, coded as `content-encoding` says.
         large_bodies: Who reads the body if it is large.
+        connection: On which it came; None where that is not known.
     """
 
     verb: str
@@ -80,6 +88,7 @@ class HttpRequest:
     parts: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     large_bodies: LargeBodies | None = None
+    connection: ClientConnection | None = None
 
     @property
     def path(self) -> str:
@@ -95,6 +104,13 @@ class HttpRequest:
         """
         value = self.headers.get(TIMEOUT_FIELD)
         return None if value is None else read_timeout_s(value)
+
+    def peer_is_own_user(self) -> bool:
+        """Whether a process of the user who runs this server, or of root, is at the other end, on this machine.
+
+        A proxy on this machine is such a process, whoever it asks for.
+        """
+        return self.connection is not None and self.connection.peer_is_own_user()
 
     def small_body(self, form: BodyFormat) -> bytes | None:
         """The body, decompressed; None for one that is large.

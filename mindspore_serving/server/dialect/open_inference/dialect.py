@@ -8,7 +8,8 @@ from mindspore_serving.server.dialect.open_inference.grpc import GrpcInference
 from mindspore_serving.server.dialect.open_inference.inference import Inference
 from mindspore_serving.server.dialect.open_inference.models import Models
 from mindspore_serving.server.dialect.open_inference.rest import OpenInferenceRest
-from mindspore_serving.server.dialect.open_inference.shared_data import Regions
+from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
+from mindspore_serving.server.dialect.open_inference.shared_memory_rest import SharedMemoryRest
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.transport.grpc_routes import GrpcMethod
 
@@ -18,11 +19,10 @@ class OpenInferenceDialect(OpenInferenceRest):
 
     Args:
         service: What it asks.
-        regions: Shared memory of clients; None where the server takes none.
+        regions: Shared memory of clients.
     """
 
-    def __init__(self, service: Service, regions: Regions | None = None) -> None:
-        inference = Inference(service, regions)
-        models = Models(service, shared_memory=regions is not None)
-        super().__init__(inference, models)
-        self.grpc_methods: Sequence[GrpcMethod] = GrpcInference(inference, models).grpc_methods
+    def __init__(self, service: Service, regions: SharedMemoryRegions) -> None:
+        inference, models = Inference(service, regions), Models(service, regions)
+        super().__init__(inference, models, SharedMemoryRest(regions).routes)
+        self.grpc_methods: Sequence[GrpcMethod] = GrpcInference(inference, models, regions).grpc_methods

@@ -12,12 +12,6 @@ from mindspore_serving.rows import FailedRows, Reply, Rows, failures_in
 from mindspore_serving.server.service.error_text import text_for_client
 
 
-class NotOffered(ServingError):
-    """The protocol has this, and the server does not do it."""
-
-    http_status = 501
-
-
 class RowsFailed(ServingError):
     """Rows of a request have no result. The protocol has no status of a row, so all of the request fails.
 

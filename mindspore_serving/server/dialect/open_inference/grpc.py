@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
-from mindspore_serving.errors import ServingError, UnknownTarget, excerpt
+from mindspore_serving.errors import NotOffered, ServingError, UnknownTarget, excerpt
 from mindspore_serving.proto.foreign import open_inference_pb2 as messages_pb2
 from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.access.right import Right
-from mindspore_serving.server.dialect.open_inference.errors import NotOffered
 from mindspore_serving.server.dialect.open_inference.grpc_reply import (
     parts_of_reply,
     size_of,
@@ -36,6 +35,7 @@ from mindspore_serving.server.dialect.open_inference.pages import (
     NO_SETTING,
     TRACE_SETTINGS,
 )
+from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
 from mindspore_serving.server.service.error_text import text_for_client
 from mindspore_serving.server.transport.grpc_routes import (
     GrpcCall,
@@ -52,22 +52,6 @@ LARGEST_QUESTION: Final = 1 << 16
 """Bytes of a message that asks for no inference."""
 _SMALL_BYTES = 1 << 16
 """Bytes of a message up to which its reading cannot take so long that others would notice."""
-
-
-class Regions(Protocol):
-    """The regions of shared memory that clients have registered. Errors are `ServingError`s."""
-
-    def register(self, name: str, key: str, offset: int, byte_size: int, peer: GrpcCall) -> None:
-        """Register a region."""
-
-    def unregister(self, name: str, peer: GrpcCall) -> None:
-        """Forget a region; "" for all."""
-
-    def status(self, name: str, peer: GrpcCall) -> Sequence[Mapping[str, Any]]:
-        """What there is of that name; "" for all."""
-
-    def refuse_cuda(self, peer: GrpcCall) -> None:
-        """Refuse what asks for memory of CUDA devices."""
 
 
 Ask: TypeAlias = Callable[[Any, GrpcCall], Message]
@@ -112,13 +96,13 @@ class GrpcInference:
     Args:
         inference: Answers requests for inference.
         models: Describes what there is.
-        regions: Shared memory of clients; None where the server takes none.
+        regions: Shared memory of clients.
 
     Attributes:
         grpc_methods: Its calls.
     """
 
-    def __init__(self, inference: Inference, models: Models, regions: Regions | None = None) -> None:
+    def __init__(self, inference: Inference, models: Models, regions: SharedMemoryRegions) -> None:
         self._inference = inference
         self._models = models
         self._regions = regions
@@ -217,7 +201,7 @@ class GrpcInference:
             self._inference.check_room(*target)
 
     async def _infer(self, request: InferRequest, call: GrpcCall) -> InferReply:
-        return await self._inference.infer(request, peer=call.peer)
+        return await self._inference.infer(request, peer=call)
 
     # --- Everything else ---
 
@@ -287,30 +271,24 @@ class GrpcInference:
         self, request: messages_pb2.SystemSharedMemoryStatusRequest, call: GrpcCall
     ) -> Message:
         reply = messages_pb2.SystemSharedMemoryStatusResponse()
-        for region in self._shared_memory().status(request.name, call):
+        for region in self._regions.status(request.name, call):
             ParseDict(dict(region), reply.regions[region["name"]])
         return reply
 
     def _register_region(
         self, request: messages_pb2.SystemSharedMemoryRegisterRequest, call: GrpcCall
     ) -> Message:
-        self._shared_memory().register(request.name, request.key, request.offset, request.byte_size, call)
+        self._regions.register(request.name, request.key, request.offset, request.byte_size, call)
         return messages_pb2.SystemSharedMemoryRegisterResponse()
 
     def _unregister_region(
         self, request: messages_pb2.SystemSharedMemoryUnregisterRequest, call: GrpcCall
     ) -> Message:
-        self._shared_memory().unregister(request.name, call)
+        self._regions.unregister(request.name, call)
         return messages_pb2.SystemSharedMemoryUnregisterResponse()
 
     def _refuse_cuda(self, request: Any, call: GrpcCall) -> Message:
-        self._shared_memory().refuse_cuda(call)
-        raise NotOffered("CUDA shared memory is not supported, only system shared memory is")
-
-    def _shared_memory(self) -> Regions:
-        if self._regions is None:
-            raise NotOffered("Shared memory of clients is not offered by this server")
-        return self._regions
+        self._regions.refuse_cuda(call)
 
 
 def _method(name: str, ask: Ask, right: Right = Right.INFER, *, probe: bool = False) -> UnaryMethod:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final
 
-from mindspore_serving.errors import Failure, InvalidInput, ServingError, unexpected_failure
+from mindspore_serving.errors import AlreadyExists, Failure, InvalidInput, ServingError, unexpected_failure
 from mindspore_serving.proto import UNDECODABLE
 from mindspore_serving.server.transport.grpc_routes import GrpcError, GrpcStatus
 
@@ -50,4 +50,6 @@ def error_of(error: Exception, target: str = "") -> GrpcError:
     if isinstance(error, UNDECODABLE):
         return GrpcError(GrpcStatus.INTERNAL, InvalidInput("Unable to parse request").failure(), target)
     failure = error.failure() if isinstance(error, ServingError) else unexpected_failure(error)
-    return GrpcError(status_of(failure), failure, target)
+    # HTTP has no status for it.
+    status = GrpcStatus.ALREADY_EXISTS if isinstance(error, AlreadyExists) else status_of(failure)
+    return GrpcError(status, failure, target)

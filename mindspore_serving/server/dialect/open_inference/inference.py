@@ -6,34 +6,34 @@ request -> target -> instances (views of what was sent) -> dispatcher -> outcome
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final, cast
 
-from mindspore_serving.errors import InvalidInput, ServingError
+from mindspore_serving.errors import ServingError
 from mindspore_serving.rows import Reply, Rows, failures_in
 from mindspore_serving.server.dialect.open_inference.errors import RowsFailed
-from mindspore_serving.server.dialect.open_inference.inputs import SharedInputs, instances_of
+from mindspore_serving.server.dialect.open_inference.inputs import instances_of
 from mindspore_serving.server.dialect.open_inference.messages import (
     InferReply,
     InferRequest,
-    OutputTensor,
     Parameter,
 )
 from mindspore_serving.server.dialect.open_inference.outputs import (
-    WantedOutput,
     empty_tensors,
     tensors_of,
     wanted_outputs,
 )
 from mindspore_serving.server.dialect.open_inference.parameters import options_of, sooner
-from mindspore_serving.server.dialect.open_inference.shared_data import REGION, Regions, open_part
+from mindspore_serving.server.dialect.open_inference.shared_data import REGION, Nobody, SharedData
+from mindspore_serving.server.dialect.open_inference.shared_memory import Peer, SharedMemoryRegions
 from mindspore_serving.server.dialect.open_inference.target import Targets
 from mindspore_serving.server.dispatch.destination import Destination
 from mindspore_serving.server.dispatch.dispatcher import Admission
 from mindspore_serving.server.service.service import Service
 
 _LARGE_REPLY_BYTES: Final = 1 << 16
+_NOBODY: Final = Nobody()
 
 
 class Inference:
@@ -41,10 +41,10 @@ class Inference:
 
     Args:
         service: What runs them.
-        regions: Shared memory of clients; None where the server takes none.
+        regions: Shared memory of clients.
     """
 
-    def __init__(self, service: Service, regions: Regions | None = None) -> None:
+    def __init__(self, service: Service, regions: SharedMemoryRegions) -> None:
         self._dispatcher = service.dispatcher
         self._targets = Targets(service)
         self._regions = regions
@@ -87,7 +87,7 @@ class Inference:
         request: InferRequest,
         *,
         timeout_s: float | None = None,
-        peer: str = "?",
+        peer: Peer = _NOBODY,
         admission: Admission | None = None,
     ) -> InferReply:
         """Answer a request. Cancelling this abandons it.
@@ -95,7 +95,7 @@ class Inference:
         Args:
             request: It.
             timeout_s: Seconds until the reply, as the transport knows; None for no limit.
-            peer: Address of the client.
+            peer: Who asks: the request of HTTP, or the call of gRPC.
             admission: The place of a request that is pending already, while its tensors were read.
 
         Raises:
@@ -110,11 +110,13 @@ class Inference:
         destination = self._targets.destination(request.model, request.version, options.method)
         method = destination.method
         wanted = wanted_outputs(request.outputs, method)
-        with ExitStack() as parts:
-            instances = await instances_of(request.inputs, method, SharedInputs(self._regions, peer, parts))
-            if not instances.count:
-                return self._reply(request, destination, empty_tensors(method, wanted), wanted, peer)
-            outcome = self._admit(
+        shared = SharedData(self._regions, peer)
+        for output in wanted:
+            if REGION in output.parameters:
+                shared.check(output.name, output.parameters)
+        instances = await instances_of(request.inputs, method, shared)
+        if instances.count:
+            reply = await self._admit(
                 destination,
                 instances,
                 admission,
@@ -122,11 +124,15 @@ class Inference:
                 options.priority,
                 options.others or None,
             )
-            reply = await outcome
-        if failures_in(reply):
-            raise RowsFailed(reply)
-        tensors = await tensors_of(cast("list[Rows]", reply), method, wanted)
-        return self._reply(request, destination, tensors, wanted, peer)
+            if failures_in(reply):
+                raise RowsFailed(reply)
+            tensors = await tensors_of(cast("list[Rows]", reply), method, wanted)
+        else:
+            tensors = empty_tensors(method, wanted)
+        for tensor, output in zip(tensors, wanted, strict=True):
+            if REGION in output.parameters:
+                shared.write(tensor, output.parameters)
+        return InferReply(request.model, str(destination.servable.version), request.id, tensors)
 
     def _admit(
         self,
@@ -143,36 +149,3 @@ class Inference:
         return self._dispatcher.admit(
             destination, [instances], timeout_s, priority=priority, parameters=parameters
         )
-
-    def _reply(
-        self,
-        request: InferRequest,
-        destination: Destination,
-        tensors: Sequence[OutputTensor],
-        wanted: Sequence[WantedOutput],
-        peer: str,
-    ) -> InferReply:
-        """The reply with its outputs, of which those leave it that go to shared memory.
-
-        Raises:
-            ServingError: There is no such shared memory, or it is too small.
-        """
-        for tensor, output in zip(tensors, wanted, strict=True):
-            if REGION in output.parameters:
-                self._share(tensor, output, peer)
-        version = str(destination.servable.version)
-        return InferReply(request.model, version, request.id, tensors)
-
-    def _share(self, tensor: OutputTensor, output: WantedOutput, peer: str) -> None:
-        what = f"Output '{tensor.name}'"
-        data = tensor.data or b""
-        with open_part(self._regions, what, output.parameters, peer) as part:
-            if len(part.view) < len(data):
-                raise InvalidInput(
-                    f"{what} has {len(data)} bytes, but its part of the shared memory only {len(part.view)}"
-                )
-            part.view[: len(data)] = data
-        tensor.data = None
-        tensor.parameters = {
-            name: value for name, value in output.parameters.items() if name.startswith("shared_memory_")
-        } | {"shared_memory_byte_size": len(data)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from mindspore_serving.errors import InvalidInput, excerpt
 from mindspore_serving.rows import Rows
 from mindspore_serving.server.dialect.open_inference.datatypes import BYTES
 from mindspore_serving.server.dialect.open_inference.messages import InputTensor, RawData
-from mindspore_serving.server.dialect.open_inference.shared_data import REGION, Regions, open_part
+from mindspore_serving.server.dialect.open_inference.shared_data import SharedData
 from mindspore_serving.server.dialect.open_inference.tensors import (
     Column,
     column_of,
@@ -32,39 +31,13 @@ def input_types(method: MethodSignature) -> Sequence[TensorType]:
     return [TensorType(name, known.get(name, DataType.UNKNOWN)) for name in method.input_names]
 
 
-class SharedInputs:
-    """The inputs of one request that are in shared memory.
-
-    Args:
-        regions: Those that clients have registered; None where the server takes none.
-        peer: Address of the client.
-        parts: Keeps the parts until they are needed no more.
-    """
-
-    def __init__(self, regions: Regions | None, peer: str, parts: ExitStack) -> None:
-        self._regions = regions
-        self._peer = peer
-        self._parts = parts
-
-    def data_of(self, tensor: InputTensor) -> RawData:
-        """The bytes of an input.
-
-        Raises:
-            ServingError: There are none, or the client may not use them.
-        """
-        if REGION not in tensor.parameters:
-            raise InvalidInput(f"Input '{tensor.name}' has no data")
-        what = f"Input '{tensor.name}'"
-        return self._parts.enter_context(open_part(self._regions, what, tensor.parameters, self._peer)).view
-
-
-async def instances_of(tensors: Sequence[InputTensor], method: MethodSignature, shared: SharedInputs) -> Rows:
+async def instances_of(tensors: Sequence[InputTensor], method: MethodSignature, shared: SharedData) -> Rows:
     """All instances of a request.
 
     Args:
         tensors: The inputs, as they were sent.
         method: What is asked for.
-        shared: Opens what is in shared memory.
+        shared: Reads what is in shared memory.
 
     Returns:
         The instances, views of what was sent; of count 0 where the tensors have no rows.
@@ -78,7 +51,7 @@ async def instances_of(tensors: Sequence[InputTensor], method: MethodSignature, 
     for wanted in types:
         tensor = by_name[wanted.name]
         rows = method.rows and not wanted.shared
-        data = shared.data_of(tensor) if tensor.data is None else tensor.data
+        data = shared.read(tensor) if tensor.data is None else tensor.data
         if tensor.datatype == BYTES:
             columns.append(text_column(tensor, await _texts(tensor, data), wanted, rows))
         else:

@@ -12,6 +12,7 @@ from typing import Any
 
 from mindspore_serving import __version__
 from mindspore_serving.errors import ServableUnavailable, excerpt
+from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
 from mindspore_serving.server.dialect.open_inference.statistics_document import statistics_of
 from mindspore_serving.server.dialect.open_inference.target import Target, Targets
 from mindspore_serving.server.dialect.open_inference.tensor_documents import config_of, metadata_of
@@ -37,20 +38,23 @@ class Models:
 
     Args:
         service: Knows what there is.
-        shared_memory: Whether clients may register shared memory.
+        regions: Shared memory of clients.
     """
 
-    def __init__(self, service: Service, *, shared_memory: bool = False) -> None:
+    def __init__(self, service: Service, regions: SharedMemoryRegions) -> None:
         self._catalog = service.catalog
         self._statistics = service.statistics
         self._targets = Targets(service)
-        self._extensions = [*_EXTENSIONS, *(["system_shared_memory"] if shared_memory else [])]
+        self._regions = regions
 
     # --- The server ---
 
     def server_metadata(self) -> dict[str, Any]:
         """Name and version of the server, and the extensions that it has."""
-        return {"name": SERVER_NAME, "version": __version__, "extensions": list(self._extensions)}
+        extensions = list(_EXTENSIONS)
+        if self._regions.allowed:
+            extensions.append("system_shared_memory")
+        return {"name": SERVER_NAME, "version": __version__, "extensions": extensions}
 
     def server_ready(self) -> bool:
         """Whether all that is to be served is, and the server takes requests."""

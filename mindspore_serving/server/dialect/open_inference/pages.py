@@ -7,9 +7,8 @@ from typing import Any, Final
 
 import orjson
 
-from mindspore_serving.errors import InvalidInput, excerpt
+from mindspore_serving.errors import InvalidInput, NotOffered, excerpt
 from mindspore_serving.server.access.right import Right
-from mindspore_serving.server.dialect.open_inference.errors import NotOffered
 from mindspore_serving.server.dialect.open_inference.models import Models
 from mindspore_serving.server.dialect.open_inference.rest_request import read_document
 from mindspore_serving.server.transport.http_routes import (

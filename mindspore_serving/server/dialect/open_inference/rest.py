@@ -162,7 +162,7 @@ class OpenInferenceRest:
             asked = read_request(body, length, model, version)
         else:
             return await self._infer_large(request, form, length, timeout_s)
-        reply = await self._inference.infer(asked, timeout_s=timeout_s, peer=request.peer)
+        reply = await self._inference.infer(asked, timeout_s=timeout_s, peer=request)
         return reply, asked
 
     async def _infer_large(
@@ -177,9 +177,7 @@ class OpenInferenceRest:
             content = await request.read_large(form, length, until, late)
             asked = request_of(content, model, version)
             left_s = None if until is None else max(0.0, until - time.monotonic())
-            reply = await self._inference.infer(
-                asked, timeout_s=left_s, peer=request.peer, admission=admission
-            )
+            reply = await self._inference.infer(asked, timeout_s=left_s, peer=request, admission=admission)
         return reply, asked
 
     async def _generate(self, request: HttpRequest) -> bytes:
@@ -197,7 +195,7 @@ class OpenInferenceRest:
                 "The request is too large for generate; send its tensors to infer, as binary data"
             )
         asked = generate_request(read_document(body), model, version, destination.method)
-        return generate_reply(await self._inference.infer(asked, timeout_s=timeout_s, peer=request.peer))
+        return generate_reply(await self._inference.infer(asked, timeout_s=timeout_s, peer=request))
 
 
 def _failed(error: RowsFailed) -> HttpReply:
