@@ -12,7 +12,10 @@ from collections.abc import Iterator, Sequence
 
 from mindspore_serving.errors import Failure
 from mindspore_serving.rows import FailedRows, Group, Reply, Rows
+from mindspore_serving.server.dispatch.counting import MethodCounter
 
+LEAST_URGENT = 8
+"""Priorities behind this one are like it; all of them go before requests without one."""
 LARGEST_PIECE = 1024
 """Instances of one piece: each batch that takes a part of a piece costs a copy of its references to text."""
 
@@ -24,18 +27,47 @@ class Request:
         groups: The instances in order; neighbours with equal specs form one block. Those that are refused already are
             there as failures.
         future: Completed with the `Reply` once every instance has an outcome; cancelling it abandons the request.
+        counter: Of its method; None counts for nobody.
+        priority: 1 for the most urgent ones, at most `LEAST_URGENT`; 0 for those that come after all of these.
 
     Attributes:
         groups: As given.
         count: Number of instances.
         byte_size: Bytes of the instances that are to run.
         pending: Instances without an outcome; those that an ended request still has are nobody's any more.
+        admitted: When it was queued, in seconds of `time.monotonic`.
+        last_batch: Number of the last batch that it had a part in; 0 while all of it waits.
+        times: Of the last batch that was run for it, where somebody asks for that: seconds from admission until the
+            first stage began, and from then until the last one had ended.
     """
 
-    __slots__ = ("_future", "_outcomes", "byte_size", "count", "groups", "pending")
+    __slots__ = (
+        "_future",
+        "_outcomes",
+        "admitted",
+        "byte_size",
+        "count",
+        "counter",
+        "groups",
+        "last_batch",
+        "pending",
+        "priority",
+        "times",
+    )
 
-    def __init__(self, groups: Sequence[Group], future: asyncio.Future[Reply]) -> None:
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        future: asyncio.Future[Reply],
+        counter: MethodCounter | None = None,
+        priority: int = 0,
+    ) -> None:
         self.groups = groups
+        self.counter = counter or MethodCounter()
+        self.priority = priority
+        self.admitted = 0.0
+        self.last_batch = 0
+        self.times: tuple[float, float] | None = None
         self._future = future
         self._outcomes: list[tuple[int, Group]] = []
         if len(groups) == 1 and isinstance(groups[0], Rows):  # nearly always
@@ -51,6 +83,11 @@ class Request:
     def __repr__(self) -> str:
         state = "ABANDONED" if self._future.cancelled() else f"{self.count - self.pending}/{self.count} done"
         return f"<Request {state}>"
+
+    @property
+    def future(self) -> asyncio.Future[Reply]:
+        """Of its outcome."""
+        return self._future
 
     @property
     def ended(self) -> bool:

@@ -10,6 +10,7 @@ from mindspore_serving.options import ServableSettings
 from mindspore_serving.server.dispatch.admitted_inputs import InputCheck
 from mindspore_serving.server.dispatch.destination import Destination
 from mindspore_serving.server.dispatch.failures import request_spec
+from mindspore_serving.server.dispatch.method_statistics import MethodStatistics
 from mindspore_serving.server.dispatch.servable import RunningServable
 from mindspore_serving.signature import CALL_PREFIX, MethodSignature
 
@@ -68,6 +69,14 @@ class RunningServables:
         """What clients may call of a servable version; nothing until its first worker has registered."""
         servable = self._servables.get(name, {}).get(version)
         return () if servable is None else servable.methods
+
+    def statistics(self, name: str, version: int, method: str) -> MethodStatistics:
+        """What has been counted until now of what clients may call; see `Dispatcher.statistics`."""
+        servable = self._servables.get(name, {}).get(version)
+        counter = None if servable is None else servable.counters.get(method)
+        if counter is None or method.startswith(CALL_PREFIX):
+            return MethodStatistics()
+        return counter.snapshot()
 
     def find(self, name: str, method: str, version: int) -> Destination:
         """Find who answers a request; arguments and errors as of `Dispatcher.resolve`."""
