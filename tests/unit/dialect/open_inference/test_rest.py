@@ -248,7 +248,7 @@ def test_others_have_their_turns_while_a_large_reply_is_written() -> None:
         assert asking.result().status == 200
         return turns
 
-    assert bench.run(scene) > 16
+    assert bench.run(scene) >= 16
 
 
 def test_a_compressed_request_and_reply() -> None:
@@ -368,14 +368,10 @@ def test_a_large_raw_tensor_is_not_read_elsewhere() -> None:
 
 
 def test_a_large_json_in_front_of_raw_tensors_is_read_elsewhere() -> None:
-    head = LARGE.replace(
-        b'"inputs":[',
-        b'"inputs":[{"name":"y","shape":[1,2],"datatype":"FP32","parameters":{"binary_data_size":8}},',
-    )
-    called = method(
-        inputs=(TensorType("x", DataType.INT32, (-1,)), TensorType("y", DataType.FLOAT32, (2,))),
-        outputs=(FLOATS,),
-    )
+    raw_input = b'{"name":"y","shape":[1,2],"datatype":"FP32","parameters":{"binary_data_size":8}},'
+    head = LARGE.replace(b'"inputs":[', b'"inputs":[' + raw_input)
+    types = (TensorType("x", DataType.INT32, (-1,)), TensorType("y", DataType.FLOAT32, (2,)))
+    called = method(inputs=types, outputs=(FLOATS,))
     bench = Bench(methods=[called])
     assert bench.ask("POST", INFER, head + RAW, **{LENGTH: str(len(head))}).status == 200
     [([rows], *_)] = bench.dispatcher.admitted
