@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mindspore_serving.server.dialect.open_inference.grpc import GrpcInference
 from mindspore_serving.server.dialect.open_inference.inference import Inference
 from mindspore_serving.server.dialect.open_inference.models import Models
 from mindspore_serving.server.dialect.open_inference.rest import OpenInferenceRest
@@ -24,4 +25,4 @@ class OpenInferenceDialect(OpenInferenceRest):
     def __init__(self, service: Service, regions: SharedMemoryRegions) -> None:
         inference, models = Inference(service, regions), Models(service, regions)
         super().__init__(inference, models, SharedMemoryRest(regions).routes)
-        self.grpc_methods: Sequence[GrpcMethod] = ()
+        self.grpc_methods: Sequence[GrpcMethod] = GrpcInference(inference, models, regions).grpc_methods

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -23,7 +23,7 @@ _READ: Final = ("GET", "HEAD")
 _NEVER_STORED: Final = (("Cache-Control", "no-store"),)
 _MOST_BYTES: Final = 1 << 16
 """Of a body here: all that one may say are a few words."""
-_TRACE: Final = {
+TRACE_SETTINGS: Final[Mapping[str, str | list[str]]] = {
     "trace_level": ["OFF"],
     "trace_rate": "1000",
     "trace_count": "-1",
@@ -31,7 +31,7 @@ _TRACE: Final = {
     "trace_file": "",
     "trace_mode": "triton",
 }
-_LOGGING: Final = {
+LOG_SETTINGS: Final[Mapping[str, bool | int | str]] = {
     "log_file": "",
     "log_info": True,
     "log_warning": True,
@@ -39,6 +39,11 @@ _LOGGING: Final = {
     "log_verbose_level": 0,
     "log_format": "default",
 }
+NO_LOADING: Final = (
+    "explicit model load / unload is not offered by this server. It serves what its start script starts: change "
+    "start_servables there, and start it again"
+)
+NO_SETTING: Final = "This server does not change settings at run time; its start script sets them"
 Handler = Callable[[HttpRequest], Awaitable[HttpReply]]
 
 
@@ -166,10 +171,7 @@ class Pages:
         Raises:
             NotOffered: Always.
         """
-        raise NotOffered(
-            "This server does not load or unload models at run time. It serves what its start script starts: change "
-            "start_servables there, and start it again"
-        )
+        raise NotOffered(NO_LOADING)
 
     async def trace(self, request: HttpRequest) -> HttpReply:
         """Give the settings of traces, of which there are none.
@@ -179,11 +181,11 @@ class Pages:
         """
         if "model" in request.parts:
             self._models.ready(request.parts["model"], "")
-        return _document(_TRACE)
+        return _document(TRACE_SETTINGS)
 
     async def logging(self, request: HttpRequest) -> HttpReply:
         """Give the settings of the log."""
-        return _document(_LOGGING)
+        return _document(LOG_SETTINGS)
 
     async def no_settings(self, request: HttpRequest) -> HttpReply:
         """Refuse to change a setting.
@@ -191,7 +193,7 @@ class Pages:
         Raises:
             NotOffered: Always.
         """
-        raise NotOffered("This server does not change settings at run time; its start script sets them")
+        raise NotOffered(NO_SETTING)
 
 
 def _document(document: Any, status: int = 200) -> HttpReply:
