@@ -127,7 +127,13 @@ def test_numbers_that_are_not_finite_come_and_go(server: RunningServer) -> None:
 @pytest.mark.parametrize(
     ("verb", "path", "body", "status", "text"),
     [
-        ("POST", ONE, {"instances": [1, -1, 2]}, 400, "Row 1 of 3 failed: x is below 0"),
+        (
+            "POST",
+            ONE,
+            {"instances": [1, -1, 2]},
+            400,
+            "1 of 3 rows failed, the first one is row 1: x is below 0",
+        ),
         ("POST", ONE, {"instances": [[1, 2]]}, 400, "expected float32"),
         ("POST", ONE, {"instances": ["a"]}, 400, "Input 'x' takes float32, but got the string 'a'"),
         (

@@ -231,8 +231,13 @@ def fail(*failing: int, error: Failure) -> Answer:
 @pytest.mark.parametrize(
     ("failing", "error", "status", "text"),
     [
-        ((1,), InvalidInput("too small").failure(), 400, "Row 1 of 3 failed: too small"),
-        ((1, 2), StageError("broken").failure(), 500, "Row 1 of 3 failed, and 1 more: broken"),
+        (
+            (1,),
+            InvalidInput("too small").failure(),
+            400,
+            "1 of 3 rows failed, the first one is row 1: too small",
+        ),
+        ((1, 2), StageError("broken").failure(), 500, "2 of 3 rows failed, the first one is row 1: broken"),
         ((0, 1, 2), StageError("broken").failure(), 500, "broken"),
         ((0, 1, 2), StageError("at /home/me/model.py").failure(), 500, "at model.py"),
     ],
