@@ -111,29 +111,29 @@ class Inference:
         destination = self._targets.destination(request.model, request.version, options.method)
         method = destination.method
         wanted = wanted_outputs(request.outputs, method)
-        shared = SharedData(self._regions, peer)
-        for output in wanted:
-            if REGION in output.parameters:
-                shared.check(output.name, output.parameters)
-        instances = await instances_of(request.inputs, method, shared)
-        if instances.count:
-            reply = await self._admit(
-                destination,
-                instances,
-                admission,
-                sooner(options.timeout_s, timeout_s),
-                options.priority,
-                options.others or None,
-            )
-            if failures_in(reply):
-                raise RowsFailed(reply)
-            tensors = await tensors_of(cast("list[Rows]", reply), method, wanted)
-        else:
-            tensors = empty_tensors(method, wanted)
-        for tensor, output in zip(tensors, wanted, strict=True):
-            if REGION in output.parameters:
-                shared.write(tensor, output.parameters)
-        return InferReply(request.model, str(destination.servable.version), request.id, tensors)
+        with SharedData(self._regions, peer) as shared:
+            for output in wanted:
+                if REGION in output.parameters:
+                    shared.reserve(output.name, output.parameters)
+            instances = await instances_of(request.inputs, method, shared)
+            if instances.count:
+                reply = await self._admit(
+                    destination,
+                    instances,
+                    admission,
+                    sooner(options.timeout_s, timeout_s),
+                    options.priority,
+                    options.others or None,
+                )
+                if failures_in(reply):
+                    raise RowsFailed(reply)
+                tensors = await tensors_of(cast("list[Rows]", reply), method, wanted)
+            else:
+                tensors = empty_tensors(method, wanted)
+            for tensor, output in zip(tensors, wanted, strict=True):
+                if REGION in output.parameters:
+                    await shared.write(tensor, output.parameters)
+            return InferReply(request.model, str(destination.servable.version), request.id, tensors)
 
     def _admit(
         self,
