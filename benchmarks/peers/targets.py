@@ -5,6 +5,7 @@ Of each server the settings are those that its documentation advises for one wor
 - mosec: one worker. A second server forms batches of up to 32 and waits 1 ms for them, the least that mosec takes.
 - MLServer: `parallel_workers` 0, which runs the model in the process of the front end: three to four times cheaper
   than its default of one worker process. Without access log, metrics and gzip, which ours has not either.
+  It and ours are asked in the Open Inference Protocol, with the same bytes: JSON, and over gRPC raw contents.
 - LitServe: `fast_queue`, one worker, one HTTP process, without access log.
 
 What one server sets up for add and identity differs in nothing but that one line.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from benchmarks.capacity.figures import Turn, compared
@@ -14,6 +16,7 @@ from benchmarks.peers.environment import versions
 from benchmarks.peers.measure import Turn as PeerTurn
 from benchmarks.peers.measure import row_of
 from benchmarks.peers.targets import PEERS, Question, expected_values
+from benchmarks.report import write_report
 
 
 @pytest.mark.parametrize(
@@ -83,3 +86,21 @@ def test_a_row_of_another_server_is_compared_with_neighbouring_turns_of_ours() -
     assert row["goals"] == ["cpu of ours at most 0.5: met"]
     alone = row_of("REST OIP add", Question("ours", "REST OIP", "host:1", request), 8, ours, [])
     assert "cpu_of_ours" not in alone and alone["goals"] == []
+
+
+def test_rows_of_other_servers_can_be_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    request = Request("rest", "/v2/models/a/infer", b"", lambda _: True)
+    turn = PeerTurn(Load(10, 0, 2.0, 1.0, 2.0), 100.0)
+    rows = [
+        row_of("REST OIP add", Question(server, "REST OIP", "host:1", request), clients, [turn], ours)
+        for clients in (1, 8)
+        for server, ours in (("ours", []), ("MLServer", [turn]))
+    ]
+    files = write_report(tmp_path, {}, {"Other servers": [*rows, {"row": "LitServe", "failed": "it ended"}]})
+    assert [file.name for file in files] == [
+        "results.json",
+        "results.md",
+        "throughput_rest.png",
+        "latency_rest.png",
+    ]
