@@ -165,12 +165,7 @@ def _measure_requests(settings: Settings) -> tuple[dict[str, Any], dict[str, Tab
     """The main suite: facts and tables."""
     from benchmarks import main_table, mix, open_table, parallel
 
-    if settings.load == "tools":
-        for tool, command in HOW_TO_INSTALL.items():
-            if version_of(tool) is None:
-                print(
-                    f"{tool} is not installed (Debian: {command}): our own load generator stands in for it."
-                )
+    _note_missing_tools(settings.load)
     rows = sum(len(counts) for _, counts in main_table.planned_rows(settings))
     rows += len(main_table.planned_copies(settings)) + len(main_table.planned_backends(settings))
     rows += main_table.planned_echo_rows(settings)
@@ -195,6 +190,12 @@ def _measure_requests(settings: Settings) -> tuple[dict[str, Any], dict[str, Tab
     return facts, tables
 
 
+def _note_missing_tools(load: str) -> None:
+    for tool, command in HOW_TO_INSTALL.items():
+        if load == "tools" and version_of(tool) is None:
+            print(f"{tool} is not installed (Debian: {command}): our own load generator stands in for it.")
+
+
 def _run_suite(name: str, settings: Settings) -> list[dict[str, Any]]:
     """One of the other suites; what it needs is imported only now."""
     with tempfile.TemporaryDirectory() as folder:
@@ -209,6 +210,7 @@ def _run_suite(name: str, settings: Settings) -> list[dict[str, Any]]:
         if name == "dialects":
             from benchmarks.dialect_table import measure_dialects
 
+            _note_missing_tools(settings.load)
             return measure_dialects(Path(folder), settings)
         return _suite(name)(Path(folder), settings.turns, settings.seconds)
 

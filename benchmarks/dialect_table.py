@@ -138,6 +138,8 @@ def measure_dialects(folder: Path, settings: Settings) -> list[Record]:
     planned = planned_dialects(settings)
     progress = Progress(sum(len(counts) for _, counts in planned))
     records: list[Record] = []
+    if not planned:
+        return records
     with serving(_SERVABLES, folder / "server", _SERVABLE, settings.subjects[0]) as server:
         for number, (row, counts) in enumerate(planned):
             columns, failures = _columns(row, server, folder / str(number), settings)
