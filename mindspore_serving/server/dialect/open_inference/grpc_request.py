@@ -39,6 +39,18 @@ _RAW_INPUT = 0x3A
 _REGION = "shared_memory_region"
 
 
+class Heading(NamedTuple):
+    """What a request is for, as it was sent.
+
+    Attributes:
+        model, version, id: As of `InferRequest`.
+    """
+
+    model: str
+    version: str
+    id: str
+
+
 class _Fields(NamedTuple):
     """A message, cut apart.
 
@@ -124,25 +136,25 @@ async def read_request(message: bytes) -> InferRequest:
     )
 
 
-def target_in(beginning: bytes) -> tuple[str, str] | None:
-    """Model and version of a message of which the rest may be missing; None where it does not begin with them.
+def heading_in(beginning: bytes) -> Heading | None:
+    """What stands in a message of which the rest may be missing, or wrong; None where no model does.
 
     Args:
         beginning: First bytes of a ModelInferRequest.
     """
-    found = {_MODEL_VERSION: b""}
+    found = {_MODEL_VERSION: b"", _ID: b""}
     at = 0
     try:
         for _ in range(MOST_FIELDS):
             tag, end = field_at(beginning, at)
-            if tag in (_MODEL_NAME, _MODEL_VERSION):
+            if tag in (_MODEL_NAME, _MODEL_VERSION, _ID):
                 _, start = read_varint(beginning, at + 1)
                 found[tag] = beginning[start:end]
             at = end
     except (IndexError, ValueError):
         pass  # the rest is missing
     try:
-        return (found[_MODEL_NAME].decode(), found[_MODEL_VERSION].decode())
+        return Heading(*(found[tag].decode() for tag in (_MODEL_NAME, _MODEL_VERSION, _ID)))
     except (KeyError, UnicodeDecodeError):
         return None
 
