@@ -61,7 +61,7 @@ class _Fields(NamedTuple):
     """
 
     described: bytes
-    id: bytes
+    id: str
     raw: list[memoryview]
 
 
@@ -117,7 +117,7 @@ async def read_request(message: bytes) -> InferRequest:
         InvalidInput: A tensor has no data, or two, or contents that do not fit its datatype or its shape; a parameter
             has no value; or the message is larger than one is read.
     """
-    described, id_bytes, raw = _cut(message)
+    described, id, raw = _cut(message)
     if len(described) > MOST_BESIDE_RAW:
         raise InvalidInput(
             f"The request has {len(described)} bytes beside raw_input_contents, expected are at most "
@@ -131,9 +131,7 @@ async def read_request(message: bytes) -> InferRequest:
         inputs = [_without_data(tensor) for tensor in found.inputs]
     else:
         inputs = await _with_contents(found)
-    return InferRequest(
-        found.model, found.version, id_bytes.decode(), inputs, found.outputs, found.parameters
-    )
+    return InferRequest(found.model, found.version, id, inputs, found.outputs, found.parameters)
 
 
 def heading_in(beginning: bytes) -> Heading | None:
@@ -168,7 +166,7 @@ def _cut(message: bytes) -> _Fields:
     """
     kept: list[bytes] = []
     raw: list[memoryview] = []
-    id_bytes = b""
+    id = ""
     view = memoryview(message)
     size = len(message)
     at = run = fields = 0
@@ -193,12 +191,12 @@ def _cut(message: bytes) -> _Fields:
                 if tag == _RAW_INPUT:
                     raw.append(view[start:at])
                 else:
-                    id_bytes = message[start:at]
+                    id = message[start:at].decode()  # each of them: protobuf does so
     except (ValueError, IndexError) as cause:
         raise DecodeError(str(cause)) from cause
     if run < size:
         kept.append(message[run:])
-    return _Fields(b"".join(kept), id_bytes, raw)
+    return _Fields(b"".join(kept), id, raw)
 
 
 def _describe(described: bytes) -> _Description:
