@@ -44,7 +44,7 @@ def _failure_of(reply: Reply, failures: Sequence[FailedRows], count: int) -> Fai
             if isinstance(group, FailedRows):
                 break
             row += group.count
-        text = f"Row {row} of {count} failed, and {failed - 1} more: {text}"
+        text = f"{failed} of {count} rows failed, the first one is row {row}: {text}"
     return Failure(first.code, text, _status_of(reply, failures), first.trace)
 
 

@@ -132,9 +132,8 @@ class Targets:
         target = self.find(model, version, method)
         info = target.version
         if target.method is not None:
-            number = info.number if version else 0
             try:
-                return self._dispatcher.resolve(target.servable.name, target.method.name, number)
+                return self._dispatcher.resolve(target.servable.name, target.method.name, info.number)
             except UnknownTarget:  # it is to be served, and is not
                 pass
         raise ServableUnavailable(
