@@ -18,6 +18,6 @@ def dialects_of(service: Service, *, always_ok: bool = False) -> Sequence[Dialec
         always_ok: Whether the native one says HTTP 200 also for errors.
     """
     return (
-        NativeDialect(service.dispatcher, always_ok=always_ok),
+        NativeDialect(service.dispatcher, service.catalog, always_ok=always_ok),
         HealthDialect(service.catalog),
     )
