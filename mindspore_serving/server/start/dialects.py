@@ -27,7 +27,7 @@ def dialects_of(
         always_ok: Whether the native one says HTTP 200 also for errors.
     """
     return (
-        NativeDialect(service.dispatcher, always_ok=always_ok),
+        NativeDialect(service.dispatcher, service.catalog, always_ok=always_ok),
         HealthDialect(service.catalog),
         OpenInferenceDialect(service, regions),
         KserveV1Dialect(service),
