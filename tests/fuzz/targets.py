@@ -11,6 +11,7 @@ MOST_BYTES = {
     "predict_message": 4096,
     "json_body": 4096,
     "form_body": 4096,
+    "infer_body": 4096,
     "rest_target": 512,
     "http_stream": 4096,
     "compressed_body": 4096,
