@@ -5,26 +5,23 @@ request -> target -> instances (views of what was sent) -> dispatcher -> outcome
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final, cast
 
 from mindspore_serving.errors import ServingError
-from mindspore_serving.rows import Reply, Rows, failures_in
+from mindspore_serving.rows import Rows, failures_in
 from mindspore_serving.server.dialect.open_inference.errors import RowsFailed
 from mindspore_serving.server.dialect.open_inference.inputs import instances_of
 from mindspore_serving.server.dialect.open_inference.messages import (
     InferReply,
     InferRequest,
-    Parameter,
 )
 from mindspore_serving.server.dialect.open_inference.outputs import (
     empty_tensors,
     tensors_of,
     wanted_outputs,
 )
-from mindspore_serving.server.dialect.open_inference.parameters import options_of, sooner
+from mindspore_serving.server.dialect.open_inference.parameters import Options, options_of, sooner
 from mindspore_serving.server.dialect.open_inference.shared_data import REGION, Nobody, SharedData
 from mindspore_serving.server.dialect.open_inference.shared_memory import Peer, SharedMemoryRegions
 from mindspore_serving.server.dialect.open_inference.target import Targets
@@ -65,9 +62,13 @@ class Inference:
             ServerStopping: The server drains.
             QueueFull: Too many requests are pending.
         """
-        destination = self._targets.destination(model, version)
+        destination = self.destination(model, version)
         self._dispatcher.check_room(destination)
         return destination
+
+    def destination(self, model: str, version: str) -> Destination:
+        """Where a request goes, whether there is room for it or not; otherwise as `check_room`."""
+        return self._targets.destination(model, version)
 
     def reading(self, destination: Destination) -> AbstractContextManager[Admission]:
         """Admit a request whose tensors are yet to be read; as `Dispatcher.reading`, which see."""
@@ -116,17 +117,10 @@ class Inference:
                 shared.check(output.name, output.parameters)
         instances = await instances_of(request.inputs, method, shared)
         if instances.count:
-            reply = await self._admit(
-                destination,
-                instances,
-                admission,
-                sooner(options.timeout_s, timeout_s),
-                options.priority,
-                options.others or None,
+            blocks = await self.outcome(
+                destination, instances, options, sooner(options.timeout_s, timeout_s), admission
             )
-            if failures_in(reply):
-                raise RowsFailed(reply)
-            tensors = await tensors_of(cast("list[Rows]", reply), method, wanted)
+            tensors = await tensors_of(blocks, method, wanted)
         else:
             tensors = empty_tensors(method, wanted)
         for tensor, output in zip(tensors, wanted, strict=True):
@@ -134,18 +128,40 @@ class Inference:
                 shared.write(tensor, output.parameters)
         return InferReply(request.model, str(destination.servable.version), request.id, tensors)
 
-    def _admit(
+    async def outcome(
         self,
         destination: Destination,
         instances: Rows,
-        admission: Admission | None,
+        options: Options,
         timeout_s: float | None,
-        priority: int,
-        parameters: Mapping[str, Parameter] | None,
-    ) -> asyncio.Future[Reply]:
-        """Queue the instances; as `Dispatcher.admit`, which see."""
+        admission: Admission | None = None,
+    ) -> list[Rows]:
+        """The results of instances, which may be of several batches.
+
+        Args:
+            destination: Where they go.
+            instances: At least one.
+            options: What the parameters of their request say.
+            timeout_s: Seconds until the reply; None for no limit.
+            admission: As of `infer`.
+
+        Raises:
+            ServingError: As `Dispatcher.admit`.
+            RowsFailed: An instance has no result.
+        """
         if admission is not None and admission.destination.method.name == destination.method.name:
-            return admission.admit([instances], timeout_s, priority=priority, parameters=parameters)
-        return self._dispatcher.admit(
-            destination, [instances], timeout_s, priority=priority, parameters=parameters
-        )
+            outcome = admission.admit(
+                [instances], timeout_s, priority=options.priority, parameters=options.others or None
+            )
+        else:
+            outcome = self._dispatcher.admit(
+                destination,
+                [instances],
+                timeout_s,
+                priority=options.priority,
+                parameters=options.others or None,
+            )
+        reply = await outcome
+        if failures_in(reply):
+            raise RowsFailed(reply)
+        return cast("list[Rows]", reply)
