@@ -18,6 +18,7 @@ from mindspore_serving.server.dialect.open_inference.generate import (
     generate_request,
 )
 from mindspore_serving.server.dialect.open_inference.inference import Inference
+from mindspore_serving.server.dialect.open_inference.known_requests import KnownRequests
 from mindspore_serving.server.dialect.open_inference.large_request import read_large, request_of
 from mindspore_serving.server.dialect.open_inference.messages import InferReply, InferRequest
 from mindspore_serving.server.dialect.open_inference.models import Models
@@ -84,6 +85,7 @@ class OpenInferenceRest:
 
     def __init__(self, inference: Inference, models: Models, more: Sequence[Route] = ()) -> None:
         self._inference = inference
+        self._known = KnownRequests(inference)
         self.routes: Sequence[Route] = (
             *Pages(models).routes,
             *more,
@@ -108,12 +110,16 @@ class OpenInferenceRest:
             ServingError: The request has no answer.
         """
         try:
-            reply, asked = await self._infer(request)
+            answer = await self._known.answer(request)
+            if answer is None:
+                reply, asked = await self._infer(request)
+                with self._inference.writing(asked, reply):
+                    answer = await http_reply(reply, asked)
+                self._known.learn(request, asked)
         except RowsFailed as error:
             return _failed(error)
-        with self._inference.writing(asked, reply):
-            answer = await http_reply(reply, asked)
-            return await compressed(answer, request.headers.get("accept-encoding"))
+        accepted = request.headers.get("accept-encoding")
+        return answer if accepted is None else await compressed(answer, accepted)
 
     async def infer_stream(self, request: HttpRequest) -> HttpReply:
         """Answer tensors with the one event that there is.

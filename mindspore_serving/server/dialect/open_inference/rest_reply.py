@@ -28,7 +28,7 @@ from mindspore_serving.server.dialect.open_inference.rest_request import (
 from mindspore_serving.server.transport.http_routes import HttpReply
 
 BINARY_TYPE: Final = "application/octet-stream"
-_LENGTH: Final = "Inference-Header-Content-Length"
+LENGTH: Final = "Inference-Header-Content-Length"
 _MANY: Final = 1 << 14
 """Elements that are written as JSON without a turn of others."""
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
@@ -50,7 +50,7 @@ async def http_reply(reply: InferReply, asked: InferRequest) -> HttpReply:
     raw = [tensor.data or b"" for tensor, is_binary in zip(reply.outputs, binary, strict=True) if is_binary]
     document = await _body_of(reply, binary)
     body = b"".join((document, *raw))
-    return HttpReply(200, body, BINARY_TYPE, ((_LENGTH, str(len(document))),))
+    return HttpReply(200, body, BINARY_TYPE, ((LENGTH, str(len(document))),))
 
 
 async def json_of(reply: InferReply) -> bytes:
