@@ -13,7 +13,7 @@ from mindspore_serving.proto import UNDECODABLE
 from mindspore_serving.proto.foreign import open_inference_pb2 as pb
 from mindspore_serving.server.dialect.open_inference.grpc_contents import FIELD_OF
 from mindspore_serving.server.dialect.open_inference.grpc_reply import parts_of_reply
-from mindspore_serving.server.dialect.open_inference.grpc_request import heading_in, read_request
+from mindspore_serving.server.dialect.open_inference.grpc_request import heading_in, read_message, request_in
 from mindspore_serving.server.dialect.open_inference.messages import InferReply, InferRequest, OutputTensor
 from tests.fuzz.oracle import demand, demand_text
 
@@ -42,7 +42,7 @@ def one_input(data: bytes) -> None:
 
 def _read(data: bytes) -> InferRequest | Exception:
     try:
-        return _finished(read_request(data))
+        return _finished(request_in(read_message(data)))
     except UNDECODABLE as error:
         return error
     except InvalidInput as error:

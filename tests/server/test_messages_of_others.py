@@ -30,14 +30,14 @@ import asyncio
 
 from mindspore_serving.proto.foreign import health_pb2, open_inference_pb2, reflection_pb2
 from mindspore_serving.server.dialect.open_inference.grpc_reply import parts_of_reply
-from mindspore_serving.server.dialect.open_inference.grpc_request import read_request
+from mindspore_serving.server.dialect.open_inference.grpc_request import read_message, request_in
 from mindspore_serving.server.dialect.open_inference.messages import InferReply, OutputTensor
 from mindspore_serving.server.start import dialects
 
 message = open_inference_pb2.ModelInferRequest(model_name="m", id="1", raw_input_contents=[b"abcd"])
 message.inputs.add(name="x", datatype="FP32", shape=[1])
 message.parameters["p"].uint64_param = 2**64 - 1
-request = asyncio.run(read_request(message.SerializeToString()))
+request = asyncio.run(request_in(read_message(message.SerializeToString())))
 assert (request.model, request.id, request.parameters["p"]) == ("m", "1", 2**64 - 1)
 assert bytes(request.inputs[0].data) == b"abcd"
 reply = InferReply("m", "1", "1", [OutputTensor("y", "FP32", (1,), b"abcd")])

@@ -11,23 +11,29 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from google.protobuf.json_format import ParseDict
-from google.protobuf.message import Message
+from google.protobuf.message import Message as ProtobufMessage
 
 from mindspore_serving.errors import NotOffered, ServingError, UnknownTarget, excerpt
 from mindspore_serving.proto.foreign import open_inference_pb2 as messages_pb2
 from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.access.right import Right
+from mindspore_serving.server.dialect.open_inference.grpc_known import KnownRequests
 from mindspore_serving.server.dialect.open_inference.grpc_reply import (
     parts_of_reply,
     size_of,
     streamed,
     streamed_error,
 )
-from mindspore_serving.server.dialect.open_inference.grpc_request import heading_in, read_request
+from mindspore_serving.server.dialect.open_inference.grpc_request import (
+    Message,
+    heading_in,
+    read_message,
+    request_in,
+)
 from mindspore_serving.server.dialect.open_inference.grpc_status import error_of
 from mindspore_serving.server.dialect.open_inference.grpc_stream import RequestStream
 from mindspore_serving.server.dialect.open_inference.inference import Inference
-from mindspore_serving.server.dialect.open_inference.messages import InferReply, InferRequest
+from mindspore_serving.server.dialect.open_inference.messages import InferReply, InferRequest, RawData
 from mindspore_serving.server.dialect.open_inference.models import Models
 from mindspore_serving.server.dialect.open_inference.pages import (
     LOG_SETTINGS,
@@ -54,7 +60,7 @@ _SMALL_BYTES = 1 << 16
 """Bytes of a message up to which its reading cannot take so long that others would notice."""
 
 
-Ask: TypeAlias = Callable[[Any, GrpcCall], Message]
+Ask: TypeAlias = Callable[[Any, GrpcCall], ProtobufMessage]
 """Given a request and its call, makes the reply; may raise `ServingError`."""
 
 
@@ -67,7 +73,7 @@ class _Question:
         ask: Answers one.
     """
 
-    kind: type[Message]
+    kind: type[ProtobufMessage]
     ask: Ask
 
     async def answer(self, message: bytes, call: GrpcCall) -> GrpcReply:
@@ -106,6 +112,7 @@ class GrpcInference:
         self._inference = inference
         self._models = models
         self._regions = regions
+        self._known = KnownRequests(inference)
         self.grpc_methods: Sequence[GrpcMethod] = (
             UnaryMethod(path=f"/{SERVICE}/ModelInfer", handler=self.infer, refuses=self.refuses),
             StreamMethod(path=f"/{SERVICE}/ModelStreamInfer", handler=self.stream, refuses=self.refuses),
@@ -136,8 +143,7 @@ class GrpcInference:
             GrpcError: The request has no result.
         """
         try:
-            reply = await self._infer(await self._request(message, call), call)
-            parts = parts_of_reply(reply)
+            parts = await self._answer(self._read(message, call), call)
             _check_size(size_of(parts), call.largest_reply)
             return GrpcReply(b"".join(parts))
         except Exception as error:  # whatever goes wrong here, the client gets a status of this dialect
@@ -165,7 +171,7 @@ class GrpcInference:
 
     async def _answer_in_stream(self, message: bytes, call: GrpcCall) -> GrpcReply:
         try:
-            reply = await self._infer(await self._request(message, call), call)
+            _, reply = await self._infer(self._read(message, call), call)
             parts = streamed(parts_of_reply(reply, final=True))
             _check_size(size_of(parts), call.largest_reply)
             return GrpcReply(b"".join(parts))
@@ -174,19 +180,19 @@ class GrpcInference:
             encoded = streamed_error(text_for_client(failure), heading_in(message))
             return GrpcReply(encoded, [FailedRows(failure, 1)], 0, _target_of(message))
 
-    async def _request(self, message: bytes, call: GrpcCall) -> InferRequest:
-        """Read a message.
+    def _read(self, message: bytes, call: GrpcCall) -> Message:
+        """Cut a message apart.
 
         Raises:
-            GrpcError: There is no room for it.
-            ServingError: It will be refused for its model, or as `read_request`.
-            DecodeError, UnicodeDecodeError: As `read_request`.
+            GrpcError: There is no room for a large one.
+            ServingError: A large one will be refused for its model; or as `read_message`.
+            DecodeError, UnicodeDecodeError: As `read_message`.
         """
         if len(message) <= _SMALL_BYTES:
-            return await read_request(message)
+            return read_message(message)
         self._check_target(message)
         with call.counted(len(message)):
-            return await read_request(message)
+            return read_message(message)
 
     def _check_target(self, message: bytes) -> None:
         """Refuse a message for its model, of which the rest may be missing then; see `GrpcMethod.refuses`."""
@@ -194,8 +200,28 @@ class GrpcInference:
         if heading is not None:
             self._inference.check_room(heading.model, heading.version)
 
-    async def _infer(self, request: InferRequest, call: GrpcCall) -> InferReply:
-        return await self._inference.infer(request, peer=call)
+    async def _answer(self, message: Message, call: GrpcCall) -> list[RawData]:
+        """The reply to a message, in parts."""
+        parts = await self._known.answer(message)
+        if parts is None:
+            request, reply = await self._infer(message, call)
+            parts = parts_of_reply(reply)
+            self._known.learn(message, request)
+        return parts
+
+    async def _infer(self, message: Message, call: GrpcCall) -> tuple[InferRequest, InferReply]:
+        """The request that a message is, and its reply.
+
+        Raises:
+            GrpcError: There is no room for it while it is read.
+            ServingError: As `request_in`, and as `Inference.infer`.
+        """
+        if message.byte_size > _SMALL_BYTES and not message.raw:
+            with call.counted(message.byte_size):
+                request = await request_in(message)
+        else:
+            request = await request_in(message)
+        return request, await self._inference.infer(request, peer=call)
 
     # --- Everything else ---
 
@@ -230,32 +256,32 @@ class GrpcInference:
             ),
         )
 
-    def _ready(self, request: Any, call: GrpcCall) -> Message:
+    def _ready(self, request: Any, call: GrpcCall) -> ProtobufMessage:
         return messages_pb2.ServerReadyResponse(ready=self._models.server_ready())
 
-    def _model_ready(self, request: messages_pb2.ModelReadyRequest, call: GrpcCall) -> Message:
+    def _model_ready(self, request: messages_pb2.ModelReadyRequest, call: GrpcCall) -> ProtobufMessage:
         try:
             ready = self._models.ready(request.name, request.version)
         except UnknownTarget:  # Triton's clients ask so whether a model is there
             ready = False
         return messages_pb2.ModelReadyResponse(ready=ready)
 
-    def _server_metadata(self, request: Any, call: GrpcCall) -> Message:
+    def _server_metadata(self, request: Any, call: GrpcCall) -> ProtobufMessage:
         return _parsed(self._models.server_metadata(), messages_pb2.ServerMetadataResponse())
 
-    def _metadata(self, request: messages_pb2.ModelMetadataRequest, call: GrpcCall) -> Message:
+    def _metadata(self, request: messages_pb2.ModelMetadataRequest, call: GrpcCall) -> ProtobufMessage:
         document = self._models.metadata(request.name, request.version)
         return _parsed(document, messages_pb2.ModelMetadataResponse())
 
-    def _config(self, request: messages_pb2.ModelConfigRequest, call: GrpcCall) -> Message:
+    def _config(self, request: messages_pb2.ModelConfigRequest, call: GrpcCall) -> ProtobufMessage:
         document = {"config": self._models.config(request.name, request.version)}
         return _parsed(document, messages_pb2.ModelConfigResponse())
 
-    def _statistics(self, request: messages_pb2.ModelStatisticsRequest, call: GrpcCall) -> Message:
+    def _statistics(self, request: messages_pb2.ModelStatisticsRequest, call: GrpcCall) -> ProtobufMessage:
         document = self._models.statistics(request.name, request.version)
         return _parsed(document, messages_pb2.ModelStatisticsResponse())
 
-    def _index(self, request: messages_pb2.RepositoryIndexRequest, call: GrpcCall) -> Message:
+    def _index(self, request: messages_pb2.RepositoryIndexRequest, call: GrpcCall) -> ProtobufMessage:
         document = {"models": self._models.index(ready=request.ready)}
         return _parsed(document, messages_pb2.RepositoryIndexResponse())
 
@@ -263,7 +289,7 @@ class GrpcInference:
 
     def _region_status(
         self, request: messages_pb2.SystemSharedMemoryStatusRequest, call: GrpcCall
-    ) -> Message:
+    ) -> ProtobufMessage:
         reply = messages_pb2.SystemSharedMemoryStatusResponse()
         for region in self._regions.status(request.name, call):
             ParseDict(dict(region), reply.regions[region["name"]])
@@ -271,17 +297,17 @@ class GrpcInference:
 
     def _register_region(
         self, request: messages_pb2.SystemSharedMemoryRegisterRequest, call: GrpcCall
-    ) -> Message:
+    ) -> ProtobufMessage:
         self._regions.register(request.name, request.key, request.offset, request.byte_size, call)
         return messages_pb2.SystemSharedMemoryRegisterResponse()
 
     def _unregister_region(
         self, request: messages_pb2.SystemSharedMemoryUnregisterRequest, call: GrpcCall
-    ) -> Message:
+    ) -> ProtobufMessage:
         self._regions.unregister(request.name, call)
         return messages_pb2.SystemSharedMemoryUnregisterResponse()
 
-    def _refuse_cuda(self, request: Any, call: GrpcCall) -> Message:
+    def _refuse_cuda(self, request: Any, call: GrpcCall) -> ProtobufMessage:
         self._regions.refuse_cuda(call)
 
 
@@ -297,11 +323,11 @@ def _method(name: str, ask: Ask, right: Right = Right.INFER, *, probe: bool = Fa
     )
 
 
-def _live(request: Any, call: GrpcCall) -> Message:
+def _live(request: Any, call: GrpcCall) -> ProtobufMessage:
     return messages_pb2.ServerLiveResponse(live=True)
 
 
-def _trace_setting(request: messages_pb2.TraceSettingRequest, call: GrpcCall) -> Message:
+def _trace_setting(request: messages_pb2.TraceSettingRequest, call: GrpcCall) -> ProtobufMessage:
     if request.settings:
         raise NotOffered(NO_SETTING)
     reply = messages_pb2.TraceSettingResponse()
@@ -310,7 +336,7 @@ def _trace_setting(request: messages_pb2.TraceSettingRequest, call: GrpcCall) ->
     return reply
 
 
-def _log_settings(request: messages_pb2.LogSettingsRequest, call: GrpcCall) -> Message:
+def _log_settings(request: messages_pb2.LogSettingsRequest, call: GrpcCall) -> ProtobufMessage:
     if request.settings:
         raise NotOffered(NO_SETTING)
     reply = messages_pb2.LogSettingsResponse()
@@ -337,7 +363,7 @@ def _is_too_large(message: bytes) -> bool:
     return len(message) > LARGEST_QUESTION
 
 
-def _parsed(document: Mapping[str, Any], message: Message) -> Message:
+def _parsed(document: Mapping[str, Any], message: ProtobufMessage) -> ProtobufMessage:
     """A document of REST as a message; what gRPC has no field for is left out."""
     return ParseDict(dict(document), message, ignore_unknown_fields=True)
 

@@ -12,20 +12,20 @@ With | between fields, and sizes as varints:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
 from mindspore_serving.proto.foreign import open_inference_pb2
 from mindspore_serving.server.dialect.open_inference.grpc_request import Heading
 from mindspore_serving.server.dialect.open_inference.messages import InferReply, Parameter, RawData
-from mindspore_serving.wire import varint
+from mindspore_serving.wire import head_of_field
 
 FINAL_RESPONSE: Final = "triton_final_response"
 """Parameter of the last reply to a request of a stream."""
-_ID = b"\x1a"
-_RAW_OUTPUT = b"\x32"
-_INFER_RESPONSE = b"\x12"
+_ID = 0x1A
+_RAW_OUTPUT = 0x32
+_INFER_RESPONSE = 0x12
 _Kind = tuple[tuple[str, str, tuple[int, ...]], ...]
 
 
@@ -39,18 +39,39 @@ def parts_of_reply(reply: InferReply, *, final: bool = False) -> list[RawData]:
     Returns:
         Parts of a serialised ModelInferResponse.
     """
+    heads = heads_of_reply(reply, final=final)
+    return parts_between(heads, reply.id, [output.data for output in reply.outputs])
+
+
+def heads_of_reply(reply: InferReply, *, final: bool = False) -> tuple[bytes, bytes]:
+    """What a reply has before its id, and between that and its data.
+
+    Args:
+        reply: It.
+        final: As of `parts_of_reply`.
+    """
     outputs = reply.outputs
     if final or reply.parameters or any(output.parameters for output in outputs):
-        before, behind = _target(reply.model, reply.version), _described(reply, final)
-    else:
-        kind = tuple([(output.name, output.datatype, tuple(output.shape)) for output in outputs])
-        before, behind = _remembered(reply.model, reply.version, kind)
+        return _target(reply.model, reply.version), _described(reply, final)
+    kind = tuple([(output.name, output.datatype, tuple(output.shape)) for output in outputs])
+    return _remembered(reply.model, reply.version, kind)
+
+
+def parts_between(heads: tuple[bytes, bytes], id: str, data: Iterable[RawData | None]) -> list[RawData]:
+    """A reply as the parts of its message, to be joined.
+
+    Args:
+        heads: As of `heads_of_reply`.
+        id: Of the request; "" for none.
+        data: Of each output.
+    """
+    before, behind = heads
     parts: list[RawData] = [before]
-    if reply.id:
-        parts += _field(_ID, reply.id.encode())
+    if id:
+        parts += _field(_ID, id.encode())
     parts.append(behind)
-    for output in outputs:
-        parts += _field(_RAW_OUTPUT, b"" if output.data is None else output.data)
+    for content in data:
+        parts += _field(_RAW_OUTPUT, b"" if content is None else content)
     return parts
 
 
@@ -63,7 +84,7 @@ def streamed(parts: Sequence[RawData]) -> list[RawData]:
     Returns:
         Parts of a serialised ModelStreamInferResponse.
     """
-    return [_INFER_RESPONSE + varint(size_of(parts)), *parts]
+    return [head_of_field(_INFER_RESPONSE, size_of(parts)), *parts]
 
 
 def streamed_error(text: str, heading: Heading | None) -> bytes:
@@ -89,8 +110,8 @@ def size_of(parts: Sequence[RawData]) -> int:
     return sum([len(part) for part in parts])
 
 
-def _field(tag: bytes, content: RawData) -> tuple[RawData, RawData]:
-    return tag + varint(len(content)), content
+def _field(tag: int, content: RawData) -> tuple[RawData, RawData]:
+    return head_of_field(tag, len(content)), content
 
 
 def _target(model: str, version: str) -> bytes:

@@ -8,6 +8,7 @@ remembered by its bytes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -36,6 +37,8 @@ _MODEL_NAME = 0x0A
 _MODEL_VERSION = 0x12
 _ID = 0x1A
 _RAW_INPUT = 0x3A
+_BYTES_TYPE = 2
+"""Type of a field that has its length in front, in the last three bits of its tag."""
 _REGION = "shared_memory_region"
 
 
@@ -82,8 +85,9 @@ class _Input(NamedTuple):
     contents: open_inference_pb2.InferTensorContents | None
 
 
-class _Description(NamedTuple):
-    """What a message says beside its raw data and its id; shared by the requests that say the same.
+@dataclass(frozen=True, slots=True, eq=False)
+class Description:
+    """What a message says beside its raw data and its id; the same object for the messages that say the same.
 
     Attributes:
         model, version, outputs, parameters: As of `InferRequest`.
@@ -101,21 +105,33 @@ class _Description(NamedTuple):
     typed: str | None
 
 
-async def read_request(message: bytes) -> InferRequest:
-    """Read a message.
+class Message(NamedTuple):
+    """A message, cut apart.
 
-    Others have their turns while many elements of typed contents are read.
+    Attributes:
+        description: What it says.
+        id: Of the request.
+        raw: The pieces of raw data, views of the message.
+        is_remembered: Whether messages that say the same have the same description.
+        byte_size: Bytes of the message.
+    """
+
+    description: Description
+    id: str
+    raw: list[memoryview]
+    is_remembered: bool
+    byte_size: int
+
+
+def read_message(message: bytes) -> Message:
+    """Cut a message apart, and read what it says.
 
     Args:
         message: Serialised ModelInferRequest.
 
-    Returns:
-        The request; its raw data are views of the message.
-
     Raises:
         DecodeError, UnicodeDecodeError: The bytes are no ModelInferRequest.
-        InvalidInput: A tensor has no data, or two, or contents that do not fit its datatype or its shape; a parameter
-            has no value; or the message is larger than one is read.
+        InvalidInput: It is larger than one is read; a parameter has no value; or a tensor has two kinds of data.
     """
     described, id, raw = _cut(message)
     if len(described) > MOST_BESIDE_RAW:
@@ -123,15 +139,28 @@ async def read_request(message: bytes) -> InferRequest:
             f"The request has {len(described)} bytes beside raw_input_contents, expected are at most "
             f"{MOST_BESIDE_RAW}; send large tensors in raw_input_contents"
         )
-    is_remembered = raw and len(described) <= _LONGEST_REMEMBERED
+    is_remembered = bool(raw) and len(described) <= _LONGEST_REMEMBERED
     found = _remembered(described) if is_remembered else _describe(described)
-    if raw:
-        inputs = _with_raw(found, raw)
+    return Message(found, id, raw, is_remembered, len(message))
+
+
+async def request_in(message: Message) -> InferRequest:
+    """The request that a message is.
+
+    Others have their turns while many elements of typed contents are read.
+
+    Raises:
+        InvalidInput: A tensor has no data, or contents that do not fit its datatype or its shape; or there is not as
+            much raw data as there are inputs.
+    """
+    found = message.description
+    if message.raw:
+        inputs = _with_raw(found, message.raw)
     elif found.typed is None:
         inputs = [_without_data(tensor) for tensor in found.inputs]
     else:
         inputs = await _with_contents(found)
-    return InferRequest(found.model, found.version, id, inputs, found.outputs, found.parameters)
+    return InferRequest(found.model, found.version, message.id, inputs, found.outputs, found.parameters)
 
 
 def heading_in(beginning: bytes) -> Heading | None:
@@ -173,14 +202,18 @@ def _cut(message: bytes) -> _Fields:
     try:
         while at < size:
             begin = at
-            tag, start = read_varint(message, at)
-            if tag & 7 == 2:
-                length, start = read_varint(message, start)
+            tag, length = message[at], message[at + 1]
+            start = at + 2
+            if tag & 0x87 == _BYTES_TYPE:  # nearly always: one byte of tag
+                if length > 0x7F:
+                    length, start = read_varint(message, at + 1)
                 at = start + length
                 if at > size:
                     raise DecodeError("a field is longer than the message")
             else:
                 tag, at = field_at(message, begin)
+                if tag & 7 == _BYTES_TYPE:
+                    start = at - _size_of_field(message, begin)
             fields += 1
             if fields > MOST_FIELDS:
                 raise InvalidInput(f"The request has more than {MOST_FIELDS} fields")
@@ -199,11 +232,17 @@ def _cut(message: bytes) -> _Fields:
     return _Fields(b"".join(kept), id, raw)
 
 
-def _describe(described: bytes) -> _Description:
+def _size_of_field(message: bytes, at: int) -> int:
+    """Bytes of the content of the field at a position, which has its length in front."""
+    _, at = read_varint(message, at)
+    return read_varint(message, at)[0]
+
+
+def _describe(described: bytes) -> Description:
     """What a message says, read by the protobuf library."""
     message = open_inference_pb2.ModelInferRequest.FromString(described)
     inputs = tuple([_input_of(tensor) for tensor in message.inputs])
-    return _Description(
+    return Description(
         model=message.model_name,
         version=message.model_version,
         outputs=tuple([RequestedOutput(one.name, _values_of(one.parameters)) for one in message.outputs]),
@@ -244,7 +283,7 @@ def _values_of(parameters: Mapping[str, Any]) -> Mapping[str, Parameter]:
     return MappingProxyType(values)
 
 
-def _with_raw(found: _Description, raw: list[memoryview]) -> list[InputTensor]:
+def _with_raw(found: Description, raw: list[memoryview]) -> list[InputTensor]:
     """The inputs of a message without contents.
 
     Raises:
@@ -281,7 +320,7 @@ def _without_data(tensor: _Input) -> InputTensor:
     return InputTensor(tensor.name, tensor.datatype, tensor.shape, data, tensor.parameters)
 
 
-async def _with_contents(found: _Description) -> list[InputTensor]:
+async def _with_contents(found: Description) -> list[InputTensor]:
     """The inputs of a message with contents.
 
     Raises:

@@ -20,7 +20,8 @@ from mindspore_serving.server.dialect.open_inference.grpc_request import (
     MOST_BESIDE_RAW,
     MOST_FIELDS,
     heading_in,
-    read_request,
+    read_message,
+    request_in,
 )
 from mindspore_serving.server.dialect.open_inference.messages import InferRequest
 from tests.unit.dialect.open_inference.messages import REGION, entry, request, tensor
@@ -28,7 +29,7 @@ from tests.unit.dialect.open_inference.messages import REGION, entry, request, t
 
 def read(message: pb.ModelInferRequest | bytes) -> InferRequest:
     content = message if isinstance(message, bytes) else message.SerializeToString()
-    return asyncio.run(read_request(content))
+    return asyncio.run(request_in(read_message(content)))
 
 
 def refusal(message: pb.ModelInferRequest | bytes) -> str:
@@ -72,7 +73,7 @@ def test_many_typed_elements_are_read_in_turns() -> None:
 
     async def turns() -> tuple[InferRequest, int]:
         content = request(tensor("x", "INT8", [100_000], int_contents=values.tolist())).SerializeToString()
-        reading = asyncio.create_task(read_request(content))
+        reading = asyncio.create_task(request_in(read_message(content)))
         count = 0
         while not reading.done():
             await asyncio.sleep(0)
