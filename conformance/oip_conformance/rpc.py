@@ -16,6 +16,8 @@ from oip_conformance.messages import MESSAGES, METHODS, SERVICE
 from oip_conformance.trail import Trail, shown
 
 _MAX_MESSAGE_BYTES = 256 << 20
+# Longer messages are not written out: it takes seconds.
+_LARGE_BYTES = 16 << 10
 # A process of ours must not share its channel with another target's settings.
 _OPTIONS = [
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
@@ -45,7 +47,9 @@ class RpcReply:
 
 
 def text_of(message: Any) -> str:
-    """Return a message as one line."""
+    """Return a message as one line; of a large one only the size."""
+    if message.ByteSize() > _LARGE_BYTES:
+        return f"{message.DESCRIPTOR.name} of {message.ByteSize()} bytes"
     return " ".join(str(message).split())
 
 

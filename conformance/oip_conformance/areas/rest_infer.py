@@ -253,10 +253,10 @@ def space(server: Server) -> None:
     sources.INPUT,
 )
 def large(server: Server) -> None:
-    """A JSON request of 2 MiB is answered."""
+    """A JSON request of more than 1 MiB is answered."""
     inputs = server.many_rows(1)
     one = sum(len(json.dumps(to_json(tensor))) for tensor in json_inputs(server, rows=64)) / 64
-    inputs = server.many_rows(int(2 * 2**20 / one * sum(each.array.nbytes for each in server.inputs(rows=1))))
+    inputs = server.many_rows(int(1.2 * 2**20 / one * sum(each.array.nbytes for each in server.inputs(rows=1))))
     found = outputs_of(server.infer_json(inputs))
     expect(bool(found), "outputs", found)
 

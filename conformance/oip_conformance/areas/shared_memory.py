@@ -32,7 +32,9 @@ AREA = Area("System shared memory", "http")
 _FOLDER = Path("/dev/shm")
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _BASE = "/v2/systemsharedmemory"
-_SIZE = 4096
+# Two pages: systems map from a page's beginning only.
+_PAGE = 4096
+_SIZE = 2 * _PAGE
 _SAYS = "A client registers a region by key, offset and byte_size, names it in tensors, and unregisters it."
 
 
@@ -107,9 +109,9 @@ def register(server: Server) -> None:
     """A registered region is listed with key, offset and size, and is gone when it is unregistered."""
     _needs_memory(server)
     with _region(server) as region:
-        reply = _register(server, region, offset=64, byte_size=128)
+        reply = _register(server, region, offset=_PAGE, byte_size=128)
         expect(reply.status == 200, "status 200", reply)
-        wanted = {"name": region.name, "key": region.key, "offset": 64, "byte_size": 128}
+        wanted = {"name": region.name, "key": region.key, "offset": _PAGE, "byte_size": 128}
         found = _status(server, f"/region/{region.name}")
         expect(found == [wanted], str([wanted]), found)
         expect(wanted in _status(server), f"{wanted} in the status of all", _status(server))
@@ -227,7 +229,7 @@ _refused(
     "offset_wraps",
     "An offset that wraps at 64 bits is refused",
     _BOUNDS,
-    lambda server, region: _register(server, region, offset=2**64 - 64, byte_size=128),
+    lambda server, region: _register(server, region, offset=2**64 - _PAGE, byte_size=_PAGE + 128),
 )
 _refused(
     "size_negative",
