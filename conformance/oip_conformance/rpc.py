@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -168,7 +169,7 @@ class RpcStream:
         self._client = client
         self._method = method
         self._reply = reply
-        self._requests: list[bytes] = []
+        self._requests: deque[bytes] = deque()
         self._ended = False
         self._changed = threading.Condition()
         self._deadline = time.monotonic() + client.timeout_s
@@ -183,17 +184,13 @@ class RpcStream:
         self._call.cancel()
 
     def _produce(self) -> Iterator[bytes]:
-        place = 0
-        while True:
-            with self._changed:
-                self._changed.wait_for(
-                    lambda: len(self._requests) > place or self._ended, self._client.timeout_s
-                )
-                if len(self._requests) <= place:
-                    return
-                request = self._requests[place]
-            place += 1
+        while (request := self._next_request()) is not None:
             yield request
+
+    def _next_request(self) -> bytes | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._requests or self._ended, self._client.timeout_s)
+            return self._requests.popleft() if self._requests else None
 
     def send(self, request: Any) -> None:
         """Send one request."""

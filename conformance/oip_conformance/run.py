@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 
 from oip_conformance.check import Check, Deviation, NoReply, NotOffered, Outcome, Remark, Result, Skip
@@ -54,6 +55,8 @@ def run_check(server: Server, check: Check) -> Result:
     if not server.speaks(check.transport):
         needed = {"http": "--http", "grpc": "--grpc", "both": "--http and --grpc"}[check.transport]
         return Result(check, Outcome.SKIPPED, reason=f"needs {needed}")
+    if check.hostile:
+        _learn(server)
     server.trail.clear()
     result = _outcome(server, check)
     if check.hostile and result.outcome in (Outcome.PASS, Outcome.REMARK, Outcome.FAIL):
@@ -82,6 +85,12 @@ def _outcome(server: Server, check: Check) -> Result:
     except Exception as error:
         return _failed(server, check, "a reply of the protocol's form", f"{type(error).__name__}: {error}")
     return Result(check, Outcome.PASS)
+
+
+def _learn(server: Server) -> None:
+    """Learn what a good request is before a malformed one: afterwards the server may not answer any more."""
+    with contextlib.suppress(Skip, Deviation, NoReply):
+        server.inputs()
 
 
 def _failed(server: Server, check: Check, expected: str, got: str) -> Result:

@@ -6,8 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
+from typing import Any, cast
 
 from oip_conformance.check import Deviation, NoReply, NotOffered, Remark, Skip, expect
 from oip_conformance.messages import new, parameter
@@ -31,6 +30,8 @@ from oip_conformance.tensors import (
 )
 from oip_conformance.trail import Trail
 
+# Sends inputs to a model and returns the outputs.
+Form = Callable[[Sequence[Tensor], str], dict[str, Tensor]]
 # A status that says: there is no such thing here.
 ABSENT = (404, 405, 501)
 # Sizes tried for dimensions that may have any size.
@@ -59,6 +60,7 @@ class Target:
         inputs: Inputs of the model, where its metadata does not list them.
         spare: A model that may be unloaded and loaded; empty for none.
         timeout_s: Limit of one request.
+        large: Factor for the sizes of large requests.
         headers: Sent with every request, as headers or metadata.
     """
 
@@ -70,6 +72,7 @@ class Target:
     inputs: tuple[TensorSpec, ...] = ()
     spare: str = ""
     timeout_s: float = 10.0
+    large: float = 1.0
     headers: tuple[tuple[str, str], ...] = ()
 
 
@@ -209,19 +212,28 @@ class Server:
 
     # --- Legal inputs -------------------------------------------------------------------------------------------------
 
-    def inputs(self, model: str = "", *, rows: int | None = None, salt: int = 0) -> tuple[Tensor, ...]:
+    def inputs(
+        self, model: str = "", *, rows: int | None = None, salt: int = 0, anyway: bool = False
+    ) -> tuple[Tensor, ...]:
         """Return legal inputs of a model.
 
         Args:
             model: By default the model of the target.
             rows: Size of the first dimension; it must be free.
             salt: Another number gives other values.
+            anyway: Return inputs also where no size was accepted: the check is about their acceptance.
 
         Raises:
             Skip: The metadata does not tell the inputs, or no size of the free dimensions was accepted.
         """
         name = model or self.model
-        size: int = self.remembered(f"size of {name}", lambda: self._accepted_size(name))
+        self.specs(model=name)
+        try:
+            size: int = self.remembered(f"size of {name}", lambda: self._accepted(name)[0])
+        except Skip:
+            if not anyway:
+                raise
+            size = _SIZES[0]
         return self._filled(name, size, rows, salt)
 
     def _filled(self, model: str, size: int, rows: int | None, salt: int) -> tuple[Tensor, ...]:
@@ -243,22 +255,37 @@ class Server:
             tensors.append(filled(spec.name, spec.datatype, shape, salt + place))
         return tuple(tensors)
 
-    def _accepted_size(self, model: str) -> int:
+    def _accepted(self, model: str) -> tuple[int, Form]:
+        """Return the first size of free dimensions that is accepted, and the form of tensors in which it is."""
+        return cast(
+            tuple[int, Form], self.remembered(f"accepted of {model}", lambda: self._look_for_size(model))
+        )
+
+    def _look_for_size(self, model: str) -> tuple[int, Form]:
         free = any(size < 0 for spec in self.specs(model=model) for size in spec.shape)
         for size in _SIZES if free else _SIZES[:1]:
-            if self._accepts(model, self._filled(model, size, None, 0)):
-                return size
+            inputs = self._filled(model, size, None, 0)
+            for form in self._forms(inputs):
+                try:
+                    form(inputs, model)
+                except (Deviation, NoReply):
+                    continue
+                return size, form
         raise Skip(
             f"needs an inference of {model!r} that the server accepts; none was with free dimensions of "
             f"{', '.join(map(str, _SIZES))}: give --shape NAME:SIZES"
         )
 
-    def _accepts(self, model: str, inputs: Sequence[Tensor]) -> bool:
+    def _forms(self, inputs: Sequence[Tensor]) -> list[Form]:
+        """Return the ways to send inputs, the usual one first."""
+        forms: list[Form] = []
         if self._rest is not None and not any(tensor.datatype in BINARY_ONLY for tensor in inputs):
-            return self.infer_json(inputs, model=model).status == 200
+            forms.append(lambda tensors, model: outputs_of(self.infer_json(tensors, model=model)))
         if self._rpc is not None:
-            return self.infer_raw(inputs, model=model).ok
-        return self.infer_binary(inputs, model=model).status == 200
+            forms.append(lambda tensors, model: rpc_outputs_of(self.infer_raw(tensors, model=model)))
+        if self._rest is not None:
+            forms.append(lambda tensors, model: outputs_of(self.infer_binary(tensors, model=model)))
+        return forms
 
     def models(self) -> tuple[str, ...]:
         """Return the models that may be asked."""
@@ -306,12 +333,9 @@ class Server:
         return bool(self.remembered(f"echo {model}", look))
 
     def infer(self, inputs: Sequence[Tensor], model: str = "") -> dict[str, Tensor]:
-        """Return the outputs, over whatever carries these inputs."""
-        if self._rest is not None and not any(tensor.datatype in BINARY_ONLY for tensor in inputs):
-            return outputs_of(self.infer_json(inputs, model=model))
-        if self._rpc is not None:
-            return rpc_outputs_of(self.infer_raw(inputs, model=model))
-        return outputs_of(self.infer_binary(inputs, model=model))
+        """Return the outputs, in the form in which the server has accepted the model's inputs."""
+        _, form = self._accepted(model or self.model)
+        return form(inputs, model or self.model)
 
     def max_batch_size(self) -> int | None:
         """Return the limit of rows that the configuration names; 0 without batching, None without configuration."""
@@ -337,7 +361,7 @@ class Server:
             Skip: The model does not take so many rows.
         """
         one = sum(max(len(to_bytes(tensor)), 1) for tensor in self.inputs(rows=1))
-        rows = math.ceil(wanted_bytes / one)
+        rows = math.ceil(wanted_bytes * self.target.large / one)
         limit = self.max_batch_size()
         if limit is not None and 0 < limit < rows:
             raise Skip(f"needs a model that takes {rows} rows; {self.model!r} has max_batch_size {limit}")

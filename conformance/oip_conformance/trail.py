@@ -9,10 +9,7 @@ _LONGEST = 700
 
 def shown(data: bytes | str, longest: int = _LONGEST) -> str:
     """Return data as one line of text: text as it is, other bytes as escapes; the end is cut off."""
-    if isinstance(data, str):
-        text = data
-    else:
-        text = data[: longest + 1].decode("utf-8", "backslashreplace")
+    text = data if isinstance(data, str) else data[: longest + 1].decode("utf-8", "backslashreplace")
     text = "".join(
         character if character.isprintable() else _escaped(character) for character in text[: longest + 1]
     )

@@ -60,13 +60,13 @@ def _expect_classes(server: Server, found: dict[str, Tensor], count: int) -> Non
 
 @AREA.check("classification.one", Tier.TRITON, _SAYS, sources.CLASSIFICATION)
 def one(server: Server) -> None:
-    """classification 1 gives the largest value of each row, and its place."""
+    """Classification 1 gives the largest value of each row, and its place."""
     _expect_classes(server, outputs_of(_ask(server, 1)), 1)
 
 
 @AREA.check("classification.two", Tier.TRITON, _SAYS, sources.CLASSIFICATION)
 def two(server: Server) -> None:
-    """classification 2 gives the two largest values of each row, in order."""
+    """Classification 2 gives the two largest values of each row, in order."""
     if server.reference()[_numeric_output(server)].array.shape[1] < 2:
         raise Skip("needs a model with an output of two columns or more")
     _expect_classes(server, outputs_of(_ask(server, 2)), 2)
@@ -82,7 +82,7 @@ def text(server: Server) -> None:
 
 @AREA.check("classification.grpc", Tier.TRITON, _SAYS, sources.CLASSIFICATION, transport="grpc")
 def over_grpc(server: Server) -> None:
-    """classification 1 over gRPC."""
+    """Classification 1 over gRPC."""
     server.announced("classification")
     wanted = new("RequestedOutput", name=_numeric_output(server))
     wanted.parameters["classification"].CopyFrom(parameter(1))

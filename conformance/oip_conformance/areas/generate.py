@@ -72,14 +72,14 @@ def parameters(server: Server) -> None:
     hostile=True,
 )
 def missing(server: Server) -> None:
-    """generate without the inputs is refused with 4xx."""
+    """Generate without the inputs is refused with 4xx."""
     _post(server, "/generate", _body(server))
     expect_error(server.rest.post_json(server.path("/generate"), {}))
 
 
 @AREA.check("generate.not_json", Tier.TRITON, "The body is an object.", sources.GENERATE, hostile=True)
 def not_json(server: Server) -> None:
-    """generate with a body that is not JSON is refused with 4xx."""
+    """Generate with a body that is not JSON is refused with 4xx."""
     _post(server, "/generate", _body(server))
     expect_error(server.rest.post(server.path("/generate"), b"this is not JSON"))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oip_conformance import sources
-from oip_conformance.check import Area, Skip, Tier, expect
+from oip_conformance.check import Area, Tier, expect
 from oip_conformance.rest import HEADER_LENGTH, JSON_TYPE
 from oip_conformance.server import Server, expect_error_object, ok_json
 

@@ -39,7 +39,7 @@ def json_inputs(server: Server, **choice: Any) -> tuple[Tensor, ...]:
 @AREA.check("infer.flat", Tier.REQUIRED, "Data may be a flat array, row-major.", sources.TENSOR_DATA)
 def flat(server: Server) -> None:
     """An inference with flat data succeeds."""
-    outputs_of(server.infer_json(json_inputs(server)))
+    outputs_of(server.infer_json(json_inputs(server, anyway=True)))
 
 
 @AREA.check("infer.nested", Tier.REQUIRED, "Data may be nested like the shape.", sources.TENSOR_DATA)
@@ -254,9 +254,10 @@ def space(server: Server) -> None:
 )
 def large(server: Server) -> None:
     """A JSON request of more than 1 MiB is answered."""
-    inputs = server.many_rows(1)
     one = sum(len(json.dumps(to_json(tensor))) for tensor in json_inputs(server, rows=64)) / 64
-    inputs = server.many_rows(int(1.2 * 2**20 / one * sum(each.array.nbytes for each in server.inputs(rows=1))))
+    inputs = server.many_rows(
+        int(1.2 * 2**20 / one * sum(each.array.nbytes for each in server.inputs(rows=1)))
+    )
     found = outputs_of(server.infer_json(inputs))
     expect(bool(found), "outputs", found)
 

@@ -259,7 +259,7 @@ def _text_for_number(request: Request, _: Server) -> None:
     "null_value", "A value is a number, a text or a boolean.", source=sources.TENSOR_DATA, tier=Tier.TRITON
 )
 def _null_value(request: Request, _: Server) -> None:
-    """null as a value."""
+    """Null as a value."""
     request["inputs"][0]["data"][0] = None
 
 

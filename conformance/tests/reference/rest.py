@@ -8,6 +8,7 @@ import re
 import threading
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
@@ -16,18 +17,42 @@ from oip_conformance.check import Deviation
 from oip_conformance.rest import HEADER_LENGTH
 from oip_conformance.tensors import BINARY_ONLY, DATATYPES, Tensor, from_json, to_bytes, to_json
 
-from .core import EXTENSIONS, MOST_ROWS, NAME, VERSION, Core, Model, Refused, checked_shape, classified, decoded
+from .core import (
+    EXTENSIONS,
+    MOST_ROWS,
+    NAME,
+    VERSION,
+    Core,
+    Model,
+    Refused,
+    checked_shape,
+    classified,
+    decoded,
+)
 
-# method, path, status, headers, body -> what is sent instead.
+# Status, headers and body.
 Answer = tuple[int, dict[str, str], bytes]
-Edit = Callable[[str, str, Answer], Answer]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as it came."""
+
+    method: str
+    path: str
+    headers: Any
+    body: bytes
+
+
+# A request and its answer -> what is sent instead. Status 0 closes the connection.
+Edit = Callable[[Asked, Answer], Answer]
 
 _MODEL = re.compile(r"/v2/models/(?P<name>[^/]+)(/versions/(?P<version>[^/]+))?(?P<rest>/.*)?")
 _MOST_BYTES = 32 << 20
 
 
 def told(value: Any, status: int = 200) -> Answer:
-    return status, {"Content-Type": "application/json"}, json.dumps(value, allow_nan=False).encode()
+    return status, {"Content-Type": "application/json"}, json.dumps(value).encode()
 
 
 class Front:
@@ -42,7 +67,7 @@ class Front:
     def __init__(self, core: Core, edit: Edit | None = None, base: str = "") -> None:
         self.core = core
         self.base = base
-        self._edit = edit or (lambda _method, _path, answer: answer)
+        self._edit = edit or (lambda _, answer: answer)
 
     def answer(self, method: str, path: str, headers: Any, body: bytes) -> Answer:
         path = path.removeprefix(self.base)
@@ -59,7 +84,7 @@ class Front:
             found = told({"error": f"malformed: {error}"}, 400)
             if "lenient" in self.core.quirks:
                 found = self._lenient(path)
-        status, sent, data = self._edit(method, path, found)
+        status, sent, data = self._edit(Asked(method, path, headers, body), found)
         asked = headers.get("Accept-Encoding", "")
         if path.endswith("/infer") and status == 200 and "gzip" in asked:
             return status, {**sent, "Content-Encoding": "gzip"}, gzip.compress(data)
@@ -115,7 +140,8 @@ class Front:
         if name not in self.core.models:
             raise Refused(f"no model {name!r}")
         if verb == "load":
-            self.core.loaded.add(name)
+            if "never_loads" not in self.core.quirks:
+                self.core.loaded.add(name)
         else:
             self.core.loaded.discard(name)
         return told({})
@@ -130,6 +156,8 @@ class Front:
         if match["verb"] == "register":
             wanted = json.loads(body)
             self.core.register(name, wanted["key"], wanted.get("offset", 0), wanted["byte_size"])
+        elif name and "keeps_regions" in self.core.quirks:
+            return told({})
         elif name:
             self.core.regions.pop(name, None)
         else:
@@ -174,6 +202,8 @@ class Front:
 
     def _infer(self, model: Model, headers: Any, body: bytes) -> Answer:
         length = headers.get(HEADER_LENGTH)
+        if "header_case" in self.core.quirks and HEADER_LENGTH not in set(headers):
+            length = None
         if length is not None and (not length.isdigit() or int(length) > len(body)):
             raise Refused(f"{HEADER_LENGTH} {length!r}")
         if length == "0":
@@ -187,7 +217,9 @@ class Front:
             raise Refused("several inputs")
         ((name, datatype),) = model.inputs.items()
         tensor = decoded(name, datatype, [1, 2], body)
-        return self._reply(model, {"parameters": {"binary_data_output": True}}, self.core.infer(model, [tensor], []))
+        return self._reply(
+            model, {"parameters": {"binary_data_output": True}}, self.core.infer(model, [tensor], [])
+        )
 
     def _run(self, model: Model, request: dict[str, Any], tail: bytes) -> Answer:
         inputs = []
@@ -230,7 +262,11 @@ class Front:
             parameters = asked.get(tensor.name, {})
             if "classification" in parameters:
                 tensor = classified(tensor, parameters["classification"])
-            output: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
+            output: dict[str, Any] = {
+                "name": tensor.name,
+                "datatype": tensor.datatype,
+                "shape": list(tensor.shape),
+            }
             if "shared_memory_region" in parameters:
                 self.core.write_shared(parameters, tensor)
                 output["parameters"] = parameters
@@ -238,7 +274,9 @@ class Front:
                 blobs.append(to_bytes(tensor))
                 output["parameters"] = {"binary_data_size": len(blobs[-1])}
             else:
-                output["data"] = _no_nan(to_json(tensor))
+                output["data"] = (
+                    to_json(tensor) if "bare_nan" in self.core.quirks else _no_nan(to_json(tensor))
+                )
             outputs.append(output)
         reply: dict[str, Any] = {"model_name": model.name, "model_version": "1", "outputs": outputs}
         if "id" in request:
@@ -330,7 +368,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
         self.close_connection = headers.get("Connection") == "close"
 
-    do_GET = do_POST = _answer  # noqa: N815
+    do_GET = do_POST = _answer
 
     def _body(self) -> bytes | None:
         if self.headers.get("Transfer-Encoding") == "chunked":
@@ -342,7 +380,10 @@ class _Handler(BaseHTTPRequestHandler):
             return body
         length = int(self.headers.get("Content-Length", 0))
         body = self.rfile.read(length)
-        return body if len(body) == length else None
+        if len(body) == length:
+            return body
+        self.front.core.broken = "dies_when_left" in self.front.core.quirks
+        return None
 
     def log_message(self, *_: Any) -> None:
         pass

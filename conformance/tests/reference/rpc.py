@@ -38,7 +38,10 @@ class Front:
             reply = getattr(self, method)(request)
         except (Refused, Deviation) as error:
             code = getattr(error, "code", "INVALID_ARGUMENT")
-            self.core.broken = "dies" in self.core.quirks and method == "ModelInfer" and code == "INVALID_ARGUMENT"
+            self.core.broken = (
+                "dies" in self.core.quirks and method == "ModelInfer" and code == "INVALID_ARGUMENT"
+            )
+            code = "INVALID_ARGUMENT" if "plain_codes" in self.core.quirks else code
             if "lenient" in self.core.quirks:
                 return new(METHODS[method][1]).SerializeToString()
             context.abort(grpc.StatusCode[code], str(error))
@@ -48,53 +51,57 @@ class Front:
             context.abort(changed, "as the test wants it")
         return changed if isinstance(changed, bytes) else changed.SerializeToString()
 
-    def ServerLive(self, _: Any) -> Any:  # noqa: N802
+    def ServerLive(self, _: Any) -> Any:
         return new("Live", live=True)
 
-    def ServerReady(self, _: Any) -> Any:  # noqa: N802
+    def ServerReady(self, _: Any) -> Any:
         return new("Ready", ready=True)
 
-    def ModelReady(self, request: Any) -> Any:  # noqa: N802
+    def ModelReady(self, request: Any) -> Any:
+        if "all_ready" in self.core.quirks:
+            return new("Ready", ready=True)
         self.core.model(request.name, request.version)
         return new("Ready", ready=True)
 
-    def ServerMetadata(self, _: Any) -> Any:  # noqa: N802
+    def ServerMetadata(self, _: Any) -> Any:
         return new("ServerMetadata", name=NAME, version=VERSION, extensions=EXTENSIONS)
 
-    def ModelMetadata(self, request: Any) -> Any:  # noqa: N802
+    def ModelMetadata(self, request: Any) -> Any:
         return new("ModelMetadata", **rest.metadata(self.core.model(request.name, request.version)))
 
-    def ModelConfig(self, request: Any) -> Any:  # noqa: N802
+    def ModelConfig(self, request: Any) -> Any:
         found = rest.configuration(self.core.model(request.name, request.version))
         for side in ("input", "output"):
             found[side] = [{"name": each["name"], "dims": each["dims"]} for each in found[side]]
         return new("ModelConfigResponse", config=found)
 
-    def ModelStatistics(self, request: Any) -> Any:  # noqa: N802
+    def ModelStatistics(self, request: Any) -> Any:
         names = [self.core.model(request.name).name] if request.name else list(self.core.models)
         return new("ModelStatisticsResponse", model_stats=[self.core.statistics(name) for name in names])
 
-    def RepositoryIndex(self, request: Any) -> Any:  # noqa: N802
+    def RepositoryIndex(self, request: Any) -> Any:
         return new("RepositoryIndexResponse", models=rest.index(self.core, request.ready))
 
-    def SystemSharedMemoryStatus(self, request: Any) -> Any:  # noqa: N802
-        return new("SharedMemoryStatus", regions={each["name"]: each for each in self.core.entries(request.name)})
+    def SystemSharedMemoryStatus(self, request: Any) -> Any:
+        return new(
+            "SharedMemoryStatus", regions={each["name"]: each for each in self.core.entries(request.name)}
+        )
 
-    def SystemSharedMemoryRegister(self, request: Any) -> Any:  # noqa: N802
+    def SystemSharedMemoryRegister(self, request: Any) -> Any:
         self.core.register(request.name, request.key, request.offset, request.byte_size)
         return new("Nothing")
 
-    def SystemSharedMemoryUnregister(self, request: Any) -> Any:  # noqa: N802
+    def SystemSharedMemoryUnregister(self, request: Any) -> Any:
         self.core.regions.pop(request.name, None)
         return new("Nothing")
 
-    def TraceSetting(self, _: Any) -> Any:  # noqa: N802
+    def TraceSetting(self, _: Any) -> Any:
         return new("TraceSettings", settings={"trace_level": new("TraceValue", value=["OFF"])})
 
-    def LogSettings(self, _: Any) -> Any:  # noqa: N802
+    def LogSettings(self, _: Any) -> Any:
         return new("LogSettings", settings={"log_info": new("LogSetting", bool_param=True)})
 
-    def ModelInfer(self, request: Any) -> Any:  # noqa: N802
+    def ModelInfer(self, request: Any) -> Any:
         model = self.core.model(request.model_name, request.model_version)
         inputs = list(self._inputs(request))
         found = self.core.infer(model, inputs, [each.name for each in request.outputs])
@@ -135,8 +142,11 @@ class Front:
             reply.raw_output_contents.append(b"" if shared else to_bytes(tensor))
         return reply
 
-    def stream(self, requests: Iterator[bytes], _: grpc.ServicerContext) -> Iterator[bytes]:
+    def stream(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        context.add_callback(self._left)
+        count = 0
         for data in requests:
+            count += 1
             request = MESSAGES["ModelInferRequest"].FromString(data)
             try:
                 found = self.ModelInfer(request)
@@ -149,6 +159,12 @@ class Front:
             if changed is None:
                 return
             yield changed if isinstance(changed, bytes) else changed.SerializeToString()
+
+        if not count and "empty_stream_fails" in self.core.quirks:
+            context.abort(grpc.StatusCode.INTERNAL, "no request")
+
+    def _left(self) -> None:
+        self.core.broken = "dies_when_left" in self.core.quirks
 
     def health(self, data: bytes, context: grpc.ServicerContext) -> bytes:
         service = MESSAGES["HealthRequest"].FromString(data).service
@@ -192,7 +208,11 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
         if service == SERVICE and method == "ModelStreamInfer":
             return grpc.stream_stream_rpc_method_handler(front.stream)
         if service == SERVICE and method in METHODS and hasattr(front, method):
-            return grpc.unary_unary_rpc_method_handler(lambda data, context: front.call(method, data, context))
+            return grpc.unary_unary_rpc_method_handler(
+                lambda data, context: front.call(method, data, context)
+            )
+        if service == SERVICE and "all_methods" in front.core.quirks:
+            return grpc.unary_unary_rpc_method_handler(lambda data, context: data)
         if service == "grpc.health.v1.Health" and method == "Check":
             return grpc.unary_unary_rpc_method_handler(front.health)
         if service == "grpc.health.v1.Health" and method == "Watch":
