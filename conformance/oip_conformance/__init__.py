@@ -5,5 +5,5 @@
 - ``areas``: the checks, one module for each area of the protocol
 - ``server``: the server under test: what it announces, and legal requests for its models
 - ``rest``, ``rpc``, ``trail``, ``messages``, ``tensors``: the wire
-- ``run``, ``report``, ``command``: all checks in order, what is printed, and the command line
+- ``run``, ``report``, ``matrix``, ``command``: all checks in order, what is printed, and the command line
 """

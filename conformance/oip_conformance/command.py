@@ -11,7 +11,8 @@ from typing import Any
 
 from oip_conformance.areas import all_checks
 from oip_conformance.check import Check, Deviation, NoReply, Outcome, Result, Skip, Tier
-from oip_conformance.report import as_json, line_of, matrix_of, read_run, summary_of
+from oip_conformance.matrix import matrix_of, read_run
+from oip_conformance.report import as_json, line_of, summary_of
 from oip_conformance.rpc import expect_ok
 from oip_conformance.run import Unreachable, reach, run_checks
 from oip_conformance.server import Server, Target, TensorSpec
@@ -114,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.matrix:
-            print(matrix_of([read_run(path) for path in options.matrix]), end="")
+            print(matrix_of([read_run(path) for path in options.matrix], all_checks()), end="")
             return PASSED
         checks = chosen(options.only)
         if options.list:

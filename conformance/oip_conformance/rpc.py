@@ -114,7 +114,7 @@ class RpcClient:
         """
         data = request if isinstance(request, bytes) else request.SerializeToString()
         limit = self.timeout_s if timeout_s is None else timeout_s
-        stub = self._channel.unary_unary(f"/{service}/{method}")
+        stub: Any = self._channel.unary_unary(f"/{service}/{method}")
         try:
             answer = stub(data, timeout=limit, metadata=self._metadata, compression=compression)
         except grpc.RpcError as error:
@@ -142,7 +142,7 @@ class RpcClient:
 
     def first_of(self, method: str, request: Any, *, service: str, reply: str) -> RpcReply:
         """Return the first reply of a method that answers one request with a stream."""
-        stub = self._channel.unary_stream(f"/{service}/{method}")
+        stub: Any = self._channel.unary_stream(f"/{service}/{method}")
         call = stub(request.SerializeToString(), timeout=self.timeout_s, metadata=self._metadata)
         try:
             return RpcReply(grpc.StatusCode.OK, "", parse(reply, next(call)))
@@ -173,7 +173,7 @@ class RpcStream:
         self._ended = False
         self._changed = threading.Condition()
         self._deadline = time.monotonic() + client.timeout_s
-        stub = channel.stream_stream(f"/{service}/{method}")
+        stub: Any = channel.stream_stream(f"/{service}/{method}")
         self._call = stub(self._produce(), timeout=client.timeout_s, metadata=metadata)
 
     def __enter__(self) -> RpcStream:

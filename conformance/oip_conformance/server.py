@@ -60,6 +60,7 @@ class Target:
         inputs: Inputs of the model, where its metadata does not list them.
         spare: A model that may be unloaded and loaded; empty for none.
         timeout_s: Limit of one request.
+        settle_s: How long statistics may lag behind replies.
         large: Factor for the sizes of large requests.
         headers: Sent with every request, as headers or metadata.
     """
@@ -72,6 +73,7 @@ class Target:
     inputs: tuple[TensorSpec, ...] = ()
     spare: str = ""
     timeout_s: float = 10.0
+    settle_s: float = 3.0
     large: float = 1.0
     headers: tuple[tuple[str, str], ...] = ()
 

@@ -235,7 +235,10 @@ def _fits(kind: Datatype, value: Any) -> bool:
         return isinstance(value, bool) or value in (0, 1)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return kind.is_float or float(value).is_integer()
+    if kind.is_float:
+        return True
+    limits = np.iinfo(np.dtype(kind.array))
+    return limits.min <= value <= limits.max and int(value) == value
 
 
 def json_input(tensor: Tensor, *, nested: bool = False) -> dict[str, Any]:
@@ -309,7 +312,8 @@ def same_values(one: Tensor, other: Tensor) -> bool:
         return False
     if DATATYPES[one.datatype].is_float:
         tolerance = _TOLERANCE[one.datatype]
-        return bool(np.allclose(one.array, other.array, rtol=tolerance, atol=tolerance, equal_nan=True))
+        with np.errstate(all="ignore"):
+            return bool(np.allclose(one.array, other.array, rtol=tolerance, atol=tolerance, equal_nan=True))
     return bool(np.array_equal(one.array, other.array))
 
 

@@ -33,6 +33,7 @@ def serving(
         also=ALSO,
         spare="echo_int8",
         timeout_s=5.0,
+        settle_s=0.2,
         large=0.02,
     )
     server = Server(target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +11,8 @@ import numpy.typing as npt
 from oip_conformance import sources
 from oip_conformance.areas.rest_binary import needs_binary
 from oip_conformance.check import Area, Skip, Tier, expect
-from oip_conformance.server import Server, outputs_of, rpc_outputs_of
-from oip_conformance.tensors import BINARY_ONLY, DATATYPES, Datatype, Tensor, expect_same
+from oip_conformance.server import Server, expect_error, outputs_of, rpc_outputs_of
+from oip_conformance.tensors import BINARY_ONLY, DATATYPES, Datatype, Tensor, expect_same, json_input
 
 AREA = Area("Datatypes", "http")
 
@@ -76,9 +77,9 @@ def _extremes(kind: Datatype) -> npt.NDArray[np.generic]:
     if kind.name == "BF16":
         return np.array([np.float32(3.0) * 2.0**100, -(2.0**-100)], np.float32)
     if kind.is_float:
-        limits = np.finfo(kind.array)  # type: ignore[arg-type]
+        limits = np.finfo(cast(Any, kind.array))
         return np.array([limits.max, -limits.smallest_normal], kind.array)
-    whole = np.iinfo(kind.array)  # type: ignore[arg-type]
+    whole = np.iinfo(np.dtype(kind.array))
     return np.array([whole.max, whole.min + 1 if whole.min else whole.max - 1], kind.array)
 
 
@@ -262,9 +263,6 @@ def nan_binary(server: Server) -> None:
 )
 def bool_numbers(server: Server) -> None:
     """BOOL as 0 and 1 is taken as false and true, or refused with 4xx."""
-    from oip_conformance.server import expect_error
-    from oip_conformance.tensors import json_input
-
     model = server.echo_of("BOOL")
     (tensor,) = server.inputs(model)
     described = {**json_input(tensor), "data": [int(value) for value in tensor.array.reshape(-1)]}
@@ -285,9 +283,6 @@ def bool_numbers(server: Server) -> None:
 )
 def fp16_json(server: Server) -> None:
     """FP16 as JSON numbers is taken, or refused with 4xx."""
-    from oip_conformance.server import expect_error
-    from oip_conformance.tensors import json_input
-
     model = server.model_with("FP16")
     inputs = server.inputs(model)
     if not inputs:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 
 from oip_conformance import sources
+from oip_conformance.areas.grpc_refused import expect_refused
 from oip_conformance.check import Area, Skip, Tier, expect
 from oip_conformance.messages import new, parameter
 from oip_conformance.rpc import expect_ok
@@ -219,8 +220,6 @@ def concurrent(server: Server) -> None:
 )
 def zero_size(server: Server) -> None:
     """A tensor of no elements is answered, or refused."""
-    from oip_conformance.areas.grpc_refused import expect_refused
-
     inputs = server.inputs(rows=0)
     expect(all(not to_bytes(each) for each in inputs), "no bytes", inputs)
     reply = server.infer_raw(inputs)

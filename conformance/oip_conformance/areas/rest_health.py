@@ -5,7 +5,7 @@ from __future__ import annotations
 from oip_conformance import sources
 from oip_conformance.check import Area, Tier, expect
 from oip_conformance.rest import HEADER_LENGTH, JSON_TYPE
-from oip_conformance.server import Server, expect_error_object, ok_json
+from oip_conformance.server import Server, binary_request, expect_error_object, ok_json, outputs_of
 
 AREA = Area("REST: health", "http")
 
@@ -202,8 +202,6 @@ def header_case(server: Server) -> None:
     if reference.status != 200:
         server.announced("binary_tensor_data")
     length = reference.headers.get(HEADER_LENGTH.lower())
-    from oip_conformance.server import binary_request, outputs_of
-
     body, headers = binary_request(inputs, parameters={"binary_data_output": length is not None})
     lower = {name.lower(): value for name, value in headers.items()}
     outputs_of(server.rest.post(server.path("/infer"), body, lower))

@@ -6,6 +6,7 @@ from typing import Any
 
 from oip_conformance import sources
 from oip_conformance.check import Area, Skip, Tier, expect
+from oip_conformance.messages import new
 from oip_conformance.rest import JSON_TYPE
 from oip_conformance.rpc import expect_ok
 from oip_conformance.server import Server, as_list, as_object, expect_error, offered, ok_json
@@ -203,8 +204,6 @@ def honest(server: Server) -> None:
 )
 def grpc_agrees(server: Server) -> None:
     """REST and gRPC describe the same server and the same model."""
-    from oip_conformance.messages import new
-
     told = expect_ok(server.rpc.call("ServerMetadata", b""))
     found = _server_metadata(server)
     expect(

@@ -278,6 +278,20 @@ def _endless_number(request: Request, _: Server) -> bytes:
     return json.dumps(request).replace('"oip-digits"', "9" * _DIGITS).encode()
 
 
+@_mistake("nested_values", "Data is nested as deep as the shape.", source=sources.TENSOR_DATA)
+def _nested_values(request: Request, _: Server) -> bytes:
+    """Data of 100000 nested arrays."""
+    request["inputs"][0]["data"] = "oip-bomb"
+    return json.dumps(request).replace('"oip-bomb"', "[" * _DEPTH + "1" + "]" * _DEPTH).encode()
+
+
+@_mistake("nested_parameters", "A parameter is a text, a number or a boolean.", source=sources.PARAMETERS)
+def _nested_parameters(request: Request, _: Server) -> bytes:
+    """Parameters of 100000 nested objects."""
+    request["parameters"] = "oip-bomb"
+    return json.dumps(request).replace('"oip-bomb"', '{"a":' * _DEPTH + "1" + "}" * _DEPTH).encode()
+
+
 @_mistake("input_twice", "An input is known by its name.")
 def _input_twice(request: Request, _: Server) -> None:
     """An input that comes twice."""

@@ -136,7 +136,7 @@ def _rows(server: Server) -> int:
 
 def _after_requests(server: Server, enough: Any) -> dict[str, Any]:
     """Return the statistics when ``enough`` says so; they may follow the replies by a moment."""
-    deadline = time.monotonic() + min(server.target.timeout_s, 3)
+    deadline = time.monotonic() + server.target.settle_s
     while True:
         entry = _of_model(server)
         if enough(entry) or time.monotonic() > deadline:
