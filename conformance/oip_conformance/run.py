@@ -35,7 +35,7 @@ def reach(server: Server) -> None:
 
 
 def run_checks(server: Server, checks: Iterable[Check], done: Callable[[Result], None]) -> list[Result]:
-    """Run checks in order.
+    """Run checks in order; when a malformed request has ended the server, the rest is skipped.
 
     Args:
         server: The server under test.
@@ -43,11 +43,26 @@ def run_checks(server: Server, checks: Iterable[Check], done: Callable[[Result],
         done: Called with each result.
     """
     results = []
+    ended_by = ""
     for check in checks:
-        result = run_check(server, check)
+        if ended_by:
+            result = Result(check, Outcome.SKIPPED, reason=f"the server has not answered since {ended_by}")
+        else:
+            result = run_check(server, check)
+            ended_by = check.id if _has_ended(server, result) else ""
         done(result)
         results.append(result)
     return results
+
+
+def _has_ended(server: Server, result: Result) -> bool:
+    if not result.check.hostile or result.outcome is not Outcome.FAIL:
+        return False
+    try:
+        reach(server)
+    except Unreachable:
+        return True
+    return False
 
 
 def run_check(server: Server, check: Check) -> Result:

@@ -149,6 +149,23 @@ def test_inputs_may_be_told_where_metadata_lists_none() -> None:
         assert main([*arguments, str(path), "--input", "x:FP32:-1,2"]) == PASSED
 
 
+def test_when_a_request_has_ended_the_server_the_rest_is_skipped(capsys: pytest.CaptureFixture[str]) -> None:
+    ended = []
+
+    def end(asked: Any, answer: Any) -> Any:
+        if answer[0] == 400:
+            ended.append(asked.path)
+        return (0, {}, b"") if ended else answer
+
+    with serving(rest_edit=end) as server:
+        arguments = ["--http", server.target.http, "--model", "add", "--only", "refused.input_"]
+        assert main(arguments) == FAILED
+    printed = capsys.readouterr().out
+    assert "FAIL         refused.input_text" in printed
+    assert "(the server has not answered since refused.input_text)" in printed
+    assert len(ended) == 1
+
+
 def test_messages_live_in_a_pool_of_their_own() -> None:
     from google.protobuf import descriptor_pool
 

@@ -49,6 +49,7 @@ AREAS: tuple[Area, ...] = (
     rest_refused.AREA,
     rest_refused.BINARY,
     grpc_refused.AREA,
+    rest_refused.DEEP,
 )
 
 

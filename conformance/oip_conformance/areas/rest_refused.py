@@ -17,6 +17,8 @@ from oip_conformance.tensors import DATATYPES, Tensor, filled, json_input, to_by
 
 AREA = Area("REST: malformed requests", "http")
 BINARY = Area("REST: malformed binary requests", "http")
+# Such requests have ended whole processes: these checks run last.
+DEEP = Area("REST: requests that are nested too deep", "http")
 
 _REFUSED = (
     "A failed inference has an error status, typically 400, and the body is an object with the text error; "
@@ -37,7 +39,8 @@ def _refused(
     def run(server: Server) -> None:
         expect_error(send(server))
 
-    AREA.add(f"refused.{check_id}", tier, title, f"{says} {_REFUSED}", source, run, hostile=True)
+    area = DEEP if check_id.startswith("nested_") else AREA
+    area.add(f"refused.{check_id}", tier, title, f"{says} {_REFUSED}", source, run, hostile=True)
 
 
 # --- Bodies that are no request ---------------------------------------------------------------------------------------
@@ -53,7 +56,7 @@ _BODIES: Sequence[tuple[str, str, bytes]] = (
     ("json_null", "null instead of an object", b"null"),
     ("nested_arrays", f"{_DEPTH} nested arrays", b"[" * _DEPTH + b"]" * _DEPTH),
     ("nested_objects", f"{_DEPTH} nested objects", b'{"a":' * _DEPTH + b"1" + b"}" * _DEPTH),
-    ("open_arrays", f"{_DEPTH} arrays that do not end", b'{"inputs": ' + b"[" * _DEPTH),
+    ("nested_open", f"{_DEPTH} arrays that do not end", b'{"inputs": ' + b"[" * _DEPTH),
     ("inputs_absent", "No inputs", b"{}"),
     ("inputs_number", "A number as inputs", b'{"inputs": 5}'),
     ("inputs_null", "null as inputs", b'{"inputs": null}'),
@@ -278,18 +281,18 @@ def _endless_number(request: Request, _: Server) -> bytes:
     return json.dumps(request).replace('"oip-digits"', "9" * _DIGITS).encode()
 
 
-@_mistake("nested_values", "Data is nested as deep as the shape.", source=sources.TENSOR_DATA)
-def _nested_values(request: Request, _: Server) -> bytes:
-    """Data of 100000 nested arrays."""
-    request["inputs"][0]["data"] = "oip-bomb"
-    return json.dumps(request).replace('"oip-bomb"', "[" * _DEPTH + "1" + "]" * _DEPTH).encode()
-
-
 @_mistake("nested_parameters", "A parameter is a text, a number or a boolean.", source=sources.PARAMETERS)
 def _nested_parameters(request: Request, _: Server) -> bytes:
     """Parameters of 100000 nested objects."""
     request["parameters"] = "oip-bomb"
     return json.dumps(request).replace('"oip-bomb"', '{"a":' * _DEPTH + "1" + "}" * _DEPTH).encode()
+
+
+@_mistake("nested_values", "Data is nested as deep as the shape.", source=sources.TENSOR_DATA)
+def _nested_values(request: Request, _: Server) -> bytes:
+    """Data of 100000 nested arrays."""
+    request["inputs"][0]["data"] = "oip-bomb"
+    return json.dumps(request).replace('"oip-bomb"', "[" * _DEPTH + "1" + "]" * _DEPTH).encode()
 
 
 @_mistake("input_twice", "An input is known by its name.")
