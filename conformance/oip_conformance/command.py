@@ -220,8 +220,9 @@ def _check(target: Target, checks: Sequence[Check], options: argparse.Namespace)
         return UNUSABLE
     try:
         reach(server)
+        # Before the checks: a server may not survive them.
+        identity = _identity(server)
         results = run_checks(server, checks, _Printer(options.quiet))
-        told = as_json(_identity(server), results)
     except Unreachable as error:
         print(f"oip_conformance: the server cannot be reached: {error}", file=sys.stderr)
         return UNUSABLE
@@ -229,6 +230,7 @@ def _check(target: Target, checks: Sequence[Check], options: argparse.Namespace)
         server.close()
     print(f"\n{summary_of(results)}")
     if options.json:
+        told = as_json(identity, results)
         options.json.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
     bad = (Outcome.FAIL, Outcome.REMARK) if options.strict else (Outcome.FAIL,)
     return (
