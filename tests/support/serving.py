@@ -25,7 +25,7 @@ _READY = "both front ends listen"
 _SCRIPT = """\
 from mindspore_serving import server
 {settings}
-server.start_servables([{configs}])
+server.start_servables([{configs}]{start_options})
 server.start_grpc_server({grpc!r}{grpc_options})
 server.start_restful_server({rest!r}{rest_options})
 print("{ready}", flush=True)
@@ -176,6 +176,7 @@ def serving(
     grpc: str = "",
     backend: str = "stub",
     settings: str = "",
+    start_options: str = "",
 ) -> Iterator[RunningServer]:
     """Start servables that lie in `folder`, with both front ends on free ports.
 
@@ -188,6 +189,7 @@ def serving(
         grpc: Address for gRPC; a free port by default.
         backend: `stub` or `mindspore`.
         settings: Source that the script runs before it starts anything.
+        start_options: Further arguments of `start_servables` as source.
 
     Yields:
         The server, ready; it is ended on exit.
@@ -204,6 +206,7 @@ def serving(
             ready=_READY,
             rest_options=f", {rest_options}" if rest_options else "",
             settings=settings,
+            start_options=f", {start_options}" if start_options else "",
         )
     )
     process = _start(script, (), {"SERVING_BACKEND": backend, **(environment or {})})
