@@ -105,7 +105,7 @@ def test_unknown_models_are_not_found(triton: Triton, model: str, version: str) 
         ("echo.add_sub", {"a": ONES, "b": np.array([["x"] * 3], np.object_)}, ("b", "BYTES", "FP32")),
         ("echo.identity_text", {"x": ONES[:, 0]}, ("x", "FP32", "BYTES")),
         ("echo.add_sub", {"a": ONES, "b": np.ones((1, 4), np.float32)}, ("b", "4", "3")),
-        ("echo.add_sub", {"a": ONES, "b": np.ones((1, 1, 3), np.float32)}, ("b", "[1, 1, 3]")),
+        ("echo.add_sub", {"a": ONES, "b": np.ones((1, 1, 3), np.float32)}, ("b", "[1,1,3]")),
         (
             "echo.add_sub",
             {"a": np.ones((2, 3), np.float32), "b": np.ones((3, 3), np.float32)},
@@ -113,8 +113,8 @@ def test_unknown_models_are_not_found(triton: Triton, model: str, version: str) 
         ),
         ("echo.add_sub", {"a": ONES}, ("b",)),
         ("echo.add_sub", {"a": ONES, "b": ONES, "c": ONES}, ("c", "a", "b")),
-        ("add.add", {"x1": ONES, "x2": ONES}, ("x1", "3", "2")),
-        ("add.subtract", {"x1": ONES, "x2": ONES}, ("x1", "3", "2")),
+        ("add.add", {"x1": ONES, "x2": ONES[:, :2]}, ("x1", "3", "2")),
+        ("add.subtract", {"x1": ONES, "x2": np.ones((2, 2), np.float32)}, ("x1", "3", "2")),
     ],
     ids=[
         "fraction of another width",
@@ -133,7 +133,7 @@ def test_unknown_models_are_not_found(triton: Triton, model: str, version: str) 
 def test_wrong_tensors_are_refused_by_name(
     triton: Triton, model: str, inputs: dict[str, Array], named: tuple[str, ...]
 ) -> None:
-    text = triton.refused(INVALID, model, inputs)
+    text = triton.refused(INVALID, model, inputs).replace(" ", "")
     assert all(word in text for word in named), text
 
 
