@@ -13,10 +13,11 @@ import pytest
 from tritonclient.utils import serialize_byte_tensor, shared_memory
 
 from tests.clients.servables import clients_server
-from tests.clients.triton import INVALID, KINDS, NOT_SUPPORTED, Array, Triton, plain, texts
+from tests.clients.triton import INVALID, KINDS, NOT_FOUND, NOT_SUPPORTED, Array, Triton, plain, texts
 from tests.support.serving import RunningServer
 
-SIZE = 4096
+PAGE = 4096
+SIZE = 2 * PAGE
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +90,10 @@ def status_of(client: Triton, name: str = "") -> list[dict[str, Any]]:
 
 def test_registered_regions_are_listed(client: Triton) -> None:
     with region_of(client) as first, region_of(client, register=False) as second:
-        client.call("register_system_shared_memory", second.name, second.key, 256, 512)
+        client.call("register_system_shared_memory", second.name, second.key, 256, PAGE)
         listed = {entry["name"]: entry for entry in status_of(client)}
         assert {first.name, second.name} <= set(listed)
-        for region, offset, size in ((first, 0, SIZE), (second, 512, 256)):
+        for region, offset, size in ((first, 0, SIZE), (second, PAGE, 256)):
             [entry] = status_of(client, region.name)
             assert entry == listed[region.name]
             assert entry["key"] == region.key
@@ -127,8 +128,8 @@ def test_input_and_output_in_memory(client: Triton, offset: int) -> None:
 def test_an_offset_of_the_region_counts_as_well(client: Triton) -> None:
     sent = np.arange(4, dtype=np.float32).reshape(1, 4)
     with region_of(client, register=False) as region:
-        client.call("register_system_shared_memory", region.name, region.key, 1024, 512)
-        region.write(sent, offset=512 + 32)
+        client.call("register_system_shared_memory", region.name, region.key, 1024, PAGE)
+        region.write(sent, offset=PAGE + 32)
         result = client.infer("echo.scores", [shared_input(client, region, sent, offset=32)])
         np.testing.assert_array_equal(result.as_numpy("y"), sent)
 
@@ -212,10 +213,10 @@ def test_sizes_that_are_not_the_tensors_are_refused(client: Triton) -> None:
 def test_unknown_regions_are_refused_by_name(client: Triton) -> None:
     sent = np.zeros((1, 4), np.float32)
     tensor = client.module.InferInput("x", [1, 4], "FP32").set_shared_memory("nowhere", 16)
-    assert "nowhere" in client.refused(INVALID, "echo.scores", [tensor])
+    assert "nowhere" in client.refused(NOT_FOUND, "echo.scores", [tensor])
     output = client.output("y")
     output.set_shared_memory("nowhere", 16)
-    assert "nowhere" in client.refused(INVALID, "echo.scores", {"x": sent}, outputs=[output])
+    assert "nowhere" in client.refused(NOT_FOUND, "echo.scores", {"x": sent}, outputs=[output])
 
 
 @pytest.mark.parametrize(
