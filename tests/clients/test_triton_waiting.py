@@ -156,17 +156,28 @@ def relay(server: RunningServer) -> Iterator[CountingRelay]:
         thread.join()
 
 
-def test_keepalive_pings_do_not_end_the_connection(relay: CountingRelay) -> None:
-    """Ten pings without a call between them: a server with gRPC's own limits hangs up at the third."""
-    keepalive = tritonclient.grpc.KeepAliveOptions(
-        keepalive_time_ms=20,
+def keepalive(every_ms: int) -> Any:
+    return tritonclient.grpc.KeepAliveOptions(
+        keepalive_time_ms=every_ms,
         keepalive_timeout_ms=20_000,
         keepalive_permit_without_calls=True,
         http2_max_pings_without_data=0,
     )
-    with tritonclient.grpc.InferenceServerClient(relay.address, keepalive_options=keepalive) as client:
+
+
+def test_a_client_that_pings_as_often_as_it_may_keeps_its_connection(relay: CountingRelay) -> None:
+    options = keepalive(5_000)
+    with tritonclient.grpc.InferenceServerClient(relay.address, keepalive_options=options) as client:
+        assert all(client.is_server_live() for _ in range(20))
+    assert relay.connections == 1
+
+
+def test_a_client_that_pings_too_often_connects_again(relay: CountingRelay) -> None:
+    """gRPC sends a ping each second at most, and the server takes three that come too soon."""
+    options = keepalive(20)
+    with tritonclient.grpc.InferenceServerClient(relay.address, keepalive_options=options) as client:
         assert client.is_server_live()
         seen = relay.pings
-        wait_until(lambda: relay.pings >= seen + 10, "the client has sent ten pings")
-        assert client.is_server_live()
-        assert relay.connections == 1
+        wait_until(lambda: relay.pings >= seen + 4, "the client has sent four pings")
+        wait_until(client.is_server_live, "the client is connected again")
+        assert relay.connections == 2
