@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.clients.servables import MODELS
 from tests.support.serving import RunningServer
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
@@ -86,6 +87,10 @@ def curl(server: RunningServer, line: str) -> Any:
                 "outputs": [{"name": "y", "shape": [2], "datatype": "BYTES", "data": ["a", "b"]}],
             },
         ),
+        (
+            """curl http://HOST/v2/models/echo.identity_text/generate -d '{"id": "7", "x": "hello"}'""",
+            {"model_name": "echo.identity_text", "model_version": "1", "id": "7", "y": "hello"},
+        ),
         ("curl http://HOST/v2/health/live", {"live": True}),
         ("curl http://HOST/v2/models/add/ready", {"name": "add", "ready": True}),
     ],
@@ -93,6 +98,23 @@ def curl(server: RunningServer, line: str) -> Any:
 def test_a_line_prints(server: RunningServer, line: str, printed: Any) -> None:
     found = curl(server, line)
     assert {name: found.get(name) for name in printed} == printed
+
+
+def test_models_are_listed(server: RunningServer) -> None:
+    listed = curl(server, "curl http://HOST/v2/models")["models"]
+    names = {one if isinstance(one, str) else one["name"] for one in listed}
+    assert set(MODELS) <= names
+    assert curl(server, "curl http://HOST/v1/models")
+
+
+def test_metadata_of_a_model_as_tensorflow_serving_has_it(server: RunningServer) -> None:
+    about = curl(server, "curl http://HOST/v1/models/add/metadata")
+    assert (about["model_spec"]["name"], about["model_spec"]["version"]) == ("add", "1")
+    signatures = about["metadata"]["signature_def"]["signature_def"]
+    assert {"add", "subtract"} <= set(signatures)
+    x1 = signatures["subtract"]["inputs"]["x1"]
+    assert x1["dtype"] == "DT_FLOAT"
+    assert [dim["size"] for dim in x1["tensor_shape"]["dim"]] == ["2", "2"]
 
 
 def test_states_of_the_versions_of_a_model(server: RunningServer) -> None:
