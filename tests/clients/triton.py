@@ -62,6 +62,8 @@ class Triton:
 
     def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         """Call a method of the client, and wait for what it returns."""
+        if options.get("headers"):  # the client adds its own to them
+            options["headers"] = dict(options["headers"])
         returned = getattr(self._client, method)(*arguments, **options)
         return self.run(returned) if inspect.isawaitable(returned) else returned
 
