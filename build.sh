@@ -100,7 +100,7 @@ fingerprint() {
   {
     say "$ROOT" "$EXTRAS"
     grep '^version' "$VENV/pyvenv.cfg"
-    cat setup.py pyproject.toml mindspore_serving/__init__.py proto/*.proto proto/generate.py
+    cat setup.py pyproject.toml mindspore_serving/__init__.py proto/*.proto proto/foreign/*.proto proto/generate.py
   } | sha256sum
 }
 
@@ -274,6 +274,7 @@ import sys
 assert importlib.util.find_spec("mindspore") is None, "the environment was to be without MindSpore"
 import mindspore_serving.client
 import mindspore_serving.lite.installation
+import mindspore_serving.proto.foreign.open_inference_pb2
 import mindspore_serving.proto.ms_service_pb2_grpc
 import mindspore_serving.server
 
@@ -292,7 +293,7 @@ command_clean() {
 remove_what_was_made() {
   local made=(.venv build dist site fuzz_crashes benchmarks/results tests/soak/results mindspore_serving.egg-info)
   made+=(.mypy_cache .pytest_cache .ruff_cache .hypothesis)
-  made+=(benchmarks/peers/.venv mindspore_serving/proto/.generated mindspore_serving/proto/.generating-* mindspore_serving/proto/*_pb2*.py*)
+  made+=(benchmarks/peers/.venv mindspore_serving/proto/.generated mindspore_serving/proto/.generating-* mindspore_serving/proto/*_pb2*.py* mindspore_serving/proto/foreign/*_pb2*.py*)
   mapfile -d '' -O "${#made[@]}" made < <(
     find . -path ./.git -prune -o -path ./.venv -prune -o \
       \( -type d \( -name __pycache__ -o -name serving_logs -o -name temp_rank_table \

@@ -57,8 +57,6 @@ setup(
         # in the log says so. With an older one, grpc.aio keeps calls without a message until garbage is collected.
         # Generated stubs refuse what is older than the grpcio-tools of pyproject.toml.
         "grpcio>=1.81.0,<1.86",
-        # It requires a grpcio that is not older, and from 1.82 on protobuf 7: the older releases go with protobuf 6.
-        "grpcio-health-checking>=1.74.0,<1.86",
         "multidict>=6,<8",
         "multipart>=1.2.1,<3",
         "numpy>=1.26",

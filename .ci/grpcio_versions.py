@@ -1,9 +1,9 @@
 """Tests gRPC with the oldest and the newest grpcio that setup.py admits; part of `./build.sh check`.
 
 The server calls parts of grpcio that no release promises to keep, so that the bounds in setup.py are those of what was
-tested. Each of the two releases has an environment in .venv/share/grpcio, which is made once: it holds grpcio and
-grpcio-health-checking, and sees the other packages of .venv. That the package index cannot be reached is no failure,
-but a line says so: a check must not depend on somebody else's server.
+tested. Each of the two releases has an environment in .venv/share/grpcio, which is made once: it holds grpcio, and
+sees the other packages of .venv. That the package index cannot be reached is no failure, but a line says so: a check
+must not depend on somebody else's server.
 """
 
 from __future__ import annotations
@@ -110,13 +110,8 @@ def releases_on_index() -> list[str] | None:
     return releases
 
 
-def ready_environment(version: str, health: SpecifierSet) -> Path | None:
-    """The Python of the environment of a release, which is made where there is none; None if that failed.
-
-    Args:
-        version: Of grpcio.
-        health: Releases of grpcio-health-checking that are admitted; the newest that is not newer than grpcio is taken.
-    """
+def ready_environment(version: str) -> Path | None:
+    """The Python of the environment of a release of grpcio, which is made where there is none; None if that failed."""
     folder = ENVIRONMENTS / version
     stamp = folder / "stamp"
     python = folder / "bin" / "python"
@@ -130,9 +125,9 @@ def ready_environment(version: str, health: SpecifierSet) -> Path | None:
         begin = time.monotonic()
         venv.create(folder, clear=True, symlinks=True, with_pip=False)
         own = folder / PACKAGES.relative_to(sys.prefix)
-        if not _install(own, [f"grpcio=={version}", f"grpcio-health-checking{health},<={version}"]):
+        if not _install(own, [f"grpcio=={version}"]):
             return None
-        # After its own packages on the path, so that these are found first; with what is installed editable there.
+        # After its own package on the path, so that it is found first; with what is installed editable there.
         (own / "packages_of_venv.pth").write_text(
             f"import site; site.addsitedir({str(PACKAGES)!r})\n", encoding="utf-8"
         )
@@ -158,11 +153,11 @@ def remove_other_environments(versions: Sequence[str]) -> None:
             shutil.rmtree(folder)
 
 
-def passes(version: str, health: SpecifierSet) -> bool:
+def passes(version: str) -> bool:
     """Whether the tests pass with a release of grpcio."""
     print(f"==> The tests of gRPC with grpcio {version}", flush=True)
     begin = time.monotonic()
-    python = ready_environment(version, health)
+    python = ready_environment(version)
     if python is None:
         return False
     asked = subprocess.run(
@@ -198,7 +193,6 @@ def main() -> int:
     except PackageNotFoundError:
         raise SystemExit("mindspore_serving is not installed in this environment") from None
     admitted = bounds(requirements, "grpcio")
-    health = bounds(requirements, "grpcio-health-checking")
     releases = releases_on_index()
     ends = None if releases is None else oldest_and_newest(releases, admitted)
     if releases is None or ends is None:
@@ -206,7 +200,7 @@ def main() -> int:
             f"Not tested with other releases: none of grpcio{admitted} can be had from here, or not the oldest."
         )
         return 0
-    failed = [version for version in dict.fromkeys(ends) if not passes(version, health)]
+    failed = [version for version in dict.fromkeys(ends) if not passes(version)]
     remove_other_environments(ends)
     if newer := not_yet_admitted(releases, ends[-1]):
         print(f"Not admitted by setup.py, and not tested: grpcio {', '.join(newer)}")

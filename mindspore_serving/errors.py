@@ -146,6 +146,22 @@ class UnknownTarget(InvalidInput):
     http_status = 404
 
 
+class AlreadyExists(InvalidInput):
+    """There is something of that name already."""
+
+
+class NotPermitted(InvalidInput):
+    """This client may not ask for that."""
+
+    http_status = 403
+
+
+class NotOffered(InvalidInput):
+    """This server does not do that, or was not told to."""
+
+    http_status = 501
+
+
 class VerbNotAllowed(InvalidInput):
     """A REST request that is not a POST."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
 
 from mindspore_serving.tensor import DataType, TensorSpec
 
@@ -35,6 +37,9 @@ class TensorType:
         shape: Of one instance, -1 for a dimension of any size; None where any shape is taken.
         content: What its bytes hold, as `image`; "" where that is not known.
         shared: Whether all instances of a request have one value in common, which so has no dimension for rows.
+        declared: Whether the servable_config.py says it. Requests are checked against that when they are admitted.
+            What is only known from a model's file is checked by the worker that holds the model, as it always was.
+        description: What it is, in the words of the servable_config.py; "" where nothing is said.
     """
 
     name: str
@@ -42,9 +47,38 @@ class TensorType:
     shape: tuple[int, ...] | None = None
     content: str = ""
     shared: bool = False
+    declared: bool = False
+    description: str = ""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything is known of it but its name."""
+        return self.dtype is not DataType.UNKNOWN or self.shape is not None
+
+    @property
+    def text(self) -> str:
+        """Its dtype and shape in an error text."""
+        if self.dtype.is_text:
+            return "text" if self.dtype is DataType.STRING else "bytes"
+        name = "of any type" if self.dtype is DataType.UNKNOWN else self.dtype.name.lower()
+        return name if self.shape is None else f"{name} of shape {list(self.shape)}"
+
+    def takes(self, shape: tuple[int, ...]) -> bool:
+        """Whether a value of this shape fits; one text may stand in a list of its own, as ever."""
+        if self.shape is None or shape == self.shape:
+            return True
+        if self.dtype.is_text:
+            return shape == (1,)
+        return len(shape) == len(self.shape) and all(
+            want in (-1, got) for want, got in zip(self.shape, shape, strict=True)
+        )
 
 
-@dataclass(frozen=True, slots=True)
+_AS_MODELS_TAKE = frozenset((DataType.INT32, DataType.FLOAT16, DataType.FLOAT32, DataType.FLOAT64))
+"""Types of models that numbers become which do not say their type: as ever, other integers have to be sent as such."""
+
+
+@dataclass(frozen=True)
 class MethodSignature:
     """One method of a servable, as its workers register it with the main process.
 
@@ -57,15 +91,16 @@ class MethodSignature:
         full: Most instances that one of its stages takes at once; with as many nothing is gained by waiting for more.
         only_models: Whether it has stages, and all of them are models.
         waits: Whether it spends its time waiting for other methods, and must not keep them from running.
-        input_types: Data types of its inputs, by name. Those of others are not known: only the file of a model tells
-            them, for what goes straight into it.
         output_names: Names of the outputs in a reply; empty for what clients do not call.
         inputs: What is known of its inputs, in the order of `input_names`; empty for what clients do not call.
         outputs: What is known of its outputs, in the order of `output_names`; likewise.
         rows: Whether the first dimension of a tensor counts instances, where clients send tensors instead of instances.
             Otherwise the tensors of a request are one instance.
         description: What it does, in the words of its docstring; "" where it has none.
-        takes_parameters: Whether its stages ask for the parameters of requests.
+        takes_parameters: Whether its stages ask for the parameters of requests. They come after the inputs, as one
+            more text of each instance: a JSON object.
+        examples: Instances that it has answered: each a JSON object as `instances` of REST has them. Only small ones
+            are kept.
     """
 
     name: str
@@ -75,13 +110,30 @@ class MethodSignature:
     full: int = 1
     only_models: bool = False
     waits: bool = False
-    input_types: Mapping[str, DataType] = field(default_factory=dict, hash=False)
     output_names: tuple[str, ...] = ()
     inputs: tuple[TensorType, ...] = ()
     outputs: tuple[TensorType, ...] = ()
     rows: bool = False
     description: str = ""
     takes_parameters: bool = False
+    examples: tuple[str, ...] = ()
+
+    @cached_property
+    def input_types(self) -> Mapping[str, DataType]:
+        """What numbers become that do not say their type, as those of JSON, by input; others are not there."""
+        return MappingProxyType(
+            {
+                one.name: one.dtype
+                for one in self.inputs
+                if one.dtype in _AS_MODELS_TAKE
+                or (one.declared and one.dtype is not DataType.UNKNOWN and not one.dtype.is_text)
+            }
+        )
+
+    @cached_property
+    def declares_inputs(self) -> bool:
+        """Whether requests are checked when they are admitted."""
+        return any(one.declared for one in self.inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +166,10 @@ class ModelInfo:
     graphs: tuple[GraphInfo, ...]
 
 
+NO_PARAMETERS = "{}"
+"""The text of a request's parameters where it has none, for a method that takes them."""
+PARAMETERS_SPEC = TensorSpec("@parameters", DataType.STRING, ())
+"""What comes after the inputs of a method that takes parameters; clients cannot send it."""
 CALL_PREFIX = "@call_"
 """Methods whose names begin so run one graph for other workers; clients cannot reach them."""
 

@@ -447,7 +447,7 @@ def test_refused_by_the_parser(server: RunningServer, value: str, text: str) -> 
 # --- Values that go straight into a model, which takes float32 ---
 
 ADD = "/model/add:add_common"
-MODEL_RANGE = "the model takes float32"
+MODEL_RANGE = "the method takes float32"
 
 
 def ask_model(server: RunningServer, x1: str) -> HttpReply:

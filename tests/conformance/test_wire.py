@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from grpc_health.v1 import health_pb2
 
 from mindspore_serving.client import Client
 from mindspore_serving.client.python.request import encode_request
@@ -20,6 +19,7 @@ from mindspore_serving.proto import (
     ms_service_pb2,
     ms_worker_pb2,
 )
+from mindspore_serving.proto.foreign import health_pb2
 from tests.conformance.row import row, stands_for
 from tests.support.grpc_messages import PREDICT, RawClient
 from tests.support.serving import RunningServer

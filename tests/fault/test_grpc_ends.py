@@ -16,9 +16,9 @@ import grpc
 import grpc.aio
 import numpy as np
 import pytest
-from grpc_health.v1 import health_pb2
 
 from mindspore_serving.proto import ms_service_pb2
+from mindspore_serving.proto.foreign import health_pb2
 from tests.support import doomed_client
 from tests.support.gated_server import GatedServer, gated_server
 from tests.support.grpc_messages import PREDICT, array_of

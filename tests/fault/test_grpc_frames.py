@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from grpc_health.v1 import health_pb2
 
 from mindspore_serving.client import Client
+from mindspore_serving.proto.foreign import health_pb2
 from tests.support.gated_server import GatedServer, gated_server
 from tests.support.grpc_messages import PREDICT
 from tests.support.http2_frames import (

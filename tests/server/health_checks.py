@@ -8,9 +8,9 @@ import threading
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health_pb2
-from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from mindspore_serving.proto.foreign import health_pb2
+from tests.support.grpc_stub import Stub, health_stub
 from tests.support.http_requests import send
 
 ANSWER_TIMEOUT_S = 20.0
@@ -30,7 +30,7 @@ class Watch:
         service: What to watch.
     """
 
-    def __init__(self, stub: HealthStub, service: str) -> None:
+    def __init__(self, stub: Stub, service: str) -> None:
         self._told: queue.Queue[str] = queue.Queue()
         self._call = stub.Watch(health_pb2.HealthCheckRequest(service=service))
         threading.Thread(target=self._read, daemon=True).start()
@@ -57,7 +57,7 @@ class Checks:
 
     def __init__(self, address: str) -> None:
         self._channel = grpc.insecure_channel(address)
-        self._stub = HealthStub(self._channel)
+        self._stub = health_stub(self._channel)
 
     def check(self, service: str) -> str:
         """Status of a service; NOT_FOUND where there is none."""

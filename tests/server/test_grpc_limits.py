@@ -263,9 +263,10 @@ def test_metadata_without_end_is_not_kept(tmp_path: Path) -> None:
         before = main.memory_info().rss
         with http2_connection(address, PREFACE + settings() + headers(1, flags=0)) as connection:
             with contextlib.suppress(ConnectionError):  # it is cut off, or what it sends is thrown away
-                for _ in range(50_000):  # 500 MB
+                for _ in range(100_000):  # 1 GB
                     connection.sendall(more)
-            assert main.memory_info().rss - before < 200 << 20
+            # What the library has read and not looked at yet may be some hundred MB on a busy machine.
+            assert main.memory_info().rss - before < 500 << 20
             assert is_answered(address)
 
 

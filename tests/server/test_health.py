@@ -19,14 +19,14 @@ import grpc
 import grpc.aio
 import numpy as np
 import pytest
-from grpc_health.v1 import health_pb2
-from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from mindspore_serving.client import Client
+from mindspore_serving.proto.foreign import health_pb2
 from mindspore_serving.server.dialect.health.grpc import MOST_WATCHES
 from tests.server.health_checks import ANSWER_TIMEOUT_S, Checks, readiness
 from tests.support.gate import Gate
 from tests.support.grpc_messages import RawClient
+from tests.support.grpc_stub import health_stub
 from tests.support.http_requests import HttpReply, post, send
 from tests.support.servables import IDENTITY
 from tests.support.serving import RunningServer, add_servable, free_port, running_script, serving
@@ -358,7 +358,7 @@ def test_watches_have_a_bound_and_those_that_end_make_room(plain: RunningServer)
 
 async def _watch_too_often(address: str) -> None:
     async with grpc.aio.insecure_channel(address) as channel:
-        stub = HealthStub(channel)
+        stub = health_stub(channel)
 
         async def first(call: Any) -> Any:
             return await asyncio.wait_for(call.read(), ANSWER_TIMEOUT_S)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health_pb2
-from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from mindspore_serving.proto.foreign import health_pb2
 from tests.soak.servables import API_KEY
+from tests.support.grpc_stub import health_stub
 
 _EVERY_S = 1.0
 ANSWER_TIMEOUT_S = 5.0
@@ -58,7 +58,7 @@ class Prober:
         self.problems: list[str] = []
         self._rest = rest_address
         self._channel = grpc.insecure_channel(grpc_address)
-        self._stub = HealthStub(self._channel)
+        self._stub = health_stub(self._channel)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 

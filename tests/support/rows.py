@@ -1,10 +1,11 @@
 """Small blocks of instances for tests."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from mindspore_serving.rows import Rows
+from mindspore_serving.signature import TensorType
 from mindspore_serving.tensor import DATA_TYPE_OF, Array, DataType, TensorSpec
 
 
@@ -31,3 +32,8 @@ def texts(values: Sequence[str], name: str = "x") -> Rows:
 def numbers_in(groups: Sequence[Rows]) -> list[float]:
     """The values of the first column of some blocks, one after the other."""
     return [float(value) for group in groups for value in group.columns[0]]
+
+
+def model_types(types: Mapping[str, DataType]) -> tuple[TensorType, ...]:
+    """Inputs of a method whose data types the files of models tell."""
+    return tuple(TensorType(name, dtype) for name, dtype in types.items())

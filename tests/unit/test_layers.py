@@ -42,6 +42,7 @@ LAYERS: list[dict[str, list[str]]] = [
     {
         "native dialect": ["server.dialect.native"],
         "health": ["server.dialect.health"],
+        "reflection": ["server.dialect.reflection"],
         "open inference dialect": ["server.dialect.open_inference"],
         "v1 dialect": ["server.dialect.kserve_v1"],
         "dialects": ["server.dialect"],

@@ -27,6 +27,7 @@ from typing import Any, Final, TypeAlias, Union, get_args, get_origin, get_type_
 import orjson
 
 from mindspore_serving.errors import excerpt
+from mindspore_serving.signature import TensorType
 from mindspore_serving.tensor import MAX_DIMENSIONS, TensorSpec
 
 Read: TypeAlias = Callable[[Any], Any]
@@ -212,7 +213,15 @@ def fields_reader(
 
 def _dataclass_reader(kind: type, inside: tuple[type, ...], rules: Rules) -> Read:
     read_fields = fields_reader(kind, field_readers(kind, inside, rules), rules)
-    return lambda value: kind(**read_fields(value))
+    check = _CHECKS.get(kind)
+
+    def read(value: Any) -> Any:
+        made = kind(**read_fields(value))
+        if check is not None:
+            check(made)
+        return made
+
+    return read
 
 
 def _has_no_default(field: dataclasses.Field[Any]) -> bool:
@@ -297,13 +306,15 @@ def _named_tuple_reader(kind: type, inside: tuple[type, ...], rules: Rules) -> R
     return read
 
 
-def _check_spec(spec: TensorSpec) -> None:
+def _check_spec(spec: TensorSpec | TensorType) -> None:
     """Refuse a shape that no array can have; -1 is a dimension that varies."""
+    if spec.shape is None:
+        return
     if len(spec.shape) > MAX_DIMENSIONS:
         raise Unfit(f"at most {MAX_DIMENSIONS} dimensions", str(len(spec.shape))).inside("shape")
     if any(dim < -1 for dim in spec.shape):
         raise Unfit("dimensions of at least -1", shown(min(spec.shape))).inside("shape")
 
 
-_CHECKS: dict[type, Callable[[Any], None]] = {TensorSpec: _check_spec}
+_CHECKS: dict[type, Callable[[Any], None]] = {TensorSpec: _check_spec, TensorType: _check_spec}
 """What types demand of their values beyond their hints."""

@@ -14,6 +14,9 @@ from typing import TypeAlias
 from mindspore_serving.rows import Group, Rows
 from mindspore_serving.signature import MethodSignature, ModelInfo
 
+LONGEST_US = 0xFFFFFFFF
+"""What is longer is told as this, about 71 minutes: an int of these messages has 32 bits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Register:
@@ -133,6 +136,9 @@ class Result:
         start: Index in the batch of the first instance of these.
         groups: Results and failures, in order.
         final: Whether the worker is done with the batch.
+        wait_us: With the last result, how long the batch has waited in the worker until its first stage began, in
+            microseconds; at most `LONGEST_US`.
+        run_us: Likewise, how long it took from then until its last stage had ended.
     """
 
     batch_id: int
@@ -140,6 +146,8 @@ class Result:
     start: int
     groups: tuple[Group, ...]
     final: bool
+    wait_us: int = 0
+    run_us: int = 0
 
 
 @dataclass(slots=True)

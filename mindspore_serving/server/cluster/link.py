@@ -18,7 +18,7 @@ from mindspore_serving.server.channel.frames import (
     message_of,
 )
 from mindspore_serving.server.channel.messages import Alive
-from mindspore_serving.server.cluster.peer_user import stranger_at
+from mindspore_serving.server.host.peer_user import stranger_at
 
 ALIVE_EVERY_S = 1.0
 HANDSHAKE_S = 10.0

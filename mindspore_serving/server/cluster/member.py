@@ -19,7 +19,7 @@ from mindspore_serving.errors import ChannelError, StartUpError, SystemFailure
 from mindspore_serving.rows import FailedRows, Group, Reply, Rows
 from mindspore_serving.server.channel.cluster_messages import Challenge, Join, JoinRefused, ToMember, Welcome
 from mindspore_serving.server.channel.frames import TO_MEMBER
-from mindspore_serving.server.channel.messages import Batch, Exiting, Result, Stop
+from mindspore_serving.server.channel.messages import LONGEST_US, Batch, Exiting, Result, Stop
 from mindspore_serving.server.cluster.link import ALIVE_EVERY_S, HANDSHAKE_S, ClusterLink
 from mindspore_serving.server.cluster.token import is_proof, new_nonce, proof, warn_of_open_way, without_token
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
@@ -214,16 +214,18 @@ class MasterLink(ClusterLink[ToMember]):
         self._decide(None)
 
     def _run(self, batch: Batch) -> None:
-        reply = self._dispatcher.forward(self._servable, batch.method, batch.groups)
+        request = self._dispatcher.relay(self._servable, batch.method, batch.groups)
+        reply = request.future
         self._under_way.add(reply)
 
         def answer(reply: asyncio.Future[Reply]) -> None:
             self._under_way.discard(reply)
             if reply.cancelled():
                 return
+            wait_us, run_us = (min(int(s * 1e6), LONGEST_US) for s in request.times or (0, 0))
             for start, groups in messages_of(reply.result()):
                 final = start + sum(group.count for group in groups) == batch.count
-                self.send(Result(batch.batch_id, batch.slot, start, groups, final))
+                self.send(Result(batch.batch_id, batch.slot, start, groups, final, wait_us, run_us))
 
         reply.add_done_callback(answer)
 

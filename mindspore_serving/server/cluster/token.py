@@ -15,8 +15,8 @@ import secrets
 from mindspore_serving import log
 from mindspore_serving.loopback import ANY_ADDRESS, is_loopback
 from mindspore_serving.private_files import user_name
-from mindspore_serving.server.cluster.peer_user import UNKNOWN_USER
 from mindspore_serving.server.host.child_environment import TOKEN_VARIABLE
+from mindspore_serving.server.host.peer_user import UNKNOWN_USER
 
 _NONCE_BYTES = 32
 _LOOPBACK = "127.0.0.1"

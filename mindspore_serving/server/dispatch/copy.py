@@ -15,6 +15,7 @@ from mindspore_serving.server.channel.call_page import HeldRows
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import Batch, Result
 from mindspore_serving.server.channel.worker_plan import WAITING_SLOTS
+from mindspore_serving.server.dispatch.counting import count_lost, count_run, count_sent
 from mindspore_serving.server.dispatch.request import Piece
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import runs_of_equal
@@ -33,22 +34,46 @@ class SentBatch:
     Args:
         method: The method.
         slot: The slot that it has until its last result.
-        pieces: Its instances in order.
-        sent: When it was sent, in seconds of `time.monotonic`.
+        pieces: Its instances in order, of one at least.
+        taken: When they left the queue, in seconds of `time.monotonic`.
+        sent: When it had been written.
 
     Attributes:
+        done: When its last result has come.
+        counter: Of the method.
+        requests: Of how many requests it has instances.
+        first: Of how many of these it is the first batch.
         count: Number of instances.
         answered: (start, stop) of the instances that have an outcome, in order of arrival.
         answered_count: How many outcomes have come.
     """
 
-    __slots__ = ("_begins", "answered", "answered_count", "count", "method", "pieces", "sent", "slot")
+    __slots__ = (
+        "_begins",
+        "answered",
+        "answered_count",
+        "count",
+        "counter",
+        "done",
+        "first",
+        "method",
+        "pieces",
+        "requests",
+        "sent",
+        "slot",
+        "taken",
+    )
 
-    def __init__(self, method: MethodSignature, slot: int, pieces: Sequence[Piece], sent: float) -> None:
+    def __init__(
+        self, method: MethodSignature, slot: int, pieces: Sequence[Piece], taken: float, sent: float
+    ) -> None:
         self.method = method
         self.slot = slot
         self.pieces = pieces
-        self.sent = sent
+        self.taken = taken
+        self.sent = self.done = sent
+        self.counter = pieces[0].request.counter
+        self.requests = self.first = 0
         self.answered: list[tuple[int, int]] = []
         self.answered_count = 0
         if len(pieces) == 1:  # the common case
@@ -179,7 +204,7 @@ class ServableCopy:
         Args:
             method: Method name.
             pieces: Its instances.
-            now_serving: Value for `last_served`.
+            now_serving: Value for `last_served`, which no earlier batch of the servable has had.
             exclusive: Take no other batch until this one is done.
 
         Raises:
@@ -188,11 +213,13 @@ class ServableCopy:
         signature = self.methods[method]
         free = self._free_for_waiting if signature.waits else self._free
         slot = free[-1]
+        taken = time.monotonic()
         self._send(Batch(self._next_id, slot, method, tuple([piece.rows for piece in pieces])))
         free.pop()
         if signature.waits:
             self._waiting.add(method)
-        self._sent[self._next_id] = SentBatch(signature, slot, pieces, time.monotonic())
+        batch = self._sent[self._next_id] = SentBatch(signature, slot, pieces, taken, time.monotonic())
+        count_sent(batch, now_serving)
         self._next_id = (self._next_id + 1) & 0xFFFFFFFF
         self.last_served = now_serving
         self.exclusive = exclusive
@@ -218,9 +245,11 @@ class ServableCopy:
             )
         at = result.start
         for group in result.groups:
-            self.answered_without_error |= isinstance(group, Rows)
             if at + group.count > batch.count:
                 raise ChannelError(f"{self.label} answered {at + group.count} of {batch.count} instances")
+            if isinstance(group, Rows):
+                self.answered_without_error = True
+                batch.counter.instances += group.count
             batch.settle(at, group)
             at += group.count
         if not result.final:
@@ -229,6 +258,8 @@ class ServableCopy:
             raise ChannelError(f"{self.label} answered {batch.answered_count} of {batch.count} instances")
         del self._sent[result.batch_id]
         self._free_slot(batch)
+        batch.done = time.monotonic()
+        count_run(batch, result)
         self.on_done(batch)
 
     def _free_slot(self, batch: SentBatch) -> None:
@@ -283,7 +314,9 @@ class ServableCopy:
         self.exclusive = False
         batches, self._sent = self._sent, {}
         rest: dict[str, list[Piece]] = {}
+        now = time.monotonic()
         for batch in batches.values():
+            count_lost(batch, now)
             rest.setdefault(batch.method.name, []).extend(batch.pending(blame))
         return {method: pieces for method, pieces in rest.items() if pieces}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mindspore_serving.errors import DeadlineExceeded, ServableUnavailable
+from mindspore_serving.server.dispatch.admitted_inputs import InputCheck
 from mindspore_serving.server.dispatch.failures import deadline_exceeded
 from mindspore_serving.server.dispatch.servable import RunningServable
 from mindspore_serving.signature import MethodSignature
@@ -19,12 +20,14 @@ class Destination:
         method: What it asks for.
         version: The version that it asks for; 0 for the highest one that runs.
         generation: Tells whether anything has changed since it was found.
+        check: Checks what the method declares of its inputs; None where that is nothing.
     """
 
     servable: RunningServable
     method: MethodSignature
     version: int = 0
     generation: int = 0
+    check: InputCheck | None = None
 
     def check_served(self) -> None:
         """Check that the servable still runs the method.

@@ -18,16 +18,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mindspore_serving.errors import QueueFull, ServerStopping
 from mindspore_serving.options import ServableSettings
-from mindspore_serving.rows import FailedRows, Reply, Rows
+from mindspore_serving.rows import Group, Reply, Rows
+from mindspore_serving.server.dispatch.admitted_inputs import with_parameters
+from mindspore_serving.server.dispatch.counting import count_end
 from mindspore_serving.server.dispatch.destination import Destination
 from mindspore_serving.server.dispatch.method_statistics import MethodStatistics
 from mindspore_serving.server.dispatch.pending_requests import PendingRequests
-from mindspore_serving.server.dispatch.request import Request
+from mindspore_serving.server.dispatch.request import LEAST_URGENT, Request
 from mindspore_serving.server.dispatch.running_servables import RunningServables
 from mindspore_serving.server.dispatch.servable import RunningServable
 from mindspore_serving.server.host import settings
@@ -86,8 +89,11 @@ class Dispatcher:
         return self._running.methods(name, version)
 
     def statistics(self, name: str, version: int, method: str) -> MethodStatistics:
-        """What was counted of a method of a servable version; zeros where nobody has asked for it."""
-        return MethodStatistics()
+        """What has been counted until now of a method that clients may call; zeros where nobody has asked for it.
+
+        What is counted belongs to the version: it outlives the workers. It is read on the event loop.
+        """
+        return self._running.statistics(name, version, method)
 
     def resolve(self, name: str, method: str, version: int) -> Destination:
         """Find who answers a request.
@@ -139,7 +145,8 @@ class Dispatcher:
             blocks: The instances, at least one; the specs of each block are the inputs of the method in order.
             timeout_s: Seconds after which they are answered with `DeadlineExceeded`, and those that wait are dropped;
                 None for no limit.
-            priority: 1 for the most urgent ones, 2 for those that come after them, and so on; 0 for the default.
+            priority: 1 for the most urgent ones, 2 for those that come after them, and so on; 0 for the default, which
+                is behind all of these. Those from `LEAST_URGENT` on are alike. See `queue_policy`.
             parameters: Of the request, for a method whose stages ask for them: a JSON document.
 
         Returns:
@@ -150,6 +157,8 @@ class Dispatcher:
             ServableUnavailable: It has no worker left, or its method has other inputs now.
             ServerStopping: The server drains, or has stopped.
             QueueFull: Too many requests, instances or bytes are pending, in the server or of the servable.
+            InvalidInput: The parameters are too large. Instances that are not what the method declares do not raise:
+                they have this error as their outcome.
         """
         if destination.generation != self._running.generation:
             destination = self._admissible(destination)
@@ -252,10 +261,21 @@ class Dispatcher:
 
         Raises:
             QueueFull: As `admit`.
+            InvalidInput: As `admit`.
         """
         servable = destination.servable
+        if destination.method.takes_parameters:
+            blocks = with_parameters(blocks, parameters)
+        groups: Sequence[Group] = blocks
+        if destination.check is not None:
+            groups = destination.check.checked(blocks)
         future: asyncio.Future[Reply] = self._loop.create_future()
-        request = Request(blocks, future)
+        method = destination.method.name
+        if priority:
+            priority = min(max(priority, 0), LEAST_URGENT)
+        request = Request(groups, future, servable.counters[method], priority)
+        if future.done():  # all of its instances are refused
+            return future
         everything, own = self._pending, servable.pending
         everything.add(request, placed=everything in placed)
         if own is not None:
@@ -265,7 +285,8 @@ class Dispatcher:
                 everything.remove(request)
                 raise
 
-        def ended(_: asyncio.Future[Reply]) -> None:
+        def ended(done: asyncio.Future[Reply]) -> None:
+            count_end(request, done, time.monotonic())
             everything.remove(request)
             if own is not None:
                 own.remove(request)
@@ -276,7 +297,7 @@ class Dispatcher:
         future.add_done_callback(ended)
         if timeout_s is not None:
             self._set_deadline(destination, request, future, timeout_s)
-        servable.enqueue(destination.method.name, request)
+        servable.enqueue(method, request)
         return future
 
     def _set_deadline(
@@ -315,19 +336,45 @@ class Dispatcher:
         Returns:
             As `admit`.
         """
+        return self._forward(servable, method, blocks).future
+
+    def relay(self, servable: RunningServable, method: str, blocks: Sequence[Rows]) -> Request:
+        """Queue instances as `forward` does, for a server that wants to know how long they took.
+
+        Args:
+            servable: Who runs them.
+            method: Its method.
+            blocks: The instances, at least one.
+
+        Returns:
+            A request that knows its `times` when its future is done.
+        """
+        return self._forward(servable, method, blocks, (0.0, 0.0))
+
+    def _forward(
+        self,
+        servable: RunningServable,
+        method: str,
+        blocks: Sequence[Rows],
+        times: tuple[float, float] | None = None,
+    ) -> Request:
         future: asyncio.Future[Reply] = self._loop.create_future()
         if servable.method(method) is None or not servable.serves(method):
-            future.set_result([FailedRows(servable.unavailable(method), sum(b.count for b in blocks))])
-        else:
             request = Request(blocks, future)
+            request.times = times
+            request.give_up(servable.unavailable(method))
+            return request
+        request = Request(blocks, future, servable.counters[method])
+        request.times = times
 
-            def ended(_: asyncio.Future[Reply]) -> None:
-                if request.pending:
-                    self._forget(request)
+        def ended(done: asyncio.Future[Reply]) -> None:
+            count_end(request, done, time.monotonic())
+            if request.pending:
+                self._forget(request)
 
-            future.add_done_callback(ended)
-            servable.enqueue(method, request)
-        return future
+        future.add_done_callback(ended)
+        servable.enqueue(method, request)
+        return request
 
     async def drain(self, timeout_s: float) -> bool:
         """Refuse new requests from now on, and wait until no request is pending.
@@ -407,6 +454,7 @@ class Admission:
             UnknownTarget: The servable has no such version or method any more.
             ServableUnavailable: It has no worker left, or its method has other inputs now.
             QueueFull: Too many instances or bytes are pending, in the server or of the servable.
+            InvalidInput: As `Dispatcher.admit`.
         """
         return self._dispatcher.admit_read(self, blocks, timeout_s, priority, parameters)
 

@@ -92,13 +92,12 @@ class Pump:
 
     def _waiting(self) -> int:
         """How many requests wait, of which one may be in several pieces."""
-        return sum(len(queue.pieces) for queue in self._queues)
+        return sum(queue.depth for queue in self._queues)
 
     def _has_room(self) -> bool:
         """Whether batches that are not full yet could be sent."""
         return any(
-            queue.pieces
-            and queue.waiting < queue.largest_batch
+            0 < queue.waiting < queue.largest_batch
             and any(copy.free_slots(queue.signature) for copy in self._copies)
             for queue in self._queues
         )

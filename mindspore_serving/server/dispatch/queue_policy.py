@@ -9,6 +9,8 @@ it takes from. Times are those of one clock, in seconds. The rules:
   `PARTIAL_REPLY_S` seconds are enough for (ADR 3, ADR 16).
 * The copy with most free slots is next; among equals the one that was served longest ago.
 * Methods take turns, so that a busy one cannot starve another.
+* Within a method, instances with a priority go first, first come first served among equals. After each `MOST_OVERTAKEN`
+  pieces that have overtaken it, the one that waits longest has its turn, so that nothing waits for ever (ADR 51).
 * Several idle copies share what waits, in lots that are worth a batch of the model (`MethodSignature.fill`).
 * An instance whose worker was lost is a suspect: it goes alone to a copy that has nothing else to do and gets nothing
   else meanwhile, one suspect at a time among the copies that run its method. If it is what kills workers, it takes
@@ -20,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from mindspore_serving.server.dispatch.request import Piece
@@ -28,6 +30,8 @@ from mindspore_serving.signature import PARTIAL_REPLY_S, MethodSignature
 
 LARGEST_BATCH_BYTES = 256 << 20
 """A batch takes no further instance once it holds this many bytes."""
+MOST_OVERTAKEN = 8
+"""So many pieces of a higher priority go before the one that waits longest, then it has its turn."""
 _LARGEST_QUICK = 512
 _WEIGHT = 1 / 8
 
@@ -55,24 +59,40 @@ class CopyState(Protocol):
 
 
 class MethodQueue:
-    """Instances of one method that wait, first come first served.
+    """Instances of one method that wait: by priority, and first come first served among equals.
 
     Args:
         signature: The method.
         delay_s: How long a batch that is not full may wait for more; may be changed.
+
+    Attributes:
+        pieces: Those without a priority, which go last.
+        urgent: Those of each priority that waits, by its number; there is no empty one.
+        suspects: Those whose worker was lost.
+        waiting: Number of instances, without suspects.
     """
 
     def __init__(self, signature: MethodSignature, delay_s: float = 0.0) -> None:
         self.signature = signature
         self.pieces: deque[Piece] = deque()
+        self.urgent: dict[int, deque[Piece]] = {}
         self.suspects: deque[Piece] = deque()
         self.waiting = 0
         self.delay_s = delay_s
         self._instance_s = PARTIAL_REPLY_S
+        self._overtaken = 0
 
     def __repr__(self) -> str:
+        urgent = "".join(
+            [f", {len(self.urgent[level])} of priority {level}" for level in sorted(self.urgent)]
+        )
         suspects = f", {len(self.suspects)} suspects" if self.suspects else ""
-        return f"<MethodQueue {self.signature.name}: {self.waiting} waiting{suspects}>"
+        return f"<MethodQueue {self.signature.name}: {self.waiting} waiting{urgent}{suspects}>"
+
+    @property
+    def depth(self) -> int:
+        """Number of pieces that wait, without suspects."""
+        return sum([len(level) for level in self._levels()])
 
     @property
     def largest_batch(self) -> int:
@@ -88,24 +108,26 @@ class MethodQueue:
     @property
     def due(self) -> float:
         """When the next batch is to be sent, whether it is full or not."""
-        if not self.delay_s or not self.pieces or self.waiting >= self.signature.full:
+        if not self.delay_s or not self.waiting or self.waiting >= self.signature.full:
             return 0.0
-        return self.pieces[0].arrived + self.delay_s
+        return min([level[0].arrived for level in self._levels() if level]) + self.delay_s
 
     def learn(self, count: int, seconds: float) -> None:
         """Take into account how long a batch took."""
         self._instance_s += (max(seconds, 1e-6) / count - self._instance_s) * _WEIGHT
 
     def put(self, pieces: Iterable[Piece]) -> None:
-        """Append instances at the tail."""
+        """Append instances at the tail of those of their priority."""
         for piece in pieces:
-            self.pieces.append(piece)
+            priority = piece.request.priority
+            (self._level(priority) if priority else self.pieces).append(piece)
             self.waiting += piece.rows.count
 
     def put_back(self, pieces: Sequence[Piece]) -> None:
-        """Insert instances at the head, where they were before."""
-        self.pieces.extendleft(reversed(pieces))
-        self.waiting += sum(piece.rows.count for piece in pieces)
+        """Insert instances at the head of those of their priority, where they were before."""
+        for piece in reversed(pieces):
+            self._level(piece.request.priority).appendleft(piece)
+            self.waiting += piece.rows.count
 
     def put_suspects(self, pieces: Iterable[Piece], now: float) -> None:
         """Append single instances whose worker was lost.
@@ -127,12 +149,11 @@ class MethodQueue:
         return None
 
     def take(self, most: int) -> list[Piece]:
-        """Remove up to `most` instances from the head; those of ended requests are removed and not returned."""
+        """Remove up to `most` instances, the next ones; those of ended requests are removed and not returned."""
         taken: list[Piece] = []
         size = 0
-        while self.pieces and most > 0 and size < LARGEST_BATCH_BYTES:
-            piece = self.pieces[0]
-            self.pieces.popleft()
+        while self.waiting and most > 0 and size < LARGEST_BATCH_BYTES:
+            piece = self._next_by_priority() if self.urgent else self.pieces.popleft()
             self.waiting -= piece.rows.count
             if piece.request.ended:
                 continue
@@ -147,23 +168,61 @@ class MethodQueue:
 
     def drop_ended(self) -> None:
         """Remove the instances of ended requests, wherever they stand."""
-        self.pieces = deque([piece for piece in self.pieces if not piece.request.ended])
-        self.suspects = deque([piece for piece in self.suspects if not piece.request.ended])
-        self.waiting = sum([piece.rows.count for piece in self.pieces])
+        self.pieces = _pending(self.pieces)
+        self.suspects = _pending(self.suspects)
+        urgent = {priority: _pending(level) for priority, level in self.urgent.items()}
+        self.urgent = {priority: level for priority, level in urgent.items() if level}
+        self.waiting = sum([piece.rows.count for level in self._levels() for piece in level])
 
     def clear(self) -> list[Piece]:
         """Remove and return everything."""
-        pieces = [*self.pieces, *self.suspects]
+        pieces = [*(piece for level in self._levels() for piece in level), *self.suspects]
         self.pieces.clear()
+        self.urgent.clear()
         self.suspects.clear()
         self.waiting = 0
         return pieces
+
+    def _level(self, priority: int) -> deque[Piece]:
+        """Where instances of a priority wait."""
+        return self.urgent.setdefault(priority, deque()) if priority else self.pieces
+
+    def _levels(self) -> Iterator[deque[Piece]]:
+        """What waits, the most urgent first."""
+        for priority in sorted(self.urgent):
+            yield self.urgent[priority]
+        yield self.pieces
+
+    def _next_by_priority(self) -> Piece:
+        """Remove the next piece where some have a priority."""
+        first = min(self.urgent)
+        chosen = self.urgent[first]
+        oldest = min([level for level in self._levels() if level], key=_arrival)
+        if oldest is chosen:
+            self._overtaken = 0
+        elif self._overtaken < MOST_OVERTAKEN:
+            self._overtaken += 1
+        else:  # it has been overtaken for long enough
+            self._overtaken = 0
+            chosen = oldest
+        piece = chosen.popleft()
+        if piece.request.priority and not chosen:
+            del self.urgent[piece.request.priority]
+        return piece
+
+
+def _pending(pieces: Iterable[Piece]) -> deque[Piece]:
+    return deque([piece for piece in pieces if not piece.request.ended])
+
+
+def _arrival(level: deque[Piece]) -> float:
+    return level[0].arrived
 
 
 def work_waits(queues: Iterable[MethodQueue]) -> bool:
     """Whether anything waits in one of the queues."""
     for queue in queues:  # noqa: SIM110  # `any` over a generator takes three times as long, for every batch
-        if queue.pieces or queue.suspects:
+        if queue.waiting or queue.suspects:
             return True
     return False
 
@@ -228,7 +287,7 @@ def next_batch(
     for step in range(len(queues)):
         at = (turn + step) % len(queues)
         queue = queues[at]
-        if not queue.pieces or queue.due > now:
+        if not queue.waiting or queue.due > now:
             continue
         chosen, idle = _copy_for_batch(queue.signature, copies, reserved)
         if chosen < 0:

@@ -8,11 +8,14 @@ taken, and results that still arrive are dropped here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from mindspore_serving.errors import Failure
 from mindspore_serving.rows import FailedRows, Group, Reply, Rows
+from mindspore_serving.server.dispatch.counting import MethodCounter
 
+LEAST_URGENT = 8
+"""Priorities behind this one are like it; all of them go before requests without one."""
 LARGEST_PIECE = 1024
 """Instances of one piece: each batch that takes a part of a piece costs a copy of its references to text."""
 
@@ -21,31 +24,70 @@ class Request:
     """Instances of one client call, and their outcomes as they come in.
 
     Args:
-        blocks: The instances in order; neighbours with equal specs form one block.
+        groups: The instances in order; neighbours with equal specs form one block. Those that are refused already are
+            there as failures.
         future: Completed with the `Reply` once every instance has an outcome; cancelling it abandons the request.
+        counter: Of its method; None counts for nobody.
+        priority: 1 for the most urgent ones, at most `LEAST_URGENT`; 0 for those that come after all of these.
 
     Attributes:
+        groups: As given.
         count: Number of instances.
-        byte_size: Bytes of the instances.
+        byte_size: Bytes of the instances that are to run.
         pending: Instances without an outcome; those that an ended request still has are nobody's any more.
+        admitted: When it was queued, in seconds of `time.monotonic`.
+        last_batch: Number of the last batch that it had a part in; 0 while all of it waits.
+        times: Of the last batch that was run for it, where somebody asks for that: seconds from admission until the
+            first stage began, and from then until the last one had ended.
     """
 
-    __slots__ = ("_future", "_outcomes", "blocks", "byte_size", "count", "pending")
+    __slots__ = (
+        "_future",
+        "_outcomes",
+        "admitted",
+        "byte_size",
+        "count",
+        "counter",
+        "groups",
+        "last_batch",
+        "pending",
+        "priority",
+        "times",
+    )
 
-    def __init__(self, blocks: Sequence[Rows], future: asyncio.Future[Reply]) -> None:
-        self.blocks = blocks
-        if len(blocks) == 1:
-            self.count, self.byte_size = blocks[0].count, blocks[0].byte_size
-        else:
-            self.count = sum([block.count for block in blocks])
-            self.byte_size = sum([block.byte_size for block in blocks])
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        future: asyncio.Future[Reply],
+        counter: MethodCounter | None = None,
+        priority: int = 0,
+    ) -> None:
+        self.groups = groups
+        self.counter = counter or MethodCounter()
+        self.priority = priority
+        self.admitted = 0.0
+        self.last_batch = 0
+        self.times: tuple[float, float] | None = None
         self._future = future
-        self.pending = self.count
         self._outcomes: list[tuple[int, Group]] = []
+        if len(groups) == 1 and isinstance(groups[0], Rows):  # nearly always
+            self.count = self.pending = groups[0].count
+            self.byte_size = groups[0].byte_size
+            return
+        self.count = self.pending = sum([group.count for group in groups])
+        self.byte_size = sum([group.byte_size for group in groups if isinstance(group, Rows)])
+        for start, group in _with_starts(groups):
+            if isinstance(group, FailedRows):
+                self.settle(start, group)
 
     def __repr__(self) -> str:
         state = "ABANDONED" if self._future.cancelled() else f"{self.count - self.pending}/{self.count} done"
         return f"<Request {state}>"
+
+    @property
+    def future(self) -> asyncio.Future[Reply]:
+        """Of its outcome."""
+        return self._future
 
     @property
     def ended(self) -> bool:
@@ -117,13 +159,22 @@ class Piece:
 
 
 def pieces_of(request: Request, arrived: float = 0.0) -> list[Piece]:
-    """All instances of a new request, a piece or several per block."""
-    if len(request.blocks) == 1 and request.count <= LARGEST_PIECE:
-        return [Piece(request, 0, request.blocks[0], 0, arrived)]
-    pieces, start = [], 0
-    for block in request.blocks:
-        for low in range(0, block.count, LARGEST_PIECE):
-            high = min(low + LARGEST_PIECE, block.count)
-            pieces.append(Piece(request, start + low, block.take(low, high), 0, arrived))
-        start += block.count
+    """All instances of a new request that are to run, a piece or several per block."""
+    groups = request.groups
+    if len(groups) == 1 and request.count <= LARGEST_PIECE and isinstance(groups[0], Rows):
+        return [Piece(request, 0, groups[0], 0, arrived)]
+    pieces = []
+    for start, group in _with_starts(groups):
+        if isinstance(group, Rows):
+            for low in range(0, group.count, LARGEST_PIECE):
+                high = min(low + LARGEST_PIECE, group.count)
+                pieces.append(Piece(request, start + low, group.take(low, high), 0, arrived))
     return pieces
+
+
+def _with_starts(groups: Sequence[Group]) -> Iterator[tuple[int, Group]]:
+    """Each group, with the index of its first instance."""
+    start = 0
+    for group in groups:
+        yield start, group
+        start += group.count

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 
 from mindspore_serving.errors import ServableUnavailable, UnknownTarget
 from mindspore_serving.options import ServableSettings
+from mindspore_serving.server.dispatch.admitted_inputs import InputCheck
 from mindspore_serving.server.dispatch.destination import Destination
 from mindspore_serving.server.dispatch.failures import request_spec
+from mindspore_serving.server.dispatch.method_statistics import MethodStatistics
 from mindspore_serving.server.dispatch.servable import RunningServable
 from mindspore_serving.signature import CALL_PREFIX, MethodSignature
 
@@ -68,6 +70,14 @@ class RunningServables:
         servable = self._servables.get(name, {}).get(version)
         return () if servable is None else servable.methods
 
+    def statistics(self, name: str, version: int, method: str) -> MethodStatistics:
+        """What has been counted until now of what clients may call; see `Dispatcher.statistics`."""
+        servable = self._servables.get(name, {}).get(version)
+        counter = None if servable is None else servable.counters.get(method)
+        if counter is None or method.startswith(CALL_PREFIX):
+            return MethodStatistics()
+        return counter.snapshot()
+
     def find(self, name: str, method: str, version: int) -> Destination:
         """Find who answers a request; arguments and errors as of `Dispatcher.resolve`."""
         servable = self._running(name, method, version)
@@ -76,7 +86,8 @@ class RunningServables:
             raise UnknownTarget(f"Request {request_spec(name, method, version)}, method is not available")
         if not servable.serves(method):
             raise ServableUnavailable(servable.unavailable(method).text)
-        return Destination(servable, signature, version, self.generation)
+        check = InputCheck(signature) if signature.declares_inputs else None
+        return Destination(servable, signature, version, self.generation, check)
 
     def find_and_keep(self, name: str, method: str, version: int) -> Destination:
         """Find who answers a request, as `find` does, and who answers all like it."""

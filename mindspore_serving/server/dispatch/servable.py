@@ -14,6 +14,7 @@ from mindspore_serving.errors import ChannelError, Failure, StatusCode
 from mindspore_serving.options import Limits, ServableSettings
 from mindspore_serving.server.channel.call_page import WrittenCall
 from mindspore_serving.server.dispatch.copy import SentBatch, ServableCopy
+from mindspore_serving.server.dispatch.counting import MethodCounter
 from mindspore_serving.server.dispatch.failures import fail_all, unavailable, workers_lost
 from mindspore_serving.server.dispatch.pending_requests import PendingRequests
 from mindspore_serving.server.dispatch.pump import Pump
@@ -40,6 +41,7 @@ class RunningServable:
         delay_s: How long a batch that is not full may wait for more.
         pending: Its pending requests; None where no limits but those of the server hold.
         copies: Those that are ready.
+        counters: What counts each method that a worker has registered at some time; they outlive the workers.
         has_registered: Whether there has ever been one.
         on_copies_changed: Called when `copies` has changed.
     """
@@ -57,6 +59,7 @@ class RunningServable:
         self.delay_s = 0.0
         self.pending: PendingRequests | None = None
         self.copies: list[ServableCopy] = []
+        self.counters: dict[str, MethodCounter] = {}
         self.has_registered = False
         self.on_copies_changed: Callable[[], None] = _ignore
         self._expected: dict[str, frozenset[str]] = {}
@@ -134,7 +137,7 @@ class RunningServable:
             if queue is None or not any(copy.offers(method.name) for copy in self.copies):
                 continue
             known = queue.signature
-            if (known.input_names, known.waits) != (method.input_names, method.waits):
+            if known.waits != method.waits or not _same_inputs(known, method):
                 return (
                     f"{_described(method)} of servable {self.name} version {self.version} is at other workers "
                     f"{_described(known)}"
@@ -142,18 +145,21 @@ class RunningServable:
         return ""
 
     def _learn(self, signature: MethodSignature) -> None:
-        """Take over a method as a worker registers it. There are three cases."""
+        """Take over a method as a worker registers it. There are four cases."""
         queue = self._queues.get(signature.name)
         if queue is None:  # nobody has registered it before
             queue = self._queues[signature.name] = MethodQueue(signature, self.delay_s)
             self._queue_list.append(queue)
+            self.counters[signature.name] = MethodCounter()
         elif not any(
             copy.offers(signature.name) for copy in self.copies
         ):  # nobody runs it: it may be another one
-            if (
-                queue.signature.input_names != signature.input_names
-            ):  # what waits was meant for the earlier one
+            if not _same_inputs(queue.signature, signature):  # what waits was meant for the earlier one
                 self._fail(queue.clear(), signature.name)
+            queue.signature = signature
+        elif _outputs_known(signature) > _outputs_known(
+            queue.signature
+        ):  # it is the same, and has run examples
             queue.signature = signature
         # Else others run it, and it is the same: there is no `conflict`.
 
@@ -164,7 +170,8 @@ class RunningServable:
 
         Batches are formed at the end of this iteration of the event loop or later, see `pump`.
         """
-        self._queues[method].put(pieces_of(request, time.monotonic()))
+        now = request.admitted = time.monotonic()
+        self._queues[method].put(pieces_of(request, now))
         self._pump.schedule()
 
     def drop_ended(self) -> None:
@@ -225,7 +232,7 @@ class RunningServable:
 
     def _batch_done(self, batch: SentBatch) -> None:
         """Use the slot that has become free."""
-        self._queues[batch.method.name].learn(batch.count, time.monotonic() - batch.sent)
+        self._queues[batch.method.name].learn(batch.count, batch.done - batch.sent)
         if work_waits(self._queue_list):
             self._pump.schedule()
 
@@ -297,9 +304,20 @@ class RunningServable:
         self._pump.schedule()
 
 
+def _same_inputs(one: MethodSignature, other: MethodSignature) -> bool:
+    """Whether what is queued for one method can be run by the other."""
+    return one.input_names == other.input_names and one.takes_parameters == other.takes_parameters
+
+
+def _outputs_known(method: MethodSignature) -> int:
+    """Of how many outputs the type is known: a worker that runs no examples knows fewer."""
+    return sum(one.is_known for one in method.outputs)
+
+
 def _described(method: MethodSignature) -> str:
     kind = "pipeline" if method.waits else "method"
-    return f"{kind} {method.name} with inputs {list(method.input_names)}"
+    parameters = " and parameters" if method.takes_parameters else ""
+    return f"{kind} {method.name} with inputs {list(method.input_names)}{parameters}"
 
 
 def _ignore() -> None:

@@ -20,6 +20,7 @@ from mindspore_serving.server.register.context import (
     GPUDeviceInfo,
     GpuOptions,
 )
+from mindspore_serving.server.register.declared_type import Bytes, Image, Parameters, TensorSpec, Text
 from mindspore_serving.server.register.method import register_method
 from mindspore_serving.server.register.model import Model, declare_model, declare_servable
 from mindspore_serving.server.register.pipeline import PipelineServable, register_pipeline
@@ -28,13 +29,18 @@ from mindspore_serving.server.register.stage import add_stage
 __all__ = [
     "AclOptions",
     "AscendDeviceInfo",
+    "Bytes",
     "CPUDeviceInfo",
     "Context",
     "GPUDeviceInfo",
     "GpuOptions",
+    "Image",
     "InvalidInput",
     "Model",
+    "Parameters",
     "PipelineServable",
+    "TensorSpec",
+    "Text",
     "add_stage",
     "call_postprocess",
     "call_postprocess_pipeline",

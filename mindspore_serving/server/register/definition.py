@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from mindspore_serving.errors import RegistrationError
 from mindspore_serving.server.register.context import Context
 from mindspore_serving.server.register.method_source import StageCall
 from mindspore_serving.server.register.user_code import calling_place
+from mindspore_serving.signature import TensorType
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +111,16 @@ class MethodDefinition:
 
     Attributes:
         name: Name that clients use.
-        input_names: Parameter names.
+        input_names: Names of what clients send: the parameters of its function, but for the one named `parameters`.
         output_names: Names in the reply.
         stages: In the order in which they were added.
         outputs: Where each output comes from.
+        input_types: What it says about its inputs, in their order; empty for what says nothing.
+        output_types: Likewise.
+        parameters: The parameter of its function that the parameters of requests are for; "" for none. As a value it
+            comes after the inputs.
+        description: Its docstring.
+        examples: Instances that it is to answer: a value for each input, and for `parameters` maybe.
     """
 
     name: str
@@ -121,6 +128,16 @@ class MethodDefinition:
     output_names: tuple[str, ...]
     stages: tuple[StageDefinition, ...]
     outputs: tuple[ValueRef, ...]
+    input_types: tuple[TensorType, ...] = ()
+    output_types: tuple[TensorType, ...] = ()
+    parameters: str = ""
+    description: str = ""
+    examples: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+
+    @property
+    def value_names(self) -> tuple[str, ...]:
+        """Names of the values that an instance comes with: its inputs, and the parameters of the request."""
+        return (*self.input_names, self.parameters) if self.parameters else self.input_names
 
     def used_after(self, stage: StageDefinition) -> tuple[int, ...]:
         """Positions of those inputs of a stage that later stages take, too, or that are outputs of the method."""
@@ -142,7 +159,7 @@ class MethodTrace:
 
     Attributes:
         name: Its name.
-        input_names: Its parameters.
+        input_names: Its inputs.
         calls: The `call_*` stages that its source shows.
         stages: What was added so far.
         roles: Which parts of a method the `call_*` stages added so far have played.
@@ -153,6 +170,11 @@ class MethodTrace:
     calls: tuple[StageCall, ...] = ()
     stages: list[StageDefinition] = field(default_factory=list)
     roles: list[str] = field(default_factory=list)
+
+    @property
+    def parameters(self) -> ValueRef:
+        """Where the parameters of requests are, in a method that asks for them."""
+        return ValueRef(0, len(self.input_names))
 
 
 class ServableDefinition:

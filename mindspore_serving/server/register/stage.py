@@ -134,6 +134,11 @@ def append_stage(
     definition, trace = current_trace("add_stage")
     inputs = refs_of(trace, args, "Each value of parameter *args")
     kind, target, function = _resolve(stage, definition, trace)
+    if trace.parameters in inputs and kind is not StageKind.FUNCTION:
+        raise RegistrationError(
+            f"Check failed in method '{trace.name}', the parameters of requests go to Python functions only, now they "
+            f"go to {kind.value} '{target}'"
+        )
     if kind is StageKind.MODEL:
         definition.check_model_stage(trace.name, target, subgraph, len(inputs), outputs_count)
     elif function is not None:

@@ -6,6 +6,7 @@ import asyncio
 
 from aiohttp import web
 
+from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.start.dialects import dialects_of
 from mindspore_serving.server.transport.failure_log import FailureLog
@@ -24,6 +25,7 @@ class RestApplication:
 
     Args:
         service: What the dialects ask.
+        regions: Shared memory of clients.
         loop: On which it runs.
         always_ok: Say HTTP 200 also for errors, where the application is mounted into another one.
         silence_s: Seconds without a sign of life after which the process that reads large bodies is replaced.
@@ -33,12 +35,17 @@ class RestApplication:
     """
 
     def __init__(
-        self, service: Service, loop: asyncio.AbstractEventLoop, always_ok: bool, silence_s: float
+        self,
+        service: Service,
+        regions: SharedMemoryRegions,
+        loop: asyncio.AbstractEventLoop,
+        always_ok: bool,
+        silence_s: float,
     ) -> None:
         unfinished = UnfinishedBodies(room_for_bodies(_LARGEST_BODY_BYTES))
         self._bodies = BodyReader(_LARGEST_BODY_BYTES, unfinished, silence_s)
         answering = Answering(
-            dialects_of(service, always_ok=always_ok),
+            dialects_of(service, regions, always_ok=always_ok),
             self._bodies,
             untaken_replies(_LARGEST_BODY_BYTES),
             FailureLog(),

@@ -20,6 +20,7 @@ from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.member import Member, Membership, reserve
 from mindspore_serving.server.cluster.token import new_nonce
+from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.host.descriptor_limit import descriptor_limit
 from mindspore_serving.server.host.exit_code import end_with
@@ -66,6 +67,7 @@ class Server:
         self._lock = threading.RLock()
         self._thread: LoopThread | None = None
         self._service: Service | None = None
+        self._regions = SharedMemoryRegions()
         self._supervisor: Supervisor | None = None
         self._grpc: GrpcServer | None = None
         self._rest: RestServer | None = None
@@ -115,7 +117,9 @@ class Server:
                 raise StartUpError("Serving Error: Serving gRPC server is already running")
             thread, service = self._begin()
             limits = GrpcLimits(max_message_bytes, descriptor_limit.connections(max_connections))
-            methods = [method for dialect in dialects_of(service) for method in dialect.grpc_methods]
+            methods = [
+                method for dialect in dialects_of(service, self._regions) for method in dialect.grpc_methods
+            ]
             server = GrpcServer(methods, address, limits, credentials, guard, self._on_failed_listener)
             thread.run(server.start(), _BIND_TIMEOUT_S)
             self._grpc = server
@@ -139,7 +143,7 @@ class Server:
             thread, service = self._begin()
             limits = HttpLimits(max_message_bytes, descriptor_limit.connections(max_connections))
             server = RestServer(
-                dialects_of(service, always_ok=always_ok),
+                dialects_of(service, self._regions, always_ok=always_ok),
                 address,
                 limits,
                 tls,
@@ -161,16 +165,24 @@ class Server:
                         "Serving Error: rest_application should be called before start_restful_server, which serves it"
                     )
                 thread, service = self._begin()
-                self._application = RestApplication(service, thread.loop, always_ok, worker_timeout_s())
+                self._application = RestApplication(
+                    service, self._regions, thread.loop, always_ok, worker_timeout_s()
+                )
             return self._application.application
 
-    def start_workers(self, plans: Sequence[WorkerPlan]) -> None:
-        """Start all workers, and keep the process alive from then on until `stop`."""
+    def start_workers(self, plans: Sequence[WorkerPlan], *, allow_client_shared_memory: bool = False) -> None:
+        """Start all workers, and keep the process alive from then on until `stop`.
+
+        Args:
+            plans: What they load.
+            allow_client_shared_memory: Whether clients may use shared memory, see `start_servables`.
+        """
         with self._lock:
             if self._supervisor is not None:
                 raise StartUpError("Raise failed: Serving Error: Master gRPC server is already running")
             thread, service = self._begin()
             self.keep_alive()
+            self._regions.allowed = allow_client_shared_memory
             note = chosen_family().note
             if note:
                 log.warning("%s", note)
@@ -286,6 +298,8 @@ class Server:
                     self._end(self._thread, part)
             self._grpc = self._rest = self._application = None
             self._port = self._supervisor = self._service = None
+            self._thread.loop.call_soon_threadsafe(self._regions.close)
+            self._regions = SharedMemoryRegions()
             self._release_address()
             self._monitor.end()
 

@@ -134,7 +134,10 @@ def _always_ok_everywhere() -> bool:
 
 @stop_on_exception
 def start_servables(
-    servable_configs: ServableStartConfig | Sequence[ServableStartConfig], enable_lite: bool = False
+    servable_configs: ServableStartConfig | Sequence[ServableStartConfig],
+    enable_lite: bool = False,
+    *,
+    allow_client_shared_memory: bool = False,
 ) -> None:
     """Start servables, each in worker processes of its own, and return when all of them are ready.
 
@@ -143,13 +146,19 @@ def start_servables(
     Args:
         servable_configs: One configuration or several. Those of the same servable and version are merged.
         enable_lite: Run models with MindSpore Lite.
+        allow_client_shared_memory: Let clients of the Open Inference Protocol on this machine, and of the user who runs
+            the server, pass tensors in shared memory that they have made. A program on this machine that forwards
+            requests is such a client, whoever it asks for.
 
     Raises:
         RuntimeError: A parameter is wrong, or a worker failed to start; the text is the reason that it gave. The whole
             server is stopped before this is raised.
     """
     check_bool("enable_lite", enable_lite)
-    server_of_process.start_workers(plans_for(servable_configs, enable_lite))
+    check_bool("allow_client_shared_memory", allow_client_shared_memory)
+    server_of_process.start_workers(
+        plans_for(servable_configs, enable_lite), allow_client_shared_memory=allow_client_shared_memory
+    )
 
 
 def stop(*, drain_timeout_s: float = 0) -> None:

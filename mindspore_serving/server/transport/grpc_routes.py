@@ -85,6 +85,12 @@ class GrpcCall(Protocol):
     def peer(self) -> str:
         """Address of the client, as gRPC writes it."""
 
+    def peer_is_own_user(self) -> bool:
+        """Whether a process of the user who runs this server, or of root, is at the other end, on this machine.
+
+        A proxy on this machine is such a process, whoever it asks for.
+        """
+
     @property
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
         """What the client has sent beside its message, names in lower case."""

@@ -57,6 +57,13 @@ class LargeBodies(Protocol):
         """The content of a body; see `HttpRequest.read`. Cancelling the future abandons the body."""
 
 
+class ClientConnection(Protocol):
+    """The connection on which a request came."""
+
+    def peer_is_own_user(self) -> bool:
+        """As `HttpRequest.peer_is_own_user`."""
+
+
 @dataclass(slots=True)
 class HttpRequest:
     """A request of HTTP, as handlers see it.
@@ -70,6 +77,7 @@ class HttpRequest:
         parts: Values of the names in the pattern of the route, decoded.
         body: As it was sent, coded as `content-encoding` says.
         large_bodies: Who reads the body if it is large.
+        connection: On which it came; None where that is not known.
     """
 
     verb: str
@@ -80,6 +88,7 @@ class HttpRequest:
     parts: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     large_bodies: LargeBodies | None = None
+    connection: ClientConnection | None = None
 
     @property
     def path(self) -> str:
@@ -95,6 +104,13 @@ class HttpRequest:
         """
         value = self.headers.get(TIMEOUT_FIELD)
         return None if value is None else read_timeout_s(value)
+
+    def peer_is_own_user(self) -> bool:
+        """Whether a process of the user who runs this server, or of root, is at the other end, on this machine.
+
+        A proxy on this machine is such a process, whoever it asks for.
+        """
+        return self.connection is not None and self.connection.peer_is_own_user()
 
     def small_body(self, form: BodyFormat) -> bytes | None:
         """The body, decompressed; None for one that is large.
@@ -180,8 +196,11 @@ class Route:
     """What a dialect answers over HTTP.
 
     Attributes:
-        verbs: HTTP methods. The transport answers OPTIONS by itself, and every other verb with 405.
+        verbs: HTTP methods. The transport answers OPTIONS by itself, and every other verb with 405. None where there is
+            nothing at these paths: then it answers all with 404, which the dialect words.
         pattern: Path with names in braces, as `/v2/models/{model}/infer`; empty for each path that no other route has.
+            A name with an asterisk, as in `/v2/{path*}`, stands for any number of segments. The first route that fits
+            answers, but one without names before all others.
         handler: Answers a request; may raise any `ServingError`.
         right: What its client must be allowed to do.
         most_bytes: Largest body; None takes the limit of the server.

@@ -35,7 +35,7 @@ from mindspore_serving.server.register.definition import (
 from mindspore_serving.server.worker.call_watch import CallWatch
 from mindspore_serving.server.worker.function_step import run_function_step
 from mindspore_serving.server.worker.graph_runner import GraphRunner
-from mindspore_serving.server.worker.job import BatchJob, Job
+from mindspore_serving.server.worker.job import BatchJob, CallJob, Job
 from mindspore_serving.server.worker.method_calls import MethodCalls
 from mindspore_serving.server.worker.model_step import run_model_step
 from mindspore_serving.server.worker.outcomes import Finished, with_trace
@@ -108,10 +108,15 @@ class Engine:
             thread.stop()
         self._calls.stop()
 
-    def add(self, batch: Batch) -> None:
-        """Take a new batch."""
+    def add(self, batch: Batch, came: float | None = None) -> None:
+        """Take a new batch.
+
+        Args:
+            batch: The batch.
+            came: Since when it may have been there, unread; None for now.
+        """
         now = self._now()
-        job = BatchJob(batch, now, self._send)
+        job = BatchJob(batch, now, self._send, came)
         method = self._pipelines.get(batch.method) or self._methods.get(batch.method)
         if method is None:
             text = f"Method {batch.method} is not registered in this worker"
@@ -123,6 +128,18 @@ class Engine:
     def call(self, name: str, instances: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
         """Run instances on a method and wait for their outputs; see `MethodCalls.call`."""
         return self._calls.call(name, instances)
+
+    def run_alone(self, job: CallJob) -> None:
+        """Run a call to its end on this thread, models too; only while nothing else is under way.
+
+        Args:
+            job: Of a method whose stages wait for no others, as pipelines do.
+        """
+        self._depart(self._methods[job.method], job.rows, job)
+        while job.pending:
+            self.run_function_step()
+            self.run_model_step()
+            self.collect()
 
     @property
     def has_functions(self) -> bool:
@@ -157,9 +174,13 @@ class Engine:
         method, stage_index = at
         self._stage_turn = method + 1
         stage = self._method_list[method].stages[stage_index]
-        for finished in run_function_step(stage, self._watch):
+        for finished in self._function_step(stage):
             self._advance(finished)
         return True
+
+    def _function_step(self, stage: StageRunner) -> list[Finished]:
+        begun = self._now()
+        return _timed(run_function_step(stage, self._watch), begun, self._now())
 
     def run_model_step(self) -> bool:
         """Run one batch of the next model that has work. May be called from any thread.
@@ -173,12 +194,14 @@ class Engine:
             if not taken:
                 continue  # another thread was quicker; look again what is left
             self._model_turn = at + 1
-            begin = self._now()
+            begun = self._now()
             try:
-                self._finished.extend(run_model_step(queue.runner, taken, self._watch))
+                finished = run_model_step(queue.runner, taken, self._watch)
+                ended = self._now()
+                self._finished.extend(_timed(finished, begun, ended))
             finally:
                 queue.done()
-            self._model_s += (self._now() - begin - self._model_s) * _WEIGHT
+            self._model_s += (ended - begun - self._model_s) * _WEIGHT
             return True
         return False
 
@@ -202,7 +225,7 @@ class Engine:
 
     def _thread_of(self, stage: StageRunner) -> PipelineThread:
         def step() -> None:
-            self._finished.extend(run_function_step(stage, self._watch))
+            self._finished.extend(self._function_step(stage))
             self._wake()
 
         return PipelineThread(stage.method.definition.name, lambda: len(stage.queue) > 0, step)
@@ -210,6 +233,7 @@ class Engine:
     def _advance(self, finished: Finished) -> None:
         """Send the rows of a chunk to their next stage, and those that failed out."""
         stage, chunk = finished.stage, finished.chunk
+        chunk.job.note_step(finished.begun, finished.ended)
         for start, stop, outcome in finished.outcomes:
             part = chunk.part(start, stop)
             if isinstance(outcome, Failure):
@@ -258,6 +282,14 @@ class Engine:
                 job.method,
                 (now - job.arrived) * 1000,
             )
+
+
+def _timed(finished: list[Finished], begun: float, ended: float) -> list[Finished]:
+    """Note when the step of some chunks was."""
+    for one in finished:
+        one.begun = begun
+        one.ended = ended
+    return finished
 
 
 def _unknown_origin() -> Sequence[HeldRows]:

@@ -10,7 +10,7 @@ from typing import Any
 from mindspore_serving.errors import PipelineError
 from mindspore_serving.rows import FailedRows, Group, Rows
 from mindspore_serving.server.channel.call_page import HeldRows
-from mindspore_serving.server.channel.messages import Batch, Result
+from mindspore_serving.server.channel.messages import LONGEST_US, Batch, Result
 from mindspore_serving.server.worker.traces import InnerTrace
 from mindspore_serving.tensor import python_values
 
@@ -25,11 +25,17 @@ class Job(ABC):
         method: Its name.
         count: Number of rows.
         now: Monotonic time of their arrival in seconds.
+
+    Attributes:
+        begun: When its first stage began; None before that.
+        ended: When the last step of a stage so far had ended.
     """
 
     def __init__(self, method: str, count: int, now: float) -> None:
         self.method = method
         self.arrived = now
+        self.begun: float | None = None
+        self.ended = now
         self.reported = now
         self.pending = count
         self._outcomes: list[tuple[int, Group]] = []
@@ -38,6 +44,13 @@ class Job(ABC):
         """Take the outcome of neighbouring rows."""
         self._outcomes.append((start, group))
         self.pending -= group.count
+
+    def note_step(self, begun: float, ended: float) -> None:
+        """Note that some of its rows have been in a step of a stage; steps may be noted in any order."""
+        if self.begun is None or begun < self.begun:
+            self.begun = begun
+        if ended > self.ended:
+            self.ended = ended
 
     def take_outcomes(self) -> list[tuple[int, Group]]:
         """Outcomes since the last time, in order, with the index of their first row."""
@@ -62,10 +75,14 @@ class BatchJob(Job):
         batch: As it arrived.
         now: Monotonic time of its arrival in seconds.
         send: Takes each result.
+        came: Since when it may have been there, unread; None for `now`.
     """
 
-    def __init__(self, batch: Batch, now: float, send: Callable[[Result], None]) -> None:
+    def __init__(
+        self, batch: Batch, now: float, send: Callable[[Result], None], came: float | None = None
+    ) -> None:
         super().__init__(batch.method, batch.count, now)
+        self._came = now if came is None else came
         self._batch_id = batch.batch_id
         self._slot = batch.slot
         self._send = send
@@ -93,7 +110,17 @@ class BatchJob(Job):
         return (HeldRows(self._batch_id, start, count),)
 
     def _send_groups(self, start: int, groups: Sequence[Group], *, final: bool = False) -> None:
-        self._send(Result(self._batch_id, self._slot, start, tuple(groups), final))
+        if final:
+            begun = self.ended if self.begun is None else self.begun
+            wait_us, run_us = _us(begun - self._came), _us(self.ended - begun)
+            self._send(Result(self._batch_id, self._slot, start, tuple(groups), True, wait_us, run_us))
+        else:
+            self._send(Result(self._batch_id, self._slot, start, tuple(groups), False))
+
+
+def _us(seconds: float) -> int:
+    us = int(seconds * 1e6)
+    return us if 0 <= us <= LONGEST_US else LONGEST_US if us > 0 else 0
 
 
 class CallJob(Job):

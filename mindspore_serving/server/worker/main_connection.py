@@ -7,6 +7,7 @@ import os
 import select
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 from mindspore_serving.errors import ChannelError
@@ -16,6 +17,8 @@ from mindspore_serving.server.channel.messages import FromWorker, ToWorker
 from mindspore_serving.server.host.own_descriptor import identity, set_apart
 
 _READ_SIZE = 256 << 10
+_AT_ONCE_S = 10e-6
+"""Who had to wait for a message has waited longer."""
 _SEND_TIMEOUT_S = 60.0
 
 
@@ -29,6 +32,8 @@ class MainConnection:
     Attributes:
         own_instances: Whether arrays that arrive are copied out of the shared memory, because functions may keep them
             while main writes the next batch of the slot there. Models only read them before their results leave.
+        came: Since when the message that `receive` yields may have been there, in seconds of `time.monotonic`. What it
+            has not waited for has come at some time since it was called before.
 
     Raises:
         OSError: The descriptor is none of a socket.
@@ -36,6 +41,7 @@ class MainConnection:
 
     def __init__(self, descriptor: int, memory: SharedMemory | None) -> None:
         self.own_instances = False
+        self.came = self._looked = time.monotonic()
         self._memory = memory
         self._send_lock = threading.Lock()
         self._socket = socket.socket(fileno=set_apart(descriptor))
@@ -93,7 +99,12 @@ class MainConnection:
         Raises:
             ChannelError: The main process is gone, or sends what is no message.
         """
-        for fd, _ in self._poll.poll(timeout_s * 1000):
+        begun = time.monotonic()
+        ready = self._poll.poll(timeout_s * 1000)
+        now = time.monotonic()
+        self.came = now if now - begun > _AT_ONCE_S else self._looked
+        self._looked = now
+        for fd, _ in ready:
             if fd == self._wake:
                 os.eventfd_read(self._wake)
                 continue

@@ -18,6 +18,7 @@ from mindspore_serving.server.channel.call_page import HeldRows
 from mindspore_serving.server.register.definition import MethodDefinition
 from mindspore_serving.server.worker.job import CallJob
 from mindspore_serving.server.worker.values import Values, as_rows
+from mindspore_serving.signature import NO_PARAMETERS
 
 
 class MethodCalls:
@@ -101,5 +102,7 @@ class MethodCalls:
                 )
         count = len(instances)
         values = [Values(count, objects=list(column)) for column in zip(*instances, strict=True)]
-        rows = as_rows(method.input_names, values, count)
+        if method.parameters:
+            values.append(Values(count, objects=[NO_PARAMETERS] * count))
+        rows = as_rows(method.value_names, values, count)
         return CallJob(name, rows, time.monotonic(), self._origin())

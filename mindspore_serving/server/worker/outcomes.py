@@ -26,11 +26,21 @@ _traces = Traces()
 
 @dataclass(slots=True)
 class Finished:
-    """Chunk that a stage has run, with the outcomes of its rows."""
+    """Chunk that a stage has run, with the outcomes of its rows.
+
+    Attributes:
+        stage: The stage.
+        chunk: The chunk.
+        outcomes: Of its rows.
+        begun: When the step began in which it ran, by the engine's clock; set by the engine.
+        ended: When that step had ended.
+    """
 
     stage: StageRunner
     chunk: Chunk
     outcomes: list[RowOutcome]
+    begun: float = 0.0
+    ended: float = 0.0
 
 
 def all_failed(stage: StageRunner, chunk: Chunk, failure: Failure) -> Finished:

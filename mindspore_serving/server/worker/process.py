@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
@@ -49,7 +49,7 @@ from mindspore_serving.server.worker.output import keep_printing_harmless
 from mindspore_serving.server.worker.remote_models import call_methods, models_held, remote_models
 from mindspore_serving.server.worker.servable_loader import LoadedServable, load_servable
 from mindspore_serving.server.worker.serving_loop import ServingLoop
-from mindspore_serving.signature import MethodSignature
+from mindspore_serving.server.worker.warm_up import warmed_up
 
 EXIT_OK = 0
 EXIT_START_FAILED = 3
@@ -125,7 +125,9 @@ class Worker:
         """Serve until told to stop; returns the exit code."""
         threading.Thread(target=self._watch_parent, name="parent watch", daemon=True).start()
         try:
-            servable = self.load()
+            loaded = self.load()
+            engine = self._engine_of(loaded)
+            servable = loaded if self._loop.model_calls else warmed_up(loaded, engine)
         except ServingError as error:
             if this_process.forked:
                 end_forked_child(error)
@@ -135,7 +137,7 @@ class Worker:
             self._connection.send(StartFailed(self._number, str(error)))
             return EXIT_START_FAILED
         try:
-            return self._serve(servable)
+            return self._serve(servable, engine)
         except (ChannelError, OSError) as error:
             if this_process.forked:
                 end_forked_child(error)
@@ -146,8 +148,8 @@ class Worker:
         finally:
             self._connection.close()
 
-    def _serve(self, servable: LoadedServable) -> int:
-        self._take_signals()
+    def _engine_of(self, servable: LoadedServable) -> Engine:
+        """What runs the servable; functions may call its models from now on."""
         calls = call_methods(servable.runners) if self.plan.serves_calls else []
         pipelines = list(servable.definition.pipelines.values())
         methods = [*servable.definition.methods.values(), *(definition for definition, _ in calls)]
@@ -156,11 +158,16 @@ class Worker:
         set_runtime(self._model_runtime(servable))
         set_method_runtime(engine.call)
         self._keep_forked_children_apart(servable)
+        return engine
+
+    def _serve(self, servable: LoadedServable, engine: Engine) -> int:
+        self._take_signals()
+        loop, connection = self._loop, self._connection
         models = self._model_threads = ModelThreads(engine, connection.wake, lambda: loop.stopping)
         models.start(self._count_model_threads(servable))
         gc.collect()
         gc.freeze()  # what is loaded by now stays, and need not be looked at by later collections
-        self._register(servable, [signature for _, signature in calls])
+        self._register(servable)
         engine.start()
         loop.run(engine, models, servable.computes_here and loop.model_calls is None)
         engine.stop()
@@ -184,8 +191,9 @@ class Worker:
         separate = waits or (StageKind.MODEL in kinds and len(kinds) > 1)
         return servable.model_threads or int(separate)
 
-    def _register(self, servable: LoadedServable, calls: Sequence[MethodSignature]) -> None:
+    def _register(self, servable: LoadedServable) -> None:
         """Tell the main process that this one serves, and what."""
+        calls = call_methods(servable.runners) if self.plan.serves_calls else []
         offered = [
             method for method in servable.methods if not (self._loop.model_calls and method.only_models)
         ]
@@ -193,7 +201,7 @@ class Worker:
             Register(
                 self._number,
                 os.getpid(),
-                (*offered, *calls),
+                (*offered, *(signature for _, signature in calls)),
                 models_held(servable.runners) if self.plan.serves_calls else (),
             )
         )

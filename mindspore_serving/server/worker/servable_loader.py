@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mindspore_serving import log
@@ -21,9 +21,9 @@ from mindspore_serving.server.register.definition import (
 )
 from mindspore_serving.server.worker.config_import import import_servable_config
 from mindspore_serving.server.worker.graph_runner import GraphRunner
+from mindspore_serving.server.worker.method_types import types_of
 from mindspore_serving.server.worker.model_runner import ModelRunner
 from mindspore_serving.signature import MethodSignature
-from mindspore_serving.tensor import DataType
 from mindspore_serving.version_folders import versions_in
 
 LARGEST_MESSAGE = 4096
@@ -111,7 +111,7 @@ def fitted_servable(
         computes_here: As of `LoadedServable`.
 
     Raises:
-        StartUpError: A method takes a model for something else than it is.
+        StartUpError: A method takes a model for something else than it is, or declares another type than it has.
     """
     for key, subgraph in definition.model_arity:
         if subgraph >= len(runners[key]):
@@ -123,7 +123,7 @@ def fitted_servable(
     for key, model in definition.models.items():
         for runner in runners.get(key, ()):
             runner.strict_shape = model.strict_shape
-    methods = tuple(_signature_of(method, runners) for method in definition.exposed)
+    methods = tuple(_signature_of(method, definition, runners) for method in definition.exposed)
     return LoadedServable(definition, runners, methods, model_threads, computes_here)
 
 
@@ -218,12 +218,26 @@ def _check_arity(definition: ServableDefinition, key: str, subgraph: int, runner
             )
 
 
-def _signature_of(method: MethodDefinition, runners: Mapping[str, Sequence[GraphRunner]]) -> MethodSignature:
+def _signature_of(
+    method: MethodDefinition, definition: ServableDefinition, runners: Mapping[str, Sequence[GraphRunner]]
+) -> MethodSignature:
+    types = types_of(method, definition.models, runners)
+    return replace(
+        _batching_of(method, runners),
+        output_names=method.output_names,
+        inputs=types.inputs,
+        outputs=types.outputs,
+        rows=types.rows,
+        description=method.description,
+        takes_parameters=bool(method.parameters),
+    )
+
+
+def _batching_of(method: MethodDefinition, runners: Mapping[str, Sequence[GraphRunner]]) -> MethodSignature:
+    """A method, and what its batches should be like."""
     if method.stages and method.stages[0].kind is StageKind.PIPELINE:
         # One instance at a time: nothing is gained by more, and other methods get their turn.
-        return MethodSignature(
-            method.name, method.input_names, batch_limit=1, waits=True, output_names=method.output_names
-        )
+        return MethodSignature(method.name, method.input_names, batch_limit=1, waits=True)
     stages = [
         runners[stage.target][stage.subgraph] for stage in method.stages if stage.kind is StageKind.MODEL
     ]
@@ -237,20 +251,4 @@ def _signature_of(method: MethodDefinition, runners: Mapping[str, Sequence[Graph
         fill=max([1, *fixed]),
         full=max([1, *sizes, *asked]),
         only_models=bool(method.stages) and all(stage.kind is StageKind.MODEL for stage in method.stages),
-        input_types=_types_of_inputs(method, runners),
-        output_names=method.output_names,
     )
-
-
-def _types_of_inputs(
-    method: MethodDefinition, runners: Mapping[str, Sequence[GraphRunner]]
-) -> dict[str, DataType]:
-    """Types of the inputs that go straight into a model; one that models take as different types is left out."""
-    found: dict[str, set[DataType]] = {}
-    for stage in method.stages:
-        if stage.kind is StageKind.MODEL:
-            specs = runners[stage.target][stage.subgraph].inputs
-            for source, spec in zip(stage.inputs, specs, strict=True):
-                if source.stage == 0:
-                    found.setdefault(method.input_names[source.output], set()).add(spec.dtype)
-    return {name: types.pop() for name, types in found.items() if len(types) == 1}

@@ -110,7 +110,7 @@ class ServingLoop:
         for message in self._connection.receive(timeout_s):
             if isinstance(message, Batch):
                 assert self._engine is not None
-                self._engine.add(message)
+                self._engine.add(message, self._connection.came)
             elif isinstance(message, ModelReply):
                 assert self.model_calls is not None
                 self._connection.release(message.slot)  # before the slot can be taken again

@@ -6,6 +6,7 @@ have the queue of its graph, which all methods share.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -191,16 +192,20 @@ class MethodStages:
             StageRunner(self, stage, _stage_batch_size(definition, stage, model_batch_sizes), watch)
             for stage in definition.stages
         ]
-        self._input_refs = [ValueRef(0, i) for i in range(len(definition.input_names))]
+        self._value_refs = [ValueRef(0, i) for i in range(len(definition.value_names))]
+        self._parameters = self._value_refs[-1] if definition.parameters else None
 
     def chunks_of(self, blocks: Sequence[Rows], job: Job) -> list[Chunk]:
-        """The rows of a job, one chunk per block."""
+        """The rows of a job, one chunk per block; the specs of each block are the method's `value_names`."""
         chunks, start = [], 0
         for group in blocks:
             values = {
                 ref: Values(group.count, spec, column)
-                for ref, spec, column in zip(self._input_refs, group.specs, group.columns, strict=True)
+                for ref, spec, column in zip(self._value_refs, group.specs, group.columns, strict=True)
             }
+            if self._parameters is not None:
+                texts = values[self._parameters].objects()
+                values[self._parameters] = Values(group.count, objects=list(map(json.loads, texts)))
             chunks.append(Chunk(job, start, group.count, values))
             start += group.count
         return chunks

@@ -14,6 +14,7 @@ from hypothesis import strategies as some
 from mindspore_serving.errors import Failure, StatusCode
 from mindspore_serving.rows import FailedRows, Group, Rows
 from mindspore_serving.server.channel.instances import carries_instances
+from mindspore_serving.signature import TensorType
 from mindspore_serving.tensor import NUMPY_OF, DataType, TensorSpec
 
 TEXT = some.text(max_size=8)
@@ -46,6 +47,7 @@ FAILED = some.builds(
     some.none() | some.integers(400, 599),
     some.integers(1, 3),
 )
+_SHAPE = some.lists(some.integers(-1, 2**40), max_size=3).map(tuple)
 _SPECIAL: dict[Any, some.SearchStrategy[Any]] = {
     bool: some.booleans(),
     float: some.floats(allow_nan=False, allow_infinity=False),
@@ -57,7 +59,17 @@ _SPECIAL: dict[Any, some.SearchStrategy[Any]] = {
         TensorSpec,
         TEXT,
         some.sampled_from(DataType),
-        some.lists(some.integers(-1, 2**40), max_size=3).map(tuple),
+        _SHAPE,
+    ),
+    TensorType: some.builds(
+        TensorType,
+        TEXT,
+        some.sampled_from(DataType),
+        some.none() | _SHAPE,
+        TEXT,
+        some.booleans(),
+        some.booleans(),
+        TEXT,
     ),
 }
 

@@ -28,7 +28,7 @@ from mindspore_serving.server.channel.messages import (
     Stop,
     WantModels,
 )
-from mindspore_serving.signature import GraphInfo, MethodSignature, ModelInfo
+from mindspore_serving.signature import GraphInfo, MethodSignature, ModelInfo, TensorType
 from mindspore_serving.tensor import NUMPY_OF, DataType, TensorSpec
 from tests.support.channel import ANY, decoded
 from tests.support.rows import numbered, numbers_in, rows_of, texts
@@ -40,8 +40,13 @@ METHODS = (
         64,
         32,
         only_models=True,
-        input_types={"y": DataType.FLOAT16},
         output_names=("z", "ü"),
+        inputs=(TensorType("x"), TensorType("y", DataType.FLOAT16, (2, -1), shared=True)),
+        outputs=(TensorType("z", DataType.BYTES, (), "image", declared=True, description="ü"),),
+        rows=True,
+        description="what it does",
+        takes_parameters=True,
+        examples=('{"x": 1}',),
     ),
     MethodSignature("e", (), 1, waits=True),
 )
@@ -246,9 +251,15 @@ def test_calls_of_models_travel_like_batches(memory: SharedMemory, shared: bool)
         ("methods", [{"name": 1, "input_names": [], "batch_limit": 1}]),
         ("methods", [{"name": "m", "input_names": [1], "batch_limit": 1}]),
         ("methods", [{"name": "m", "input_names": [], "batch_limit": "1"}]),
-        ("methods", [{"name": "m", "input_names": [], "batch_limit": 1, "input_types": ["x"]}]),
-        ("methods", [{"name": "m", "input_names": [], "batch_limit": 1, "input_types": {"x": 99}}]),
-        ("methods", [{"name": "m", "input_names": [], "batch_limit": 1, "input_types": {"x": "a"}}]),
+        ("methods", [{"name": "m", "input_names": [], "batch_limit": 1, "inputs": ["x"]}]),
+        (
+            "methods",
+            [{"name": "m", "input_names": [], "batch_limit": 1, "inputs": [{"name": "x", "dtype": 99}]}],
+        ),
+        (
+            "methods",
+            [{"name": "m", "input_names": [], "batch_limit": 1, "inputs": [{"name": "x", "shape": [-2]}]}],
+        ),
         ("more", 1),
     ],
 )

@@ -348,7 +348,7 @@ def test_lengths_of_bytes_that_are_not_there_are_refused(lengths: tuple[int, int
 )
 def test_a_failure_that_does_not_fit_is_refused(failure: object, text: str) -> None:
     encoded = json.dumps(failure).replace('"DEEP"', "[" * 900 + "]" * 900).encode()
-    head = struct.pack("<IIII?7x", 1, 0, 0, 1, True) + struct.pack("<IIB7xQ", 1, len(encoded), 2, 0)
+    head = struct.pack("<IIIII?I7x", 1, 0, 0, 0, 0, True, 1) + struct.pack("<IIB7xQ", 1, len(encoded), 2, 0)
     with pytest.raises(ChannelError) as refused:
         message_of(frames._KINDS[Result], memoryview(head + encoded), FROM_WORKER)
     assert str(refused.value) == f"Channel got a Result that cannot be read: the value {text}"

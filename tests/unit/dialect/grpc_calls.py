@@ -25,11 +25,16 @@ class FakeCall:
         self.peer = "ipv4:127.0.0.1:1"
         self.metadata: Sequence[tuple[str, str | bytes]] = ()
         self.timeout_s: float | None = None
+        self.is_own_user = True
         self.largest_reply = largest_reply
         self.stopping = asyncio.Event()
         self.arriving = 0
         self.counted_sizes: list[int] = []
         self._has_room = has_room
+
+    def peer_is_own_user(self) -> bool:
+        """As `GrpcCall.peer_is_own_user`."""
+        return self.is_own_user
 
     @contextlib.contextmanager
     def counted(self, size: int) -> Iterator[None]:

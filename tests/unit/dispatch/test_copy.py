@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import Batch, Result
 from mindspore_serving.server.dispatch.copy import CopyStatus, SentBatch, ServableCopy
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
+from mindspore_serving.server.dispatch.request import Piece, Request, pieces_of
 from mindspore_serving.signature import MethodSignature
 from tests.support.rows import numbered, numbers_in
 from tests.unit.dispatch.dispatching import METHOD, Worker, pumped, submit
@@ -81,23 +83,30 @@ def copy_with(memory: Memory, sent: list[Batch], *methods: MethodSignature) -> S
 
 
 def result_of(batch: Batch, final: bool = True) -> Result:
-    return Result(batch.batch_id, batch.slot, 0, (), final)
+    return Result(batch.batch_id, batch.slot, 0, batch.groups if final else (), final)
 
 
-def test_the_slot_of_a_batch_is_given_back_with_its_last_result_and_with_its_memory() -> None:
+@pytest.fixture
+def piece(loop: asyncio.AbstractEventLoop) -> Piece:
+    """A request of one instance, which nobody waits for."""
+    request = Request([numbered(1)], loop.create_future())
+    return pieces_of(request)[0]
+
+
+def test_the_slot_of_a_batch_is_given_back_with_its_last_result_and_with_its_memory(piece: Piece) -> None:
     sent: list[Batch] = []
     memory = Memory()
     copy = copy_with(memory, sent)
     done: list[SentBatch] = []
     copy.on_done = done.append
     for number in range(2):
-        copy.send("m", [], number)
+        copy.send("m", [piece], number)
     assert [batch.slot for batch in sent] == [1, 0]
     copy.take_result(result_of(sent[0], final=False))
     assert (memory.released, copy.free_slots(METHOD), done) == ([], 0, [])
     copy.take_result(result_of(sent[0]))
     assert (memory.released, copy.free_slots(METHOD), [batch.slot for batch in done]) == ([1], 1, [1])
-    copy.send("m", [], 2)
+    copy.send("m", [piece], 2)
     assert sent[2].slot == 1
     for batch in sent[1:]:
         copy.take_result(result_of(batch))
@@ -105,13 +114,13 @@ def test_the_slot_of_a_batch_is_given_back_with_its_last_result_and_with_its_mem
     assert copy.idle
 
 
-def test_slots_of_methods_that_wait_are_given_back_too() -> None:
+def test_slots_of_methods_that_wait_are_given_back_too(piece: Piece) -> None:
     sent: list[Batch] = []
     memory = Memory()
     waits = MethodSignature("p", ("x",), 1, waits=True)
     copy = copy_with(memory, sent, METHOD, waits)
     for _ in range(2):
-        copy.send("p", [], 1)
+        copy.send("p", [piece], 1)
         assert copy.free_slots(waits) == 0
         copy.take_result(result_of(sent[-1]))
         assert copy.free_slots(waits) == 1
@@ -119,23 +128,23 @@ def test_slots_of_methods_that_wait_are_given_back_too() -> None:
     assert sent[0].slot >= DEFAULT_SLOTS
 
 
-def test_a_lost_copy_takes_no_results_and_touches_no_memory() -> None:
+def test_a_lost_copy_takes_no_results_and_touches_no_memory(piece: Piece) -> None:
     sent: list[Batch] = []
     memory = Memory()
     copy = copy_with(memory, sent)
-    copy.send("m", [], 1)
-    assert copy.lose() == {}
+    copy.send("m", [piece], 1)
+    assert [*copy.lose()] == ["m"]
     copy.take_result(result_of(sent[0]))
     assert (memory.released, copy.free_slots(METHOD), copy.status) == ([], 0, CopyStatus.LOST)
 
 
-def test_a_batch_that_cannot_be_sent_takes_no_slot() -> None:
+def test_a_batch_that_cannot_be_sent_takes_no_slot(piece: Piece) -> None:
     def full(_: Batch) -> None:
         raise OSError("full")
 
     copy = ServableCopy("c", [METHOD], full)
     with pytest.raises(OSError, match="full"):
-        copy.send("m", [], 1, exclusive=True)
+        copy.send("m", [piece], 1, exclusive=True)
     assert (copy.free_slots(METHOD), copy.idle, copy.exclusive) == (DEFAULT_SLOTS, True, False)
 
 
@@ -149,25 +158,25 @@ async def test_results_go_to_the_instances_that_they_are_of(dispatcher: Dispatch
     assert [numbers_in(await future) for future in futures] == [[100, 101], [102], [103, 104, 105]]
 
 
-def test_a_copy_that_runs_a_suspect_takes_nothing_else() -> None:
+def test_a_copy_that_runs_a_suspect_takes_nothing_else(piece: Piece) -> None:
     sent: list[Batch] = []
     copy = ServableCopy("c", [METHOD], sent.append)
-    copy.send("m", [], 1, exclusive=True)
+    copy.send("m", [piece], 1, exclusive=True)
     assert copy.free_slots(METHOD) == 0
     copy.take_result(result_of(sent[0]))
     assert (copy.free_slots(METHOD), copy.exclusive) == (DEFAULT_SLOTS, False)
 
 
-def test_methods_that_wait_and_others_have_slots_of_their_own() -> None:
+def test_methods_that_wait_and_others_have_slots_of_their_own(piece: Piece) -> None:
     sent: list[Batch] = []
     waits = [MethodSignature(f"p{i}", ("x",), 1, waits=True) for i in range(2)]
     plain = MethodSignature("m", ("x",), 8)
     copy = ServableCopy("c", [plain, *waits], sent.append)
     assert [copy.free_slots(method) for method in (plain, *waits)] == [DEFAULT_SLOTS, 1, 1]
-    copy.send("p0", [], 1)
+    copy.send("p0", [piece], 1)
     assert [copy.free_slots(method) for method in (plain, *waits)] == [DEFAULT_SLOTS, 0, 1]
-    copy.send("m", [], 2)
+    copy.send("m", [piece], 2)
     assert [copy.free_slots(method) for method in (plain, *waits)] == [DEFAULT_SLOTS - 1, 0, 1]
     assert sent[0].slot >= DEFAULT_SLOTS > sent[1].slot
-    copy.take_result(Result(sent[0].batch_id, sent[0].slot, 0, (), final=True))
+    copy.take_result(result_of(sent[0]))
     assert [copy.free_slots(method) for method in (plain, *waits)] == [DEFAULT_SLOTS - 1, 1, 1]

@@ -225,7 +225,7 @@ def test_only_instances_of_gone_clients_make_no_batch(request_of) -> None:
 
 
 def suspects_of(request: Request) -> list[Piece]:
-    rows = request.blocks[0]
+    rows = request.groups[0]
     return [Piece(request, i, rows.take(i, i + 1), attempts=1) for i in range(rows.count)]
 
 

@@ -61,10 +61,10 @@ FRAMES = {
     "exit of nobody": control(EXITING),
     "stop": control(STOP),
     "batch": frame(BATCH, bytes(64)),
-    "result of nobody": frame(RESULT, struct.pack("<IIII?7x", 0, 0, 0, 0, True)),
+    "result of nobody": frame(RESULT, struct.pack("<IIIII?I7x", 0, 0, 0, 0, 0, True, 0)),
     "short result": frame(RESULT, b"\x01"),
-    "result that promises too much": frame(RESULT, struct.pack("<IIII?7x", 0, 0, 0, 60000, True)),
-    "slot out of range": frame(RESULT, struct.pack("<IIII?7x", 0, 60000, 0, 1, True) + bytes(32)),
+    "result that promises too much": frame(RESULT, struct.pack("<IIIII?I7x", 0, 0, 0, 0, 0, True, 60000)),
+    "slot out of range": frame(RESULT, struct.pack("<IIIII?I7x", 0, 60000, 0, 0, 0, True, 1) + bytes(32)),
 }
 
 

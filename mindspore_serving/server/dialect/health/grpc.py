@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-
-from grpc_health.v1 import health_pb2
+from typing import TYPE_CHECKING, TypeAlias
 
 from mindspore_serving.proto import UNDECODABLE
+from mindspore_serving.proto.foreign import health_pb2
 from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.host.waiting import wait_for_any
 from mindspore_serving.server.service.catalog import Catalog
@@ -20,14 +20,17 @@ from mindspore_serving.server.transport.grpc_routes import (
     client_error,
 )
 
+if TYPE_CHECKING:  # a class in the hints of the messages alone
+    Status: TypeAlias = health_pb2.HealthCheckResponse.ServingStatus
+
 MOST_WATCHES = 1000
 """Watch streams at a time of one server; one beyond that is refused."""
 _SERVICE = "/grpc.health.v1.Health"
 _LARGEST_REQUEST = 1024
 """Bytes; a servable is a folder, whose name is shorter. A watch holds its request for as long as it lasts."""
-_SERVING: int = health_pb2.HealthCheckResponse.SERVING
-_NOT_SERVING: int = health_pb2.HealthCheckResponse.NOT_SERVING
-_UNKNOWN: int = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
 class HealthService:
@@ -103,7 +106,7 @@ class HealthService:
                 f"There are {MOST_WATCHES} watches already, the most there may be",
             )
         self._watches += 1
-        reported: int | None = None
+        reported: Status | None = None
         try:
             while True:
                 stopping = call.stopping.is_set()  # before the status, which is then the last one
@@ -118,7 +121,7 @@ class HealthService:
         finally:
             self._watches -= 1
 
-    def _status(self, service: str) -> int:
+    def _status(self, service: str) -> Status:
         """SERVING, NOT_SERVING or SERVICE_UNKNOWN."""
         serves = self._catalog.health().serves(service)
         if serves is None:
@@ -138,7 +141,7 @@ def _service_in(message: bytes) -> str:
             f"Health check of {len(message)} bytes, expected at most {_LARGEST_REQUEST}",
         )
     try:
-        service: str = health_pb2.HealthCheckRequest.FromString(message).service
+        service = health_pb2.HealthCheckRequest.FromString(message).service
     except UNDECODABLE as cause:
         raise client_error(GrpcStatus.INTERNAL, "Unable to parse request") from cause
     return service
@@ -148,5 +151,5 @@ def _is_too_large(message: bytes) -> bool:
     return len(message) > _LARGEST_REQUEST
 
 
-def _reply(status: int) -> GrpcReply:
+def _reply(status: Status) -> GrpcReply:
     return GrpcReply(health_pb2.HealthCheckResponse(status=status).SerializeToString())

@@ -56,7 +56,7 @@ def read_json(body: bytes, argument: Any) -> BodyContent:
 
     Args:
         body: The document.
-        argument: What models take, by input, for those inputs that go straight into one.
+        argument: What numbers become, by input; see `MethodSignature.input_types`.
 
     Raises:
         InvalidInput: It is no JSON, or holds no instances.

@@ -9,7 +9,8 @@
 | `{"b64": s}` | BYTES scalar |
 | `{"b64": s, "type": t, "shape": [..]}` | raw little-endian data of type t; shape () by default |
 
-Where the input goes straight into a model that takes floats, integers and numbers become floats of its type.
+Where the input goes straight into a model that takes floats, integers and numbers become floats of its type. So they do
+where the method declares floats; where it declares integers of another type, integers become these.
 
 Values of many instances are read together where they agree in type and shape, which is the common case.
 
@@ -65,8 +66,18 @@ _length_of_list = list.__len__
 _B64_KEYS = ("b64", "type", "shape")
 _FEW = 32
 """Numbers up to which a Python array is made faster than `struct` packs them."""
-_ARRAY_CODES = {DataType.BOOL: "b", DataType.INT32: "i", DataType.FLOAT32: "f"}
-_PACK_CODES = {DataType.BOOL: "?", DataType.INT32: "i", DataType.FLOAT32: "f"}
+_INTEGER_CODES = {
+    DataType.INT8: "b",
+    DataType.UINT8: "B",
+    DataType.INT16: "h",
+    DataType.UINT16: "H",
+    DataType.INT32: "i",
+    DataType.UINT32: "I",
+    DataType.INT64: "q",
+    DataType.UINT64: "Q",
+}
+_ARRAY_CODES = {**_INTEGER_CODES, DataType.BOOL: "b", DataType.FLOAT32: "f"}
+_PACK_CODES = {**_INTEGER_CODES, DataType.BOOL: "?", DataType.FLOAT32: "f"}
 _EXACT_UP_TO = {DataType.FLOAT16: 1 << 11, DataType.FLOAT32: 1 << 24, DataType.FLOAT64: 1 << 53}
 """Float types, and up to where they hold each integer."""
 
@@ -87,7 +98,8 @@ def read_column(
     Args:
         name: Name of the input.
         values: One JSON value per instance.
-        model_type: What the model takes that the input goes straight into; None where that is not known.
+        model_type: What numbers become: what the method declares, or the model takes that the input goes straight
+            into; None where that is not known.
 
     Returns:
         What one instance's value looks like, and the column; or None if the values do not plainly agree, or are not
@@ -158,8 +170,10 @@ def _tensor_of(
 
 
 def _type_for(dtype: DataType, model_type: DataType | None) -> DataType:
-    """What scalars become that are of a type: numbers become floats where the model takes floats."""
-    return model_type if model_type in _EXACT_UP_TO and dtype is not DataType.BOOL else dtype
+    """What scalars become that are of a type: numbers become floats, and integers integers, of the model's type."""
+    if model_type in _EXACT_UP_TO and dtype is not DataType.BOOL:
+        return model_type
+    return model_type if model_type in _INTEGER_CODES and dtype is DataType.INT32 else dtype
 
 
 def _scalars(
@@ -172,7 +186,7 @@ def _scalars(
         scalars: Numbers, or true and false.
         dtype: What they become.
         shape: Of the array.
-        model_type: What the model takes.
+        model_type: What numbers become.
 
     Raises:
         InvalidInput: A number cannot be held; the text says which.
@@ -185,7 +199,7 @@ def _scalars(
 def _plain(
     name: str, scalars: Sequence[Any], dtype: DataType, shape: Sequence[int], model_type: DataType | None
 ) -> Array:
-    """Floats as float32, integers as int32, or true and false: as `_scalars`."""
+    """Floats as float32, integers as what they become, or true and false: as `_scalars`."""
     count = len(scalars)
     try:
         if count > _FEW:
@@ -229,12 +243,12 @@ def _out_of_range(
         name: Name of the input.
         numbers: One of them is out of range.
         dtype: The type.
-        model_type: What the model takes; None where that is not known.
+        model_type: What numbers become; None where that is not known.
     """
     type_name = dtype.name.lower()
     number = next(number for number in numbers if not _holds(dtype, number))
     if model_type is dtype:
-        way = f"the model takes {type_name}"
+        way = f"the method takes {type_name}"
     else:
         other = "int64" if dtype is DataType.INT32 else "fp64"
         way = (
@@ -247,8 +261,9 @@ def _out_of_range(
 
 def _holds(dtype: DataType, number: float) -> bool:
     """Whether a type has the number, or one that is nearest to it."""
-    if dtype is DataType.INT32:
-        return -(1 << 31) <= number < 1 << 31
+    if dtype in _INTEGER_CODES:
+        limits = np.iinfo(NUMPY_OF[dtype])
+        return int(limits.min) <= number <= int(limits.max)
     with np.errstate(over="ignore"):
         return isfinite(NUMPY_OF[dtype].type(number))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, aclosing
 from typing import NoReturn
 
@@ -64,6 +64,10 @@ class Call:
         """Address of the client, as gRPC writes it."""
         return self._call.peer
 
+    def peer_is_own_user(self) -> bool:
+        """Whether a process of this user is at the other end; see `GrpcCall`."""
+        return self._router.is_own_user(self._call.peer)
+
     @property
     def metadata(self) -> Metadata:
         """What the client has sent beside its message."""
@@ -98,9 +102,10 @@ class CallRouter:
         reader: Reads the messages of calls.
         replies: Counts what is sent.
         guard: Decides who is authenticated; None takes everybody.
+        is_own_user: Whether a process of this user is at an address, as gRPC writes it.
 
     Attributes:
-        largest_reply, reader, replies, guard: As above.
+        largest_reply, reader, replies, guard, is_own_user: As above.
         failures: Where calls that have failed are logged.
         stopping: To be set when the server is about to close.
         unavailable: Calls that were ended with UNAVAILABLE.
@@ -116,7 +121,9 @@ class CallRouter:
         reader: MessageReader,
         replies: SentReplies,
         guard: Guard | None = None,
+        is_own_user: Callable[[str], bool] = lambda _: False,
     ) -> None:
+        self.is_own_user = is_own_user
         self.largest_reply = largest_reply
         self.reader = reader
         self.replies = replies

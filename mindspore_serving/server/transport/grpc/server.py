@@ -28,6 +28,7 @@ from mindspore_serving.server.transport.grpc.choice import new_listener
 from mindspore_serving.server.transport.grpc.library import Listener
 from mindspore_serving.server.transport.grpc.limits import GrpcLimits
 from mindspore_serving.server.transport.grpc.messages import MessageReader
+from mindspore_serving.server.transport.grpc.peer import is_own_user
 from mindspore_serving.server.transport.grpc.replies import SentReplies
 from mindspore_serving.server.transport.grpc.tcp_connections import TcpConnections
 from mindspore_serving.server.transport.grpc_routes import GrpcMethod
@@ -84,7 +85,9 @@ class GrpcServer:
         )
         untaken = UntakenReplies(limits.untaken_bytes, limits.untaken_bytes // SHARE_OF_ONE)
         self._replies = SentReplies(untaken, connections)
-        self._calls = CallRouter(methods, limits.message_bytes, self._reader, self._replies, guard)
+        self._calls = CallRouter(
+            methods, limits.message_bytes, self._reader, self._replies, guard, self._is_own_user
+        )
         self._options = [("grpc.so_reuseport", 0), *limits.options()]
         self._on_failure = on_failure
         self._listener: Listener | None = None
@@ -111,6 +114,9 @@ class GrpcServer:
             raise _not_created(given)
         await listener.start()
         self._listener = listener
+
+    def _is_own_user(self, peer: str) -> bool:
+        return is_own_user(self.address, peer)
 
     def _fail(self, reason: BaseException) -> None:
         """Say that no more calls are taken, and have the process end."""

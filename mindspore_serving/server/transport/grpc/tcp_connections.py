@@ -24,7 +24,7 @@ _INFO_BYTES = 136
 _MAPPED = "::ffff:"
 _REST_AFTER_SEARCH = 20
 """A search takes so many times its own time until the next one, as it looks at every descriptor."""
-_Address: TypeAlias = tuple[str, int]
+Address: TypeAlias = tuple[str, int]
 
 
 class TcpConnections:
@@ -36,7 +36,7 @@ class TcpConnections:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._found: dict[_Address, int] = {}
+        self._found: dict[Address, int] = {}
         self._next_search = 0.0
 
     def received(self, peer: str) -> int | None:
@@ -66,7 +66,7 @@ class TcpConnections:
         Returns:
             Whether there was one.
         """
-        address = _address_of(peer)
+        address = address_of(peer)
         descriptor = None if address is None else self._descriptor_of(address)
         if descriptor is None:
             return False
@@ -84,12 +84,12 @@ class TcpConnections:
 
     @contextmanager
     def _connection(self, peer: str) -> Iterator[socket.socket | None]:
-        address = _address_of(peer)
+        address = address_of(peer)
         descriptor = None if address is None else self._descriptor_of(address)
         with _borrowed(descriptor) as connection:
             yield connection
 
-    def _descriptor_of(self, address: _Address) -> int | None:
+    def _descriptor_of(self, address: Address) -> int | None:
         descriptor = self._found.get(address)
         if descriptor is not None and _remote_address(descriptor) == address:
             return descriptor
@@ -103,7 +103,7 @@ class TcpConnections:
         return self._found.get(address)
 
 
-def _address_of(peer: str) -> _Address | None:
+def address_of(peer: str) -> Address | None:
     """`ipv4:127.0.0.1:80` or `ipv6:%5B::1%5D:80` as an address; None for anything else."""
     family, _, rest = peer.partition(":")
     host, _, port = unquote(rest).rpartition(":")
@@ -135,13 +135,13 @@ def _borrowed(descriptor: int | None) -> Iterator[socket.socket | None]:
             connection.detach()
 
 
-def _remote_address(descriptor: int) -> _Address | None:
+def _remote_address(descriptor: int) -> Address | None:
     """The client's address of a TCP connection; None where the descriptor is none."""
     with _borrowed(descriptor) as connection:
         return None if connection is None else _peer_of(connection)
 
 
-def _peer_of(connection: socket.socket) -> _Address | None:
+def _peer_of(connection: socket.socket) -> Address | None:
     if connection.family not in (socket.AF_INET, socket.AF_INET6):
         return None
     try:

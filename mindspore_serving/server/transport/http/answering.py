@@ -45,7 +45,7 @@ _ID = "X-Request-Id"
 _RETRY = ("Retry-After", "1")
 _AGAIN = frozenset((QueueFull.http_status, BUSY))
 """Statuses that say that nothing was done, and that it may be otherwise soon."""
-_NAME = re.compile(r"\{(\w+)\}")
+_NAME = re.compile(r"\{(\w+\*?)\}")
 
 
 class Found(NamedTuple):
@@ -246,9 +246,11 @@ class Answering:
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """What paths of a pattern look like: a name in braces stands for a segment."""
+    """What paths of a pattern look like: a name in braces stands for a segment, one with an asterisk for any number."""
     pieces = _NAME.split(pattern)
-    texts: Iterable[str] = (
-        f"(?P<{piece}>[^/]+)" if at % 2 else re.escape(piece) for at, piece in enumerate(pieces)
-    )
+    texts: Iterable[str] = (_part(piece) if at % 2 else re.escape(piece) for at, piece in enumerate(pieces))
     return re.compile("".join(texts))
+
+
+def _part(name: str) -> str:
+    return f"(?P<{name[:-1]}>(?s:.*))" if name.endswith("*") else f"(?P<{name}>[^/]+)"

@@ -28,9 +28,10 @@ from mindspore_serving.server.transport.http.answering import Answering, Found
 from mindspore_serving.server.transport.http.connection import HttpConnection
 from mindspore_serving.server.transport.http.cors import Cors
 from mindspore_serving.server.transport.http.header_fields import HeaderFields
+from mindspore_serving.server.transport.http.peer import ForeignConnection
 from mindspore_serving.server.transport.http.responses import LEFT_TO_DIALECTS, response_of
 from mindspore_serving.server.transport.http.target import path_of
-from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest
+from mindspore_serving.server.transport.http_routes import ClientConnection, HttpReply, HttpRequest
 
 _MOST_PATHS = 1 << 12
 """Paths of which it is remembered that a dialect answers there."""
@@ -155,11 +156,18 @@ class DialectApplication:
         body = await request.read()
         headers = _headers_of(request, body)
         asked = HttpRequest(request.method, target, headers, request.remote or "?", body=body)
+        asked.connection = _connection_of(request)
         asked.authenticated = _is_authenticated(request, headers)
         answer = self._answering.answer(self._answering.find(request.method, target), asked, self)
         if asyncio.get_running_loop() is self._loop:
             return await answer
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(answer, self._loop))
+
+
+def _connection_of(request: web.Request) -> ClientConnection:
+    """The connection of a request, which may be one of a server of the user's own."""
+    protocol = request.protocol
+    return protocol if isinstance(protocol, HttpConnection) else ForeignConnection(request.transport)
 
 
 def _headers_of(request: web.Request, body: bytes) -> HeaderFields:

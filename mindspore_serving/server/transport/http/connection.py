@@ -46,6 +46,7 @@ from mindspore_serving.server.transport.http.life import (
     LINGERING,
     RECEIVING,
 )
+from mindspore_serving.server.transport.http.peer import is_own_user
 from mindspore_serving.server.transport.http.reply_heads import KEPT, KEPT_1_0, LAST
 from mindspore_serving.server.transport.http.reply_writer import LARGE_REPLY_BYTES, ReplyWriter
 from mindspore_serving.server.transport.http.request_reader import RequestReader, arriving_body, whole_body
@@ -63,11 +64,12 @@ class HttpConnection(ApplicationConnection):
         loop: On which it runs.
     """
 
-    __slots__ = ("_door",)
+    __slots__ = ("_door", "_is_own_user")
 
     def __init__(self, server: web.Server, gateway: Gateway, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(server, gateway, loop)
         self._door: Door | None = None  # decides whether its client may ask; None where everybody may
+        self._is_own_user: bool | None = None  # whose process its client is; None before anybody asks
 
     # --- What the event loop calls ---
 
@@ -141,6 +143,12 @@ class HttpConnection(ApplicationConnection):
                 self._close_link()
         elif (phase is CLOSING or self._paused) and not self._writer.makes_progress(now):
             self.abort()
+
+    def peer_is_own_user(self) -> bool:
+        """As `HttpRequest.peer_is_own_user`; the system is asked once."""
+        if self._is_own_user is None:
+            self._is_own_user = is_own_user(self._link)
+        return self._is_own_user
 
     @property
     def owes_reply(self) -> bool:
@@ -233,7 +241,7 @@ class HttpConnection(ApplicationConnection):
         if verb == hdrs.METH_CONNECT:  # there is no way to go on behind it
             life.refuse_more()
         found = gateway.find(verb, target)
-        request = HttpRequest(verb, target, HeaderFields(headers), self._peer)
+        request = HttpRequest(verb, target, HeaderFields(headers), self._peer, connection=self)
         fault = None if message.version is HttpVersion11 else fault_of_version(message)
         if fault is None and gateway.cors is not None and gateway.cors.is_preflight(request):
             life.finishing = life.has_unread = life.finishing or not body.is_eof()

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 
 import pytest
-from grpc_health.v1 import health_pb2
 
+from mindspore_serving.proto.foreign import health_pb2
 from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.dialect.health.grpc import MOST_WATCHES, HealthService
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher

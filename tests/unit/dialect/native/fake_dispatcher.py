@@ -14,6 +14,7 @@ from mindspore_serving.rows import Reply, Rows
 from mindspore_serving.server.dispatch.destination import Destination
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import DataType
+from tests.support.rows import model_types
 
 Outcome = Callable[[list[Rows]], "Reply | ServingError | None"]
 
@@ -53,7 +54,8 @@ class FakeDispatcher:
     ) -> None:
         methods = inputs or {"add": ("x1", "x2"), "echo": ("x",), "none": ()}
         self._signatures = {
-            name: MethodSignature(name, names, 8, input_types=types or {}) for name, names in methods.items()
+            name: MethodSignature(name, names, 8, inputs=model_types(types or {}))
+            for name, names in methods.items()
         }
         self._outcome = outcome
         self.room = room

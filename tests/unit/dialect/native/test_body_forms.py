@@ -21,6 +21,7 @@ from mindspore_serving.server.transport.http_routes import HttpRequest
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import Array, DataType
 from tests.fuzz import form_body
+from tests.support.rows import model_types
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 JSON_BODY = b' {"instances" : [{"x": 1}, {"x": 2}]}'
@@ -29,7 +30,7 @@ HUGE = b"\xff\xd8," * ((99 << 20) // 3)
 
 
 def method(*inputs: str, **types: DataType) -> MethodSignature:
-    return MethodSignature("m", inputs, 8, input_types=types)
+    return MethodSignature("m", inputs, 8, inputs=model_types(types))
 
 
 def read(

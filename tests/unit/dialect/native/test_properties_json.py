@@ -176,8 +176,8 @@ def _refusal(document: Any, types: dict[str, DataType]) -> InvalidInput:
     return refused.value
 
 
-@pytest.mark.parametrize("kind", [DataType.INT32, DataType.INT64, DataType.BOOL, DataType.STRING])
-def test_models_that_take_no_floats_change_nothing(kind: DataType) -> None:
+@pytest.mark.parametrize("kind", [DataType.INT32, DataType.BOOL, DataType.STRING])
+def test_types_that_json_has_change_nothing(kind: DataType) -> None:
     for value in (1, 1.5, [1, 2], [1, 2.5], True, "a", {"b64": "AQ==", "type": "int8"}):
         [plain], [told] = (
             read_instances({"instances": [{"x": value}]}, types) for types in ({}, {"x": kind})

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from mindspore_serving.server.cluster.peer_user import stranger_at, user_in, user_of
+from mindspore_serving.server.host.peer_user import (
+    has_only_own_users,
+    is_own_user,
+    stranger_at,
+    user_in,
+    user_of,
+    users_in,
+)
+from mindspore_serving.server.host.socket_query import FoundSocket
 from mindspore_serving.server.host.socket_table import ListedSocket
 
 LINE = "   0: {local} {remote} {state} 00000000:00000000 00:00000000 00000000 {user}        0 1234 1 0000 20 4 30 10 -1"
@@ -61,6 +69,54 @@ def test_this_user_is_no_stranger(family: socket.AddressFamily) -> None:
         for end in (client, accepted):
             assert user_of(end.getsockname(), end.getpeername()) == os.geteuid()
             assert stranger_at(end.getsockname(), end.getpeername()) is None
+
+
+def test_where_the_kernel_is_not_asked_for_one_socket_all_are_looked_through() -> None:
+    def refuse(local: tuple[str, int], remote: tuple[str, int]) -> None:
+        raise OSError("no such protocol")
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert user_of(accepted.getsockname(), accepted.getpeername(), refuse) == os.geteuid()
+
+
+def test_a_connection_that_is_not_there_is_nobodys() -> None:
+    assert user_of(OWN, PEER, lambda *_: None) is None
+    assert user_of(OWN, PEER, lambda *_: FoundSocket(6, 0)) is None  # it is being closed
+    assert not is_own_user(OWN, PEER)
+
+
+@pytest.mark.parametrize(
+    ("own", "peer"), [(("10.0.0.1", 1), ("10.0.0.2", 2)), (None, None), ("", ""), ("/path", PEER)]
+)
+def test_only_clients_of_this_machine_are_of_this_user(own: Any, peer: Any) -> None:
+    assert not is_own_user(own, peer)
+
+
+def test_all_connections_from_an_address_to_a_port() -> None:
+    lines = [
+        line(PEER_HEX, OWN_HEX, user=1000),
+        line(PEER_HEX, "0200007F:17D4", user=1001),  # to another address of this machine
+        line(PEER_HEX, "0100007F:17D5", user=1002),
+        line(PEER_HEX, OWN_HEX, user=1003, state="06"),
+        line(f"{MAPPED}:AFC8", f"{MAPPED}:17D4", user=1004),
+    ]
+    assert users_in(map(ListedSocket.of_line, lines), PEER, 6100) == {1000, 1001, 1004}
+
+
+def test_a_connection_of_which_the_port_is_known() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as client,
+        listener.accept()[0],
+    ):
+        port = listener.getsockname()[1]
+        assert has_only_own_users(port, client.getsockname())
+        assert not has_only_own_users(port, ("127.0.0.1", port))
+        assert not has_only_own_users(port, ("10.0.0.1", client.getsockname()[1]))
 
 
 def test_who_is_at_another_machine_cannot_be_told_and_need_not() -> None:

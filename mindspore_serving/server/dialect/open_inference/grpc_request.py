@@ -1,0 +1,286 @@
+"""`ModelInferRequest` bytes to a request.
+
+A client sends the same kind of request again and again, in which only the data and the id differ. So the fields of a
+message are cut apart here: raw data is viewed where it lies, and what the protobuf library has read of the rest is
+remembered by its bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+from google.protobuf.message import DecodeError
+
+from mindspore_serving.errors import InvalidInput, excerpt
+from mindspore_serving.proto.foreign import open_inference_pb2
+from mindspore_serving.server.dialect.open_inference.grpc_contents import data_of, uses_contents
+from mindspore_serving.server.dialect.open_inference.messages import (
+    InferRequest,
+    InputTensor,
+    Parameter,
+    RawData,
+    RequestedOutput,
+)
+from mindspore_serving.wire import field_at, read_varint
+
+MOST_FIELDS: Final = 4096
+"""Fields of a message; each input, output, parameter and piece of raw data is one."""
+MOST_BESIDE_RAW: Final = 1 << 24
+"""Bytes of a message that are no raw data. A tensor in typed contents may need 16 times as much memory while it is
+read, and time of the event loop."""
+_LONGEST_REMEMBERED = 4096
+_MODEL_NAME = 0x0A
+_MODEL_VERSION = 0x12
+_ID = 0x1A
+_RAW_INPUT = 0x3A
+_REGION = "shared_memory_region"
+
+
+class _Fields(NamedTuple):
+    """A message, cut apart.
+
+    Attributes:
+        described: All fields but the following.
+        id: Field `id`.
+        raw: Fields `raw_input_contents`.
+    """
+
+    described: bytes
+    id: bytes
+    raw: list[memoryview]
+
+
+class _Input(NamedTuple):
+    """What a message says of an input.
+
+    Attributes:
+        name, datatype, shape, parameters: As of `InputTensor`.
+        is_shared: Whether its data is in shared memory.
+        contents: Typed elements; None where there are none.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    parameters: Mapping[str, Parameter]
+    is_shared: bool
+    contents: open_inference_pb2.InferTensorContents | None
+
+
+class _Description(NamedTuple):
+    """What a message says beside its raw data and its id; shared by the requests that say the same.
+
+    Attributes:
+        model, version, outputs, parameters: As of `InferRequest`.
+        inputs: In their order.
+        wants_raw: Inputs of which the data is not in shared memory.
+        typed: Name of the first input with contents; None where there is none.
+    """
+
+    model: str
+    version: str
+    outputs: tuple[RequestedOutput, ...]
+    parameters: Mapping[str, Parameter]
+    inputs: tuple[_Input, ...]
+    wants_raw: int
+    typed: str | None
+
+
+async def read_request(message: bytes) -> InferRequest:
+    """Read a message.
+
+    Others have their turns while many elements of typed contents are read.
+
+    Args:
+        message: Serialised ModelInferRequest.
+
+    Returns:
+        The request; its raw data are views of the message.
+
+    Raises:
+        DecodeError, UnicodeDecodeError: The bytes are no ModelInferRequest.
+        InvalidInput: A tensor has no data, or two, or contents that do not fit its datatype or its shape; a parameter
+            has no value; or the message is larger than one is read.
+    """
+    described, id_bytes, raw = _cut(message)
+    if len(described) > MOST_BESIDE_RAW:
+        raise InvalidInput(
+            f"The request has {len(described)} bytes beside raw_input_contents, expected are at most "
+            f"{MOST_BESIDE_RAW}; send large tensors in raw_input_contents"
+        )
+    is_remembered = raw and len(described) <= _LONGEST_REMEMBERED
+    found = _remembered(described) if is_remembered else _describe(described)
+    if raw:
+        inputs = _with_raw(found, raw)
+    elif found.typed is None:
+        inputs = [_without_data(tensor) for tensor in found.inputs]
+    else:
+        inputs = await _with_contents(found)
+    return InferRequest(
+        found.model, found.version, id_bytes.decode(), inputs, found.outputs, found.parameters
+    )
+
+
+def target_in(beginning: bytes) -> tuple[str, str] | None:
+    """Model and version of a message of which the rest may be missing; None where it does not begin with them.
+
+    Args:
+        beginning: First bytes of a ModelInferRequest.
+    """
+    found = {_MODEL_VERSION: b""}
+    at = 0
+    try:
+        for _ in range(MOST_FIELDS):
+            tag, end = field_at(beginning, at)
+            if tag in (_MODEL_NAME, _MODEL_VERSION):
+                _, start = read_varint(beginning, at + 1)
+                found[tag] = beginning[start:end]
+            at = end
+    except (IndexError, ValueError):
+        pass  # the rest is missing
+    try:
+        return (found[_MODEL_NAME].decode(), found[_MODEL_VERSION].decode())
+    except (KeyError, UnicodeDecodeError):
+        return None
+
+
+def _cut(message: bytes) -> _Fields:
+    """Cut a message apart.
+
+    Raises:
+        DecodeError: The bytes are no message.
+        InvalidInput: It has too many fields.
+    """
+    kept: list[bytes] = []
+    raw: list[memoryview] = []
+    id_bytes = b""
+    view = memoryview(message)
+    size = len(message)
+    at = run = fields = 0
+    try:
+        while at < size:
+            begin = at
+            tag, start = read_varint(message, at)
+            if tag & 7 == 2:
+                length, start = read_varint(message, start)
+                at = start + length
+                if at > size:
+                    raise DecodeError("a field is longer than the message")
+            else:
+                tag, at = field_at(message, begin)
+            fields += 1
+            if fields > MOST_FIELDS:
+                raise InvalidInput(f"The request has more than {MOST_FIELDS} fields")
+            if tag in (_RAW_INPUT, _ID):
+                if run < begin:
+                    kept.append(message[run:begin])
+                run = at
+                if tag == _RAW_INPUT:
+                    raw.append(view[start:at])
+                else:
+                    id_bytes = message[start:at]
+    except (ValueError, IndexError) as cause:
+        raise DecodeError(str(cause)) from cause
+    if run < size:
+        kept.append(message[run:])
+    return _Fields(b"".join(kept), id_bytes, raw)
+
+
+def _describe(described: bytes) -> _Description:
+    """What a message says, read by the protobuf library."""
+    message = open_inference_pb2.ModelInferRequest.FromString(described)
+    inputs = tuple([_input_of(tensor) for tensor in message.inputs])
+    return _Description(
+        model=message.model_name,
+        version=message.model_version,
+        outputs=tuple([RequestedOutput(one.name, _values_of(one.parameters)) for one in message.outputs]),
+        parameters=_values_of(message.parameters),
+        inputs=inputs,
+        wants_raw=sum(not tensor.is_shared for tensor in inputs),
+        typed=next((tensor.name for tensor in inputs if tensor.contents is not None), None),
+    )
+
+
+_remembered = lru_cache(maxsize=1024)(_describe)
+
+
+def _input_of(tensor: open_inference_pb2.ModelInferRequest.InferInputTensor) -> _Input:
+    parameters = _values_of(tensor.parameters)
+    has_contents = tensor.HasField("contents") and uses_contents(tensor.contents)
+    is_shared = _REGION in parameters
+    if has_contents and is_shared:
+        raise InvalidInput(
+            f"Input '{excerpt(tensor.name)}' has contents, and parameter {_REGION}; expected is one of them"
+        )
+    contents = tensor.contents if has_contents else None
+    return _Input(tensor.name, tensor.datatype, tuple(tensor.shape), parameters, is_shared, contents)
+
+
+def _values_of(parameters: Mapping[str, Any]) -> Mapping[str, Parameter]:
+    """Parameters as values.
+
+    Raises:
+        InvalidInput: One has none.
+    """
+    values: dict[str, Parameter] = {}
+    for name, parameter in parameters.items():
+        kind = parameter.WhichOneof("parameter_choice")
+        if kind is None:
+            raise InvalidInput(f"Parameter '{excerpt(name)}' has no value, expected one of InferParameter")
+        values[name] = getattr(parameter, kind)
+    return MappingProxyType(values)
+
+
+def _with_raw(found: _Description, raw: list[memoryview]) -> list[InputTensor]:
+    """The inputs of a message without contents.
+
+    Raises:
+        InvalidInput: It has contents, or not as many pieces of raw data as inputs that need one.
+    """
+    if found.typed is not None:
+        raise InvalidInput(
+            f"Input '{excerpt(found.typed)}' has contents, but the request has raw_input_contents, too; expected is "
+            "one of the two for all inputs"
+        )
+    if len(raw) != found.wants_raw:
+        raise InvalidInput(
+            f"The request has {len(raw)} raw_input_contents, expected {found.wants_raw}: one for each input that is "
+            "not in shared memory, in the order of inputs"
+        )
+    pieces = iter(raw)
+    return [
+        InputTensor(name, datatype, shape, None if is_shared else next(pieces), parameters)
+        for name, datatype, shape, parameters, is_shared, _ in found.inputs
+    ]
+
+
+def _without_data(tensor: _Input) -> InputTensor:
+    """An input of a message that has no data: it needs none.
+
+    Raises:
+        InvalidInput: It does.
+    """
+    if not tensor.is_shared and 0 not in tensor.shape:
+        raise InvalidInput(
+            f"Input '{excerpt(tensor.name)}' has no data, expected are raw_input_contents or contents for each input"
+        )
+    data = None if tensor.is_shared else b""
+    return InputTensor(tensor.name, tensor.datatype, tensor.shape, data, tensor.parameters)
+
+
+async def _with_contents(found: _Description) -> list[InputTensor]:
+    """The inputs of a message with contents.
+
+    Raises:
+        InvalidInput: As `data_of`.
+    """
+    inputs = []
+    for name, datatype, shape, parameters, is_shared, contents in found.inputs:
+        data: RawData | list[Any] | None = None
+        if not is_shared:
+            data = await data_of(name, datatype, shape, contents)
+        inputs.append(InputTensor(name, datatype, shape, data, parameters))
+    return inputs

@@ -1,0 +1,121 @@
+"""The input tensors of a request, as instances of the method."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mindspore_serving.errors import InvalidInput, excerpt
+from mindspore_serving.rows import Rows
+from mindspore_serving.server.dialect.open_inference.datatypes import BYTES
+from mindspore_serving.server.dialect.open_inference.messages import InputTensor, RawData
+from mindspore_serving.server.dialect.open_inference.shared_data import SharedData
+from mindspore_serving.server.dialect.open_inference.tensors import (
+    Column,
+    column_of,
+    elements_of,
+    text_column,
+)
+from mindspore_serving.signature import MethodSignature, TensorType
+from mindspore_serving.tensor import ColumnData, DataType
+
+
+def input_types(method: MethodSignature) -> Sequence[TensorType]:
+    """What is known of the inputs of a method, in its order."""
+    if len(method.inputs) == len(method.input_names):
+        return method.inputs
+    known = method.input_types
+    return [TensorType(name, known.get(name, DataType.UNKNOWN)) for name in method.input_names]
+
+
+async def instances_of(tensors: Sequence[InputTensor], method: MethodSignature, shared: SharedData) -> Rows:
+    """All instances of a request.
+
+    Args:
+        tensors: The inputs, as they were sent.
+        method: What is asked for.
+        shared: Reads what is in shared memory.
+
+    Returns:
+        The instances, views of what was sent; of count 0 where the tensors have no rows.
+
+    Raises:
+        ServingError: The inputs are not what the method takes.
+    """
+    types = input_types(method)
+    by_name = _by_name(tensors, types)
+    columns = []
+    for wanted in types:
+        tensor = by_name[wanted.name]
+        rows = method.rows and not wanted.shared
+        data = shared.read(tensor) if tensor.data is None else tensor.data
+        if tensor.datatype == BYTES:
+            columns.append(text_column(tensor, await _texts(tensor, data), wanted, rows))
+        else:
+            columns.append(column_of(tensor, data, wanted, rows))
+    count = _count_of(columns)
+    return Rows(
+        tuple([column.spec for column in columns]),
+        tuple([column.data if column.count is not None else _repeated(column, count) for column in columns]),
+        count,
+    )
+
+
+def _by_name(tensors: Sequence[InputTensor], types: Sequence[TensorType]) -> Mapping[str, InputTensor]:
+    """The inputs by name.
+
+    Raises:
+        InvalidInput: One is there twice, or not at all, or is no input of the method.
+    """
+    found = {tensor.name: tensor for tensor in tensors}
+    if len(found) == len(tensors) == len(types) and all(wanted.name in found for wanted in types):
+        return found  # nearly always
+    names = [wanted.name for wanted in types]
+    seen = set()
+    for tensor in tensors:
+        if tensor.name not in names:
+            raise InvalidInput(f"Input '{excerpt(tensor.name)}' is unknown, {_expected(names)}")
+        if tensor.name in seen:
+            raise InvalidInput(f"Input '{tensor.name}' is there more than once")
+        seen.add(tensor.name)
+    missing = next(name for name in names if name not in seen)
+    raise InvalidInput(f"Input '{missing}' is missing, {_expected(names)}")
+
+
+async def _texts(tensor: InputTensor, data: RawData | list[Any]) -> list[bytes]:
+    """The elements of a tensor of BYTES; others have their turns while there are many to read."""
+    texts: list[bytes] = []
+    for part in elements_of(tensor, data):
+        if texts:
+            await asyncio.sleep(0)
+        texts += part
+    return texts
+
+
+def _count_of(columns: Sequence[Column]) -> int:
+    """How many instances there are.
+
+    Raises:
+        InvalidInput: The inputs disagree.
+    """
+    counts = {column.count for column in columns if column.count is not None}
+    if len(counts) > 1:
+        rows = ", ".join(
+            f"'{column.spec.name}' has {column.count}" for column in columns if column.count is not None
+        )
+        raise InvalidInput(f"The inputs should have the same number of rows, but {rows}")
+    return counts.pop() if counts else 1
+
+
+def _repeated(column: Column, count: int) -> ColumnData:
+    """A value that all instances have in common, once for each of them, without a copy."""
+    if isinstance(column.data, list):
+        return column.data * count
+    return np.broadcast_to(column.data[0], (count, *column.spec.shape))
+
+
+def _expected(names: Iterable[str]) -> str:
+    return f"inputs are {', '.join(names) or 'none'}"

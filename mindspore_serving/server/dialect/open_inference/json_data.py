@@ -1,0 +1,174 @@
+"""The elements of a tensor that were sent as a list: as `data` of JSON, or as typed contents of gRPC.
+
+| datatype | elements |
+|---|---|
+| BOOL | true and false, 0 and 1 |
+| INT8 ... UINT64 | integers that the type holds |
+| FP16, FP32, FP64 | numbers that the type holds; one between two floats becomes the nearest |
+| BYTES | strings, or byte strings |
+| BF16 | none: it can be sent as raw bytes alone |
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from itertools import chain
+from math import prod
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+
+from mindspore_serving.errors import InvalidInput, excerpt
+from mindspore_serving.server.dialect.open_inference.datatypes import BF16, BYTES, NAME_OF
+from mindspore_serving.tensor import NUMPY_OF, Array, DataType
+
+_INTEGERS: Final = frozenset((int,))
+_NUMBERS: Final = frozenset((int, float))
+_BOOLS: Final = frozenset((bool, int))
+_TEXTS: Final = frozenset((str, bytes))
+_CODES: Final = MappingProxyType(
+    {
+        DataType.BOOL: "B",
+        DataType.INT8: "b",
+        DataType.UINT8: "B",
+        DataType.INT16: "h",
+        DataType.UINT16: "H",
+        DataType.INT32: "i",
+        DataType.UINT32: "I",
+        DataType.INT64: "q",
+        DataType.UINT64: "Q",
+        DataType.FLOAT16: "e",
+        DataType.FLOAT32: "f",
+        DataType.FLOAT64: "d",
+    }
+)
+_FLOATS: Final = frozenset((DataType.FLOAT16, DataType.FLOAT32, DataType.FLOAT64))
+
+
+def flattened(name: str, data: list[Any], shape: Sequence[int]) -> list[Any]:
+    """The elements of a tensor in order.
+
+    Args:
+        name: Of the input.
+        data: The elements in one list, or in lists that are nested as the shape says.
+        shape: Sizes, none of them negative.
+
+    Raises:
+        InvalidInput: There are more or fewer than the shape says, or they are nested otherwise.
+    """
+    count = prod(shape)
+    level: list[Any] = data
+    if level and type(level[0]) is list:
+        for depth, size in enumerate(shape[1:], start=1):
+            if len(level) != prod(shape[:depth]) or not all(
+                type(item) is list and len(item) == size for item in level
+            ):
+                raise InvalidInput(
+                    f"data of input '{name}' should be one list, or lists nested as shape {_shown(shape)} says, but is "
+                    f"nested otherwise in dimension {depth}"
+                )
+            level = list(chain.from_iterable(level))
+    if len(level) != count:
+        raise InvalidInput(
+            f"data of input '{name}' has {len(level)} elements, but shape {_shown(shape)} has {count}"
+        )
+    return level
+
+
+def numbers_of(name: str, elements: Sequence[Any], dtype: DataType) -> Array:
+    """Elements as an array.
+
+    Args:
+        name: Of the input.
+        elements: As they were sent, in order.
+        dtype: A data type of elements of one size.
+
+    Returns:
+        One dimension.
+
+    Raises:
+        InvalidInput: An element is not of the type; the text says which.
+    """
+    allowed = _NUMBERS if dtype in _FLOATS else _BOOLS if dtype is DataType.BOOL else _INTEGERS
+    if set(map(type, elements)) <= allowed:
+        try:
+            raw = struct.pack(f"<{len(elements)}{_CODES[dtype]}", *elements)
+        except (struct.error, OverflowError):
+            pass
+        else:
+            array: Array = np.frombuffer(raw, NUMPY_OF[dtype])
+            if dtype is not DataType.BOOL or not raw.strip(b"\0\1"):
+                return array
+    raise _wrong_element(name, elements, dtype)
+
+
+def texts_of(name: str, elements: Sequence[Any]) -> list[bytes]:
+    """Elements of BYTES as byte strings.
+
+    Args:
+        name: Of the input.
+        elements: As they were sent, in order.
+
+    Raises:
+        InvalidInput: One is neither a string nor a byte string, or no valid Unicode.
+    """
+    try:
+        return [element if type(element) is bytes else str.encode(element) for element in elements]
+    except (TypeError, UnicodeEncodeError):
+        at, element = next((at, element) for at, element in enumerate(elements) if not _is_text(element))
+        raise InvalidInput(
+            f"data of input '{name}' has {_quoted(element)} as element {at}, expected a string, since the datatype is "
+            f"{BYTES}"
+        ) from None
+
+
+def no_bf16(name: str) -> InvalidInput:
+    """The error of a tensor of BF16 that was not sent as raw bytes."""
+    return InvalidInput(
+        f"Input '{name}' of datatype {BF16} should be raw bytes: there is no other form of {BF16}; send them raw, "
+        "or send FP32"
+    )
+
+
+def _is_text(element: Any) -> bool:
+    if type(element) is bytes:
+        return True
+    try:
+        return type(element) is str and element.encode() is not None
+    except UnicodeEncodeError:
+        return False
+
+
+def _wrong_element(name: str, elements: Sequence[Any], dtype: DataType) -> InvalidInput:
+    for at, element in enumerate(elements):
+        if type(element) is list or not _fits(element, dtype):
+            return InvalidInput(
+                f"data of input '{name}' has {_quoted(element)} as element {at}, which is no {NAME_OF[dtype]}"
+            )
+    return InvalidInput(f"data of input '{name}' is not of datatype {NAME_OF[dtype]}")
+
+
+def _fits(element: Any, dtype: DataType) -> bool:
+    if dtype is DataType.BOOL:
+        return type(element) in _BOOLS and element in (0, 1)
+    if type(element) not in (_NUMBERS if dtype in _FLOATS else _INTEGERS):
+        return False
+    try:
+        struct.pack(f"<{_CODES[dtype]}", element)
+    except (struct.error, OverflowError):
+        return False
+    return True
+
+
+def _quoted(element: Any) -> str:
+    if element is None:
+        return "null"
+    if isinstance(element, (list, dict)):
+        return "a list" if isinstance(element, list) else "an object"
+    return excerpt(repr(element))
+
+
+def _shown(shape: Sequence[int]) -> str:
+    return excerpt(str(list(shape)))

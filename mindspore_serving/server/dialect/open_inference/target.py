@@ -1,0 +1,169 @@
+"""Which method of which servable a model's name and version mean.
+
+| model | means |
+|---|---|
+| `servable` | its first method, or the one that the parameter `method` of the request says |
+| `servable.method` | that method |
+
+Names of servables may have dots, names of methods have none. So a servable of the whole name goes before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from mindspore_serving.errors import InvalidInput, ServableUnavailable, UnknownTarget, excerpt
+from mindspore_serving.server.dispatch.destination import Destination
+from mindspore_serving.server.service.catalog import ServableInfo, VersionInfo
+from mindspore_serving.server.service.service import Service
+from mindspore_serving.signature import MethodSignature
+from mindspore_serving.version_folders import LARGEST_VERSION
+
+_MOST_FOUND = 1024
+"""Destinations that are kept; clients choose the names."""
+
+
+class Target(NamedTuple):
+    """What a model's name and version mean.
+
+    Attributes:
+        servable: It, with all its versions.
+        version: The one that is meant.
+        method: What is meant; None where nothing is known of its methods yet.
+        called: Name of the method; "" where the model's name has none.
+    """
+
+    servable: ServableInfo
+    version: VersionInfo
+    method: MethodSignature | None
+    called: str
+
+
+def version_number(model: str, version: str) -> int:
+    """The number of a version; 0 for the newest one that is ready.
+
+    Args:
+        model: Name of the model.
+        version: As it was sent; "" for the newest.
+
+    Raises:
+        UnknownTarget: It is no number above 0.
+    """
+    if not version:
+        return 0
+    known = version.isascii() and version.isdigit() and len(version) <= 20
+    if known and 0 < int(version) <= LARGEST_VERSION:
+        return int(version)
+    raise UnknownTarget(
+        f"Model '{excerpt(model)}' has no version '{excerpt(version)}'; versions are numbers from 1 on"
+    )
+
+
+class Targets:
+    """Finds what the names of models mean.
+
+    Args:
+        service: Knows what there is.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._dispatcher = service.dispatcher
+        self._catalog = service.catalog
+        self._found: dict[tuple[str, str, str], Destination] = {}
+        self._seen: asyncio.Event | None = None
+
+    def find(self, model: str, version: str, method: str = "") -> Target:
+        """What a name means, whether it is ready or not.
+
+        Args:
+            model: Name of the model.
+            version: As it was sent; "" for the newest one that is ready.
+            method: The method that the request asks for beside that; "" for none.
+
+        Raises:
+            UnknownTarget: There is no such model, version or method.
+            InvalidInput: The name of the model says another method.
+        """
+        number = version_number(model, version)
+        for name, called in _readings(model):
+            servable = self._catalog.servable(name)
+            if servable is None:
+                continue
+            found = servable.version(number)
+            if found is None:
+                numbers = ", ".join(str(one.number) for one in servable.versions)
+                raise UnknownTarget(f"Model '{excerpt(model)}' has no version {number}; it has {numbers}")
+            if called and method and called != method:
+                raise InvalidInput(
+                    f"Model '{excerpt(model)}' is the method {called}, but the parameter method is '{excerpt(method)}'"
+                )
+            return Target(servable, found, _method_of(model, found, called or method), called or method)
+        raise UnknownTarget(f"There is no model '{excerpt(model)}'; GET /v2/models lists those there are")
+
+    def destination(self, model: str, version: str, method: str = "") -> Destination:
+        """Where a request for inference goes.
+
+        Args:
+            model: As of `find`.
+            version: As of `find`.
+            method: As of `find`.
+
+        Raises:
+            UnknownTarget: As `find`.
+            InvalidInput: As `find`.
+            ServableUnavailable: It is not ready.
+            ServerStopping: The server drains.
+        """
+        if self._seen is not self._catalog.changed:  # anything may mean something else now
+            self._found.clear()
+            self._seen = self._catalog.changed
+        key = (model, version, method)
+        destination = self._found.get(key)
+        if destination is None:
+            destination = self._destination(model, version, method)
+            if len(self._found) >= _MOST_FOUND:
+                self._found.clear()
+            self._found[key] = destination
+        return destination
+
+    def _destination(self, model: str, version: str, method: str) -> Destination:
+        target = self.find(model, version, method)
+        info = target.version
+        if target.method is not None:
+            number = info.number if version else 0
+            try:
+                return self._dispatcher.resolve(target.servable.name, target.method.name, number)
+            except UnknownTarget:  # it is to be served, and is not
+                pass
+        raise ServableUnavailable(
+            f"Model '{excerpt(model)}' version {info.number} is not ready: {info.reason or info.state.value}"
+        )
+
+
+def _readings(model: str) -> Iterator[tuple[str, str]]:
+    """Names of servables and methods that a model's name may stand for, the longest servable first."""
+    yield model, ""
+    servable, dot, method = model.rpartition(".")
+    if dot and servable and method:
+        yield servable, method
+
+
+def _method_of(model: str, version: VersionInfo, called: str) -> MethodSignature | None:
+    """The method that is called, the first one where none is.
+
+    Raises:
+        UnknownTarget: There is none of that name.
+    """
+    if not version.methods:
+        return None
+    if not called:
+        return version.methods[0]
+    method = version.method(called)
+    if method is None:
+        names = ", ".join(one.name for one in version.methods)
+        raise UnknownTarget(
+            f"Model '{excerpt(model)}' version {version.number} has no method '{excerpt(called)}'; it has {names}"
+        )
+    return method
