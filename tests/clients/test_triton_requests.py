@@ -44,7 +44,7 @@ def test_a_version_may_be_named(triton: Triton, model: str) -> None:
     "options",
     [
         {"priority": 1},
-        {"priority": 2**32},
+        {"priority": 100},
         {"timeout": 30_000_000},
         {"parameters": {"text": "x", "whole": 3, "fraction": 0.5, "flag": True}},
         {"priority": 3, "timeout": 30_000_000, "parameters": {"a": 1}, "request_id": "1"},

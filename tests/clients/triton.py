@@ -136,12 +136,14 @@ def plain(message: Any) -> Any:
     """A reply about the server or its models as HTTP has it, whichever client got it.
 
     Args:
-        message: A document of HTTP, or a message of gRPC, all of whose fields are then there.
+        message: A document of HTTP, or a message of gRPC; of its fields, messages that are not set are left out.
     """
     if isinstance(message, (str, bytes, int, float, bool, dict, list)):
         return message
     document = {}
     for field in message.DESCRIPTOR.fields:
+        if field.has_presence and not message.HasField(field.name):
+            continue
         value = getattr(message, field.name)
         entry = field.message_type
         if entry is not None and entry.GetOptions().map_entry:
