@@ -9,6 +9,7 @@ from pathlib import Path
 CORPUS = Path(__file__).resolve().parent / "corpus"
 MOST_BYTES = {
     "predict_message": 4096,
+    "infer_message": 4096,
     "json_body": 4096,
     "form_body": 4096,
     "rest_target": 512,

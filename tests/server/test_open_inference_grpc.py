@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from mindspore_serving.proto.foreign import reflection_pb2
 from tests.support.gate import Gate
 from tests.support.grpc_stub import Stub, inference_stub
 from tests.support.serving import RunningServer, add_servable, serving
-from tests.unit.dialect.open_inference.messages import request, tensor
+from tests.unit.dialect.open_inference.messages import request, set_parameters, tensor
 
 ANSWER_TIMEOUT_S = 20.0
 MEBIBYTE = 1 << 20
@@ -370,6 +371,43 @@ def test_a_tool_learns_by_reflection_what_to_send(served: Served) -> None:
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
         assert call(b"", timeout=ANSWER_TIMEOUT_S).name == "mindspore_serving"
+
+
+def test_tensors_in_shared_memory(tmp_path: Path) -> None:
+    add_servable(tmp_path, "some", Gate(tmp_path / "gate").source + SERVABLE, files=("1/x",))
+    memory = SharedMemory(create=True, size=64)
+    try:
+        memory.buf[:8] = values([1, 2])
+        with (
+            serving(
+                tmp_path,
+                ['".", "some", device_ids=0'],
+                start_options="allow_client_shared_memory=True",
+            ) as server,
+            grpc.insecure_channel(server.grpc) as channel,
+        ):
+            use_shared_memory(inference_stub(channel), memory.name)
+        assert bytes(memory.buf[16:24]) == values([2, 4])
+    finally:
+        memory.close()
+        memory.unlink()
+
+
+def use_shared_memory(stub: Stub, key: str) -> None:
+    """Have two numbers doubled from one place of a region to another."""
+    stub.SystemSharedMemoryRegister(
+        pb.SystemSharedMemoryRegisterRequest(name="r", key=f"/{key}", byte_size=64), timeout=ANSWER_TIMEOUT_S
+    )
+    assert stub.SystemSharedMemoryStatus(pb.SystemSharedMemoryStatusRequest()).regions["r"].byte_size == 64
+    place = {"shared_memory_region": {"string_param": "r"}, "shared_memory_byte_size": {"int64_param": 8}}
+    message = request(tensor("x", "FP32", [2], parameters=place), model="some.twice")
+    output = message.outputs.add(name="y")
+    set_parameters(output.parameters, {**place, "shared_memory_offset": {"int64_param": 16}})
+    reply = stub.ModelInfer(message, timeout=ANSWER_TIMEOUT_S)
+    assert list(reply.raw_output_contents) == [b""]
+    assert reply.outputs[0].parameters["shared_memory_byte_size"].int64_param == 8
+    stub.SystemSharedMemoryUnregister(pb.SystemSharedMemoryUnregisterRequest())
+    assert not stub.SystemSharedMemoryStatus(pb.SystemSharedMemoryStatusRequest()).regions
 
 
 def test_who_has_no_key_learns_whether_it_is_ready_and_no_more(tmp_path: Path) -> None:

@@ -34,17 +34,18 @@ def define(module: dict[str, Any], serialized: bytes) -> None:
         module[name] = EnumTypeWrapper(enum)
         module.update({value.name: value.number for value in enum.values})
     for name, message in file.message_types_by_name.items():
-        module[name] = _class_of(message)
+        module[name] = _class_of(message, module["__name__"])
 
 
-def _class_of(descriptor: Descriptor) -> type[Message]:
+def _class_of(descriptor: Descriptor, module: str) -> type[Message]:
     """The class of a message, with those of the messages inside it.
 
     The implementation of protobuf in Python gives a class only the messages that are its fields' types.
     """
     made: type[Message] = GetMessageClass(descriptor)
+    made.__module__ = module
     for name, nested in descriptor.nested_types_by_name.items():
-        inner = _class_of(nested)
+        inner = _class_of(nested, module)
         if not hasattr(made, name):
             setattr(made, name, inner)
     return made

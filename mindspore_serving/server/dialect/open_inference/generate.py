@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from mindspore_serving.errors import InvalidInput, excerpt
+from mindspore_serving.errors import InvalidInput
 from mindspore_serving.server.dialect.open_inference.datatypes import BYTES, NAME_OF
 from mindspore_serving.server.dialect.open_inference.inputs import input_types
 from mindspore_serving.server.dialect.open_inference.messages import InferReply, InferRequest, InputTensor
@@ -84,7 +84,7 @@ def _input_of(wanted: TensorType, value: Any, rows: bool) -> InputTensor:
     values = value if type(value) is list else [value]
     if any(type(one) in (list, dict) for one in values):
         raise InvalidInput(
-            f"Input '{wanted.name}' should be a value, or a flat list of values, but is {excerpt(str(value))}"
+            f"Input '{wanted.name}' should be a value, or a flat list of values, but holds lists or objects"
         )
     dtype = wanted.dtype or _dtype_of(wanted.name, values)
     own = _shape_of(wanted, values, dtype, flat=type(value) is list)

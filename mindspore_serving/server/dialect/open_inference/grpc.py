@@ -23,7 +23,7 @@ from mindspore_serving.server.dialect.open_inference.grpc_reply import (
     streamed,
     streamed_error,
 )
-from mindspore_serving.server.dialect.open_inference.grpc_request import read_request, target_in
+from mindspore_serving.server.dialect.open_inference.grpc_request import heading_in, read_request
 from mindspore_serving.server.dialect.open_inference.grpc_status import error_of
 from mindspore_serving.server.dialect.open_inference.grpc_stream import RequestStream
 from mindspore_serving.server.dialect.open_inference.inference import Inference
@@ -116,11 +116,8 @@ class GrpcInference:
 
     def refuses(self, beginning: bytes) -> bool:
         """Whether a message that begins so is refused for its model, or because there is no room for any."""
-        target = target_in(beginning)
-        if target is None:
-            return False
         try:
-            self._inference.check_room(*target)
+            self._check_target(beginning)
         except ServingError:
             return True
         return False
@@ -167,18 +164,15 @@ class GrpcInference:
             await replies.aclose()
 
     async def _answer_in_stream(self, message: bytes, call: GrpcCall) -> GrpcReply:
-        request = None
         try:
-            request = await self._request(message, call)
-            parts = streamed(parts_of_reply(await self._infer(request, call), final=True))
+            reply = await self._infer(await self._request(message, call), call)
+            parts = streamed(parts_of_reply(reply, final=True))
             _check_size(size_of(parts), call.largest_reply)
             return GrpcReply(b"".join(parts))
         except Exception as error:  # an error of one request does not end the stream
-            failed = error_of(error)
-            target = _target_of(message)
-            model, version, name = (request.model, request.version, request.id) if request else ("", "", "")
-            encoded = streamed_error(text_for_client(failed.failure), model, version, name)
-            return GrpcReply(encoded, [FailedRows(failed.failure, 1)], 0, target)
+            failure = error_of(error).failure
+            encoded = streamed_error(text_for_client(failure), heading_in(message))
+            return GrpcReply(encoded, [FailedRows(failure, 1)], 0, _target_of(message))
 
     async def _request(self, message: bytes, call: GrpcCall) -> InferRequest:
         """Read a message.
@@ -196,9 +190,9 @@ class GrpcInference:
 
     def _check_target(self, message: bytes) -> None:
         """Refuse a message for its model, of which the rest may be missing then; see `GrpcMethod.refuses`."""
-        target = target_in(message)
-        if target is not None:
-            self._inference.check_room(*target)
+        heading = heading_in(message)
+        if heading is not None:
+            self._inference.check_room(heading.model, heading.version)
 
     async def _infer(self, request: InferRequest, call: GrpcCall) -> InferReply:
         return await self._inference.infer(request, peer=call)
@@ -361,8 +355,8 @@ def _check_size(size: int, most_bytes: int) -> None:
 
 def _target_of(message: bytes) -> str:
     """What a message asks for, as the log calls it; "" where that cannot be read."""
-    target = target_in(message)
-    return _target(*target) if target else ""
+    heading = heading_in(message)
+    return _target(heading.model, heading.version) if heading else ""
 
 
 def _target(model: str, version: str) -> str:

@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from mindspore_serving.proto.foreign import open_inference_pb2
+from mindspore_serving.server.dialect.open_inference.grpc_request import Heading
 from mindspore_serving.server.dialect.open_inference.messages import InferReply, Parameter, RawData
 from mindspore_serving.wire import varint
 
@@ -65,21 +66,20 @@ def streamed(parts: Sequence[RawData]) -> list[RawData]:
     return [_INFER_RESPONSE + varint(size_of(parts)), *parts]
 
 
-def streamed_error(text: str, model: str, version: str, id: str) -> bytes:
+def streamed_error(text: str, heading: Heading | None) -> bytes:
     """The message of a stream for a request that has failed.
 
     Args:
         text: What the client is told.
-        model: As it was asked for.
-        version: As it was asked for.
-        id: Of the request.
+        heading: Of the request; None where it has none that can be read.
 
     Returns:
         A serialised ModelStreamInferResponse.
     """
     message = open_inference_pb2.ModelStreamInferResponse(error_message=text)
     reply = message.infer_response
-    reply.model_name, reply.model_version, reply.id = model, version, id
+    if heading is not None:
+        reply.model_name, reply.model_version, reply.id = heading
     reply.parameters[FINAL_RESPONSE].bool_param = True
     return bytes(message.SerializeToString())
 

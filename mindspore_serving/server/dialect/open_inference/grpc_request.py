@@ -39,6 +39,18 @@ _RAW_INPUT = 0x3A
 _REGION = "shared_memory_region"
 
 
+class Heading(NamedTuple):
+    """What a request is for, as it was sent.
+
+    Attributes:
+        model, version, id: As of `InferRequest`.
+    """
+
+    model: str
+    version: str
+    id: str
+
+
 class _Fields(NamedTuple):
     """A message, cut apart.
 
@@ -49,7 +61,7 @@ class _Fields(NamedTuple):
     """
 
     described: bytes
-    id: bytes
+    id: str
     raw: list[memoryview]
 
 
@@ -105,7 +117,7 @@ async def read_request(message: bytes) -> InferRequest:
         InvalidInput: A tensor has no data, or two, or contents that do not fit its datatype or its shape; a parameter
             has no value; or the message is larger than one is read.
     """
-    described, id_bytes, raw = _cut(message)
+    described, id, raw = _cut(message)
     if len(described) > MOST_BESIDE_RAW:
         raise InvalidInput(
             f"The request has {len(described)} bytes beside raw_input_contents, expected are at most "
@@ -119,30 +131,28 @@ async def read_request(message: bytes) -> InferRequest:
         inputs = [_without_data(tensor) for tensor in found.inputs]
     else:
         inputs = await _with_contents(found)
-    return InferRequest(
-        found.model, found.version, id_bytes.decode(), inputs, found.outputs, found.parameters
-    )
+    return InferRequest(found.model, found.version, id, inputs, found.outputs, found.parameters)
 
 
-def target_in(beginning: bytes) -> tuple[str, str] | None:
-    """Model and version of a message of which the rest may be missing; None where it does not begin with them.
+def heading_in(beginning: bytes) -> Heading | None:
+    """What stands in a message of which the rest may be missing, or wrong; None where no model does.
 
     Args:
         beginning: First bytes of a ModelInferRequest.
     """
-    found = {_MODEL_VERSION: b""}
+    found = {_MODEL_VERSION: b"", _ID: b""}
     at = 0
     try:
         for _ in range(MOST_FIELDS):
             tag, end = field_at(beginning, at)
-            if tag in (_MODEL_NAME, _MODEL_VERSION):
+            if tag in (_MODEL_NAME, _MODEL_VERSION, _ID):
                 _, start = read_varint(beginning, at + 1)
                 found[tag] = beginning[start:end]
             at = end
     except (IndexError, ValueError):
         pass  # the rest is missing
     try:
-        return (found[_MODEL_NAME].decode(), found[_MODEL_VERSION].decode())
+        return Heading(*(found[tag].decode() for tag in (_MODEL_NAME, _MODEL_VERSION, _ID)))
     except (KeyError, UnicodeDecodeError):
         return None
 
@@ -156,7 +166,7 @@ def _cut(message: bytes) -> _Fields:
     """
     kept: list[bytes] = []
     raw: list[memoryview] = []
-    id_bytes = b""
+    id = ""
     view = memoryview(message)
     size = len(message)
     at = run = fields = 0
@@ -181,12 +191,12 @@ def _cut(message: bytes) -> _Fields:
                 if tag == _RAW_INPUT:
                     raw.append(view[start:at])
                 else:
-                    id_bytes = message[start:at]
+                    id = message[start:at].decode()  # each of them: protobuf does so
     except (ValueError, IndexError) as cause:
         raise DecodeError(str(cause)) from cause
     if run < size:
         kept.append(message[run:])
-    return _Fields(b"".join(kept), id_bytes, raw)
+    return _Fields(b"".join(kept), id, raw)
 
 
 def _describe(described: bytes) -> _Description:

@@ -60,9 +60,9 @@ class RequestStream:
                 done = await self._replies.get()
                 if done is None:
                     reads = False
-                    if helpers[0].done():
-                        helpers[0].result()  # it may have failed
-                    helpers[0].cancel()
+                    reader = helpers[0]
+                    if not reader.cancel() and not reader.cancelled():
+                        reader.result()  # it may have failed
                     continue
                 reply = done.result()
                 del done

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from mindspore_serving.server.dialect.open_inference.tensors import (
 )
 from mindspore_serving.signature import MethodSignature, TensorType
 from mindspore_serving.tensor import ColumnData, DataType
+
+_MOST_REPEATED: Final = 1 << 29
+"""Bytes that a value of all rows may come to: as many as the largest message has."""
 
 
 def input_types(method: MethodSignature) -> Sequence[TensorType]:
@@ -111,7 +114,18 @@ def _count_of(columns: Sequence[Column]) -> int:
 
 
 def _repeated(column: Column, count: int) -> ColumnData:
-    """A value that all instances have in common, once for each of them, without a copy."""
+    """A value that all instances have in common, once for each of them, without a copy.
+
+    Raises:
+        InvalidInput: They would be too large for the workers.
+    """
+    [value] = column.data
+    size = count * (len(value) if isinstance(value, bytes) else value.nbytes)
+    if size > _MOST_REPEATED:
+        raise InvalidInput(
+            f"Input '{column.spec.name}' is one value for {count} rows, which come to {size} bytes, expected are at "
+            f"most {_MOST_REPEATED}; send fewer rows"
+        )
     if isinstance(column.data, list):
         return column.data * count
     return np.broadcast_to(column.data[0], (count, *column.spec.shape))

@@ -104,12 +104,13 @@ def numbers_of(name: str, elements: Sequence[Any], dtype: DataType) -> Array:
     raise _wrong_element(name, elements, dtype)
 
 
-def texts_of(name: str, elements: Sequence[Any]) -> list[bytes]:
+def texts_of(name: str, elements: Sequence[Any], start: int = 0) -> list[bytes]:
     """Elements of BYTES as byte strings.
 
     Args:
         name: Of the input.
         elements: As they were sent, in order.
+        start: Which element of the input the first one is.
 
     Raises:
         InvalidInput: One is neither a string nor a byte string, or no valid Unicode.
@@ -119,8 +120,8 @@ def texts_of(name: str, elements: Sequence[Any]) -> list[bytes]:
     except (TypeError, UnicodeEncodeError):
         at, element = next((at, element) for at, element in enumerate(elements) if not _is_text(element))
         raise InvalidInput(
-            f"data of input '{name}' has {_quoted(element)} as element {at}, expected a string, since the datatype is "
-            f"{BYTES}"
+            f"data of input '{name}' has {_quoted(element)} as element {start + at}, expected a string, since the "
+            f"datatype is {BYTES}"
         ) from None
 
 

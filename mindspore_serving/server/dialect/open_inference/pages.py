@@ -10,7 +10,7 @@ import orjson
 from mindspore_serving.errors import InvalidInput, NotOffered, excerpt
 from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.dialect.open_inference.models import Models
-from mindspore_serving.server.dialect.open_inference.rest_request import read_document
+from mindspore_serving.server.dialect.open_inference.rest_request import kind_of, read_document
 from mindspore_serving.server.transport.http_routes import (
     BodyContent,
     BodyFormat,
@@ -162,7 +162,7 @@ class Pages:
         document = read_document(body) if body else {}
         ready = document.get("ready", False)
         if type(ready) is not bool:
-            raise InvalidInput(f"ready should be true or false, but is {excerpt(repr(ready))}")
+            raise InvalidInput(f"ready should be true or false, but is {kind_of(ready)}")
         return _document(self._models.index(ready=ready))
 
     async def no_change(self, request: HttpRequest) -> HttpReply:

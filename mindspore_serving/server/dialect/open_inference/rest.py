@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from mindspore_serving.errors import Failure, InvalidInput
-from mindspore_serving.server.dialect.open_inference.errors import RowsFailed, error_body
+from mindspore_serving.server.dialect.open_inference.errors import error_body
 from mindspore_serving.server.dialect.open_inference.generate import (
     event_of,
     generate_reply,
@@ -26,10 +26,12 @@ from mindspore_serving.server.dialect.open_inference.raw_request import raw_requ
 from mindspore_serving.server.dialect.open_inference.reply_coding import compressed
 from mindspore_serving.server.dialect.open_inference.rest_reply import http_reply, json_of
 from mindspore_serving.server.dialect.open_inference.rest_request import (
+    BINARY_DATA,
     header_length,
     read_document,
     read_request,
 )
+from mindspore_serving.server.service.failed_rows import RowsFailed
 from mindspore_serving.server.transport.http_routes import BodyFormat, HttpReply, HttpRequest, Route
 
 _EVENTS: Final = "text/event-stream; charset=utf-8"
@@ -44,6 +46,23 @@ def _is_short(body: bytes) -> bool:
 
 def _head_is_quick(length: int, body: bytes) -> bool:
     return _JSON.is_quick(body[:length])
+
+
+def _ignore(asked: InferRequest) -> None:
+    return
+
+
+def _check_no_binary(asked: InferRequest) -> None:
+    """Check that no output is to be binary.
+
+    Raises:
+        InvalidInput: One is.
+    """
+    for output in asked.outputs:
+        if output.parameters.get(BINARY_DATA):
+            raise InvalidInput(
+                f"Output '{output.name}' is asked for as binary data, which an event cannot hold"
+            )
 
 
 _RAW = BodyFormat(read_large, _is_short)
@@ -104,7 +123,7 @@ class OpenInferenceRest:
             ServingError: The request has no answer.
         """
         try:
-            reply, asked = await self._infer(request)
+            reply, asked = await self._infer(request, _check_no_binary)
         except RowsFailed as error:
             return _failed(error)
         with self._inference.writing(asked, reply):
@@ -136,8 +155,14 @@ class OpenInferenceRest:
         """The reply to a request that has failed as a whole."""
         return HttpReply(failure.status, error_body(failure))
 
-    async def _infer(self, request: HttpRequest) -> tuple[InferReply, InferRequest]:
+    async def _infer(
+        self, request: HttpRequest, check: Callable[[InferRequest], None] = _ignore
+    ) -> tuple[InferReply, InferRequest]:
         """The reply to a request for inference, and the request.
+
+        Args:
+            request: Of HTTP.
+            check: May refuse what was asked, before it is run.
 
         Raises:
             ServingError: It has none.
@@ -161,12 +186,18 @@ class OpenInferenceRest:
         elif body is not None:
             asked = read_request(body, length, model, version)
         else:
-            return await self._infer_large(request, form, length, timeout_s)
+            return await self._infer_large(request, form, length, timeout_s, check)
+        check(asked)
         reply = await self._inference.infer(asked, timeout_s=timeout_s, peer=request)
         return reply, asked
 
     async def _infer_large(
-        self, request: HttpRequest, form: BodyFormat, length: int | None, timeout_s: float | None
+        self,
+        request: HttpRequest,
+        form: BodyFormat,
+        length: int | None,
+        timeout_s: float | None,
+        check: Callable[[InferRequest], None],
     ) -> tuple[InferReply, InferRequest]:
         """As `_infer`, with a body that is read elsewhere, while others go on."""
         model, version = request.parts["model"], request.parts.get("version", "")
@@ -176,6 +207,7 @@ class OpenInferenceRest:
         with self._inference.reading(destination) as admission:
             content = await request.read_large(form, length, until, late)
             asked = request_of(content, model, version)
+            check(asked)
             left_s = None if until is None else max(0.0, until - time.monotonic())
             reply = await self._inference.infer(asked, timeout_s=left_s, peer=request, admission=admission)
         return reply, asked

@@ -97,7 +97,7 @@ def read_document(text: bytes | memoryview) -> dict[str, Any]:
             raise MemoryError from cause
         raise InvalidInput(f"The request is no JSON: {cause}") from cause
     if type(document) is not dict:
-        raise InvalidInput(f"The request should be a JSON object, but is {_kind(document)}")
+        raise InvalidInput(f"The request should be a JSON object, but is {kind_of(document)}")
     return document
 
 
@@ -111,7 +111,7 @@ def request_id_of(document: Mapping[str, Any]) -> str:
     if given is None:
         return ""
     if type(given) is not str:
-        raise InvalidInput(f"id should be a string, but is {_kind(given)}")
+        raise InvalidInput(f"id should be a string, but is {kind_of(given)}")
     return given
 
 
@@ -129,16 +129,16 @@ def parameters_of(document: Mapping[str, Any], what: str) -> Mapping[str, Parame
     if not found and (found is None or type(found) is dict):
         return _NOTHING
     if type(found) is not dict:
-        raise InvalidInput(f"{what}: parameters should be an object, but is {_kind(found)}")
+        raise InvalidInput(f"{what}: parameters should be an object, but is {kind_of(found)}")
     for name, value in found.items():
         if type(value) not in _SCALARS:
             raise InvalidInput(
-                f"{what}: parameter '{excerpt(name)}' should be a string, a number or a bool, but is {_kind(value)}"
+                f"{what}: parameter '{excerpt(name)}' should be a string, a number or a bool, but is {kind_of(value)}"
             )
     for flag in _FLAGS:
         if flag in found and type(found[flag]) is not bool:
             raise InvalidInput(
-                f"{what}: parameter {flag} should be true or false, but is {_kind(found[flag])}"
+                f"{what}: parameter {flag} should be true or false, but is {kind_of(found[flag])}"
             )
     return found
 
@@ -146,10 +146,10 @@ def parameters_of(document: Mapping[str, Any], what: str) -> Mapping[str, Parame
 def _request_of(document: dict[str, Any], model: str, version: str) -> InferRequest:
     inputs = document.get("inputs")
     if type(inputs) is not list:
-        raise InvalidInput(f"inputs should be a list of tensors, but is {_kind(inputs)}")
+        raise InvalidInput(f"inputs should be a list of tensors, but is {kind_of(inputs)}")
     outputs = document.get("outputs")
     if outputs is not None and type(outputs) is not list:
-        raise InvalidInput(f"outputs should be a list, but is {_kind(outputs)}")
+        raise InvalidInput(f"outputs should be a list, but is {kind_of(outputs)}")
     return InferRequest(
         model,
         version,
@@ -162,26 +162,32 @@ def _request_of(document: dict[str, Any], model: str, version: str) -> InferRequ
 
 def _input_of(document: Any) -> InputTensor:
     if type(document) is not dict:
-        raise InvalidInput(f"An input should be an object, but is {_kind(document)}")
+        raise InvalidInput(f"An input should be an object, but is {kind_of(document)}")
     name, datatype, shape = document.get("name"), document.get("datatype"), document.get("shape")
     data = document.get("data")
     if type(name) is not str:
-        raise InvalidInput(f"name of an input should be a string, but is {_kind(name)}")
+        raise InvalidInput(f"name of an input should be a string, but is {kind_of(name)}")
     if type(datatype) is not str:
         raise InvalidInput(
-            f"datatype of input '{excerpt(name)}' should be a string, but is {_kind(datatype)}"
+            f"datatype of input '{excerpt(name)}' should be a string, but is {kind_of(datatype)}"
         )
     if type(shape) is not list or not set(map(type, shape)) <= {int}:
         raise InvalidInput(
-            f"shape of input '{excerpt(name)}' should be a list of whole numbers, but is {_kind(shape)}"
+            f"shape of input '{excerpt(name)}' should be a list of whole numbers, but is {_shape_kind(shape)}"
         )
     if type(data) is not list and data is not None:
-        raise InvalidInput(f"data of input '{excerpt(name)}' should be a list, but is {_kind(data)}")
+        raise InvalidInput(f"data of input '{excerpt(name)}' should be a list, but is {kind_of(data)}")
     parameters = document.get("parameters")
     if parameters is not None:
         parameters = parameters_of(document, f"Input '{excerpt(name)}'")
         _check_one_place(name, data, parameters)
     return InputTensor(name, datatype, tuple(shape), data, parameters or _NOTHING)
+
+
+def _shape_kind(shape: Any) -> str:
+    if type(shape) is list and all(type(size) in _SCALARS for size in shape):
+        return excerpt(str(shape))
+    return kind_of(shape)
 
 
 def _check_one_place(name: str, data: list[Any] | None, parameters: Mapping[str, Parameter]) -> None:
@@ -232,10 +238,10 @@ def _take_raw_tensors(asked: InferRequest, rest: memoryview) -> None:
         )
 
 
-def _kind(value: Any) -> str:
-    """What something of JSON is, in words."""
+def kind_of(value: Any) -> str:
+    """What something of JSON is, in words. What it holds may be nested too deeply to be shown."""
     if value is None:
         return "missing"
     if isinstance(value, (dict, list)):
-        return "an object" if isinstance(value, dict) else excerpt(str(value[:20]))
+        return "an object" if isinstance(value, dict) else f"a list of {len(value)}"
     return excerpt(repr(value))

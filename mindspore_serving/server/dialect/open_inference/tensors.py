@@ -112,7 +112,7 @@ def column_of(tensor: InputTensor, data: RawData | list[Any], wanted: TensorType
         raise _wrong_datatype(tensor, wanted)
     check_shape(name, shape)
     own = shape[1:] if rows else shape
-    if own != wanted.shape:
+    if own != wanted.shape or (rows and not shape):
         _check_dimensions(tensor, wanted, rows)
     if isinstance(data, list):
         if datatype == BF16:
@@ -173,7 +173,7 @@ def elements_of(tensor: InputTensor, data: RawData | list[Any]) -> Iterator[list
     if isinstance(data, list):
         flat = flattened(name, data, shape)
         for start in range(0, count, _AT_ONCE):
-            yield texts_of(name, flat[start : start + _AT_ONCE])
+            yield texts_of(name, flat[start : start + _AT_ONCE], start)
         return
     size = len(data)
     at, found = 0, 0

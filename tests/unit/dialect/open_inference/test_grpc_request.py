@@ -19,8 +19,8 @@ from mindspore_serving.server.dialect.open_inference.grpc_contents import FIELD_
 from mindspore_serving.server.dialect.open_inference.grpc_request import (
     MOST_BESIDE_RAW,
     MOST_FIELDS,
+    heading_in,
     read_request,
-    target_in,
 )
 from mindspore_serving.server.dialect.open_inference.messages import InferRequest
 from tests.unit.dialect.open_inference.messages import REGION, entry, request, tensor
@@ -287,14 +287,14 @@ def test_fields_may_come_in_any_order_and_unknown_ones_are_passed_over() -> None
 
 def test_the_target_is_found_in_the_beginning_of_a_message() -> None:
     content = request(
-        tensor("x", "INT8", [100]), raw=[bytes(100)], model="m", version="2"
+        tensor("x", "INT8", [100]), raw=[bytes(100)], model="m", version="2", id="i"
     ).SerializeToString()
-    assert target_in(content) == ("m", "2")
-    assert target_in(content[:40]) == ("m", "2")
-    assert target_in(content[:2]) is None
-    assert target_in(request(model="m").SerializeToString()) == ("m", "")
-    assert target_in(b"\x0a\x01\xff") is None
-    assert target_in(b"") is None
+    assert heading_in(content) == ("m", "2", "i")
+    assert heading_in(content[:40]) == ("m", "2", "i")
+    assert heading_in(content[:2]) is None
+    assert heading_in(request(model="m").SerializeToString()) == ("m", "", "")
+    assert heading_in(b"\x0a\x01\xff") is None
+    assert heading_in(b"") is None
 
 
 def parameters() -> st.SearchStrategy[dict[str, dict[str, Any]]]:
