@@ -112,9 +112,9 @@ def test_metadata_of_a_model_as_tensorflow_serving_has_it(server: RunningServer)
     assert (about["model_spec"]["name"], about["model_spec"]["version"]) == ("add", "1")
     signatures = about["metadata"]["signature_def"]["signature_def"]
     assert {"add", "subtract"} <= set(signatures)
-    x1 = signatures["subtract"]["inputs"]["x1"]
+    x1 = signatures["subtract"]["inputs"]["x1"]  # rows are instances here, whatever the model takes
     assert x1["dtype"] == "DT_FLOAT"
-    assert [dim["size"] for dim in x1["tensor_shape"]["dim"]] == ["2", "2"]
+    assert [dim["size"] for dim in x1["tensor_shape"]["dim"]] == ["-1", "2", "2"]
 
 
 def test_states_of_the_versions_of_a_model(server: RunningServer) -> None:
