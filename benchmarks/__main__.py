@@ -68,6 +68,7 @@ _SUITES = {
     "steps": "Steps of a request",
     "python_client": "The Python client",
     "syscalls": "System calls of a request",
+    "dialects": "Dialects beside the native one",
     "models": "LeNet and ResNet-50",
     "batching": "Batching",
     "memory": "Memory",
@@ -89,6 +90,8 @@ _HELP = {
     "steps": "what each step of a request costs in Python",
     "python_client": "what a call costs the process of the Python client, beside the generated stub of gRPC",
     "syscalls": "system calls, context switches and instructions of a request; needs strace",
+    "dialects": "Open Inference Protocol and the REST of TensorFlow Serving beside the native dialect, with the same "
+    "tensors; about 5 minutes",
     "lite": "the MindSpore Lite backend beside the MindSpore backend",
     "distributed": "a distributed model on 2 and 4 ranks beside the same ranks without a server",
 }
@@ -102,7 +105,7 @@ def _parse_arguments() -> argparse.Namespace:
         "--only",
         metavar="TEXT",
         default="",
-        help="the rows of the main suite with TEXT in their name, case ignored",
+        help="the rows with TEXT in their name, case ignored; main suite, --dialects and --syscalls",
     )
     parser.add_argument(
         "--turns", type=int, default=3, help="turns of each server in a row (default: %(default)s)"
@@ -114,7 +117,11 @@ def _parse_arguments() -> argparse.Namespace:
         help="length of a turn (default: %(default)s); wrk takes whole seconds only",
     )
     parser.add_argument(
-        "--clients", type=int, nargs="+", default=[1, 8, 32, 128], help="closed loops (default: 1 8 32 128)"
+        "--clients",
+        type=int,
+        nargs="+",
+        default=[1, 8, 32, 128],
+        help="closed loops; main suite and --dialects (default: 1 8 32 128)",
     )
     parser.add_argument(
         "--load",
@@ -134,7 +141,7 @@ def _parse_arguments() -> argparse.Namespace:
         choices=(*GRPC_LIBRARIES, CORE_ECHO),
         default=["core"],
         help="what to measure in turn with the floor: this server with gRPC on the C core, with grpc.aio, and for gRPC "
-        "a bare echo on the C core; main suite and --syscalls (default: core)",
+        "a bare echo on the C core; main suite and --syscalls, and the first one for --dialects (default: core)",
     )
     parser.add_argument(
         "--against",
@@ -158,12 +165,7 @@ def _measure_requests(settings: Settings) -> tuple[dict[str, Any], dict[str, Tab
     """The main suite: facts and tables."""
     from benchmarks import main_table, mix, open_table, parallel
 
-    if settings.load == "tools":
-        for tool, command in HOW_TO_INSTALL.items():
-            if version_of(tool) is None:
-                print(
-                    f"{tool} is not installed (Debian: {command}): our own load generator stands in for it."
-                )
+    _note_missing_tools(settings.load)
     rows = sum(len(counts) for _, counts in main_table.planned_rows(settings))
     rows += len(main_table.planned_copies(settings)) + len(main_table.planned_backends(settings))
     rows += main_table.planned_echo_rows(settings)
@@ -188,6 +190,12 @@ def _measure_requests(settings: Settings) -> tuple[dict[str, Any], dict[str, Tab
     return facts, tables
 
 
+def _note_missing_tools(load: str) -> None:
+    for tool, command in HOW_TO_INSTALL.items():
+        if load == "tools" and version_of(tool) is None:
+            print(f"{tool} is not installed (Debian: {command}): our own load generator stands in for it.")
+
+
 def _run_suite(name: str, settings: Settings) -> list[dict[str, Any]]:
     """One of the other suites; what it needs is imported only now."""
     with tempfile.TemporaryDirectory() as folder:
@@ -199,6 +207,11 @@ def _run_suite(name: str, settings: Settings) -> list[dict[str, Any]]:
             from benchmarks.syscalls import measure_syscalls
 
             return measure_syscalls(Path(folder), settings)
+        if name == "dialects":
+            from benchmarks.dialect_table import measure_dialects
+
+            _note_missing_tools(settings.load)
+            return measure_dialects(Path(folder), settings)
         return _suite(name)(Path(folder), settings.turns, settings.seconds)
 
 

@@ -10,11 +10,13 @@ import http.client
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Protocol
 
 import grpc
+
+from benchmarks.connections import JSON_HEADERS
 
 _TIMEOUT_S = 60.0
 _MOST_BYTES = 1 << 29
@@ -63,15 +65,18 @@ class GrpcClient:
 class RestClient:
     """Posts a body."""
 
-    def __init__(self, address: str, path: str, body: bytes) -> None:
+    def __init__(
+        self, address: str, path: str, body: bytes, headers: Mapping[str, str] = JSON_HEADERS
+    ) -> None:
         self._connection = http.client.HTTPConnection(address, timeout=_TIMEOUT_S)
         self._path = path
         self._body = body
+        self._headers = headers
 
     def ask(self) -> bytes:
         """Send the request."""
         try:
-            self._connection.request("POST", self._path, self._body, {"Content-Type": "application/json"})
+            self._connection.request("POST", self._path, self._body, dict(self._headers))
             response = self._connection.getresponse()
             reply = response.read()
         except (OSError, http.client.HTTPException) as cause:
@@ -86,9 +91,13 @@ class RestClient:
         self._connection.close()
 
 
-def new_client(interface: str, address: str, path: str, body: bytes) -> Client:
-    """A client for `grpc` or `rest`."""
-    return (GrpcClient if interface == "grpc" else RestClient)(address, path, body)
+def new_client(
+    interface: str, address: str, path: str, body: bytes, headers: Mapping[str, str] = JSON_HEADERS
+) -> Client:
+    """A client for `grpc`, or for `rest` with these headers."""
+    if interface == "grpc":
+        return GrpcClient(address, path, body)
+    return RestClient(address, path, body, headers)
 
 
 class Checker:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, cast
 
 from benchmarks.http2 import Done, GrpcConnection, grpc_frame
+
+JSON_HEADERS: Mapping[str, str] = {"Content-Type": "application/json"}
+"""Of a request over REST that does not say otherwise."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +110,13 @@ def grpc_exchange(body: bytes, expected: bytes) -> Exchange:
     return Exchange(grpc_frame(body), grpc_frame(expected))
 
 
-def rest_exchange(address: str, path: str, body: bytes, expected: bytes) -> Exchange:
-    """A POST of a body, and the body of the reply."""
-    head = f"POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {len(body)}\r\n"
-    return Exchange(f"{head}Content-Type: application/json\r\n\r\n".encode() + body, expected)
+def rest_exchange(
+    address: str, path: str, body: bytes, expected: bytes, headers: Mapping[str, str] = JSON_HEADERS
+) -> Exchange:
+    """A POST of a body, and the body of the reply; `headers` come beside `Host` and `Content-Length`."""
+    own = {"Host": address, "Content-Length": len(body), **headers}
+    head = f"POST {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in own.items())
+    return Exchange(f"{head}\r\n".encode() + body, expected)
 
 
 async def connect(interface: str, address: str, path: str) -> Connection:

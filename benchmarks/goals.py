@@ -1,6 +1,7 @@
-"""What the server is to reach, beside its floor and beside the checkout before; `judged` says whether it has.
+"""What the server is to reach, beside its floor, the checkout before and other servers; `judged` says whether it has.
 
-Goals are for the server on gRPC's C core. A goal is met if the median of the ratios is not above its limit.
+Goals of the main suite are for the server on gRPC's C core, those of the dialects for the binary forms of the Open
+Inference Protocol. A goal is met if the median of the ratios is not above its limit.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ _P50_OF_ONE_CLIENT = 1.5
 _P99_AT_HALF_LOAD = 1.2
 _UNCHANGED = 1.05
 """What counts as unchanged."""
+_CPU_OVER_NATIVE = 1.15
+_OPEN_INFERENCE = {"gRPC": "OIP", "REST": "OIP binary"}
+_OTHER_SERVER = "MLServer"
+_CPU_OVER_OTHER_SERVER = 0.5
 
 
 @dataclass(frozen=True)
@@ -31,17 +36,19 @@ class Goal:
         figure: Name of the ratio, such as `cpu_over_floor`.
         at_most: The limit.
         clients: Of its rows; None for any number.
+        server: Whose record is judged.
     """
 
     row: str
     figure: str
     at_most: float
     clients: int | None = None
+    server: str = _SERVER
 
     def is_for(self, record: Mapping[str, Any]) -> bool:
         """Whether the row is meant, and has the ratio."""
         return (
-            record["server"] == _SERVER
+            record["server"] == self.server
             and record["row"].startswith(self.row)
             and self.figure in record
             and self.clients in (None, record.get("clients"))
@@ -70,6 +77,9 @@ def _goals() -> Iterator[Goal]:
     yield Goal(_IDENTITY, "p50_over_floor", _P50_OF_ONE_CLIENT, 1)
     yield Goal(f"{_IDENTITY}, open loop at 0.5", "p99_over_floor", _P99_AT_HALF_LOAD)
     yield Goal("REST", "cpu_over_before", _UNCHANGED)
+    for protocol, dialect in _OPEN_INFERENCE.items():
+        yield Goal(protocol, "cpu_over_native", _CPU_OVER_NATIVE, server=dialect)
+        yield Goal(f"{protocol} OIP", "cpu_of_ours", _CPU_OVER_OTHER_SERVER, server=_OTHER_SERVER)
 
 
 GOALS = tuple(_goals())

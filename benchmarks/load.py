@@ -17,6 +17,7 @@ __all__ = [
     "Samples",
     "children_of",
     "closed_loop",
+    "exchange_load",
     "grpc_load",
     "percentile",
     "resident_megabytes",
@@ -155,19 +156,30 @@ async def grpc_load(
         clients: Closed loops.
         seconds: Length.
     """
-    return await _load("grpc", address, method, grpc_exchange(body, expected), clients, seconds)
+    return await exchange_load("grpc", address, method, grpc_exchange(body, expected), clients, seconds)
 
 
 async def rest_load(
     address: str, path: str, body: bytes, expected: bytes, clients: int, seconds: float
 ) -> Load:
     """Load a REST server over one kept-alive connection per client; see `grpc_load`."""
-    return await _load("rest", address, path, rest_exchange(address, path, body, expected), clients, seconds)
+    exchange = rest_exchange(address, path, body, expected)
+    return await exchange_load("rest", address, path, exchange, clients, seconds)
 
 
-async def _load(
+async def exchange_load(
     interface: str, address: str, path: str, exchange: Exchange, clients: int, seconds: float
 ) -> Load:
+    """Load a server with requests that are ready to be sent, over one connection per client.
+
+    Args:
+        interface: `grpc` or `rest`.
+        address: `host:port`.
+        path: For gRPC, of the method.
+        exchange: The request and the right reply.
+        clients: Closed loops.
+        seconds: Length.
+    """
     connections = [await connect(interface, address, path) for _ in range(clients)]
     try:
         elapsed, [samples] = await closed_loop(connections, [exchange], seconds)

@@ -9,13 +9,21 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from benchmarks.connections import Connection, Exchange, connect, grpc_exchange, rest_exchange
+from benchmarks.connections import (
+    JSON_HEADERS,
+    Connection,
+    Exchange,
+    connect,
+    grpc_exchange,
+    rest_exchange,
+)
 from benchmarks.load import Samples, closed_loop, percentile
 from benchmarks.open_loop import Arrivals, OpenLoop, poisson_times
 
@@ -45,6 +53,7 @@ class Job:
         warm_up_s: Length of a closed loop before it.
         rate: Requests per second of an open loop; None for a closed loop.
         seed: Of what is drawn.
+        headers: Of the requests over REST.
     """
 
     interface: str
@@ -56,6 +65,7 @@ class Job:
     warm_up_s: float = 0.2
     rate: float | None = None
     seed: int = 0
+    headers: Mapping[str, str] = field(default_factory=lambda: JSON_HEADERS)
 
     def to_json(self) -> str:
         """For `from_json`."""
@@ -124,7 +134,7 @@ def _exchange(job: Job, kind: Kind) -> Exchange:
     body, reply = Path(kind.body).read_bytes(), Path(kind.reply).read_bytes()
     if job.interface == "grpc":
         return grpc_exchange(body, reply)
-    return rest_exchange(job.address, job.path, body, reply)
+    return rest_exchange(job.address, job.path, body, reply, job.headers)
 
 
 def _own_cpu_seconds() -> float:

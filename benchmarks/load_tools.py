@@ -6,10 +6,11 @@ import math
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.connections import JSON_HEADERS
 from benchmarks.load import percentile
 
 HOW_TO_INSTALL = {
@@ -52,14 +53,16 @@ def version_of(tool: str) -> str | None:
     return f"{tool} {match[0]}" if match else tool
 
 
-def wrk_command(url: str, body: Path, clients: int, seconds: float) -> list[str]:
+def wrk_command(
+    url: str, body: Path, clients: int, seconds: float, headers: Mapping[str, str] = JSON_HEADERS
+) -> list[str]:
     """Posts a file; wrk knows whole seconds only."""
     length = max(1, round(seconds))
     return [
         "wrk",
         *("--threads", "1", "--connections", str(clients), "--duration", f"{length}s"),
         *("--timeout", f"{_REPLY_TIMEOUT_S}s", "--script", str(_POST_SCRIPT)),
-        *(url, "--", str(body)),
+        *(url, "--", str(body), *(f"{name}: {value}" for name, value in headers.items())),
     ]
 
 

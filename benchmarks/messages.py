@@ -7,18 +7,58 @@ not with our client: what the benchmark believes should not depend on the code t
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import orjson
 
+from benchmarks.connections import JSON_HEADERS
 from mindspore_serving.proto import ms_service_pb2
 from mindspore_serving.tensor import DATA_TYPE_OF, NUMPY_OF, DataType
 
 Instances = Sequence[Mapping[str, Any]]
 
 GRPC_PATH = "/mindspore.serving.proto.MSService/Predict"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One kind of request, and what tells a right reply to it.
+
+    Attributes:
+        protocol: `grpc` or `rest`.
+        path: For gRPC, of the method.
+        body: The serialized message, or the HTTP body.
+        is_right: Whether the bytes of a reply hold the right values.
+        headers: Of HTTP, beside `Host` and `Content-Length`; gRPC has its own.
+    """
+
+    protocol: str
+    path: str
+    body: bytes
+    is_right: Callable[[bytes], bool]
+    headers: Mapping[str, str] = field(default_factory=lambda: JSON_HEADERS)
+
+
+def native_request(
+    interface: str, servable: str, method: str, instances: Instances, results: Instances
+) -> Request:
+    """A request of MindSpore Serving's own clients.
+
+    Args:
+        interface: As of `request_bytes`.
+        servable: Its name.
+        method: Its method.
+        instances: As of `request_bytes`.
+        results: What is right, an output name to a value for each instance.
+    """
+    protocol = interface.split()[0]
+    body = request_bytes(interface, servable, method, instances)
+    is_right = functools.partial(is_reply, protocol, expected=results)
+    return Request(protocol, path_of(protocol, servable, method), body, is_right)
 
 
 def path_of(interface: str, servable: str, method: str) -> str:

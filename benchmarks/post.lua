@@ -1,10 +1,14 @@
--- For wrk: posts the file that is named after `--`, and prints what it has seen in a line for programs.
+-- For wrk: posts the file that is named after `--`, with the headers that follow it, each as `Name: value`, and prints what
+-- it has seen in a line for programs.
 
 function init(args)
   local file = assert(io.open(args[1], "rb"))
   wrk.method = "POST"
   wrk.body = file:read("*a")
-  wrk.headers["Content-Type"] = "application/json"
+  for i = 2, #args do
+    local name, value = args[i]:match("^([^:]+): (.*)$")
+    wrk.headers[name] = value
+  end
   file:close()
 end
 

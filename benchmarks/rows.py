@@ -1,6 +1,6 @@
-"""Rows of a table: figures of servers that took turns, as medians and as ratios with their spread.
+"""Rows of a table: figures of columns that took turns, as medians and as ratios with their spread.
 
-A row is a record for each of its servers, the floor first.
+A row is a record for each of its columns. The first one is what the others are compared with: in most tables a floor.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from benchmarks.turns import Turn
 
 BEFORE = "before"
 """Name of the server of another environment."""
+FLOOR = "floor"
+"""What the first column of a row is, unless its table says otherwise."""
 
 Record = dict[str, Any]
 _Seen = TypeVar("_Seen")
@@ -46,23 +48,24 @@ def spread_of(values: Iterable[float]) -> dict[str, float]:
 
 
 def ratios_of(
-    name: str, rounds: Sequence[Mapping[str, _Seen]], figures: Figures[_Seen]
+    name: str, rounds: Sequence[Mapping[str, _Seen]], figures: Figures[_Seen], base: str = FLOOR
 ) -> dict[str, dict[str, float]]:
-    """How the figures of a server relate to those of the floor, and of `BEFORE` where that is there, round by round.
+    """How the figures of a column relate to those of the first one, and of `BEFORE` if that is there, round by round.
 
     Args:
-        name: Of the server.
-        rounds: What was seen of each server; the first one is the floor.
+        name: Of the column.
+        rounds: What was seen of each column.
         figures: What to compare, by name.
+        base: What the first column is.
 
     Returns:
         Such as `cpu_over_floor`.
     """
-    bases = {"floor": next(iter(rounds[0])), BEFORE: BEFORE}
+    first = next(iter(rounds[0]))
     return {
-        f"{figure}_over_{title}": spread_of(value(seen[name]) / value(seen[base]) for seen in rounds)
-        for title, base in bases.items()
-        if base in rounds[0] and name not in (base, bases["floor"])
+        f"{figure}_over_{title}": spread_of(value(seen[name]) / value(seen[column]) for seen in rounds)
+        for title, column in {base: first, BEFORE: BEFORE}.items()
+        if column in rounds[0] and name not in (column, first)
         for figure, value in figures.items()
     }
 
@@ -73,21 +76,28 @@ def records_of(
     columns: Sequence[Column],
     rounds: Sequence[Mapping[str, Turn]],
     memory: Mapping[str, Memory],
+    base: str = FLOOR,
 ) -> list[Record]:
     """The figures of a row, a record for each of its columns; ratios are taken within a round.
 
     Args:
         name: Of the workload.
         clients: Closed loops.
-        columns: The servers, the floor first.
+        columns: All of them.
         rounds: A turn of each.
         memory: After the last turn, of those that have a process.
+        base: What the first column is.
     """
-    return [_record(name, clients, column, rounds, memory.get(column.name)) for column in columns]
+    return [_record(name, clients, column, rounds, memory.get(column.name), base) for column in columns]
 
 
 def _record(
-    name: str, clients: int, column: Column, rounds: Sequence[Mapping[str, Turn]], memory: Memory | None
+    name: str,
+    clients: int,
+    column: Column,
+    rounds: Sequence[Mapping[str, Turn]],
+    memory: Memory | None,
+    base: str,
 ) -> Record:
     turns = [seen[column.name] for seen in rounds]
     record = {
@@ -97,7 +107,7 @@ def _record(
         "load": turns[0].generator,
         **_medians(turns),
         "instances_per_s": rounded(column.instances * statistics.median(turn.rate for turn in turns)),
-        **ratios_of(column.name, rounds, _COMPARED),
+        **ratios_of(column.name, rounds, _COMPARED, base),
         "memory_mb": memory
         and {
             "main": round(memory.main_mb),
@@ -121,27 +131,28 @@ def _medians(turns: Sequence[Turn]) -> dict[str, float]:
     return {name: rounded(statistics.median(map(figure, turns))) for name, figure in figures.items()}
 
 
-def lines_of(records: Sequence[Record]) -> str:
-    """A row for the terminal: a line with its name, and one for each server."""
+def lines_of(records: Sequence[Record], base: str = FLOOR) -> str:
+    """A row for the terminal: a line with its name, and one for each column, of which the first one is `base`."""
     first = records[0]
-    return "\n".join([f"{first['row']}, {first['clients']} clients", *map(_line, records)])
+    lines = [_line(record, base) for record in records]
+    return "\n".join([f"{first['row']}, {first['clients']} clients", *lines])
 
 
-def _line(record: Record) -> str:
+def _line(record: Record, base: str) -> str:
     figures = (
         f"{record['requests_per_s']:>7.0f} req/s  p50 {record['p50_ms']:>7.3f} p99 {record['p99_ms']:>7.3f} ms  "
         f"CPU {record['cpu_us']:>6.0f} us"
     )
-    return f"    {record['server']:31} {figures}{_ratios_in_words(record)}{ending_of(record)}"
+    return f"    {record['server']:31} {figures}{_ratios_in_words(record, base)}{ending_of(record)}"
 
 
-def _ratios_in_words(record: Record) -> str:
-    """Of the floor: all. Of `BEFORE`: the CPU time."""
-    if "cpu_over_floor" not in record:
+def _ratios_in_words(record: Record, base: str) -> str:
+    """Of the base: all. Of `BEFORE`: the CPU time."""
+    if f"cpu_over_{base}" not in record:
         return ""
-    words = f" = {_spread_in_words(record['cpu_over_floor'])} of the floor"
+    words = f" = {_spread_in_words(record[f'cpu_over_{base}'])} of the {base}"
     for figure in ("rate", "p50", "p99"):
-        words += f", {figure} {record[f'{figure}_over_floor']['median']:.2f} x"
+        words += f", {figure} {record[f'{figure}_over_{base}']['median']:.2f} x"
     if "cpu_over_before" in record:
         words += f"; CPU {_spread_in_words(record['cpu_over_before'])} of {BEFORE}"
     return words

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.asked_process import AskedProcess
 from benchmarks.lite import backend_process
-from benchmarks.load import grpc_load, rest_load
+from benchmarks.load import exchange_load
 from benchmarks.rows import BEFORE
 from benchmarks.targets import (
     Server,
@@ -215,5 +215,6 @@ def starting(folder: Path, settings: Settings, rows: int) -> Iterator[Run]:
 
 def warm_up(target: Target, clients: int) -> None:
     """Let a server meet a kind of request before it is measured."""
-    load = grpc_load if target.protocol == "grpc" else rest_load
-    asyncio.run(load(target.address, target.path, target.body, target.expected, clients, _WARM_UP_S))
+    asyncio.run(
+        exchange_load(target.protocol, target.address, target.path, target.exchange, clients, _WARM_UP_S)
+    )

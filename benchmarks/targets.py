@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.checking import Checker, new_client
-from benchmarks.connections import rest_exchange
+from benchmarks.connections import JSON_HEADERS, Exchange, grpc_exchange, rest_exchange
 from benchmarks.http2 import grpc_frame
-from benchmarks.messages import Instances, is_reply, path_of, request_bytes
+from benchmarks.messages import Request, native_request
 from benchmarks.servers import free_port, running, running_start_script
 from benchmarks.workloads import Sample, Workload
 
@@ -75,6 +75,7 @@ class Target:
         body_file: `body`, for gRPC with its prefix.
         plain_file: `body`.
         expected_file: `expected`.
+        headers: Of HTTP, beside `Host` and `Content-Length`.
     """
 
     server: Server
@@ -85,6 +86,7 @@ class Target:
     body_file: Path
     plain_file: Path
     expected_file: Path
+    headers: Mapping[str, str] = field(default_factory=lambda: JSON_HEADERS)
 
     @property
     def address(self) -> str:
@@ -96,9 +98,17 @@ class Target:
         """For load tools."""
         return f"http://{self.address}{self.path}"
 
+    @property
+    def exchange(self) -> Exchange:
+        """For our own generator."""
+        if self.protocol == "grpc":
+            return grpc_exchange(self.body, self.expected)
+        return rest_exchange(self.address, self.path, self.body, self.expected, self.headers)
+
     def checker(self) -> Checker:
         """A client with a connection of its own that compares replies."""
-        return Checker(new_client(self.protocol, self.address, self.path, self.body), self.expected)
+        client = new_client(self.protocol, self.address, self.path, self.body, self.headers)
+        return Checker(client, self.expected)
 
 
 def export_models(folder: Path, networks: bool) -> None:
@@ -171,50 +181,63 @@ def target_of(workload: Workload, sample: Sample, server: Server, folder: Path) 
     Raises:
         RuntimeError: The reply is wrong.
     """
-    path = path_of(workload.protocol, workload.servable, workload.method)
-    body = request_bytes(workload.interface, workload.servable, workload.method, sample.instances)
-    reply = _ask(workload.protocol, server, path, body)
-    _require(workload, reply, sample.results)
-    return _with_files(server, workload.protocol, path, body, reply, folder)
+    return answered_target(workload.name, _request_of(workload, sample), server, folder)
+
+
+def answered_target(name: str, request: Request, server: Server, folder: Path) -> Target:
+    """Requests to a server that has answered the first one rightly.
+
+    Args:
+        name: For the error.
+        request: What is asked.
+        server: Whom.
+        folder: A new folder for the files of the load generators.
+
+    Raises:
+        RuntimeError: The reply is wrong, or there is none.
+    """
+    reply = _ask(request, server)
+    if not request.is_right(reply):
+        raise RuntimeError(f"{name}: the reply is wrong, it begins with {reply[:300]!r}")
+    return _with_files(server, request, reply, folder)
 
 
 def echo_target_of(workload: Workload, sample: Sample, server: Server, folder: Path) -> Target:
     """The same requests to an echo, which are the right replies as well."""
-    path = path_of(workload.protocol, workload.servable, workload.method)
-    body = request_bytes(workload.interface, workload.servable, workload.method, sample.instances)
-    return _with_files(server, workload.protocol, path, body, body, folder)
+    request = _request_of(workload, sample)
+    return _with_files(server, request, request.body, folder)
 
 
-def _require(workload: Workload, reply: bytes, results: Instances) -> None:
-    if not is_reply(workload.protocol, reply, results):
-        raise RuntimeError(f"{workload.name}: the reply is wrong, it begins with {reply[:300]!r}")
+def _request_of(workload: Workload, sample: Sample) -> Request:
+    return native_request(
+        workload.interface, workload.servable, workload.method, sample.instances, sample.results
+    )
 
 
-def _ask(protocol: str, server: Server, path: str, body: bytes) -> bytes:
-    client = new_client(protocol, server.addresses[protocol], path, body)
+def _ask(request: Request, server: Server) -> bytes:
+    address = server.addresses[request.protocol]
+    client = new_client(request.protocol, address, request.path, request.body, request.headers)
     try:
         return client.ask()
     finally:
         client.close()
 
 
-def _with_files(
-    server: Server, protocol: str, path: str, body: bytes, expected: bytes, folder: Path
-) -> Target:
+def _with_files(server: Server, request: Request, expected: bytes, folder: Path) -> Target:
     folder.mkdir(parents=True)
     files = [folder / name for name in ("body", "plain", "expected")]
-    contents = (grpc_frame(body) if protocol == "grpc" else body, body, expected)
+    body = request.body
+    contents = (grpc_frame(body) if request.protocol == "grpc" else body, body, expected)
     for file, content in zip(files, contents, strict=True):
         file.write_bytes(content)
-    return Target(server, protocol, path, body, expected, *files)
+    return Target(server, request.protocol, request.path, body, expected, *files, headers=request.headers)
 
 
 def reply_bytes_on_wire(target: Target) -> int:
     """Bytes of one right reply of a REST server, its head included; all its replies have as many."""
     host, _, port = target.address.rpartition(":")
-    request = rest_exchange(target.address, target.path, target.body, b"").request
     with socket.create_connection((host, int(port)), _TIMEOUT_S) as connection:
-        connection.sendall(request)
+        connection.sendall(target.exchange.request)
         received = b""
         while not received.endswith(target.expected):
             piece = connection.recv(1 << 20)

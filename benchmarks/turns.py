@@ -106,7 +106,9 @@ class OwnGenerator:
 def closed_job(target: Target, clients: int, seconds: float) -> Job:
     """A closed loop of one kind of request."""
     kind = Kind(str(target.plain_file), str(target.expected_file))
-    return Job(target.protocol, target.address, target.path, (kind,), clients, seconds)
+    return Job(
+        target.protocol, target.address, target.path, (kind,), clients, seconds, headers=target.headers
+    )
 
 
 def run_job(
@@ -152,7 +154,7 @@ class Wrk:
     def turn(self, target: Target, clients: int, seconds: float) -> Turn:
         """See `Generator`."""
         size = reply_bytes_on_wire(target)
-        command = wrk_command(target.url, target.plain_file, clients, seconds)
+        command = wrk_command(target.url, target.plain_file, clients, seconds, target.headers)
         with _Checked(target) as checks:
             before = tree_cpu_seconds(target.server.pid)
             with checks.checker.steadily(_CHECKS_PER_S):

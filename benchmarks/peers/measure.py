@@ -14,13 +14,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import grpc
 
-from benchmarks.load import Load, grpc_load, rest_load, tree_cpu_seconds
+from benchmarks.connections import grpc_exchange, rest_exchange
+from benchmarks.goals import judged
+from benchmarks.load import Load, exchange_load, tree_cpu_seconds
 from benchmarks.peers.environment import install, versions
-from benchmarks.peers.targets import OURS, PEERS, Contestant, Question, Running, expected_values
+from benchmarks.peers.targets import OURS, PEERS, Contestant, Question, Running
+from benchmarks.rows import Record, ending_of, spread_of
 
 _CLIENTS = (1, 8, 32)
 _WARM_UP_S = 0.3
@@ -54,7 +56,7 @@ class Turn:
     cpu_us: float
 
 
-def measure_peers(folder: Path, turns: int, seconds: float) -> list[dict[str, Any]]:
+def measure_peers(folder: Path, turns: int, seconds: float) -> list[Record]:
     """Load all servers in turn; prints and returns one row per server, method and number of clients.
 
     Args:
@@ -89,12 +91,12 @@ def measure_peers(folder: Path, turns: int, seconds: float) -> list[dict[str, An
 def _started(contestant: Contestant, method: str, folder: Path, stack: contextlib.ExitStack) -> list[Target]:
     running = stack.enter_context(contestant.start(method, folder))
     return [
-        Target(question, _first_reply(question, running, expected_values(method)), running.process.pid)
+        Target(question, _first_reply(question, running), running.process.pid)
         for question in running.questions
     ]
 
 
-def _first_reply(question: Question, running: Running, expected: list[Any]) -> bytes:
+def _first_reply(question: Question, running: Running) -> bytes:
     """Ask until the server answers rightly: it says in no other way that it has started.
 
     Raises:
@@ -105,7 +107,7 @@ def _first_reply(question: Question, running: Running, expected: list[Any]) -> b
         reason = ""
         try:
             reply = _ask(question)
-            if question.values(reply) == expected:
+            if question.request.is_right(reply):
                 return reply
             reason = f"it answered {reply!r}"
         except (*_ALL_ERRORS, LookupError, http.client.HTTPException) as error:
@@ -117,12 +119,13 @@ def _first_reply(question: Question, running: Running, expected: list[Any]) -> b
 
 
 def _ask(question: Question) -> bytes:
-    if question.interface == "grpc":
+    request = question.request
+    if request.protocol == "grpc":
         with grpc.insecure_channel(question.address) as channel:
-            return bytes(channel.unary_unary(question.path)(question.body, timeout=_START_LIMIT_S))
+            return bytes(channel.unary_unary(request.path)(request.body, timeout=_START_LIMIT_S))
     connection = http.client.HTTPConnection(question.address, timeout=_START_LIMIT_S)
     try:
-        connection.request("POST", question.path, question.body)
+        connection.request("POST", request.path, request.body, dict(request.headers))
         return connection.getresponse().read()
     finally:
         connection.close()
@@ -130,7 +133,7 @@ def _ask(question: Question) -> bytes:
 
 def _rows_of(
     targets: Sequence[Target], method: str, clients: int, turns: int, seconds: float
-) -> list[dict[str, Any]]:
+) -> list[Record]:
     taken: dict[int, list[Turn]] = {number: [] for number in range(len(targets))}
     failed: dict[int, str] = {}
     for _ in range(turns):
@@ -142,67 +145,86 @@ def _rows_of(
             except _ALL_ERRORS as error:
                 failed[number] = f"{type(error).__name__}: {error}"
     ours = {
-        target.question.interface: taken[number]
+        target.question.form: taken[number]
         for number, target in enumerate(targets)
         if target.question.server == OURS.name
     }
     rows = []
     for number, target in enumerate(targets):
-        name = f"{method}, {target.question.server}"
+        question = target.question
+        name = f"{question.form} {method}"
         if number in failed:
-            rows.append(_failed_row(name, failed[number]))
+            rows.append(_failed_row(f"{name}, {question.server}", failed[number]))
             continue
-        own = [] if target.question.server == OURS.name else ours[target.question.interface]
-        rows.append(_row(name, target, clients, taken[number], own))
+        compared = [] if question.server.startswith(OURS.name) else ours[question.form]
+        rows.append(row_of(name, question, clients, taken[number], compared))
     return rows
 
 
 def _turn(target: Target, clients: int, seconds: float) -> Turn:
-    async def load(length: float) -> Load:
-        run = grpc_load if target.question.interface == "grpc" else rest_load
-        question = target.question
-        return await run(question.address, question.path, question.body, target.expected, clients, length)
+    request, address = target.question.request, target.question.address
+    if request.protocol == "grpc":
+        exchange = grpc_exchange(request.body, target.expected)
+    else:
+        exchange = rest_exchange(address, request.path, request.body, target.expected, request.headers)
 
-    asyncio.run(load(_WARM_UP_S))
+    def load(length: float) -> Load:
+        return asyncio.run(exchange_load(request.protocol, address, request.path, exchange, clients, length))
+
+    load(_WARM_UP_S)
     before = tree_cpu_seconds(target.pid)
-    result = asyncio.run(load(seconds))
+    result = load(seconds)
     return Turn(result, 1e6 * (tree_cpu_seconds(target.pid) - before) / result.requests)
 
 
-def _row(
-    name: str, target: Target, clients: int, taken: Sequence[Turn], ours: Sequence[Turn]
-) -> dict[str, Any]:
-    """One row; with `ours`, the ratios ours / this server of neighbouring turns."""
-    row: dict[str, Any] = {
-        "row": f"peers {target.question.interface} {name}",
-        "interface": target.question.interface,
+def row_of(
+    name: str, question: Question, clients: int, taken: Sequence[Turn], ours: Sequence[Turn]
+) -> Record:
+    """One row of the table; prints it.
+
+    Args:
+        name: Of the form and the method.
+        question: What the server was asked.
+        clients: Closed loops.
+        taken: Turns of this server.
+        ours: Neighbouring turns of ours with the same form of request, for the ratios ours / this server; or none.
+    """
+    server, protocol = question.server, question.request.protocol
+    row: Record = {
+        "row": name,
         "clients": clients,
-        "version": versions().get(target.question.server.partition(",")[0].lower()),
+        "server": server,
+        "interface": protocol,
+        "version": versions().get(server.partition(",")[0].lower()),
         "requests_per_s": round(statistics.median(turn.load.rate for turn in taken)),
         "p50_ms": round(statistics.median(turn.load.p50_ms for turn in taken), 3),
         "p99_ms": round(statistics.median(turn.load.p99_ms for turn in taken), 3),
         "cpu_us": round(statistics.median(turn.cpu_us for turn in taken)),
         "wrong": sum(turn.load.wrong for turn in taken),
     }
-    line = (
-        f"{row['row']:42} {clients:3} clients  {row['requests_per_s']:>6} req/s  p50 {row['p50_ms']:>7} ms  "
-        f"p99 {row['p99_ms']:>7} ms  CPU {row['cpu_us']:>5} us/req"
-    )
     if ours:
         pairs = list(zip(ours, taken, strict=True))
-        cpu = [own.cpu_us / peer.cpu_us for own, peer in pairs]
-        rate = [own.load.rate / peer.load.rate for own, peer in pairs]
-        for key, ratios in (("cpu_ratio", cpu), ("rate_ratio", rate)):
-            row[key] = round(statistics.median(ratios), 2)
-            row[f"{key}_spread"] = [round(min(ratios), 2), round(max(ratios), 2)]
-        line += (
-            f"  ours/it: CPU {row['cpu_ratio']} ({min(cpu):.2f}-{max(cpu):.2f}), "
-            f"rate {row['rate_ratio']} ({min(rate):.2f}-{max(rate):.2f})"
-        )
-    print(line, flush=True)
+        row["cpu_of_ours"] = spread_of(own.cpu_us / peer.cpu_us for own, peer in pairs)
+        row["rate_of_ours"] = spread_of(own.load.rate / peer.load.rate for own, peer in pairs)
+    row["goals"] = judged(row)
+    print(_line(row), flush=True)
     return row
 
 
-def _failed_row(name: str, reason: str) -> dict[str, Any]:
+def _line(row: Record) -> str:
+    line = (
+        f"{row['row']:18} {row['server']:20} {row['clients']:3} clients  {row['requests_per_s']:>6} req/s  "
+        f"p50 {row['p50_ms']:>7} ms  p99 {row['p99_ms']:>7} ms  CPU {row['cpu_us']:>5} us/req"
+    )
+    if "cpu_of_ours" in row:
+        cpu, rate = row["cpu_of_ours"], row["rate_of_ours"]
+        line += (
+            f"  ours/it: CPU {cpu['median']:.2f} ({cpu['min']:.2f}-{cpu['max']:.2f}), "
+            f"rate {rate['median']:.2f} ({rate['min']:.2f}-{rate['max']:.2f})"
+        )
+    return line + ending_of(row)
+
+
+def _failed_row(name: str, reason: str) -> Record:
     print(f"{name}: not measured: {reason}", flush=True)
-    return {"row": f"peers {name}", "failed": reason, "wrong": 0}
+    return {"row": name, "failed": reason, "wrong": 0}

@@ -5,6 +5,7 @@ Of each server the settings are those that its documentation advises for one wor
 - mosec: one worker. A second server forms batches of up to 32 and waits 1 ms for them, the least that mosec takes.
 - MLServer: `parallel_workers` 0, which runs the model in the process of the front end: three to four times cheaper
   than its default of one worker process. Without access log, metrics and gzip, which ours has not either.
+  It and ours are asked in the Open Inference Protocol, with the same bytes: JSON, and over gRPC raw contents.
 - LitServe: `fast_queue`, one worker, one HTTP process, without access log.
 
 What one server sets up for add and identity differs in nothing but that one line.
@@ -24,11 +25,17 @@ from typing import Any
 import numpy as np
 import orjson
 
-from benchmarks.messages import path_of, request_bytes
+from benchmarks.dialects import (
+    Inference,
+    native,
+    open_inference_binary,
+    open_inference_grpc,
+    open_inference_json,
+)
+from benchmarks.messages import Request
 from benchmarks.peers.environment import PYTHON
 from benchmarks.peers.processes import running_peer
 from benchmarks.servers import free_port, running_start_script
-from mindspore_serving.proto import ms_service_pb2
 
 _HERE = Path(__file__).resolve().parent
 _SERVERS = _HERE / "servers"
@@ -48,23 +55,20 @@ print("started", flush=True)
 
 @dataclass(frozen=True)
 class Question:
-    """One request of one interface of a server, and how to read the reply.
+    """What a server is asked in one form.
 
     Attributes:
         server: How the table calls the server.
-        interface: `rest` or `grpc`.
+        form: `REST` or `gRPC`, where each server has JSON or messages of its own; `REST OIP` or `gRPC OIP`, where all
+            are asked the same in the Open Inference Protocol.
         address: `ip:port`.
-        path: Path of the URL, or of the gRPC method.
-        body: The request.
-        values: What a reply's body says y is, as nested lists.
+        request: The request.
     """
 
     server: str
-    interface: str
+    form: str
     address: str
-    path: str
-    body: bytes
-    values: Callable[[bytes], Any]
+    request: Request
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class Running:
 
     Attributes:
         process: Its first process.
-        questions: One per interface.
+        questions: One per form.
         log: File with what it has printed; None for ours.
     """
 
@@ -99,40 +103,32 @@ class Contestant:
 
 def expected_values(method: str) -> list[Any]:
     """What y has to be."""
-    return list((X1 + X2 if method == "add" else X1).tolist())
+    return list(_inference(method).results["y"][0].tolist())
+
+
+def _inference(method: str) -> Inference:
+    y = X1 + X2 if method == "add" else X1
+    return Inference("peer", method, {"x1": X1[np.newaxis], "x2": X2[np.newaxis]}, {"y": y[np.newaxis]})
 
 
 @contextlib.contextmanager
 def _ours(method: str, folder: Path) -> Iterator[Running]:
     shutil.copytree(_HERE / "servable", folder / "peer")
-    grpc, rest = free_port(), free_port()
-    with running_start_script(folder, _START.format(grpc=grpc, rest=rest)) as process:
-        yield Running(
-            process,
-            (
-                Question(
-                    "ours",
-                    "rest",
-                    f"127.0.0.1:{rest}",
-                    path_of("rest", "peer", method),
-                    request_bytes("rest", "peer", method, [{"x1": X1, "x2": X2}]),
-                    lambda reply: orjson.loads(reply)["instances"][0]["y"],
-                ),
-                Question(
-                    "ours",
-                    "grpc",
-                    f"127.0.0.1:{grpc}",
-                    path_of("grpc", "peer", method),
-                    request_bytes("grpc", "peer", method, [{"x1": X1, "x2": X2}]),
-                    _predict_values,
-                ),
-            ),
-        )
-
-
-def _predict_values(reply: bytes) -> Any:
-    y = ms_service_pb2.PredictReply.FromString(reply).instances[0].items["y"]
-    return np.frombuffer(y.data, np.float32).reshape(tuple(y.shape.dims)).tolist()
+    ports = {"grpc": free_port(), "rest": free_port()}
+    inference = _inference(method)
+    asked = (
+        (OURS.name, "REST", native("rest", inference)),
+        (OURS.name, "gRPC", native("grpc", inference)),
+        (OURS.name, "REST OIP", open_inference_json(inference)),
+        (OURS_BINARY, "REST OIP", open_inference_binary(inference)),
+        (OURS.name, "gRPC OIP", open_inference_grpc(inference)),
+    )
+    with running_start_script(folder, _START.format(**ports)) as process:
+        questions = [
+            Question(name, form, f"127.0.0.1:{ports[request.protocol]}", request)
+            for name, form, request in asked
+        ]
+        yield Running(process, tuple(questions))
 
 
 def _mosec(name: str, batch: int, wait_ms: int) -> Contestant:
@@ -142,7 +138,7 @@ def _mosec(name: str, batch: int, wait_ms: int) -> Contestant:
         command = [str(PYTHON), str(_SERVERS / "mosec_server.py"), method, str(batch), str(wait_ms)]
         command += ["--address", "127.0.0.1", "--port", str(port), "--log-level", "error"]
         with running_peer(command, folder, folder / "log") as process:
-            yield Running(process, (_plain_question(name, port, "/inference"),), folder / "log")
+            yield Running(process, (_plain_question(name, port, "/inference", method),), folder / "log")
 
     return Contestant(name, "mosec", start)
 
@@ -152,12 +148,14 @@ def _litserve(method: str, folder: Path) -> Iterator[Running]:
     port = free_port()
     command = [str(PYTHON), str(_SERVERS / "litserve_server.py"), method, str(port)]
     with running_peer(command, folder, folder / "log") as process:
-        yield Running(process, (_plain_question("LitServe", port, "/predict"),), folder / "log")
+        yield Running(process, (_plain_question("LitServe", port, "/predict", method),), folder / "log")
 
 
-def _plain_question(server: str, port: int, path: str) -> Question:
+def _plain_question(server: str, port: int, path: str, method: str) -> Question:
     body = orjson.dumps({"x1": X1.tolist(), "x2": X2.tolist()})
-    return Question(server, "rest", f"127.0.0.1:{port}", path, body, lambda reply: orjson.loads(reply)["y"])
+    expected = expected_values(method)
+    request = Request("rest", path, body, lambda reply: bool(orjson.loads(reply)["y"] == expected))
+    return Question(server, "REST", f"127.0.0.1:{port}", request)
 
 
 @contextlib.contextmanager
@@ -174,51 +172,22 @@ def _mlserver(method: str, folder: Path) -> Iterator[Running]:
         "gzip_enabled": False,
     }
     (folder / "settings.json").write_text(json.dumps(settings))
-    model = {"name": method, "implementation": f"mlserver_model.{method.capitalize()}"}
+    inference = _inference(method)
+    model = {"name": inference.model, "implementation": f"mlserver_model.{method.capitalize()}"}
     (folder / "model-settings.json").write_text(json.dumps(model))
     with running_peer([str(PYTHON.parent / "mlserver"), "start", "."], folder, folder / "log") as process:
-        yield Running(process, _v2_questions(method, rest, grpc), folder / "log")
+        yield Running(
+            process,
+            (
+                Question("MLServer", "REST OIP", f"127.0.0.1:{rest}", open_inference_json(inference)),
+                Question("MLServer", "gRPC OIP", f"127.0.0.1:{grpc}", open_inference_grpc(inference)),
+            ),
+            folder / "log",
+        )
 
 
-def _v2_questions(method: str, rest: int, grpc: int) -> tuple[Question, ...]:
-    inputs = [
-        {"name": name, "shape": list(x.shape), "datatype": "FP32", "data": x.ravel().tolist()}
-        for name, x in (("x1", X1), ("x2", X2))
-    ]
-    # With an id in the request the reply has the same one, and is the same for every request.
-    over_http = orjson.dumps({"id": "1", "inputs": inputs})
-    over_grpc = _v2_message({"method": method, "x1": X1.tolist(), "x2": X2.tolist()})["request"]
-    return (
-        Question(
-            "MLServer", "rest", f"127.0.0.1:{rest}", f"/v2/models/{method}/infer", over_http, _v2_values
-        ),
-        Question(
-            "MLServer",
-            "grpc",
-            f"127.0.0.1:{grpc}",
-            "/inference.GRPCInferenceService/ModelInfer",
-            bytes.fromhex(over_grpc),
-            lambda reply: _v2_message({"reply": reply.hex()})["y"],
-        ),
-    )
-
-
-def _v2_values(reply: bytes) -> Any:
-    [output] = orjson.loads(reply)["outputs"]
-    return np.array(output["data"], np.float32).reshape(output["shape"]).tolist()
-
-
-def _v2_message(document: dict[str, Any]) -> dict[str, Any]:
-    done = subprocess.run(
-        [str(PYTHON), str(_SERVERS / "v2_messages.py")],
-        input=json.dumps(document),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return dict(json.loads(done.stdout))
-
-
+OURS_BINARY = "ours, binary"
+"""Over REST with the bytes of tensors after the JSON, which MLServer does not take."""
 OURS = Contestant("ours", "", _ours)
 PEERS = (
     _mosec("mosec", 1, 0),

@@ -35,6 +35,12 @@ class Departure:
     reason: str
 
 
+_DESCRIBES = (
+    "200 with what there is to call, its types, and an example: whoever has a URL can ask what it takes "
+    "(docs/adr/0052-typed-methods.md); other paths are refused as before"
+)
+
+
 # Where the reply of the same request differs. `ours` is what the test expects, as a literal.
 REPLIES = (
     Departure(
@@ -74,6 +80,12 @@ REPLIES = (
         "501 Not Implemented; text/html",
         "",
         "200 with Allow: it is the question which verbs there are",
+    ),
+    Departure(
+        "observed-rest-get+observed-rest-head",
+        f'{{"error_msg":"{POST_ONLY}"}}',
+        "",
+        _DESCRIBES,
     ),
     Departure(
         "observed-rest-path-model",
@@ -158,6 +170,12 @@ RULES = (
         "HTTP 200 for every reply",
         "200 when an instance succeeded, else what HTTP has for the error; always_ok=True brings 200 back",
         "a proxy or a load balancer sees errors; the body is the same",
+    ),
+    Departure(
+        "7.1-verb-get+7.1-verb-head",
+        POST_ONLY,
+        "a description of the servable or method, where the path names one",
+        _DESCRIBES,
     ),
     Departure(
         "7.2-int-for-float-model",
@@ -320,6 +338,12 @@ RULES = (
         "a worker of a cluster listens on its address, and says so: gRPC server start success, listening on",
         "it connects to the master, and only reserves the address; it says: Start servable success",
         "one connection that the worker opens is enough, also through a firewall (docs/adr/0008-cluster.md)",
+    ),
+    Departure(
+        "6.1-no-reflection",
+        "no reflection service",
+        "grpc.reflection.v1 and v1alpha",
+        "tools such as grpcurl learn from the server what to send; they need a key where others do",
     ),
     Departure(
         "6.1-no-health",

@@ -639,10 +639,8 @@ def test_rest_bad_json(server: RunningServer, body: bytes) -> None:
 @pytest.mark.parametrize(
     ("verb", "expected"),
     [
-        row("observed-rest-get", "GET", error(POST_ONLY)),
         row("observed-rest-put", "PUT", error(POST_ONLY)),
         row("observed-rest-delete", "DELETE", error(POST_ONLY)),
-        row("observed-rest-head", "HEAD", ""),
     ],
 )
 def test_rest_verbs(server: RunningServer, verb: str, expected: str) -> None:
@@ -651,11 +649,18 @@ def test_rest_verbs(server: RunningServer, verb: str, expected: str) -> None:
     assert reply.headers["content-type"] == "application/json"
 
 
+@stands_for("observed-rest-get", "observed-rest-head")
+def test_rest_get_and_head(server: RunningServer) -> None:
+    get, head = (send(server.rest, verb, ADD, BODY) for verb in ("GET", "HEAD"))
+    assert (get.status, head.status, head.text) == (200, 200, "")
+    assert json.loads(get.text)["name"] == "add"
+
+
 @stands_for("observed-rest-options")
 def test_rest_options(server: RunningServer) -> None:
     reply = send(server.rest, "OPTIONS", ADD, BODY)
     assert (reply.status, reply.text) == (200, OURS["observed-rest-options"])
-    assert (reply.headers["allow"], reply.headers["content-length"]) == ("POST, OPTIONS", "0")
+    assert (reply.headers["allow"], reply.headers["content-length"]) == ("POST, GET, HEAD, OPTIONS", "0")
 
 
 @pytest.mark.parametrize("kind", [row("observed-rest-content-type", "text/plain")])

@@ -434,7 +434,6 @@ def test_deep_but_good_json_is_answered(server: RunningServer) -> None:
 @pytest.mark.parametrize(
     "method",
     [
-        row("7.1-verb-get", "GET"),
         row("7.1-verb-put", "PUT"),
         row("7.1-verb-delete", "DELETE"),
         row("7.1-verb-patch", "PATCH"),
@@ -449,17 +448,25 @@ def test_other_verbs(server: RunningServer, method: str, path: str) -> None:
 @stands_for("7.1-verb-options")
 @pytest.mark.parametrize("path", [ADD, "/", "/model/nosuch:x"])
 def test_options(server: RunningServer, path: str) -> None:
+    verbs = "POST, OPTIONS" if path == "/" else "POST, GET, HEAD, OPTIONS"
     for body in ("", GOOD_BODY):
         reply = send(server.rest, "OPTIONS", path, body)
-        assert (reply.status, reply.body, reply.headers["allow"]) == (200, b"", "POST, OPTIONS")
+        assert (reply.status, reply.body, reply.headers["allow"]) == (200, b"", verbs)
         assert "content-type" not in reply.headers
 
 
-@stands_for("7.1-verb-head")
-def test_head(server: RunningServer) -> None:
-    reply = send(server.rest, "HEAD", ADD)
-    assert (reply.status, reply.body) == (405, b"")
-    assert reply.headers["content-type"] == "application/json"
+@stands_for("7.1-verb-get", "7.1-verb-head")
+def test_get_and_head_describe_what_there_is(server: RunningServer) -> None:
+    get, head = (send(server.rest, verb, ADD) for verb in ("GET", "HEAD"))
+    assert (get.status, head.status, head.body) == (200, 200, b"")
+    assert json.loads(get.body)["methods"][0]["name"] == "add_common"
+    assert head.headers["content-type"] == "application/json"
+    assert head.headers["content-length"] == str(len(get.body))
+    check_error(send(server.rest, "GET", "/"), 405, POST_ONLY)
+    check_error(send(server.rest, "GET", "/", GOOD_BODY), 405, POST_ONLY)
+    assert (send(server.rest, "HEAD", "/").status, send(server.rest, "HEAD", "/").body) == (405, b"")
+    text = "Request servable(nosuch) method(x) , servable is not available"
+    check_error(send(server.rest, "GET", "/model/nosuch:x"), 404, text)
 
 
 @pytest.mark.parametrize(
@@ -510,7 +517,8 @@ def test_connection_is_kept_over_errors(server: RunningServer) -> None:
             ("POST", ADD, good, 200),
             ("POST", ADD, b"{", 400),
             ("POST", "/model/nosuch:x", good, 404),
-            ("GET", ADD, b"", 405),
+            ("GET", ADD, b"", 200),
+            ("GET", "/", b"", 405),
             ("PUT", ADD, good, 405),
             ("POST", "/model/pystage:raises", ECHO_BODY.encode(), 500),
             ("POST", ADD, b"", 400),
@@ -684,7 +692,7 @@ def always_ok_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runni
         row("7.1-always_ok-url", "POST", "/", ECHO_BODY, NO_MODEL),
         row("7.1-always_ok-empty", "POST", ECHO, "", "http message invalid"),
         row("7.1-always_ok-instances", "POST", ECHO, "{}", NO_INSTANCES),
-        row("7.1-always_ok-get", "GET", ECHO, "", POST_ONLY),
+        row("7.1-always_ok-get", "GET", "/", "", POST_ONLY),
         row("7.1-always_ok-delete", "DELETE", ECHO, "", POST_ONLY),
         row("7.1-always_ok-stage", "POST", "/model/pystage:raises", ECHO_BODY, BOOM),
         row("7.1-always_ok-size", "POST", ECHO, padded(MEGABYTE + 1), TOO_LARGE),

@@ -70,7 +70,8 @@ def test_routes_of_the_users_own_and_those_of_serving(running: RunningServer) ->
         assert (reply.status, json.loads(reply.body)) == (200, {"about": "us"})
         assert json.loads(send(running.rest, "GET", "/anything").body) == {"about": "anything"}
         assert send(running.rest, "GET", "/healthz/live").status == 200
-    assert send(running.rest, "GET", "/model/one:echo").status == 405
+    assert json.loads(send(running.rest, "GET", "/model/one:echo").body)["name"] == "one"
+    assert send(running.rest, "PUT", "/model/one:echo").status == 405
     assert post(running.rest, "/model/nobody:echo", BODY).status == 404
 
 

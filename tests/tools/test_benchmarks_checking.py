@@ -93,6 +93,11 @@ def test_wrk_is_asked_for_whole_seconds() -> None:
     ]
 
 
+def test_wrk_gets_the_headers_of_the_request() -> None:
+    command = wrk_command("http://host", Path("body"), 8, 1.0, {"Content-Type": "text/plain", "A-B": "1"})
+    assert command[command.index("--") :] == ["--", "body", "Content-Type: text/plain", "A-B: 1"]
+
+
 def test_the_figures_of_h2load_are_read() -> None:
     assert parse_h2load(H2LOAD.format(succeeded=2103, failed=0)) == (2103, 0, 220815)
 

@@ -161,7 +161,14 @@ def test_an_open_loop_tells_refusals_from_replies_that_are_wrong() -> None:
 
 def test_a_job_crosses_to_the_process_of_the_generator() -> None:
     job = Job(
-        "grpc", "127.0.0.1:1", "/a", (Kind("body", "reply", 0.9), Kind("x", "y", 0.1)), 8, 1.0, rate=5.0
+        "rest",
+        "127.0.0.1:1",
+        "/a",
+        (Kind("body", "reply", 0.9), Kind("x", "y", 0.1)),
+        8,
+        1.0,
+        rate=5.0,
+        headers={"Content-Type": "text/plain"},
     )
     assert Job.from_json(job.to_json()) == job
 
@@ -202,7 +209,15 @@ class TestRest:
         assert exchange.request.startswith(
             b"POST /model/add:add HTTP/1.1\r\nHost: host:1\r\nContent-Length: 2\r\n"
         )
-        assert exchange.request.endswith(b"\r\n\r\n{}")
+        assert exchange.request.endswith(b"\r\nContent-Type: application/json\r\n\r\n{}")
+
+    def test_the_request_may_have_other_headers(self) -> None:
+        headers = {"Content-Type": "text/plain", "Inference-Header-Content-Length": "1"}
+        request = rest_exchange("host:1", "/a", b"{}", b"reply", headers).request
+        assert request.endswith(
+            b"\r\nContent-Type: text/plain\r\nInference-Header-Content-Length: 1\r\n\r\n{}"
+        )
+        assert b"json" not in request
 
 
 class TestGrpc:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.columns import Column, rounds_of
+from benchmarks.dialect_table import NATIVE, dialect_rows
 from benchmarks.goals import GOALS, judged
 from benchmarks.open_table import generator_limits
 from benchmarks.processes import Memory
@@ -60,6 +61,20 @@ def test_a_row_has_a_record_for_each_server() -> None:
     assert "1.40 x (1.00-1.50) of the floor" in lines[2] and lines[2].endswith("2 WRONG")
 
 
+def test_the_first_column_may_be_another_base() -> None:
+    rounds = [
+        {NATIVE: turn(100, 20.0), "OIP": turn(100, 22.0)},
+        {NATIVE: turn(100, 10.0), "OIP": turn(50, 12.0)},
+    ]
+    columns = [Column(name, lambda _: turn(1, 1.0)) for name in rounds[0]]
+    native, other = records_of("gRPC identity, 1 row", 8, columns, rounds, {}, NATIVE)
+    assert other["cpu_over_native"] == {"median": 1.15, "min": 1.1, "max": 1.2}
+    assert other["goals"] == ["cpu over native at most 1.15: met"]
+    assert not [name for name in native if "_over_" in name]
+    line = lines_of([native, other], NATIVE).splitlines()[2]
+    assert "= 1.15 x (1.10-1.20) of the native, rate 0.75 x" in line and line.endswith("1.15: met]")
+
+
 def test_every_server_begins_a_round_once() -> None:
     order: list[str] = []
     turns = {name: lambda number, name=name: order.append(f"{name}{number}") or number for name in "abc"}
@@ -107,10 +122,46 @@ def test_a_goal_of_the_open_loop() -> None:
     assert judged(record | {"row": name.format(0.8)}) == []
 
 
+@pytest.mark.parametrize(
+    ("row", "server", "ratio", "median", "verdicts"),
+    [
+        (
+            "gRPC image float32, 1 row",
+            "OIP",
+            "cpu_over_native",
+            1.16,
+            ["cpu over native at most 1.15: MISSED"],
+        ),
+        (
+            "REST identity, 32 rows",
+            "OIP binary",
+            "cpu_over_native",
+            0.9,
+            ["cpu over native at most 1.15: met"],
+        ),
+        ("REST identity, 32 rows", "OIP JSON", "cpu_over_native", 9.0, []),
+        ("gRPC OIP add", "MLServer", "cpu_of_ours", 0.51, ["cpu of ours at most 0.5: MISSED"]),
+        ("REST OIP add", "MLServer", "cpu_of_ours", 0.4, ["cpu of ours at most 0.5: met"]),
+        ("REST add", "LitServe", "cpu_of_ours", 0.6, []),
+    ],
+)
+def test_goals_of_dialects_and_of_other_servers(
+    row: str, server: str, ratio: str, median: float, verdicts: list[str]
+) -> None:
+    assert judged({"row": row, "clients": 8, "server": server, ratio: {"median": median}}) == verdicts
+
+
 def test_rows_of_goals_are_measured() -> None:
     names = [workload.name for workload in workloads()]
     names += [f"{name}, open loop at 0.5 of the rate" for name in names]
-    assert not [goal for goal in GOALS if not any(name.startswith(goal.row) for name in names)]
+    measured = {(name, "core") for name in names}
+    measured |= {(row.name, dialect) for row in dialect_rows() for dialect in row.requests}
+    measured |= {(f"{form} add", "MLServer") for form in ("REST OIP", "gRPC OIP")}
+    assert not [
+        goal
+        for goal in GOALS
+        if not any(name.startswith(goal.row) and server == goal.server for name, server in measured)
+    ]
 
 
 def test_figures_are_rounded_to_what_they_can_tell() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from mindspore_serving.proto import ms_service_pb2
 from mindspore_serving.proto.foreign import health_pb2, open_inference_pb2
 from mindspore_serving.server.dialect.health.dialect import HealthDialect
+from mindspore_serving.server.dialect.kserve_v1.dialect import KserveV1Dialect
 from mindspore_serving.server.dialect.native.dialect import NativeDialect
 from mindspore_serving.server.dialect.open_inference.dialect import OpenInferenceDialect
 from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
@@ -26,8 +27,9 @@ def dialects_of(
         always_ok: Whether the native one says HTTP 200 also for errors.
     """
     return (
-        NativeDialect(service.dispatcher, always_ok=always_ok),
+        NativeDialect(service.dispatcher, service.catalog, always_ok=always_ok),
         HealthDialect(service.catalog),
         OpenInferenceDialect(service, regions),
+        KserveV1Dialect(service),
         ReflectionDialect((ms_service_pb2.DESCRIPTOR, open_inference_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR)),
     )

@@ -8,7 +8,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from mindspore_serving.errors import ChannelError
 from mindspore_serving.server.channel.frames import TO_WORKER, FrameSplitter, frame_of, message_of
@@ -28,20 +28,27 @@ class MainConnection:
     Args:
         descriptor: The worker's end, as it was inherited.
         memory: Shared memory of this worker; None where there is none.
+        now: A monotonic clock, in seconds.
 
     Attributes:
         own_instances: Whether arrays that arrive are copied out of the shared memory, because functions may keep them
             while main writes the next batch of the slot there. Models only read them before their results leave.
-        came: Since when the message that `receive` yields may have been there, in seconds of `time.monotonic`. What it
+        came: Since when the message that `receive` yields may have been there, by that clock. What it
             has not waited for has come at some time since it was called before.
 
     Raises:
         OSError: The descriptor is none of a socket.
     """
 
-    def __init__(self, descriptor: int, memory: SharedMemory | None) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        memory: SharedMemory | None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.own_instances = False
-        self.came = self._looked = time.monotonic()
+        self._now = now
+        self.came = self._looked = now()
         self._memory = memory
         self._send_lock = threading.Lock()
         self._socket = socket.socket(fileno=set_apart(descriptor))
@@ -99,9 +106,9 @@ class MainConnection:
         Raises:
             ChannelError: The main process is gone, or sends what is no message.
         """
-        begun = time.monotonic()
+        begun = self._now()
         ready = self._poll.poll(timeout_s * 1000)
-        now = time.monotonic()
+        now = self._now()
         self.came = now if now - begun > _AT_ONCE_S else self._looked
         self._looked = now
         for fd, _ in ready:

@@ -49,6 +49,7 @@ from mindspore_serving.server.worker.output import keep_printing_harmless
 from mindspore_serving.server.worker.remote_models import call_methods, models_held, remote_models
 from mindspore_serving.server.worker.servable_loader import LoadedServable, load_servable
 from mindspore_serving.server.worker.serving_loop import ServingLoop
+from mindspore_serving.server.worker.traces import InnerTrace
 from mindspore_serving.server.worker.warm_up import warmed_up
 
 EXIT_OK = 0
@@ -131,7 +132,8 @@ class Worker:
         except ServingError as error:
             if this_process.forked:
                 end_forked_child(error)
-            trace = user_trace(error.__cause__ or error)
+            cause = error.__cause__ or error
+            trace = str(cause) if isinstance(cause, InnerTrace) else user_trace(cause)
             log.error("Cannot load servable %s: %s%s", self.plan.servable_name, error, trace and f"\n{trace}")
             disregard_signals()  # main ends the processes of a start that has failed
             self._connection.send(StartFailed(self._number, str(error)))

@@ -31,7 +31,7 @@ from mindspore_serving.server.worker.servable_loader import LoadedServable
 from mindspore_serving.server.worker.traces import InnerTrace
 from mindspore_serving.server.worker.values import Values, as_rows
 from mindspore_serving.signature import NO_PARAMETERS, MethodSignature, TensorType
-from mindspore_serving.tensor import DATA_TYPE_OF, Array, DataType
+from mindspore_serving.tensor import DATA_TYPE_OF, Array, DataType, is_shape
 
 EXAMPLES_BYTES = 1 << 14
 """Bytes of the examples of a method that clients can ask for; what does not fit any more is left out."""
@@ -62,7 +62,7 @@ def _run_examples(engine: Engine, method: MethodDefinition, signature: MethodSig
     results, texts, left = [], [], EXAMPLES_BYTES
     for number, example in enumerate(method.examples, 1):
         where = f"Example {number} of method '{method.name}'"
-        log.info("%s runs", where)  # the last line, where it does not end
+        print(f"Serving: {where} runs", flush=True)  # the last line of the log, where it does not end
         begin = time.monotonic()
         values = _values_of(where, example, method, signature)
         text = _json_of(values, signature, left)
@@ -127,7 +127,9 @@ def _check_outputs(where: str, result: Rows, outputs: Sequence[TensorType]) -> N
 
 
 def _json_of(values: Sequence[Any], signature: MethodSignature, most_bytes: int) -> str:
-    """An example as REST takes an instance; "" where it is longer than may be."""
+    """An example as REST takes an instance; "" where it is longer than may be, or REST cannot send it."""
+    if any(isinstance(one, np.ndarray) and not is_shape(one.shape) for one in values):
+        return ""
     if sum(len(one) if isinstance(one, (str, bytes)) else one.nbytes for one in values) > most_bytes:
         return ""
     instance = {

@@ -7,7 +7,7 @@ from hypothesis import strategies as some
 
 from tests.fuzz import key_file
 
-many = settings(max_examples=200, deadline=None, derandomize=True)
+many = settings(max_examples=200)
 
 
 @many

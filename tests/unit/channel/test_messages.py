@@ -70,7 +70,7 @@ def is_frozen(kind: Any) -> bool:
 
 
 @pytest.mark.parametrize("kind", MESSAGES, ids=lambda kind: kind.__name__)
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(some.data())
 def test_a_message_of_every_type_arrives_as_it_was_sent(kind: Any, data: some.DataObject) -> None:
     message = data.draw(messages_of(kind))
@@ -86,7 +86,7 @@ def test_a_message_of_every_type_arrives_as_it_was_sent(kind: Any, data: some.Da
 
 
 @pytest.mark.parametrize("kind", MESSAGES, ids=lambda kind: kind.__name__)
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15)
 @given(some.data())
 def test_a_body_that_is_cut_short_is_refused(kind: Any, data: some.DataObject) -> None:
     number, body = frame_parts(frame_of(data.draw(messages_of(kind))))
@@ -146,7 +146,7 @@ class Planted:
     spec: TensorSpec = SPEC
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(values_of(Planted))
 def test_a_new_field_of_any_kind_needs_no_line_in_the_codec(message: Planted) -> None:
     codec = ControlCodec(Planted)
@@ -170,7 +170,7 @@ class PlantedInstances:
     last: bool
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(messages_of(PlantedInstances))
 def test_a_new_field_beside_instances_needs_no_line_in_the_codec(message: PlantedInstances) -> None:
     codec = InstancesCodec(PlantedInstances)
@@ -383,7 +383,7 @@ def frames_kind(number: int) -> Any:
 
 
 @pytest.mark.parametrize("kind", MESSAGES, ids=lambda kind: kind.__name__)
-@settings(max_examples=5, deadline=None, derandomize=True)
+@settings(max_examples=5)
 @given(some.data())
 def test_a_message_of_another_conversation_is_refused(kind: Any, data: some.DataObject) -> None:
     number, body = frame_parts(frame_of(data.draw(messages_of(kind))))

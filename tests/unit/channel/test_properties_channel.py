@@ -22,7 +22,7 @@ from tests.fuzz.oracle import LONGEST_TEXT
 from tests.support.channel import ANY, decoded
 from tests.unit.channel.generated import TEXT, messages_of
 
-many = settings(max_examples=200, deadline=None, derandomize=True)
+many = settings(max_examples=200)
 BATCH, AGENT_READY = 5, 19
 ANY_MESSAGE = some.one_of([messages_of(kind) for kind in get_args(Message)])
 

@@ -14,7 +14,7 @@ from mindspore_serving.errors import InvalidInput
 from mindspore_serving.server.transport.content_coding import decompress_body
 from tests.fuzz import compressed_body
 
-many = settings(max_examples=200, deadline=None, derandomize=True)
+many = settings(max_examples=200)
 
 
 @many

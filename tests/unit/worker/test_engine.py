@@ -1380,6 +1380,106 @@ def test_a_step_that_breaks_fails_all_rows_that_it_has_taken() -> None:
     assert not stage.queue
 
 
+class Clock:
+    """Time that passes when somebody says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pass_time(self, seconds: float) -> float:
+        self.now += seconds
+        return seconds
+
+
+class SlowGraph(DoublingGraph):
+    """A graph each batch of which takes a second."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(4)
+        self._clock = clock
+
+    def predict(self, arrays: Sequence[Array]) -> list[Array]:
+        self._clock.pass_time(1.0)
+        return super().predict(arrays)
+
+
+def times_of(fixture: Fixture) -> list[tuple[float, float]]:
+    return [(result.wait_us / 1e6, result.run_us / 1e6) for result in fixture.results if result.final]
+
+
+def test_a_batch_runs_from_its_first_stage_to_the_end_of_its_last() -> None:
+    clock = Clock()
+    fixture = Fixture(SlowGraph(clock))
+
+    def half(x):
+        clock.pass_time(0.5)
+        return x
+
+    @register_method(output_names=["y"])
+    def method(x):
+        x = add_stage(half, x, outputs_count=1)
+        x = add_stage(fixture.model, x, outputs_count=1)
+        return add_stage(half, x, outputs_count=1)
+
+    fixture.start(now=clock)
+    fixture.add("method", numbered(1))
+    clock.pass_time(3.0)  # it waits for its first stage
+    assert fixture.engine.run_function_step()
+    clock.pass_time(0.25)  # and between stages
+    assert fixture.engine.run_model_step()
+    clock.pass_time(0.25)
+    fixture.run()
+    assert times_of(fixture) == [(3.0, 2.5)]
+
+
+def test_what_lies_between_the_last_stage_and_the_result_is_none_of_its_time() -> None:
+    clock = Clock()
+    fixture = Fixture(SlowGraph(clock))
+
+    @register_method(output_names=["y"])
+    def method(x):
+        return add_stage(fixture.model, x, outputs_count=1)
+
+    fixture.start(now=clock)
+    fixture.add("method", numbered(6))  # two batches of the model
+    while fixture.engine.run_model_step():
+        clock.pass_time(5.0)  # the main thread has other work
+    fixture.run()
+    assert times_of(fixture) == [(0.0, 7.0)]
+
+
+def test_batches_that_run_together_have_each_waited_for_itself() -> None:
+    clock = Clock()
+    fixture = Fixture(SlowGraph(clock))
+
+    @register_method(output_names=["y"])
+    def method(x):
+        return add_stage(fixture.model, x, outputs_count=1)
+
+    fixture.start(now=clock)
+    for _ in range(2):
+        fixture.add("method", numbered(1))
+        clock.pass_time(0.25)
+    fixture.run()
+    assert times_of(fixture) == [(0.5, 1.0), (0.25, 1.0)]
+
+
+def test_a_batch_that_came_earlier_than_it_was_read_has_waited_since() -> None:
+    fixture = Fixture()
+
+    @register_method(output_names=["y"])
+    def method(x):
+        return x
+
+    fixture.start(now=lambda: 100.0)
+    fixture.engine.add(Batch(1, 0, "method", (numbered(1),)), 98.5)
+    fixture.engine.add(Batch(2, 0, "unknown", (numbered(1),)), 99.5)
+    assert times_of(fixture) == [(1.5, 0.0), (0.5, 0.0)]
+
+
 def test_how_long_models_take_is_learned() -> None:
     fixture = Fixture(DoublingGraph(2))
 

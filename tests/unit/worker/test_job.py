@@ -56,6 +56,29 @@ def test_results_of_a_batch(
     assert shown(sent) == expected
 
 
+@pytest.mark.parametrize(
+    ("came", "steps", "times_us"),
+    [
+        (7.5, [(9.0, 9.25)], (1_500_000, 250_000)),
+        (None, [(8.5, 9.0), (8.25, 8.75), (10.0, 11.0)], (250_000, 2_750_000)),
+        (7.0, [], (1_000_000, 0)),  # without stages
+        (0.0, [(5000.0, 10_000.0)], (2**32 - 1, 2**32 - 1)),
+        (9.0, [(8.0, 8.5)], (0, 500_000)),
+    ],
+)
+def test_the_last_result_says_how_long_the_batch_waited_and_ran(
+    came: float | None, steps: list[tuple[float, float]], times_us: tuple[int, int]
+) -> None:
+    sent: list[Result] = []
+    job = BatchJob(Batch(7, 2, "method", (numbered(4),)), 8.0, sent.append, came)
+    for begun, ended in steps:
+        job.note_step(begun, ended)
+    for start in (0, 2):
+        job.add(start, numbered(2))
+        job.report()
+    assert [(result.wait_us, result.run_us) for result in sent] == [(0, 0), times_us]
+
+
 def test_where_rows_of_a_batch_come_from() -> None:
     job = BatchJob(Batch(7, 2, "method", (numbered(4),)), 0.0, lambda _: None)
     assert job.origin(1, 2) == (HeldRows(7, 1, 2),)

@@ -42,6 +42,25 @@ def test_messages_cross_both_ways(ends: tuple[socket.socket, MainConnection]) ->
     assert message_of(kind, body, FROM_WORKER) == Alive()
 
 
+@pytest.mark.parametrize(
+    ("looks", "came"),
+    [
+        ([10.0, 10.000_005], 2.0),  # it was there already, and nobody knows since when
+        ([10.0, 10.000_015], 10.000_015),  # it came while it was waited for
+    ],
+)
+def test_since_when_a_message_may_have_been_there(looks: list[float], came: float) -> None:
+    ours, theirs = socket.socketpair()
+    clock = iter([0.0, 1.0, 2.0, *looks])
+    connection = MainConnection(theirs.detach(), None, lambda: next(clock))
+    with ours:
+        assert [*connection.receive(0)] == []
+        ours.sendall(frame_of(Stop()))
+        assert [*connection.receive(0)] == [Stop()]
+    assert connection.came == came
+    connection.close()
+
+
 @pytest.mark.parametrize("name", foreign_frames(TO_WORKER))
 def test_a_message_of_another_conversation(ends: tuple[socket.socket, MainConnection], name: str) -> None:
     main, connection = ends

@@ -287,6 +287,21 @@ def model_method(graph: Negated) -> dict[str, list[GraphRunner]]:
     return {"m.mindir": [ModelRunner(graph, True, (), 8)]}
 
 
+def test_a_batch_has_waited_since_it_may_have_come() -> None:
+    ours, other = socket.socketpair()
+    connection = MainConnection(other.detach(), None, lambda: 10.0)
+    loop = ServingLoop(connection)
+    engine = Engine([], {}, connection.send, now=lambda: 13.0)
+    with ours:
+        ours.sendall(frame_of(Batch(1, 0, "unknown", (rows_of_size(3, 1),))) + frame_of(Stop()))
+        loop.run(engine, ModelThreads(engine, lambda: None, lambda: True), may_run_models=True)
+        [(kind, body)] = FrameSplitter().feed(ours.recv(1 << 16))
+    connection.close()
+    result = message_of(kind, body, FROM_WORKER)
+    assert isinstance(result, Result)
+    assert (result.wait_us, result.run_us) == (3_000_000, 0)
+
+
 def test_models_are_handed_over_where_the_main_thread_may_not_run_them(main: Main) -> None:
     log: list[str] = []
     runners = model_method(WatchedGraph(log))

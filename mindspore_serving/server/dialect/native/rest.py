@@ -9,6 +9,7 @@ from typing import Any, Final
 from mindspore_serving.errors import Failure, ServingError
 from mindspore_serving.rows import Reply, failures_in
 from mindspore_serving.server.dialect.native.body_forms import JSON, form_of, says_json
+from mindspore_serving.server.dialect.native.description import TARGET_PATTERNS
 from mindspore_serving.server.dialect.native.json_codec import (
     encode_failure,
     encode_reply,
@@ -38,7 +39,10 @@ class NativeRest:
     def __init__(self, dispatcher: Dispatcher, *, always_ok: bool = False) -> None:
         self._dispatcher = dispatcher
         self._always_ok = always_ok
-        self.routes: Sequence[Route] = (Route(("POST",), "", self.predict, wrong_verb=_ONLY_POST),)
+        self.routes: Sequence[Route] = tuple(
+            Route(("POST",), pattern, self.predict, wrong_verb=_ONLY_POST)
+            for pattern in ("", *TARGET_PATTERNS)
+        )
 
     async def predict(self, request: HttpRequest) -> HttpReply:
         """Answer the instances of a request.

@@ -1,5 +1,7 @@
 """The URL grammar of REST: /model/{servable}[/version/{n}]:{method}, with model and version in either order.
 
+Where it is asked what there is to call, the method may be left out.
+
 Some clients encode the colon: where there is none, the first `%3A` is one.
 """
 
@@ -34,16 +36,29 @@ def parse_target(path: str) -> Target:
     Raises:
         InvalidInput: The path does not fit the grammar; the text says which part.
     """
+    target = parse_description_target(path)
+    if not target.method:
+        raise InvalidInput("please check url, the keyword:[service method] must contain.")
+    return target
+
+
+def parse_description_target(path: str) -> Target:
+    """Read the path of a URL that may leave the method out, which is "" then.
+
+    Args:
+        path: As of `parse_target`.
+
+    Raises:
+        InvalidInput: The path does not fit the grammar; the text says which part.
+    """
     if ":" not in path:
         path = _COLON.sub(":", path, count=1)
-    head, colon, method = path.partition(":")
+    head, _, method = path.partition(":")
     segments = [unquote(segment) for segment in head.split("/") if segment]
     values = _values_of(segments)
     if not values.get("model"):
         raise InvalidInput("please check url, the keyword:[model] must contain.")
     version = _version_of(values["version"]) if "version" in values else 0
-    if not colon or not method:
-        raise InvalidInput("please check url, the keyword:[service method] must contain.")
     return Target(values["model"], unquote(method), version)
 
 

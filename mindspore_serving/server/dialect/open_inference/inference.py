@@ -10,9 +10,9 @@ from typing import Final, cast
 
 from mindspore_serving.errors import ServingError
 from mindspore_serving.rows import Rows, failures_in
-from mindspore_serving.server.dialect.open_inference.errors import RowsFailed
 from mindspore_serving.server.dialect.open_inference.inputs import instances_of
 from mindspore_serving.server.dialect.open_inference.messages import (
+    LISTING,
     InferReply,
     InferRequest,
 )
@@ -24,10 +24,11 @@ from mindspore_serving.server.dialect.open_inference.outputs import (
 from mindspore_serving.server.dialect.open_inference.parameters import Options, options_of, sooner
 from mindspore_serving.server.dialect.open_inference.shared_data import REGION, Nobody, SharedData
 from mindspore_serving.server.dialect.open_inference.shared_memory import Peer, SharedMemoryRegions
-from mindspore_serving.server.dialect.open_inference.target import Targets
 from mindspore_serving.server.dispatch.destination import Destination
 from mindspore_serving.server.dispatch.dispatcher import Admission
+from mindspore_serving.server.service.failed_rows import RowsFailed
 from mindspore_serving.server.service.service import Service
+from mindspore_serving.server.service.targets import Targets
 
 _LARGE_REPLY_BYTES: Final = 1 << 16
 _NOBODY: Final = Nobody()
@@ -43,7 +44,7 @@ class Inference:
 
     def __init__(self, service: Service, regions: SharedMemoryRegions) -> None:
         self._dispatcher = service.dispatcher
-        self._targets = Targets(service)
+        self._targets = Targets(service, LISTING)
         self._regions = regions
 
     def check_room(self, model: str, version: str) -> Destination:

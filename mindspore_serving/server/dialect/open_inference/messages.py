@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
+LISTING: Final = "GET /v2/models"
+"""Request that lists the models, for error texts."""
 Parameter: TypeAlias = bool | int | float | str
 """Value of a parameter of a request or of a tensor."""
 RawData: TypeAlias = bytes | memoryview

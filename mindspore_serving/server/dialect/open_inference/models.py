@@ -12,13 +12,14 @@ from typing import Any
 
 from mindspore_serving import __version__
 from mindspore_serving.errors import ServableUnavailable, excerpt
+from mindspore_serving.server.dialect.open_inference.messages import LISTING
 from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
 from mindspore_serving.server.dialect.open_inference.statistics_document import statistics_of
-from mindspore_serving.server.dialect.open_inference.target import Target, Targets
 from mindspore_serving.server.dialect.open_inference.tensor_documents import config_of, metadata_of
 from mindspore_serving.server.service.catalog import ServableInfo, VersionInfo, VersionState
 from mindspore_serving.server.service.error_text import hidden
 from mindspore_serving.server.service.service import Service
+from mindspore_serving.server.service.targets import Target, Targets
 from mindspore_serving.signature import MethodSignature
 
 SERVER_NAME = "mindspore_serving"
@@ -44,7 +45,7 @@ class Models:
     def __init__(self, service: Service, regions: SharedMemoryRegions) -> None:
         self._catalog = service.catalog
         self._statistics = service.statistics
-        self._targets = Targets(service)
+        self._targets = Targets(service, LISTING)
         self._regions = regions
 
     # --- The server ---

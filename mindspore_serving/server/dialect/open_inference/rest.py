@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from mindspore_serving.errors import Failure, InvalidInput
-from mindspore_serving.server.dialect.open_inference.errors import RowsFailed, error_body
+from mindspore_serving.server.dialect.open_inference.errors import error_body
 from mindspore_serving.server.dialect.open_inference.generate import (
     event_of,
     generate_reply,
@@ -32,6 +32,7 @@ from mindspore_serving.server.dialect.open_inference.rest_request import (
     read_document,
     read_request,
 )
+from mindspore_serving.server.service.failed_rows import RowsFailed
 from mindspore_serving.server.transport.http_routes import BodyFormat, HttpReply, HttpRequest, Route
 
 _EVENTS: Final = "text/event-stream; charset=utf-8"

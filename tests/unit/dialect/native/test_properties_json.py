@@ -19,7 +19,7 @@ from mindspore_serving.tensor import MAX_DIMENSIONS, NUMPY_OF, DataType, TensorS
 from tests.fuzz import json_body
 from tests.fuzz.oracle import LONGEST_TEXT
 
-many = settings(max_examples=200, deadline=None, derandomize=True)
+many = settings(max_examples=200)
 SCALARS = (
     some.none()
     | some.booleans()

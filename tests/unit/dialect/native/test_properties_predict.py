@@ -20,7 +20,7 @@ from mindspore_serving.wire import varint
 from tests.fuzz import predict_message
 from tests.fuzz.oracle import LONGEST_TEXT
 
-many = settings(max_examples=200, deadline=None, derandomize=True)
+many = settings(max_examples=200)
 METHOD = MethodSignature("m", ("x",), 64)
 DIMS = some.lists(
     some.integers(0, 4) | some.sampled_from([-1, 2**31, 2**32, 2**62, 2**63 - 1, -(2**63)]), max_size=4

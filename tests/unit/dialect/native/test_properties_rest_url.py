@@ -8,7 +8,7 @@ from hypothesis import strategies as some
 
 from tests.fuzz import rest_target
 
-many = settings(max_examples=200, deadline=None, derandomize=True)
+many = settings(max_examples=200)
 
 
 @many

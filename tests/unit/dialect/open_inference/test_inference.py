@@ -23,7 +23,6 @@ from mindspore_serving.errors import (
     StatusCode,
 )
 from mindspore_serving.rows import FailedRows, Reply, Rows
-from mindspore_serving.server.dialect.open_inference.errors import RowsFailed
 from mindspore_serving.server.dialect.open_inference.inference import Inference
 from mindspore_serving.server.dialect.open_inference.messages import (
     InferReply,
@@ -33,6 +32,7 @@ from mindspore_serving.server.dialect.open_inference.messages import (
 )
 from mindspore_serving.server.dialect.open_inference.outputs import numbers_in
 from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
+from mindspore_serving.server.service.failed_rows import RowsFailed
 from mindspore_serving.signature import MethodSignature, TensorType
 from mindspore_serving.tensor import DataType
 from tests.unit.dialect.open_inference.fake_service import FakeDispatcher, Outcome, echo, method, service_of

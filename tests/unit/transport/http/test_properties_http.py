@@ -7,7 +7,7 @@ from hypothesis import strategies as some
 
 from tests.fuzz import http_stream
 
-many = settings(max_examples=200, deadline=None, derandomize=True)
+many = settings(max_examples=200)
 
 
 HEADERS = some.lists(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mindspore_serving.errors import InvalidInput, ServableUnavailable, ServingError, UnknownTarget
-from mindspore_serving.server.dialect.open_inference.target import Targets
+from mindspore_serving.server.service.targets import Targets
 from tests.unit.dialect.open_inference.fake_service import method, service_of
 
 METHODS = {
@@ -33,7 +33,7 @@ METHODS = {
 )
 def test_names_of_models(model: str, version: str, called: str, expected: tuple[str, str, int]) -> None:
     service, _ = service_of(METHODS)
-    found = Targets(service).destination(model, version, called)
+    found = Targets(service, "GET /v2/models").destination(model, version, called)
     assert (found.servable.name, found.method.name, found.servable.version) == expected
 
 
@@ -70,7 +70,7 @@ def test_names_of_models(model: str, version: str, called: str, expected: tuple[
             "",
             "second",
             InvalidInput,
-            "is the method first, but the parameter method is 'second'",
+            "is the method first, but the request asks for 'second'",
         ),
     ],
 )
@@ -79,7 +79,7 @@ def test_names_that_mean_nothing(
 ) -> None:
     service, _ = service_of(METHODS)
     with pytest.raises(kind) as caught:
-        Targets(service).destination(model, version, called)
+        Targets(service, "GET /v2/models").destination(model, version, called)
     assert text in str(caught.value)
 
 
@@ -96,18 +96,18 @@ def test_what_is_known_but_not_ready() -> None:
     }
     for model, text in expected.items():
         with pytest.raises(ServableUnavailable) as caught:
-            Targets(service).destination(model, "")
+            Targets(service, "GET /v2/models").destination(model, "")
         assert text in str(caught.value)
 
 
 def test_the_newest_version_that_is_ready_answers() -> None:
     service, _ = service_of(METHODS, not_ready={("add", 3): "starting"})
-    assert Targets(service).find("add", "").version.number == 1
+    assert Targets(service, "GET /v2/models").find("add", "").version.number == 1
 
 
 def test_what_was_found_is_kept_until_anything_changes() -> None:
     service, dispatcher = service_of(METHODS)
-    targets = Targets(service)
+    targets = Targets(service, "GET /v2/models")
     assert targets.destination("add", "") is targets.destination("add", "")
     assert dispatcher.resolved == 1
     dispatcher.known["add", 3] = [method("newer")]

@@ -1,8 +1,8 @@
-"""Which method of which servable a model's name and version mean.
+"""Which method of which servable a model's name and version mean, in dialects that know models and no methods.
 
 | model | means |
 |---|---|
-| `servable` | its first method, or the one that the parameter `method` of the request says |
+| `servable` | its first method, or the one that the request says beside that |
 | `servable.method` | that method |
 
 Names of servables may have dots, names of methods have none. So a servable of the whole name goes before.
@@ -66,11 +66,13 @@ class Targets:
 
     Args:
         service: Knows what there is.
+        listing: Request that lists the models, for error texts.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, listing: str) -> None:
         self._dispatcher = service.dispatcher
         self._catalog = service.catalog
+        self._listing = listing
         self._found: dict[tuple[str, str, str], Destination] = {}
         self._seen: asyncio.Event | None = None
 
@@ -97,10 +99,10 @@ class Targets:
                 raise UnknownTarget(f"Model '{excerpt(model)}' has no version {number}; it has {numbers}")
             if called and method and called != method:
                 raise InvalidInput(
-                    f"Model '{excerpt(model)}' is the method {called}, but the parameter method is '{excerpt(method)}'"
+                    f"Model '{excerpt(model)}' is the method {called}, but the request asks for '{excerpt(method)}'"
                 )
             return Target(servable, found, _method_of(model, found, called or method), called or method)
-        raise UnknownTarget(f"There is no model '{excerpt(model)}'; GET /v2/models lists those there are")
+        raise UnknownTarget(f"There is no model '{excerpt(model)}'; {self._listing} lists those there are")
 
     def destination(self, model: str, version: str, method: str = "") -> Destination:
         """Where a request for inference goes.
