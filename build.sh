@@ -21,8 +21,9 @@ Usage: ./build.sh COMMAND [ARGUMENTS]
                     with --lite MindSpore Lite runs the models
   lite              make MindSpore Lite, which needs a C++ compiler; at once when that is done already
   test [ARGUMENTS]  run all tests, two at a time; arguments go to pytest, for example: ./build.sh test tests/unit -k shape
-  check             ruff, mypy, the test of the layers, the audit of the installed packages, and the tests of gRPC with the
-                    oldest and the newest grpcio that setup.py admits
+  check             ruff, mypy, the test of the layers, the audit of the installed packages, the tests of gRPC with the
+                    oldest and the newest grpcio that setup.py admits, and the tests of clients that are not
+                    Serving's own with the protobuf that they require
   fuzz [MINUTES] [TARGET ...]
                     feed made-up bytes to what reads bytes of strangers, 10 minutes for each target
   bench [ARGUMENTS] run the benchmarks; ./build.sh bench --help lists them
@@ -231,6 +232,7 @@ command_check() {
   run_check "$VENV_PYTHON" -m pytest -q tests/unit/test_layers.py || failed=1
   run_check "$VENV_PYTHON" -I .ci/audit.py || failed=1
   run_check "$VENV_PYTHON" -I .ci/grpcio_versions.py || failed=1
+  run_check "$VENV_PYTHON" -I .ci/clients.py || failed=1
   ((failed == 0)) || fail "the check failed. '.venv/bin/ruff check --fix' and '.venv/bin/ruff format' mend much of ruff's."
   say "==> The check passed"
 }

@@ -73,6 +73,9 @@ setup(
         "mindspore": ["cryptography>=42", "mindspore>=2.10.0,<2.11", "numpy<2"],
         "test": [
             "cryptography>=42",
+            # With tritonclient: its extra `http` requires this, and its extra `grpc` grpcio and a protobuf below 7, but
+            # MindSpore requires protobuf 7. It runs on both: `./build.sh check` tests it with the older one.
+            "geventhttpclient>=2.3.3",
             "httptools>=0.6.4,<1",
             "hypothesis>=6.100",
             "pillow>=10",
@@ -81,6 +84,7 @@ setup(
             "pytest-xdist>=3.6",
             "scikit-learn>=1.4",
             "tqdm>=4.66",
+            "tritonclient==2.73.0",
         ],
         # Not in the environment of ./build.sh setup: it has packages for some versions of Python on x86-64 only.
         "fuzz": ["atheris>=2.3"],

@@ -64,10 +64,10 @@ class TensorType:
         return name if self.shape is None else f"{name} of shape {list(self.shape)}"
 
     def takes(self, shape: tuple[int, ...]) -> bool:
-        """Whether a value of this shape fits; one text may stand in a list of its own, as ever."""
+        """Whether a value of this shape fits; a single number or text does in a list of its own, as clients send it."""
         if self.shape is None or shape == self.shape:
             return True
-        if self.dtype.is_text:
+        if self.shape == ():
             return shape == (1,)
         return len(shape) == len(self.shape) and all(
             want in (-1, got) for want, got in zip(self.shape, shape, strict=True)

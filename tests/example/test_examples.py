@@ -215,7 +215,7 @@ def blocks_of(markdown: str) -> Iterator[Block]:
 
 def run(command: str, folder: Path) -> str:
     """Run a line of shell with this Python as `python`, and return what it prints."""
-    if command.startswith("curl") and shutil.which("curl") is None:
+    if command.startswith(("curl", "bash v1_client.sh")) and shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(

@@ -12,6 +12,7 @@ MOST_BYTES = {
     "infer_message": 4096,
     "json_body": 4096,
     "form_body": 4096,
+    "v1_body": 4096,
     "infer_body": 4096,
     "rest_target": 512,
     "http_stream": 4096,

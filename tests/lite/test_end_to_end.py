@@ -97,6 +97,9 @@ def test_model_format_or_backend(
         first, second = json.loads(reply.body)["instances"]
         assert first == {"z": [4.0, 6.0]}
         assert "Given model input 0 size 4 not match the size 8 defined in model" in json.dumps(second)
+        [method] = json.loads(send(running.rest, "GET", "/model/sum:add").body)["methods"]
+        tensors = {one["name"]: (one["dtype"], one["shape"]) for one in method["inputs"] + method["outputs"]}
+        assert tensors == {name: ("float32", [2]) for name in "xyz"}
 
 
 def test_enable_lite(models: Models, tmp_path: Path) -> None:

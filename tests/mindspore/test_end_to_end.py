@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,11 @@ def scores(image):
     return register.add_stage(dynamic, image, outputs_count=1)
 
 
-@register.register_method(output_names=["digit", "same"])
+@register.register_method(
+    output_names=["digit", "same"],
+    inputs={"image": register.TensorSpec("float64", [1, 32, 32])},
+    examples=[{"image": np.zeros((1, 32, 32))}],
+)
 def classify(image):
     image = register.add_stage(widen, image, outputs_count=1)
     first = register.add_stage(fixed, image, outputs_count=1)
@@ -113,6 +118,31 @@ def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
     ]
     with serving(folder, configs, backend="mindspore") as running:
         yield running
+
+
+def types_of(server: RunningServer, target: str) -> dict[str, tuple[str, list[int]]]:
+    """Type and shape of each input and output of a method."""
+    reply = send(server.rest, "GET", f"/model/{target}")
+    [method] = json.loads(reply.body)["methods"]
+    return {one["name"]: (one["dtype"], one["shape"]) for one in method["inputs"] + method["outputs"]}
+
+
+@pytest.mark.parametrize(
+    ("target", "types"),
+    [
+        ("tally/version/1:combine", {name: ("float32", [2]) for name in "xyz"}),
+        ("lenet:scores", {"image": ("float32", [1, 32, 32]), "scores": ("float32", [10])}),
+        (
+            "lenet:classify",
+            {"image": ("float64", [1, 32, 32]), "digit": ("int64", []), "same": ("bool", [])},
+        ),
+        ("kept:called", {"x": (None, None), "y": (None, None)}),
+    ],
+)
+def test_types_come_from_files_and_examples(
+    server: RunningServer, target: str, types: dict[str, Any]
+) -> None:
+    assert types_of(server, target) == types
 
 
 def ask_tally(server: RunningServer, source: random.Random) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
 import contextlib
 import json
@@ -32,9 +33,9 @@ from mindspore_serving.server.transport.http.rest_gateway import RestServer
 from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest, Route
 from tests.support.http_requests import send
 from tests.support.other_user import needs_root, told_by_other_user
-from tests.support.serving import free_port
+from tests.support.serving import RunningServer, add_servable, free_port, serving
 
-pytestmark = pytest.mark.both_grpc_servers
+both_grpc_servers = pytest.mark.both_grpc_servers
 
 LIMIT_S = 60.0
 SHM = Path("/dev/shm")
@@ -58,23 +59,23 @@ class Summing:
         return HttpReply(failure.status, failure.text.encode())
 
     async def over_http(self, request: HttpRequest) -> HttpReply:
-        return HttpReply(200, self._sum(request))
+        return HttpReply(200, await self._sum(request))
 
     async def over_grpc(self, message: bytes, call: GrpcCall) -> GrpcReply:
         try:
-            return GrpcReply(self._sum(call))
+            return GrpcReply(await self._sum(call))
         except ServingError as error:
             raise GrpcError(GrpcStatus.PERMISSION_DENIED, error.failure()) from error
 
-    def _sum(self, asked: HttpRequest | GrpcCall) -> bytes:
+    async def _sum(self, asked: HttpRequest | GrpcCall) -> bytes:
         [region] = self._regions.status("r", asked)
         size = region["byte_size"] // 2
         with (
             self._regions.open("r", 0, size, asked) as read,
             self._regions.open("r", size, 4, asked) as written,
         ):
-            total = sum(read.read())
-            written.write(total.to_bytes(4, "little"))
+            total = sum(await read.read())
+            await written.write(total.to_bytes(4, "little"))
         return str(total).encode()
 
 
@@ -142,6 +143,7 @@ def asked_by_other_user(rest: str, server: str) -> str:
     return json.dumps(outcomes)
 
 
+@both_grpc_servers
 @pytest.mark.parametrize("grpc_host", ["127.0.0.1", "0.0.0.0"])
 def test_a_region_is_used_over_both_transports(grpc_host: str) -> None:
     async def scene(rest: str, server: str) -> None:
@@ -157,6 +159,7 @@ def test_a_region_is_used_over_both_transports(grpc_host: str) -> None:
     play(scene, grpc_host)
 
 
+@both_grpc_servers
 @needs_root
 @pytest.mark.parametrize("grpc_host", ["127.0.0.1", "0.0.0.0"])
 def test_processes_of_other_users_are_refused(grpc_host: str) -> None:
@@ -175,6 +178,7 @@ def test_processes_of_other_users_are_refused(grpc_host: str) -> None:
     play(scene, grpc_host)
 
 
+@both_grpc_servers
 def test_whatever_a_client_does_to_its_memory_the_servers_go_on() -> None:
     async def scene(rest: str, server: str) -> None:
         path = SHM / f"memory-of-a-client-{secrets.token_hex(8)}"
@@ -204,3 +208,68 @@ def test_whatever_a_client_does_to_its_memory_the_servers_go_on() -> None:
         assert (await asyncio.to_thread(summed, rest))[0] == 404
 
     play(scene)
+
+
+CONFIG = """\
+from mindspore_serving.server import register
+
+
+def twice(x):
+    return x * 2
+
+
+@register.register_method(
+    output_names=["y"],
+    inputs={"x": register.TensorSpec("float32", [2])},
+    outputs={"y": register.TensorSpec("float32", [2])},
+)
+def double(x):
+    return register.add_stage(twice, x, outputs_count=1)
+"""
+INFER = "/v2/models/m/infer"
+
+
+def place(region: str, size: int, offset: int = 0) -> dict[str, object]:
+    return {
+        "shared_memory_region": region,
+        "shared_memory_byte_size": size,
+        "shared_memory_offset": offset,
+    }
+
+
+def doubled(running: RunningServer) -> tuple[int, object]:
+    """Ask for the double of the first 16 bytes of region `r`, to be written behind them."""
+    body = {
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [2, 2], "parameters": place("r", 16)}],
+        "outputs": [{"name": "y", "parameters": place("r", 16, 16)}],
+    }
+    reply = send(running.rest, "POST", INFER, body)
+    return reply.status, json.loads(reply.body)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_server_that_is_started_with_and_without_the_option(allowed: bool, tmp_path: Path) -> None:
+    add_servable(tmp_path, "m", CONFIG, ())
+    options = "allow_client_shared_memory=True" if allowed else ""
+    with (
+        serving(tmp_path, ['".", "m", num_parallel_workers=1'], start_options=options) as running,
+        memory(32) as made,
+    ):
+        made.buf[:16] = array.array("f", [1, 2, 3, 4]).tobytes()
+        extensions = json.loads(send(running.rest, "GET", "/v2").body)["extensions"]
+        assert ("system_shared_memory" in extensions) is allowed
+        registered = register(running.rest, made.name, 32)
+        status, document = doubled(running)
+        if not allowed:
+            assert (registered[0], status) == (501, 501)
+            assert "start_servables(..., allow_client_shared_memory=True)" in registered[1]
+            return
+        output = {"name": "y", "datatype": "FP32", "shape": [2, 2], "parameters": place("r", 16, 16)}
+        assert (registered, status) == ((200, ""), 200), document
+        assert isinstance(document, dict)
+        assert document["outputs"] == [output]
+        assert list(memoryview(made.buf[16:32]).cast("f")) == [2, 4, 6, 8]
+        os.truncate(SHM / made.name, 8)
+        status, document = doubled(running)
+        assert (status, "has become too small" in str(document)) == (400, True)
+        assert send(running.rest, "GET", "/v2/health/ready").status == 200

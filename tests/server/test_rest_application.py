@@ -222,6 +222,10 @@ def test_mounted_into_a_server_of_the_users(tmp_path: Path) -> None:
         for _ in range(2):
             assert json.loads(post(rest, "/serving/model/one:echo", BODY).body) == REPLY
         assert send(rest, "GET", "/serving/healthz/ready").status == 200
+        tensor = {"name": "x", "shape": [2], "datatype": "FP32", "data": [1, 2]}
+        reply = post(rest, "/serving/v2/models/one.echo/infer", {"inputs": [tensor]})
+        assert json.loads(reply.body)["outputs"] == [{**tensor, "name": "y"}]
+        assert json.loads(send(rest, "GET", "/serving/v2/nothing").body).keys() == {"error"}
         assert post(rest, "/serving/model/nobody:echo", BODY).status == 404
         assert post(rest, "/model/one:echo", BODY).status == 404
         large = {"instances": [{"x": list(range(40_000))}]}

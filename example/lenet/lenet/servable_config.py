@@ -13,7 +13,7 @@ def preprocess(image):
     return image_to_input(image.tobytes())
 
 
-@register.register_method(output_names=["label"])
+@register.register_method(output_names=["label"], inputs={"image": register.Image()})
 def predict(image):
     x = register.add_stage(preprocess, image, outputs_count=1)
     scores = register.add_stage(model, x, outputs_count=1)

@@ -222,7 +222,7 @@ class MasterLink(ClusterLink[ToMember]):
             self._under_way.discard(reply)
             if reply.cancelled():
                 return
-            wait_us, run_us = (min(int(s * 1e6), LONGEST_US) for s in request.times or (0, 0))
+            wait_us, run_us = (min(round(s * 1e6), LONGEST_US) for s in request.times or (0, 0))
             for start, groups in messages_of(reply.result()):
                 final = start + sum(group.count for group in groups) == batch.count
                 self.send(Result(batch.batch_id, batch.slot, start, groups, final, wait_us, run_us))

@@ -40,22 +40,24 @@ class InputCheck:
 
     def checked(self, blocks: Sequence[Rows]) -> Sequence[Group]:
         """The blocks in order, those that do not fit as failures."""
-        failures = [self._verdict(block.specs) for block in blocks]
-        if not any(failures):  # nearly always
-            return blocks
-        return [
-            FailedRows(failure, block.count) if failure else block
-            for failure, block in zip(failures, blocks, strict=True)
-        ]
+        verdicts = self._verdicts
+        try:
+            if len(blocks) == 1 and verdicts[blocks[0].specs] is None:  # nearly always
+                return blocks
+        except KeyError:
+            pass
+        groups: list[Group] = []
+        for block in blocks:
+            failure = self._verdict(block.specs)
+            groups.append(block if failure is None else FailedRows(failure, block.count))
+        return groups
 
     def _verdict(self, specs: Specs) -> Failure | None:
-        try:
-            return self._verdicts[specs]
-        except KeyError:
+        if specs not in self._verdicts:
             if len(self._verdicts) >= _REMEMBERED:
                 self._verdicts.clear()
-            verdict = self._verdicts[specs] = self._look(specs)
-            return verdict
+            self._verdicts[specs] = self._look(specs)
+        return self._verdicts[specs]
 
     def _look(self, specs: Specs) -> Failure | None:
         """Why instances of a kind do not fit; None if they do."""

@@ -108,8 +108,11 @@ class HttpRequest:
     def peer_is_own_user(self) -> bool:
         """Whether a process of the user who runs this server, or of root, is at the other end, on this machine.
 
-        A proxy on this machine is such a process, whoever it asks for.
+        A proxy on this machine is such a process, whoever it asks for. A browser is not: it asks for the page of a
+        stranger, and says so by `Origin`.
         """
+        if "origin" in self.headers:
+            return False
         return self.connection is not None and self.connection.peer_is_own_user()
 
     def small_body(self, form: BodyFormat) -> bytes | None:

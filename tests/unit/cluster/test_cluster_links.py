@@ -21,12 +21,14 @@ from mindspore_serving.server.cluster.link import ALIVE_EVERY_S
 from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.member import MasterLink, Membership
 from mindspore_serving.server.cluster.token import proof
+from mindspore_serving.server.dispatch.copy import ServableCopy
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.signature import MethodSignature
 from tests.support.channel import foreign_frames
 from tests.support.rows import numbered
 from tests.support.wire import Wire
+from tests.unit.dispatch.dispatching import pumped
 
 TOKEN = "the token of the tests"
 METHOD = MethodSignature("m", ("x",), 64)
@@ -125,6 +127,33 @@ def test_a_message_at_another_time_ends_the_connection(end: Any, message: Any, j
         assert f"sent a {type(message).__name__}, which is not expected now" in link.fault
 
     play(scene, joined, end.make, end.join)
+
+
+def test_a_worker_tells_the_master_how_long_a_batch_took_where_it_ran() -> None:
+    async def scene() -> tuple[float, Result]:
+        loop = asyncio.get_running_loop()
+        dispatcher = Dispatcher(loop)
+        batches: list[Batch] = []
+        copy = ServableCopy("add", [METHOD], batches.append)
+        dispatcher.servable("add", 1).add_copy(copy)
+        membership = Membership("10.0.0.9", 4711, "10.0.0.1:1", "m", TOKEN, None, 1.0)
+        link, wire = MasterLink(membership, dispatcher, dispatcher.servable("add", 1), lambda: None), Wire()
+        link.connection_made(wire)
+        Worker.join(link, wire)
+        begun = loop.time()
+        link.data_received(frame_of(Batch(5, 0, "m", (numbered(2),))))
+        await pumped()
+        wire.sent.clear()
+        copy.take_result(Result(batches[0].batch_id, batches[0].slot, 0, batches[0].groups, True, 3, 1))
+        await pumped()
+        [(kind, body)] = FrameSplitter().feed(bytes(wire.sent))
+        result = message_of(kind, body, FROM_MEMBER)
+        assert isinstance(result, Result)
+        return loop.time() - begun, result
+
+    whole_s, result = asyncio.run(scene())
+    assert (result.batch_id, result.final, result.run_us) == (5, True, 1)
+    assert 3 <= result.wait_us <= whole_s * 1e6
 
 
 @pytest.mark.parametrize("end", [Master, Worker])

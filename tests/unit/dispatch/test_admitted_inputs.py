@@ -47,6 +47,9 @@ BYTES = Rows((TensorSpec("x", DataType.BYTES, (1,)),), ([b"a"],), 1)
         (declared(F32, (-1, 4)), columns((2, 3, 4)), ""),
         (declared(F32, (3, 4)), columns((2, 3, 4)), ""),
         (declared(F32, ()), columns((2,)), ""),
+        (declared(F32, ()), columns((2, 1)), ""),  # as clients send a number of Python
+        (declared(F32, ()), columns((2, 1, 1)), "float32 of shape [1, 1], expected float32 of shape []"),
+        (declared(F32, (1,)), columns((2,)), "float32 of shape [], expected float32 of shape [1]"),
         (declared(DataType.STRING, ()), TEXT, ""),
         (declared(DataType.BYTES, ()), BYTES, ""),
         (TensorType("x", F32, (3,)), columns((2, 4), np.int8), ""),  # the worker of the model looks at that

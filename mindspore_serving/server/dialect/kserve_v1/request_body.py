@@ -14,6 +14,7 @@ requests. Other keys are left out.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple, TypedDict
@@ -34,6 +35,7 @@ COLUMN_FORM: Final = "outputs"
 """The form of a request, by the key of its reply."""
 _NO_MEMORY = "Not enough memory"
 _NON_FINITE = (b"NaN", b"Infinity")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _MOST_SHARED_BYTES = 1 << 29
 """Bytes that values may come to which all rows have in common."""
 
@@ -110,7 +112,10 @@ def _parse(body: bytes) -> Any:
         if not any(token in body for token in _NON_FINITE):
             raise InvalidInput(f"JSON Parse error: {cause}") from cause
     try:
-        return json.loads(body)
+        document = json.loads(body)
+        if _SURROGATE.search(body):  # half a letter, which orjson refuses by itself
+            json.dumps(document, ensure_ascii=False).encode()
+        return document
     except RecursionError as cause:
         raise InvalidInput("JSON Parse error: nested too deeply") from cause
     except ValueError as cause:  # no JSON, no UTF-8, or an integer of thousands of digits
@@ -141,11 +146,17 @@ def _parameters_of(document: Mapping[str, Any]) -> dict[str, Any] | None:
     """The parameters of a request; None where it has none.
 
     Raises:
-        InvalidInput: They are no object.
+        InvalidInput: They are no object, or cannot be passed on.
     """
     parameters = document.get("parameters")
-    if parameters is not None and not isinstance(parameters, dict):
+    if parameters is None:
+        return None
+    if not isinstance(parameters, dict):
         raise InvalidInput(f"'parameters' should be an object, but got {_kind(parameters)}")
+    try:
+        orjson.dumps(parameters)
+    except orjson.JSONEncodeError as cause:  # nested too deeply, or an integer of more than 64 bits
+        raise InvalidInput(f"'parameters' cannot be passed on: {cause}") from cause
     return parameters
 
 

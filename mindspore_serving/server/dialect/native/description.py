@@ -71,7 +71,8 @@ class Descriptions:
         version = None if servable is None else servable.version(target.version)
         spec = request_spec(target.name, target.method, target.version)
         if servable is None or version is None:
-            raise UnknownTarget(f"Request {spec}, servable is not available")
+            whole = spec if target.method else spec.replace(" method()", "")
+            raise UnknownTarget(f"Request {whole}, servable is not available")
         methods = [method for method in version.methods if target.method in ("", method.name)]
         if target.method and not methods:
             raise UnknownTarget(f"Request {spec}, method is not available")

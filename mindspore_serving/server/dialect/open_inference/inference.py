@@ -112,22 +112,22 @@ class Inference:
         destination = self._targets.destination(request.model, request.version, options.method)
         method = destination.method
         wanted = wanted_outputs(request.outputs, method)
-        shared = SharedData(self._regions, peer)
-        for output in wanted:
-            if REGION in output.parameters:
-                shared.check(output.name, output.parameters)
-        instances = await instances_of(request.inputs, method, shared)
-        if instances.count:
-            blocks = await self.outcome(
-                destination, instances, options, sooner(options.timeout_s, timeout_s), admission
-            )
-            tensors = await tensors_of(blocks, method, wanted)
-        else:
-            tensors = empty_tensors(method, wanted)
-        for tensor, output in zip(tensors, wanted, strict=True):
-            if REGION in output.parameters:
-                shared.write(tensor, output.parameters)
-        return InferReply(request.model, str(destination.servable.version), request.id, tensors)
+        with SharedData(self._regions, peer) as shared:
+            for output in wanted:
+                if REGION in output.parameters:
+                    shared.reserve(output.name, output.parameters)
+            instances = await instances_of(request.inputs, method, shared)
+            if instances.count:
+                blocks = await self.outcome(
+                    destination, instances, options, sooner(options.timeout_s, timeout_s), admission
+                )
+                tensors = await tensors_of(blocks, method, wanted)
+            else:
+                tensors = empty_tensors(method, wanted)
+            for tensor, output in zip(tensors, wanted, strict=True):
+                if REGION in output.parameters:
+                    await shared.write(tensor, output.parameters)
+            return InferReply(request.model, str(destination.servable.version), request.id, tensors)
 
     async def outcome(
         self,

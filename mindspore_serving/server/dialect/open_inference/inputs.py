@@ -54,7 +54,7 @@ async def instances_of(tensors: Sequence[InputTensor], method: MethodSignature, 
     for wanted in types:
         tensor = by_name[wanted.name]
         rows = method.rows and not wanted.shared
-        data = shared.read(tensor) if tensor.data is None else tensor.data
+        data = await shared.read(tensor) if tensor.data is None else tensor.data
         if tensor.datatype == BYTES:
             columns.append(text_column(tensor, await _texts(tensor, data), wanted, rows))
         else:

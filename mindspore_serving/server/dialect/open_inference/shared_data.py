@@ -8,6 +8,7 @@ from typing import Final
 from mindspore_serving.errors import InvalidInput, excerpt
 from mindspore_serving.server.dialect.open_inference.messages import InputTensor, OutputTensor, Parameter
 from mindspore_serving.server.dialect.open_inference.shared_memory import (
+    MOST_PART_BYTES,
     Peer,
     RegionPart,
     SharedMemoryRegions,
@@ -28,33 +29,48 @@ class Nobody:
 
 
 class SharedData:
-    """The shared memory that one request may use.
+    """The shared memory that one request may use, in a `with` block: what it reserves stays there meanwhile.
 
     Args:
         regions: Those that clients have registered.
         peer: Whose request it is.
     """
 
-    __slots__ = ("_peer", "_regions")
+    __slots__ = ("_outputs", "_peer", "_regions", "_room")
 
     def __init__(self, regions: SharedMemoryRegions, peer: Peer) -> None:
         self._regions = regions
         self._peer = peer
+        self._outputs: dict[str, RegionPart] = {}
+        self._room = MOST_PART_BYTES
 
-    def read(self, tensor: InputTensor) -> memoryview:
+    def __enter__(self) -> SharedData:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for part in self._outputs.values():
+            part.close()
+
+    async def read(self, tensor: InputTensor) -> memoryview:
         """The data of an input that has none in the request.
 
         Raises:
-            ServingError: It is in no shared memory that the client may use.
+            ServingError: It is in no shared memory that the client may use, or the inputs are too large together.
         """
         what = f"Input '{excerpt(tensor.name)}'"
         if REGION not in tensor.parameters:
             raise InvalidInput(f"{what} has no data")
         with self._open(what, tensor.parameters) as part:
-            return part.read()
+            if part.byte_size > self._room:
+                raise InvalidInput(
+                    f"The inputs of a request may have {MOST_PART_BYTES} bytes in shared memory together, which "
+                    f"{what} goes beyond"
+                )
+            self._room -= part.byte_size
+            return await part.read()
 
-    def check(self, name: str, parameters: Mapping[str, Parameter]) -> None:
-        """Check that an output can be written, as far as that is known before.
+    def reserve(self, name: str, parameters: Mapping[str, Parameter]) -> None:
+        """Keep the place of an output, and check that it can be written, as far as that is known before.
 
         Args:
             name: Of the output.
@@ -63,21 +79,20 @@ class SharedData:
         Raises:
             ServingError: It is to be written to no shared memory that the client may use.
         """
-        self._open(f"Output '{name}'", parameters).close()
+        self._outputs[name] = self._open(f"Output '{name}'", parameters)
 
-    def write(self, tensor: OutputTensor, parameters: Mapping[str, Parameter]) -> None:
-        """Write an output to shared memory, so that it leaves the reply.
+    async def write(self, tensor: OutputTensor, parameters: Mapping[str, Parameter]) -> None:
+        """Write an output to the shared memory that was reserved for it, so that it leaves the reply.
 
         Args:
             tensor: The output.
             parameters: As they were sent, `REGION` among them.
 
         Raises:
-            ServingError: There is no such shared memory any more, or it is too small.
+            ServingError: The shared memory is too small.
         """
         data = tensor.data or b""
-        with self._open(f"Output '{tensor.name}'", parameters) as part:
-            part.write(data)
+        await self._outputs[tensor.name].write(data)
         tensor.data = None
         tensor.parameters = {
             REGION: parameters[REGION],

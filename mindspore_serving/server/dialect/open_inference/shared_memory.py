@@ -4,17 +4,20 @@ A region is a file in /dev/shm of the user who runs this server. It is read and 
 client may make it shorter at any time, and a process that then touches a mapping is killed by the kernel. To read costs
 one copy, and what the file has then is what counts (ADR 54).
 
-Everything here runs on the event loop. Reading and writing let other threads run.
+Everything here runs on the event loop.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import stat
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NoReturn, Protocol, TypedDict
+
+import numpy as np
 
 from mindspore_serving.errors import (
     AlreadyExists,
@@ -38,6 +41,8 @@ _FOLDER = Path("/dev/shm")
 _KEY = re.compile(r"/[A-Za-z0-9_.-]{1,254}", re.ASCII)
 _RESERVED = ("triton_python_backend_shm_region_", "sem.")
 """Beginnings of names that are others' own: those of Triton's Python backend, and semaphores of the C library."""
+_PIECE = 1 << 22
+"""Bytes that are copied in about a millisecond."""
 _LARGEST_NUMBER = (1 << 63) - 1
 """Largest offset in a file."""
 
@@ -120,23 +125,21 @@ class RegionPart:
             self._descriptor = None
             self._region.leave()
 
-    def read(self) -> memoryview:
-        """A copy of the bytes of this part.
+    async def read(self) -> memoryview:
+        """A copy of the bytes of this part; others have their turns while there are many to read.
 
         Raises:
             InvalidInput: The shared memory has become too small.
         """
-        content = memoryview(bytearray(self.byte_size))
-        read = 0
-        while read < self.byte_size:
-            count = os.preadv(self._open_file(), [content[read:]], self._at + read)
-            if not count:
-                raise self._too_small()
-            read += count
+        content = np.empty(self.byte_size, np.uint8).data
+        for at in range(0, self.byte_size, _PIECE):
+            if at:
+                await asyncio.sleep(0)
+            self._read_piece(content[at : at + _PIECE], self._at + at)
         return content
 
-    def write(self, data: bytes | memoryview) -> None:
-        """Write to the beginning of this part.
+    async def write(self, data: bytes | memoryview) -> None:
+        """Write to the beginning of this part; others have their turns while there is much to write.
 
         Args:
             data: At most as many bytes as the part has.
@@ -144,23 +147,41 @@ class RegionPart:
         Raises:
             InvalidInput: The shared memory, or the part, is too small.
         """
-        content = memoryview(data).cast("B")
+        content = memoryview(data).cast("B") if len(data) else memoryview(b"")
         if len(content) > self.byte_size:
             raise InvalidInput(
                 f"An output of {len(content)} bytes does not fit into {self.byte_size} bytes of shared memory region "
                 f"'{excerpt(self._region.status['name'])}'"
             )
-        file = self._open_file()
-        if os.fstat(file).st_size < self._at + len(content):  # to write behind its end would make it longer
-            raise self._too_small()
+        self._check_size(self._at + len(content))
+        for at in range(0, len(content), _PIECE):
+            if at:
+                await asyncio.sleep(0)
+            self._write_piece(content[at : at + _PIECE], self._at + at)
+
+    def _read_piece(self, content: memoryview, at: int) -> None:
+        read = 0
+        while read < len(content):
+            count = os.preadv(self._open_file(), [content[read:]], at + read)
+            if not count:
+                raise self._too_small()
+            read += count
+
+    def _write_piece(self, content: memoryview, at: int) -> None:
+        self._check_size(at + len(content))
         written = 0
         while written < len(content):
             try:
-                written += os.pwrite(file, content[written:], self._at + written)
+                written += os.pwrite(self._open_file(), content[written:], at + written)
             except OSError as cause:  # for example no space is left in /dev/shm
                 raise InvalidInput(
                     f"Shared memory region '{excerpt(self._region.status['name'])}' cannot be written: {cause.strerror}"
                 ) from cause
+
+    def _check_size(self, end: int) -> None:
+        """Check that the file reaches an end: to write behind its own would make it longer."""
+        if os.fstat(self._open_file()).st_size < end:
+            raise self._too_small()
 
     def _open_file(self) -> int:
         if self._descriptor is None:

@@ -183,6 +183,13 @@ def test_numbers_that_are_not_finite(token: str) -> None:
         read(f'{{"instances": [1, {token}]}}'.encode(), one(DataType.INT32))
 
 
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 F32, I8 = DataType.FLOAT32, DataType.INT8
 
 
@@ -204,6 +211,14 @@ F32, I8 = DataType.FLOAT32, DataType.INT8
         ({"instances": [1], "signature_name": None}, one(), "'signature_name' should be a string"),
         ({"instances": [1], "signature_name": "z" * 500}, one(), r"the methods of model 'm' are one$"),
         ({"instances": [1], "parameters": 3}, one(), "'parameters' should be an object, but got a number"),
+        ({"instances": [1], "parameters": {"a": nested(300)}}, one(), "'parameters' cannot be passed on"),
+        (
+            b'{"instances": [NaN], "parameters": {"a": %d}}' % (1 << 70),
+            one(),
+            "'parameters' cannot be passed on",
+        ),
+        (b'{"instances": ["\\ud800"]}', one(), "JSON Parse error"),
+        (b'{"instances": [NaN, "\\uD800"]}', one(), "JSON Parse error"),
         ({"instances": 3}, one(), "'instances' should be a list of rows, but got a number"),
         ({"instances": {"x": 1}}, one(), "but got an object"),
         ({"instances": None}, one(), "but got null"),

@@ -111,7 +111,7 @@ def test_all_methods_of_a_version(target: str, version: int, methods: list[str])
 @pytest.mark.parametrize(
     ("target", "text"),
     [
-        ("/model/b", "Request servable(b) method() , servable is not available"),
+        ("/model/b", "Request servable(b) , servable is not available"),
         ("/model/a%20b/version/9:typed", "Request servable(a b) method(typed)  version(9) , servable is not"),
         ("/model/a%20b:nosuch", "Request servable(a b) method(nosuch) , method is not available"),
         ("/model/a%20b/version/3:typed", "Request servable(a b) method(typed)  version(3) , method is not"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from mindspore_serving.errors import (
     ServingError,
     StageError,
     StatusCode,
+    UnknownTarget,
 )
 from mindspore_serving.rows import FailedRows, Reply, Rows
 from mindspore_serving.server.dialect.open_inference.inference import Inference
@@ -31,7 +33,7 @@ from mindspore_serving.server.dialect.open_inference.messages import (
     RequestedOutput,
 )
 from mindspore_serving.server.dialect.open_inference.outputs import numbers_in
-from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
+from mindspore_serving.server.dialect.open_inference.shared_memory import MOST_PART_BYTES, SharedMemoryRegions
 from mindspore_serving.server.service.failed_rows import RowsFailed
 from mindspore_serving.signature import MethodSignature, TensorType
 from mindspore_serving.tensor import DataType
@@ -65,9 +67,11 @@ def infer(
     return asyncio.run(scene()), dispatcher
 
 
-def refused(asked: InferRequest, outcome: Outcome = echo, **options: Any) -> ServingError:
+def refused(
+    asked: InferRequest, outcome: Outcome = echo, called: MethodSignature = CALLED, **options: Any
+) -> ServingError:
     with pytest.raises(ServingError) as caught:
-        infer(asked, outcome, **options)
+        infer(asked, outcome, called, **options)
     return caught.value
 
 
@@ -265,6 +269,37 @@ def test_an_output_that_does_not_fit_its_shared_memory(regions: SharedMemoryRegi
     asked = request(outputs=[RequestedOutput("y", shared("out", 23))])
     error = refused(asked, regions=regions, peer=Own())
     assert "An output of 24 bytes does not fit into 23 bytes of shared memory region 'out'" in str(error)
+
+
+def test_what_a_request_uses_stays_while_it_runs(regions: SharedMemoryRegions, tmp_path: Path) -> None:
+    def removed_meanwhile(blocks: list[Rows]) -> Reply:
+        regions.unregister("", Own())
+        (tmp_path / "in").unlink()
+        return echo(blocks)
+
+    asked = request(
+        inputs=[InputTensor("x", "FP32", (3, 2), None, shared("in"))],
+        outputs=[RequestedOutput("y", shared("out"))],
+    )
+    infer(asked, removed_meanwhile, peer=Own(), regions=regions)
+    assert (tmp_path / "out").read_bytes() == bytes(4) + ARRAY.tobytes() + bytes(4)
+    assert isinstance(refused(asked, peer=Own(), regions=regions), UnknownTarget)
+
+
+def test_the_inputs_of_a_request_in_shared_memory_are_not_too_large(
+    regions: SharedMemoryRegions, tmp_path: Path
+) -> None:
+    os.truncate(tmp_path / "in", MOST_PART_BYTES)
+    regions.register("all", "/in", 0, MOST_PART_BYTES, Own())
+    called = method(inputs=(TensorType("x"), TensorType("z")))
+    asked = request(
+        inputs=[
+            InputTensor("x", "FP32", (3, 2), None, shared("in")),
+            InputTensor("z", "INT8", (MOST_PART_BYTES,), None, shared("all", MOST_PART_BYTES, 0)),
+        ]
+    )
+    error = refused(asked, called=called, peer=Own(), regions=regions)
+    assert "in shared memory together, which Input 'z' goes beyond" in str(error)
 
 
 def test_shared_memory_of_clients_that_may_not_use_it(regions: SharedMemoryRegions) -> None:

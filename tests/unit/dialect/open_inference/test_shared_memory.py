@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from mindspore_serving.errors import (
 from mindspore_serving.server.dialect.open_inference.shared_memory import (
     MOST_PART_BYTES,
     MOST_REGIONS,
+    RegionPart,
     SharedMemoryRegions,
 )
 from tests.support.other_user import OTHER_USER, as_other_user, needs_root
@@ -58,6 +60,14 @@ def regions(shm: Path) -> SharedMemoryRegions:
     return SharedMemoryRegions(allowed=True, folder=shm)
 
 
+def read(part: RegionPart) -> memoryview:
+    return asyncio.run(part.read())
+
+
+def write(part: RegionPart, data: bytes | memoryview) -> None:
+    asyncio.run(part.write(data))
+
+
 def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
@@ -66,19 +76,19 @@ def test_a_part_of_a_region_is_read_and_written(regions: SharedMemoryRegions, sh
     regions.register("in", "/input", 8, 32, OWN)
     with regions.open("in", 4, 6, OWN) as part:
         assert part.byte_size == 6
-        assert part.read() == CONTENT[12:18]
-        part.write(b"abc")
-        part.write(memoryview(b"AB"))
+        assert read(part) == CONTENT[12:18]
+        write(part, b"abc")
+        write(part, memoryview(b"AB"))
     assert (shm / "input").read_bytes() == CONTENT[:12] + b"ABc" + CONTENT[15:]
     with regions.open("in", 32, 0, OWN) as part:
-        assert part.read() == b""
-        part.write(b"")
+        assert read(part) == b""
+        write(part, b"")
 
 
 def test_what_is_read_is_a_copy(regions: SharedMemoryRegions, shm: Path) -> None:
     regions.register("in", "/input", 0, 64, OWN)
     with regions.open("in", 0, 4, OWN) as part:
-        content = part.read()
+        content = read(part)
     (shm / "input").write_bytes(b"changed later")
     assert content == CONTENT[:4]
 
@@ -259,7 +269,7 @@ def test_an_output_has_to_fit(regions: SharedMemoryRegions, shm: Path) -> None:
         regions.open("out", 0, 4, OWN) as part,
         pytest.raises(InvalidInput, match="5 bytes does not fit into 4"),
     ):
-        part.write(b"12345")
+        write(part, b"12345")
     assert (shm / "input").read_bytes() == CONTENT
 
 
@@ -286,10 +296,10 @@ def test_a_region_stays_while_it_is_used(
         (shm / "input").unlink()
         (shm / "input").write_bytes(b"another file")
         regions.register("in", "/input", 0, 12, OWN)
-        assert first.read() == CONTENT[:4]
+        assert read(first) == CONTENT[:4]
         first.close()
-        second.write(b"new!")
-        assert second.read() == b"new!"
+        write(second, b"new!")
+        assert read(second) == b"new!"
     assert (shm / "input").read_bytes() == b"another file"
     regions.close()
     assert descriptors() == before
@@ -301,10 +311,10 @@ def test_a_part_that_is_closed_is_not_used(regions: SharedMemoryRegions) -> None
     part.close()
     part.close()
     with pytest.raises(ValueError, match="closed"):
-        part.read()
+        read(part)
     with pytest.raises(ValueError, match="closed"):
-        part.write(b"")
-    assert regions.open("in", 0, 4, OWN).read() == CONTENT[:4]
+        write(part, b"")
+    assert read(regions.open("in", 0, 4, OWN)) == CONTENT[:4]
 
 
 @pytest.mark.parametrize("size", [0, 7, 63])
@@ -314,7 +324,30 @@ def test_memory_that_became_too_small_is_an_error_of_the_request(
     regions.register("in", "/input", 8, 56, OWN)
     with regions.open("in", 0, 56, OWN) as part:
         os.truncate(shm / "input", size)
-        for use in (part.read, lambda: part.write(CONTENT[:56])):
+        for use in (lambda: read(part), lambda: write(part, CONTENT[:56])):
             with pytest.raises(InvalidInput, match="has become too small for region 'in'"):
                 use()
     assert (shm / "input").stat().st_size == size
+
+
+def test_much_is_copied_in_pieces_and_others_have_their_turns(
+    regions: SharedMemoryRegions, shm: Path
+) -> None:
+    content = os.urandom(9 << 20)
+    (shm / "input").write_bytes(content)
+    regions.register("in", "/input", 0, len(content), OWN)
+
+    async def scene() -> None:
+        turns = []
+        others = asyncio.get_running_loop()
+        with regions.open("in", 1, len(content) - 1, OWN) as part:
+            others.call_soon(turns.append, "read")
+            assert await part.read() == content[1:]
+            others.call_soon(turns.append, "written")
+            await part.write(content[:-1])
+            assert turns == ["read", "written"]
+            os.truncate(shm / "input", 5 << 20)
+            with pytest.raises(InvalidInput, match="has become too small"):
+                await part.read()
+
+    asyncio.run(scene())

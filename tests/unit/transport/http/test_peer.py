@@ -53,5 +53,17 @@ def test_others_are_not_taken_for_this_user(transport: Transport | None) -> None
     assert not told(transport)
 
 
+def test_a_page_in_a_browser_of_this_user_is_a_stranger() -> None:
+    one, other = socket.socketpair(socket.AF_UNIX)
+    with one, other:
+        connection = ForeignConnection(cast("asyncio.BaseTransport", Transport(one)))
+        for headers, expected in (
+            ({}, True),
+            ({"origin": "https://example.org"}, False),
+            ({"origin": "null"}, False),
+        ):
+            assert HttpRequest("POST", "/", headers, connection=connection).peer_is_own_user() is expected
+
+
 def test_a_request_without_connection_is_nobodys() -> None:
     assert not HttpRequest("GET", "/", {}).peer_is_own_user()

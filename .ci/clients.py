@@ -1,0 +1,158 @@
+"""Tests clients that are not Serving's own, with what they require; part of `./build.sh check`.
+
+tritonclient's extras ask for protobuf below 7: who installs them after Serving gets that, so the server must run on it.
+MindSpore asks for protobuf 7, and so .venv has that: the tests run here once more, with a wheel of Serving and the
+older protobuf in front of the packages of .venv. KServe's clients have an environment of their own. Both are in
+.venv/share/clients. That the package index cannot be reached is no failure, but a line says so: a check must not depend
+on somebody else's server.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+import venv
+from collections.abc import Iterable, Sequence
+from importlib.metadata import requires
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = Path(sysconfig.get_path("purelib"))
+"""Where the packages of .venv are."""
+ENVIRONMENTS = Path(sys.prefix, "share", "clients")
+TESTS = "tests/clients"
+OF_KSERVE = "tests/clients/test_kserve.py"
+INSTALLED_WITHIN_S = 300
+TESTED_WITHIN_S = 300
+PIP = (
+    sys.executable,
+    "-m",
+    "pip",
+    "--disable-pip-version-check",
+    "--no-input",
+    "--timeout=10",
+    "--retries=1",
+)
+
+
+def wanted(requirements: Iterable[str], package: str, extra: str) -> Requirement:
+    """What an extra of a distribution requires of a package.
+
+    Args:
+        requirements: Of the distribution, as its metadata has them.
+        package: Name of the package.
+        extra: Name of the extra.
+
+    Raises:
+        SystemExit: It requires nothing of it.
+    """
+    for requirement in map(Requirement, requirements):
+        marker = requirement.marker
+        if requirement.name == package and marker is not None and marker.evaluate({"extra": extra}):
+            requirement.marker = None
+            return requirement
+    raise SystemExit(f"the extra {extra} does not require {package}")
+
+
+def environment_with(requirement: Requirement) -> Path | None:
+    """The Python of an environment with a wheel of Serving and a package; None if that failed.
+
+    The wheel is built anew each time, from the tree as it is. Everything else is seen where .venv has it.
+    """
+    folder = ENVIRONMENTS / requirement.name
+    venv.create(folder, clear=True, symlinks=True, with_pip=False)
+    own = folder / PACKAGES.relative_to(sys.prefix)
+    with tempfile.TemporaryDirectory() as wheels:
+        build = [*PIP, "wheel", "-qq", "--no-deps", f"--wheel-dir={wheels}", str(ROOT)]
+        if not _runs(build, INSTALLED_WITHIN_S):
+            return None
+        install = [*PIP, "install", "-qq", "--no-deps", f"--target={own}", str(requirement)]
+        if not _runs([*install, *map(str, Path(wheels).glob("*.whl"))], INSTALLED_WITHIN_S):
+            return None
+    # After its own packages on the path, so that these are found first.
+    (own / "packages_of_venv.pth").write_text(
+        f"import site; site.addsitedir({str(PACKAGES)!r})\n", encoding="utf-8"
+    )
+    return folder / "bin" / "python"
+
+
+def passes(python: Path, *tests: str) -> bool:
+    """Whether tests pass with a Python."""
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--numprocesses=2", "--dist=loadfile"]
+    return _runs([*command, *tests], TESTED_WITHIN_S)
+
+
+def older_protobuf_passes() -> bool:
+    """Whether the tests of tritonclient pass with the protobuf that it requires."""
+    requirement = wanted(requires("tritonclient") or [], "protobuf", "grpc")
+    print(f"==> The tests of clients with {requirement}, which tritonclient requires", flush=True)
+    if not _index_has(str(requirement)):
+        print("    not tested: the package index cannot be reached")
+        return True
+    python = environment_with(requirement)
+    if python is None:
+        return False
+    asked = "import google.protobuf as p, mindspore_serving as m; print(p.__version__, m.__file__)"
+    found = subprocess.run(
+        [python, "-c", asked], cwd="/", stdout=subprocess.PIPE, text=True, check=False
+    ).stdout
+    version, _, place = found.strip().partition(" ")
+    if not requirement.specifier.contains(version or "0") or not place.startswith(str(ENVIRONMENTS)):
+        print(
+            f"    the environment has protobuf {version or 'that cannot be imported'}, and Serving in {place}"
+        )
+        return False
+    return passes(python, TESTS)
+
+
+def kserve_passes() -> bool:
+    """Whether the tests of KServe's clients pass."""
+    print("==> The tests of KServe's clients", flush=True)
+    if not _runs([sys.executable, "-m", "tests.clients.kserve_environment"], 2 * INSTALLED_WITHIN_S):
+        print("    not tested: KServe's clients cannot be installed")
+        return True
+    return passes(Path(sys.executable), OF_KSERVE)
+
+
+def _index_has(requirement: str) -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        return _runs(
+            [*PIP, "download", "-qq", "--no-deps", f"--dest={folder}", requirement], INSTALLED_WITHIN_S
+        )
+
+
+def _runs(command: Sequence[str | Path], limit_s: float) -> bool:
+    """Run a command in the tree; whether it ended well in time."""
+    try:
+        return subprocess.run(command, cwd=ROOT, timeout=limit_s, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        print(f"    stopped after {limit_s} s: {' '.join(map(str, command))}")
+        return False
+
+
+def main() -> int:
+    """Run both; returns the exit code."""
+    ENVIRONMENTS.mkdir(parents=True, exist_ok=True)
+    failed = 0
+    with (ENVIRONMENTS / "lock").open("a", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for check in (older_protobuf_passes, kserve_passes):
+            begin = time.monotonic()
+            if not check():
+                failed = 1
+            print(
+                f"    {'FAILED' if failed else 'passed'} after {time.monotonic() - begin:.0f} s", flush=True
+            )
+    shutil.rmtree(ROOT / "build", ignore_errors=True)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""A small server that keeps every rule, and, on request, breaks one."""
