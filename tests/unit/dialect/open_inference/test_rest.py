@@ -631,8 +631,10 @@ def test_the_configuration() -> None:
         "output": [{"name": "x", "data_type": "TYPE_FP32", "dims": [2]}],
         "instance_group": [{"name": "m", "kind": "KIND_MODEL", "count": 1, "gpus": []}],
         "model_transaction_policy": {"decoupled": False},
-        "dynamic_batching": {"preferred_batch_size": [4]},
+        "dynamic_batching": {"preferred_batch_size": []},
     }
+    _, found = get("/v2/models/m/config", [method(full=8)])
+    assert (found["max_batch_size"], found["dynamic_batching"]) == (8, {"preferred_batch_size": [8]})
     _, found = get("/v2/models/two.second/config")
     assert found["max_batch_size"] == 0
     assert "dynamic_batching" not in found
