@@ -13,7 +13,11 @@ def preprocess(image):
     return image_to_input(image.tobytes())
 
 
-@register.register_method(output_names=["label"], inputs={"image": register.Image()})
+@register.register_method(
+    output_names=["label"],
+    inputs={"image": register.Image()},
+    outputs={"label": register.TensorSpec("int64", [])},
+)
 def predict(image):
     x = register.add_stage(preprocess, image, outputs_count=1)
     scores = register.add_stage(model, x, outputs_count=1)
