@@ -14,7 +14,9 @@ def preprocess(image):
 
 
 @register.register_method(
-    output_names=["label"], inputs={"image": register.Image("one digit, bright on dark")}
+    output_names=["label"],
+    inputs={"image": register.Image("one digit, bright on dark")},
+    outputs={"label": register.TensorSpec("int64", [])},
 )
 def predict(image):
     """The digit that an image shows."""
