@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # a class in the hints of the messages alone
 MOST_WATCHES = 1000
 """Watch streams at a time of one server; one beyond that is refused."""
 _SERVICE = "/grpc.health.v1.Health"
+_WHOLE_SERVER = frozenset(("mindspore.serving.proto.MSService", "inference.GRPCInferenceService"))
+"""Services that are as ready as the whole server; probes ask for them by these names."""
 _LARGEST_REQUEST = 1024
 """Bytes; a servable is a folder, whose name is shorter. A watch holds its request for as long as it lasts."""
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -123,7 +125,7 @@ class HealthService:
 
     def _status(self, service: str) -> Status:
         """SERVING, NOT_SERVING or SERVICE_UNKNOWN."""
-        serves = self._catalog.health().serves(service)
+        serves = self._catalog.health().serves("" if service in _WHOLE_SERVER else service)
         if serves is None:
             return _UNKNOWN
         return _SERVING if serves else _NOT_SERVING

@@ -84,7 +84,10 @@ def test_everybody_may_ask_as_often_as_they_like() -> None:
     assert all(method.right is Right.NONE and method.probe for method in methods)
 
 
-@pytest.mark.parametrize("service", ["", "one", "one/2"])
+@pytest.mark.parametrize(
+    "service",
+    ["", "one", "one/2", "inference.GRPCInferenceService", "mindspore.serving.proto.MSService"],
+)
 def test_a_check_tells_how_it_is_now(service: str) -> None:
     async def scene(health: Health) -> None:
         assert await health.check(request(service)) == "SERVING"
