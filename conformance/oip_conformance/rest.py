@@ -221,9 +221,8 @@ class RestClient:
                 reply = self._send_and_read(connection, method, b"".join(data))
         except (OSError, http.client.HTTPException) as error:
             self.trail.add(f"{asked}\n-> no reply: {type(error).__name__}: {error}")
-            raise NoReply(
-                f"no whole reply within {self.timeout_s:g} s: {type(error).__name__}: {error}"
-            ) from error
+            limit = f" within {self.timeout_s:g} s" if isinstance(error, TimeoutError) else ""
+            raise NoReply(f"no whole reply{limit}: {type(error).__name__}: {error}") from error
         self.trail.add(f"{asked}\n-> {reply.status} {dict(reply.headers)} {shown(reply.body)}")
         return reply
 

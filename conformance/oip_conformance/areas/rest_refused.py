@@ -21,8 +21,8 @@ BINARY = Area("REST: malformed binary requests", "http")
 DEEP = Area("REST: requests that are nested too deep", "http")
 
 _REFUSED = (
-    "A failed inference has an error status, typically 400, and the body is an object with the text error; "
-    "4xx is the class of a client's mistake."
+    "A failed inference has an error status, typically 400, and the body is an object with the text error "
+    "(required_api.md, Inference Response JSON Error Object); 4xx is the class of a client's mistake (RFC 9110, 15.5)."
 )
 Request = dict[str, Any]
 _DEPTH = 100_000

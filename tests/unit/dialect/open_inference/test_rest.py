@@ -564,6 +564,18 @@ def test_a_model_that_is_ready() -> None:
     assert found["error"] == "Model 'new' is not ready"
 
 
+def test_strangers_are_not_told_which_models_and_versions_there_are() -> None:
+    bench = Bench()
+
+    async def scene(target: str) -> HttpReply:
+        request = HttpRequest("GET", target, {}, authenticated=False)
+        return await bench.answering.answer(bench.answering.find("GET", target), request, "a connection")
+
+    for target in ("/v2/models/no/ready", "/v2/models/m/versions/2/ready"):
+        reply = asyncio.run(scene(target))
+        assert document(reply, 404) == {"error": "There is no such model or version"}
+
+
 def test_metadata() -> None:
     for target in ("/v2/models/m", "/v2/models/m/versions/1"):
         assert get(target) == (
