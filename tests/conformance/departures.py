@@ -340,6 +340,12 @@ RULES = (
         "one connection that the worker opens is enough, also through a firewall (docs/adr/0008-cluster.md)",
     ),
     Departure(
+        "6.1-no-reflection",
+        "no reflection service",
+        "grpc.reflection.v1 and v1alpha",
+        "tools such as grpcurl learn from the server what to send; they need a key where others do",
+    ),
+    Departure(
         "6.1-no-health",
         "no health service",
         "grpc.health.v1.Health, and GET /healthz/live and /healthz/ready",

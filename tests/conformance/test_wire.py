@@ -19,7 +19,7 @@ from mindspore_serving.proto import (
     ms_service_pb2,
     ms_worker_pb2,
 )
-from mindspore_serving.proto.foreign import health_pb2
+from mindspore_serving.proto.foreign import health_pb2, reflection_pb2
 from tests.conformance.row import row, stands_for
 from tests.support.grpc_messages import PREDICT, RawClient
 from tests.support.serving import RunningServer
@@ -435,13 +435,12 @@ def test_text_and_bytes_come_back(server: RunningServer, method: str, value: obj
         assert client.infer({"x": value}) == [{"y": value}]
 
 
-@pytest.mark.parametrize(
-    "service",
-    [row("6.1-no-reflection", "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")],
-)
-def test_no_other_service(raw: RawClient, service: str) -> None:
-    code, _ = raw.failure(b"", "/" + service)
-    assert code.name == "UNIMPLEMENTED"
+@pytest.mark.parametrize("service", [row("6.1-no-reflection", "mindspore.serving.proto.MSService")])
+def test_reflection_names_the_service(raw: RawClient, service: str) -> None:
+    question = reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()
+    reply = raw.call(question, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+    services = reflection_pb2.ServerReflectionResponse.FromString(reply).list_services_response.service
+    assert service in [one.name for one in services]
 
 
 @pytest.mark.parametrize("status", [row("6.1-no-health", health_pb2.HealthCheckResponse.SERVING)])

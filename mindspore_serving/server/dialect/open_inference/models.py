@@ -153,7 +153,8 @@ class Models:
             "model_transaction_policy": {"decoupled": False},
         }
         if most:
-            document["dynamic_batching"] = {"preferred_batch_size": [most]}
+            # Rows of several requests run together, always.
+            document["dynamic_batching"] = {"preferred_batch_size": [method.full] if method.full > 1 else []}
         return document
 
     def statistics(self, model: str = "", version: str = "") -> dict[str, Any]:

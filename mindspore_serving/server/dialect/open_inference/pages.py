@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from mindspore_serving.errors import InvalidInput, NotOffered, excerpt
+from mindspore_serving.errors import InvalidInput, NotOffered, UnknownTarget, excerpt
 from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.dialect.open_inference.models import Models
 from mindspore_serving.server.dialect.open_inference.rest_request import kind_of, read_document
@@ -122,7 +122,12 @@ class Pages:
             UnknownTarget: There is no such model or version.
         """
         model, version = _named(request)
-        ready = self._models.ready(model, version)
+        try:
+            ready = self._models.ready(model, version)
+        except UnknownTarget as error:
+            if request.authenticated:
+                raise
+            raise UnknownTarget("There is no such model or version") from error  # which there are is not told
         document: dict[str, Any] = {"name": model, "ready": ready}
         if not ready:
             document["error"] = f"Model '{excerpt(model)}' is not ready"

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from mindspore_serving.errors import InvalidInput, excerpt
 from mindspore_serving.server.dialect.open_inference.messages import Parameter
 
-_LARGEST_PRIORITY: Final = (1 << 32) - 1
+_LARGEST_NUMBER: Final = (1 << 64) - 1
 _MOST_SECONDS: Final = 86_400.0
 """One day; a longer time is as good as that."""
 _RESERVED: Final = frozenset(("headers", "binary_data_output"))
@@ -55,9 +55,9 @@ def options_of(parameters: Mapping[str, Parameter]) -> Options:
         if name == "method":
             method = _method_of(value)
         elif name == "priority":
-            priority = _whole_number(name, value, _LARGEST_PRIORITY)
+            priority = _whole_number(name, value)
         elif name == "timeout":
-            microseconds = _whole_number(name, value, (1 << 64) - 1)
+            microseconds = _whole_number(name, value)
             timeout_s = min(microseconds / 1e6, _MOST_SECONDS) if microseconds else None
         elif name in _SEQUENCES:
             _check_no_sequence(name, value)
@@ -79,10 +79,10 @@ def _method_of(value: Parameter) -> str:
     return value
 
 
-def _whole_number(name: str, value: Parameter, most: int) -> int:
-    if type(value) is not int or not 0 <= value <= most:
+def _whole_number(name: str, value: Parameter) -> int:
+    if type(value) is not int or not 0 <= value <= _LARGEST_NUMBER:
         raise InvalidInput(
-            f"Parameter {name} should be a whole number from 0 to {most}, but is {_quoted(value)}"
+            f"Parameter {name} should be a whole number from 0 to {_LARGEST_NUMBER}, but is {_quoted(value)}"
         )
     return value
 

@@ -564,6 +564,18 @@ def test_a_model_that_is_ready() -> None:
     assert found["error"] == "Model 'new' is not ready"
 
 
+def test_strangers_are_not_told_which_models_and_versions_there_are() -> None:
+    bench = Bench()
+
+    async def scene(target: str) -> HttpReply:
+        request = HttpRequest("GET", target, {}, authenticated=False)
+        return await bench.answering.answer(bench.answering.find("GET", target), request, "a connection")
+
+    for target in ("/v2/models/no/ready", "/v2/models/m/versions/2/ready"):
+        reply = asyncio.run(scene(target))
+        assert document(reply, 404) == {"error": "There is no such model or version"}
+
+
 def test_metadata() -> None:
     for target in ("/v2/models/m", "/v2/models/m/versions/1"):
         assert get(target) == (
@@ -631,8 +643,10 @@ def test_the_configuration() -> None:
         "output": [{"name": "x", "data_type": "TYPE_FP32", "dims": [2]}],
         "instance_group": [{"name": "m", "kind": "KIND_MODEL", "count": 1, "gpus": []}],
         "model_transaction_policy": {"decoupled": False},
-        "dynamic_batching": {"preferred_batch_size": [4]},
+        "dynamic_batching": {"preferred_batch_size": []},
     }
+    _, found = get("/v2/models/m/config", [method(full=8)])
+    assert (found["max_batch_size"], found["dynamic_batching"]) == (8, {"preferred_batch_size": [8]})
     _, found = get("/v2/models/two.second/config")
     assert found["max_batch_size"] == 0
     assert "dynamic_batching" not in found
