@@ -20,18 +20,10 @@ from mindspore_serving.server.dialect.open_inference.tensors import (
     text_column,
 )
 from mindspore_serving.signature import MethodSignature, TensorType
-from mindspore_serving.tensor import ColumnData, DataType
+from mindspore_serving.tensor import ColumnData
 
 _MOST_REPEATED: Final = 1 << 29
 """Bytes that a value of all rows may come to: as many as the largest message has."""
-
-
-def input_types(method: MethodSignature) -> Sequence[TensorType]:
-    """What is known of the inputs of a method, in its order."""
-    if len(method.inputs) == len(method.input_names):
-        return method.inputs
-    known = method.input_types
-    return [TensorType(name, known.get(name, DataType.UNKNOWN)) for name in method.input_names]
 
 
 async def instances_of(tensors: Sequence[InputTensor], method: MethodSignature, shared: SharedData) -> Rows:
@@ -48,7 +40,7 @@ async def instances_of(tensors: Sequence[InputTensor], method: MethodSignature, 
     Raises:
         ServingError: The inputs are not what the method takes.
     """
-    types = input_types(method)
+    types = method.inputs
     by_name = _by_name(tensors, types)
     columns = []
     for wanted in types:
