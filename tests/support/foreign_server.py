@@ -61,19 +61,22 @@ class ForeignServer:
 
 
 @contextlib.contextmanager
-def foreign_server(folder: Path, *, start_options: str = "", settings: str = "") -> Iterator[ForeignServer]:
+def foreign_server(
+    folder: Path, *, start_options: str = "", settings: str = "", with_two: bool = True
+) -> Iterator[ForeignServer]:
     """Start it.
 
     Args:
         folder: An empty folder.
         start_options: Arguments of `start_servables`.
         settings: What else the start script says.
+        with_two: Whether there is the servable `two`.
     """
     with Gate(folder / "gate") as gate:
         for name in ("one", "two"):
             add_servable(folder, name, gate.source + SERVABLE, ())
         (folder / "batches").touch()
-        configs = [f'".", "one", 0, max_enqueued_requests={LIMIT}', '".", "two", (1, 2)']
+        configs = [f'".", "one", 0, max_enqueued_requests={LIMIT}', '".", "two", (1, 2)'][: 1 + with_two]
         environment = {MEMORY_IDLE_VARIABLE: "1"}  # shared memory goes back soon
         with serving(
             folder, configs, start_options=start_options, settings=settings, environment=environment
