@@ -123,7 +123,10 @@ def _check_outputs(where: str, result: Rows, outputs: Sequence[TensorType]) -> N
     for spec, known in zip(result.specs, outputs, strict=True):
         if known.declared and (known.dtype is not spec.dtype or not known.takes(spec.shape)):
             got = TensorType(spec.name, spec.dtype, spec.shape).text
-            raise StartUpError(f"{where}: output '{spec.name}' is {got}, but is declared as {known.text}")
+            raise StartUpError(
+                f"{where}: output '{spec.name}' is {got}, but is declared as {known.text}: "
+                "change the function or the declaration"
+            )
 
 
 def _json_of(values: Sequence[Any], signature: MethodSignature, most_bytes: int) -> str:
