@@ -98,6 +98,7 @@ class MethodSignature:
             Otherwise the tensors of a request are one instance.
         description: What it does, in the words of its docstring; "" where it has none.
         takes_parameters: Whether its stages ask for the parameters of requests. They come after the inputs, as one
+        platform: What runs it, as `{project}_{format}` of its models; "" where functions do, or models of several.
             more text of each instance: a JSON object.
         examples: Instances that it has answered: each a JSON object as `instances` of REST has them. Only small ones
             are kept.
@@ -116,6 +117,7 @@ class MethodSignature:
     rows: bool = False
     description: str = ""
     takes_parameters: bool = False
+    platform: str = ""
     examples: tuple[str, ...] = ()
 
     @cached_property

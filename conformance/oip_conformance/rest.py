@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import json
@@ -17,6 +18,7 @@ from oip_conformance.check import Deviation, NoReply
 from oip_conformance.trail import Trail, shown
 
 MAX_REPLY_BYTES = 256 << 20
+_CHUNK = 64 << 10
 JSON_TYPE = "application/json"
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
@@ -126,6 +128,14 @@ class Connection:
         """Send bytes as they are."""
         self._sock.settimeout(max(self._deadline - time.monotonic(), 0.001))
         self._sock.sendall(data)
+
+    def leave(self) -> None:
+        """End the sending side, and wait until the server has noticed, or a second."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+            self._sock.settimeout(min(1.0, self._client.timeout_s))
+            while self._sock.recv(_CHUNK):
+                pass
 
     def reply(self, method: str) -> Reply:
         """Read one reply to its end."""

@@ -356,18 +356,47 @@ class Server:
         found: int | None = self.remembered("max_batch_size", look)
         return found
 
-    def many_rows(self, wanted_bytes: int) -> tuple[Tensor, ...]:
-        """Return inputs of at least so many bytes.
+    def large_inputs(self, wanted_bytes: int) -> tuple[str, tuple[Tensor, ...]]:
+        """Return a model, and inputs of it of at least so many bytes.
+
+        A model with a free dimension beside that of the rows is taken first: servers may look at rows one by one.
 
         Raises:
-            Skip: The model does not take so many rows.
+            Skip: No model takes so many bytes.
         """
+        wanted = math.ceil(wanted_bytes * self.target.large)
+        for model in self.models():
+            inputs = self._wide(model, wanted)
+            if inputs:
+                return model, inputs
         one = sum(max(len(to_bytes(tensor)), 1) for tensor in self.inputs(rows=1))
-        rows = math.ceil(wanted_bytes * self.target.large / one)
+        rows = math.ceil(wanted / one)
         limit = self.max_batch_size()
-        if limit is not None and 0 < limit < rows:
+        if limit is not None and 0 < limit < rows and not self._takes_more_than(limit):
             raise Skip(f"needs a model that takes {rows} rows; {self.model!r} has max_batch_size {limit}")
-        return self.inputs(rows=rows)
+        return self.model, self.inputs(rows=rows)
+
+    def _wide(self, model: str, wanted: int) -> tuple[Tensor, ...]:
+        """Return one row of a model whose one input has a free dimension of numbers behind the rows; none otherwise."""
+        try:
+            specs = self.specs(model=model)
+        except (Skip, Deviation, NoReply):
+            return ()
+        known = DATATYPES.get(specs[0].datatype)
+        if len(specs) != 1 or specs[0].shape != (-1, -1) or known is None or not known.size:
+            return ()
+        return (filled(specs[0].name, specs[0].datatype, (1, math.ceil(wanted / known.size))),)
+
+    def _takes_more_than(self, rows: int) -> bool:
+        """Whether a server splits requests that are larger than a batch of its model."""
+
+        def look() -> bool:
+            try:
+                return bool(self.infer(self.inputs(rows=rows + 1)))
+            except (Deviation, NoReply):
+                return False
+
+        return bool(self.remembered("takes more rows", look))
 
     # --- REST inference -----------------------------------------------------------------------------------------------
 

@@ -176,13 +176,21 @@ def test_the_extensions_are_a_list_that_has_statistics(connection: Connection) -
     assert "statistics" in extensions
 
 
-@pytest.mark.parametrize("model", ["echo.add_sub", "add.add", "add.subtract"])
-@pytest.mark.parametrize("largest", [False, True], ids=["one row", "largest batch"])
+@pytest.mark.parametrize(
+    ("model", "largest"),
+    [
+        ("echo.add_sub", False),
+        ("echo.add_sub", True),
+        ("add.add", False),
+        ("add.add", True),
+        ("add.subtract", False),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "largest batch" if value else "one row",
+)
 def test_counters_grow_by_the_requests_of_a_window(connection: Connection, model: str, largest: bool) -> None:
     about = parsed(connection, model)
-    if largest and about.largest_batch < 2:
-        pytest.skip("the model has no rows")
     rows = about.largest_batch if largest else 1
+    assert rows > 1 or not largest
     inputs = {}
     for name, (datatype, shape) in about.inputs.items():
         assert all(n > 0 for n in shape), "it must be told the size of what varies"

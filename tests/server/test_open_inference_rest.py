@@ -180,7 +180,7 @@ def test_rows_of_raw_tensors(server: RunningServer, coding: dict[str, str]) -> N
 
 def test_a_model_with_a_batch_dimension(server: RunningServer) -> None:
     metadata = get(server, f"{MODEL}.add")
-    assert metadata["platform"] == "mindspore_mindir"
+    assert metadata["platform"] == "stub_mindir"
     assert metadata["inputs"][0] == {"name": "x1", "datatype": "FP32", "shape": [-1, 2]}
     assert metadata["outputs"] == [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}]
     config = get(server, f"{MODEL}.add/config")

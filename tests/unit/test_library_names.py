@@ -20,6 +20,8 @@ EXCEPTIONS = {
     # The wire: the package of the protocol is `mindspore.serving.proto`.
     ("client/python/connection.py", "/mindspore.serving.proto.MSService/Predict"),
     ("server/dialect/native/predict.py", "/mindspore.serving.proto.MSService/Predict"),
+    # The wire: what TensorFlow Serving calls a signature for predictions.
+    ("server/dialect/kserve_v1/models.py", "tensorflow/serving/predict"),
     # What users type in a servable: formats are named by `declare_model`.
     ("server/register/model.py", "mindir"),
     ("server/register/model.py", "mindir_opt"),

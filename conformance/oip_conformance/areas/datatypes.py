@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from oip_conformance import sources
 from oip_conformance.areas.rest_binary import needs_binary
-from oip_conformance.check import Area, Skip, Tier, expect
+from oip_conformance.check import Area, Body, Skip, Tier, expect
 from oip_conformance.server import Server, expect_error, outputs_of, rpc_outputs_of
 from oip_conformance.tensors import BINARY_ONLY, DATATYPES, Datatype, Tensor, expect_same, json_input
 
@@ -22,41 +22,49 @@ def _tier(kind: Datatype, usual: Tier) -> Tier:
     return Tier.TRITON if kind.name == "BF16" else usual
 
 
-def _json(kind: Datatype) -> Callable[[Server], None]:
+def _expect_announced(server: Server, model: str, found: Mapping[str, Tensor]) -> None:
+    """Raise a deviation unless outputs have the datatypes of the metadata."""
+    wanted = {spec.name: spec.datatype for spec in server.specs("outputs", model)}
+    got = {name: tensor.datatype for name, tensor in found.items()}
+    expect(got == wanted, f"outputs {wanted}, as the metadata says", got)
+
+
+def _json(kind: Datatype) -> Body:
     def run(server: Server) -> None:
         model = server.model_with(kind.name)
         found = outputs_of(server.infer_json(server.inputs(model, anyway=True), model=model))
+        _expect_announced(server, model, found)
         expect_same("the reply", found, server.reference(model))
 
     return run
 
 
-def _binary(kind: Datatype) -> Callable[[Server], None]:
+def _binary(kind: Datatype) -> Body:
     def run(server: Server) -> None:
         model = server.model_with(kind.name)
         needs_binary(server)
-        expect_same(
-            "the reply",
-            outputs_of(server.infer_binary(server.inputs(model, anyway=True), model=model)),
-            server.reference(model),
-        )
-
-    return run
-
-
-def _raw(kind: Datatype) -> Callable[[Server], None]:
-    def run(server: Server) -> None:
-        model = server.model_with(kind.name)
-        found = rpc_outputs_of(server.infer_raw(server.inputs(model, anyway=True), model=model))
+        found = outputs_of(server.infer_binary(server.inputs(model, anyway=True), model=model))
+        _expect_announced(server, model, found)
         expect_same("the reply", found, server.reference(model))
 
     return run
 
 
-def _typed(kind: Datatype) -> Callable[[Server], None]:
+def _raw(kind: Datatype) -> Body:
+    def run(server: Server) -> None:
+        model = server.model_with(kind.name)
+        found = rpc_outputs_of(server.infer_raw(server.inputs(model, anyway=True), model=model))
+        _expect_announced(server, model, found)
+        expect_same("the reply", found, server.reference(model))
+
+    return run
+
+
+def _typed(kind: Datatype) -> Body:
     def run(server: Server) -> None:
         model = server.model_with(kind.name)
         found = rpc_outputs_of(server.infer_typed(server.inputs(model, anyway=True), model=model))
+        _expect_announced(server, model, found)
         expect_same("the reply", found, server.reference(model))
 
     return run
@@ -99,7 +107,7 @@ def _expect_echo(kind: Datatype, sent: Tensor, found: dict[str, Tensor]) -> None
     expect(same, f"{sent}, to the last bit", got)
 
 
-def _json_edges(kind: Datatype) -> Callable[[Server], None]:
+def _json_edges(kind: Datatype) -> Body:
     def run(server: Server) -> None:
         model, tensor = _echoed(server, kind, _extremes(kind))
         _expect_echo(kind, tensor, outputs_of(server.infer_json([tensor], model=model)))
@@ -107,7 +115,7 @@ def _json_edges(kind: Datatype) -> Callable[[Server], None]:
     return run
 
 
-def _raw_edges(kind: Datatype) -> Callable[[Server], None]:
+def _raw_edges(kind: Datatype) -> Body:
     def run(server: Server) -> None:
         model, tensor = _echoed(server, kind, _extremes(kind))
         _expect_echo(kind, tensor, rpc_outputs_of(server.infer_raw([tensor], model=model)))
@@ -115,7 +123,7 @@ def _raw_edges(kind: Datatype) -> Callable[[Server], None]:
     return run
 
 
-def _binary_edges(kind: Datatype) -> Callable[[Server], None]:
+def _binary_edges(kind: Datatype) -> Body:
     def run(server: Server) -> None:
         needs_binary(server)
         model, tensor = _echoed(server, kind, _extremes(kind))
@@ -124,7 +132,7 @@ def _binary_edges(kind: Datatype) -> Callable[[Server], None]:
     return run
 
 
-def _typed_edges(kind: Datatype) -> Callable[[Server], None]:
+def _typed_edges(kind: Datatype) -> Body:
     def run(server: Server) -> None:
         model, tensor = _echoed(server, kind, _extremes(kind))
         _expect_echo(kind, tensor, rpc_outputs_of(server.infer_typed([tensor], model=model)))

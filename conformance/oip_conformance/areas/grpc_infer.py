@@ -174,9 +174,10 @@ def rows(server: Server) -> None:
 )
 def large(server: Server) -> None:
     """A request of 8 MiB is answered."""
-    inputs = server.many_rows(8 << 20)
-    found = rpc_outputs_of(server.infer_raw(inputs))
-    expect(bool(found), "outputs", found)
+    model, inputs = server.large_inputs(8 << 20)
+    found = rpc_outputs_of(server.infer_raw(inputs, model=model))
+    names = {spec.name for spec in server.specs("outputs", model)}
+    expect(set(found) == names, f"the outputs {sorted(names)}", sorted(found))
 
 
 @AREA.check(

@@ -390,6 +390,7 @@ def cut_body(server: Server) -> None:
         connection.send(
             server.rest.head("POST", server.path("/infer"), {"Content-Length": "1000"}) + b'{"inputs"'
         )
+        connection.leave()
 
 
 # --- Binary requests --------------------------------------------------------------------------------------------------

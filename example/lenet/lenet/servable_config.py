@@ -13,8 +13,13 @@ def preprocess(image):
     return image_to_input(image.tobytes())
 
 
-@register.register_method(output_names=["label"], inputs={"image": register.Image()})
+@register.register_method(
+    output_names=["label"],
+    inputs={"image": register.Image("one digit, bright on dark")},
+    outputs={"label": register.TensorSpec("int64", [])},
+)
 def predict(image):
+    """The digit that an image shows."""
     x = register.add_stage(preprocess, image, outputs_count=1)
     scores = register.add_stage(model, x, outputs_count=1)
     return register.add_stage("argmax_cpp", scores, outputs_count=1)  # built in

@@ -18,7 +18,7 @@ def add_common(x1, x2):
     return register.add_stage(model, x1, x2, outputs_count=1)
 
 
-@register.register_method(output_names=["y"])
+@register.register_method(output_names=["y"], examples=[{"x1": [[1, 2], [3, 4]], "x2": [[5, 6], [7, 8]]}])
 def add_cast(x1, x2):
     """A Python function before the model: inputs of any numeric type."""
     x1, x2 = register.add_stage(as_float32, x1, x2, outputs_count=2)

@@ -49,7 +49,8 @@ class Family:
     Attributes:
         name: Name of its folder, and its value of SERVING_BACKEND.
         backend: Name of the class in its `backend.py`.
-        formats: Formats of model files that it runs, as `declare_model` stores them.
+        formats: Formats of model files that it runs, as `declare_model` stores them, and for each the name of what runs
+            them: `{project}_{format}`.
         install: Command that installs what it needs.
         runs_ranks: Whether it runs models that are spread over ranks.
         stands_in: Whether it stands in for all others where it was chosen, and is never taken else.
@@ -58,7 +59,7 @@ class Family:
 
     name: str
     backend: str
-    formats: tuple[str, ...]
+    formats: Mapping[str, str]
     install: str = ""
     runs_ranks: bool = False
     stands_in: bool = False
@@ -84,15 +85,32 @@ class Family:
         return cast("Backend", getattr(module, self.backend)())
 
 
-_ALL_FORMATS = ("mindir", "mindir_lite", "om")
 _BUILD_LITE = "python -m mindspore_serving.lite build"
 _INSTALL_MINDSPORE = "pip install 'mindspore_serving[mindspore]'"
 FAMILIES = {
     family.name: family
     for family in (
-        Family("mindspore", "MindSporeBackend", ("mindir",), _INSTALL_MINDSPORE, runs_ranks=True),
-        Family("lite", "LiteBackend", ("mindir", "mindir_lite"), _BUILD_LITE),
-        Family("stub", "StubBackend", _ALL_FORMATS, runs_ranks=True, stands_in=True, note=STUB_NOTE),
+        Family(
+            "mindspore",
+            "MindSporeBackend",
+            {"mindir": "mindspore_mindir"},
+            _INSTALL_MINDSPORE,
+            runs_ranks=True,
+        ),
+        Family(
+            "lite",
+            "LiteBackend",
+            {"mindir": "mindspore_lite_mindir", "mindir_lite": "mindspore_lite_ms"},
+            _BUILD_LITE,
+        ),
+        Family(
+            "stub",
+            "StubBackend",
+            {"mindir": "stub_mindir", "mindir_lite": "stub_ms", "om": "stub_om"},
+            runs_ranks=True,
+            stands_in=True,
+            note=STUB_NOTE,
+        ),
     )
 }
 """All families by name, the default first. A format is run by the family that was chosen if that can, else by the first
@@ -153,6 +171,13 @@ def family_of(
     raise StartUpError(
         "Models of format OM cannot be run, expected MindIR or MindIR_Lite: export the model as MindIR"
     )
+
+
+def platform_of(
+    model_format: str, enable_lite: bool, environment: Mapping[str, str] = OWN_ENVIRONMENT
+) -> str:
+    """What runs models of a format, as `{project}_{format}`; arguments and errors as of `family_of`."""
+    return family_of(model_format, enable_lite, environment).formats[model_format]
 
 
 def family_of_ranks(environment: Mapping[str, str] = OWN_ENVIRONMENT) -> Family:

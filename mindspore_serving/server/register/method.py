@@ -70,7 +70,7 @@ def register_method(
             method = dataclasses.replace(
                 method,
                 output_types=declared_outputs(method.name, names, outputs),
-                description=(inspect.getdoc(function) or "")[:_LONGEST_DESCRIPTION],
+                description=description_of(function),
                 examples=checked_examples(method.name, described, examples),
             )
             definition.add_method(method)
@@ -129,6 +129,11 @@ def _outputs_of(trace: MethodTrace, returned: Any, output_names: tuple[str, ...]
             "of stages, or inputs"
         )
     return outputs
+
+
+def description_of(function: Callable[..., Any]) -> str:
+    """The docstring of the function of a method or pipeline, without its indentation; "" where it has none."""
+    return (inspect.getdoc(function) or "")[:_LONGEST_DESCRIPTION]
 
 
 def input_names_of(function: Callable[..., Any]) -> tuple[str, ...]:

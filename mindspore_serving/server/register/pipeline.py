@@ -14,7 +14,7 @@ from mindspore_serving.server.register.definition import (
     StageKind,
     ValueRef,
 )
-from mindspore_serving.server.register.method import input_names_of
+from mindspore_serving.server.register.method import description_of, input_names_of
 from mindspore_serving.server.register.registry import current
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -126,4 +126,11 @@ def _pipeline_of(
         tag="Pipeline",
     )
     outputs = tuple(ValueRef(1, i) for i in range(len(output_names)))
-    return MethodDefinition(function.__name__, input_names, output_names, (stage,), outputs)
+    return MethodDefinition(
+        function.__name__,
+        input_names,
+        output_names,
+        (stage,),
+        outputs,
+        description=description_of(function),
+    )

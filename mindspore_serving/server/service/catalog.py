@@ -36,7 +36,8 @@ class VersionInfo:
         state: Where it is in its life.
         reason: Why it is not ready; "" where it is.
         workers: Those that are to serve it, at least one.
-        methods: What clients may call, with the names of inputs and outputs; nothing until its first worker is ready.
+        methods: What clients may call: names and types of inputs and outputs, description, examples; nothing until its
+            first worker is ready.
     """
 
     number: int

@@ -26,10 +26,14 @@ def dialects_of(
         regions: Shared memory of clients, which all front ends of a server have in common.
         always_ok: Whether the native one says HTTP 200 also for errors.
     """
-    return (
+    asked = (
         NativeDialect(service.dispatcher, service.catalog, always_ok=always_ok),
-        HealthDialect(service.catalog),
         OpenInferenceDialect(service, regions),
         KserveV1Dialect(service),
+    )
+    services = {method.path.split("/")[1] for dialect in asked for method in dialect.grpc_methods}
+    return (
+        *asked,
+        HealthDialect(service.catalog, services),
         ReflectionDialect((ms_service_pb2.DESCRIPTOR, open_inference_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR)),
     )

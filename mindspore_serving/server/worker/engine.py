@@ -42,7 +42,7 @@ from mindspore_serving.server.worker.outcomes import Finished, with_trace
 from mindspore_serving.server.worker.pipeline_thread import PipelineThread
 from mindspore_serving.server.worker.scheduling import is_report_due, next_model, next_stage
 from mindspore_serving.server.worker.stages import Chunk, MethodStages, ModelQueue, StageRunner
-from mindspore_serving.server.worker.values import rows_or_errors
+from mindspore_serving.server.worker.values import bytes_as_declared, rows_or_errors
 
 _WEIGHT = 1 / 8
 """Of the latest batch of a model, in the mean of how long batches take."""
@@ -257,6 +257,8 @@ class Engine:
 
     def _finish(self, method: MethodDefinition, chunk: Chunk) -> None:
         values = [chunk.values[ref] for ref in method.outputs]
+        if method.output_types:
+            values = bytes_as_declared(values, method.output_types)
         groups = [
             FailedRows(with_trace(block), 1) if isinstance(block, ServingError) else block
             for block in rows_or_errors(method.output_names, values, chunk.count)

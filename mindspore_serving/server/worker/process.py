@@ -128,7 +128,8 @@ class Worker:
         try:
             loaded = self.load()
             engine = self._engine_of(loaded)
-            servable = loaded if self._loop.model_calls else warmed_up(loaded, engine)
+            models_elsewhere = self._loop.model_calls is not None and loaded.definition.models
+            servable = loaded if models_elsewhere else warmed_up(loaded, engine)
         except ServingError as error:
             if this_process.forked:
                 end_forked_child(error)

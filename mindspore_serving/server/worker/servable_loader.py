@@ -12,6 +12,7 @@ from mindspore_serving.errors import StartUpError, text_of
 from mindspore_serving.options import folder_of
 from mindspore_serving.server.backend import backend_for
 from mindspore_serving.server.backend.contract import ConcurrentGraph, LoadRequest
+from mindspore_serving.server.backend.families import platform_of
 from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.register.definition import (
     MethodDefinition,
@@ -72,7 +73,7 @@ def load_servable(
             "mindspore_serving.server.distributed.start_servable"
         )
     if held_elsewhere is not None:
-        return fitted_servable(definition, held_elsewhere)
+        return fitted_servable(definition, held_elsewhere, enable_lite=plan.enable_lite)
     version_folder = _version_folder(plan) if definition.models else folder_of(plan.settings)
     if definition.models and not plan.has_device and plan.device_type != "cpu":
         raise StartUpError(
@@ -84,7 +85,9 @@ def load_servable(
         key: _load_model(plan, version_folder, model, definition.declared_at(key))
         for key, model in definition.models.items()
     }
-    return fitted_servable(definition, runners, model_threads=_model_threads(runners))
+    return fitted_servable(
+        definition, runners, model_threads=_model_threads(runners), enable_lite=plan.enable_lite
+    )
 
 
 def _model_threads(runners: Mapping[str, Sequence[ModelRunner]]) -> int:
@@ -101,6 +104,7 @@ def fitted_servable(
     *,
     model_threads: int = 0,
     computes_here: bool = True,
+    enable_lite: bool = False,
 ) -> LoadedServable:
     """Put a servable and its models together.
 
@@ -109,6 +113,7 @@ def fitted_servable(
         runners: Graphs of each model by key.
         model_threads: As of `LoadedServable`.
         computes_here: As of `LoadedServable`.
+        enable_lite: Whether MindSpore Lite runs models that MindSpore could run too.
 
     Raises:
         StartUpError: A method takes a model for something else than it is, or declares another type than it has.
@@ -123,7 +128,12 @@ def fitted_servable(
     for key, model in definition.models.items():
         for runner in runners.get(key, ()):
             runner.strict_shape = model.strict_shape
-    methods = tuple(_signature_of(method, definition, runners) for method in definition.exposed)
+    methods = tuple(
+        replace(
+            _signature_of(method, definition, runners), platform=_platform_of(method, definition, enable_lite)
+        )
+        for method in definition.exposed
+    )
     return LoadedServable(definition, runners, methods, model_threads, computes_here)
 
 
@@ -231,6 +241,15 @@ def _signature_of(
         description=method.description,
         takes_parameters=bool(method.parameters),
     )
+
+
+def _platform_of(method: MethodDefinition, definition: ServableDefinition, enable_lite: bool) -> str:
+    """What runs a method; "" where functions do, or models of several platforms."""
+    if any(stage.kind is not StageKind.MODEL for stage in method.stages):
+        return ""
+    formats = {definition.models[stage.target].model_format for stage in method.stages}
+    platforms = {platform_of(one, enable_lite) for one in formats}
+    return platforms.pop() if len(platforms) == 1 else ""
 
 
 def _batching_of(method: MethodDefinition, runners: Mapping[str, Sequence[GraphRunner]]) -> MethodSignature:

@@ -47,6 +47,7 @@ def refusal(build: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
 
 def test_a_pipeline_is_a_method_of_one_stage(servable: ServableDefinition) -> None:
     def predict(x1: Any, x2: Any = 3) -> Any:
+        """Count up."""
         for _ in range(x1):
             x2 += 1
         return x1, x2
@@ -67,6 +68,7 @@ def test_a_pipeline_is_a_method_of_one_stage(servable: ServableDefinition) -> No
     )
     assert stage.inputs == (ValueRef(0, 0), ValueRef(0, 1))
     assert pipeline.outputs == (ValueRef(1, 0), ValueRef(1, 1))
+    assert pipeline.description == "Count up."
     assert not servable.methods
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from mindspore_serving.server.dialect.health.grpc import HealthService
 from mindspore_serving.server.dialect.health.page import HealthPages
 from mindspore_serving.server.service.catalog import Catalog
@@ -12,8 +14,9 @@ class HealthDialect(HealthPages):
 
     Args:
         catalog: What is asked.
+        services: As of `HealthService`.
     """
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, services: Collection[str] = ()) -> None:
         super().__init__(catalog)
-        self.grpc_methods = HealthService(catalog).grpc_methods
+        self.grpc_methods = HealthService(catalog, services).grpc_methods

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from mindspore_serving.proto import UNDECODABLE
@@ -38,12 +38,13 @@ class HealthService:
 
     Args:
         catalog: What is asked.
+        services: Names of what the server answers over gRPC: they are as healthy as all of it.
 
     Attributes:
         grpc_methods: Check and Watch.
     """
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, services: Collection[str] = ()) -> None:
         self.grpc_methods: Sequence[GrpcMethod] = (
             UnaryMethod(
                 path=f"{_SERVICE}/Check",
@@ -61,6 +62,7 @@ class HealthService:
             ),
         )
         self._catalog = catalog
+        self._services = frozenset(services)
         self._watches = 0
 
     async def check(self, message: bytes, call: GrpcCall) -> GrpcReply:
@@ -81,8 +83,8 @@ class HealthService:
         if status == _UNKNOWN:
             raise client_error(
                 GrpcStatus.NOT_FOUND,
-                f"Unknown service '{service}', expected '' for the server, '{{servable}}' or "
-                "'{servable}/{version}'",
+                f"Unknown service '{service}', expected '' for the server, '{{servable}}', "
+                "'{servable}/{version}', or a service of gRPC",
             )
         return _reply(status)
 
@@ -123,7 +125,7 @@ class HealthService:
 
     def _status(self, service: str) -> Status:
         """SERVING, NOT_SERVING or SERVICE_UNKNOWN."""
-        serves = self._catalog.health().serves(service)
+        serves = self._catalog.health().serves("" if service in self._services else service)
         if serves is None:
             return _UNKNOWN
         return _SERVING if serves else _NOT_SERVING

@@ -62,7 +62,7 @@ _AT_ONCE = 1 << 14
 
 def uses_contents(contents: open_inference_pb2.InferTensorContents) -> bool:
     """Whether contents have any element: some clients send an empty message with raw data."""
-    return bool(contents.ByteSize())
+    return bool(contents.ListFields())
 
 
 async def data_of(
@@ -102,7 +102,7 @@ async def data_of(
     elements = getattr(contents, field)
     _check_count(name, shape, len(elements), field)
     if datatype == "BYTES":
-        return list(elements)
+        return await _texts(elements)
     return await _numbers(name, datatype, elements, _WIDE_OF.get(field))
 
 
@@ -123,6 +123,16 @@ def _check_count(name: str, shape: Sequence[int], count: int, field: str) -> Non
             f"Input '{excerpt(name)}' has {count} elements in {field}, expected {shown}: its shape is "
             f"{excerpt(str(list(shape)))}"
         )
+
+
+async def _texts(elements: Any) -> list[Any]:
+    """Elements of BYTES as a list."""
+    texts: list[Any] = []
+    for start in range(0, len(elements), _AT_ONCE):
+        if start:
+            await asyncio.sleep(0)
+        texts += elements[start : start + _AT_ONCE]
+    return texts
 
 
 async def _numbers(name: str, datatype: str, elements: Any, wide: np.dtype[Any] | None) -> bytes:

@@ -29,9 +29,9 @@ from mindspore_serving.wire import field_at, read_varint
 
 MOST_FIELDS: Final = 4096
 """Fields of a message; each input, output, parameter and piece of raw data is one."""
-MOST_BESIDE_RAW: Final = 1 << 24
-"""Bytes of a message that are no raw data. A tensor in typed contents may need 16 times as much memory while it is
-read, and time of the event loop."""
+MOST_BESIDE_RAW: Final = 1 << 23
+"""Bytes of a message that are no raw data. A tensor in typed contents may need 16 times as much memory while the
+protobuf library reads it, and nobody else has a turn then: 0.2 s at most."""
 _LONGEST_REMEMBERED = 4096
 _MODEL_NAME = 0x0A
 _MODEL_VERSION = 0x12

@@ -124,7 +124,7 @@ class Models:
         return {
             "name": model,
             "versions": _versions(target, method),
-            "platform": _platform(method),
+            "platform": method.platform or "python",
             **metadata_of(method),
         }
 
@@ -144,7 +144,7 @@ class Models:
         copies = sum(worker.serves for worker in target.version.workers)
         document: dict[str, Any] = {
             "name": model,
-            "platform": _platform(method),
+            "platform": method.platform or "python",
             "backend": SERVER_NAME,
             "version_policy": {"all": {}},
             "max_batch_size": most,
@@ -238,10 +238,6 @@ def _method_document(servable: ServableInfo, version: VersionInfo, method: Metho
         **metadata_of(method),
         "description": method.description,
     }
-
-
-def _platform(method: MethodSignature) -> str:
-    return "mindspore_mindir" if method.only_models else "python"
 
 
 def _reason(version: VersionInfo) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from mindspore_serving.errors import InvalidInput, excerpt
 from mindspore_serving.rows import Rows
 from mindspore_serving.server.dialect.open_inference.classification import classes_of
-from mindspore_serving.server.dialect.open_inference.datatypes import BYTES, NAME_OF
+from mindspore_serving.server.dialect.open_inference.datatypes import BYTES, NAME_OF, NUMERIC
 from mindspore_serving.server.dialect.open_inference.messages import (
     OutputTensor,
     Parameter,
@@ -219,5 +219,4 @@ def numbers_in(tensor: OutputTensor) -> Array:
     Returns:
         One dimension, a view.
     """
-    dtype = next(dtype for dtype, name in NAME_OF.items() if name == tensor.datatype)
-    return np.frombuffer(tensor.data or b"", NUMPY_OF[dtype])
+    return np.frombuffer(tensor.data or b"", NUMPY_OF[NUMERIC[tensor.datatype]])

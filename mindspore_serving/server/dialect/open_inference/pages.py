@@ -71,6 +71,7 @@ class Pages:
             *_probes("/v2/health/live", self.live),
             *_probes("/v2/health/ready", self.ready),
             Route(_READ, "/v2", self.server),
+            Route(_READ, "/v2/", self.server),
             Route(_READ, "/v2/models", self.listing),
             Route(_READ, "/v2/models/stats", self.statistics),
             *_of_model("", self.metadata),

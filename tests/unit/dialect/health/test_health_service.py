@@ -47,7 +47,7 @@ class Health:
         self.dispatcher = Dispatcher(asyncio.get_running_loop())
         self.catalog = Catalog(self.dispatcher)
         self.catalog.add(self.workers)
-        self.service = HealthService(self.catalog)
+        self.service = HealthService(self.catalog, ["some.Service"])
         self.call = FakeCall()
 
     def set_serves(self, serves: bool) -> None:
@@ -84,7 +84,7 @@ def test_everybody_may_ask_as_often_as_they_like() -> None:
     assert all(method.right is Right.NONE and method.probe for method in methods)
 
 
-@pytest.mark.parametrize("service", ["", "one", "one/2"])
+@pytest.mark.parametrize("service", ["", "one", "one/2", "some.Service"])
 def test_a_check_tells_how_it_is_now(service: str) -> None:
     async def scene(health: Health) -> None:
         assert await health.check(request(service)) == "SERVING"

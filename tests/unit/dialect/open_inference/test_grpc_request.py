@@ -233,7 +233,7 @@ WRONG: list[tuple[Callable[[], pb.ModelInferRequest], str]] = [
     ),
     (
         lambda: request(tensor("x", "BYTES", [1], bytes_contents=[bytes(MOST_BESIDE_RAW)])),
-        "bytes beside raw_input_contents, expected are at most 16777216; send large tensors in raw_input_contents",
+        "bytes beside raw_input_contents, expected are at most 8388608; send large tensors in raw_input_contents",
     ),
 ]
 

@@ -420,7 +420,8 @@ def test_a_large_body_that_is_late() -> None:
         ("GET", "/v2/models/no/ready", 404, "There is no model 'no'"),
         ("GET", "/v2/models/no/trace/setting", 404, "There is no model 'no'"),
         ("GET", "/v2/nothing", 404, "There is nothing at /v2/nothing"),
-        ("POST", "/v2/", 404, "There is nothing at /v2/"),
+        ("POST", "/v2/", 405, "/v2/ only supports GET and HEAD, but got POST"),
+        ("POST", "/v2/any", 404, "There is nothing at /v2/any"),
         ("GET", "/v2/models/m/versions/1/2/3", 404, "There is nothing at /v2/models/m/versions/1/2/3"),
         ("GET", "/v2/models//ready", 404, "There is nothing at /v2/models//ready"),
         ("GET", INFER, 405, "/v2/models/m/infer only supports POST, but got GET"),
@@ -521,6 +522,7 @@ def test_generate(version: str) -> None:
 def test_the_server() -> None:
     status, found = get("/v2")
     assert (status, found["name"], found["version"]) == (200, "mindspore_serving", __version__)
+    assert get("/v2/") == (status, found)
     assert {"binary_tensor_data", "statistics", "model_configuration"} <= set(found["extensions"])
     assert "system_shared_memory" not in found["extensions"]
     bench = Bench()

@@ -178,6 +178,37 @@ def test_options_are_answered(target: str, allow: str, capsys: pytest.CaptureFix
     assert logged(capsys) == []
 
 
+class Market(Shop):
+    """A shop to which all paths below `/shop` belong, also those at which there is nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.routes = (
+            *self.routes,
+            Route(("GET",), "/shop/files/{path*}", self.one),
+            Route((), "/shop/{path*}", self.one),
+        )
+
+
+def test_a_name_for_any_number_of_segments() -> None:
+    setting = Setting(Rest(), Market())
+    assert setting.ask("GET", "/shop/files/a/b%2Fc/").body == b"{'path': 'a/b/c/'}"
+    assert setting.ask("GET", "/shop/files/").body == b"{'path': ''}"
+    assert setting.ask("GET", "/shop/a/goods/b.txt").body == b"{'shelf': 'a', 'name': 'b'}"
+
+
+@pytest.mark.parametrize("verb", ["GET", "POST", "OPTIONS"])
+@pytest.mark.parametrize("target", ["/shop/nothing", "/shop/", "/shop/a/b/c?x", "/shop/line%0Abreak"])
+def test_a_dialect_words_what_is_not_there_among_its_paths(verb: str, target: str) -> None:
+    setting = Setting(Rest(), Market())
+    reply = setting.ask(verb, target)
+    assert reply.status == 404
+    assert reply.body == f"shop: There is nothing at {target.partition('?')[0]}".encode()
+    assert "Allow" not in headers_of(reply)
+    assert setting.refuse(413, "too large", verb, target).status in (404, 413)
+    assert setting.refuse(401, "who?", verb, target).body == b"shop: who?"
+
+
 def test_what_is_nobodys_is_refused_by_the_first(capsys: pytest.CaptureFixture[str]) -> None:
     for verb in ("GET", "OPTIONS"):
         reply = Setting(Shop()).ask(verb, "/nowhere?x")

@@ -158,6 +158,8 @@ class Front:
             changed = self._edit("ModelStreamInfer", request, reply)
             if changed is None:
                 return
+            if isinstance(changed, grpc.StatusCode):
+                context.abort(changed, "as the test wants it")
             yield changed if isinstance(changed, bytes) else changed.SerializeToString()
 
         if not count and "empty_stream_fails" in self.core.quirks:
