@@ -246,9 +246,9 @@ def _check_dimensions(tensor: InputTensor, wanted: TensorType, rows: bool) -> No
     if len(own) != len(expected) or any(
         size not in (-1, given) for size, given in zip(expected, own, strict=True)
     ):
+        hint = ", where -1 stands for any size" if rows or -1 in expected else ""
         raise InvalidInput(
-            f"Input '{tensor.name}' has shape {_shown(shape)}, expected {_expected(wanted, rows)}, where -1 stands for "
-            "any size"
+            f"Input '{tensor.name}' has shape {_shown(shape)}, expected {_expected(wanted, rows)}{hint}"
         )
 
 
