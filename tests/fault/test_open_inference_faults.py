@@ -176,7 +176,7 @@ def test_one_batch_of_all_dialects(server: ForeignServer) -> None:
 
     asyncio.run(run())
     shared = max((batch for batch in server.batches() if min(batch) > 1000), key=len)
-    assert len(shared) == len(ALL) - 1, "they did not share a batch"  # one has taken the worker's other slot
+    assert len(shared) >= len(ALL) - 1, "they did not share a batch"  # one may have the worker's other slot
 
 
 # ---- clients that vanish
