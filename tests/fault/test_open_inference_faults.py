@@ -176,7 +176,7 @@ def test_one_batch_of_all_dialects(server: ForeignServer) -> None:
 
     asyncio.run(run())
     shared = max((batch for batch in server.batches() if min(batch) > 1000), key=len)
-    assert len(shared) == len(ALL) - 1, "they did not share a batch"  # one has taken the worker's other slot
+    assert len(shared) >= len(ALL) - 1, "they did not share a batch"  # one may have the worker's other slot
 
 
 # ---- clients that vanish
@@ -491,6 +491,14 @@ def test_raw_tensors_that_are_wrong(server: ForeignServer, kind: str) -> None:
     assert_refused(server, message, 404 if "region" in kind else 400)
 
 
+def test_very_many_tensors(server: ForeignServer) -> None:
+    count = 50_000
+    document = json.dumps({"inputs": [{**X, "name": f"x{i}"} for i in range(count)]}).encode()
+    body = document + RAW * count
+    reply = assert_refused(server, head_of("one.twice", len(body), len(document)) + body)
+    assert b"50000 inputs" in reply.body
+
+
 DATA_OF_JSON = {
     "too few": [1],
     "too many": [1, 2, 3],
@@ -664,6 +672,15 @@ def test_messages_that_are_wrong(server: ForeignServer, kind: str) -> None:
         assert code == ("NOT_FOUND" if "region" in kind else "INVALID_ARGUMENT")
         good = infer(infer_request("one.twice", [1, 2]).SerializeToString(), timeout=TIMEOUT_S)
         assert values_of(good) == (2, 4)
+
+
+def test_a_message_that_becomes_large(server: ForeignServer) -> None:
+    content = spoilt(lambda m: m.raw_input_contents.__setitem__(0, bytes(120 << 20)))
+    with grpc.insecure_channel(server.running.grpc, [("grpc.max_send_message_length", -1)]) as channel:
+        infer = channel.unary_unary(INFER)
+        code = code_of(lambda: infer(content, timeout=TIMEOUT_S, compression=grpc.Compression.Gzip))
+        assert code == "RESOURCE_EXHAUSTED"
+    server.assert_serves("one")
 
 
 def test_messages_that_do_not_end(server: ForeignServer) -> None:

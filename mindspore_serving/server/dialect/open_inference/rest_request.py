@@ -22,6 +22,8 @@ from mindspore_serving.server.dialect.open_inference.messages import (
 )
 from mindspore_serving.server.dialect.open_inference.shared_data import REGION
 
+MOST_TENSORS: Final = 1024
+"""Inputs of a request, and outputs that it names. Each costs far more time to pass on than its bytes to read."""
 LENGTH_FIELD: Final = "inference-header-content-length"
 BINARY_SIZE: Final = "binary_data_size"
 BINARY_DATA: Final = "binary_data"
@@ -150,6 +152,9 @@ def _request_of(document: dict[str, Any], model: str, version: str) -> InferRequ
     outputs = document.get("outputs")
     if outputs is not None and type(outputs) is not list:
         raise InvalidInput(f"outputs should be a list, but is {kind_of(outputs)}")
+    for what, named in (("inputs", inputs), ("outputs", outputs or ())):
+        if len(named) > MOST_TENSORS:
+            raise InvalidInput(f"The request has {len(named)} {what}, expected are at most {MOST_TENSORS}")
     return InferRequest(
         model,
         version,

@@ -45,6 +45,22 @@ def both_ways(body: bytes, length: int | None) -> list[InferRequest]:
     return [read_request(body, length, "m", "1"), large]
 
 
+def many_tensors(what: str, count: int) -> bytes:
+    """A request that has or names so many tensors."""
+    tensors = [{**X, "data": [1, 2], "name": f"x{i}"} for i in range(count)]
+    return orjson.dumps({"inputs": [{**X, "data": [1, 2]}], what: tensors})
+
+
+@pytest.mark.parametrize("what", ["inputs", "outputs"])
+def test_more_tensors_than_a_request_may_have(what: str) -> None:
+    assert len(getattr(read_request(many_tensors(what, 1024), None, "m", "1"), what)) == 1024
+    text = f"The request has 1025 {what}, expected are at most 1024"
+    with pytest.raises(InvalidInput, match=text):
+        read_request(many_tensors(what, 1025), None, "m", "1")
+    with pytest.raises(InvalidInput, match=text):
+        read_large(many_tensors(what, 1025), None)
+
+
 def test_a_request_of_json() -> None:
     document = {
         "id": "7",
