@@ -98,8 +98,8 @@ class MethodSignature:
             Otherwise the tensors of a request are one instance.
         description: What it does, in the words of its docstring; "" where it has none.
         takes_parameters: Whether its stages ask for the parameters of requests. They come after the inputs, as one
-        platform: What runs it, as `{project}_{format}` of its models; "" where functions do, or models of several.
             more text of each instance: a JSON object.
+        platform: What runs it, as `{project}_{format}` of its models; "" where functions do, or models of several.
         examples: Instances that it has answered: each a JSON object as `instances` of REST has them. Only small ones
             are kept.
     """
@@ -121,7 +121,7 @@ class MethodSignature:
     examples: tuple[str, ...] = ()
 
     @cached_property
-    def input_types(self) -> Mapping[str, DataType]:
+    def number_types(self) -> Mapping[str, DataType]:
         """What numbers become that do not say their type, as those of JSON, by input; others are not there."""
         return MappingProxyType(
             {

@@ -76,6 +76,27 @@ _PLAIN: frozenset[type] = frozenset((bool, int, float))
 MOST_EMPTY = 1024
 """Most empty lists that an array without elements is written as in JSON: a few bytes may ask for any number."""
 ITEM_SIZE: dict[DataType, int] = {kind: dtype.itemsize for kind, dtype in NUMPY_OF.items()}
+PACK_CODE: dict[DataType, str] = {
+    DataType.BOOL: "?",
+    DataType.INT8: "b",
+    DataType.UINT8: "B",
+    DataType.INT16: "h",
+    DataType.UINT16: "H",
+    DataType.INT32: "i",
+    DataType.UINT32: "I",
+    DataType.INT64: "q",
+    DataType.UINT64: "Q",
+    DataType.FLOAT16: "e",
+    DataType.FLOAT32: "f",
+    DataType.FLOAT64: "d",
+}
+"""How `struct` calls the elements of arrays."""
+EXACT_UP_TO: dict[DataType, int] = {
+    DataType.FLOAT16: 1 << 11,
+    DataType.FLOAT32: 1 << 24,
+    DataType.FLOAT64: 1 << 53,
+}
+"""Float types, and up to where they hold each integer."""
 
 
 class TensorSpec(NamedTuple):

@@ -24,8 +24,6 @@ from tests.conformance.row import row, stands_for
 from tests.support.grpc_messages import PREDICT, RawClient
 from tests.support.serving import RunningServer
 
-pytestmark = pytest.mark.both_grpc_servers
-
 PACKAGE = "mindspore.serving.proto"
 FILES = [ms_service_pb2, ms_master_pb2, ms_worker_pb2, ms_agent_pb2, ms_distributed_pb2]
 

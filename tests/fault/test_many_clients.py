@@ -43,8 +43,6 @@ from tests.support.smuggling import HIDDEN, SMUGGLING
 from tests.support.traffic import Traffic
 from tests.support.watch import wait_until
 
-pytestmark = pytest.mark.both_grpc_servers
-
 CONFIG = """\
 from mindspore_serving.server import register
 
@@ -184,6 +182,7 @@ FLOODS = {
 }
 
 
+@pytest.mark.both_grpc_servers
 @pytest.mark.parametrize("kind", FLOODS)
 def test_a_flood_on_one_connection_disturbs_nobody(server: RunningServer, kind: str) -> None:
     main = psutil.Process(server.process.pid)
@@ -201,6 +200,7 @@ def test_a_flood_on_one_connection_disturbs_nobody(server: RunningServer, kind: 
 # ---- connections
 
 
+@pytest.mark.both_grpc_servers
 def test_connections_above_the_limit_are_turned_away(tmp_path: Path) -> None:
     add_servable(tmp_path, "one", CONFIG, ())
     options = "max_connections=20"
@@ -226,6 +226,7 @@ def test_connections_above_the_limit_are_turned_away(tmp_path: Path) -> None:
         assert server.read_output().count("REST turned away") < 10
 
 
+@pytest.mark.both_grpc_servers
 def test_more_connections_than_descriptors(tmp_path: Path) -> None:
     add_servable(tmp_path, "one", CONFIG, ())
     grpc, rest = (f"127.0.0.1:{free_port()}" for _ in range(2))
@@ -253,6 +254,7 @@ def test_more_connections_than_descriptors(tmp_path: Path) -> None:
         assert running.read_output().count("REST turned away") < 30
 
 
+@pytest.mark.both_grpc_servers
 def test_5000_idle_and_500_active_connections(many_descriptors: int, server: RunningServer) -> None:
     if many_descriptors < 15_000:
         pytest.skip(f"needs 15000 descriptors, the system allows {many_descriptors}")

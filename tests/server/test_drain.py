@@ -23,8 +23,6 @@ from tests.support.http_requests import HttpReply, post, raw_connection, read_ra
 from tests.support.serving import RunningServer, add_servable, free_port, running_script, serving
 from tests.support.watch import kill, leftovers, wait_until, wait_until_gone
 
-pytestmark = pytest.mark.both_grpc_servers
-
 STOPPING = "Serving Error: the server is stopping and takes no more requests"
 UNAVAILABLE = "Request servable(held) method(wait)  version(1) , servable is not available"
 MAY_HAVE_RUN = f"{UNAVAILABLE}: a worker had this instance, which may have been run"
@@ -112,6 +110,7 @@ def two_under_way(server: RunningServer, client: Client, gate: Gate) -> tuple[An
     return call, held, begin_rest(server, 2)
 
 
+@pytest.mark.both_grpc_servers
 @pytest.mark.parametrize("number_", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
 def test_what_was_admitted_is_answered_and_the_rest_refused(
     tmp_path: Path, gate: Gate, number_: signal.Signals
@@ -155,6 +154,7 @@ def reply_of(connection: http.client.HTTPConnection) -> tuple[int, Any, str]:
     return reply.status, json.loads(reply.text), reply.headers.get("connection", "")
 
 
+@pytest.mark.both_grpc_servers
 def test_a_second_signal_ends_the_wait(tmp_path: Path, gate: Gate) -> None:
     with (
         serving(tmp_path, ['".", "held", 0'], settings=seconds(600)) as server,
@@ -175,6 +175,7 @@ def test_a_second_signal_ends_the_wait(tmp_path: Path, gate: Gate) -> None:
         assert has_ended_well(server)
 
 
+@pytest.mark.both_grpc_servers
 def test_what_takes_longer_than_it_may_is_answered_with_an_error(tmp_path: Path, gate: Gate) -> None:
     """What no worker has had may be sent again; of the rest, which may have been run, this is not said."""
     with (
@@ -260,6 +261,7 @@ for turn in range(2):
 """
 
 
+@pytest.mark.both_grpc_servers
 def test_stop_lets_requests_finish_if_it_is_told_so(tmp_path: Path, gate: Gate) -> None:
     grpc, rest = (f"127.0.0.1:{free_port()}" for _ in range(2))
     script = tmp_path / "start.py"

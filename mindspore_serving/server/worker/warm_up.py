@@ -120,7 +120,7 @@ def _json_of(values: Sequence[Any], signature: MethodSignature, most_bytes: int)
     if sum(len(one) if isinstance(one, (str, bytes)) else one.nbytes for one in values) > most_bytes:
         return ""
     instance = {
-        one.name: _json_value(value, signature.input_types.get(one.name))
+        one.name: _json_value(value, signature.number_types.get(one.name))
         for one, value in zip(
             signature.inputs, values, strict=False
         )  # but for the parameters, which REST has not

@@ -256,7 +256,7 @@ def test_an_example_is_shown_as_rest_reads_it(
 
     method = Started(definition).methods["m"]
     [text] = method.examples
-    [rows] = read_instances({"instances": [json.loads(text)]}, method.input_types)
+    [rows] = read_instances({"instances": [json.loads(text)]}, method.number_types)
     [column] = rows.columns
     if isinstance(column, list):
         read = column[0].decode() if rows.specs[0].dtype is DataType.STRING else column[0]

@@ -123,15 +123,10 @@ def _status_of(version: VersionInfo) -> dict[str, Any]:
 
 def _signature_of(method: MethodSignature) -> dict[str, Any]:
     return {
-        "inputs": _tensors_of(method.input_names, method.inputs),
-        "outputs": _tensors_of(method.output_names, method.outputs),
+        "inputs": {one.name: _tensor_of(one) for one in method.inputs},
+        "outputs": {one.name: _tensor_of(one) for one in method.outputs},
         "method_name": _METHOD_NAME,
     }
-
-
-def _tensors_of(names: Sequence[str], types: Sequence[TensorType]) -> dict[str, Any]:
-    known = {one.name: one for one in types}
-    return {name: _tensor_of(known.get(name) or TensorType(name)) for name in names}
 
 
 def _tensor_of(one: TensorType) -> dict[str, Any]:

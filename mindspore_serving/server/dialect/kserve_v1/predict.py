@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from mindspore_serving.errors import UnknownTarget, excerpt
 from mindspore_serving.rows import Reply, Rows, failures_in
@@ -17,7 +16,6 @@ from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.service.targets import Targets
 from mindspore_serving.server.transport.http_routes import BodyContent, HttpReply, HttpRequest
 from mindspore_serving.signature import MethodSignature
-from mindspore_serving.tensor import DataType
 
 _MOST_KEPT: Final = 256
 
@@ -98,14 +96,7 @@ class Predict:
 
 def _inputs_of(method: MethodSignature) -> list[tuple[str, int, bool]]:
     """What is known of the inputs of a method, for the reader of bodies."""
-    types: Mapping[str, Any] = {one.name: one for one in method.inputs}
-    found = []
-    for name in method.input_names:
-        one = types.get(name)
-        known = DataType.UNKNOWN if one is None else one.dtype
-        dtype = method.input_types.get(name, DataType.UNKNOWN) if known is DataType.UNKNOWN else known
-        found.append((name, int(dtype), one is not None and one.shared))
-    return found
+    return [(one.name, int(one.dtype), one.shared) for one in method.inputs]
 
 
 def _reply_to(reply: Reply, content: BodyContent) -> HttpReply:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from itertools import chain
-from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -26,8 +25,10 @@ import pybase64
 
 from mindspore_serving.errors import InvalidInput, excerpt
 from mindspore_serving.tensor import (
+    EXACT_UP_TO,
     MAX_DIMENSIONS,
     NUMPY_OF,
+    PACK_CODE,
     Array,
     ColumnData,
     DataType,
@@ -36,26 +37,6 @@ from mindspore_serving.tensor import (
 )
 
 _B64: Final = "b64"
-_CODES: Final = MappingProxyType(
-    {
-        DataType.BOOL: "?",
-        DataType.INT8: "b",
-        DataType.UINT8: "B",
-        DataType.INT16: "h",
-        DataType.UINT16: "H",
-        DataType.INT32: "i",
-        DataType.UINT32: "I",
-        DataType.INT64: "q",
-        DataType.UINT64: "Q",
-        DataType.FLOAT16: "e",
-        DataType.FLOAT32: "f",
-        DataType.FLOAT64: "d",
-    }
-)
-_EXACT_UP_TO: Final = MappingProxyType(
-    {DataType.FLOAT16: 1 << 11, DataType.FLOAT32: 1 << 24, DataType.FLOAT64: 1 << 53}
-)
-"""Float types, and up to where they hold each integer."""
 _TEXT_SHAPES: Final = ((), (1,))
 _NUMBERS: Final = frozenset((int, float))
 _TEXTS: Final = frozenset((str, dict))
@@ -155,7 +136,7 @@ def _array_of(name: str, scalars: Sequence[Any], kinds: frozenset[type], dtype: 
     Raises:
         InvalidInput: One is not of the type, or becomes another number; the text says which.
     """
-    is_float = dtype in _EXACT_UP_TO
+    is_float = dtype in EXACT_UP_TO
     if (
         dtype.is_text
         or (kinds == _BOOLS) is not (dtype is DataType.BOOL)
@@ -163,7 +144,7 @@ def _array_of(name: str, scalars: Sequence[Any], kinds: frozenset[type], dtype: 
     ):
         raise _wrong_kind(name, next(one for one in scalars if not _fits(one, dtype)), dtype)
     try:
-        raw = struct.pack(f"<{len(scalars)}{_CODES[dtype]}", *scalars)
+        raw = struct.pack(f"<{len(scalars)}{PACK_CODE[dtype]}", *scalars)
     except (struct.error, OverflowError):
         raise _out_of_range(name, scalars, dtype) from None
     array: Array = np.frombuffer(raw, NUMPY_OF[dtype])
@@ -178,7 +159,7 @@ def _check_exact(name: str, numbers: Sequence[Any], floats: Array, dtype: DataTy
     Raises:
         InvalidInput: One has.
     """
-    for at in np.flatnonzero(np.abs(floats) >= _EXACT_UP_TO[dtype]).tolist():
+    for at in np.flatnonzero(np.abs(floats) >= EXACT_UP_TO[dtype]).tolist():
         number = numbers[at]
         if type(number) is int and number != float(floats[at]):
             type_name = dtype.name.lower()
@@ -194,7 +175,7 @@ def _fits(value: Any, dtype: DataType) -> bool:
         return False
     if isinstance(value, bool) or dtype is DataType.BOOL:
         return isinstance(value, bool) and dtype is DataType.BOOL
-    return isinstance(value, int) or dtype in _EXACT_UP_TO
+    return isinstance(value, int) or dtype in EXACT_UP_TO
 
 
 def _text_of(name: str, value: str | dict[str, Any], dtype: DataType) -> bytes:
@@ -244,7 +225,7 @@ def _out_of_range(name: str, numbers: Sequence[Any], dtype: DataType) -> Invalid
 
 def _holds(dtype: DataType, number: float) -> bool:
     try:
-        struct.pack(f"<{_CODES[dtype]}", number)
+        struct.pack(f"<{PACK_CODE[dtype]}", number)
     except (struct.error, OverflowError):
         return False
     return True

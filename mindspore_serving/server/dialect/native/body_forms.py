@@ -56,7 +56,7 @@ def read_json(body: bytes, argument: Any) -> BodyContent:
 
     Args:
         body: The document.
-        argument: What numbers become, by input; see `MethodSignature.input_types`.
+        argument: What numbers become, by input; see `MethodSignature.number_types`.
 
     Raises:
         InvalidInput: It is no JSON, or holds no instances.
@@ -154,7 +154,7 @@ def form_of(content_type: str, method: MethodSignature) -> tuple[BodyFormat, Any
     Raises:
         InvalidInput: The type is not said as it should be.
     """
-    types = method.input_types
+    types = method.number_types
     if content_type in _JSON_TYPES or says_json(content_type):
         return JSON, types
     kind, options = parse_options_header(content_type)

@@ -105,20 +105,18 @@ def _of_version(version: VersionInfo) -> dict[str, Any]:
 
 
 def _of_method(method: MethodSignature, url: str) -> dict[str, Any]:
-    """A method; where nobody has said anything of its tensors, there are their names.
+    """A method, as far as it is known.
 
     Args:
         method: The method.
         url: Where it is called.
     """
-    inputs = method.inputs or tuple(map(TensorType, method.input_names))
-    outputs = method.outputs or tuple(map(TensorType, method.output_names))
     example = f'{{"instances": [{method.examples[0]}]}}' if method.examples else ""
     return {
         "name": method.name,
         "description": method.description,
-        "inputs": [_of_tensor(one) for one in inputs],
-        "outputs": [_of_tensor(one) for one in outputs],
+        "inputs": [_of_tensor(one) for one in method.inputs],
+        "outputs": [_of_tensor(one) for one in method.outputs],
         "example": orjson.loads(example) if example else None,
         "curl": f"curl -d {_quoted(example or _form_of_body(method))} {url}",
     }

@@ -70,7 +70,7 @@ def read_instances(document: Any, model_types: Mapping[str, DataType] = _NO_TYPE
 
     Args:
         document: The parsed body.
-        model_types: What numbers become, by input; see `MethodSignature.input_types`.
+        model_types: What numbers become, by input; see `MethodSignature.number_types`.
 
     Returns:
         The instances in order, neighbours that agree in names, dtypes and shapes in one block.

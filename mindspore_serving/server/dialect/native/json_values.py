@@ -34,9 +34,11 @@ import pybase64
 
 from mindspore_serving.errors import InvalidInput, excerpt
 from mindspore_serving.tensor import (
+    EXACT_UP_TO,
     ITEM_SIZE,
     MAX_DIMENSIONS,
     NUMPY_OF,
+    PACK_CODE,
     Array,
     ColumnData,
     DataType,
@@ -66,20 +68,8 @@ _length_of_list = list.__len__
 _B64_KEYS = ("b64", "type", "shape")
 _FEW = 32
 """Numbers up to which a Python array is made faster than `struct` packs them."""
-_INTEGER_CODES = {
-    DataType.INT8: "b",
-    DataType.UINT8: "B",
-    DataType.INT16: "h",
-    DataType.UINT16: "H",
-    DataType.INT32: "i",
-    DataType.UINT32: "I",
-    DataType.INT64: "q",
-    DataType.UINT64: "Q",
-}
-_ARRAY_CODES = {**_INTEGER_CODES, DataType.BOOL: "b", DataType.FLOAT32: "f"}
-_PACK_CODES = {**_INTEGER_CODES, DataType.BOOL: "?", DataType.FLOAT32: "f"}
-_EXACT_UP_TO = {DataType.FLOAT16: 1 << 11, DataType.FLOAT32: 1 << 24, DataType.FLOAT64: 1 << 53}
-"""Float types, and up to where they hold each integer."""
+_INTEGERS = frozenset(dtype for dtype in PACK_CODE if dtype is not DataType.BOOL and dtype not in EXACT_UP_TO)
+_ARRAY_CODES = {**PACK_CODE, DataType.BOOL: "b"}
 
 
 class JsonTensor(NamedTuple):
@@ -171,9 +161,9 @@ def _tensor_of(
 
 def _type_for(dtype: DataType, model_type: DataType | None) -> DataType:
     """What scalars become that are of a type: numbers become floats, and integers integers, of the model's type."""
-    if model_type in _EXACT_UP_TO and dtype is not DataType.BOOL:
+    if model_type in EXACT_UP_TO and dtype is not DataType.BOOL:
         return model_type
-    return model_type if model_type in _INTEGER_CODES and dtype is DataType.INT32 else dtype
+    return model_type if model_type in _INTEGERS and dtype is DataType.INT32 else dtype
 
 
 def _scalars(
@@ -191,7 +181,7 @@ def _scalars(
     Raises:
         InvalidInput: A number cannot be held; the text says which.
     """
-    if dtype in _EXACT_UP_TO and (dtype is not DataType.FLOAT32 or int in map(type, scalars)):
+    if dtype in EXACT_UP_TO and (dtype is not DataType.FLOAT32 or int in map(type, scalars)):
         return _floats(name, scalars, dtype, shape, model_type)
     return _plain(name, scalars, dtype, shape, model_type)
 
@@ -204,7 +194,7 @@ def _plain(
     try:
         if count > _FEW:
             # With "<" alone, packing checks the range of floats.
-            raw: array[Any] | bytes = struct.pack(f"<{count}{_PACK_CODES[dtype]}", *scalars)
+            raw: array[Any] | bytes = struct.pack(f"<{count}{PACK_CODE[dtype]}", *scalars)
         else:
             raw = array(_ARRAY_CODES[dtype], scalars)
             if dtype is DataType.FLOAT32 and not isfinite(sum(raw)):  # what is too large has become infinite
@@ -221,7 +211,7 @@ def _floats(
     wide = np.frombuffer(array("d", numbers))  # JSON has no integer beyond float64 here
     with np.errstate(over="ignore"):
         floats = wide.astype(NUMPY_OF[dtype])
-    for at in np.flatnonzero(np.abs(wide) >= _EXACT_UP_TO[dtype]).tolist():
+    for at in np.flatnonzero(np.abs(wide) >= EXACT_UP_TO[dtype]).tolist():
         number, held = numbers[at], float(floats[at])
         if not isfinite(held):
             raise _out_of_range(name, numbers, dtype, model_type)
@@ -261,7 +251,7 @@ def _out_of_range(
 
 def _holds(dtype: DataType, number: float) -> bool:
     """Whether a type has the number, or one that is nearest to it."""
-    if dtype in _INTEGER_CODES:
+    if dtype in _INTEGERS:
         limits = np.iinfo(NUMPY_OF[dtype])
         return int(limits.min) <= number <= int(limits.max)
     with np.errstate(over="ignore"):

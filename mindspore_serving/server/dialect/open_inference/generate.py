@@ -14,7 +14,6 @@ import orjson
 
 from mindspore_serving.errors import InvalidInput
 from mindspore_serving.server.dialect.open_inference.datatypes import BYTES, NAME_OF
-from mindspore_serving.server.dialect.open_inference.inputs import input_types
 from mindspore_serving.server.dialect.open_inference.messages import InferReply, InferRequest, InputTensor
 from mindspore_serving.server.dialect.open_inference.outputs import numbers_in
 from mindspore_serving.server.dialect.open_inference.rest_reply import texts_in
@@ -47,7 +46,7 @@ def generate_request(
     """
     inputs = []
     names = set(method.input_names)
-    for wanted in input_types(method):
+    for wanted in method.inputs:
         if wanted.name in document:
             inputs.append(_input_of(wanted, document[wanted.name], method.rows))
     others = {

@@ -15,23 +15,16 @@ from mindspore_serving.server.dialect.open_inference.messages import InputTensor
 from mindspore_serving.server.dialect.open_inference.shared_data import SharedData
 from mindspore_serving.server.dialect.open_inference.tensors import (
     Column,
+    check_utf8,
     column_of,
     elements_of,
     text_column,
 )
 from mindspore_serving.signature import MethodSignature, TensorType
-from mindspore_serving.tensor import ColumnData, DataType
+from mindspore_serving.tensor import ColumnData
 
 _MOST_REPEATED: Final = 1 << 29
 """Bytes that a value of all rows may come to: as many as the largest message has."""
-
-
-def input_types(method: MethodSignature) -> Sequence[TensorType]:
-    """What is known of the inputs of a method, in its order."""
-    if len(method.inputs) == len(method.input_names):
-        return method.inputs
-    known = method.input_types
-    return [TensorType(name, known.get(name, DataType.UNKNOWN)) for name in method.input_names]
 
 
 async def instances_of(tensors: Sequence[InputTensor], method: MethodSignature, shared: SharedData) -> Rows:
@@ -48,7 +41,7 @@ async def instances_of(tensors: Sequence[InputTensor], method: MethodSignature, 
     Raises:
         ServingError: The inputs are not what the method takes.
     """
-    types = input_types(method)
+    types = method.inputs
     by_name = _by_name(tensors, types)
     columns = []
     for wanted in types:
@@ -56,7 +49,7 @@ async def instances_of(tensors: Sequence[InputTensor], method: MethodSignature, 
         rows = method.rows and not wanted.shared
         data = await shared.read(tensor) if tensor.data is None else tensor.data
         if tensor.datatype == BYTES:
-            columns.append(text_column(tensor, await _texts(tensor, data), wanted, rows))
+            columns.append(text_column(tensor, await _texts(tensor, data, wanted), wanted, rows))
         else:
             columns.append(column_of(tensor, data, wanted, rows))
     count = _count_of(columns)
@@ -88,12 +81,18 @@ def _by_name(tensors: Sequence[InputTensor], types: Sequence[TensorType]) -> Map
     raise InvalidInput(f"Input '{missing}' is missing, {_expected(names)}")
 
 
-async def _texts(tensor: InputTensor, data: RawData | list[Any]) -> list[bytes]:
-    """The elements of a tensor of BYTES; others have their turns while there are many to read."""
+async def _texts(tensor: InputTensor, data: RawData | list[Any], wanted: TensorType) -> list[bytes]:
+    """The elements of a tensor of BYTES; others have their turns while there are many to read.
+
+    Raises:
+        InvalidInput: They are not what the shape says, or no text where the method takes text.
+    """
     texts: list[bytes] = []
     for part in elements_of(tensor, data):
         if texts:
             await asyncio.sleep(0)
+        if wanted.dtype is DataType.STRING:
+            check_utf8(tensor.name, part, len(texts))
         texts += part
     return texts
 

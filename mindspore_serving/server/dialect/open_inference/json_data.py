@@ -22,29 +22,14 @@ import numpy as np
 
 from mindspore_serving.errors import InvalidInput, excerpt
 from mindspore_serving.server.dialect.open_inference.datatypes import BF16, BYTES, NAME_OF
-from mindspore_serving.tensor import NUMPY_OF, Array, DataType
+from mindspore_serving.tensor import EXACT_UP_TO, NUMPY_OF, PACK_CODE, Array, DataType
 
 _INTEGERS: Final = frozenset((int,))
 _NUMBERS: Final = frozenset((int, float))
 _BOOLS: Final = frozenset((bool, int))
 _TEXTS: Final = frozenset((str, bytes))
-_CODES: Final = MappingProxyType(
-    {
-        DataType.BOOL: "B",
-        DataType.INT8: "b",
-        DataType.UINT8: "B",
-        DataType.INT16: "h",
-        DataType.UINT16: "H",
-        DataType.INT32: "i",
-        DataType.UINT32: "I",
-        DataType.INT64: "q",
-        DataType.UINT64: "Q",
-        DataType.FLOAT16: "e",
-        DataType.FLOAT32: "f",
-        DataType.FLOAT64: "d",
-    }
-)
-_FLOATS: Final = frozenset((DataType.FLOAT16, DataType.FLOAT32, DataType.FLOAT64))
+_CODES: Final = MappingProxyType({**PACK_CODE, DataType.BOOL: "B"})
+"""Of `struct`; 0 and 1 are read as true and false."""
 
 
 def flattened(name: str, data: list[Any], shape: Sequence[int]) -> list[Any]:
@@ -91,7 +76,7 @@ def numbers_of(name: str, elements: Sequence[Any], dtype: DataType) -> Array:
     Raises:
         InvalidInput: An element is not of the type; the text says which.
     """
-    allowed = _NUMBERS if dtype in _FLOATS else _BOOLS if dtype is DataType.BOOL else _INTEGERS
+    allowed = _NUMBERS if dtype in EXACT_UP_TO else _BOOLS if dtype is DataType.BOOL else _INTEGERS
     if set(map(type, elements)) <= allowed:
         try:
             raw = struct.pack(f"<{len(elements)}{_CODES[dtype]}", *elements)
@@ -154,7 +139,7 @@ def _wrong_element(name: str, elements: Sequence[Any], dtype: DataType) -> Inval
 def _fits(element: Any, dtype: DataType) -> bool:
     if dtype is DataType.BOOL:
         return type(element) in _BOOLS and element in (0, 1)
-    if type(element) not in (_NUMBERS if dtype in _FLOATS else _INTEGERS):
+    if type(element) not in (_NUMBERS if dtype in EXACT_UP_TO else _INTEGERS):
         return False
     try:
         struct.pack(f"<{_CODES[dtype]}", element)

@@ -24,7 +24,7 @@ from mindspore_serving.server.dialect.open_inference.messages import (
     RequestedOutput,
 )
 from mindspore_serving.server.dialect.open_inference.shared_data import REGION
-from mindspore_serving.signature import MethodSignature, TensorType
+from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import NUMPY_OF, Array, ColumnData, TensorSpec, join_columns
 
 CLASSIFICATION: Final = "classification"
@@ -125,10 +125,9 @@ def empty_tensors(method: MethodSignature, wanted: Sequence[WantedOutput]) -> li
     Raises:
         InvalidInput: The type of an output is not known.
     """
-    types = method.outputs
     tensors = []
     for output in wanted:
-        known = types[output.place] if output.place < len(types) else TensorType(output.name)
+        known = method.outputs[output.place]
         if not known.dtype or (known.shape is None and not known.dtype.is_text):
             raise InvalidInput(
                 f"The inputs have no rows. The reply would have none, too, but what output '{output.name}' looks like "

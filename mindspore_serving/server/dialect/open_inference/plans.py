@@ -15,7 +15,6 @@ import numpy as np
 from mindspore_serving.errors import ServingError
 from mindspore_serving.server.dialect.open_inference.datatypes import NUMERIC
 from mindspore_serving.server.dialect.open_inference.inference import Inference
-from mindspore_serving.server.dialect.open_inference.inputs import input_types
 from mindspore_serving.server.dialect.open_inference.messages import InferRequest
 from mindspore_serving.server.dialect.open_inference.outputs import WantedOutput, wanted_outputs
 from mindspore_serving.server.dialect.open_inference.parameters import Options, options_of
@@ -97,7 +96,7 @@ def _with_places(
         at += len(tensor.data)
     method = destination.method
     specs, places = [], []
-    for expected in input_types(method):
+    for expected in method.inputs:
         if expected.name not in found or expected.shared:
             return None
         number, offset, byte_size, tensor = found[expected.name]

@@ -6,7 +6,6 @@ from math import prod
 
 from mindspore_serving.errors import InvalidInput
 from mindspore_serving.server.dialect.open_inference.datatypes import BYTES, NAME_OF
-from mindspore_serving.server.dialect.open_inference.inputs import input_types
 from mindspore_serving.server.dialect.open_inference.messages import InferRequest, InputTensor
 from mindspore_serving.server.dialect.open_inference.rest_request import BINARY_OUTPUT
 from mindspore_serving.signature import MethodSignature
@@ -25,7 +24,7 @@ def raw_request(body: bytes, model: str, version: str, method: MethodSignature) 
     Raises:
         InvalidInput: The method has not one input, or more than one size of it is not known.
     """
-    types = input_types(method)
+    types = method.inputs
     if len(types) != 1:
         names = ", ".join(one.name for one in types) or "none"
         raise InvalidInput(

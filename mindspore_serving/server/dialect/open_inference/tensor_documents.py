@@ -10,32 +10,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from mindspore_serving.server.dialect.open_inference.datatypes import BYTES, NAME_OF
-from mindspore_serving.server.dialect.open_inference.inputs import input_types
 from mindspore_serving.signature import MethodSignature, TensorType
 
 _ANY_SHAPE = [-1]
 
 
-def output_types(method: MethodSignature) -> Sequence[TensorType]:
-    """What is known of the outputs of a method, in its order."""
-    if len(method.outputs) == len(method.output_names):
-        return method.outputs
-    return [TensorType(name) for name in method.output_names]
-
-
 def metadata_of(method: MethodSignature) -> dict[str, list[dict[str, Any]]]:
     """Inputs and outputs with whole shapes: -1 in front for the rows, where there are any."""
     return {
-        "inputs": [_metadata(one, method.rows) for one in input_types(method)],
-        "outputs": [_metadata(one, method.rows) for one in output_types(method)],
+        "inputs": [_metadata(one, method.rows) for one in method.inputs],
+        "outputs": [_metadata(one, method.rows) for one in method.outputs],
     }
 
 
 def config_of(method: MethodSignature) -> dict[str, list[dict[str, Any]]]:
     """Inputs and outputs with shapes of one row, where there are rows."""
     return {
-        "input": [_config(one, method.rows) for one in input_types(method)],
-        "output": [_config(one, method.rows) for one in output_types(method)],
+        "input": [_config(one, method.rows) for one in method.inputs],
+        "output": [_config(one, method.rows) for one in method.outputs],
     }
 
 

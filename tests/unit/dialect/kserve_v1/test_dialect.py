@@ -37,8 +37,9 @@ ADD = MethodSignature(
     inputs=(TensorType("x", FLOAT, (2, -1)), TensorType("y", FLOAT, (2,), shared=True)),
     outputs=(TensorType("sum", FLOAT, ()),),
 )
-ECHO = MethodSignature("echo", ("x",), 8, output_names=("x",))
-PAIR = MethodSignature("pair", ("x", "y"), 8, output_names=("x", "y"))
+X, Y = TensorType("x"), TensorType("y")
+ECHO = MethodSignature("echo", ("x",), 8, output_names=("x",), inputs=(X,), outputs=(X,))
+PAIR = MethodSignature("pair", ("x", "y"), 8, output_names=("x", "y"), inputs=(X, Y), outputs=(X, Y))
 PREDICT = "/v1/models/a:predict"
 LARGE = b'{"signature_name": "echo", "instances": [' + b"1.5," * (1 << 17) + b"2.5]}"
 

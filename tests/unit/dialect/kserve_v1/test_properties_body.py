@@ -10,7 +10,7 @@ from hypothesis import strategies as some
 
 from tests.fuzz import v1_body
 
-many = settings(max_examples=200, deadline=None, derandomize=True)
+many = settings(max_examples=200)
 SCALARS = (
     some.none()
     | some.booleans()

@@ -29,7 +29,14 @@ TYPED = MethodSignature(
     description="What it does.",
     examples=('{"x": [[1.0], [2.0]], "t": "it\'s"}', '{"x": [[1.0], [2.0]], "t": "b"}'),
 )
-UNTYPED = MethodSignature("untyped", ("x", "t"), 8, output_names=("y",))
+UNTYPED = MethodSignature(
+    "untyped",
+    ("x", "t"),
+    8,
+    output_names=("y",),
+    inputs=(TensorType("x"), TensorType("t")),
+    outputs=(TensorType("y"),),
+)
 
 
 class FakeCatalog:

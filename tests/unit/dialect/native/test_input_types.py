@@ -65,7 +65,7 @@ def test_types_come_from_the_models_that_inputs_go_straight_into() -> None:
         "whole.mindir": [_Graph(DataType.INT64)],
     }
     loaded = fitted_servable(definition, graphs)
-    assert {method.name: method.input_types for method in loaded.methods} == {
+    assert {method.name: method.number_types for method in loaded.methods} == {
         "direct": {"a": DataType.FLOAT32, "b": DataType.FLOAT16},
         "behind_functions": {"b": DataType.FLOAT16},
         "at_odds": {"a": DataType.FLOAT32},

@@ -59,7 +59,15 @@ def test_any_instances(instances: list[Any]) -> None:
 
 
 @many
-@given(some.recursive(SCALARS, lambda inner: some.lists(inner) | some.dictionaries(some.text(), inner)))
+@given(
+    some.recursive(
+        SCALARS,
+        lambda inner: (
+            some.lists(inner, max_size=3) | some.dictionaries(some.text(max_size=5), inner, max_size=3)
+        ),
+        max_leaves=12,
+    )
+)
 def test_any_document(document: Any) -> None:
     json_body.one_input(json.dumps(document).encode())
 

@@ -48,7 +48,8 @@ def method(
 
 def untyped(name: str, inputs: Sequence[str], outputs: Sequence[str], **more: Any) -> MethodSignature:
     """A method of which only names are known."""
-    return MethodSignature(name, tuple(inputs), 1, output_names=tuple(outputs), **more)
+    known = [TensorType(one) for one in inputs], [TensorType(one) for one in outputs]
+    return method(name, *known, **{"rows": False, **more})
 
 
 def echo(blocks: list[Rows]) -> Reply:

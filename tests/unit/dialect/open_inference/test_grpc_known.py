@@ -17,7 +17,7 @@ from mindspore_serving.server.dialect.open_inference.grpc_known import KnownRequ
 from mindspore_serving.server.dialect.open_inference.grpc_request import read_message, request_in
 from mindspore_serving.server.dialect.open_inference.parameters import Options
 from mindspore_serving.server.dispatch.destination import Destination
-from mindspore_serving.signature import MethodSignature
+from mindspore_serving.signature import MethodSignature, TensorType
 from mindspore_serving.tensor import DataType, TensorSpec
 from tests.unit.dialect.open_inference.messages import REGION, request, tensor
 
@@ -26,7 +26,10 @@ LIMIT_S = 20.0
 
 def destination(version: int = 3, rows: bool = True) -> Destination:
     servable: Any = SimpleNamespace(version=version)
-    method = MethodSignature("m", ("a", "b"), 8, output_names=("y", "z"), rows=rows)
+    inputs, outputs = [tuple(map(TensorType, names)) for names in ("ab", "yz")]
+    method = MethodSignature(
+        "m", ("a", "b"), 8, output_names=("y", "z"), inputs=inputs, outputs=outputs, rows=rows
+    )
     return Destination(servable, method)
 
 

@@ -287,6 +287,12 @@ def test_inputs_that_are_not_those_of_the_method(tensors: list[InputTensor], tex
     assert text in str(caught.value)
 
 
+def test_the_element_that_is_no_text_is_named_whichever_it_is() -> None:
+    texts = [b"a"] * 5000 + [b"\xff"]
+    with pytest.raises(InvalidInput, match="Input 'x' should be text in UTF-8, element 5000 is not"):
+        read([InputTensor("x", "BYTES", (5001,), framed(*texts))], method(inputs=(TEXT,)))
+
+
 def test_others_have_their_turns_while_many_strings_are_read() -> None:
     async def scene() -> int:
         reading = asyncio.ensure_future(
