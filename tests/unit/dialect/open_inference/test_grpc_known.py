@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,6 +42,7 @@ class Inference:
         self.gone: Exception | None = None
         self.outcomes: list[tuple[Rows, Options, float | None]] = []
         self.parts = 1
+        self.changed: Callable[[Rows], Rows] | None = None
 
     def destination(self, model: str, version: str) -> Destination:
         if self.gone is not None:
@@ -61,6 +62,8 @@ class Inference:
             TensorSpec(name, spec.dtype, spec.shape) for name, spec in zip("yz", instances.specs, strict=True)
         )
         whole = Rows(specs, instances.columns, instances.count)
+        if self.changed is not None:
+            whole = self.changed(whole)
         half = instances.count // 2
         return [whole] if self.parts == 1 else [whole.take(0, half), whole.take(half, instances.count)]
 
@@ -119,6 +122,34 @@ def test_the_next_one_has_its_own_data_and_id(rows: bool, parts: int) -> None:
     assert [spec.dtype for spec in instances.specs] == [DataType.INT32, DataType.FLOAT32]
 
 
+def doubled(whole: Rows) -> Rows:
+    """Outputs of another shape."""
+    specs = tuple(spec._replace(shape=(2,)) for spec in whole.specs)
+    return Rows(specs, tuple(np.repeat(column, 2, axis=1) for column in whole.columns), whole.count)  # type: ignore[arg-type]
+
+
+def texts(whole: Rows) -> Rows:
+    """An output of text, and one of another type."""
+    specs = (TensorSpec("y", DataType.STRING, ()), TensorSpec("z", DataType.INT8, ()))
+    return Rows(specs, ([b"p", b"qr"], np.array([1, 2], np.int8)), whole.count)
+
+
+def test_the_outputs_may_look_otherwise_each_time() -> None:
+    scene = Scene()
+    scene.learn(message(*ONE))
+    found = []
+    for changed in (None, doubled, doubled, texts, texts, None):
+        scene.inference.changed = changed
+        reply = scene.answer(message(*ONE))
+        assert reply is not None
+        y, z = reply.outputs
+        found.append((y.datatype, list(y.shape), z.datatype, list(z.shape), *reply.raw_output_contents))
+    plain = ("INT32", [2, 1], "FP32", [2, 1], ONE[1], ONE[0])
+    twice = ("INT32", [2, 2], "FP32", [2, 2], values(10, 10, 20, 20, dtype="<i4"), values(1, 1, 2, 2))
+    text = ("BYTES", [2], "INT8", [2], b"\1\0\0\0p\2\0\0\0qr", b"\1\2")
+    assert found == [plain, twice, twice, text, text, plain]
+
+
 def test_outputs_and_parameters_are_those_of_the_request() -> None:
     scene = Scene()
     asked = message(*ONE)
@@ -143,6 +174,7 @@ def test_what_is_not_alike_takes_the_long_way() -> None:
     missing = message(*ONE)
     del missing.raw_input_contents[1]
     assert scene.answer(missing) is None
+    assert scene.answer(message(*ONE, b"more")) is None
     assert scene.answer(message(*ONE)) is not None
     scene.inference.goes_to = destination()  # the servable has been loaded again
     assert scene.answer(message(*ONE)) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -271,6 +272,15 @@ def test_an_output_that_does_not_fit_its_shared_memory(regions: SharedMemoryRegi
     assert "An output of 24 bytes does not fit into 23 bytes of shared memory region 'out'" in str(error)
 
 
+def open_files_in(folder: Path) -> list[str]:
+    """Files of a folder that this process has open."""
+    found = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # that of the listing itself
+            found.append(str(descriptor.readlink()))
+    return [path for path in found if path.startswith(f"{folder}/")]
+
+
 def test_what_a_request_uses_stays_while_it_runs(regions: SharedMemoryRegions, tmp_path: Path) -> None:
     def removed_meanwhile(blocks: list[Rows]) -> Reply:
         regions.unregister("", Own())
@@ -284,6 +294,7 @@ def test_what_a_request_uses_stays_while_it_runs(regions: SharedMemoryRegions, t
     infer(asked, removed_meanwhile, peer=Own(), regions=regions)
     assert (tmp_path / "out").read_bytes() == bytes(4) + ARRAY.tobytes() + bytes(4)
     assert isinstance(refused(asked, peer=Own(), regions=regions), UnknownTarget)
+    assert not open_files_in(tmp_path)
 
 
 def test_the_inputs_of_a_request_in_shared_memory_are_not_too_large(

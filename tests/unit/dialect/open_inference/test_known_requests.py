@@ -193,6 +193,15 @@ def test_a_model_that_means_something_else_now() -> None:
     assert ways.short(usual()) is not None
 
 
+@pytest.mark.parametrize("parts", [{"model": "m", "version": "1"}, {"model": "m.m"}])
+def test_the_same_bytes_for_another_model_or_version_are_another_request(parts: dict[str, str]) -> None:
+    ways = Ways()
+    ways.long(usual())
+    asked = usual()
+    asked.parts = parts
+    assert ways.short(asked) is None
+
+
 NUMBERS = tensor("x", "FP32", [1, 2], bytes(8))
 ONE = (method(inputs=(X,), outputs=OUTPUTS[:1]),)
 
