@@ -59,6 +59,8 @@ WAY = (
             "transport/routes.py",
             "dialect/native/rest.py",
             "dialect/native/predict.py",
+            "dialect/open_inference/inference.py",
+            "dialect/kserve_v1/predict.py",
         ),
     ),
     Part(

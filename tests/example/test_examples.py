@@ -120,17 +120,23 @@ def test_example_as_its_readme_says(examples: Path, addresses: Addresses, name: 
                 assert_output(printed, block.output)
 
 
-def test_three_things_of_the_main_readme(examples: Path, addresses: Addresses) -> None:
-    section = (REPOSITORY / "README.md").read_text().split("## Three things to type")[1].split("\n## ")[0]
-    start_script, client, curl = blocks_of(section)
+def test_what_the_main_readme_types(examples: Path, addresses: Addresses) -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    sections = (
+        readme.split(f"## {title}\n")[1] for title in ("Three things to type", "Everybody's client works")
+    )
+    start_script, *calls = (block for section in sections for block in blocks_of(section.split("\n## ")[0]))
     folder = examples / "tensor_add"
     run("python export_model/add_model.py", folder)
     (folder / "start.py").write_text(addresses.put_into(start_script.text))
-    (folder / "client.py").write_text(addresses.put_into(client.text))
     with running_script(folder / "start.py") as server:
         server.wait_for_line("RESTful server start success")
-        assert_output(run("python client.py", folder), client.output)
-        assert_output(run(addresses.put_into(curl.text), folder), curl.output)
+        for call in calls:
+            line = addresses.put_into(call.text)
+            if call.language == "python":
+                (folder / "client.py").write_text(line)
+                line = "python client.py"
+            assert_output(run(line, folder), call.output)
 
 
 def test_demo_check_exports_serves_and_compares(checked: tuple[RunningScript, Path]) -> None:

@@ -203,7 +203,7 @@ def m(x):
         (
             "return x + 0.5",
             'examples=[{"x": 1}], outputs={"y": register.TensorSpec("int32")}',
-            "Example 1 of method 'm': output 'y' is float64 of shape [], but is declared as int32",
+            "Example 1 of method 'm' failed: Output 'y' is float64 of shape [], but is declared as int32",
         ),
         (
             "while True: time.sleep(1)",

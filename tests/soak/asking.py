@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
+from typing import TypeAlias
+
+import aiohttp
 
 from mindspore_serving.errors import ServingError
-from tests.soak.checking import NO_WISHES, Answer, Wishes, judge, wrong_id
+from tests.soak.checking import DEADLINE, NO_WISHES, Answer, Verdict, Wishes, judge, judge_rows, wrong_id
+from tests.soak.foreign import ForeignClients
 from tests.soak.ledger import LOST_AFTER_S, Ledger, Outcome
 from tests.soak.questions import Question
 from tests.soak.transports import (
@@ -28,6 +32,10 @@ _CANCEL_S = 5.0
 _ENOUGH_MS = 1000 * LOST_AFTER_S - 5000
 """A deadline of REST that no request should miss."""
 _CANCELLED, _TOO_LATE = "Grpc Error, (1,", "Grpc Error, (4,"
+
+
+Ask: TypeAlias = Callable[[Question, "float | None"], Awaitable[Answer]]
+Judge: TypeAlias = Callable[[Question, Answer], Verdict]
 
 
 class Attitude(Enum):
@@ -54,11 +62,13 @@ class Asker:
         self._rest = rest
         self._clients = GrpcClients(grpc)
         self._raw = RawGrpc(grpc)
+        self._foreign = ForeignClients(grpc, rest)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._clients.close()
         await self._raw.close()
+        await self._foreign.close()
 
     def attitude(self) -> Attitude:
         """Mostly patient."""
@@ -87,6 +97,27 @@ class Asker:
         }[route]
         if route == "Client" and attitude is Attitude.CANCELS:
             attitude = Attitude.PATIENT
+        return await self._ask(question, route, attitude, ask)
+
+    async def by_foreign(
+        self, question: Question, route: str, attitude: Attitude = Attitude.PATIENT
+    ) -> Outcome:
+        """Ask in a dialect of another server.
+
+        Args:
+            question: What is asked, of a method with rows.
+            route: One of `tests.soak.foreign.ROUTES`.
+            attitude: What the client does about it.
+        """
+
+        async def ask(asked: Question, timeout_s: float | None) -> Answer:
+            return await self._foreign.ask(asked, route, timeout_s)
+
+        return await self._ask(question, route, attitude, ask, judge_rows)
+
+    async def _ask(
+        self, question: Question, route: str, attitude: Attitude, ask: Ask, judge_by: Judge = judge
+    ) -> Outcome:
         number = self._ledger.asked(route, str(question))
         timeout_s = self._draw.uniform(0.001, _SHORT_S) if attitude is Attitude.DEADLINE else None
         call = asyncio.ensure_future(ask(question, timeout_s))
@@ -94,7 +125,7 @@ class Asker:
         if not call.done():
             call.cancel()
             await asyncio.wait([call], timeout=_CANCEL_S)
-        return self._end(number, question, call, attitude)
+        return self._end(number, question, call, attitude, judge_by=judge_by)
 
     async def by_one_connection(self, question: Question, wishes: Wishes = NO_WISHES) -> Outcome:
         """Ask by REST on a connection that serves this request only.
@@ -176,14 +207,19 @@ class Asker:
         call: asyncio.Future[Answer],
         attitude: Attitude,
         wishes: Wishes | None = None,
+        judge_by: Judge = judge,
     ) -> Outcome:
-        outcome, detail = _outcome_of(question, call, attitude, wishes)
+        outcome, detail = _outcome_of(question, call, attitude, wishes, judge_by)
         self._ledger.ended(number, outcome, detail, len(question.instances))
         return outcome
 
 
 def _outcome_of(
-    question: Question, call: asyncio.Future[Answer], attitude: Attitude, wishes: Wishes | None
+    question: Question,
+    call: asyncio.Future[Answer],
+    attitude: Attitude,
+    wishes: Wishes | None,
+    judge_by: Judge,
 ) -> tuple[Outcome, str]:
     if not call.done() or call.cancelled():
         if attitude is Attitude.CANCELS:
@@ -200,17 +236,17 @@ def _outcome_of(
         if answer.too_late and wishes.timeout_ms:
             ours = wishes.timeout_ms < _ENOUGH_MS
             return (Outcome.GIVEN_UP if ours else Outcome.LOST), answer.error
-    if answer.error.startswith(_TOO_LATE):
+    if answer.error.startswith(_TOO_LATE) or DEADLINE.search(answer.error):
         ours = attitude is Attitude.DEADLINE
         return (Outcome.GIVEN_UP if ours else Outcome.LOST), answer.error
     if answer.error.startswith(_CANCELLED) and attitude is Attitude.CANCELS:
         return Outcome.GIVEN_UP, answer.error
-    return judge(question, answer)
+    return judge_by(question, answer)
 
 
 def _outcome_of_error(error: BaseException) -> tuple[Outcome, str]:
     detail = f"{type(error).__name__}: {error}"
-    if isinstance(error, ConnectionEnded):
+    if isinstance(error, (ConnectionEnded, aiohttp.ClientConnectionError)):
         return Outcome.LOST, detail
     if isinstance(error, (UnreadableReply, ServingError, ValueError, TypeError, KeyError)):
         return Outcome.WRONG, detail

@@ -24,7 +24,8 @@ STOPPING_TEXT = "Serving Error: the server is stopping and takes no more request
 _CONNECTION_ENDED = "Grpc Error, (14,"
 _MARKED = "error msg: marked "
 _TOO_MANY, _UNAVAILABLE, _TOO_LATE, _OK = 429, 503, 504, 200
-_DEADLINE = re.compile(r"deadline of \S+ ms exceeded$")
+DEADLINE = re.compile(r"deadline of \S+ ms exceeded$")
+_FAILED_ROWS = re.compile(r"^(\d+) of (\d+) rows failed, the first one is row (\d+): ")
 _RANDOM_ID = re.compile(r"[0-9a-f]{16}")
 
 
@@ -61,7 +62,7 @@ class Answer:
     @property
     def too_late(self) -> bool:
         """Whether the deadline of a REST request has passed."""
-        return self.http_status == _TOO_LATE and bool(_DEADLINE.search(self.error))
+        return self.http_status == _TOO_LATE and bool(DEADLINE.search(self.error))
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,21 @@ def judge(question: Question, answer: Answer) -> Verdict:
                 return _with_status(outcome, where + detail, answer)
     failed = any(found is Outcome.EXPECTED_ERROR for found, _ in verdicts)
     return _with_status(Outcome.EXPECTED_ERROR if failed else Outcome.RIGHT, "", answer)
+
+
+def judge_rows(question: Question, answer: Answer) -> Verdict:
+    """The same where a request with a failed row fails as a whole, and says how many rows failed."""
+    told = _FAILED_ROWS.search(answer.error)
+    marked = [at for at, want in enumerate(question.expected) if isinstance(want, Fails)]
+    if not (told and marked) or _MARKED not in answer.error:
+        return judge(question, answer)
+    first = question.expected[marked[0]]
+    numbers = tuple(int(number) for number in told.groups())
+    if numbers != (len(marked), len(question.expected), marked[0]):
+        return Outcome.WRONG, f"{len(marked)} rows are marked, {marked[0]} is the first, got {answer.error}"
+    if not isinstance(first, Fails) or not answer.error.endswith(first.text):
+        return Outcome.WRONG, f"{first!r:.200} was expected, got {answer.error}"
+    return _with_status(Outcome.EXPECTED_ERROR, "", answer)
 
 
 def _judge_instance(question: Question, want: Values | Fails, got: Values | Refused, plain: bool) -> Verdict:

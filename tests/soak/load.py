@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 
 from mindspore_serving.server.host.descriptor_limit import descriptor_limit
 from tests.soak.asking import GRPC_ROUTES, Asker
+from tests.soak.foreign import ROUTES as FOREIGN_ROUTES
 from tests.soak.ledger import LOST_AFTER_S, Ledger, Outcome
 from tests.soak.questions import Author
 from tests.soak.transports import RestConnection
@@ -44,7 +45,8 @@ class Clients:
 
     async def run(self, count: int, stop: asyncio.Event) -> None:
         """Run clients until the event, and until all their requests have ended."""
-        clients = [self._run_one(at, self._by_grpc if at % 2 else self._by_rest, stop) for at in range(count)]
+        kinds = (self._by_rest, self._by_grpc, self._by_foreign)
+        clients = [self._run_one(at, kinds[at % len(kinds)], stop) for at in range(count)]
         tasks = [asyncio.ensure_future(client) for client in clients]
         await stop.wait()
         done, _ = await asyncio.wait(tasks, timeout=2 * LOST_AFTER_S)
@@ -61,8 +63,13 @@ class Clients:
             await asyncio.sleep(self._draw.uniform(0, _THINK_S))
 
     async def _by_grpc(self, at: int) -> None:
-        route = GRPC_ROUTES[at // 2 % len(GRPC_ROUTES)]
+        route = GRPC_ROUTES[at // 3 % len(GRPC_ROUTES)]
         outcome = await self._asker.by_grpc(self._author.any(), route, self._asker.attitude())
+        await self._pause_after(outcome)
+
+    async def _by_foreign(self, at: int) -> None:
+        route = FOREIGN_ROUTES[at // 3 % len(FOREIGN_ROUTES)]
+        outcome = await self._asker.by_foreign(self._author.rows(), route, self._asker.attitude())
         await self._pause_after(outcome)
 
     async def _by_rest(self, at: int) -> None:

@@ -99,6 +99,7 @@ class Author:
             (5, self.steps),
             (3, self.deadly),
             (3, self.endless),
+            (4, self.rows),
         ]
         weights, functions = zip(*writers, strict=True)
         question: Question = self._draw.choices(functions, weights)[0]()
@@ -112,12 +113,27 @@ class Author:
             found += [self.picky(name, "picky"), self.picky(name, "picky_batch")]
         found += [self.steps(method) for method in ("add", "add_twice", "three_stages", "add_three_times")]
         found += [self.deadly("die"), self.deadly("die_batch")]
-        return [*found, self.endless("wait"), self.endless("wait_batch")]
+        return [*found, self.endless("wait"), self.endless("wait_batch"), *self.rows_of_each()]
 
     def numbers(self, servable: str = "", method: str = "") -> Question:
         """Single numbers, up to thousands of them."""
         method = method or self._draw.choice(_AFFINE)
         return self._affine(servable or self._servable(), method, self._count(4000))
+
+    def rows(self, servable: str = "", method: str = "") -> Question:
+        """Rows for dialects that have tensors: of a method with types, or of a model."""
+        method = method or self._draw.choices(["rows", "rows_picky", "add"], [3, 1, 2])[0]
+        if method == "add":
+            return self.steps("add")
+        servable = servable or self._servable()
+        if method == "rows_picky":
+            return self._some_marked(self._affine(servable, method, self._count(200), np.int64))
+        return self._affine(servable, method, self._count(2000), np.int64)
+
+    def rows_of_each(self) -> list[Question]:
+        """A request to each method that has rows."""
+        found = [self.rows(name, method) for name in ("plain", "copies") for method in ("rows", "rows_picky")]
+        return [*found, self.rows(method="add")]
 
     def slow(self, servable: str = "") -> Question:
         """A method that takes 20 ms per instance."""
@@ -149,7 +165,9 @@ class Author:
     def picky(self, servable: str = "", method: str = "") -> Question:
         """Numbers of which some are refused, each with an error of its own."""
         method = method or self._draw.choice(["picky", "picky_batch"])
-        question = self._affine(servable or self._servable(), method, self._count(200))
+        return self._some_marked(self._affine(servable or self._servable(), method, self._count(200)))
+
+    def _some_marked(self, question: Question) -> Question:
         share = self._draw.choice([0.1, 0.5, 1.0])
         for i, instance in enumerate(question.instances):
             if self._draw.random() < share:
@@ -158,8 +176,8 @@ class Author:
                 question.expected[i] = Fails(f"error msg: marked {marked}")
         return question
 
-    def _affine(self, servable: str, method: str, count: int) -> Question:
-        dtype = np.dtype(self._draw.choice([np.int32, np.int64]))
+    def _affine(self, servable: str, method: str, count: int, of: Any = None) -> Question:
+        dtype = np.dtype(of or self._draw.choice([np.int32, np.int64]))
         numbers = [self._number(dtype) for _ in range(count)]
         answers: list[Values | Fails] = [{"y": np.array(x * 2 + 1)} for x in numbers]
         return Question(servable, method, [{"x": x} for x in numbers], answers)

@@ -14,6 +14,7 @@ from typing import Any
 from mindspore_serving.server.host.descriptor_limit import descriptor_limit
 from tests.soak.asking import GRPC_ROUTES, Asker
 from tests.soak.chaos import Chaos
+from tests.soak.foreign import ROUTES as FOREIGN_ROUTES
 from tests.soak.ledger import LOST_AFTER_S, Ledger, Outcome, Totals
 from tests.soak.load_process import LoadProcess
 from tests.soak.main_log import findings_in
@@ -141,6 +142,9 @@ class Soak:
             await asker.by_one_connection(question)
             if ledger.totals.lost:
                 break  # each further one may take as long
+        for question in self._author.rows_of_each():
+            for route in FOREIGN_ROUTES:
+                await asker.by_foreign(question, route)
         await asker.close()
         totals = ledger.totals
         if totals.answered != totals.asked or totals.duplicated:

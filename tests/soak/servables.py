@@ -93,6 +93,21 @@ method("picky_batch", refuse_marked_batch, batch_size=16)
 method("slow", take_time)
 
 
+NUMBER = register.TensorSpec("int64", [])
+
+
+def rows_method(name, function, batch_size=None):
+    def one_stage(x):
+        return register.add_stage(function, x, outputs_count=1, batch_size=batch_size)
+
+    one_stage.__name__ = name
+    register.register_method(output_names=["y"], inputs={"x": NUMBER}, outputs={"y": NUMBER})(one_stage)
+
+
+rows_method("rows", double_and_one_batch, batch_size=16)
+rows_method("rows_picky", refuse_marked)
+
+
 @register.register_method(output_names=["y"])
 def echo(x):
     return x

@@ -25,6 +25,7 @@ from tests.soak.checking import (
     answer_of_client,
     json_value,
     judge,
+    judge_rows,
     wrong_id,
 )
 from tests.soak.ledger import Ledger, Outcome, Totals
@@ -86,6 +87,27 @@ def good_totals() -> Totals:
 
 
 # ---- one reply
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "expected"),
+    [
+        ("1 of 3 rows failed, the first one is row 1: error msg: marked -6", 500, Outcome.EXPECTED_ERROR),
+        ("1 of 3 rows failed, the first one is row 1: error msg: marked -6", 200, Outcome.WRONG),
+        ("1 of 3 rows failed, the first one is row 2: error msg: marked -6", 500, Outcome.WRONG),
+        ("2 of 3 rows failed, the first one is row 1: error msg: marked -6", 500, Outcome.WRONG),
+        ("1 of 4 rows failed, the first one is row 1: error msg: marked -6", 500, Outcome.WRONG),
+        ("1 of 3 rows failed, the first one is row 1: error msg: marked -66", 500, Outcome.WRONG),
+        ("1 of 3 rows failed, the first one is row 1: worker lost", 500, Outcome.FAILED),
+        (LIMIT_TEXT, 429, Outcome.REFUSED),
+        ("", 200, Outcome.WRONG),
+    ],
+)
+def test_a_reply_where_a_row_fails_the_request(error: str, status: int, expected: Outcome) -> None:
+    entries = [] if error else [value(11), value(-11), value(15)]
+    asked = replace(question(), expected=[value(11), Fails("error msg: marked -6"), value(15)])
+    plain = [{"y": json_value(entry["y"])} for entry in entries]
+    assert judge_rows(asked, Answer(list(plain), error, status, True))[0] is expected
 
 
 def test_a_right_reply() -> None:

@@ -20,6 +20,8 @@ from mindspore_serving.tensor import Specs, TensorSpec
 
 MOST_PARAMETERS_BYTES = 8 << 10
 """Bytes of a request's parameters as JSON: each of its instances carries them."""
+MOST_REPEATED_BYTES = 1 << 29
+"""Bytes that they may come to for all instances of a request, as large as the largest message."""
 _REMEMBERED = 256
 """Kinds of instances whose verdict is kept: clients choose shapes."""
 
@@ -80,6 +82,12 @@ def with_parameters(blocks: Sequence[Rows], parameters: Mapping[str, Any] | None
         InvalidInput: There is too much of them, or they cannot be written as JSON.
     """
     text = parameters_text(parameters)
+    count = sum([block.count for block in blocks])
+    if len(text) * count > MOST_REPEATED_BYTES:
+        raise InvalidInput(
+            f"The parameters of the request have {len(text)} bytes as JSON for each of {count} instances, expected at "
+            f"most {MOST_REPEATED_BYTES} bytes together; send fewer instances"
+        )
     return [
         Rows((*block.specs, PARAMETERS_SPEC), (*block.columns, [text] * block.count), block.count)
         for block in blocks

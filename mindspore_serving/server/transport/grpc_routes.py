@@ -117,6 +117,27 @@ class GrpcCall(Protocol):
             GrpcError: There is no room for it.
         """
 
+    def check_replies(self) -> None:
+        """Check that the client takes its replies: to be asked before a reply of a stream is made.
+
+        Raises:
+            GrpcError: Its connection, or all together, hold too much.
+        """
+
+    def hold_reply(self, size: int) -> None:
+        """Count a reply of a stream that is made, and that the transport has not got yet.
+
+        Args:
+            size: Its bytes.
+        """
+
+    def release_reply(self, size: int) -> None:
+        """Count replies that were held no more: the transport has sent them, or the stream has ended.
+
+        Args:
+            size: Their bytes.
+        """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrpcMethod:

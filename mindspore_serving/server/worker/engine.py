@@ -33,6 +33,7 @@ from mindspore_serving.server.register.definition import (
     StageKind,
 )
 from mindspore_serving.server.worker.call_watch import CallWatch
+from mindspore_serving.server.worker.declared_outputs import bytes_as_declared, rows_as_declared
 from mindspore_serving.server.worker.function_step import run_function_step
 from mindspore_serving.server.worker.graph_runner import GraphRunner
 from mindspore_serving.server.worker.job import BatchJob, CallJob, Job
@@ -42,7 +43,7 @@ from mindspore_serving.server.worker.outcomes import Finished, with_trace
 from mindspore_serving.server.worker.pipeline_thread import PipelineThread
 from mindspore_serving.server.worker.scheduling import is_report_due, next_model, next_stage
 from mindspore_serving.server.worker.stages import Chunk, MethodStages, ModelQueue, StageRunner
-from mindspore_serving.server.worker.values import bytes_as_declared, rows_or_errors
+from mindspore_serving.server.worker.values import rows_or_errors
 
 _WEIGHT = 1 / 8
 """Of the latest batch of a model, in the mean of how long batches take."""
@@ -259,10 +260,15 @@ class Engine:
         values = [chunk.values[ref] for ref in method.outputs]
         if method.output_types:
             values = bytes_as_declared(values, method.output_types)
-        groups = [
+        groups: list[Group] = [
             FailedRows(with_trace(block), 1) if isinstance(block, ServingError) else block
             for block in rows_or_errors(method.output_names, values, chunk.count)
         ]
+        if method.output_types:
+            groups = [
+                rows_as_declared(group, method.output_types) if isinstance(group, Rows) else group
+                for group in groups
+            ]
         self._leave(chunk, groups)
 
     def _leave(self, chunk: Chunk, groups: Sequence[Group]) -> None:

@@ -6,7 +6,6 @@ are handed to later Python functions as they are.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any, cast
@@ -15,12 +14,10 @@ import numpy as np
 
 from mindspore_serving.errors import ServingError, StageError, text_of
 from mindspore_serving.rows import Rows
-from mindspore_serving.signature import TensorType
 from mindspore_serving.tensor import (
     DATA_TYPE_OF,
     Array,
     ColumnData,
-    DataType,
     TensorSpec,
     encode_value,
     join_columns,
@@ -78,40 +75,6 @@ class Values:
         column = None if self.column is None else self.column[start:stop]
         objects = None if self._objects is None else self._objects[start:stop]
         return Values(stop - start, self.spec, column, objects)
-
-
-def bytes_as_declared(values: Sequence[Values], types: Sequence[TensorType]) -> list[Values]:
-    """Outputs of a method, those that are declared as bytes or text without what functions see of bytes.
-
-    Functions get bytes as 1-D arrays of uint8, and give them back as such.
-
-    Args:
-        values: One for each output.
-        types: What is declared of each.
-    """
-    return [
-        Values(
-            value.count,
-            objects=list(map(_as_text if one.dtype is DataType.STRING else _as_bytes, value.objects())),
-        )
-        if one.dtype.is_text and not isinstance(value.column, list)
-        else value
-        for value, one in zip(values, types, strict=True)
-    ]
-
-
-def _as_bytes(value: Any) -> Any:
-    is_content = type(value) is np.ndarray and value.dtype == np.uint8 and value.ndim == 1
-    return value.tobytes() if is_content else value
-
-
-def _as_text(value: Any) -> Any:
-    """Text that its UTF-8 stands for; what is no UTF-8 stays what it is."""
-    content = _as_bytes(value)
-    if isinstance(content, bytes):
-        with contextlib.suppress(UnicodeDecodeError):
-            return content.decode()
-    return value
 
 
 def join_values(parts: Sequence[Values]) -> Values:

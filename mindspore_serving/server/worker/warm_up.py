@@ -30,7 +30,7 @@ from mindspore_serving.server.worker.method_types import taught
 from mindspore_serving.server.worker.servable_loader import LoadedServable
 from mindspore_serving.server.worker.traces import InnerTrace
 from mindspore_serving.server.worker.values import Values, as_rows
-from mindspore_serving.signature import NO_PARAMETERS, MethodSignature, TensorType
+from mindspore_serving.signature import NO_PARAMETERS, MethodSignature
 from mindspore_serving.tensor import DATA_TYPE_OF, Array, DataType, is_shape
 
 EXAMPLES_BYTES = 1 << 14
@@ -69,7 +69,6 @@ def _run_examples(engine: Engine, method: MethodDefinition, signature: MethodSig
         left -= len(text)
         texts += [text] if text else []
         results.append(_result_of(where, engine, method, values))
-        _check_outputs(where, results[-1], signature.outputs)
         log.info("%s took %.3f ms", where, (time.monotonic() - begin) * 1e3)
     return replace(signature, outputs=taught(signature.outputs, results), examples=tuple(texts))
 
@@ -112,18 +111,6 @@ def _result_of(where: str, engine: Engine, method: MethodDefinition, values: Seq
             InnerTrace(trace) if trace else None
         )
     return group
-
-
-def _check_outputs(where: str, result: Rows, outputs: Sequence[TensorType]) -> None:
-    """Check that a result is what is declared.
-
-    Raises:
-        StartUpError: It is not.
-    """
-    for spec, known in zip(result.specs, outputs, strict=True):
-        if known.declared and (known.dtype is not spec.dtype or not known.takes(spec.shape)):
-            got = TensorType(spec.name, spec.dtype, spec.shape).text
-            raise StartUpError(f"{where}: output '{spec.name}' is {got}, but is declared as {known.text}")
 
 
 def _json_of(values: Sequence[Any], signature: MethodSignature, most_bytes: int) -> str:

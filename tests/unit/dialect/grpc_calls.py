@@ -19,6 +19,8 @@ class FakeCall:
     Attributes:
         arriving: Bytes that are counted now.
         counted_sizes: All that were counted.
+        held: Bytes of replies that are held now.
+        most_held: Bytes of replies that may be held.
     """
 
     def __init__(self, largest_reply: int = 1 << 30, has_room: bool = True) -> None:
@@ -30,6 +32,8 @@ class FakeCall:
         self.stopping = asyncio.Event()
         self.arriving = 0
         self.counted_sizes: list[int] = []
+        self.held = 0
+        self.most_held = 1 << 30
         self._has_room = has_room
 
     def peer_is_own_user(self) -> bool:
@@ -47,3 +51,16 @@ class FakeCall:
             yield
         finally:
             self.arriving -= size
+
+    def check_replies(self) -> None:
+        """As `GrpcCall.check_replies`."""
+        if self.held >= self.most_held:
+            raise client_error(GrpcStatus.RESOURCE_EXHAUSTED, "replies are not taken")
+
+    def hold_reply(self, size: int) -> None:
+        """As `GrpcCall.hold_reply`."""
+        self.held += size
+
+    def release_reply(self, size: int) -> None:
+        """As `GrpcCall.release_reply`."""
+        self.held -= size

@@ -12,6 +12,7 @@ from mindspore_serving.errors import InvalidInput, StatusCode
 from mindspore_serving.rows import FailedRows, Rows
 from mindspore_serving.server.dispatch.admitted_inputs import (
     MOST_PARAMETERS_BYTES,
+    MOST_REPEATED_BYTES,
     InputCheck,
     parameters_text,
 )
@@ -155,6 +156,17 @@ async def test_parameters_that_are_too_large_are_refused(dispatcher: Dispatcher)
     with pytest.raises(InvalidInput, match=text):
         dispatcher.admit(
             dispatcher.resolve("s", "m", 0), [columns((1,))], parameters={"a": "b" * (8200 - len('{"a":""}'))}
+        )
+    assert dispatcher.requests == 0
+
+
+async def test_parameters_of_many_instances_that_come_to_too_much_are_refused(dispatcher: Dispatcher) -> None:
+    Worker(dispatcher, methods=[method_of(TensorType("x"), takes_parameters=True)])
+    count = MOST_REPEATED_BYTES // 8000 + 1
+    rows = Rows((TensorSpec("x", DataType.UINT8, ()),), (np.zeros(count, np.uint8),), count)
+    with pytest.raises(InvalidInput, match=f"have 8000 bytes as JSON for each of {count} instances"):
+        dispatcher.admit(
+            dispatcher.resolve("s", "m", 0), [rows], parameters={"a": "b" * (8000 - len('{"a":""}'))}
         )
     assert dispatcher.requests == 0
 

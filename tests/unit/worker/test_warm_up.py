@@ -180,19 +180,20 @@ def halves(x: Any) -> Any:
             "1): 1, error msg: no such number",
         ),
         (
-            {"examples": [{"x": 1}, {"x": 3}], "outputs": {"y": TensorSpec("float64", [])}},
-            lambda x: x if x > 2 else halves(x),
-            "Example 2 of method 'm': output 'y' is int32 of shape [], but is declared as float64 of shape []",
+            {"examples": [{"x": 1}, {"x": 3}], "outputs": {"y": TensorSpec("int32", [])}},
+            lambda x: x if x < 2 else halves(x),
+            "Example 2 of method 'm' failed: Output 'y' is float64 of shape [], but is declared as int32 of shape []",
         ),
         (
             {"examples": [{"x": [1, 2]}], "outputs": {"y": TensorSpec("float64", [-1, 2])}},
             halves,
-            "Example 1 of method 'm': output 'y' is float64 of shape [2], but is declared as float64 of shape [-1, 2]",
+            "Example 1 of method 'm' failed: Output 'y' is float64 of shape [2], but is declared as float64 of shape "
+            "[-1, 2]",
         ),
         (
             {"examples": [{"x": 1}], "outputs": {"y": Text()}},
             halves,
-            "Example 1 of method 'm': output 'y' is float64 of shape [], but is declared as text",
+            "Example 1 of method 'm' failed: Output 'y' is float64 of shape [], but is declared as text",
         ),
     ],
 )

@@ -27,6 +27,7 @@ _NOT_OFFERED = {
     "explain": "this server explains no predictions, use :predict",
 }
 _NOT_READY = 503
+_ONLY_GET = "A model only supports GET; for predictions send POST to /v1/models/{model}:predict"
 
 
 class KserveV1Dialect:
@@ -51,7 +52,10 @@ class KserveV1Dialect:
             ],
             Route(("GET",), "/v1/models", self.list_models),
             *[Route(("GET",), f"{path}/metadata", self.metadata) for path in (_MODEL, _VERSION, _LABEL)],
-            *[Route(("GET",), path, self.status, probe=True) for path in (_MODEL, _VERSION, _LABEL)],
+            *[
+                Route(("GET",), path, self.status, wrong_verb=_ONLY_GET, probe=True)
+                for path in (_MODEL, _VERSION, _LABEL)
+            ],
             Route((), "/v1", self.list_models),
             Route((), "/v1/{path*}", self.list_models),
         )

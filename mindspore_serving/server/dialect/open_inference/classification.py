@@ -32,16 +32,23 @@ async def classes_of(values: Array, most: int) -> list[bytes]:
         if start:
             await asyncio.sleep(0)
         part = values[start : start + rows]
-        order = _descending(part)[:, :most]
-        for row, indices in zip(part, order, strict=True):
-            texts += [_text(value, index) for value, index in zip(row[indices], indices, strict=True)]
+        if part.shape[1] > _AT_ONCE:  # a row that takes longer than a turn is sorted beside the event loop
+            order = await asyncio.to_thread(_descending, part)
+        else:
+            order = _descending(part)
+        for row, indices in zip(part, order[:, :most], strict=True):
+            for at in range(0, len(indices), _AT_ONCE):
+                if at:
+                    await asyncio.sleep(0)
+                found = indices[at : at + _AT_ONCE]
+                texts += [_text(value, index) for value, index in zip(row[found], found, strict=True)]
     return texts
 
 
 def _descending(values: Array) -> Array:
     """Indices of each row from the largest value to the smallest; of equals the first one first, NaN behind all."""
     if values.dtype.kind == "f":
-        values = np.where(np.isnan(values), -np.inf, values)
+        return np.argsort(-values, axis=1, kind="stable")  # NumPy has NaN last
     # Sorted upwards from behind, and read from behind: so equals keep their order.
     return values.shape[1] - 1 - np.argsort(values[:, ::-1], axis=1, kind="stable")[:, ::-1]
 

@@ -160,7 +160,11 @@ class GrpcInference:
             Serialised ModelStreamInferResponse; an error of one request is in it, and the stream goes on.
         """
         stream = RequestStream(
-            messages, lambda message: self._answer_in_stream(message, call), call.stopping, call.largest_reply
+            messages,
+            lambda message: self._answer_in_stream(message, call),
+            call.stopping,
+            call.largest_reply,
+            call.release_reply,
         )
         replies = stream.replies()
         try:
@@ -170,8 +174,16 @@ class GrpcInference:
             await replies.aclose()
 
     async def _answer_in_stream(self, message: bytes, call: GrpcCall) -> GrpcReply:
+        """The reply to a message of a stream, which is held for its client until the stream releases it."""
+        reply = await self._streamed_reply(message, call)
+        call.hold_reply(len(reply.message))
+        return reply
+
+    async def _streamed_reply(self, message: bytes, call: GrpcCall) -> GrpcReply:
         try:
+            call.check_replies()
             _, reply = await self._infer(self._read(message, call), call)
+            call.check_replies()  # others may have been made meanwhile
             parts = streamed(parts_of_reply(reply, final=True))
             _check_size(size_of(parts), call.largest_reply)
             return GrpcReply(b"".join(parts))

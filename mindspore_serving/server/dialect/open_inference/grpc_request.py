@@ -25,18 +25,30 @@ from mindspore_serving.server.dialect.open_inference.messages import (
     RawData,
     RequestedOutput,
 )
+from mindspore_serving.tensor import MAX_DIMENSIONS
 from mindspore_serving.wire import field_at, read_varint
 
 MOST_FIELDS: Final = 4096
-"""Fields of a message; each input, output, parameter and piece of raw data is one."""
+"""Fields of a message; each input, output, parameter and piece of raw data is one. So is each field of an input and of
+an output, where there are many bytes of them."""
 MOST_BESIDE_RAW: Final = 1 << 23
 """Bytes of a message that are no raw data. A tensor in typed contents may need 16 times as much memory while the
 protobuf library reads it, and nobody else has a turn then: 0.2 s at most."""
+_FEW_BYTES = 1 << 14
+"""Bytes that hold so few fields that nobody counts them."""
+_MOST_SHAPE_BYTES = MAX_DIMENSIONS * 10
+"""Each size is a number of at most ten bytes."""
 _LONGEST_REMEMBERED = 4096
+_MOST_REMEMBERED = 256
+"""Descriptions that are remembered; the longest ones are of 2000 inputs without anything, and take 0.3 MB each."""
 _MODEL_NAME = 0x0A
 _MODEL_VERSION = 0x12
 _ID = 0x1A
+_INPUT = 0x2A
+_OUTPUT = 0x32
 _RAW_INPUT = 0x3A
+_SHAPE = 0x1A
+"""In an input: its sizes, in one field."""
 _BYTES_TYPE = 2
 """Type of a field that has its length in front, in the last three bits of its tag."""
 _REGION = "shared_memory_region"
@@ -139,6 +151,8 @@ def read_message(message: bytes) -> Message:
             f"The request has {len(described)} bytes beside raw_input_contents, expected are at most "
             f"{MOST_BESIDE_RAW}; send large tensors in raw_input_contents"
         )
+    if len(described) > _FEW_BYTES:
+        _check_fields(described)
     is_remembered = bool(raw) and len(described) <= _LONGEST_REMEMBERED
     found = _remembered(described) if is_remembered else _describe(described)
     return Message(found, id, raw, is_remembered, len(message))
@@ -232,6 +246,37 @@ def _cut(message: bytes) -> _Fields:
     return _Fields(b"".join(kept), id, raw)
 
 
+def _check_fields(described: bytes) -> None:
+    """Check that inputs and outputs have not too many fields: each parameter is read one by one, and so is each size.
+
+    Raises:
+        DecodeError: The bytes are no message.
+        InvalidInput: They have.
+    """
+    at = fields = 0
+    size = len(described)
+    try:
+        while at < size:
+            begin = at
+            tag, at = field_at(described, begin)
+            if tag not in (_INPUT, _OUTPUT):
+                continue
+            inner = at - _size_of_field(described, begin)
+            while inner < at:
+                start = inner
+                kind, inner = field_at(described, start)
+                fields += 1
+                if kind == _SHAPE and tag == _INPUT and inner - start > _MOST_SHAPE_BYTES + 4:
+                    raise InvalidInput(f"An input has more than {MAX_DIMENSIONS} dimensions")
+                if fields > MOST_FIELDS:
+                    raise InvalidInput(
+                        f"The inputs and outputs of the request have more than {MOST_FIELDS} fields: names, sizes, "
+                        "parameters"
+                    )
+    except (ValueError, IndexError) as cause:
+        raise DecodeError(str(cause)) from cause
+
+
 def _size_of_field(message: bytes, at: int) -> int:
     """Bytes of the content of the field at a position, which has its length in front."""
     _, at = read_varint(message, at)
@@ -253,7 +298,7 @@ def _describe(described: bytes) -> Description:
     )
 
 
-_remembered = lru_cache(maxsize=1024)(_describe)
+_remembered = lru_cache(maxsize=_MOST_REMEMBERED)(_describe)
 
 
 def _input_of(tensor: open_inference_pb2.ModelInferRequest.InferInputTensor) -> _Input:

@@ -2,7 +2,7 @@
 
 Two tasks share a queue of replies: one reads messages and starts their answers, the other one, which is the handler of
 the call, gives the replies to the transport. What a client has in flight is bounded by not reading: a request counts
-until its reply has been taken.
+until its reply has been taken. Replies that are to come are taken to be as large as the largest one of the stream.
 """
 
 from __future__ import annotations
@@ -27,19 +27,27 @@ class RequestStream:
         answer: Answers one.
         stopping: Set once no more requests are to be read.
         most_held: Bytes of replies that have not been taken, above which no request is read.
+        release: Called with the bytes of replies that are not held any more.
     """
 
     def __init__(
-        self, messages: AsyncIterator[bytes], answer: Answer, stopping: asyncio.Event, most_held: int
+        self,
+        messages: AsyncIterator[bytes],
+        answer: Answer,
+        stopping: asyncio.Event,
+        most_held: int,
+        release: Callable[[int], None],
     ) -> None:
         self._messages = messages
         self._answer = answer
         self._stopping = stopping
         self._most_held = most_held
+        self._release = release
         self._answers: set[asyncio.Task[GrpcReply]] = set()
         self._replies: asyncio.Queue[asyncio.Task[GrpcReply] | None] = asyncio.Queue()
         self._in_flight = 0
         self._held = 0
+        self._largest = 0
         self._room = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -69,12 +77,15 @@ class RequestStream:
                 yield reply
                 self._in_flight -= 1
                 self._held -= len(reply.message)
+                self._release(len(reply.message))
                 self._room.set()
         finally:
             tasks: list[asyncio.Task[Any]] = [*helpers, *self._answers]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if self._held:
+                self._release(self._held)
 
     def _helper(self, waits: Awaitable[object]) -> asyncio.Task[object]:
         """A task after whose end no more requests are read."""
@@ -89,7 +100,7 @@ class RequestStream:
     async def _read(self) -> None:
         """Start the answer to each message, while there is room."""
         while True:
-            while self._in_flight >= MOST_IN_FLIGHT or self._held > self._most_held:
+            while self._in_flight >= MOST_IN_FLIGHT or self._expected() > self._most_held:
                 self._room.clear()
                 await self._room.wait()
             try:
@@ -102,9 +113,15 @@ class RequestStream:
             task.add_done_callback(self._note_answered)
             del answer, task
 
+    def _expected(self) -> int:
+        """Bytes of replies that have not been taken, those that are still to come among them."""
+        return self._held + len(self._answers) * self._largest
+
     def _note_answered(self, task: asyncio.Task[GrpcReply]) -> None:
         self._answers.discard(task)
         if not task.cancelled():
             if task.exception() is None:
-                self._held += len(task.result().message)
+                size = len(task.result().message)
+                self._held += size
+                self._largest = max(self._largest, size)
             self._replies.put_nowait(task)

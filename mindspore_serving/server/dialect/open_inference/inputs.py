@@ -15,6 +15,7 @@ from mindspore_serving.server.dialect.open_inference.messages import InputTensor
 from mindspore_serving.server.dialect.open_inference.shared_data import SharedData
 from mindspore_serving.server.dialect.open_inference.tensors import (
     Column,
+    check_utf8,
     column_of,
     elements_of,
     text_column,
@@ -48,7 +49,7 @@ async def instances_of(tensors: Sequence[InputTensor], method: MethodSignature, 
         rows = method.rows and not wanted.shared
         data = await shared.read(tensor) if tensor.data is None else tensor.data
         if tensor.datatype == BYTES:
-            columns.append(text_column(tensor, await _texts(tensor, data), wanted, rows))
+            columns.append(text_column(tensor, await _texts(tensor, data, wanted), wanted, rows))
         else:
             columns.append(column_of(tensor, data, wanted, rows))
     count = _count_of(columns)
@@ -80,12 +81,18 @@ def _by_name(tensors: Sequence[InputTensor], types: Sequence[TensorType]) -> Map
     raise InvalidInput(f"Input '{missing}' is missing, {_expected(names)}")
 
 
-async def _texts(tensor: InputTensor, data: RawData | list[Any]) -> list[bytes]:
-    """The elements of a tensor of BYTES; others have their turns while there are many to read."""
+async def _texts(tensor: InputTensor, data: RawData | list[Any], wanted: TensorType) -> list[bytes]:
+    """The elements of a tensor of BYTES; others have their turns while there are many to read.
+
+    Raises:
+        InvalidInput: They are not what the shape says, or no text where the method takes text.
+    """
     texts: list[bytes] = []
     for part in elements_of(tensor, data):
         if texts:
             await asyncio.sleep(0)
+        if wanted.dtype is DataType.STRING:
+            check_utf8(tensor.name, part, len(texts))
         texts += part
     return texts
 

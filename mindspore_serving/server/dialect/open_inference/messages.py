@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-LISTING: Final = "GET /v2/models"
+LISTING: Final = "GET /v2/models or RepositoryIndex"
 """Request that lists the models, for error texts."""
 Parameter: TypeAlias = bool | int | float | str
 """Value of a parameter of a request or of a tensor."""

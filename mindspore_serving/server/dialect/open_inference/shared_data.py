@@ -50,6 +50,8 @@ class SharedData:
     def __exit__(self, *_: object) -> None:
         for part in self._outputs.values():
             part.close()
+        self._regions.forget_read(MOST_PART_BYTES - self._room)
+        self._room = MOST_PART_BYTES
 
     async def read(self, tensor: InputTensor) -> memoryview:
         """The data of an input that has none in the request.
@@ -66,6 +68,7 @@ class SharedData:
                     f"The inputs of a request may have {MOST_PART_BYTES} bytes in shared memory together, which "
                     f"{what} goes beyond"
                 )
+            self._regions.count_read(part.byte_size)
             self._room -= part.byte_size
             return await part.read()
 

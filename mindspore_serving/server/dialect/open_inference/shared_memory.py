@@ -24,10 +24,12 @@ from mindspore_serving.errors import (
     InvalidInput,
     NotOffered,
     NotPermitted,
+    QueueFull,
     UnknownTarget,
     excerpt,
 )
 from mindspore_serving.private_files import kind_of, user_name
+from mindspore_serving.server.host.memory_limit import share_of_memory
 
 MOST_REGIONS: Final = 256
 """Regions at a time; each is an open file."""
@@ -202,14 +204,18 @@ class SharedMemoryRegions:
     Args:
         allowed: Whether clients may use shared memory at all.
         folder: Where the system has shared memory.
+        most_read: Bytes that requests may have read from shared memory together; a request that is the only one may
+            read what it likes. None for a share of this machine's memory.
 
     Attributes:
         allowed: As above; may be set later.
     """
 
-    def __init__(self, allowed: bool = False, folder: Path = _FOLDER) -> None:
+    def __init__(self, allowed: bool = False, folder: Path = _FOLDER, most_read: int | None = None) -> None:
         self.allowed = allowed
         self._folder = folder
+        self._most_read = share_of_memory() if most_read is None else most_read
+        self._read = 0
         self._regions: dict[str, _Region] = {}
 
     def __repr__(self) -> str:
@@ -321,6 +327,29 @@ class SharedMemoryRegions:
                 f"'{excerpt(name)}'"
             )
         return RegionPart(region, offset, byte_size)
+
+    def count_read(self, byte_size: int) -> None:
+        """Count bytes that a request is about to read: a region may be larger than what it takes of the memory.
+
+        Args:
+            byte_size: Bytes.
+
+        Raises:
+            QueueFull: Other requests hold too many.
+        """
+        if self._read and self._read + byte_size > self._most_read:
+            raise QueueFull(
+                f"Serving Error: bytes that requests have read from shared memory exceed the limit {self._most_read}"
+            )
+        self._read += byte_size
+
+    def forget_read(self, byte_size: int) -> None:
+        """Count bytes no more that a request has read.
+
+        Args:
+            byte_size: As given to `count_read`.
+        """
+        self._read -= byte_size
 
     def close(self) -> None:
         """Forget all regions. Safe to call twice."""

@@ -132,7 +132,7 @@ def text_column(tensor: InputTensor, texts: list[bytes], wanted: TensorType, row
 
     Args:
         tensor: It.
-        texts: Its elements, as many as its shape says.
+        texts: Its elements, as many as its shape says; UTF-8 where the method takes text.
         wanted: What the method takes.
         rows: Whether its first dimension counts instances.
 
@@ -152,8 +152,6 @@ def text_column(tensor: InputTensor, texts: list[bytes], wanted: TensorType, row
     if not dtype:  # what came as text is text
         sent_as_text = isinstance(tensor.data, list) and str in map(type, _innermost(tensor.data))
         dtype = DataType.STRING if sent_as_text else DataType.BYTES
-    if dtype is DataType.STRING:
-        _check_utf8(name, texts)
     return Column(TensorSpec(name, dtype, ()), texts, None if wanted.shared else len(texts))
 
 
@@ -248,9 +246,9 @@ def _check_dimensions(tensor: InputTensor, wanted: TensorType, rows: bool) -> No
     if len(own) != len(expected) or any(
         size not in (-1, given) for size, given in zip(expected, own, strict=True)
     ):
+        hint = ", where -1 stands for any size" if rows or -1 in expected else ""
         raise InvalidInput(
-            f"Input '{tensor.name}' has shape {_shown(shape)}, expected {_expected(wanted, rows)}, where -1 stands for "
-            "any size"
+            f"Input '{tensor.name}' has shape {_shown(shape)}, expected {_expected(wanted, rows)}{hint}"
         )
 
 
@@ -277,8 +275,18 @@ def _check_bools(name: str, data: RawData) -> None:
         )
 
 
-def _check_utf8(name: str, texts: Sequence[bytes]) -> None:
-    for at, text in enumerate(texts):
+def check_utf8(name: str, texts: Sequence[bytes], start: int) -> None:
+    """Check that elements of BYTES are text.
+
+    Args:
+        name: Of the input.
+        texts: Some of its elements, in order.
+        start: Which element of the input the first one is.
+
+    Raises:
+        InvalidInput: One is none.
+    """
+    for at, text in enumerate(texts, start):
         try:
             text.decode()
         except UnicodeDecodeError as cause:

@@ -92,6 +92,18 @@ class Call:
         """Count a message that is being read; see `GrpcCall`."""
         return self._router.reader.counted(size)
 
+    def check_replies(self) -> None:
+        """Check that the client takes its replies; see `GrpcCall`."""
+        self._router.check_replies(self._call.peer)
+
+    def hold_reply(self, size: int) -> None:
+        """Count a reply that is made; see `GrpcCall`."""
+        self._router.replies.hold(self._call.peer, size)
+
+    def release_reply(self, size: int) -> None:
+        """Count replies no more; see `GrpcCall`."""
+        self._router.replies.release(self._call.peer, size)
+
 
 class CallRouter:
     """Routes the calls of one server by their paths.
@@ -149,6 +161,18 @@ class CallRouter:
         if guard is None or guard.admits_metadata(metadata):
             return calls.answered_with_id if carries_id(metadata) else calls.answered
         return calls.answered_by_name if guard.identities else calls.rejected
+
+    def check_replies(self, peer: str) -> None:
+        """Refuse what a client asks that does not take its replies.
+
+        Args:
+            peer: Its address.
+
+        Raises:
+            GrpcError: So it is.
+        """
+        if not self.replies.has_room(peer):
+            raise client_error(GrpcStatus.RESOURCE_EXHAUSTED, self.replies.refusal)
 
 
 class _Calls(ABC):
@@ -211,8 +235,8 @@ class _Calls(ABC):
         Raises:
             GrpcError: So it is.
         """
-        if not self._replies.has_room(call.peer) and not self._probe:
-            raise client_error(GrpcStatus.RESOURCE_EXHAUSTED, self._replies.refusal)
+        if not self._probe:
+            self._router.check_replies(call.peer)
 
     async def _message(self, call: ServerCall) -> bytes:
         """The one message of a call.

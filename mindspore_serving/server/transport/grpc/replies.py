@@ -50,11 +50,29 @@ class SentReplies:
         if size < _SMALL_BYTES:
             return
         peer, held = call.peer, _COPIES * size
-        self._untaken.add(peer, held)
-        call.when_done(lambda: self._untaken.taken(peer, held))
+        self.hold(peer, held)
+        call.when_done(lambda: self.release(peer, held))
+
+    def hold(self, peer: str, size: int) -> None:
+        """Count bytes that are held for a connection, until they are released.
+
+        Args:
+            peer: Address of its client.
+            size: Bytes.
+        """
+        self._untaken.add(peer, size)
         if self._next_look is None and self._untaken.crowded:
             self._crowded = True
             self._look_later()
+
+    def release(self, peer: str, size: int) -> None:
+        """Count bytes no more that were held.
+
+        Args:
+            peer: As of `hold`.
+            size: Bytes.
+        """
+        self._untaken.taken(peer, size)
 
     def stop(self) -> None:
         """Close nothing any more; safe to call twice."""

@@ -298,6 +298,47 @@ def test_a_stream_says_what_is_wrong_with_one_request_and_goes_on() -> None:
     assert list(found["1"].infer_response.raw_output_contents) == [b"abc"]
 
 
+def test_replies_of_a_stream_are_held_for_their_client_until_they_are_taken() -> None:
+    method = Service().methods["ModelStreamInfer"]
+    assert isinstance(method, StreamMethod)
+    call = FakeCall()
+
+    async def sent() -> AsyncIterator[bytes]:
+        for number in range(3):
+            yield echo(id=str(number)).SerializeToString()
+        yield b"\xff\xff"
+
+    async def played() -> list[int]:
+        held = []
+        async for reply in method.handler(sent(), call):  # type: ignore[arg-type]
+            held.append(call.held)
+            assert call.held >= len(reply.message) > 0
+        return held
+
+    assert len(asyncio.run(asyncio.wait_for(played(), LIMIT_S))) == 4
+    assert call.held == 0
+
+
+def test_a_request_of_a_stream_whose_client_takes_no_replies_is_refused() -> None:
+    method = Service().methods["ModelStreamInfer"]
+    assert isinstance(method, StreamMethod)
+    call = FakeCall()
+    call.most_held = 1
+
+    async def sent() -> AsyncIterator[bytes]:
+        yield echo(id="0").SerializeToString()
+        yield echo(id="1").SerializeToString()
+
+    async def played() -> list[str]:
+        return [
+            pb.ModelStreamInferResponse.FromString(reply.message).error_message
+            async for reply in method.handler(sent(), call)  # type: ignore[arg-type]
+        ]
+
+    assert asyncio.run(asyncio.wait_for(played(), LIMIT_S)) == ["", "replies are not taken"]
+    assert call.held == 0
+
+
 def test_shared_memory_is_registered_listed_and_forgotten(tmp_path: Path) -> None:
     (tmp_path / "k").write_bytes(bytes(64))
     service = Service(regions=SharedMemoryRegions(True, tmp_path))

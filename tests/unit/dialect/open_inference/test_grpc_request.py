@@ -130,6 +130,14 @@ def test_what_is_remembered_is_neither_id_nor_data() -> None:
     assert got[0].inputs[0] is not got[2].inputs[0]
 
 
+def test_what_is_remembered_takes_little_memory() -> None:
+    most = grpc_request._remembered.cache_parameters()["maxsize"]
+    assert most is not None
+    assert most * grpc_request._LONGEST_REMEMBERED <= 1 << 20, (
+        "an object of Python may take 100 times its bytes"
+    )
+
+
 def test_raw_data_skips_inputs_in_shared_memory() -> None:
     shared = {REGION: {"string_param": "r"}, "shared_memory_byte_size": {"int64_param": 4}}
     got = read(
@@ -191,7 +199,21 @@ WRONG: list[tuple[Callable[[], pb.ModelInferRequest], str]] = [
     ),
     (
         lambda: request(tensor("x", "FP32", [2**62, 2**62], fp32_contents=[1])),
-        "Input 'x' has 1 elements in fp32_contents, expected more than 2**64",
+        "Input 'x' has shape [4611686018427387904, 4611686018427387904], which is too large",
+    ),
+    (
+        lambda: request(tensor("x", "FP32", [1] * 32, fp32_contents=[1])),
+        "Input 'x' has 32 dimensions, expected are at most 31",
+    ),
+    (
+        lambda: request(tensor("x", "FP32", [2**62 + 1] * 100_000, fp32_contents=[1])),
+        "An input has more than 31 dimensions",
+    ),
+    (
+        lambda: request(
+            tensor("x", "FP32", [1], {f"{at:06}": {"bool_param": True} for at in range(MOST_FIELDS)})
+        ),
+        "The inputs and outputs of the request have more than 4096 fields: names, sizes, parameters",
     ),
     (
         lambda: request(tensor("x", "FP32", [1], fp64_contents=[1])),

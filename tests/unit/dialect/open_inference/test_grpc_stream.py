@@ -22,7 +22,8 @@ class Scene:
         self.pending: dict[bytes, asyncio.Future[bytes]] = {}
         self.cancelled: list[bytes] = []
         self.taken = 0
-        self.stream = RequestStream(self.messages(), self.answer, self.stopping, most_held)
+        self.released = 0
+        self.stream = RequestStream(self.messages(), self.answer, self.stopping, most_held, self.release)
         self.replies = self.stream.replies()
 
     async def messages(self) -> AsyncIterator[bytes]:
@@ -42,6 +43,9 @@ class Scene:
         except asyncio.CancelledError:
             self.cancelled.append(message)
             raise
+
+    def release(self, size: int) -> None:
+        self.released += size
 
     def send(self, *messages: bytes | Exception | None) -> None:
         for message in messages:
@@ -141,6 +145,45 @@ def test_no_request_is_read_while_replies_that_are_not_taken_are_large() -> None
         for name in (b"c", b"d"):
             stream.pending[name].set_result(b"")
         assert [await last, await stream.next(), await stream.next()] == [b"", b"", None]
+
+    play(scene)
+
+
+def test_replies_that_are_to_come_are_expected_to_be_as_large_as_others() -> None:
+    async def scene() -> None:
+        stream = Scene(most_held=20)
+        stream.send(b"a")
+        first = asyncio.create_task(stream.next())
+        await stream.until(lambda: b"a" in stream.pending)
+        stream.pending[b"a"].set_result(bytes(9))
+        assert await first == bytes(9)
+        stream.send(*(b"%d" % i for i in range(9)))
+        following = asyncio.create_task(stream.next())
+        await turns()
+        assert stream.taken == 4  # three that may have 9 bytes each are more than 20
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        await stream.replies.aclose()
+
+    play(scene)
+
+
+def test_replies_are_released_when_they_are_taken_and_when_the_stream_ends() -> None:
+    async def scene() -> None:
+        stream = Scene()
+        stream.send(b"a", b"b", b"c")
+        first = asyncio.create_task(stream.next())
+        await stream.until(lambda: len(stream.pending) == 3)
+        for name in (b"a", b"b"):
+            stream.pending[name].set_result(name * 8)
+        assert await first == b"a" * 8
+        assert stream.released == 0
+        assert await stream.next() == b"b" * 8
+        assert stream.released == 8
+        stream.pending[b"c"].set_result(b"c")
+        await turns()
+        await stream.replies.aclose()
+        assert stream.released == 17
 
     play(scene)
 

@@ -302,6 +302,27 @@ def test_the_inputs_of_a_request_in_shared_memory_are_not_too_large(
     assert "in shared memory together, which Input 'z' goes beyond" in str(error)
 
 
+def test_what_requests_have_read_from_shared_memory_has_a_limit(tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(bytes(4) + ARRAY.tobytes())
+    regions = SharedMemoryRegions(True, tmp_path, most_read=2 * ARRAY.nbytes - 1)
+    regions.register("in", "/in", 0, 4 + ARRAY.nbytes, Own())
+    asked = request(inputs=[InputTensor("x", "FP32", (3, 2), None, shared("in"))])
+    met = []
+
+    def asked_meanwhile(blocks: list[Rows]) -> Reply:
+        with pytest.raises(QueueFull, match="have read from shared memory exceed the limit 47"):
+            regions.count_read(ARRAY.nbytes)
+        regions.count_read(ARRAY.nbytes - 1)
+        regions.forget_read(ARRAY.nbytes - 1)
+        met.append(blocks)
+        return echo(blocks)
+
+    for _ in range(2):  # what the first one has read is free again
+        infer(asked, asked_meanwhile, peer=Own(), regions=regions)
+    assert len(met) == 2
+    regions.count_read(1 << 40)  # the only one
+
+
 def test_shared_memory_of_clients_that_may_not_use_it(regions: SharedMemoryRegions) -> None:
     asked = request(inputs=[InputTensor("x", "FP32", (3, 2), None, shared("in"))])
     assert isinstance(refused(asked, regions=regions), NotPermitted)

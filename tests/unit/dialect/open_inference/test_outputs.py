@@ -10,6 +10,7 @@ import pytest
 
 from mindspore_serving.errors import InvalidInput
 from mindspore_serving.rows import Rows
+from mindspore_serving.server.dialect.open_inference.classification import classes_of
 from mindspore_serving.server.dialect.open_inference.messages import OutputTensor, RequestedOutput
 from mindspore_serving.server.dialect.open_inference.outputs import (
     empty_tensors,
@@ -165,7 +166,8 @@ def classes(array: Array, most: int, rows: bool = True) -> tuple[tuple[int, ...]
         ([7, 7, 9, 7], np.int64, 4, ["9:2", "7:0", "7:1", "7:3"]),
         ([2, 200], np.uint8, 1, ["200:1"]),
         ([False, True], np.bool_, 2, ["1:1", "0:0"]),
-        ([np.nan, 1, -np.inf], np.float32, 3, ["1.000000:1", "nan:0", "-inf:2"]),
+        ([np.nan, 1, -np.inf], np.float32, 3, ["1.000000:1", "-inf:2", "nan:0"]),
+        ([0.0, -0.0, 3], np.float16, 3, ["3.000000:2", "0.000000:0", "-0.000000:1"]),
     ],
 )
 def test_classes_of_a_row(values: list[Any], dtype: Any, most: int, expected: list[str]) -> None:
@@ -183,6 +185,22 @@ def test_classes_of_several_rows_and_dimensions() -> None:
 def test_classes_of_many_values() -> None:
     array = np.tile(np.arange(5000, dtype=np.float32), (9, 1))
     assert classes(array, 1) == ((9, 1), ["4999.000000:4999"] * 9)
+
+
+def test_others_have_their_turns_while_one_row_has_many_classes() -> None:
+    count = 100_000
+
+    async def scene() -> int:
+        finding = asyncio.ensure_future(classes_of(np.arange(count, dtype=np.int32).reshape(1, -1), count))
+        turns = 0
+        while not finding.done():
+            await asyncio.sleep(0)
+            turns += 1
+        texts = finding.result()
+        assert (len(texts), texts[0], texts[-1]) == (count, b"99999:99999", b"0:0")
+        return turns
+
+    assert asyncio.run(scene()) > 5
 
 
 def test_zero_classes_are_the_values_themselves() -> None:

@@ -249,6 +249,19 @@ def test_inputs_that_are_refused(
     assert text in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "text"),
+    [
+        ((2, 2), "Input 'x' has shape [1, 2], expected [2, 2]"),
+        ((2, -1), "Input 'x' has shape [1, 2], expected [2, -1], where -1 stands for any size"),
+    ],
+)
+def test_a_shape_of_a_method_without_rows(sizes: tuple[int, ...], text: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        one("FP32", (1, 2), bytes(8), typed(DataType.FLOAT32, *sizes), rows=False)
+    assert str(caught.value) == text
+
+
 X, Y = InputTensor("x", "INT8", (1,), [1]), InputTensor("y", "INT8", (1,), [1])
 
 
@@ -272,6 +285,12 @@ def test_inputs_that_are_not_those_of_the_method(tensors: list[InputTensor], tex
     with pytest.raises(InvalidInput) as caught:
         read(tensors, method(inputs=types))
     assert text in str(caught.value)
+
+
+def test_the_element_that_is_no_text_is_named_whichever_it_is() -> None:
+    texts = [b"a"] * 5000 + [b"\xff"]
+    with pytest.raises(InvalidInput, match="Input 'x' should be text in UTF-8, element 5000 is not"):
+        read([InputTensor("x", "BYTES", (5001,), framed(*texts))], method(inputs=(TEXT,)))
 
 
 def test_others_have_their_turns_while_many_strings_are_read() -> None:
