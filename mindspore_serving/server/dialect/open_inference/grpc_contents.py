@@ -132,16 +132,6 @@ def _check_count(name: str, shape: Sequence[int], count: int, field: str) -> Non
         )
 
 
-async def _texts(elements: Any) -> list[Any]:
-    """Elements of BYTES as a list."""
-    texts: list[Any] = []
-    for start in range(0, len(elements), _AT_ONCE):
-        if start:
-            await asyncio.sleep(0)
-        texts += elements[start : start + _AT_ONCE]
-    return texts
-
-
 async def _numbers(name: str, datatype: str, elements: Any, wide: np.dtype[Any] | None) -> bytes:
     """Numbers as raw bytes.
 

@@ -21,7 +21,7 @@ from mindspore_serving.server.dialect.open_inference.tensors import (
     text_column,
 )
 from mindspore_serving.signature import MethodSignature, TensorType
-from mindspore_serving.tensor import ColumnData
+from mindspore_serving.tensor import ColumnData, DataType
 
 _MOST_REPEATED: Final = 1 << 29
 """Bytes that a value of all rows may come to: as many as the largest message has."""
