@@ -694,7 +694,6 @@ def test_every_cut_of_a_request_is_answered_as_protobuf_reads_it(raw: RawClient)
             assert len(errors(raw.predict(cut))) == 1, length
 
 
-@pytest.mark.both_grpc_servers
 @stands_for("6.1-unknown-rpc")
 def test_unknown_rpc(raw: RawClient) -> None:
     for path in ("/mindspore.serving.proto.MSService/Nosuch", "/nosuch/Predict"):
@@ -868,7 +867,6 @@ def test_1_to_70_and_1000_instances_keep_their_order(
 # --- Size limits ---
 
 
-@pytest.mark.both_grpc_servers
 @stands_for("6.1-size-limit", "10-grpc-failure-resource-exhausted")
 def test_message_above_the_limit(small_server: RunningServer) -> None:
     large = {"x": np.zeros(MEGABYTE, np.uint8)}
@@ -886,7 +884,6 @@ def test_message_above_the_limit(small_server: RunningServer) -> None:
         assert same(reply["y"], fits)
 
 
-@pytest.mark.both_grpc_servers
 @stands_for("6.1-size-limit-of-the-reply")
 def test_reply_above_the_limit_is_answered(small_server: RunningServer) -> None:
     with Client(small_server.grpc, "pystage", "zeros") as client:
@@ -895,7 +892,6 @@ def test_reply_above_the_limit_is_answered(small_server: RunningServer) -> None:
         assert same(reply["y"], np.zeros(1000, np.uint8))
 
 
-@pytest.mark.both_grpc_servers
 @stands_for("6.1-size-limit-default")
 def test_message_above_the_default_limit(server: RunningServer) -> None:
     with Client(server.grpc, "pystage", "identity") as client:
@@ -909,7 +905,6 @@ def test_message_above_the_default_limit(server: RunningServer) -> None:
 # --- Unix socket and TLS ---
 
 
-@pytest.mark.both_grpc_servers
 @stands_for("3.1-unix-socket")
 def test_unix_socket(tmp_path: Path) -> None:
     add_servable(tmp_path, "pystage", servables.PYSTAGE, ())
@@ -935,7 +930,6 @@ def ask(running: RunningServer, ssl_config: SSLConfig | None) -> Any:
         return client.infer({"x": SQUARE})
 
 
-@pytest.mark.both_grpc_servers
 @stands_for("9-one-way")
 def test_one_way_tls(tls_server: RunningServer, authority: Authority, client_pair: Pair) -> None:
     [reply] = ask(tls_server, SSLConfig(custom_ca=authority.certificate))
@@ -945,14 +939,12 @@ def test_one_way_tls(tls_server: RunningServer, authority: Authority, client_pai
     assert same(reply["y"], SQUARE)
 
 
-@pytest.mark.both_grpc_servers
 @stands_for("9-one-way-refuses")
 def test_one_way_tls_refuses(tls_server: RunningServer, stranger: Authority) -> None:
     for config in (None, SSLConfig(), SSLConfig(custom_ca=stranger.certificate)):
         assert ask(tls_server, config)["error"].startswith("Grpc Error, (14, 'unavailable'), ")
 
 
-@pytest.mark.both_grpc_servers
 @stands_for("9-mutual")
 def test_mutual_tls(mutual_server: RunningServer, authority: Authority, client_pair: Pair) -> None:
     config = SSLConfig(client_pair.certificate, client_pair.private_key, authority.certificate)
@@ -960,7 +952,6 @@ def test_mutual_tls(mutual_server: RunningServer, authority: Authority, client_p
     assert same(reply["y"], SQUARE)
 
 
-@pytest.mark.both_grpc_servers
 @stands_for("9-mutual-refuses")
 def test_mutual_tls_refuses(
     mutual_server: RunningServer, authority: Authority, stranger: Authority, client_pair: Pair

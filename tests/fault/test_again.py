@@ -15,7 +15,7 @@ from tests.support.serving import add_servable, free_port, running_script
 
 pytestmark = pytest.mark.both_grpc_servers
 
-TURNS = int(os.environ.get("SERVING_TEST_TURNS", "20"))
+TURNS = int(os.environ.get("SERVING_TEST_TURNS", "14"))
 LAST = 5
 LOG = "serving_logs/log_echo_device0_version1.log"
 

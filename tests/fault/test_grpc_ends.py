@@ -39,8 +39,6 @@ from tests.support.http2_frames import (
 )
 from tests.support.watch import wait_until
 
-pytestmark = pytest.mark.both_grpc_servers
-
 LIMIT = 400
 CONNECTIONS = 4
 LATE_S = 1.0
@@ -87,6 +85,7 @@ BEGUN: dict[str, tuple[int, Callable[[int], bytes]]] = {
 }
 
 
+@pytest.mark.both_grpc_servers
 @pytest.mark.parametrize("when", [*BEGUN, "in the queue and in the stage"])
 def test_2000_cancelled_calls_leave_nothing(plain: GatedServer, when: str) -> None:
     count, begun = BEGUN[when]
@@ -140,6 +139,7 @@ async def end_at_any_moment(address: str, draw: random.Random) -> int:
     return right
 
 
+@pytest.mark.both_grpc_servers
 def test_calls_that_end_at_any_moment_leave_nothing(plain: GatedServer) -> None:
     with plain.leaving_nothing():
         assert asyncio.run(end_at_any_moment(plain.running.grpc, random.Random(14))) == MOMENTS
@@ -160,6 +160,7 @@ async def codes_of_late_calls(address: str) -> set[grpc.StatusCode]:
         return set(await asyncio.wait_for(calls, PATIENCE_S))
 
 
+@pytest.mark.both_grpc_servers
 def test_calls_whose_time_is_over_leave_nothing(plain: GatedServer) -> None:
     with plain.leaving_nothing(), plain.client("one", "gated") as client:
         patient = client.infer_async({"x": np.array(4, np.int64)})
@@ -243,23 +244,26 @@ def doomed_clients(server: GatedServer, doomed: Doomed, tls: bool) -> Iterator[l
             client.communicate()
 
 
-@pytest.mark.parametrize(
-    ("where", "kind"),
-    [
-        *((where, "killed") for where in DOOMED),
-        *(
-            (where, "killed, TLS")
-            for where in ("connecting", "half a handshake", "half a message", "stage", "reply")
-        ),
-        *((where, "reset") for where in ("half the metadata", "half a message", "stage", "reply")),
-    ],
-)
-def test_clients_that_are_gone_leave_nothing(request: pytest.FixtureRequest, where: str, kind: str) -> None:
-    tls = kind.endswith("TLS")
-    server: GatedServer = request.getfixturevalue("secure" if tls else "plain")
-    doomed = DOOMED[where]
+@pytest.mark.both_grpc_servers
+@pytest.mark.parametrize("where", DOOMED)
+def test_clients_that_are_killed_leave_nothing(plain: GatedServer, where: str) -> None:
+    end_clients(plain, DOOMED[where], "killed")
+
+
+@pytest.mark.parametrize("where", ["half the metadata", "half a message", "stage", "reply"])
+def test_clients_that_reset_their_connections_leave_nothing(plain: GatedServer, where: str) -> None:
+    end_clients(plain, DOOMED[where], "reset")
+
+
+@pytest.mark.parametrize("where", ["connecting", "half a handshake", "half a message", "stage", "reply"])
+def test_clients_with_tls_that_are_killed_leave_nothing(secure: GatedServer, where: str) -> None:
+    end_clients(secure, DOOMED[where], "killed", tls=where not in WITHOUT_TLS)
+
+
+def end_clients(server: GatedServer, doomed: Doomed, kind: str, *, tls: bool = False) -> None:
+    """Have clients do something, and end them: nothing of it is left."""
     with server.leaving_nothing(150 << 20), contextlib.ExitStack() as stack:
-        with doomed_clients(server, doomed, tls and where not in WITHOUT_TLS) as clients:
+        with doomed_clients(server, doomed, tls) as clients:
             if doomed.fills:
                 stack.enter_context(held_at_the_gate(server))
                 wait_until(server.is_full, "all places are taken")
@@ -273,6 +277,7 @@ def test_clients_that_are_gone_leave_nothing(request: pytest.FixtureRequest, whe
         wait_until(lambda: not server.is_full(), "all places are free, though nothing was done")
 
 
+@pytest.mark.both_grpc_servers
 def test_nothing_is_pending_after_all_that(tmp_path: Path) -> None:
     """A server that stops says what is pending, and nothing where nothing is."""
     with gated_server(tmp_path, LIMIT) as server:

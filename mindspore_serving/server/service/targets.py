@@ -104,6 +104,22 @@ class Targets:
             return Target(servable, found, _method_of(model, found, called or method), called or method)
         raise UnknownTarget(f"There is no model '{excerpt(model)}'; {self._listing} lists those there are")
 
+    def described(self, model: str, version: str) -> tuple[Target, MethodSignature]:
+        """What a name means, and the method of which that is to be said.
+
+        Args:
+            model: As of `find`.
+            version: As of `find`.
+
+        Raises:
+            UnknownTarget: As `find`.
+            ServableUnavailable: It is not ready, so that its methods are not known.
+        """
+        target = self.find(model, version)
+        if target.method is None:
+            raise _not_ready(model, target.version)
+        return target, target.method
+
     def destination(self, model: str, version: str, method: str = "") -> Destination:
         """Where a request for inference goes.
 
@@ -138,9 +154,12 @@ class Targets:
                 return self._dispatcher.resolve(target.servable.name, target.method.name, info.number)
             except UnknownTarget:  # it is to be served, and is not
                 pass
-        raise ServableUnavailable(
-            f"Model '{excerpt(model)}' version {info.number} is not ready: {info.reason or info.state.value}"
-        )
+        raise _not_ready(model, info)
+
+
+def _not_ready(model: str, version: VersionInfo) -> ServableUnavailable:
+    reason = version.reason or version.state.value
+    return ServableUnavailable(f"Model '{excerpt(model)}' version {version.number} is not ready: {reason}")
 
 
 def _readings(model: str) -> Iterator[tuple[str, str]]:

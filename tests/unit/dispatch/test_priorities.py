@@ -18,7 +18,7 @@ from tests.support.rows import numbered, numbers_in
 from tests.unit.dispatch.dispatching import Worker, pumped
 from tests.unit.dispatch.test_queue_policy import FakeCopy
 
-many = settings(max_examples=300)
+many = settings(max_examples=100)
 _LOOP = asyncio.new_event_loop()
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-from mindspore_serving.errors import ServableUnavailable, excerpt
 from mindspore_serving.server.dialect.kserve_v1.request_body import DEFAULT_SIGNATURE
 from mindspore_serving.server.service.catalog import Catalog, VersionInfo, VersionState
 from mindspore_serving.server.service.error_text import hidden
@@ -96,13 +94,8 @@ class Models:
             UnknownTarget: There is no such model or version.
             ServableUnavailable: It is not ready, so that its methods are not known.
         """
-        target = self._targets.find(model, version)
-        if not target.version.methods:
-            number, reason = target.version.number, hidden(target.version.reason)
-            raise ServableUnavailable(f"Model '{excerpt(model)}' version {number} is not ready: {reason}")
-        methods: Sequence[MethodSignature] = target.version.methods
-        if target.called and target.method is not None:
-            methods = (target.method,)
+        target, method = self._targets.described(model, version)
+        methods = (method,) if target.called else target.version.methods
         signatures = {method.name: _signature_of(method) for method in methods}
         signatures.setdefault(DEFAULT_SIGNATURE, _signature_of(methods[0]))
         spec = {"name": model, "signature_name": "", "version": str(target.version.number)}

@@ -61,14 +61,14 @@ class RequestStream:
         Raises:
             Exception: As `messages`.
         """
-        helpers = [self._helper(self._read()), self._helper(self._stopping.wait())]
+        waiting = [self._until_end_of(self._read()), self._until_end_of(self._stopping.wait())]
         reads = True
         try:
             while reads or self._in_flight:
                 done = await self._replies.get()
                 if done is None:
                     reads = False
-                    reader = helpers[0]
+                    reader = waiting[0]
                     if not reader.cancel() and not reader.cancelled():
                         reader.result()  # it may have failed
                     continue
@@ -80,14 +80,14 @@ class RequestStream:
                 self._release(len(reply.message))
                 self._room.set()
         finally:
-            tasks: list[asyncio.Task[Any]] = [*helpers, *self._answers]
+            tasks: list[asyncio.Task[Any]] = [*waiting, *self._answers]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             if self._held:
                 self._release(self._held)
 
-    def _helper(self, waits: Awaitable[object]) -> asyncio.Task[object]:
+    def _until_end_of(self, waits: Awaitable[object]) -> asyncio.Task[object]:
         """A task after whose end no more requests are read."""
 
         async def ends() -> object:

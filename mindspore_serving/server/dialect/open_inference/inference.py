@@ -22,7 +22,7 @@ from mindspore_serving.server.dialect.open_inference.outputs import (
     wanted_outputs,
 )
 from mindspore_serving.server.dialect.open_inference.parameters import Options, options_of, sooner
-from mindspore_serving.server.dialect.open_inference.shared_data import REGION, Nobody, SharedData
+from mindspore_serving.server.dialect.open_inference.shared_data import REGION, SharedData, UnknownPeer
 from mindspore_serving.server.dialect.open_inference.shared_memory import Peer, SharedMemoryRegions
 from mindspore_serving.server.dispatch.destination import Destination
 from mindspore_serving.server.dispatch.dispatcher import Admission
@@ -31,7 +31,7 @@ from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.service.targets import Targets
 
 _LARGE_REPLY_BYTES: Final = 1 << 16
-_NOBODY: Final = Nobody()
+_UNKNOWN_PEER: Final = UnknownPeer()
 
 
 class Inference:
@@ -89,7 +89,7 @@ class Inference:
         request: InferRequest,
         *,
         timeout_s: float | None = None,
-        peer: Peer = _NOBODY,
+        peer: Peer = _UNKNOWN_PEER,
         admission: Admission | None = None,
     ) -> InferReply:
         """Answer a request. Cancelling this abandons it.

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from mindspore_serving import __version__
-from mindspore_serving.errors import ServableUnavailable, excerpt
 from mindspore_serving.server.dialect.open_inference.messages import LISTING
 from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
 from mindspore_serving.server.dialect.open_inference.statistics_document import statistics_of
@@ -120,7 +119,7 @@ class Models:
             UnknownTarget: There is no such model or version.
             ServableUnavailable: Its methods are not known yet.
         """
-        target, method = self._known(model, version)
+        target, method = self._targets.described(model, version)
         return {
             "name": model,
             "versions": _versions(target, method),
@@ -139,7 +138,7 @@ class Models:
             UnknownTarget: As `metadata`.
             ServableUnavailable: As `metadata`.
         """
-        target, method = self._known(model, version)
+        target, method = self._targets.described(model, version)
         most = max(method.batch_limit, method.full) if method.rows else 0
         copies = sum(worker.serves for worker in target.version.workers)
         document: dict[str, Any] = {
@@ -191,20 +190,6 @@ class Models:
     ) -> dict[str, Any]:
         counted = self._statistics.of(servable.name, version.number, method.name)
         return statistics_of(name, version.number, counted)
-
-    def _known(self, model: str, version: str) -> tuple[Target, MethodSignature]:
-        """What a name means, of which the method is known.
-
-        Raises:
-            UnknownTarget: It means nothing.
-            ServableUnavailable: No method is known yet.
-        """
-        target = self._targets.find(model, version)
-        if target.method is None:
-            raise ServableUnavailable(
-                f"Model '{excerpt(model)}' version {target.version.number} is not ready: {target.version.reason}"
-            )
-        return target, target.method
 
 
 def _names(servable: ServableInfo, version: VersionInfo) -> list[str]:

@@ -20,7 +20,7 @@ _OFFSET: Final = "shared_memory_offset"
 _MOST: Final = (1 << 63) - 1
 
 
-class Nobody:
+class UnknownPeer:
     """A client of which nothing is known."""
 
     def peer_is_own_user(self) -> bool:

@@ -324,7 +324,7 @@ TOKENS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(some.lists(some.sampled_from(TOKENS), max_size=30))
 def test_any_bytes_are_a_form_or_refused(tokens: list[bytes]) -> None:
     form_body.one_input(b"".join(tokens))

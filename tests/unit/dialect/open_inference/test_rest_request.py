@@ -17,7 +17,7 @@ from mindspore_serving.server.dialect.open_inference.large_request import read_l
 from mindspore_serving.server.dialect.open_inference.messages import InferReply, InferRequest, OutputTensor
 from mindspore_serving.server.dialect.open_inference.rest_reply import http_reply
 from mindspore_serving.server.dialect.open_inference.rest_request import header_length, read_request
-from mindspore_serving.server.dialect.open_inference.shared_data import Nobody, SharedData
+from mindspore_serving.server.dialect.open_inference.shared_data import SharedData, UnknownPeer
 from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
 from mindspore_serving.server.transport.http_routes import BodyContent
 from tests.unit.dialect.open_inference.fake_service import untyped
@@ -223,7 +223,7 @@ def test_data_that_is_read_elsewhere_is_the_same() -> None:
     ]
     called = untyped("m", [one["name"] for one in inputs], ["y"])
     small, large = (
-        asyncio.run(instances_of(asked.inputs, called, SharedData(SharedMemoryRegions(), Nobody())))
+        asyncio.run(instances_of(asked.inputs, called, SharedData(SharedMemoryRegions(), UnknownPeer())))
         for asked in both_ways(orjson.dumps({"inputs": inputs}), None)
     )
     assert small.specs == large.specs

@@ -14,13 +14,13 @@ from mindspore_serving.errors import InvalidInput
 from mindspore_serving.rows import Rows
 from mindspore_serving.server.dialect.open_inference.inputs import instances_of
 from mindspore_serving.server.dialect.open_inference.messages import InputTensor
-from mindspore_serving.server.dialect.open_inference.shared_data import Nobody, SharedData
+from mindspore_serving.server.dialect.open_inference.shared_data import SharedData, UnknownPeer
 from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
 from mindspore_serving.signature import MethodSignature, TensorType
 from mindspore_serving.tensor import NUMPY_OF, DataType, TensorSpec
 from tests.unit.dialect.open_inference.fake_service import method, untyped
 
-NONE = SharedData(SharedMemoryRegions(), Nobody())
+NONE = SharedData(SharedMemoryRegions(), UnknownPeer())
 
 
 def read(tensors: Sequence[InputTensor], called: MethodSignature) -> Rows:
