@@ -39,10 +39,10 @@ class SentBatch:
         sent: When it had been written.
 
     Attributes:
-        done: When its last result has come.
+        done: When its last result has come; set by who takes it.
         counter: Of the method.
-        requests: Of how many requests it has instances.
-        first: Of how many of these it is the first batch.
+        requests: Of how many requests it has instances; set when it is counted.
+        first: Likewise, of how many of these it is the first batch.
         count: Number of instances.
         answered: (start, stop) of the instances that have an outcome, in order of arrival.
         answered_count: How many outcomes have come.
@@ -71,16 +71,20 @@ class SentBatch:
         self.slot = slot
         self.pieces = pieces
         self.taken = taken
-        self.sent = self.done = sent
-        self.counter = pieces[0].request.counter
-        self.requests = self.first = 0
+        self.sent = sent
+        self.done: float
+        self.requests: int
+        self.first: int
         self.answered: list[tuple[int, int]] = []
         self.answered_count = 0
+        first = pieces[0]
+        self.counter = first.request.counter
         if len(pieces) == 1:  # the common case
-            self._begins = [0, pieces[0].rows.count]
+            self.count = first.rows.count
+            self._begins = [0, self.count]
         else:
             self._begins = [0, *accumulate([piece.rows.count for piece in pieces])]
-        self.count = self._begins[-1]
+            self.count = self._begins[-1]
 
     def settle(self, start: int, group: Group) -> None:
         """Hand the outcome of neighbouring instances to the requests that own them."""
@@ -88,7 +92,8 @@ class SentBatch:
         self.answered.append((start, stop))
         self.answered_count += group.count
         if group.count == self.count and len(self.pieces) == 1:  # the common case
-            self.pieces[0].settle(group)
+            piece = self.pieces[0]
+            piece.request.settle(piece.start, group)
             return
         begins = self._begins
         at = bisect_right(begins, start) - 1 if start else 0
@@ -198,7 +203,14 @@ class ServableCopy:
         """Whether the worker registered this method."""
         return method in self.methods
 
-    def send(self, method: str, pieces: Sequence[Piece], now_serving: int, exclusive: bool = False) -> None:
+    def send(
+        self,
+        method: str,
+        pieces: Sequence[Piece],
+        now_serving: int,
+        exclusive: bool = False,
+        taken: float | None = None,
+    ) -> None:
         """Put a batch under way.
 
         Args:
@@ -206,6 +218,7 @@ class ServableCopy:
             pieces: Its instances.
             now_serving: Value for `last_served`, which no earlier batch of the servable has had.
             exclusive: Take no other batch until this one is done.
+            taken: When they left the queue, in seconds of `time.monotonic`; None for now.
 
         Raises:
             OSError: Shared memory cannot be had for the instances; the slot stays free.
@@ -213,14 +226,16 @@ class ServableCopy:
         signature = self.methods[method]
         free = self._free_for_waiting if signature.waits else self._free
         slot = free[-1]
-        taken = time.monotonic()
-        self._send(Batch(self._next_id, slot, method, tuple([piece.rows for piece in pieces])))
+        number = self._next_id
+        if taken is None:
+            taken = time.monotonic()
+        self._send(Batch(number, slot, method, tuple([piece.rows for piece in pieces])))
         free.pop()
         if signature.waits:
             self._waiting.add(method)
-        batch = self._sent[self._next_id] = SentBatch(signature, slot, pieces, taken, time.monotonic())
+        batch = self._sent[number] = SentBatch(signature, slot, pieces, taken, time.monotonic())
         count_sent(batch, now_serving)
-        self._next_id = (self._next_id + 1) & 0xFFFFFFFF
+        self._next_id = (number + 1) & 0xFFFFFFFF
         self.last_served = now_serving
         self.exclusive = exclusive
 

@@ -6,11 +6,9 @@ ends. Times are durations: a worker may be on another machine, whose clock is an
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from mindspore_serving.rows import Reply, failures_in
 from mindspore_serving.server.channel.messages import Result
 from mindspore_serving.server.dispatch.method_statistics import BatchTimes, Duration, MethodStatistics
 
@@ -54,7 +52,9 @@ class MethodCounter:
         fail_s: Likewise.
         sent: Requests that were sent to a worker.
         queue_s: Seconds that these waited before in all.
-        computed: Requests of which a batch was run or lost, and their times.
+        beside: What requests were charged with beside the times in `batches`: one of these is charged once for each
+            request that is in it, and lost ones are not among them. A number may be negative: of a request in several
+            batches, only the first one counts.
         instances: Instances that have a result.
         last_sent: When a request was sent last, in seconds since 1970.
         batches: Batches that were run, by number of instances.
@@ -62,7 +62,7 @@ class MethodCounter:
 
     __slots__ = (
         "batches",
-        "computed",
+        "beside",
         "fail",
         "fail_s",
         "instances",
@@ -76,7 +76,7 @@ class MethodCounter:
     def __init__(self) -> None:
         self.success = self.fail = self.sent = self.instances = 0
         self.success_s = self.fail_s = self.queue_s = self.last_sent = 0.0
-        self.computed = TimeCounter()
+        self.beside = TimeCounter()
         self.batches: dict[int, TimeCounter] = {}
 
     def __repr__(self) -> str:
@@ -88,12 +88,22 @@ class MethodCounter:
             _ns(self.success, self.success_s),
             _ns(self.fail, self.fail_s),
             _ns(self.sent, self.queue_s),
-            *self.computed.durations(),
+            *self._computed().durations(),
             instances=self.instances,
             executions=sum([times.count for times in self.batches.values()]),
             last_request_ms=int(self.last_sent * 1000),
             batches={size: BatchTimes(*times.durations()) for size, times in sorted(self.batches.items())},
         )
+
+    def _computed(self) -> TimeCounter:
+        """Requests of which a batch was run or lost, and their times."""
+        computed = TimeCounter()
+        for times in (*self.batches.values(), self.beside):
+            computed.count += times.count
+            computed.input_s += times.input_s
+            computed.infer_s += times.infer_s
+            computed.output_s += times.output_s
+        return computed
 
 
 def count_sent(batch: SentBatch, number: int) -> None:
@@ -103,6 +113,17 @@ def count_sent(batch: SentBatch, number: int) -> None:
         batch: The batch; learns how many requests it has.
         number: Of the batch among those of the servable, from 1 on.
     """
+    counter = batch.counter
+    counter.last_sent = time.time()
+    if len(batch.pieces) == 1:  # the common case
+        request = batch.pieces[0].request
+        batch.requests, batch.first = 1, 0
+        if not request.last_batch:
+            batch.first = 1
+            counter.sent += 1
+            counter.queue_s += batch.taken - request.admitted
+        request.last_batch = number
+        return
     requests, first, waited = 0, 0, 0.0
     for piece in batch.pieces:
         request = piece.request
@@ -114,10 +135,8 @@ def count_sent(batch: SentBatch, number: int) -> None:
             waited += batch.taken - request.admitted
         request.last_batch = number
     batch.requests, batch.first = requests, first
-    counter = batch.counter
     counter.sent += first
     counter.queue_s += waited
-    counter.last_sent = time.time()
 
 
 def count_run(batch: SentBatch, result: Result) -> None:
@@ -130,14 +149,14 @@ def count_run(batch: SentBatch, result: Result) -> None:
         batch: The batch; each of its requests is charged with all of its time.
         result: Its last one.
     """
-    whole = batch.done - batch.taken
+    taken = batch.taken
+    whole = batch.done - taken
     infer = result.run_us * _US
-    if infer > whole:
-        infer = whole
+    before = batch.sent - taken + result.wait_us * _US
     rest = whole - infer
-    before = batch.sent - batch.taken + result.wait_us * _US
     if before > rest:
-        before = rest
+        infer = min(infer, whole)
+        before = rest = whole - infer
     counter = batch.counter
     times = counter.batches.get(batch.count)
     if times is None:
@@ -146,14 +165,15 @@ def count_run(batch: SentBatch, result: Result) -> None:
     times.input_s += before
     times.infer_s += infer
     times.output_s += rest - before
-    computed, requests = counter.computed, batch.requests
-    computed.count += batch.first
-    computed.input_s += before * requests
-    computed.infer_s += infer * requests
-    computed.output_s += (rest - before) * requests
+    if batch.requests > 1 or not batch.first:
+        beside, more = counter.beside, batch.requests - 1
+        beside.count += batch.first - 1
+        beside.input_s += before * more
+        beside.infer_s += infer * more
+        beside.output_s += (rest - before) * more
     if batch.pieces[0].request.times is not None:  # so it is with all requests of the method
         for piece in batch.pieces:
-            piece.request.times = (batch.taken - piece.request.admitted + before, infer)
+            piece.request.times = (taken - piece.request.admitted + before, infer)
 
 
 def count_lost(batch: SentBatch, now: float) -> None:
@@ -163,21 +183,20 @@ def count_lost(batch: SentBatch, now: float) -> None:
         batch: The batch.
         now: The time.
     """
-    computed = batch.counter.computed
-    computed.count += batch.first
-    computed.infer_s += (now - batch.taken) * batch.requests
+    beside = batch.counter.beside
+    beside.count += batch.first
+    beside.infer_s += (now - batch.taken) * batch.requests
 
 
-def count_end(request: Request, future: asyncio.Future[Reply], now: float) -> None:
+def count_end(request: Request, now: float) -> None:
     """Count a request that was answered, or whose client has gone.
 
     Args:
-        request: The request.
-        future: Its future, which is done.
+        request: The request, which has ended.
         now: The time.
     """
     counter = request.counter
-    if future.cancelled() or failures_in(future.result()):
+    if request.pending or request.failed:
         counter.fail += 1
         counter.fail_s += now - request.admitted
     else:

@@ -264,17 +264,17 @@ class Dispatcher:
             InvalidInput: As `admit`.
         """
         servable = destination.servable
-        if destination.method.takes_parameters:
+        method = destination.method
+        if method.takes_parameters:
             blocks = with_parameters(blocks, parameters)
         groups: Sequence[Group] = blocks
         if destination.check is not None:
             groups = destination.check.checked(blocks)
         future: asyncio.Future[Reply] = self._loop.create_future()
-        method = destination.method.name
         if priority:
             priority = min(max(priority, 0), LEAST_URGENT)
-        request = Request(groups, future, servable.counters[method], priority)
-        if future.done():  # all of its instances are refused
+        request = Request(groups, future, servable.counters[method.name], priority)
+        if groups is not blocks and future.done():  # all of its instances are refused
             return future
         everything, own = self._pending, servable.pending
         everything.add(request, placed=everything in placed)
@@ -286,18 +286,19 @@ class Dispatcher:
                 raise
 
         def ended(done: asyncio.Future[Reply]) -> None:
-            count_end(request, done, time.monotonic())
+            count_end(request, time.monotonic())
             everything.remove(request)
             if own is not None:
                 own.remove(request)
             if request.pending:
                 self._forget(request)
-            self._note_end()
+            if self.draining:
+                self._note_end()
 
         future.add_done_callback(ended)
         if timeout_s is not None:
             self._set_deadline(destination, request, future, timeout_s)
-        servable.enqueue(method, request)
+        servable.enqueue(method.name, request)
         return future
 
     def _set_deadline(
@@ -368,7 +369,7 @@ class Dispatcher:
         request.times = times
 
         def ended(done: asyncio.Future[Reply]) -> None:
-            count_end(request, done, time.monotonic())
+            count_end(request, time.monotonic())
             if request.pending:
                 self._forget(request)
 

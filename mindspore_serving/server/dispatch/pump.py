@@ -63,11 +63,15 @@ class Pump:
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = math.inf
 
-    def schedule(self) -> None:
-        """Look soon; as often as one likes."""
+    def schedule(self, now: float | None = None) -> None:
+        """Look soon; as often as one likes.
+
+        Args:
+            now: The time, from who knows it.
+        """
         if not self._scheduled:
             self._scheduled = True
-            self._gathering.open(time.monotonic())
+            self._gathering.open(time.monotonic() if now is None else now)
             self._loop.call_soon(self._run)
 
     def _run(self) -> None:
@@ -85,7 +89,7 @@ class Pump:
             if assignment is None:
                 break
             requests += len(assignment.pieces)
-            self._send(assignment)
+            self._send(assignment, now)
         self._gathering.close(requests)
         if expected or self.delays:
             self._set_alarm(now)
@@ -102,18 +106,19 @@ class Pump:
             for queue in self._queues
         )
 
-    def _send(self, assignment: Assignment) -> None:
+    def _send(self, assignment: Assignment, taken: float) -> None:
         self._batches += 1
-        copy = self._copies[assignment.copy_index]
+        queue, copy_index, pieces, exclusive = assignment
+        copy = self._copies[copy_index]
         try:
-            copy.send(assignment.queue.signature.name, assignment.pieces, self._batches, assignment.exclusive)
+            copy.send(queue.signature.name, pieces, self._batches, exclusive, taken)
         except OSError as cause:
             log.error("Cannot pass instances to %s: %s", copy.label, cause)
-            for piece in assignment.pieces:
+            for piece in pieces:
                 fail_all([piece], no_memory(cause, reached=piece.reached))
         except Exception as cause:  # whatever it is: what was taken from the queue must be answered
             log.error("Cannot pass instances to %s", copy.label, exc_info=True)
-            fail_all(assignment.pieces, not_passed_on(cause))
+            fail_all(pieces, not_passed_on(cause))
 
     def _set_alarm(self, now: float) -> None:
         """Look again when a batch that waits for more is due, or a suspect that waits for another copy."""

@@ -157,10 +157,12 @@ class MethodQueue:
             self.waiting -= piece.rows.count
             if piece.request.ended:
                 continue
-            count = _rows_within(piece, most, LARGEST_BATCH_BYTES - size)
-            if count < piece.rows.count:
-                self.put_back([piece.part(count, piece.rows.count)])
-                piece = piece.part(0, count)
+            count = piece.rows.count
+            if count > 1:
+                count = _rows_within(piece, most, LARGEST_BATCH_BYTES - size)
+                if count < piece.rows.count:
+                    self.put_back([piece.part(count, piece.rows.count)])
+                    piece = piece.part(0, count)
             most -= count
             size += piece.byte_size
             taken.append(piece)
@@ -287,13 +289,15 @@ def next_batch(
     for step in range(len(queues)):
         at = (turn + step) % len(queues)
         queue = queues[at]
-        if not queue.waiting or queue.due > now:
+        waiting = queue.waiting
+        if not waiting or (queue.delay_s and queue.due > now):
             continue
         chosen, idle = _copy_for_batch(queue.signature, copies, reserved)
         if chosen < 0:
             continue
         # Nothing is left to take if all that waited was of requests that have ended: the next method has its turn.
-        pieces = queue.take(batch_size(queue.signature.fill, queue.largest_batch, queue.waiting, idle))
+        size = batch_size(queue.signature.fill, queue.largest_batch, waiting, idle) if waiting > 1 else 1
+        pieces = queue.take(size)
         if pieces:
             return Assignment(queue, chosen, pieces), at + 1
     return None, turn

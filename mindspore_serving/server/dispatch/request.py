@@ -37,6 +37,7 @@ class Request:
         pending: Instances without an outcome; those that an ended request still has are nobody's any more.
         admitted: When it was queued, in seconds of `time.monotonic`.
         last_batch: Number of the last batch that it had a part in; 0 while all of it waits.
+        failed: Whether an instance has failed.
         times: Of the last batch that was run for it, where somebody asks for that: seconds from admission until the
             first stage began, and from then until the last one had ended.
     """
@@ -48,6 +49,7 @@ class Request:
         "byte_size",
         "count",
         "counter",
+        "failed",
         "groups",
         "last_batch",
         "pending",
@@ -66,13 +68,15 @@ class Request:
         self.counter = counter or MethodCounter()
         self.priority = priority
         self.admitted = 0.0
+        self.failed = False
         self.last_batch = 0
         self.times: tuple[float, float] | None = None
         self._future = future
         self._outcomes: list[tuple[int, Group]] = []
-        if len(groups) == 1 and isinstance(groups[0], Rows):  # nearly always
-            self.count = self.pending = groups[0].count
-            self.byte_size = groups[0].byte_size
+        first = groups[0]
+        if len(groups) == 1 and isinstance(first, Rows):  # nearly always
+            self.count = self.pending = first.count
+            self.byte_size = first.byte_size
             return
         self.count = self.pending = sum([group.count for group in groups])
         self.byte_size = sum([group.byte_size for group in groups if isinstance(group, Rows)])
@@ -103,6 +107,8 @@ class Request:
         """Take the outcome of the instances from index `start` on."""
         if self._future.done():
             return
+        if type(group) is FailedRows:
+            self.failed = True
         self.pending -= group.count
         if self.pending == 0 and not self._outcomes:
             self._future.set_result([group])
@@ -161,8 +167,9 @@ class Piece:
 def pieces_of(request: Request, arrived: float = 0.0) -> list[Piece]:
     """All instances of a new request that are to run, a piece or several per block."""
     groups = request.groups
-    if len(groups) == 1 and request.count <= LARGEST_PIECE and isinstance(groups[0], Rows):
-        return [Piece(request, 0, groups[0], 0, arrived)]
+    first = groups[0]
+    if len(groups) == 1 and request.count <= LARGEST_PIECE and isinstance(first, Rows):
+        return [Piece(request, 0, first, 0, arrived)]
     pieces = []
     for start, group in _with_starts(groups):
         if isinstance(group, Rows):

@@ -172,7 +172,7 @@ class RunningServable:
         """
         now = request.admitted = time.monotonic()
         self._queues[method].put(pieces_of(request, now))
-        self._pump.schedule()
+        self._pump.schedule(now)
 
     def drop_ended(self) -> None:
         """Remove what ended requests have left in the queues."""

@@ -175,13 +175,14 @@ class Engine:
         method, stage_index = at
         self._stage_turn = method + 1
         stage = self._method_list[method].stages[stage_index]
-        for finished in self._function_step(stage):
+        begun = self._now()
+        chunks = run_function_step(stage, self._watch)
+        ended = self._now()
+        for finished in chunks:
+            finished.begun = begun
+            finished.ended = ended
             self._advance(finished)
         return True
-
-    def _function_step(self, stage: StageRunner) -> list[Finished]:
-        begun = self._now()
-        return _timed(run_function_step(stage, self._watch), begun, self._now())
 
     def run_model_step(self) -> bool:
         """Run one batch of the next model that has work. May be called from any thread.
@@ -226,7 +227,9 @@ class Engine:
 
     def _thread_of(self, stage: StageRunner) -> PipelineThread:
         def step() -> None:
-            self._finished.extend(self._function_step(stage))
+            begun = self._now()
+            finished = run_function_step(stage, self._watch)
+            self._finished.extend(_timed(finished, begun, self._now()))
             self._wake()
 
         return PipelineThread(stage.method.definition.name, lambda: len(stage.queue) > 0, step)
@@ -234,7 +237,11 @@ class Engine:
     def _advance(self, finished: Finished) -> None:
         """Send the rows of a chunk to their next stage, and those that failed out."""
         stage, chunk = finished.stage, finished.chunk
-        chunk.job.note_step(finished.begun, finished.ended)
+        job = chunk.job
+        if job.begun is None:  # the common case, of a method of one stage
+            job.begun, job.ended = finished.begun, finished.ended
+        else:
+            job.note_step(finished.begun, finished.ended)
         for start, stop, outcome in finished.outcomes:
             part = chunk.part(start, stop)
             if isinstance(outcome, Failure):
@@ -246,7 +253,7 @@ class Engine:
     def _enter(self, method: MethodStages, stage_index: int, chunk: Chunk) -> None:
         """Queue a chunk at a stage, or finish it after the last one."""
         if stage_index > len(method.stages):
-            self._finish(method.definition, chunk)
+            self._finish(method, chunk)
             return
         stage = method.stages[stage_index - 1]
         if stage.stage.kind is StageKind.MODEL:
@@ -256,9 +263,10 @@ class Engine:
         if stage.stage.kind is StageKind.PIPELINE:
             self._pipeline_threads[method.definition.name].notify()
 
-    def _finish(self, method: MethodDefinition, chunk: Chunk) -> None:
+    def _finish(self, stages: MethodStages, chunk: Chunk) -> None:
+        method = stages.definition
         values = [chunk.values[ref] for ref in method.outputs]
-        if method.output_types:
+        if stages.declares_text:
             values = bytes_as_declared(values, method.output_types)
         groups: list[Group] = [
             FailedRows(with_trace(block), 1) if isinstance(block, ServingError) else block
@@ -277,7 +285,7 @@ class Engine:
         for group in groups:
             job.add(start, group)
             start += group.count
-        now = self._now()
+        now = job.ended
         if is_report_due(job.pending, now - job.reported):
             self._report(job, now)
 

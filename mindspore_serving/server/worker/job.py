@@ -14,6 +14,8 @@ from mindspore_serving.server.channel.messages import LONGEST_US, Batch, Result
 from mindspore_serving.server.worker.traces import InnerTrace
 from mindspore_serving.tensor import python_values
 
+_BEYOND = ~LONGEST_US
+"""Bits that a number has which is negative, or too large."""
 CALL_LIMIT_S = 300.0
 """A call in which no instance has come to its end for this long is given up."""
 
@@ -111,16 +113,18 @@ class BatchJob(Job):
 
     def _send_groups(self, start: int, groups: Sequence[Group], *, final: bool = False) -> None:
         if final:
-            begun = self.ended if self.begun is None else self.begun
-            wait_us, run_us = _us(begun - self._came), _us(self.ended - begun)
+            ended = self.ended
+            begun = ended if self.begun is None else self.begun
+            wait_us, run_us = int((begun - self._came) * 1e6), int((ended - begun) * 1e6)
+            if (wait_us | run_us) & _BEYOND:  # the rare case
+                wait_us, run_us = _within(wait_us), _within(run_us)
             self._send(Result(self._batch_id, self._slot, start, tuple(groups), True, wait_us, run_us))
         else:
             self._send(Result(self._batch_id, self._slot, start, tuple(groups), False))
 
 
-def _us(seconds: float) -> int:
-    us = int(seconds * 1e6)
-    return us if 0 <= us <= LONGEST_US else LONGEST_US if us > 0 else 0
+def _within(us: int) -> int:
+    return min(max(us, 0), LONGEST_US)
 
 
 class CallJob(Job):

@@ -8,7 +8,7 @@ that fails is reported here (ADR 30).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from mindspore_serving.errors import Failure, ServingError, SystemFailure, text_of
@@ -39,8 +39,8 @@ class Finished:
     stage: StageRunner
     chunk: Chunk
     outcomes: list[RowOutcome]
-    begun: float = 0.0
-    ended: float = 0.0
+    begun: float = field(init=False, repr=False, compare=False)
+    ended: float = field(init=False, repr=False, compare=False)
 
 
 def all_failed(stage: StageRunner, chunk: Chunk, failure: Failure) -> Finished:

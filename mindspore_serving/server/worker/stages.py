@@ -179,6 +179,9 @@ class MethodStages:
         definition: The method.
         model_batch_sizes: Batch size of each model of the servable, by key.
         watch: As of `StageRunner`.
+
+    Attributes:
+        declares_text: Whether an output is declared as bytes or text.
     """
 
     def __init__(
@@ -192,6 +195,7 @@ class MethodStages:
             StageRunner(self, stage, _stage_batch_size(definition, stage, model_batch_sizes), watch)
             for stage in definition.stages
         ]
+        self.declares_text = any(one.dtype.is_text for one in definition.output_types)
         self._value_refs = [ValueRef(0, i) for i in range(len(definition.value_names))]
         self._parameters = self._value_refs[-1] if definition.parameters else None
 

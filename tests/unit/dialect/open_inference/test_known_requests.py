@@ -202,6 +202,68 @@ def test_the_same_bytes_for_another_model_or_version_are_another_request(parts: 
     assert ways.short(asked) is None
 
 
+def with_id(begin: bytes, asked: HttpRequest) -> HttpRequest:
+    """A request whose JSON begins with other bytes than its brace."""
+    length = int(asked.headers["inference-header-content-length"]) + len(begin) - 1
+    asked.headers = {**asked.headers, "inference-header-content-length": str(length)}
+    asked.body = begin + asked.body[1:]
+    return asked
+
+
+IDS = ["7", "", "r\u00e9sum\u00e9 \u4e2d", "x" * 100, "\x7f/'"]
+
+
+@pytest.mark.parametrize("begin", ['{"id":"%s",', '{ "id": "%s", ', '{\n"id"\t:\r"%s" ,'])
+def test_each_reply_has_the_id_of_its_request(begin: str) -> None:
+    ways, others = Ways(), Ways()
+    ways.long(with_id((begin % "first").encode(), usual()))
+    for at, id in enumerate([*IDS, *IDS[::-1]]):
+        text = (begin % id).encode()
+        assert ways.short(with_id(text, usual(at))) == others.long(with_id(text, usual(at)))
+    assert repr(ways.known) == "<KnownRequests 1 kinds>"
+
+
+def test_a_request_without_an_id_may_be_like_one_that_has_one() -> None:
+    ways, others = Ways(), Ways()
+    ways.long(with_id(b'{"id":"1",', usual()))
+    for asked in (usual(1), with_id(b'{"id":"2",', usual(2)), usual(3)):
+        assert ways.short(asked) == others.long(asked)
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b'{"id":"1","id":"2",',
+        b'{"id":"1","\\u0069d":"2",',
+        b'{"id":"a\\n",',
+        b'{"id":"\\u0061",',
+        b'{"id":null,',
+        b'{"id":"1","id":null,',
+        b'{"k":1,"id":"1",',
+    ],
+)
+def test_an_id_that_takes_a_closer_look_goes_the_long_way(begin: bytes) -> None:
+    ways = Ways()
+    for _ in range(2):
+        asked = with_id(begin, usual())
+        assert ways.short(asked) is None
+        assert ways.long(asked).status == 200
+    assert repr(ways.known) == "<KnownRequests 0 kinds>"
+
+
+@pytest.mark.parametrize(
+    "begin", [b'{"id":"\xff",', b'{"id":"\n",', b'{"id":"1"', b'{"id":1,', b'{"id":"1",,']
+)
+def test_an_id_that_is_none_is_refused_whatever_was_before(begin: bytes) -> None:
+    ways = Ways()
+    ways.long(usual())
+    ways.long(with_id(b'{"id":"1",', usual()))
+    asked = with_id(begin, usual())
+    assert ways.short(asked) is None
+    with pytest.raises(InvalidInput):
+        ways.long(asked)
+
+
 NUMBERS = tensor("x", "FP32", [1, 2], bytes(8))
 ONE = (method(inputs=(X,), outputs=OUTPUTS[:1]),)
 
