@@ -27,7 +27,7 @@ def cases() -> list[str]:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
         check=True,
     )
     return [case_of(line) for line in found.stdout.splitlines() if line.endswith("]")]
