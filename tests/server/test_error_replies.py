@@ -297,3 +297,22 @@ def test_a_flood_of_bad_requests_hides_no_error(server: RunningServer) -> None:
     check_log_of_lost_file(logged(server, name))
     lines = [line for line in server.lines[before:] if "failed with status 405" in line]
     assert 0 < len(lines) < 5 * MOST_AT_ONCE
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "rest"),
+    [
+        ("/v2/models/m/infer", "error", "Content-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
+        ("/v2/models/m/infer", "error", "Transfer-Encoding: chunked\r\n\r\nZZ\r\n"),
+        ("/v1/models/m:predict", "error", "A: b\r\n" * 300 + "\r\n"),
+        ("/x", "error_msg", "Content-Length: -1\r\n\r\n"),
+    ],
+)
+def test_what_is_no_http_is_refused_in_the_words_of_its_path(
+    server: RunningServer, path: str, key: str, rest: str
+) -> None:
+    with raw_connection(server.rest) as connection:
+        connection.sendall(f"POST {path} HTTP/1.1\r\nHost: a\r\n{rest}".encode())
+        reply = read_raw_reply(connection)
+    assert reply.status in (400, 431)
+    assert list(json.loads(reply.body)) == [key]

@@ -192,7 +192,7 @@ class HttpConnection(ApplicationConnection):
                     del message, body  # an idle connection keeps nothing of its last request
                 elif reader.fault is not None:
                     fault, reader.fault = reader.fault, None
-                    await self._say(fault, HttpRequest("", "", {}, self._peer))
+                    await self._say(fault, HttpRequest("", reader.target, {}, self._peer))
                 elif life.finishing:
                     break
                 else:

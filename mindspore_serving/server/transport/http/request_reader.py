@@ -51,6 +51,7 @@ class RequestReader:
         parser: Of aiohttp; None once the connection is gone.
         arrived: Head and body of the request that is to be answered next; None where there is none yet.
         fault: Why nothing more is read, which the client is still to be told; None for nothing to tell.
+        target: What the request asks that cannot be read, as far as that is known; else "".
         receiving: The body of which more is to come; None where the last one is complete.
         held: Bytes that cannot be read before the request in flight is answered.
         holds_much: There are so many of these that the connection is not read any more.
@@ -72,6 +73,7 @@ class RequestReader:
         "offered",
         "parser",
         "receiving",
+        "target",
     )
 
     def __init__(
@@ -100,6 +102,7 @@ class RequestReader:
         self._life = life
         self.arrived: tuple[RawRequestMessage, StreamReader] | None = None
         self.fault: Fault | None = None
+        self.target = ""
         self.receiving: StreamReader | None = None
         self.held = b""
         self.holds_much = False
@@ -209,6 +212,8 @@ class RequestReader:
         try:
             messages, _, _ = parser.feed_data(data)
         except HttpProcessingError as error:
+            if self._fruitless_bytes <= len(data):  # it begins with a head
+                self.target = _target_in(data)
             self.refuse(fault_of_error(error, self._gateway.limits))
             return True
         if messages:
@@ -266,6 +271,12 @@ class RequestReader:
                 self.holds_much = True
                 self._link.pause_reading()
         return False
+
+
+def _target_in(data: bytes) -> str:
+    """The target of a request that cannot be read, which says whose words its refusal is in; "" for none."""
+    words = data[: data.find(b"\n") + 1].split()
+    return words[1].decode(errors="replace") if len(words) == 3 else ""
 
 
 def whole_body(body: StreamReader) -> bytes:
