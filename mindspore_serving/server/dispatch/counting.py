@@ -125,15 +125,17 @@ def count_sent(batch: SentBatch, number: int) -> None:
         request.last_batch = number
         return
     requests, first, waited = 0, 0, 0.0
+    taken = batch.taken
     for piece in batch.pieces:
         request = piece.request
-        if request.last_batch == number:  # another piece of it is in the batch, too
+        last = request.last_batch
+        if last == number:  # another piece of it is in the batch, too
             continue
-        requests += 1
-        if not request.last_batch:
-            first += 1
-            waited += batch.taken - request.admitted
         request.last_batch = number
+        requests += 1
+        if not last:
+            first += 1
+            waited += taken - request.admitted
     batch.requests, batch.first = requests, first
     counter.sent += first
     counter.queue_s += waited

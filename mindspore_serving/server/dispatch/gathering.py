@@ -47,9 +47,10 @@ class Gathering:
         """Learn that there is something to send."""
         self._untried += 1
         pays = self._mean >= _WORTH_IT and self._growth >= _GREW
-        self._may_stay = pays or self._untried >= _TRY_EVERY
-        self._first = 0
-        self._opened = self._asked = self._busy = now
+        if pays or self._untried >= _TRY_EVERY:
+            self._may_stay = True
+            self._first = 0
+            self._opened = self._asked = self._busy = now
 
     def stays_open(self, now: float, waiting: Callable[[], int]) -> bool:
         """Whether to wait for another iteration of the loop; to be asked once in each.
