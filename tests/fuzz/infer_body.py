@@ -14,12 +14,12 @@ import orjson
 
 from mindspore_serving.errors import InvalidInput
 from mindspore_serving.rows import Rows
+from mindspore_serving.server.dialect.open_inference.http.large_request import read_large, request_of
+from mindspore_serving.server.dialect.open_inference.http.request import read_request
 from mindspore_serving.server.dialect.open_inference.inputs import instances_of
-from mindspore_serving.server.dialect.open_inference.large_request import read_large, request_of
 from mindspore_serving.server.dialect.open_inference.messages import InferRequest
 from mindspore_serving.server.dialect.open_inference.outputs import wanted_outputs
 from mindspore_serving.server.dialect.open_inference.parameters import options_of
-from mindspore_serving.server.dialect.open_inference.rest_request import read_request
 from mindspore_serving.server.dialect.open_inference.shared_data import Nobody, SharedData
 from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
 from mindspore_serving.server.transport.http_routes import BodyContent

@@ -11,9 +11,9 @@ from google.protobuf.message import DecodeError
 from mindspore_serving.errors import InvalidInput
 from mindspore_serving.proto import UNDECODABLE
 from mindspore_serving.proto.foreign import open_inference_pb2 as pb
-from mindspore_serving.server.dialect.open_inference.grpc_contents import FIELD_OF
-from mindspore_serving.server.dialect.open_inference.grpc_reply import parts_of_reply
-from mindspore_serving.server.dialect.open_inference.grpc_request import heading_in, read_message, request_in
+from mindspore_serving.server.dialect.open_inference.grpc.contents import FIELD_OF
+from mindspore_serving.server.dialect.open_inference.grpc.reply import parts_of_reply
+from mindspore_serving.server.dialect.open_inference.grpc.request import heading_in, read_message, request_in
 from mindspore_serving.server.dialect.open_inference.messages import InferReply, InferRequest, OutputTensor
 from tests.fuzz.oracle import demand, demand_text
 

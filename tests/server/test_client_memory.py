@@ -17,8 +17,8 @@ import grpc.aio
 import pytest
 
 from mindspore_serving.errors import Failure, ServingError
+from mindspore_serving.server.dialect.open_inference.http.shared_memory import SharedMemoryRest
 from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
-from mindspore_serving.server.dialect.open_inference.shared_memory_rest import SharedMemoryRest
 from mindspore_serving.server.transport.grpc.limits import GrpcLimits
 from mindspore_serving.server.transport.grpc.server import GrpcServer
 from mindspore_serving.server.transport.grpc_routes import (

@@ -29,8 +29,8 @@ OURS = """
 import asyncio
 
 from mindspore_serving.proto.foreign import health_pb2, open_inference_pb2, reflection_pb2
-from mindspore_serving.server.dialect.open_inference.grpc_reply import parts_of_reply
-from mindspore_serving.server.dialect.open_inference.grpc_request import read_message, request_in
+from mindspore_serving.server.dialect.open_inference.grpc.reply import parts_of_reply
+from mindspore_serving.server.dialect.open_inference.grpc.request import read_message, request_in
 from mindspore_serving.server.dialect.open_inference.messages import InferReply, OutputTensor
 from mindspore_serving.server.start import dialects
 

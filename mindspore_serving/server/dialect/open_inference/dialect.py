@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mindspore_serving.server.dialect.open_inference.grpc import GrpcInference
+from mindspore_serving.server.dialect.open_inference.grpc.service import GrpcInference
+from mindspore_serving.server.dialect.open_inference.http.rest import OpenInferenceRest
+from mindspore_serving.server.dialect.open_inference.http.shared_memory import SharedMemoryRest
 from mindspore_serving.server.dialect.open_inference.inference import Inference
 from mindspore_serving.server.dialect.open_inference.models import Models
-from mindspore_serving.server.dialect.open_inference.rest import OpenInferenceRest
 from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
-from mindspore_serving.server.dialect.open_inference.shared_memory_rest import SharedMemoryRest
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.transport.grpc_routes import GrpcMethod
 

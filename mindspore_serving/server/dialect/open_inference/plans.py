@@ -1,7 +1,7 @@
 """What follows from a request beside the numbers in its raw tensors: where it goes, and how its bytes become rows.
 
-Requests that say the same have one plan, which both transports keep by what was said (`known_requests`, `grpc_known`).
-Only what is common has one: tensors of numbers alone, none of them in shared memory.
+Requests that say the same have one plan, which both transports keep by what was said (`known_requests` of
+`http/` and of `grpc/`). Only what is common has one: tensors of numbers alone, none of them in shared memory.
 """
 
 from __future__ import annotations

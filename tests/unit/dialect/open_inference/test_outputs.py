@@ -11,6 +11,7 @@ import pytest
 from mindspore_serving.errors import InvalidInput
 from mindspore_serving.rows import Rows
 from mindspore_serving.server.dialect.open_inference.classification import classes_of
+from mindspore_serving.server.dialect.open_inference.http.reply import texts_in
 from mindspore_serving.server.dialect.open_inference.messages import OutputTensor, RequestedOutput
 from mindspore_serving.server.dialect.open_inference.outputs import (
     empty_tensors,
@@ -19,7 +20,6 @@ from mindspore_serving.server.dialect.open_inference.outputs import (
     tensors_of,
     wanted_outputs,
 )
-from mindspore_serving.server.dialect.open_inference.rest_reply import texts_in
 from mindspore_serving.signature import MethodSignature, TensorType
 from mindspore_serving.tensor import DATA_TYPE_OF, Array, DataType, TensorSpec
 from tests.unit.dialect.open_inference.fake_service import method, untyped

@@ -9,8 +9,8 @@ import orjson
 
 from mindspore_serving.errors import InvalidInput, NotOffered, UnknownTarget, excerpt
 from mindspore_serving.server.access.right import Right
+from mindspore_serving.server.dialect.open_inference.http.request import kind_of, read_document
 from mindspore_serving.server.dialect.open_inference.models import Models
-from mindspore_serving.server.dialect.open_inference.rest_request import kind_of, read_document
 from mindspore_serving.server.transport.http_routes import (
     BodyContent,
     BodyFormat,

@@ -1,6 +1,6 @@
 """The service `inference.GRPCInferenceService`: its calls to the core, and the replies to messages.
 
-ModelInfer and ModelStreamInfer carry tensors, and are read and written field by field (`grpc_request`, `grpc_reply`).
+ModelInfer and ModelStreamInfer carry tensors, and are read and written field by field (`request`, `reply`).
 The other calls are asked rarely: the protobuf library reads them, and makes their replies of the documents of REST.
 """
 
@@ -17,30 +17,30 @@ from mindspore_serving.errors import NotOffered, ServingError, UnknownTarget, ex
 from mindspore_serving.proto.foreign import open_inference_pb2 as messages_pb2
 from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.access.right import Right
-from mindspore_serving.server.dialect.open_inference.grpc_known import KnownRequests
-from mindspore_serving.server.dialect.open_inference.grpc_reply import (
+from mindspore_serving.server.dialect.open_inference.grpc.known_requests import KnownRequests
+from mindspore_serving.server.dialect.open_inference.grpc.reply import (
     parts_of_reply,
     size_of,
     streamed,
     streamed_error,
 )
-from mindspore_serving.server.dialect.open_inference.grpc_request import (
+from mindspore_serving.server.dialect.open_inference.grpc.request import (
     Message,
     heading_in,
     read_message,
     request_in,
 )
-from mindspore_serving.server.dialect.open_inference.grpc_status import error_of
-from mindspore_serving.server.dialect.open_inference.grpc_stream import RequestStream
-from mindspore_serving.server.dialect.open_inference.inference import Inference
-from mindspore_serving.server.dialect.open_inference.messages import InferReply, InferRequest, RawData
-from mindspore_serving.server.dialect.open_inference.models import Models
-from mindspore_serving.server.dialect.open_inference.pages import (
+from mindspore_serving.server.dialect.open_inference.grpc.status import error_of
+from mindspore_serving.server.dialect.open_inference.grpc.stream import RequestStream
+from mindspore_serving.server.dialect.open_inference.http.pages import (
     LOG_SETTINGS,
     NO_LOADING,
     NO_SETTING,
     TRACE_SETTINGS,
 )
+from mindspore_serving.server.dialect.open_inference.inference import Inference
+from mindspore_serving.server.dialect.open_inference.messages import InferReply, InferRequest, RawData
+from mindspore_serving.server.dialect.open_inference.models import Models
 from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
 from mindspore_serving.server.service.error_text import text_for_client
 from mindspore_serving.server.transport.grpc_routes import (

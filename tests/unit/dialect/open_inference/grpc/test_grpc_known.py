@@ -13,8 +13,8 @@ import pytest
 from mindspore_serving.errors import QueueFull, ServerStopping
 from mindspore_serving.proto.foreign import open_inference_pb2 as pb
 from mindspore_serving.rows import Rows
-from mindspore_serving.server.dialect.open_inference.grpc_known import KnownRequests
-from mindspore_serving.server.dialect.open_inference.grpc_request import read_message, request_in
+from mindspore_serving.server.dialect.open_inference.grpc.known_requests import KnownRequests
+from mindspore_serving.server.dialect.open_inference.grpc.request import read_message, request_in
 from mindspore_serving.server.dialect.open_inference.parameters import Options
 from mindspore_serving.server.dispatch.destination import Destination
 from mindspore_serving.signature import MethodSignature, TensorType

@@ -13,6 +13,11 @@ import orjson
 
 from mindspore_serving.errors import InvalidInput
 from mindspore_serving.server.dialect.open_inference.datatypes import BYTES
+from mindspore_serving.server.dialect.open_inference.http.request import (
+    BINARY_DATA,
+    BINARY_OUTPUT,
+    BINARY_SIZE,
+)
 from mindspore_serving.server.dialect.open_inference.messages import (
     InferReply,
     InferRequest,
@@ -20,11 +25,6 @@ from mindspore_serving.server.dialect.open_inference.messages import (
     Parameter,
 )
 from mindspore_serving.server.dialect.open_inference.outputs import numbers_in
-from mindspore_serving.server.dialect.open_inference.rest_request import (
-    BINARY_DATA,
-    BINARY_OUTPUT,
-    BINARY_SIZE,
-)
 from mindspore_serving.server.transport.http_routes import HttpReply
 
 BINARY_TYPE: Final = "application/octet-stream"

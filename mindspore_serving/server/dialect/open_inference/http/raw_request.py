@@ -6,8 +6,8 @@ from math import prod
 
 from mindspore_serving.errors import InvalidInput
 from mindspore_serving.server.dialect.open_inference.datatypes import BYTES, NAME_OF
+from mindspore_serving.server.dialect.open_inference.http.request import BINARY_OUTPUT
 from mindspore_serving.server.dialect.open_inference.messages import InferRequest, InputTensor
-from mindspore_serving.server.dialect.open_inference.rest_request import BINARY_OUTPUT
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import ITEM_SIZE
 

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from mindspore_serving.errors import InvalidInput
-from mindspore_serving.server.dialect.open_inference.generate import (
+from mindspore_serving.server.dialect.open_inference.http.generate import (
     event_of,
     generate_reply,
     generate_request,

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from mindspore_serving.errors import Failure
+from mindspore_serving.server.dialect.open_inference.http.shared_memory import SharedMemoryRest
 from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
-from mindspore_serving.server.dialect.open_inference.shared_memory_rest import SharedMemoryRest
 from mindspore_serving.server.transport.failure_log import FailureLog
 from mindspore_serving.server.transport.http.answering import Answering
 from mindspore_serving.server.transport.http.body_reader import BodyReader

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mindspore_serving.errors import InvalidInput
+from mindspore_serving.server.dialect.open_inference.http.large_request import read_large, request_of
+from mindspore_serving.server.dialect.open_inference.http.reply import http_reply
+from mindspore_serving.server.dialect.open_inference.http.request import header_length, read_request
 from mindspore_serving.server.dialect.open_inference.inputs import instances_of
-from mindspore_serving.server.dialect.open_inference.large_request import read_large, request_of
 from mindspore_serving.server.dialect.open_inference.messages import InferReply, InferRequest, OutputTensor
-from mindspore_serving.server.dialect.open_inference.rest_reply import http_reply
-from mindspore_serving.server.dialect.open_inference.rest_request import header_length, read_request
 from mindspore_serving.server.dialect.open_inference.shared_data import SharedData, UnknownPeer
 from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
 from mindspore_serving.server.transport.http_routes import BodyContent

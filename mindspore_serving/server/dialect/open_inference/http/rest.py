@@ -12,26 +12,26 @@ from typing import Final
 
 from mindspore_serving.errors import Failure, InvalidInput
 from mindspore_serving.server.dialect.open_inference.errors import error_body
-from mindspore_serving.server.dialect.open_inference.generate import (
+from mindspore_serving.server.dialect.open_inference.http.generate import (
     event_of,
     generate_reply,
     generate_request,
 )
-from mindspore_serving.server.dialect.open_inference.inference import Inference
-from mindspore_serving.server.dialect.open_inference.known_requests import KnownRequests
-from mindspore_serving.server.dialect.open_inference.large_request import read_large, request_of
-from mindspore_serving.server.dialect.open_inference.messages import InferReply, InferRequest
-from mindspore_serving.server.dialect.open_inference.models import Models
-from mindspore_serving.server.dialect.open_inference.pages import Pages
-from mindspore_serving.server.dialect.open_inference.raw_request import raw_request
-from mindspore_serving.server.dialect.open_inference.reply_coding import compressed
-from mindspore_serving.server.dialect.open_inference.rest_reply import http_reply, json_of
-from mindspore_serving.server.dialect.open_inference.rest_request import (
+from mindspore_serving.server.dialect.open_inference.http.known_requests import KnownRequests
+from mindspore_serving.server.dialect.open_inference.http.large_request import read_large, request_of
+from mindspore_serving.server.dialect.open_inference.http.pages import Pages
+from mindspore_serving.server.dialect.open_inference.http.raw_request import raw_request
+from mindspore_serving.server.dialect.open_inference.http.reply import http_reply, json_of
+from mindspore_serving.server.dialect.open_inference.http.reply_coding import compressed
+from mindspore_serving.server.dialect.open_inference.http.request import (
     BINARY_DATA,
     header_length,
     read_document,
     read_request,
 )
+from mindspore_serving.server.dialect.open_inference.inference import Inference
+from mindspore_serving.server.dialect.open_inference.messages import InferReply, InferRequest
+from mindspore_serving.server.dialect.open_inference.models import Models
 from mindspore_serving.server.service.failed_rows import RowsFailed
 from mindspore_serving.server.transport.http_routes import BodyFormat, HttpReply, HttpRequest, Route
 

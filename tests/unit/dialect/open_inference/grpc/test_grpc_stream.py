@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from mindspore_serving.server.dialect.open_inference.grpc_stream import MOST_IN_FLIGHT, RequestStream
+from mindspore_serving.server.dialect.open_inference.grpc.stream import MOST_IN_FLIGHT, RequestStream
 from mindspore_serving.server.transport.grpc_routes import GrpcReply
 
 LIMIT_S = 20.0

@@ -9,7 +9,7 @@ import zlib
 
 import pytest
 
-from mindspore_serving.server.dialect.open_inference.reply_coding import chosen_coding, compressed
+from mindspore_serving.server.dialect.open_inference.http.reply_coding import chosen_coding, compressed
 from mindspore_serving.server.transport.http_routes import HttpReply
 
 

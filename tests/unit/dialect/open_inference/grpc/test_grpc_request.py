@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from mindspore_serving.errors import InvalidInput
 from mindspore_serving.proto.foreign import open_inference_pb2 as pb
-from mindspore_serving.server.dialect.open_inference import grpc_request
-from mindspore_serving.server.dialect.open_inference.grpc_contents import FIELD_OF
-from mindspore_serving.server.dialect.open_inference.grpc_request import (
+from mindspore_serving.server.dialect.open_inference.grpc import request as grpc_request
+from mindspore_serving.server.dialect.open_inference.grpc.contents import FIELD_OF
+from mindspore_serving.server.dialect.open_inference.grpc.request import (
     MOST_BESIDE_RAW,
     MOST_FIELDS,
     heading_in,

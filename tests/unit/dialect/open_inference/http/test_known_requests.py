@@ -14,10 +14,10 @@ import pytest
 
 from mindspore_serving.errors import InvalidInput, QueueFull, StageError
 from mindspore_serving.rows import FailedRows, Reply, Rows
+from mindspore_serving.server.dialect.open_inference.http.known_requests import KnownRequests
+from mindspore_serving.server.dialect.open_inference.http.reply import http_reply
+from mindspore_serving.server.dialect.open_inference.http.request import read_request
 from mindspore_serving.server.dialect.open_inference.inference import Inference
-from mindspore_serving.server.dialect.open_inference.known_requests import KnownRequests
-from mindspore_serving.server.dialect.open_inference.rest_reply import http_reply
-from mindspore_serving.server.dialect.open_inference.rest_request import read_request
 from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
 from mindspore_serving.server.service.failed_rows import RowsFailed
 from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest

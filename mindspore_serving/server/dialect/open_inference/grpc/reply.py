@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from mindspore_serving.proto.foreign import open_inference_pb2
-from mindspore_serving.server.dialect.open_inference.grpc_request import Heading
+from mindspore_serving.server.dialect.open_inference.grpc.request import Heading
 from mindspore_serving.server.dialect.open_inference.messages import InferReply, Parameter, RawData
 from mindspore_serving.wire import head_of_field
 

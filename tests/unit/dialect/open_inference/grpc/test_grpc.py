@@ -21,7 +21,11 @@ from mindspore_serving.errors import (
 )
 from mindspore_serving.proto.foreign import open_inference_pb2 as pb
 from mindspore_serving.server.access.right import Right
-from mindspore_serving.server.dialect.open_inference.grpc import LARGEST_QUESTION, SERVICE, GrpcInference
+from mindspore_serving.server.dialect.open_inference.grpc.service import (
+    LARGEST_QUESTION,
+    SERVICE,
+    GrpcInference,
+)
 from mindspore_serving.server.dialect.open_inference.messages import InferReply, InferRequest, OutputTensor
 from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
 from mindspore_serving.server.transport.grpc_routes import GrpcError, GrpcStatus, StreamMethod, UnaryMethod

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mindspore_serving.proto.foreign import open_inference_pb2 as pb
-from mindspore_serving.server.dialect.open_inference.grpc_reply import (
+from mindspore_serving.server.dialect.open_inference.grpc.reply import (
     parts_of_reply,
     size_of,
     streamed,
     streamed_error,
 )
-from mindspore_serving.server.dialect.open_inference.grpc_request import Heading
+from mindspore_serving.server.dialect.open_inference.grpc.request import Heading
 from mindspore_serving.server.dialect.open_inference.messages import InferReply, OutputTensor, RawData
 
 

@@ -1,6 +1,6 @@
 """Requests of gRPC that are like others before them, but for their id and the numbers in their raw data.
 
-What follows from the rest of a message (`plans`) is kept with what the message says (`grpc_request`). So of such a
+What follows from the rest of a message (`plans`) is kept with what the message says (`request`). So of such a
 request only data is looked at, and of its reply only data is written. Nothing of it is used any more as soon as the
 model may mean something else. All that has no plan takes the long way, with the same outcome.
 """
@@ -13,12 +13,12 @@ from typing import Any, Final
 import numpy as np
 
 from mindspore_serving.rows import Rows
-from mindspore_serving.server.dialect.open_inference.grpc_reply import (
+from mindspore_serving.server.dialect.open_inference.grpc.reply import (
     heads_of_reply,
     parts_between,
     parts_of_reply,
 )
-from mindspore_serving.server.dialect.open_inference.grpc_request import Description, Message
+from mindspore_serving.server.dialect.open_inference.grpc.request import Description, Message
 from mindspore_serving.server.dialect.open_inference.inference import Inference
 from mindspore_serving.server.dialect.open_inference.messages import InferReply, InferRequest, RawData
 from mindspore_serving.server.dialect.open_inference.outputs import raw_numbers, tensors_of

@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 
 from mindspore_serving.errors import InvalidInput, excerpt
 from mindspore_serving.proto.foreign import open_inference_pb2
-from mindspore_serving.server.dialect.open_inference.grpc_contents import data_of, uses_contents
+from mindspore_serving.server.dialect.open_inference.grpc.contents import data_of, uses_contents
 from mindspore_serving.server.dialect.open_inference.messages import (
     InferRequest,
     InputTensor,

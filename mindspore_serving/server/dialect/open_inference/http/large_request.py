@@ -13,13 +13,13 @@ import numpy as np
 
 from mindspore_serving.rows import Rows
 from mindspore_serving.server.dialect.open_inference.datatypes import BF16, BYTES, NUMERIC
+from mindspore_serving.server.dialect.open_inference.http.request import read_request
 from mindspore_serving.server.dialect.open_inference.json_data import flattened, no_bf16, numbers_of
 from mindspore_serving.server.dialect.open_inference.messages import (
     InferRequest,
     InputTensor,
     RequestedOutput,
 )
-from mindspore_serving.server.dialect.open_inference.rest_request import read_request
 from mindspore_serving.server.dialect.open_inference.tensors import (
     check_datatype,
     check_shape,

@@ -20,13 +20,13 @@ import numpy as np
 import orjson
 
 from mindspore_serving.rows import Rows
+from mindspore_serving.server.dialect.open_inference.http.reply import BINARY_TYPE, LENGTH, http_reply
+from mindspore_serving.server.dialect.open_inference.http.request import header_length
 from mindspore_serving.server.dialect.open_inference.inference import Inference
 from mindspore_serving.server.dialect.open_inference.messages import InferReply, InferRequest
 from mindspore_serving.server.dialect.open_inference.outputs import tensors_of
 from mindspore_serving.server.dialect.open_inference.parameters import sooner
 from mindspore_serving.server.dialect.open_inference.plans import Plan, plan_of
-from mindspore_serving.server.dialect.open_inference.rest_reply import BINARY_TYPE, LENGTH, http_reply
-from mindspore_serving.server.dialect.open_inference.rest_request import header_length
 from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest
 from mindspore_serving.tensor import Array, Specs
 

@@ -14,10 +14,10 @@ import orjson
 
 from mindspore_serving.errors import InvalidInput
 from mindspore_serving.server.dialect.open_inference.datatypes import BYTES, NAME_OF
+from mindspore_serving.server.dialect.open_inference.http.reply import texts_in
+from mindspore_serving.server.dialect.open_inference.http.request import parameters_of, request_id_of
 from mindspore_serving.server.dialect.open_inference.messages import InferReply, InferRequest, InputTensor
 from mindspore_serving.server.dialect.open_inference.outputs import numbers_in
-from mindspore_serving.server.dialect.open_inference.rest_reply import texts_in
-from mindspore_serving.server.dialect.open_inference.rest_request import parameters_of, request_id_of
 from mindspore_serving.signature import MethodSignature, TensorType
 from mindspore_serving.tensor import DataType
 
