@@ -20,7 +20,7 @@ from mindspore_serving.server.dialect.open_inference.inputs import instances_of
 from mindspore_serving.server.dialect.open_inference.messages import InferRequest
 from mindspore_serving.server.dialect.open_inference.outputs import wanted_outputs
 from mindspore_serving.server.dialect.open_inference.parameters import options_of
-from mindspore_serving.server.dialect.open_inference.shared_data import Nobody, SharedData
+from mindspore_serving.server.dialect.open_inference.shared_data import UnknownPeer, SharedData
 from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
 from mindspore_serving.server.transport.http_routes import BodyContent
 from mindspore_serving.signature import MethodSignature, TensorType
@@ -34,7 +34,7 @@ METHODS = [
     MethodSignature("floats", ("x",), 1, output_names=("y",), inputs=(_FLOATS,), rows=True),
     MethodSignature("text", ("x",), 1, output_names=("y",), inputs=(_TEXT,), rows=True),
 ]
-_NOBODY = SharedData(SharedMemoryRegions(), Nobody())
+_NOBODY = SharedData(SharedMemoryRegions(), UnknownPeer())
 _Result = TypeVar("_Result")
 
 
