@@ -20,7 +20,7 @@ from mindspore_serving.server.dialect.open_inference.inputs import instances_of
 from mindspore_serving.server.dialect.open_inference.messages import InferRequest
 from mindspore_serving.server.dialect.open_inference.outputs import wanted_outputs
 from mindspore_serving.server.dialect.open_inference.parameters import options_of
-from mindspore_serving.server.dialect.open_inference.shared_data import UnknownPeer, SharedData
+from mindspore_serving.server.dialect.open_inference.shared_data import SharedData, UnknownPeer
 from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
 from mindspore_serving.server.transport.http_routes import BodyContent
 from mindspore_serving.signature import MethodSignature, TensorType
