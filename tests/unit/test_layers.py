@@ -21,6 +21,7 @@ LAYERS: list[dict[str, list[str]]] = [
             "loopback",
             "named_file",
             "forked_grpc",
+            "json_text",
             "private_files",
         ]
     },

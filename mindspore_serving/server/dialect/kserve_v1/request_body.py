@@ -23,6 +23,7 @@ import numpy as np
 import orjson
 
 from mindspore_serving.errors import InvalidInput, excerpt
+from mindspore_serving.json_text import load_json
 from mindspore_serving.rows import Rows
 from mindspore_serving.server.dialect.kserve_v1.values import is_b64, read_values
 from mindspore_serving.server.transport.http_routes import BodyContent, BodyFormat
@@ -33,7 +34,6 @@ DEFAULT_SIGNATURE: Final = "serving_default"
 ROW_FORM: Final = "predictions"
 COLUMN_FORM: Final = "outputs"
 """The form of a request, by the key of its reply."""
-_NO_MEMORY = "Not enough memory"
 _NON_FINITE = (b"NaN", b"Infinity")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _MOST_SHARED_BYTES = 1 << 29
@@ -105,10 +105,8 @@ def _parse(body: bytes) -> Any:
         MemoryError: There is no memory to read it.
     """
     try:
-        return orjson.loads(body)
+        return load_json(body)
     except orjson.JSONDecodeError as cause:
-        if str(cause).startswith(_NO_MEMORY):
-            raise MemoryError from cause
         if not any(token in body for token in _NON_FINITE):
             raise InvalidInput(f"JSON Parse error: {cause}") from cause
     try:

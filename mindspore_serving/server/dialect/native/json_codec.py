@@ -14,6 +14,7 @@ import orjson
 import pybase64
 
 from mindspore_serving.errors import Failure, InvalidInput
+from mindspore_serving.json_text import load_json
 from mindspore_serving.rows import FailedRows, Reply, Rows
 from mindspore_serving.server.dialect.native.json_values import read_column, read_value
 from mindspore_serving.server.service.error_text import text_for_client, texts_for_client
@@ -22,7 +23,6 @@ from mindspore_serving.tensor import ColumnData, DataType, TensorSpec, runs_of_e
 
 _SMALL_ARRAY = 64
 """Elements of one instance's output up to which Python lists serialise faster than arrays."""
-_NO_MEMORY = "Not enough memory"
 _DIGITS_AS_ZEROS = bytes(0x30 if byte in b"0123456789" else 0x20 for byte in range(256))
 _MANY_DIGITS = b"0" * 19
 _LARGE_BODY = 1 << 14
@@ -43,13 +43,11 @@ def parse_body(body: bytes) -> Any:
     if not body:
         raise InvalidInput("http message invalid")
     try:
-        document = orjson.loads(body)
+        document = load_json(body)
         if _has_many_digits(body):  # orjson silently reads an integer of more than 64 bits as a float
             document = json.loads(body)
         return document
     except orjson.JSONDecodeError as cause:
-        if str(cause).startswith(_NO_MEMORY):
-            raise MemoryError from cause
         raise InvalidInput(f"Illegal JSON format.{cause}") from cause
     except RecursionError as cause:
         raise InvalidInput("Illegal JSON format.nested too deeply") from cause

@@ -14,6 +14,7 @@ from typing import Any, Final
 import orjson
 
 from mindspore_serving.errors import InvalidInput, excerpt
+from mindspore_serving.json_text import load_json
 from mindspore_serving.server.dialect.open_inference.messages import (
     InferRequest,
     InputTensor,
@@ -30,7 +31,6 @@ BINARY_DATA: Final = "binary_data"
 BINARY_OUTPUT: Final = "binary_data_output"
 _NOTHING: Final[Mapping[str, Parameter]] = MappingProxyType({})
 _SCALARS: Final = frozenset((str, int, float, bool))
-_NO_MEMORY: Final = "Not enough memory"
 _FLAGS: Final = (BINARY_DATA, BINARY_OUTPUT)
 
 
@@ -93,10 +93,8 @@ def read_document(text: bytes | memoryview) -> dict[str, Any]:
         MemoryError: There is no memory to read it.
     """
     try:
-        document = orjson.loads(text)
+        document = load_json(text)
     except orjson.JSONDecodeError as cause:
-        if str(cause).startswith(_NO_MEMORY):
-            raise MemoryError from cause
         raise InvalidInput(f"The request is no JSON: {cause}") from cause
     if type(document) is not dict:
         raise InvalidInput(f"The request should be a JSON object, but is {kind_of(document)}")

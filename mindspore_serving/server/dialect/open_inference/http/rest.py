@@ -32,6 +32,7 @@ from mindspore_serving.server.dialect.open_inference.http.request import (
 from mindspore_serving.server.dialect.open_inference.inference import Inference
 from mindspore_serving.server.dialect.open_inference.messages import InferReply, InferRequest
 from mindspore_serving.server.dialect.open_inference.models import Models
+from mindspore_serving.server.dispatch.destination import Destination
 from mindspore_serving.server.service.failed_rows import RowsFailed
 from mindspore_serving.server.transport.http_routes import BodyFormat, HttpReply, HttpRequest, Route
 
@@ -192,7 +193,7 @@ class OpenInferenceRest:
         elif body is not None:
             asked = read_request(body, length, model, version)
         else:
-            return await self._infer_large(request, form, length, timeout_s, check)
+            return await self._infer_large(request, destination, form, length, timeout_s, check)
         check(asked)
         reply = await self._inference.infer(asked, timeout_s=timeout_s, peer=request)
         return reply, asked
@@ -200,6 +201,7 @@ class OpenInferenceRest:
     async def _infer_large(
         self,
         request: HttpRequest,
+        destination: Destination,
         form: BodyFormat,
         length: int | None,
         timeout_s: float | None,
@@ -207,7 +209,6 @@ class OpenInferenceRest:
     ) -> tuple[InferReply, InferRequest]:
         """As `_infer`, with a body that is read elsewhere, while others go on."""
         model, version = request.parts["model"], request.parts.get("version", "")
-        destination = self._inference.check_room(model, version)
         late = None if timeout_s is None else destination.deadline_exceeded(timeout_s)
         until = None if timeout_s is None else time.monotonic() + timeout_s
         with self._inference.reading(destination) as admission:

@@ -7,6 +7,7 @@ from typing import Any, Final
 import orjson
 
 from mindspore_serving.errors import InvalidInput, excerpt
+from mindspore_serving.json_text import load_json
 from mindspore_serving.rows import Rows
 from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
 from mindspore_serving.server.transport.http_routes import (
@@ -34,9 +35,10 @@ def read_region(body: bytes, argument: Any) -> BodyContent:
 
     Raises:
         InvalidInput: It is something else.
+        MemoryError: There is no memory to read it.
     """
     try:
-        document = orjson.loads(body)
+        document = load_json(body)
     except orjson.JSONDecodeError as cause:
         raise InvalidInput(f"failed to parse the request JSON: {cause}") from cause
     if not isinstance(document, dict):
