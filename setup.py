@@ -48,6 +48,7 @@ setup(
     packages=find_packages(include=["mindspore_serving", "mindspore_serving.*"]),
     package_data={"mindspore_serving": ["py.typed"], "mindspore_serving.lite": ["shim.cc"]},
     cmdclass={"build_py": BuildWithProto},
+    entry_points={"console_scripts": ["mindspore-serving = mindspore_serving.cli.app:main"]},
     install_requires=[
         # The oldest whose parser can be told to stop behind each request. Not newer than what the tests ran with:
         # connections override what aiohttp does not document (docs/adr/0041-rest-on-aiohttp.md).
@@ -65,12 +66,19 @@ setup(
         # Generated messages load with the protobuf they were generated for, and up to the end of the next major.
         "protobuf>=6.31.1,<8",
         "psutil>=5.9",
+        "pyyaml>=6",
+        "rich>=13.9",
         "setproctitle>=1.3.3",
+        "typer>=0.20",
         "uvloop>=0.21",
     ],
     extras_require={
         # MindSpore is compiled for the C interface of NumPy 1; cryptography is for its encrypted models.
         "mindspore": ["cryptography>=42", "mindspore>=2.10.0,<2.11", "numpy<2"],
+        "onnx": ["onnxruntime>=1.31,<1.33"],
+        "paddle": ["paddlepaddle>=3.3,<3.4"],
+        # `mindspore-serving serve --dev` watches files with it.
+        "reload": ["watchfiles>=1"],
         "test": [
             "cryptography>=42",
             # With tritonclient: its extra `http` requires this, and its extra `grpc` grpcio and a protobuf below 7, but
@@ -78,6 +86,8 @@ setup(
             "geventhttpclient>=2.3.3",
             "httptools>=0.6.4,<1",
             "hypothesis>=6.100",
+            # Tests make models with it; nothing else needs it.
+            "onnx>=1.19",
             "pillow>=10",
             "pytest>=8.4",
             "pytest-timeout>=2.3",

@@ -19,7 +19,7 @@ class GraphSignature:
     """Inputs and outputs of one model file, as the file declares them.
 
     Attributes:
-        inputs: Full shapes, the batch dimension included; -1 stands for a dynamic first dimension.
+        inputs: Full shapes, the batch dimension included; -1 stands for a dynamic dimension.
         outputs: Likewise.
     """
 

@@ -310,7 +310,7 @@ TEXTS = {
     ),
     "2.1-text-model_format": (
         f"{REGISTER}register.declare_servable('tensor_add.mindir', 'ONNX')\n",
-        "model format can only be OM, MindIR or MindIR_Lite, case ignored",
+        "model format can only be OM, MindIR, MindIR_Lite, ONNX or Paddle, case ignored",
     ),
 }
 """Source of a servable_config.py, and the text as the page has it."""

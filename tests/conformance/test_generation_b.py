@@ -245,7 +245,7 @@ BARE = {
     ),
     "3.2-declare_servable-model_format": (
         'register.declare_servable("a.mindir", "ONNX")',
-        "model format can only be OM, MindIR or MindIR_Lite, case ignored",
+        "model format can only be OM, MindIR, MindIR_Lite, ONNX or Paddle, case ignored",
     ),
     "3.2-declare_servable-servable_file": (
         'register.declare_servable(1, "MindIR")',

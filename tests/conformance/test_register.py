@@ -65,7 +65,7 @@ STAGE = (
     "Check failed in method 'attempted', the parameter 'stage' of add_stage must be function or Model returned by "
     "declare_model, "
 )
-FORMAT = "model format can only be OM, MindIR or MindIR_Lite, case ignored"
+FORMAT = "model format can only be OM, MindIR, MindIR_Lite, ONNX or Paddle, case ignored"
 SET = "Set {} device info failed, unsupported {} nonsense"
 
 # Each case: its source, and what is told of it.

@@ -46,10 +46,12 @@ LAYERS: list[dict[str, list[str]]] = [
         "reflection": ["server.dialect.reflection"],
         "open inference dialect": ["server.dialect.open_inference"],
         "v1 dialect": ["server.dialect.kserve_v1"],
+        "paddle dialect": ["server.dialect.paddle"],
         "dialects": ["server.dialect"],
     },
     {"start": ["server.start"]},
     {"earlier releases": ["master", "worker"]},
+    {"command line": ["cli", "serve", "__main__"]},
 ]
 # All that a dialect may know of the transports: routes as data.
 PLAIN_ROUTES = ("server.transport.routes", "server.transport.http_routes", "server.transport.grpc_routes")

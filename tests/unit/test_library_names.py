@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "mindspore_serving"
-ROOMS = ("server/backend/", "lite/")
-"""Where libraries may be named; `lite` builds the library of that name, and converts models for it."""
+ROOMS = ("server/backend/", "lite/", "server/dialect/paddle/")
+"""Where libraries may be named; `lite` builds the library of that name, and converts models for it; the dialect speaks
+what clients of Paddle Serving speak."""
 GENERATED = ("proto/",)
 NAME = re.compile(
-    r"mindspore(?!_serving| Serving)|(?<![a-z])(?:mind_?ir|lite|onnx|onnxruntime|paddle|torch|tensorflow)(?![a-z])",
+    r"mindspore(?![_ -]serving)|"
+    r"(?<![a-z])(?:mind_?ir|lite|onnx|onnxruntime|paddle|torch|tensorflow)(?![a-z])",
     re.IGNORECASE,
 )
 EXCEPTIONS = {
@@ -26,9 +28,11 @@ EXCEPTIONS = {
     ("server/register/model.py", "mindir"),
     ("server/register/model.py", "mindir_opt"),
     ("server/register/model.py", "mindir_lite"),
+    ("server/register/model.py", "onnx"),
+    ("server/register/model.py", "paddle"),
     (
         "server/register/model.py",
-        "model format can only be OM, MindIR or MindIR_Lite, case ignored, but given {}",
+        "model format can only be OM, MindIR, MindIR_Lite, ONNX or Paddle, case ignored, but given {}",
     ),
     ("server/register/distributed_model.py", "mindir"),
     # Texts of MindSpore Serving 2.0.

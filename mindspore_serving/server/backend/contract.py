@@ -17,7 +17,7 @@ class LoadRequest:
 
     Attributes:
         path: The file.
-        model_format: `mindir`, `mindir_lite` or `om`.
+        model_format: `mindir`, `mindir_lite`, `onnx`, `paddle` or `om`.
         with_batch_dim: Whether the first dimension of inputs and outputs is the batch.
         without_batch_dim_inputs: Indices of inputs that have no batch dimension although `with_batch_dim` is set.
         max_batch_size: Most rows of one `predict`, where the first dimension is dynamic.
@@ -28,6 +28,8 @@ class LoadRequest:
         thread_affinity_core_list: CPU cores for these threads; empty means any.
         enable_parallel: 1 or 0 for operators side by side or not; -1 leaves it to the backend.
         config_file: Configuration for the backend, absolute; None for none.
+        options: Options of the library by name, as `declare_model(..., runtime_options=...)` got them. Each backend
+            knows its own, and refuses others.
         sharded: Whether the graph talks with those of other ranks while it runs. It must then run when they run, and
             never by itself, to repair itself for example.
         dec_key: Key of an encrypted file; None for a plain one.
@@ -46,6 +48,7 @@ class LoadRequest:
     enable_parallel: int = -1
     model_format: str = "mindir"
     config_file: str | None = None
+    options: Mapping[str, str | float] = field(default_factory=dict)
     sharded: bool = False
     dec_key: bytes | None = field(default=None, repr=False)
     dec_mode: str = "AES-GCM"
@@ -56,7 +59,7 @@ class LoadedGraph(Protocol):
 
     @property
     def signature(self) -> GraphSignature:
-        """Inputs and outputs with their full shapes; -1 stands only for a dynamic first dimension."""
+        """Inputs and outputs with their full shapes; -1 stands for a dynamic dimension."""
         ...
 
     @property
@@ -69,7 +72,7 @@ class LoadedGraph(Protocol):
 
         Args:
             arrays: One per input, with the signature's dtype and shape. With a dynamic batch there may be fewer rows,
-                also where the signature has a number.
+                also where the signature has a number. Text is an array of objects, str or bytes.
 
         Returns:
             One C-contiguous array per output. They stay as they are, whatever is run later and whatever becomes of

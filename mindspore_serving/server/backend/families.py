@@ -13,8 +13,9 @@ A family is a folder here with two modules, and one line in `FAMILIES`:
 
 from __future__ import annotations
 
+import fnmatch
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
@@ -43,6 +44,22 @@ class Devices(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ModelFile:
+    """What a model file of a format is called, so that a folder tells which models it holds.
+
+    Attributes:
+        pattern: Of its name, as `fnmatch` has them.
+        model_format: As `declare_model` stores it.
+        beside: Name of a file that has to lie beside it, `{stem}` standing for its own name without the last suffix; ""
+            where none has to.
+    """
+
+    pattern: str
+    model_format: str
+    beside: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Family:
     """One family.
 
@@ -52,6 +69,7 @@ class Family:
         formats: Formats of model files that it runs, as `declare_model` stores them, and for each the name of what runs
             them: `{project}_{format}`.
         install: Command that installs what it needs.
+        files: What model files of these formats are called.
         runs_ranks: Whether it runs models that are spread over ranks.
         stands_in: Whether it stands in for all others where it was chosen, and is never taken else.
         note: What is logged where it was chosen.
@@ -61,6 +79,7 @@ class Family:
     backend: str
     formats: Mapping[str, str]
     install: str = ""
+    files: Sequence[ModelFile] = ()
     runs_ranks: bool = False
     stands_in: bool = False
     note: str = ""
@@ -95,6 +114,7 @@ FAMILIES = {
             "MindSporeBackend",
             {"mindir": "mindspore_mindir"},
             _INSTALL_MINDSPORE,
+            (ModelFile("*.mindir", "mindir"),),
             runs_ranks=True,
         ),
         Family(
@@ -102,11 +122,36 @@ FAMILIES = {
             "LiteBackend",
             {"mindir": "mindspore_lite_mindir", "mindir_lite": "mindspore_lite_ms"},
             _BUILD_LITE,
+            (ModelFile("*.ms", "mindir_lite"),),
+        ),
+        Family(
+            "onnx",
+            "OnnxBackend",
+            {"onnx": "onnxruntime_onnx"},
+            "pip install 'mindspore_serving[onnx]'",
+            (ModelFile("*.onnx", "onnx"),),
+        ),
+        Family(
+            "paddle",
+            "PaddleBackend",
+            {"paddle": "paddle_inference"},
+            "pip install 'mindspore_serving[paddle]'",
+            (
+                ModelFile("*.json", "paddle", beside="{stem}.pdiparams"),
+                ModelFile("*.pdmodel", "paddle", beside="{stem}.pdiparams"),
+                ModelFile("__model__", "paddle"),
+            ),
         ),
         Family(
             "stub",
             "StubBackend",
-            {"mindir": "stub_mindir", "mindir_lite": "stub_ms", "om": "stub_om"},
+            {
+                "mindir": "stub_mindir",
+                "mindir_lite": "stub_ms",
+                "om": "stub_om",
+                "onnx": "stub_onnx",
+                "paddle": "stub_paddle",
+            },
             runs_ranks=True,
             stands_in=True,
             note=STUB_NOTE,
@@ -171,6 +216,26 @@ def family_of(
     raise StartUpError(
         "Models of format OM cannot be run, expected MindIR or MindIR_Lite: export the model as MindIR"
     )
+
+
+def models_in(folder: Path) -> dict[Path, str]:
+    """The model files of a folder, and the format of each, as `declare_model` stores it.
+
+    Args:
+        folder: A folder of a version.
+    """
+    kinds = [kind for family in FAMILIES.values() for kind in family.files]
+    found: dict[Path, str] = {}
+    for path in sorted(folder.iterdir()):
+        for kind in kinds:
+            beside = kind.beside and kind.beside.format(stem=path.stem)
+            if (
+                fnmatch.fnmatch(path.name, kind.pattern)
+                and path.is_file()
+                and (not beside or (folder / beside).is_file())
+            ):
+                found.setdefault(path, kind.model_format)
+    return found
 
 
 def platform_of(

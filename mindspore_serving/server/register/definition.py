@@ -38,7 +38,7 @@ class ModelDeclaration:
         key: File names joined with `;`; for a sharded model, the servable's name.
         files: File names in the version directory, one per subgraph; none for a sharded model, whose subgraphs are
             known once its parts are loaded.
-        model_format: `mindir`, `mindir_lite` or `om`.
+        model_format: `mindir`, `mindir_lite`, `onnx`, `paddle` or `om`.
         with_batch_dim: Whether the first dimension of inputs and outputs is the batch.
         without_batch_dim_inputs: Inputs without a batch dimension although `with_batch_dim` is set.
         context: Threads and device options.
@@ -46,6 +46,7 @@ class ModelDeclaration:
         max_batch_size: Largest batch for a file with a dynamic first dimension.
         sharding: How the model is cut into parts; None for a model that is loaded as a whole.
         strict_shape: Whether an instance of another shape with as many elements is refused.
+        runtime_options: Options of the library that runs it, by name.
     """
 
     key: str
@@ -58,6 +59,7 @@ class ModelDeclaration:
     max_batch_size: int
     sharding: Sharding | None = None
     strict_shape: bool = False
+    runtime_options: Mapping[str, str | float] = field(default_factory=dict)
 
 
 class StageKind(Enum):

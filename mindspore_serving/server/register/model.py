@@ -22,7 +22,14 @@ from mindspore_serving.server.register.registry import current, current_or_none
 
 DEFAULT_MAX_BATCH_SIZE = 64
 
-_FORMATS = {"om": "om", "mindir": "mindir", "mindir_opt": "mindir_lite", "mindir_lite": "mindir_lite"}
+_FORMATS = {
+    "om": "om",
+    "mindir": "mindir",
+    "mindir_opt": "mindir_lite",
+    "mindir_lite": "mindir_lite",
+    "onnx": "onnx",
+    "paddle": "paddle",
+}
 
 Instances: TypeAlias = Sequence[Sequence[Any]]
 Runtime: TypeAlias = Callable[[str, Instances, int], list[tuple[Any, ...]]]
@@ -141,12 +148,13 @@ def declare_model(
     *,
     max_batch_size: int = DEFAULT_MAX_BATCH_SIZE,
     strict_shape: bool = False,
+    runtime_options: Mapping[str, str | float] | None = None,
 ) -> Model:
     """Declare a model of the servable.
 
     Args:
         model_file: File name in the version directory, or several, one per subgraph.
-        model_format: `MindIR`, `MindIR_Lite` (also `MindIR_Opt`) or `OM`, case ignored.
+        model_format: `MindIR`, `MindIR_Lite` (also `MindIR_Opt`), `ONNX`, `Paddle` or `OM`, case ignored.
         with_batch_dim: Whether the first dimension of the model's inputs and outputs is the batch; an instance then has
             the shape without it.
         options: Device options of older releases; ignored where `context` is given.
@@ -157,6 +165,8 @@ def declare_model(
         max_batch_size: Largest batch for a file whose first dimension is dynamic. No effect on other files.
         strict_shape: Refuse an instance whose shape is not the model's. Otherwise a shape with as many elements is
             taken for the model's, with a warning in the worker's log.
+        runtime_options: Options of the library that runs the model, by name. Which there are is said where its format
+            is described; the load of the model checks them.
 
     Returns:
         Handle of the model.
@@ -168,7 +178,8 @@ def declare_model(
     check_str("model_format", model_format)
     if model_format.lower() not in _FORMATS:
         raise InvalidParameter(
-            f"model format can only be OM, MindIR or MindIR_Lite, case ignored, but given {model_format}"
+            "model format can only be OM, MindIR, MindIR_Lite, ONNX or Paddle, case ignored, but given "
+            f"{model_format}"
         )
     check_bool("with_batch_dim", with_batch_dim)
     check_bool("strict_shape", strict_shape)
@@ -184,6 +195,7 @@ def declare_model(
         config_file=_config_path(config_file, definition.directory),
         max_batch_size=max_batch_size,
         strict_shape=strict_shape,
+        runtime_options=check_runtime_options(runtime_options),
     )
     definition.add_model(model)
     log.info("Declare model %s", model)
@@ -245,6 +257,29 @@ def check_without_batch_dim_inputs(indices: int | Sequence[int] | None) -> tuple
     if not indices and (indices != 0 or isinstance(indices, bool)):
         return ()
     return check_and_as_int_tuple_list("without_batch_dim_inputs", indices, 0)
+
+
+def check_runtime_options(options: Mapping[str, str | float] | None) -> dict[str, str | float]:
+    """Check the parameter `runtime_options` of a declaration: names and plain values.
+
+    Args:
+        options: What the caller gave; None for none.
+
+    Raises:
+        InvalidParameter: It is no dict, or a name or value has the wrong type.
+    """
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise InvalidParameter(f"Parameter 'runtime_options' should be dict, but actually {type(options)}")
+    for name, value in options.items():
+        check_str("runtime_options key", name)
+        if not isinstance(value, (str, int, float)):
+            raise InvalidParameter(
+                f"Value of '{name}' in parameter 'runtime_options' should be str, int, float or bool, but actually "
+                f"{type(value)}"
+            )
+    return dict(options)
 
 
 def _context_of(context: Context | None, options: AclOptions | GpuOptions | None) -> Context:

@@ -202,6 +202,7 @@ def load_request(plan: WorkerPlan, path: Path, model: ModelDeclaration) -> LoadR
         enable_parallel=settings.enable_parallel,
         model_format=model.model_format,
         config_file=model.config_file,
+        options=model.runtime_options,
         dec_key=plan.settings.dec_key,
         dec_mode=plan.settings.dec_mode,
     )

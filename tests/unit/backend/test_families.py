@@ -101,7 +101,8 @@ def test_chosen_family(environment: dict[str, str], expected: str) -> None:
 
 def test_unknown_backend() -> None:
     with pytest.raises(
-        InvalidParameter, match="SERVING_BACKEND can only be 'mindspore' or 'lite' or 'stub', but got 'Stub'"
+        InvalidParameter,
+        match="SERVING_BACKEND can only be 'mindspore' or 'lite' or 'onnx' or 'paddle' or 'stub', but got 'Stub'",
     ):
         supported_device_types({"SERVING_BACKEND": "Stub"})
 

@@ -128,7 +128,10 @@ def test_options_of_a_servable(servable: ServableDefinition, options: Any, held:
     [
         ({"servable_file": 1}, "Parameter 'servable_file' should be str or tuple/list of str"),
         ({"servable_file": ["a", "a"]}, "in parameter 'servable_file' should not be repeated"),
-        ({"model_format": "onnx"}, "model format can only be OM, MindIR or MindIR_Lite, case ignored"),
+        (
+            {"model_format": "tflite"},
+            "model format can only be OM, MindIR, MindIR_Lite, ONNX or Paddle, case ignored",
+        ),
         ({"with_batch_dim": 1}, "Parameter 'with_batch_dim' should be bool"),
         (
             {"options": 1},

@@ -1,0 +1,50 @@
+"""The command line as a whole: which verbs there are, and how each of them ends."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+import mindspore_serving
+from mindspore_serving.cli.errors import CommandError
+from mindspore_serving.cli.exit_codes import INTERRUPTED
+from mindspore_serving.cli.output import out, report
+
+app = typer.Typer(
+    name="mindspore-serving",
+    help="Serve models over gRPC and REST, and look after what is served.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _of_every_verb() -> None:
+    """Serve models over gRPC and REST, and look after what is served."""
+
+
+@app.command()
+def version(
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON document.")] = False,
+) -> None:
+    """Print the version."""
+    if as_json:
+        out.print_json(data={"mindspore_serving": mindspore_serving.__version__})
+    else:
+        out.print(f"mindspore_serving {mindspore_serving.__version__}")
+
+
+def main() -> NoReturn:
+    """Run the command line of this process."""
+    try:
+        app()
+    except CommandError as error:
+        report(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    sys.exit(0)

@@ -1,0 +1,1 @@
+"""Paddle models on Paddle Inference."""

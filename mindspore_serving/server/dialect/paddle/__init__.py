@@ -1,0 +1,1 @@
+"""What clients of Paddle Serving speak: GeneralModelService over HTTP and gRPC, and pipelines."""
