@@ -14,7 +14,6 @@ from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.json_text import load_json
 from mindspore_serving.server.backend.contract import LoadRequest
-from mindspore_serving.server.backend.model_file import reading
 from mindspore_serving.server.backend.runtime_options import (
     Choice,
     Flag,
@@ -139,10 +138,10 @@ def _config_of(path: str | None) -> dict[str, Any]:
     empty: dict[str, Any] = {_SESSION: {}, _PROVIDERS: {}}
     if path is None:
         return empty
-    with reading(Path(path)):
-        text = Path(path).read_bytes()
     try:
-        config = load_json(text)
+        config = load_json(Path(path).read_bytes())
+    except OSError as cause:
+        raise StartUpError(f"config_file '{path}' cannot be read: {cause.strerror}") from cause
     except orjson.JSONDecodeError as cause:
         raise StartUpError(f"config_file '{path}' is no JSON: {cause}; {_EXPECTED_CONFIG}") from cause
     if (
