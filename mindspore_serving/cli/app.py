@@ -10,6 +10,8 @@ import typer
 import mindspore_serving
 from mindspore_serving.cli.errors import CommandError
 from mindspore_serving.cli.exit_codes import INTERRUPTED
+from mindspore_serving.cli.infer import infer
+from mindspore_serving.cli.models import models
 from mindspore_serving.cli.output import out, report
 
 app = typer.Typer(
@@ -36,6 +38,10 @@ def version(
         out.print_json(data={"mindspore_serving": mindspore_serving.__version__})
     else:
         out.print(f"mindspore_serving {mindspore_serving.__version__}")
+
+
+app.command()(infer)
+app.add_typer(models)
 
 
 def main() -> NoReturn:
