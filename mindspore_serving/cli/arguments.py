@@ -54,7 +54,7 @@ Inputs = Annotated[
         "--input",
         "-i",
         metavar="NAME=VALUE",
-        help="An input: JSON, text, @FILE (.npy, .npz, .json, .txt, or bytes, as of a picture), or - for standard input.",
+        help="An input: JSON, text, @FILE (.npy, .npz, .json, .txt; others are bytes), or - for standard input.",
     ),
 ]
 InstancesFile = Annotated[
