@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mindspore_serving.cli.checking.places import ModelPlace
 from mindspore_serving.cli.trial.jobs import BatchTime, Found, MethodFound, ModelFound
+from mindspore_serving.server.backend.families import declared_name
 
 _SLOW_SHARE = 0.8
 """A stage that takes more of a method's time than this is named."""
