@@ -40,6 +40,8 @@ class TensorType:
         declared: Whether the servable_config.py says it. Requests are checked against that when they are admitted.
             What is only known from a model's file is checked by the worker that holds the model, as it always was.
         description: What it is, in the words of the servable_config.py; "" where nothing is said.
+        file_name: What the file of the model calls it that it goes straight into or comes straight out of; "" where
+            there is none.
     """
 
     name: str
@@ -49,6 +51,7 @@ class TensorType:
     shared: bool = False
     declared: bool = False
     description: str = ""
+    file_name: str = ""
 
     @property
     def is_known(self) -> bool:
