@@ -316,7 +316,8 @@ class ServableCopy:
         batch = self._sent.get(batch_id)
         if batch is None or count < 1 or start + count > batch.count:
             raise ChannelError(
-                f"{self.label} calls a method for instances {start} to {start + count} of batch {batch_id}, which has none"
+                f"{self.label} calls a method for instances {start} to {start + count} of batch {batch_id}, which has "
+                "none of these"
             )
         return batch.method.name, batch.requests_of(start, start + count)
 

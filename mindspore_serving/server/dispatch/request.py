@@ -55,8 +55,8 @@ class Request:
     Args:
         groups: The instances in order; neighbours with equal specs form one block. Those that are refused already are
             there as failures.
-        future: Completed with the `Reply` once every instance has an outcome; cancelling it abandons the request. A request
-            that a method has called for has its part of the call instead.
+        future: Completed with the `Reply` once every instance has an outcome; cancelling it abandons the request. What
+            a method has called for has its part of the call instead.
         counter: Of its method; None counts for nobody.
         priority: 1 for the most urgent ones, at most `LEAST_URGENT`; 0 for those that come after all of these.
 

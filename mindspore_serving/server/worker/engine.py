@@ -63,10 +63,10 @@ class Engine:
         runners: Graphs of each model, by key.
         send: Takes each result.
         pipelines: The pipelines; clients reach them instead of methods of the same name.
-        calls: Sends what methods and pipelines call of other servables.
         wake: Called from other threads when something waits in `collect`.
         watch: Writes down what is called; None without a limit for calls.
         now: A monotonic clock, in seconds.
+        calls: Sends what methods and pipelines call; None where they call nothing.
     """
 
     def __init__(
@@ -75,10 +75,10 @@ class Engine:
         runners: Mapping[str, Sequence[GraphRunner]],
         send: Callable[[Result], None],
         pipelines: Sequence[MethodDefinition] = (),
-        calls: OutgoingCalls | None = None,
         wake: Callable[[], None] = lambda: None,
         watch: CallWatch | None = None,
         now: Callable[[], float] = time.monotonic,
+        calls: OutgoingCalls | None = None,
     ) -> None:
         self._watch = watch
         self._now = now

@@ -161,7 +161,13 @@ class Worker:
         loop, connection = self._loop, self._connection
         outgoing = loop.outgoing_calls(servable.definition.calls)
         engine = Engine(
-            methods, servable.runners, loop.send_result, pipelines, outgoing, connection.wake, self._watch
+            methods,
+            servable.runners,
+            loop.send_result,
+            pipelines,
+            connection.wake,
+            self._watch,
+            calls=outgoing,
         )
         set_runtime(self._model_runtime(servable))
         set_method_runtime(engine.call)
