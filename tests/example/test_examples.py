@@ -33,7 +33,10 @@ EXAMPLES = (
     "matmul_distributed",
     "pipeline_distributed",
 )
-MADE = ("*.mindir", "*.onnx", "*.joblib", "serving_logs", "__pycache__", "temp_rank_table", "build")
+MADE = (
+    *("*.mindir", "*.onnx", "*.joblib", "characters.txt", "tokenizer.json", "build"),
+    *("serving_logs", "__pycache__", "temp_rank_table"),
+)
 """What scripts and servers leave in the folder of an example."""
 COMMAND_TIMEOUT_S = 100
 DEMO_TIMEOUT_S = 110

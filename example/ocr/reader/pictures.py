@@ -19,7 +19,7 @@ WIDTH_STEP = 160
 SIDES = (30, 2000)
 """Shortest and longest side of a picture that is looked at; others are resized."""
 
-_to_input = DetPreProcess(limit_side_len=736, limit_type="min")
+_to_input = DetPreProcess(limit_side_len=960, limit_type="max")
 _to_boxes = DBPostProcess(thresh=0.3, box_thresh=0.5, unclip_ratio=1.6, use_dilation=True)
 
 
