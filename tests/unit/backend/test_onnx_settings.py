@@ -35,6 +35,12 @@ def test_threads() -> None:
     assert settings(thread_num=7).threads == 7
     assert settings(enable_parallel=1).parallel is True
     assert settings(enable_parallel=0).parallel is False
+    assert settings(enable_parallel=1, options={"inter_op_threads": 2}).parallel is True
+    for parallel in (-1, 0):
+        with pytest.raises(
+            StartUpError, match=r"has inter_op_threads, expected with it Context\(enable_parallel=True"
+        ):
+            settings(enable_parallel=parallel, options={"inter_op_threads": 2})
 
 
 @pytest.mark.parametrize(

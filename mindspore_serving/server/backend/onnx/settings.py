@@ -84,10 +84,15 @@ def settings_of(request: LoadRequest) -> OnnxSettings:
         StartUpError: An option or the configuration file is not right; names what is, and what is expected.
     """
     options = check_options(request.options, OPTIONS, LIBRARY)
+    if "inter_op_threads" in options and request.enable_parallel != 1:
+        raise StartUpError(
+            f"runtime_options of {LIBRARY} has inter_op_threads, expected with it Context(enable_parallel=True), "
+            "without which operators run one after the other"
+        )
     config = _config_of(request.config_file)
     settings = OnnxSettings(
         threads=request.thread_num if request.thread_num > 0 else len(os.sched_getaffinity(0)),
-        parallel=request.enable_parallel == 1 or "inter_op_threads" in options,
+        parallel=request.enable_parallel == 1,
         providers=_providers(request, options, config[_PROVIDERS]),
         options=options,
         session=config[_SESSION],
