@@ -15,6 +15,7 @@ from mindspore_serving.cli.infer import infer
 from mindspore_serving.cli.init import init
 from mindspore_serving.cli.models import models
 from mindspore_serving.cli.output import out, report
+from mindspore_serving.cli.serve import serve
 
 app = typer.Typer(
     name="mindspore-serving",
@@ -46,6 +47,7 @@ app.command()(check)
 app.command()(infer)
 app.command()(init)
 app.add_typer(models)
+app.command()(serve)
 
 
 def main() -> NoReturn:
