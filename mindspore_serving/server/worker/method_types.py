@@ -167,6 +167,8 @@ def _output_type(
     model = models[stage.target]
     spec = runners[stage.target][stage.subgraph].outputs[source.output]
     shape = spec.shape[1:] if model.with_batch_dim else spec.shape
+    if spec.dtype.is_text:
+        shape = ()
     use = _OfModel(TensorSpec(spec.name, spec.dtype, shape), model.key)
     _check_agrees(f"output '{declared.name}' of method '{method.name}'", "comes from", declared, use)
     if declared.declared:
