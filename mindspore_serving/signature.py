@@ -140,6 +140,33 @@ class MethodSignature:
 
 
 @dataclass(frozen=True, slots=True)
+class CalledMethod:
+    """A method that another method of the servable, or a pipeline, calls: of another servable, or of the same one.
+
+    Attributes:
+        caller: The method or pipeline that calls.
+        servable: Name of the servable that is called.
+        method: Its method.
+        version: Its version; 0 for the highest one that runs, or for the caller's own version of the same servable.
+        inputs_count: How many inputs the call gives; -1 where only the call itself tells.
+        outputs_count: How many outputs it expects; likewise.
+    """
+
+    caller: str
+    servable: str
+    method: str
+    version: int = 0
+    inputs_count: int = -1
+    outputs_count: int = -1
+
+    @property
+    def label(self) -> str:
+        """How error texts call it: `classifier.predict`, with the version where the call names one."""
+        version = f" version {self.version}" if self.version else ""
+        return f"{self.servable}.{self.method}{version}"
+
+
+@dataclass(frozen=True, slots=True)
 class GraphInfo:
     """One file of a loaded model, as a worker that does not hold it needs to know it.
 

@@ -23,21 +23,18 @@ SCALARS = (
     | some.sampled_from(["AAAA", "/w==", "[1]", "1,2;3", "nan", "array([1.])", "\ud800"])
 )
 VALUES = some.recursive(SCALARS, lambda inner: some.lists(inner, max_size=4), max_leaves=6)
-FIELDS = some.sampled_from(
-    [
-        "float_data",
-        "int64_data",
-        "int_data",
-        "bool_data",
-        "uint32_data",
-        "data",
-        "str_data",
-        "tensor_content",
-        "byte_data",
-        "lod",
-        "shape",
-    ]
-)
+_LISTS = [
+    "float_data",
+    "int64_data",
+    "int_data",
+    "bool_data",
+    "uint32_data",
+    "data",
+    "str_data",
+    "lod",
+    "shape",
+]
+FIELDS = some.sampled_from([*_LISTS, "tensor_content", "byte_data"])
 TENSORS = some.builds(
     lambda more, number, shape: {"name": "x", "elem_type": number, "shape": shape, **more},
     some.dictionaries(FIELDS, VALUES, max_size=2),
