@@ -43,11 +43,11 @@ def version(
         out.print(f"mindspore_serving {mindspore_serving.__version__}")
 
 
+app.command()(serve)
 app.command()(check)
 app.command()(infer)
 app.command()(init)
 app.add_typer(models)
-app.command()(serve)
 
 
 def main() -> NoReturn:
