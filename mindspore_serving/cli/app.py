@@ -11,6 +11,7 @@ import mindspore_serving
 from mindspore_serving.cli.errors import CommandError
 from mindspore_serving.cli.exit_codes import INTERRUPTED
 from mindspore_serving.cli.output import out, report
+from mindspore_serving.cli.serve import serve
 
 app = typer.Typer(
     name="mindspore-serving",
@@ -36,6 +37,9 @@ def version(
         out.print_json(data={"mindspore_serving": mindspore_serving.__version__})
     else:
         out.print(f"mindspore_serving {mindspore_serving.__version__}")
+
+
+app.command()(serve)
 
 
 def main() -> NoReturn:

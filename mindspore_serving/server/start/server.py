@@ -32,6 +32,7 @@ from mindspore_serving.server.host.settings import cluster_token, worker_timeout
 from mindspore_serving.server.host.standard_descriptors import open_standard_descriptors
 from mindspore_serving.server.host.standard_output import say
 from mindspore_serving.server.host.stop_request import StopRequest
+from mindspore_serving.server.service.catalog import ServableInfo
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.start.dialects import dialects_of
 from mindspore_serving.server.start.monitor import Monitor
@@ -57,7 +58,11 @@ class _Part(Protocol):
 
 
 class Server:
-    """The server of this process: front ends, cluster, dispatcher and supervisor, on one event loop."""
+    """The server of this process: front ends, cluster, dispatcher and supervisor, on one event loop.
+
+    Attributes:
+        outlives_workers: Whether the server goes on where no worker is left, for `replace_servable` to start others.
+    """
 
     def __init__(self) -> None:
         self._of_parent: dict[str, object] = {}
@@ -79,6 +84,7 @@ class Server:
         self._stop_request = StopRequest(self._follow_logs)
         self._monitor = Monitor(self._lock, self._stop_request, self._drain, self.stop)
         self._has_failed = False
+        self.outlives_workers = False
 
     def leave_to_parent(self) -> None:
         """Start over in a forked child: what runs is its parent's, and goes on there."""
@@ -192,11 +198,42 @@ class Server:
             started = thread.submit(self._supervisor.start(plans, say))
         self._monitor.wait_for_start(started, "Fail to start workers because of signal SIGINT or SIGTERM")
 
+    def replace_servable(self, name: str, plans: Sequence[WorkerPlan], *, one_at_a_time: bool) -> None:
+        """Start the workers of a servable anew; parameters and errors as of `Supervisor.replace`."""
+        with self._lock:
+            thread, service, supervisor = self._thread, self._service, self._supervisor
+            if thread is None or service is None or supervisor is None:
+                raise StartUpError("No servable is started that could be replaced")
+            for settings in {plan.servable: plan.settings for plan in plans}.values():
+                thread.loop.call_soon_threadsafe(service.dispatcher.configure, settings)
+            replaced = thread.submit(supervisor.replace(name, plans, say, one_at_a_time=one_at_a_time))
+        replaced.result()
+
+    def servables(self) -> tuple[ServableInfo, ...]:
+        """What is to be served, and how that is now; nothing before `start_workers`."""
+        with self._lock:
+            thread, service = self._thread, self._service
+        if thread is None or service is None:
+            return ()
+        catalog = service.catalog
+
+        async def ask() -> tuple[ServableInfo, ...]:
+            return catalog.servables()
+
+        return thread.run(ask(), _BIND_TIMEOUT_S)
+
+    def wait(self) -> None:
+        """Return when the server has stopped, after a signal for example; called in the main thread."""
+        self._monitor.wait_for_end()
+
     def _on_no_workers_left(self) -> None:
         """Stop the server, which has failed, unless it is being stopped already. Called on the loop.
 
         The master of a cluster goes on without the worker of its own process, as without any other.
         """
+        if self.outlives_workers:
+            log.error("No worker is left; the server goes on")
+            return
         if self._serves_own_cluster and self._port is not None:
             log.error("The worker of this process has ended, the master serves on with the workers that join")
             return

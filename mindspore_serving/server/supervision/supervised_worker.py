@@ -50,6 +50,7 @@ class SupervisedWorker:
         copy: What takes batches while it is ready.
         models: The models that it holds, or held in its start before.
         failure: Why it cannot start, as it reported that.
+        conflicts: Whether that is because it has other methods than the workers that serve.
         end: How it has ended last; None before its first end.
         restarts: How often it was started again.
         changed: Set when something has happened that who waits for it must look at.
@@ -68,6 +69,7 @@ class SupervisedWorker:
         self.copy: ServableCopy | None = None
         self.models: tuple[ModelInfo, ...] = ()
         self.failure = ""
+        self.conflicts = False
         self.end: WorkerEnd | None = None
         self.restarts = 0
         self.changed = asyncio.Event()
@@ -117,6 +119,7 @@ class SupervisedWorker:
         self._ready_at = None
         self._loss = None
         self.failure = ""
+        self.conflicts = False
         self.changed.clear()
 
     def note_alive(self) -> None:
@@ -143,6 +146,7 @@ class SupervisedWorker:
             raise ChannelError(f"process {message.pid} is not worker {message.worker}")
         conflict = servable.conflict(message.methods)
         if conflict:
+            self.conflicts = True
             self.refuse(conflict)
             raise ChannelError(conflict)
         self.move(WorkerState.READY)
