@@ -51,4 +51,4 @@ def test_the_batch_dimension_can_be_ruled_out(tmp_path: Path) -> None:
 def test_names_for_clients_come_from_the_file_that_paddle_serving_writes(tmp_path: Path) -> None:
     (tmp_path / "adder").mkdir()
     (tmp_path / "adder" / "serving_server_conf.prototxt").write_text(NAMES)
-    load(tmp_path, "tensor_add_2_2.pdmodel", model_format="paddle")
+    loaded = load(tmp_path, "tensor_add_2_2.pdmodel", model_format="paddle")
