@@ -170,12 +170,19 @@ class Server:
                 )
             return self._application.application
 
-    def start_workers(self, plans: Sequence[WorkerPlan], *, allow_client_shared_memory: bool = False) -> None:
+    def start_workers(
+        self,
+        plans: Sequence[WorkerPlan],
+        *,
+        allow_client_shared_memory: bool = False,
+        default_servable: str = "",
+    ) -> None:
         """Start all workers, and keep the process alive from then on until `stop`.
 
         Args:
             plans: What they load.
             allow_client_shared_memory: Whether clients may use shared memory, see `start_servables`.
+            default_servable: What requests mean that name no servable, see `start_servables`.
         """
         with self._lock:
             if self._supervisor is not None:
@@ -183,6 +190,7 @@ class Server:
             thread, service = self._begin()
             self.keep_alive()
             self._regions.allowed = allow_client_shared_memory
+            service.catalog.default = default_servable
             note = chosen_family().note
             if note:
                 log.warning("%s", note)

@@ -542,7 +542,7 @@ def test_model_calls_of_extra_workers() -> None:
         scene = Supervised()
         owner, extra = await with_extra_worker(scene)
         assert extra.received == [HeldModels((MODEL,))]
-        extra.send(ModelCall(7, 20, MODEL_METHOD.name, (numbered(2, 3),)))
+        extra.send(ModelCall(7, worker_plan().first_call_slot, MODEL_METHOD.name, (numbered(2, 3),)))
         await scene.settle()
         owner.answer(owner.batches[0])
         await scene.settle()
@@ -583,7 +583,7 @@ def test_a_model_that_nobody_holds_any_more() -> None:
         owner, extra = await with_extra_worker(scene)
         owner.leave()
         await scene.settle()
-        extra.send(ModelCall(7, 20, MODEL_METHOD.name, (numbered(2),)))
+        extra.send(ModelCall(7, worker_plan().first_call_slot, MODEL_METHOD.name, (numbered(2),)))
         await scene.settle()
         reply = extra.received[-1]
         assert isinstance(reply, ModelReply)
