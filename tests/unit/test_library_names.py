@@ -25,13 +25,13 @@ EXCEPTIONS = {
     # The wire: what TensorFlow Serving calls a signature for predictions.
     ("server/dialect/kserve_v1/models.py", "tensorflow/serving/predict"),
     # What users type in a servable: formats are named by `declare_model`.
-    ("server/register/model.py", "mindir"),
-    ("server/register/model.py", "mindir_opt"),
-    ("server/register/model.py", "mindir_lite"),
-    ("server/register/model.py", "onnx"),
-    ("server/register/model.py", "paddle"),
+    ("options.py", "mindir"),
+    ("options.py", "mindir_opt"),
+    ("options.py", "mindir_lite"),
+    ("options.py", "onnx"),
+    ("options.py", "paddle"),
     (
-        "server/register/model.py",
+        "options.py",
         "model format can only be OM, MindIR, MindIR_Lite, ONNX or Paddle, case ignored, but given {}",
     ),
     ("server/register/distributed_model.py", "mindir"),

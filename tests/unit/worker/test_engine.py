@@ -1362,7 +1362,7 @@ def test_a_graph_gets_no_more_than_it_may_run_at_a_time() -> None:
 def test_a_step_that_breaks_fails_all_rows_that_it_has_taken() -> None:
     fixture = single_stage(lambda x: x)
     method = MethodStages(fixture.definition.methods["method"], {}, None)
-    stage = StageRunner(method, method.definition.stages[0], 8, None)
+    stage = StageRunner(method, method.definition.stages[0], 0, 8, None)
 
     def broken(inputs: Sequence[list[Any]], count: int) -> list[StageResult]:
         raise LookupError("lost")  # where no function of a user is to blame
