@@ -8,8 +8,12 @@ from typing import Annotated, NoReturn
 import typer
 
 import mindspore_serving
+from mindspore_serving.cli.check import check
 from mindspore_serving.cli.errors import CommandError
 from mindspore_serving.cli.exit_codes import INTERRUPTED
+from mindspore_serving.cli.infer import infer
+from mindspore_serving.cli.init import init
+from mindspore_serving.cli.models import models
 from mindspore_serving.cli.output import out, report
 from mindspore_serving.cli.serve import serve
 
@@ -40,6 +44,10 @@ def version(
 
 
 app.command()(serve)
+app.command()(check)
+app.command()(infer)
+app.command()(init)
+app.add_typer(models)
 
 
 def main() -> NoReturn:

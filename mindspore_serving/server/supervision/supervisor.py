@@ -18,6 +18,7 @@ from mindspore_serving.server.channel.messages import (
     Alive,
     Exiting,
     FromWorker,
+    MethodCall,
     ModelCall,
     Register,
     StartFailed,
@@ -29,7 +30,9 @@ from mindspore_serving.server.host.forked_child import no_forks
 from mindspore_serving.server.host.settings import memory_idle_s, start_timeout_s, worker_timeout_s
 from mindspore_serving.server.service.readiness import WorkerHealth
 from mindspore_serving.server.service.service import Service
+from mindspore_serving.server.supervision.called_methods import check_calls
 from mindspore_serving.server.supervision.child import ChildSource
+from mindspore_serving.server.supervision.method_calls import pass_method_call
 from mindspore_serving.server.supervision.model_calls import pass_model_call
 from mindspore_serving.server.supervision.reaper import Reaper
 from mindspore_serving.server.supervision.starting import OtherMethods, Progress, until_all_started
@@ -87,7 +90,8 @@ class Supervisor:
             say: Takes a line of progress.
 
         Raises:
-            StartUpError: A worker failed to start; the text is the reason that it gave. `stop` ends the others.
+            StartUpError: A worker failed to start; the text is the reason that it gave. Or a method calls one that is
+                not there, or that calls it in turn. `stop` ends the others.
         """
         loop = asyncio.get_running_loop()
 
@@ -103,6 +107,7 @@ class Supervisor:
         extra = [self._new_worker(plan) for plan in plans if plan.remote_models and self._is_needed(plan)]
         progress.total = len(workers) + len(extra)
         await self._start_all(extra, progress)
+        check_calls([*workers, *extra])
         self._watch([*workers, *extra])
 
     async def add(self, plan: WorkerPlan, say: Callable[[str], None]) -> int:
@@ -121,6 +126,7 @@ class Supervisor:
         worker = self._new_worker(plan)
         try:
             await self._start_all([worker], Progress(say, self._clock, 1))
+            check_calls(list(self._workers))
         except BaseException:  # a start that is cancelled leaves no worker either
             await self.remove(worker.number)
             raise
@@ -222,11 +228,14 @@ class Supervisor:
         worker = self._worker_of(link)
         if isinstance(message, Register | StartFailed | WantModels) and message.worker != worker.number:
             raise ChannelError(f"worker {worker.number} speaks for worker {message.worker}")
-        if isinstance(message, ModelCall):
+        if isinstance(message, MethodCall):
+            pass_method_call(worker, link, message)
+        elif isinstance(message, ModelCall):
             pass_model_call(self._dispatcher, worker, link, message)
         elif isinstance(message, Alive):
             worker.note_alive()
         elif isinstance(message, Register):
+            worker.call_targets = self._dispatcher.call_targets(worker.servable, message.calls)
             worker.register(message, self._memory_idle_s)
             _report_moved_log(worker)  # it may have been moved since the worker was started
         elif isinstance(message, WantModels):
