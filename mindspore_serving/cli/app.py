@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import mindspore_serving
+from mindspore_serving.cli.bench import bench
 from mindspore_serving.cli.check import check
 from mindspore_serving.cli.errors import CommandError
 from mindspore_serving.cli.exit_codes import INTERRUPTED
@@ -42,6 +43,7 @@ def version(
         out.print(f"mindspore_serving {mindspore_serving.__version__}")
 
 
+app.command()(bench)
 app.command()(check)
 app.command()(infer)
 app.command()(init)
