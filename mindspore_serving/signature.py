@@ -40,6 +40,8 @@ class TensorType:
         declared: Whether the servable_config.py says it. Requests are checked against that when they are admitted.
             What is only known from a model's file is checked by the worker that holds the model, as it always was.
         description: What it is, in the words of the servable_config.py; "" where nothing is said.
+        file_name: What the file of the model calls it that it goes straight into or comes straight out of; "" where
+            there is none.
     """
 
     name: str
@@ -49,6 +51,7 @@ class TensorType:
     shared: bool = False
     declared: bool = False
     description: str = ""
+    file_name: str = ""
 
     @property
     def is_known(self) -> bool:
@@ -134,6 +137,33 @@ class MethodSignature:
     def declares_inputs(self) -> bool:
         """Whether requests are checked when they are admitted."""
         return any(one.declared for one in self.inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class CalledMethod:
+    """A method that another method of the servable, or a pipeline, calls: of another servable, or of the same one.
+
+    Attributes:
+        caller: The method or pipeline that calls.
+        servable: Name of the servable that is called.
+        method: Its method.
+        version: Its version; 0 for the highest one that runs, or for the caller's own version of the same servable.
+        inputs_count: How many inputs the call gives; -1 where only the call itself tells.
+        outputs_count: How many outputs it expects; likewise.
+    """
+
+    caller: str
+    servable: str
+    method: str
+    version: int = 0
+    inputs_count: int = -1
+    outputs_count: int = -1
+
+    @property
+    def label(self) -> str:
+        """How error texts call it: `classifier.predict`, with the version where the call names one."""
+        version = f" version {self.version}" if self.version else ""
+        return f"{self.servable}.{self.method}{version}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from mindspore_serving.cli.infer import infer
 from mindspore_serving.cli.init import init
 from mindspore_serving.cli.models import models
 from mindspore_serving.cli.output import out, report
+from mindspore_serving.cli.serve import serve
 
 app = typer.Typer(
     name="mindspore-serving",
@@ -43,11 +44,12 @@ def version(
         out.print(f"mindspore_serving {mindspore_serving.__version__}")
 
 
-app.command()(bench)
+app.command()(serve)
+app.command()(init)
 app.command()(check)
 app.command()(infer)
-app.command()(init)
 app.add_typer(models)
+app.command()(bench)
 
 
 def main() -> NoReturn:

@@ -52,9 +52,9 @@ def write(
     return path
 
 
-def add(path: Path, **options: Any) -> Path:
-    """z = x + y, float32 of any number of rows of 2."""
-    row = ("n", 2)
+def add(path: Path, columns: int = 2, **options: Any) -> Path:
+    """z = x + y, float32 of any number of rows."""
+    row = ("n", columns)
     return write(
         path,
         [node("Add", "x y", "z")],

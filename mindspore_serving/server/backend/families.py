@@ -264,14 +264,14 @@ def models_in(folder: Path) -> dict[Path, str]:
     return found
 
 
-def declared_name(model_format: str) -> str:
-    """How a servable_config.py calls a format, given as `declare_model` stores it."""
-    return _DECLARED_NAMES.get(model_format, model_format)
-
-
 def model_patterns() -> list[str]:
     """What the names of model files look like, as `fnmatch` has them."""
     return [kind.pattern for family in FAMILIES.values() for kind in family.files]
+
+
+def declared_name(model_format: str) -> str:
+    """How a servable_config.py calls a format, given as `declare_model` stores it."""
+    return _DECLARED_NAMES.get(model_format, model_format)
 
 
 def platform_of(

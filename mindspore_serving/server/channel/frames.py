@@ -67,12 +67,16 @@ _KINDS: dict[type, int] = {
     agents.GraphResult: 25,
     bodies.ReadBody: 26,
     bodies.BodyRead: 27,
+    workers.MethodCall: 28,
+    workers.MethodReply: 29,
 }
 _REGIONS: dict[type, RegionOf] = {
     workers.Batch: SharedMemory.request_region,
     workers.ModelCall: SharedMemory.request_region,
     workers.Result: SharedMemory.reply_region,
     workers.ModelReply: SharedMemory.reply_region,
+    workers.MethodCall: SharedMemory.request_region,
+    workers.MethodReply: SharedMemory.reply_region,
 }
 """Which region of its slot carries the large data of a message."""
 

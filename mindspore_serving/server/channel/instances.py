@@ -20,6 +20,7 @@ from mindspore_serving.rows import Group, Rows
 from mindspore_serving.server.channel.columns import append_groups, joinable, padding, read_group
 from mindspore_serving.server.channel.hints import UnknownHint
 from mindspore_serving.server.channel.memory import SharedMemory
+from mindspore_serving.server.channel.messages import NO_SLOT
 
 _SEVERAL = (tuple[Rows, ...], tuple[Group, ...])
 _ROWS_ONLY = (Rows, tuple[Rows, ...])
@@ -94,7 +95,7 @@ class InstancesCodec:
             *plain, given = self._values_of(message)
             groups = joinable(given) if self._several else [(given,)]
             parts = [b"", self._head.pack(*plain, len(groups))]
-        if memory is None or self._region_of is None:
+        if memory is None or self._region_of is None or plain[1] == NO_SLOT:
             append_groups(parts, groups, None, 0, 0)
         else:
             append_groups(parts, groups, memory, self._region_of(plain[1]), plain[0])
@@ -125,7 +126,7 @@ class InstancesCodec:
         if self._region_of is None:
             memory = None
         elif memory is not None:
-            region = self._region_of(values[1])
+            region = self._region_of(values[1])  # of `NO_SLOT` none that there is
         groups: list[Group] = []
         for _ in range(count):
             group, at = read_group(body, at, memory, region, own, self._rows_only)

@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from mindspore_serving.rows import Group, Rows
-from mindspore_serving.signature import MethodSignature, ModelInfo
+from mindspore_serving.signature import CalledMethod, MethodSignature, ModelInfo
 
 LONGEST_US = 0xFFFFFFFF
 """What is longer is told as this, about 71 minutes: an int of these messages has 32 bits."""
+NO_SLOT = 0xFFFFFFFF
+"""In place of a slot: all data travels in the frame."""
+NO_BATCH = 0xFFFFFFFF
+"""In place of a batch: nobody knows for which instances of the main process a call is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +31,14 @@ class Register:
         pid: Process id.
         methods: What the worker runs.
         models: The models that it holds.
+        calls: What its methods and pipelines call; `MethodCall` names one by its index.
     """
 
     worker: int
     pid: int
     methods: tuple[MethodSignature, ...]
     models: tuple[ModelInfo, ...] = ()
+    calls: tuple[CalledMethod, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,5 +193,51 @@ class ModelReply:
     groups: tuple[Group, ...]
 
 
-FromWorker: TypeAlias = Register | StartFailed | WantModels | Alive | Exiting | Result | ModelCall
-ToWorker: TypeAlias = HeldModels | Stop | MoveLog | Batch | ModelReply
+@dataclass(slots=True)
+class MethodCall:
+    """Worker to main: instances that a batch has for a method of another servable, or of its own.
+
+    Attributes:
+        call_id: Unique among the calls under way of this worker.
+        slot: Index of the slot that this call holds until its reply; the worker has slots of its own for such calls.
+            `NO_SLOT` where none is free: a call never waits for one.
+        target: Index in the `calls` that the worker has registered.
+        batch_id: The batch that they are for, which is under way at this worker; `NO_BATCH` where nobody knows.
+        start: Index in that batch of the first instance of these.
+        held: Of how many instances of that batch they are: of as many, one each; or of 1, all of them.
+        groups: The values that are given, in order; their names mean nothing.
+    """
+
+    call_id: int
+    slot: int
+    target: int
+    batch_id: int
+    start: int
+    held: int
+    groups: tuple[Rows, ...]
+
+    @property
+    def count(self) -> int:
+        """Number of instances."""
+        return sum([group.count for group in self.groups])
+
+
+@dataclass(slots=True)
+class MethodReply:
+    """Main to worker: outcome of all instances of a `MethodCall`.
+
+    Attributes:
+        call_id: As in the call.
+        slot: As in the call.
+        groups: Results and failures, in order.
+    """
+
+    call_id: int
+    slot: int
+    groups: tuple[Group, ...]
+
+
+FromWorker: TypeAlias = (
+    Register | StartFailed | WantModels | Alive | Exiting | Result | ModelCall | MethodCall
+)
+ToWorker: TypeAlias = HeldModels | Stop | MoveLog | Batch | ModelReply | MethodReply

@@ -10,10 +10,12 @@ from mindspore_serving.options import ServableSettings
 from mindspore_serving.server.channel.document import read_document, write_document
 from mindspore_serving.server.host.key_pipe import read_key
 
-WAITING_SLOTS = 16
-"""Batches in flight per copy of methods that wait for others, one per method at most."""
+WAITING_SLOTS = 64
+"""Batches in flight per copy of methods that wait for others: each such method has some of its own."""
 CALL_SLOTS = 4
 """Calls of models in flight per worker that has none of its own."""
+METHOD_CALL_SLOTS = 16
+"""Calls of methods in flight per worker that use shared memory; the data of further ones travels in the frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,12 @@ class WorkerPlan:
 
     @property
     def slots(self) -> int:
-        """Slots of its shared memory: for batches, and for its own calls of models."""
+        """Slots of its shared memory: for batches, for its own calls of models, and for its own calls of methods."""
+        return self.first_method_call_slot + METHOD_CALL_SLOTS
+
+    @property
+    def first_method_call_slot(self) -> int:
+        """Slots from this one on are for its calls of methods, and handed out by the worker."""
         return self.first_call_slot + (CALL_SLOTS if self.remote_models else 0)
 
     @property

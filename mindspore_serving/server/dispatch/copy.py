@@ -16,7 +16,7 @@ from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import Batch, Result
 from mindspore_serving.server.channel.worker_plan import WAITING_SLOTS
 from mindspore_serving.server.dispatch.counting import count_lost, count_run, count_sent
-from mindspore_serving.server.dispatch.request import Piece
+from mindspore_serving.server.dispatch.request import Piece, Request
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import runs_of_equal
 
@@ -105,6 +105,19 @@ class SentBatch:
             first = piece.start + low - begin
             piece.request.settle(first, group.take(low - start, high - start))
 
+    def requests_of(self, start: int, stop: int) -> list[tuple[Request, int]]:
+        """The requests of instances start..stop-1 in order, each with its number of these."""
+        begins = self._begins
+        at = bisect_right(begins, start) - 1
+        found = []
+        while begins[at] < stop:
+            low, high = max(begins[at], start), min(begins[at + 1], stop)
+            found.append((self.pieces[at].request, high - low))
+            at += 1
+            if at == len(self.pieces):
+                break
+        return found
+
     def take_back(self, but: Collection[int]) -> list[Piece]:
         """Take instances without an outcome out, all but some given by their indices; they have reached a worker."""
         left = {i for start, stop in self.answered for i in range(start, stop)}.union(but)
@@ -148,7 +161,7 @@ class ServableCopy:
         methods: What the worker registered.
         send: Writes a message to the worker; returns at once.
         memory: Shared memory of the worker, whose slots are given back after use; None where there is none.
-        slots: Most batches under way of methods that do not wait for others.
+        slots: Most batches under way of methods that do not wait for others, and of each method that calls others.
 
     Attributes:
         status: Where it is in its life.
@@ -177,8 +190,8 @@ class ServableCopy:
         self._memory = memory
         self._slots = slots
         self._free = list(range(slots))
-        self._free_for_waiting = list(range(slots, slots + WAITING_SLOTS))
-        self._waiting: set[str] = set()
+        self._free_of = _free_slots(methods, self._free)
+        self._waiting = 0
         self._sent: dict[int, SentBatch] = {}
         self._next_id = 0
 
@@ -188,16 +201,17 @@ class ServableCopy:
 
     def free_slots(self, method: MethodSignature) -> int:
         """How many more batches of a method the copy takes now."""
-        if self.exclusive:
-            return 0
-        if method.waits:
-            return 0 if method.name in self._waiting else min(1, len(self._free_for_waiting))
-        return len(self._free)
+        return 0 if self.exclusive else len(self._free_of.get(method.name, ()))
 
     @property
     def idle(self) -> bool:
         """Whether no batch is under way."""
         return not self._sent
+
+    @property
+    def only_waits(self) -> bool:
+        """Whether no batch is under way but those of methods that wait for others."""
+        return len(self._sent) == self._waiting
 
     def offers(self, method: str) -> bool:
         """Whether the worker registered this method."""
@@ -224,15 +238,14 @@ class ServableCopy:
             OSError: Shared memory cannot be had for the instances; the slot stays free.
         """
         signature = self.methods[method]
-        free = self._free_for_waiting if signature.waits else self._free
+        free = self._free_of[method]
         slot = free[-1]
         number = self._next_id
         if taken is None:
             taken = time.monotonic()
         self._send(Batch(number, slot, method, tuple([piece.rows for piece in pieces])))
         free.pop()
-        if signature.waits:
-            self._waiting.add(method)
+        self._waiting += signature.waits
         batch = self._sent[number] = SentBatch(signature, slot, pieces, taken, time.monotonic())
         count_sent(batch, now_serving)
         self._next_id = (number + 1) & 0xFFFFFFFF
@@ -278,14 +291,35 @@ class ServableCopy:
         self.on_done(batch)
 
     def _free_slot(self, batch: SentBatch) -> None:
-        self.exclusive = False
+        if batch.method.waits:  # it may have been under way before the one that must stay the only one
+            self._waiting -= 1
+        else:
+            self.exclusive = False
         if self._memory is not None:
             self._memory.release(batch.slot)
-        if batch.method.waits:
-            self._waiting.discard(batch.method.name)
-            self._free_for_waiting.append(batch.slot)
-        else:
-            self._free.append(batch.slot)
+        self._free_of[batch.method.name].append(batch.slot)
+
+    def requests_of(self, batch_id: int, start: int, count: int) -> tuple[str, list[tuple[Request, int]]]:
+        """Whose some neighbouring instances of a batch are.
+
+        Args:
+            batch_id: The batch.
+            start: Index of the first instance.
+            count: Number of instances.
+
+        Returns:
+            The method of the batch; and in order the requests, each with its number of these instances.
+
+        Raises:
+            ChannelError: There is no such batch under way, or it has no such instances.
+        """
+        batch = self._sent.get(batch_id)
+        if batch is None or count < 1 or start + count > batch.count:
+            raise ChannelError(
+                f"{self.label} calls a method for instances {start} to {start + count} of batch {batch_id}, which has "
+                "none of these"
+            )
+        return batch.method.name, batch.requests_of(start, start + count)
 
     def part_with(self, overdue: Sequence[HeldRows] | None, failure: Failure) -> dict[str, list[Piece]]:
         """Before the end of a worker in which a call takes too long: leave only instances that may be why to `lose`.
@@ -324,8 +358,8 @@ class ServableCopy:
         """
         blame = blame or self.exclusive
         self.status = CopyStatus.LOST
-        self._free = []
-        self._free_for_waiting = []
+        for free in self._free_of.values():
+            free.clear()
         self.exclusive = False
         batches, self._sent = self._sent, {}
         rest: dict[str, list[Piece]] = {}
@@ -334,6 +368,28 @@ class ServableCopy:
             count_lost(batch, now)
             rest.setdefault(batch.method.name, []).extend(batch.pending(blame))
         return {method: pieces for method, pieces in rest.items() if pieces}
+
+
+def _free_slots(methods: Sequence[MethodSignature], free: list[int]) -> dict[str, list[int]]:
+    """The free slots of each method (ADR 61).
+
+    Methods that wait for no others share what there is. Each that waits has slots of its own, so that no method, also
+    none that it waits for, needs a slot which is given back only after its own end: one for a pipeline, which runs one
+    instance at a time, else as many as the others share, or fewer where there are many such methods.
+
+    Args:
+        methods: What the worker has registered.
+        free: The slots of methods that wait for no others.
+    """
+    waiting = [method for method in methods if method.waits]
+    share = min(len(free), max(1, WAITING_SLOTS // len(waiting))) if waiting else 0
+    found = dict.fromkeys([method.name for method in methods], free)
+    begin = len(free)
+    for method in waiting:
+        end = begin + (share if method.batch_limit > 1 else 1)
+        found[method.name] = list(range(begin, end))
+        begin = end
+    return found
 
 
 def _ignore(_: SentBatch) -> None:

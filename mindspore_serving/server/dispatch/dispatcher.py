@@ -28,6 +28,7 @@ from mindspore_serving.rows import Group, Reply, Rows
 from mindspore_serving.server.dispatch.admitted_inputs import with_parameters
 from mindspore_serving.server.dispatch.counting import count_end
 from mindspore_serving.server.dispatch.destination import Destination
+from mindspore_serving.server.dispatch.method_calls import CallTarget, call_targets, end_calls
 from mindspore_serving.server.dispatch.method_statistics import MethodStatistics
 from mindspore_serving.server.dispatch.pending_requests import PendingRequests
 from mindspore_serving.server.dispatch.request import LEAST_URGENT, Request
@@ -35,7 +36,7 @@ from mindspore_serving.server.dispatch.running_servables import RunningServables
 from mindspore_serving.server.dispatch.servable import RunningServable
 from mindspore_serving.server.host import settings
 from mindspore_serving.server.host.waiting import wait_for_event
-from mindspore_serving.signature import MethodSignature
+from mindspore_serving.signature import CalledMethod, MethodSignature
 
 
 class Dispatcher:
@@ -292,6 +293,7 @@ class Dispatcher:
                 own.remove(request)
             if request.pending:
                 self._forget(request)
+            end_calls(request)
             if self.draining:
                 self._note_end()
 
@@ -372,10 +374,20 @@ class Dispatcher:
             count_end(request, time.monotonic())
             if request.pending:
                 self._forget(request)
+            end_calls(request)
 
         future.add_done_callback(ended)
         servable.enqueue(method, request)
         return request
+
+    def call_targets(self, caller: RunningServable, calls: Sequence[CalledMethod]) -> Sequence[CallTarget]:
+        """What a worker calls, by its index in what it has registered.
+
+        Args:
+            caller: The servable of the worker.
+            calls: As it has registered them.
+        """
+        return call_targets(caller, calls, self._running, self._forget)
 
     async def drain(self, timeout_s: float) -> bool:
         """Refuse new requests from now on, and wait until no request is pending.

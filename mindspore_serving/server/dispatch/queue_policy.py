@@ -14,7 +14,9 @@ it takes from. Times are those of one clock, in seconds. The rules:
 * Several idle copies share what waits, in lots that are worth a batch of the model (`MethodSignature.fill`).
 * An instance whose worker was lost is a suspect: it goes alone to a copy that has nothing else to do and gets nothing
   else meanwhile, one suspect at a time among the copies that run its method. If it is what kills workers, it takes
-  nobody with it. The last copy is spared for a while where another is expected back (ADR 7).
+  nobody with it. The last copy is spared for a while where another is expected back (ADR 7). Batches of methods that
+  wait for others may be under way beside it: they may wait for the suspect itself (ADR 61). A suspect of such a method
+  is none to this rule; it has a batch of its own, and that is all.
 * A request whose client is gone, or whose deadline has passed, is dropped here, before it costs work.
 """
 
@@ -45,6 +47,10 @@ class CopyState(Protocol):
     @property
     def idle(self) -> bool:
         """Whether no batch is under way."""
+
+    @property
+    def only_waits(self) -> bool:
+        """Whether no batch is under way but those of methods that wait for others."""
 
     @property
     def exclusive(self) -> bool:
@@ -158,6 +164,13 @@ class MethodQueue:
             if piece.request.ended:
                 continue
             count = piece.rows.count
+            if (
+                piece.attempts
+            ):  # of a method that waits: it may be what ends workers, so it has a batch of its own
+                if not taken:
+                    return [piece]
+                self.put_back([piece])
+                break
             if count > 1:
                 count = _rows_within(piece, most, LARGEST_BATCH_BYTES - size)
                 if count < piece.rows.count:
@@ -278,7 +291,7 @@ def next_batch(
         chosen = _copy_for_suspects(queue.signature, copies, () if waited else expected)
         if chosen < 0 or chosen in reserved:  # none may be had now: they wait, and others go on
             continue
-        if copies[chosen].idle:  # one goes there, alone
+        if copies[chosen].only_waits:  # one goes there, alone but for what may wait for it
             piece = queue.take_suspect()
             if piece is not None:
                 return Assignment(queue, chosen, [piece], exclusive=True), turn
@@ -327,7 +340,10 @@ def _copy_for_suspects(
     # A copy that runs a suspect of another method may wait for this one: it must not keep it from running.
     if not offering or alone or any(copies[i].exclusive for i in offering):
         return -1
-    return min(offering, key=lambda i: (not copies[i].idle, -copies[i].free_slots(method), i))
+    return min(
+        offering,
+        key=lambda i: (not copies[i].idle, not copies[i].only_waits, -copies[i].free_slots(method), i),
+    )
 
 
 def batch_size(fill: int, limit: int, waiting: int, idle_copies: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 from mindspore_serving.errors import Failure
 from mindspore_serving.rows import FailedRows, Group, Reply, Rows
@@ -20,13 +21,42 @@ LARGEST_PIECE = 1024
 """Instances of one piece: each batch that takes a part of a piece costs a copy of its references to text."""
 
 
+class CallStep(NamedTuple):
+    """A method that waits for another one which it has called."""
+
+    servable: str
+    version: int
+    method: str
+
+
+class Completion(Protocol):
+    """What a request completes: the future of a client's request, or its part of a call (`method_calls`)."""
+
+    def done(self) -> bool:
+        """Whether it is completed, or given up."""
+
+    def cancelled(self) -> bool:
+        """Whether it is given up."""
+
+    def set_result(self, reply: Reply, /) -> None:
+        """Complete it."""
+
+
+class CalledPart(Protocol):
+    """A call of a method that was made for a request."""
+
+    def abandon(self) -> None:
+        """Give it up."""
+
+
 class Request:
     """Instances of one client call, and their outcomes as they come in.
 
     Args:
         groups: The instances in order; neighbours with equal specs form one block. Those that are refused already are
             there as failures.
-        future: Completed with the `Reply` once every instance has an outcome; cancelling it abandons the request.
+        future: Completed with the `Reply` once every instance has an outcome; cancelling it abandons the request. What
+            a method has called for has its part of the call instead.
         counter: Of its method; None counts for nobody.
         priority: 1 for the most urgent ones, at most `LEAST_URGENT`; 0 for those that come after all of these.
 
@@ -40,6 +70,8 @@ class Request:
         failed: Whether an instance has failed.
         times: Of the last batch that was run for it, where somebody asks for that: seconds from admission until the
             first stage began, and from then until the last one had ended.
+        chain: The methods that wait for it, the first one first; none where it is not called by another method.
+        calls: What was called for it and has no outcome yet; None where nothing ever was.
     """
 
     __slots__ = (
@@ -47,6 +79,8 @@ class Request:
         "_outcomes",
         "admitted",
         "byte_size",
+        "calls",
+        "chain",
         "count",
         "counter",
         "failed",
@@ -60,7 +94,7 @@ class Request:
     def __init__(
         self,
         groups: Sequence[Group],
-        future: asyncio.Future[Reply],
+        future: Completion,
         counter: MethodCounter | None = None,
         priority: int = 0,
     ) -> None:
@@ -71,6 +105,8 @@ class Request:
         self.failed = False
         self.last_batch = 0
         self.times: tuple[float, float] | None = None
+        self.chain: tuple[CallStep, ...] = ()
+        self.calls: set[CalledPart] | None = None
         self._future = future
         self._outcomes: list[tuple[int, Group]] = []
         first = groups[0]
@@ -90,7 +126,8 @@ class Request:
 
     @property
     def future(self) -> asyncio.Future[Reply]:
-        """Of its outcome."""
+        """Of its outcome; not where it was called by another method."""
+        assert isinstance(self._future, asyncio.Future)
         return self._future
 
     @property

@@ -80,10 +80,28 @@ class RunningServables:
 
     def find(self, name: str, method: str, version: int) -> Destination:
         """Find who answers a request; arguments and errors as of `Dispatcher.resolve`."""
-        servable = self._running(name, method, version)
+        return self._destination(self._running(name, method, version), method, version)
+
+    def find_called(self, name: str, method: str, version: int) -> Destination:
+        """Find who answers what another method calls; it may wait for a copy that is being started again.
+
+        Arguments and errors as of `find`.
+        """
+        versions = {n: one for n, one in self._servables.get(name, {}).items() if one.has_registered}
+        number = version or max((n for n, one in versions.items() if one.serves(method)), default=0)
+        servable = versions.get(number)
+        if servable is None and versions and not version:  # none serves it: the highest one says why
+            servable = versions[max(versions)]
+        if servable is None:
+            raise UnknownTarget(f"Request {request_spec(name, method, version)}, servable is not available")
+        return self._destination(servable, method, version)
+
+    def _destination(self, servable: RunningServable, method: str, version: int) -> Destination:
         signature = servable.method(method)
         if signature is None or method.startswith(CALL_PREFIX):
-            raise UnknownTarget(f"Request {request_spec(name, method, version)}, method is not available")
+            raise UnknownTarget(
+                f"Request {request_spec(servable.name, method, version)}, method is not available"
+            )
         if not servable.serves(method):
             raise ServableUnavailable(servable.unavailable(method).text)
         check = InputCheck(signature) if signature.declares_inputs else None

@@ -315,7 +315,9 @@ def _outputs_known(method: MethodSignature) -> int:
 
 
 def _described(method: MethodSignature) -> str:
-    kind = "pipeline" if method.waits else "method"
+    kind = "pipeline" if method.waits and method.batch_limit == 1 else "method"
+    if method.waits and kind == "method":
+        kind = "calling method"
     parameters = " and parameters" if method.takes_parameters else ""
     return f"{kind} {method.name} with inputs {list(method.input_names)}{parameters}"
 

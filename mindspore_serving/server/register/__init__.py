@@ -22,6 +22,7 @@ from mindspore_serving.server.register.context import (
 )
 from mindspore_serving.server.register.declared_type import Bytes, Image, Parameters, TensorSpec, Text
 from mindspore_serving.server.register.method import register_method
+from mindspore_serving.server.register.method_call import call
 from mindspore_serving.server.register.model import Model, declare_model, declare_servable
 from mindspore_serving.server.register.pipeline import PipelineServable, register_pipeline
 from mindspore_serving.server.register.stage import add_stage
@@ -42,6 +43,7 @@ __all__ = [
     "TensorSpec",
     "Text",
     "add_stage",
+    "call",
     "call_postprocess",
     "call_postprocess_pipeline",
     "call_preprocess",

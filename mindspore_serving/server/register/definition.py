@@ -12,7 +12,7 @@ from mindspore_serving.errors import RegistrationError
 from mindspore_serving.server.register.context import Context
 from mindspore_serving.server.register.method_source import StageCall
 from mindspore_serving.server.register.user_code import calling_place
-from mindspore_serving.signature import TensorType
+from mindspore_serving.signature import CalledMethod, TensorType
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,7 @@ class StageKind(Enum):
     MODEL = "model"
     BUILT_IN = "built-in"
     PIPELINE = "pipeline"
+    CALL = "call"
 
 
 class ValueRef(NamedTuple):
@@ -85,7 +86,7 @@ class StageDefinition:
     Attributes:
         index: Position in the method, from 1 on.
         kind: What runs it.
-        target: Printed name of the function, key of the model, or name of the built-in.
+        target: Printed name of the function or of the called method, key of the model, or name of the built-in.
         function: The function, for stages of kind FUNCTION and PIPELINE.
         inputs: Where its inputs come from.
         outputs_count: Number of outputs.
@@ -93,6 +94,7 @@ class StageDefinition:
         batch_size: Most instances of one call; 0 leaves it to the models of the method.
         tag: How error texts call the stage.
         subgraph: Which file of the model, for stages of kind MODEL.
+        called: What is called, for stages of kind CALL.
     """
 
     index: int
@@ -105,6 +107,7 @@ class StageDefinition:
     batch_size: int
     tag: str
     subgraph: int = 0
+    called: CalledMethod | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +192,7 @@ class ServableDefinition:
     Attributes:
         failed_method: While the file is imported: the method or pipeline that was registered last, and what was raised,
             where that failed.
+        called_by_pipelines: What pipelines can call of other servables; any of them may call any of these.
     """
 
     def __init__(self, name: str, directory: str) -> None:
@@ -197,6 +201,7 @@ class ServableDefinition:
         self.models: dict[str, ModelDeclaration] = {}
         self.methods: dict[str, MethodDefinition] = {}
         self.pipelines: dict[str, MethodDefinition] = {}
+        self.called_by_pipelines: list[CalledMethod] = []
         self.trace: MethodTrace | None = None
         self.failed_method: tuple[str, BaseException] | None = None
         self._function_use: dict[Callable[..., Any], FunctionUse] = {}
@@ -212,6 +217,13 @@ class ServableDefinition:
     def exposed(self) -> list[MethodDefinition]:
         """What clients may call: pipelines and methods; a pipeline hides the method of its name."""
         return list({**self.methods, **self.pipelines}.values())
+
+    @property
+    def calls(self) -> tuple[CalledMethod, ...]:
+        """What methods and pipelines call, each once."""
+        stages = (stage for method in self.methods.values() for stage in method.stages)
+        of_methods = [stage.called for stage in stages if stage.called is not None]
+        return tuple(dict.fromkeys([*of_methods, *self.called_by_pipelines]))
 
     @contextlib.contextmanager
     def registering(self, name: str) -> Iterator[None]:

@@ -15,30 +15,33 @@ from mindspore_serving.server.register.definition import (
     ValueRef,
 )
 from mindspore_serving.server.register.method import description_of, input_names_of
-from mindspore_serving.server.register.registry import current
+from mindspore_serving.server.register.registry import current, current_or_none
+from mindspore_serving.signature import CalledMethod
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 Instances: TypeAlias = Sequence[Sequence[Any]]
-MethodRuntime: TypeAlias = Callable[[str, Instances], list[tuple[Any, ...]]]
-"""Runs instances on a method: (method name, instances) to the outputs of each instance."""
+MethodRuntime: TypeAlias = Callable[["str | CalledMethod", Instances], list[tuple[Any, ...]]]
+"""Runs instances on a method of this servable by its name, or on one of another servable: to the outputs of each."""
 
 _runtime: MethodRuntime | None = None
 
 
 def set_method_runtime(runtime: MethodRuntime | None) -> None:
-    """Connect `PipelineServable.run` to the methods of this process."""
+    """Connect `PipelineServable.run` to the methods of this process, and through it to those of other servables."""
     global _runtime
     _runtime = runtime
 
 
 class PipelineServable:
-    """Handle of a method of the servable, for pipelines to run.
+    """Handle of a method, for pipelines to run.
 
     Args:
-        servable_name: Name of the servable whose servable_config.py this is.
-        method: Name of a method that is registered with `register_method`.
-        version_number: Accepted for older scripts; the method is always that of the version that runs.
+        servable_name: Name of the servable whose servable_config.py this is; or of another servable that the same
+            server starts: then the handle has to be made at the top of servable_config.py, not in a function.
+        method: Name of a method that is registered with `register_method`; of another servable also of a pipeline.
+        version_number: Version of another servable, 0 for the highest one that runs. Of this servable it is always the
+            version that runs.
 
     Raises:
         RuntimeError: A parameter is wrong.
@@ -51,12 +54,22 @@ class PipelineServable:
         self.servable_name = servable_name
         self.method = method
         self.version_number = version_number
+        self._called = self._elsewhere()
 
     def __repr__(self) -> str:
         return f"<PipelineServable {self.servable_name}.{self.method}>"
 
+    def _elsewhere(self) -> CalledMethod | None:
+        """What is to be called of another servable; None for a method of this one."""
+        definition = current_or_none()
+        if definition is None or definition.name == self.servable_name:
+            return None
+        called = CalledMethod("", self.servable_name, self.method, self.version_number)
+        definition.called_by_pipelines.append(called)
+        return called
+
     def run(self, *args: Any) -> Any:
-        """Run the method in this worker, and wait for the result.
+        """Run the method, and wait for the result.
 
         Args:
             args: The inputs of one instance; or exactly one list, each item of which is the only input of one instance.
@@ -73,7 +86,7 @@ class PipelineServable:
         if _runtime is None:
             raise PipelineError(f"Run failed: method '{self.method}' runs only while the servable is served")
         try:
-            outputs = _runtime(self.method, instances)
+            outputs = _runtime(self._called or self.method, instances)
         except ServingError as cause:
             raise PipelineError(f"Run failed: {cause}") from cause
         if several:

@@ -28,7 +28,7 @@ def pass_model_call(
         ChannelError: The call has no instances, or a slot that is none of those which the worker hands out.
     """
     plan = worker.plan
-    if not plan.first_call_slot <= call.slot < plan.slots:
+    if not plan.first_call_slot <= call.slot < plan.first_method_call_slot:
         raise ChannelError(
             f"{plan.label} calls a model in slot {call.slot}, which is none for calls of its own"
         )

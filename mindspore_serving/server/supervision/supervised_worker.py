@@ -6,7 +6,7 @@ The states and what follows an end are in `worker_life`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mindspore_serving import log
@@ -15,6 +15,7 @@ from mindspore_serving.server.channel.memory import IdleSlots
 from mindspore_serving.server.channel.messages import Register
 from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.dispatch.copy import ServableCopy
+from mindspore_serving.server.dispatch.method_calls import CallTarget
 from mindspore_serving.server.dispatch.servable import RunningServable
 from mindspore_serving.server.service.readiness import STARTING, WorkerHealth
 from mindspore_serving.server.supervision.child import Child
@@ -22,7 +23,7 @@ from mindspore_serving.server.supervision.stage_limit import OverdueCall, StageL
 from mindspore_serving.server.supervision.worker_end import EndCause, WorkerEnd
 from mindspore_serving.server.supervision.worker_life import ALLOWED_MOVES, WorkerState, comes_back
 from mindspore_serving.server.supervision.worker_link import WorkerLink
-from mindspore_serving.signature import CALL_PREFIX, ModelInfo
+from mindspore_serving.signature import CALL_PREFIX, CalledMethod, ModelInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,10 @@ class SupervisedWorker:
         link: The connection with its process; None once that has ended.
         copy: What takes batches while it is ready.
         models: The models that it holds, or held in its start before.
+        calls: What its methods call, likewise.
+        call_targets: The same, as of now.
         failure: Why it cannot start, as it reported that.
+        conflicts: Whether that is because it has other methods than the workers that serve.
         end: How it has ended last; None before its first end.
         restarts: How often it was started again.
         changed: Set when something has happened that who waits for it must look at.
@@ -67,7 +71,10 @@ class SupervisedWorker:
         self.link: WorkerLink | None = None
         self.copy: ServableCopy | None = None
         self.models: tuple[ModelInfo, ...] = ()
+        self.calls: tuple[CalledMethod, ...] = ()
+        self.call_targets: Sequence[CallTarget] = ()
         self.failure = ""
+        self.conflicts = False
         self.end: WorkerEnd | None = None
         self.restarts = 0
         self.changed = asyncio.Event()
@@ -117,6 +124,7 @@ class SupervisedWorker:
         self._ready_at = None
         self._loss = None
         self.failure = ""
+        self.conflicts = False
         self.changed.clear()
 
     def note_alive(self) -> None:
@@ -143,11 +151,13 @@ class SupervisedWorker:
             raise ChannelError(f"process {message.pid} is not worker {message.worker}")
         conflict = servable.conflict(message.methods)
         if conflict:
+            self.conflicts = True
             self.refuse(conflict)
             raise ChannelError(conflict)
         self.move(WorkerState.READY)
         self._ready_at = self._alive_at = self._clock()
         self.models = message.models
+        self.calls = message.calls
         slots = plan.settings.slots_per_copy  # of this worker, whose memory has been made for them
         copy = self.copy = ServableCopy(plan.label, message.methods, link.send, child.memory, slots)
         link.give_results_to(copy.take_result)

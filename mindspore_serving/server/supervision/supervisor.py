@@ -18,6 +18,7 @@ from mindspore_serving.server.channel.messages import (
     Alive,
     Exiting,
     FromWorker,
+    MethodCall,
     ModelCall,
     Register,
     StartFailed,
@@ -29,10 +30,12 @@ from mindspore_serving.server.host.forked_child import no_forks
 from mindspore_serving.server.host.settings import memory_idle_s, start_timeout_s, worker_timeout_s
 from mindspore_serving.server.service.readiness import WorkerHealth
 from mindspore_serving.server.service.service import Service
+from mindspore_serving.server.supervision.called_methods import check_calls
 from mindspore_serving.server.supervision.child import ChildSource
+from mindspore_serving.server.supervision.method_calls import pass_method_call
 from mindspore_serving.server.supervision.model_calls import pass_model_call
 from mindspore_serving.server.supervision.reaper import Reaper
-from mindspore_serving.server.supervision.starting import Progress, until_all_started
+from mindspore_serving.server.supervision.starting import OtherMethods, Progress, until_all_started
 from mindspore_serving.server.supervision.supervised_worker import SupervisedWorker
 from mindspore_serving.server.supervision.watcher import Watcher
 from mindspore_serving.server.supervision.worker_end import EndCause
@@ -87,7 +90,8 @@ class Supervisor:
             say: Takes a line of progress.
 
         Raises:
-            StartUpError: A worker failed to start; the text is the reason that it gave. `stop` ends the others.
+            StartUpError: A worker failed to start; the text is the reason that it gave. Or a method calls one that is
+                not there, or that calls it in turn. `stop` ends the others.
         """
         loop = asyncio.get_running_loop()
 
@@ -103,6 +107,7 @@ class Supervisor:
         extra = [self._new_worker(plan) for plan in plans if plan.remote_models and self._is_needed(plan)]
         progress.total = len(workers) + len(extra)
         await self._start_all(extra, progress)
+        check_calls([*workers, *extra])
         self._watch([*workers, *extra])
 
     async def add(self, plan: WorkerPlan, say: Callable[[str], None]) -> int:
@@ -121,11 +126,52 @@ class Supervisor:
         worker = self._new_worker(plan)
         try:
             await self._start_all([worker], Progress(say, self._clock, 1))
+            check_calls(list(self._workers))
         except BaseException:  # a start that is cancelled leaves no worker either
             await self.remove(worker.number)
             raise
         self._watch([worker])
         return worker.number
+
+    async def replace(
+        self, name: str, plans: Sequence[WorkerPlan], say: Callable[[str], None], *, one_at_a_time: bool
+    ) -> None:
+        """Start the workers of a servable anew, with the files that it has now, and end the earlier ones.
+
+        The earlier ones serve until the new ones are ready, and then finish what they have. Two things need them to end
+        before: the new ones have other methods, or a device takes one worker only. Then nobody serves for a while, and
+        if the new ones cannot be started, nobody does until this is called again.
+
+        Args:
+            name: Name of the servable.
+            plans: Of the new workers, those that hold models first.
+            say: Takes a line of progress.
+            one_at_a_time: Whether no two of them may have models in memory at a time.
+
+        Raises:
+            StartUpError: A new worker cannot be started.
+        """
+        earlier = [worker.number for worker in self._workers if worker.plan.servable_name == name]
+        holders = [plan for plan in plans if not plan.remote_models]
+        started: list[int] = []
+        try:
+            if not one_at_a_time:
+                for plan in holders:
+                    started.append(await self.add(plan, say))
+        except OtherMethods:
+            say(f"Serving: servable {name} has other methods now, its workers end before new ones start")
+            await self._remove_all(started)
+            started = []
+        except BaseException:
+            await self._remove_all(started)
+            raise
+        await self._remove_all(earlier)
+        for plan in [*holders[len(started) :], *(plan for plan in plans if plan.remote_models)]:
+            if not plan.remote_models or self._is_needed(plan):
+                await self.add(plan, say)
+
+    async def _remove_all(self, numbers: Sequence[int]) -> None:
+        await asyncio.gather(*(self.remove(number) for number in numbers))
 
     async def remove(self, number: int) -> None:
         """End a worker for good, and forget it; safe to call twice.
@@ -182,11 +228,14 @@ class Supervisor:
         worker = self._worker_of(link)
         if isinstance(message, Register | StartFailed | WantModels) and message.worker != worker.number:
             raise ChannelError(f"worker {worker.number} speaks for worker {message.worker}")
-        if isinstance(message, ModelCall):
+        if isinstance(message, MethodCall):
+            pass_method_call(worker, link, message)
+        elif isinstance(message, ModelCall):
             pass_model_call(self._dispatcher, worker, link, message)
         elif isinstance(message, Alive):
             worker.note_alive()
         elif isinstance(message, Register):
+            worker.call_targets = self._dispatcher.call_targets(worker.servable, message.calls)
             worker.register(message, self._memory_idle_s)
             _report_moved_log(worker)  # it may have been moved since the worker was started
         elif isinstance(message, WantModels):

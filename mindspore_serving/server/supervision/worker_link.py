@@ -14,7 +14,6 @@ from typing import Protocol, cast
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError
-from mindspore_serving.rows import Reply
 from mindspore_serving.server.channel.frames import FROM_WORKER, FrameSplitter, frame_of, message_of
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import FromWorker, Result, ToWorker
@@ -30,6 +29,13 @@ class LinkOwner(Protocol):
         """Learn that the connection has ended; no message follows."""
 
 
+class Cancellable(Protocol):
+    """A call under way."""
+
+    def cancel(self) -> object:
+        """Give it up."""
+
+
 class WorkerLink(asyncio.Protocol):
     """One connection from a worker.
 
@@ -41,13 +47,13 @@ class WorkerLink(asyncio.Protocol):
     Attributes:
         number: As given.
         heard: Set whenever something arrives.
-        calls: Answers that the worker waits for.
+        calls: What the worker has called and waits for.
     """
 
     def __init__(self, owner: LinkOwner, number: int, memory: SharedMemory | None = None) -> None:
         self.number = number
         self.heard = True
-        self.calls: set[asyncio.Future[Reply]] = set()
+        self.calls: set[Cancellable] = set()
         self._owner = owner
         self._memory = memory
         self._take_result: Callable[[Result], None] = self._refuse_result
@@ -89,7 +95,7 @@ class WorkerLink(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the owner."""
         self._transport = None
-        for call in self.calls:
+        for call in list(self.calls):  # the end of one may be that of another
             call.cancel()
         self._owner.on_lost(self)
 

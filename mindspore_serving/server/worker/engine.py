@@ -14,10 +14,14 @@ beside each other; finished chunks come back through `collect`.
 A pipeline is a method whose only stage is a function that runs other methods and waits for them. It would wait for ever
 on the main thread, so each pipeline has a thread of its own, which takes chunks from the stage's queue; what it runs
 enters the engine as a call (`method_calls`), and its finished chunks come back through `collect` as well.
+
+A call of another method is a stage, too. Its chunks leave at once to the main process (`call_step`), and wait here for
+nothing but the reply; they come back through `collect` as well.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -27,23 +31,26 @@ from mindspore_serving import log
 from mindspore_serving.errors import Failure, ServingError, StatusCode
 from mindspore_serving.rows import FailedRows, Group, Rows
 from mindspore_serving.server.channel.call_page import HeldRows
-from mindspore_serving.server.channel.messages import Batch, Result
+from mindspore_serving.server.channel.messages import Batch, MethodCall, MethodReply, Result
 from mindspore_serving.server.register.definition import (
     MethodDefinition,
     StageKind,
 )
+from mindspore_serving.server.worker.call_step import OutgoingCalls
 from mindspore_serving.server.worker.call_watch import CallWatch
 from mindspore_serving.server.worker.declared_outputs import bytes_as_declared, rows_as_declared
 from mindspore_serving.server.worker.function_step import run_function_step
 from mindspore_serving.server.worker.graph_runner import GraphRunner
 from mindspore_serving.server.worker.job import BatchJob, CallJob, Job
 from mindspore_serving.server.worker.method_calls import MethodCalls
+from mindspore_serving.server.worker.model_queue import ModelQueue
 from mindspore_serving.server.worker.model_step import run_model_step
 from mindspore_serving.server.worker.outcomes import Finished, with_trace
 from mindspore_serving.server.worker.pipeline_thread import PipelineThread
 from mindspore_serving.server.worker.scheduling import is_report_due, next_model, next_stage
-from mindspore_serving.server.worker.stages import Chunk, MethodStages, ModelQueue, StageRunner
+from mindspore_serving.server.worker.stages import CallStep, Chunk, MethodStages, StageRunner
 from mindspore_serving.server.worker.values import rows_or_errors
+from mindspore_serving.signature import CalledMethod
 
 _WEIGHT = 1 / 8
 """Of the latest batch of a model, in the mean of how long batches take."""
@@ -60,6 +67,7 @@ class Engine:
         wake: Called from other threads when something waits in `collect`.
         watch: Writes down what is called; None without a limit for calls.
         now: A monotonic clock, in seconds.
+        calls: Sends what methods and pipelines call; None where they call nothing.
     """
 
     def __init__(
@@ -71,9 +79,12 @@ class Engine:
         wake: Callable[[], None] = lambda: None,
         watch: CallWatch | None = None,
         now: Callable[[], float] = time.monotonic,
+        calls: OutgoingCalls | None = None,
     ) -> None:
         self._watch = watch
         self._now = now
+        self._outgoing = calls or OutgoingCalls((), _send_nothing)
+        self._of_thread = _OfThread()
         batch_sizes = {key: graphs[0].batch_size for key, graphs in runners.items()}
         self._methods = {method.name: MethodStages(method, batch_sizes, watch) for method in methods}
         self._method_list = list(self._methods.values())
@@ -82,7 +93,7 @@ class Engine:
         self._stage_turn = 0
         self._pipelines = {pipeline.name: MethodStages(pipeline, {}, watch) for pipeline in pipelines}
         self._pipeline_threads = {
-            name: self._thread_of(pipeline.stages[0]) for name, pipeline in self._pipelines.items()
+            name: self._thread_of(pipeline) for name, pipeline in self._pipelines.items()
         }
         self._model_queues = {
             (key, subgraph): ModelQueue(runner)
@@ -95,8 +106,8 @@ class Engine:
         self._finished: deque[Finished] = deque()
         self._send = send
         self._wake = wake
-        origin = _unknown_origin if watch is None else watch.origin
-        self._calls = MethodCalls({method.name: method for method in methods}, wake, origin)
+        by_name = {method.name: method for method in methods}
+        self._calls = MethodCalls(by_name, self._outgoing.targets, wake, self._origin)
 
     def start(self) -> None:
         """Start the threads of the pipelines."""
@@ -126,7 +137,11 @@ class Engine:
             return
         self._depart(method, batch.groups, job)
 
-    def call(self, name: str, instances: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    def take_reply(self, reply: MethodReply) -> None:
+        """Take the outcome of a call; what goes on waits in `collect`."""
+        self._finished.extend(self._outgoing.take(reply, self._now()))
+
+    def call(self, name: str | CalledMethod, instances: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
         """Run instances on a method and wait for their outputs; see `MethodCalls.call`."""
         return self._calls.call(name, instances)
 
@@ -146,7 +161,8 @@ class Engine:
     def has_functions(self) -> bool:
         """Whether anything but models runs, which may keep what it is given."""
         methods = (*self._method_list, *self._pipelines.values())
-        return any(stage.stage.kind is not StageKind.MODEL for method in methods for stage in method.stages)
+        stages = (stage for method in methods for stage in method.definition.stages)
+        return any(stage.kind is not StageKind.MODEL for stage in stages)
 
     @property
     def has_function_work(self) -> bool:
@@ -175,6 +191,7 @@ class Engine:
         method, stage_index = at
         self._stage_turn = method + 1
         stage = self._method_list[method].stages[stage_index]
+        assert isinstance(stage, StageRunner)
         begun = self._now()
         chunks = run_function_step(stage, self._watch)
         ended = self._now()
@@ -216,18 +233,30 @@ class Engine:
         found = bool(self._finished or self._calls.waiting)
         while self._calls.waiting:
             job = self._calls.waiting.popleft()
-            self._depart(self._methods[job.method], job.rows, job)
+            if job.called is not None:
+                self._outgoing.start_job(job, job.called)
+            else:
+                self._depart(self._methods[job.method], job.rows, job)
         while self._finished:
             self._advance(self._finished.popleft())
         return found
 
     def _depart(self, method: MethodStages, blocks: Sequence[Rows], job: Job) -> None:
         for chunk in method.chunks_of(blocks, job):
-            self._enter(method, 1, chunk)
+            self._enter(method, 0, chunk)
 
-    def _thread_of(self, stage: StageRunner) -> PipelineThread:
+    def _origin(self) -> Sequence[HeldRows]:
+        """Rows of the main process's batches for which this thread calls something; empty if nobody knows."""
+        return self._of_thread.origin if self._watch is None else self._watch.origin()
+
+    def _thread_of(self, pipeline: MethodStages) -> PipelineThread:
+        stage = pipeline.stages[0]
+        assert isinstance(stage, StageRunner)
+
         def step() -> None:
             begun = self._now()
+            _, chunk = stage.queue[0]  # alone: main sends one instance at a time
+            self._of_thread.origin = chunk.job.origin(chunk.start, 1)
             finished = run_function_step(stage, self._watch)
             self._finished.extend(_timed(finished, begun, self._now()))
             self._wake()
@@ -248,14 +277,17 @@ class Engine:
                 self._leave(part, [FailedRows(outcome, stop - start)])
                 continue
             part.values.update(zip(stage.outputs, outcome, strict=True))
-            self._enter(stage.method, stage.stage.index + 1, part)
+            self._enter(stage.method, stage.position + 1, part)
 
-    def _enter(self, method: MethodStages, stage_index: int, chunk: Chunk) -> None:
+    def _enter(self, method: MethodStages, position: int, chunk: Chunk) -> None:
         """Queue a chunk at a stage, or finish it after the last one."""
-        if stage_index > len(method.stages):
+        if position >= len(method.stages):
             self._finish(method, chunk)
             return
-        stage = method.stages[stage_index - 1]
+        stage = method.stages[position]
+        if isinstance(stage, CallStep):
+            self._finished.extend(self._outgoing.start(stage, chunk, self._now()))
+            return
         if stage.stage.kind is StageKind.MODEL:
             self._model_queues[stage.stage.target, stage.stage.subgraph].waiting.append((stage, chunk))
             return
@@ -308,5 +340,15 @@ def _timed(finished: list[Finished], begun: float, ended: float) -> list[Finishe
     return finished
 
 
-def _unknown_origin() -> Sequence[HeldRows]:
-    return ()
+class _OfThread(threading.local):
+    """What the thread of a pipeline works on.
+
+    Attributes:
+        origin: The rows of the main process's batches that it works on.
+    """
+
+    origin: Sequence[HeldRows] = ()
+
+
+def _send_nothing(_: MethodCall) -> None:
+    raise OSError("this process calls no other methods")

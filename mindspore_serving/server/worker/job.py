@@ -12,6 +12,7 @@ from mindspore_serving.rows import FailedRows, Group, Rows
 from mindspore_serving.server.channel.call_page import HeldRows
 from mindspore_serving.server.channel.messages import LONGEST_US, Batch, Result
 from mindspore_serving.server.worker.traces import InnerTrace
+from mindspore_serving.signature import CalledMethod
 from mindspore_serving.tensor import python_values
 
 _BEYOND = ~LONGEST_US
@@ -135,13 +136,20 @@ class CallJob(Job):
         rows: The instances.
         now: Monotonic time in seconds.
         origin: Rows of the main process's batches that the call is for; empty if nobody knows.
+        called: The method, where it is one of another servable.
     """
 
     def __init__(
-        self, method: str, rows: Sequence[Rows], now: float, origin: Sequence[HeldRows] = ()
+        self,
+        method: str,
+        rows: Sequence[Rows],
+        now: float,
+        origin: Sequence[HeldRows] = (),
+        called: CalledMethod | None = None,
     ) -> None:
         super().__init__(method, sum(block.count for block in rows), now)
         self.rows = rows
+        self.called = called
         self._origin = origin
         self._done = threading.Event()
         self._abandoned = False

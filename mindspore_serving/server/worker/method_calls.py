@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from mindspore_serving.errors import InvalidInput, PipelineError
@@ -18,7 +18,7 @@ from mindspore_serving.server.channel.call_page import HeldRows
 from mindspore_serving.server.register.definition import MethodDefinition
 from mindspore_serving.server.worker.job import CallJob
 from mindspore_serving.server.worker.values import Values, as_rows
-from mindspore_serving.signature import NO_PARAMETERS
+from mindspore_serving.signature import NO_PARAMETERS, CalledMethod
 
 
 class MethodCalls:
@@ -26,6 +26,7 @@ class MethodCalls:
 
     Args:
         methods: The methods that can be called, by name.
+        elsewhere: Methods of other servables that can be called.
         wake: Makes the engine's thread look here.
         origin: Tells for which rows of the main process's batches the thread calls that it is asked on.
 
@@ -36,10 +37,12 @@ class MethodCalls:
     def __init__(
         self,
         methods: Mapping[str, MethodDefinition],
+        elsewhere: Collection[CalledMethod],
         wake: Callable[[], None],
         origin: Callable[[], Sequence[HeldRows]],
     ) -> None:
         self._methods = methods
+        self._elsewhere = elsewhere
         self._wake = wake
         self._origin = origin
         self._engine_thread = threading.current_thread()
@@ -48,11 +51,11 @@ class MethodCalls:
         self._open: set[CallJob] = set()
         self._stopped = False
 
-    def call(self, name: str, instances: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    def call(self, name: str | CalledMethod, instances: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
         """Run instances on a method and wait; from any thread but the engine's.
 
         Args:
-            name: Name of the method.
+            name: Name of the method; or one of another servable.
             instances: Inputs of each instance.
 
         Returns:
@@ -62,11 +65,12 @@ class MethodCalls:
             ServingError: The instances do not fit the method, one of them failed, or the engine stops.
         """
         if threading.current_thread() is self._engine_thread:
-            raise PipelineError(
-                f"method '{name}' cannot be run from a stage function, whose end it would wait for; register the "
-                "function with 'register_pipeline', or use Model.call"
-            )
-        job = self._job_of(name, instances)
+            raise PipelineError(_not_here(name))
+        job = (
+            self._remote_job(name, instances)
+            if isinstance(name, CalledMethod)
+            else self._job_of(name, instances)
+        )
         with self._lock:
             if self._stopped:
                 raise PipelineError("Servable stopped")
@@ -87,6 +91,21 @@ class MethodCalls:
         for job in jobs:
             job.abandon()
 
+    def _remote_job(self, called: CalledMethod, instances: Sequence[Sequence[Any]]) -> CallJob:
+        if called not in self._elsewhere:
+            raise InvalidInput(
+                f"method '{called.label}' of another servable is not known to the main process; make its "
+                "PipelineServable at the top of servable_config.py, not in a function"
+            )
+        if not instances:
+            raise InvalidInput("Input instances count is 0")
+        count = len(instances)
+        if any(len(instance) != len(instances[0]) for instance in instances):
+            raise InvalidInput(f"The instances for method '{called.label}' differ in their number of inputs")
+        values = [Values(count, objects=list(column)) for column in zip(*instances, strict=True)]
+        rows = as_rows([f"x{i}" for i in range(len(values))], values, count)
+        return CallJob(called.label, rows, time.monotonic(), self._origin(), called)
+
     def _job_of(self, name: str, instances: Sequence[Sequence[Any]]) -> CallJob:
         method = self._methods.get(name)
         if method is None:
@@ -106,3 +125,16 @@ class MethodCalls:
             values.append(Values(count, objects=[NO_PARAMETERS] * count))
         rows = as_rows(method.value_names, values, count)
         return CallJob(name, rows, time.monotonic(), self._origin())
+
+
+def _not_here(name: str | CalledMethod) -> str:
+    """Why a stage function cannot run a method, and what to write instead."""
+    if isinstance(name, CalledMethod):
+        instead = (
+            f"call it as a stage of the method: register.call('{name.servable}', '{name.method}', ...), or register "
+            "the function with 'register_pipeline'"
+        )
+        name = name.label
+    else:
+        instead = "register the function with 'register_pipeline', or use Model.call"
+    return f"method '{name}' cannot be run from a stage function, whose end it would wait for; {instead}"

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from mindspore_serving.errors import Failure, ServingError, SystemFailure, text_of
 from mindspore_serving.server.backend.input_check import WrongInput
 from mindspore_serving.server.worker.stage_functions import StageResult
-from mindspore_serving.server.worker.stages import Chunk, StageRunner
+from mindspore_serving.server.worker.stages import CallStep, Chunk, StageRunner
 from mindspore_serving.server.worker.traces import Traces
 from mindspore_serving.server.worker.values import Values
 from mindspore_serving.tensor import runs_of_equal
@@ -36,7 +36,7 @@ class Finished:
         ended: When that step had ended.
     """
 
-    stage: StageRunner
+    stage: StageRunner | CallStep
     chunk: Chunk
     outcomes: list[RowOutcome]
     begun: float = field(init=False, repr=False, compare=False)

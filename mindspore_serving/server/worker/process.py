@@ -100,10 +100,12 @@ class Worker:
         run_in_forked_children(self._connection.leave_to_parent)
         call_slots, call_memory = None, None
         if plan.remote_models:
-            call_slots = range(plan.first_call_slot, plan.slots)
+            call_slots = range(plan.first_call_slot, plan.first_method_call_slot)
             if memory is not None:
                 call_memory = IdleSlots(memory, call_slots, start.memory_idle_s)
-        self._loop = ServingLoop(self._connection, call_slots, call_memory)
+        method_slots = range(plan.first_method_call_slot, plan.slots)
+        method_memory = None if memory is None else IdleSlots(memory, method_slots, start.memory_idle_s)
+        self._loop = ServingLoop(self._connection, call_slots, call_memory, method_slots, method_memory)
         self._watch: CallWatch | None = None
         if start.calls_fd is not None:
             end_with_traceback_on_signal()
@@ -157,7 +159,16 @@ class Worker:
         pipelines = list(servable.definition.pipelines.values())
         methods = [*servable.definition.methods.values(), *(definition for definition, _ in calls)]
         loop, connection = self._loop, self._connection
-        engine = Engine(methods, servable.runners, loop.send_result, pipelines, connection.wake, self._watch)
+        outgoing = loop.outgoing_calls(servable.definition.calls)
+        engine = Engine(
+            methods,
+            servable.runners,
+            loop.send_result,
+            pipelines,
+            connection.wake,
+            self._watch,
+            calls=outgoing,
+        )
         set_runtime(self._model_runtime(servable))
         set_method_runtime(engine.call)
         self._keep_forked_children_apart(servable)
@@ -206,6 +217,7 @@ class Worker:
                 os.getpid(),
                 (*offered, *(signature for _, signature in calls)),
                 models_held(servable.runners) if self.plan.serves_calls else (),
+                servable.definition.calls,
             )
         )
         self._registered = True

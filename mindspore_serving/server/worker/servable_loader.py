@@ -14,7 +14,7 @@ from mindspore_serving.server.backend import backend_for
 from mindspore_serving.server.backend.contract import ConcurrentGraph, LoadedGraph, LoadRequest
 from mindspore_serving.server.backend.families import platform_of
 from mindspore_serving.server.backend.model_folder import FoundModel, has_config, model_of
-from mindspore_serving.server.channel.worker_plan import WorkerPlan
+from mindspore_serving.server.channel.worker_plan import WAITING_SLOTS, WorkerPlan
 from mindspore_serving.server.register.definition import (
     MethodDefinition,
     ModelDeclaration,
@@ -181,6 +181,7 @@ def fitted_servable(
     for key, model in definition.models.items():
         for runner in runners.get(key, ()):
             runner.strict_shape = model.strict_shape
+    _check_waiting_methods(definition)
     methods = tuple(
         replace(
             _signature_of(method, definition, runners), platform=_platform_of(method, definition, enable_lite)
@@ -188,6 +189,23 @@ def fitted_servable(
         for method in definition.exposed
     )
     return LoadedServable(definition, runners, methods, model_threads, computes_here)
+
+
+def _check_waiting_methods(definition: ServableDefinition) -> None:
+    """Check that each method that waits for others can have a slot of its own.
+
+    Raises:
+        StartUpError: There are too many of them.
+    """
+    kinds = (StageKind.PIPELINE, StageKind.CALL)
+    waiting = [
+        method.name for method in definition.exposed if any(stage.kind in kinds for stage in method.stages)
+    ]
+    if len(waiting) > WAITING_SLOTS:
+        raise StartUpError(
+            f"Servable '{definition.name}' has {len(waiting)} pipelines and methods that call others, expected at most "
+            f"{WAITING_SLOTS}; let another servable have some of them"
+        )
 
 
 def _version_folder(plan: WorkerPlan) -> Path:
@@ -315,6 +333,7 @@ def _batching_of(method: MethodDefinition, runners: Mapping[str, Sequence[GraphR
     if method.stages and method.stages[0].kind is StageKind.PIPELINE:
         # One instance at a time: nothing is gained by more, and other methods get their turn.
         return MethodSignature(method.name, method.input_names, batch_limit=1, waits=True)
+    calls = any(stage.kind is StageKind.CALL for stage in method.stages)
     stages = [
         runners[stage.target][stage.subgraph] for stage in method.stages if stage.kind is StageKind.MODEL
     ]
@@ -328,4 +347,5 @@ def _batching_of(method: MethodDefinition, runners: Mapping[str, Sequence[GraphR
         fill=max([1, *fixed]),
         full=max([1, *sizes, *asked]),
         only_models=bool(method.stages) and all(stage.kind is StageKind.MODEL for stage in method.stages),
+        waits=calls,
     )

@@ -12,21 +12,24 @@ from collections.abc import Sequence
 from mindspore_serving.errors import ChannelError
 from mindspore_serving.server.channel.memory import IdleSlots
 from mindspore_serving.server.channel.messages import (
+    NO_SLOT,
     Batch,
     HeldModels,
+    MethodReply,
     ModelReply,
     MoveLog,
     Result,
     Stop,
     WantModels,
 )
+from mindspore_serving.server.worker.call_step import OutgoingCalls
 from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.main_connection import MainConnection
 from mindspore_serving.server.worker.model_threads import ModelThreads
 from mindspore_serving.server.worker.output import move_output
 from mindspore_serving.server.worker.remote_models import ModelCalls
 from mindspore_serving.server.worker.scheduling import ModelsRun, where_models_run
-from mindspore_serving.signature import ModelInfo
+from mindspore_serving.signature import CalledMethod, ModelInfo
 
 _IDLE_POLL_S = 1.0
 _ANSWER_S = 60.0
@@ -39,6 +42,8 @@ class ServingLoop:
         connection: Leads to the main process.
         call_slots: Slots for calls of models that other workers hold; None where the models are here.
         call_memory: Shared memory of these slots; None where there is none.
+        method_call_slots: Slots for calls of methods.
+        method_call_memory: Shared memory of these; None where there is none.
 
     Attributes:
         model_calls: Calls of models that other workers hold; None where the models are here.
@@ -50,8 +55,13 @@ class ServingLoop:
         connection: MainConnection,
         call_slots: Sequence[int] | None = None,
         call_memory: IdleSlots | None = None,
+        method_call_slots: Sequence[int] = (),
+        method_call_memory: IdleSlots | None = None,
     ) -> None:
         self._connection = connection
+        self._method_call_slots = method_call_slots
+        self._method_call_memory = method_call_memory
+        self._outgoing: OutgoingCalls | None = None
         self._call_memory = call_memory
         self._engine: Engine | None = None
         self._models_elsewhere: tuple[ModelInfo, ...] | None = None
@@ -60,6 +70,15 @@ class ServingLoop:
         self.model_calls: ModelCalls | None = None
         if call_slots is not None:
             self.model_calls = ModelCalls(call_slots, connection.send, self.read)
+
+    def outgoing_calls(self, calls: Sequence[CalledMethod]) -> OutgoingCalls:
+        """What sends calls of methods, for the engine that is to `run`.
+
+        Args:
+            calls: What the worker registers.
+        """
+        self._outgoing = OutgoingCalls(calls, self._connection.send, self._method_call_slots)
+        return self._outgoing
 
     @property
     def stopping(self) -> bool:
@@ -83,6 +102,8 @@ class ServingLoop:
                 return
             if self.model_calls is not None and self._call_memory is not None:
                 self.model_calls.look_at_memory(self._call_memory, time.monotonic())
+            if self._outgoing is not None and self._outgoing.used and self._method_call_memory is not None:
+                self._outgoing.look_at_memory(self._method_call_memory, time.monotonic())
             engine.collect()
             engine.run_function_step()
             busy = engine.has_function_work
@@ -115,6 +136,11 @@ class ServingLoop:
                 assert self.model_calls is not None
                 self._connection.release(message.slot)  # before the slot can be taken again
                 self.model_calls.take(message)
+            elif isinstance(message, MethodReply):
+                assert self._engine is not None
+                if message.slot != NO_SLOT:
+                    self._connection.release(message.slot)  # before the slot can be taken again
+                self._engine.take_reply(message)
             elif isinstance(message, HeldModels):
                 self._models_elsewhere = message.models
             elif isinstance(message, MoveLog):

@@ -1,15 +1,15 @@
 """Methods and their stages, ready to run, and the rows that wait at each: what the engine moves through.
 
 Rows of one job move together, as a chunk. A chunk waits in the queue of its next stage; chunks that wait for a model
-have the queue of its graph, which all methods share.
+have the queue of its graph, which all methods share (`model_queue`).
 """
 
 from __future__ import annotations
 
 import json
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from typing import Any, cast
 
 from mindspore_serving.errors import Failure, ModelError
@@ -22,7 +22,6 @@ from mindspore_serving.server.register.definition import (
     ValueRef,
 )
 from mindspore_serving.server.worker.call_watch import CallWatch
-from mindspore_serving.server.worker.graph_runner import GraphRunner
 from mindspore_serving.server.worker.job import Job
 from mindspore_serving.server.worker.scheduling import rows_of_step
 from mindspore_serving.server.worker.stage_functions import BuiltInRunner, FunctionRunner, StageResult
@@ -75,49 +74,13 @@ class ChunkQueue(deque["tuple[StageRunner, Chunk]"]):
         return taken
 
 
-class ModelQueue:
-    """Chunks that wait for one graph, and how often it runs at the moment. Safe to use from several threads.
-
-    Args:
-        runner: Runs the graph.
-
-    Attributes:
-        waiting: The chunks.
-        running: How often it runs now.
-        concurrency: How often it may run at a time.
-    """
-
-    def __init__(self, runner: GraphRunner) -> None:
-        self.runner = runner
-        self.waiting = ChunkQueue()
-        self.concurrency = runner.concurrency
-        self.running = 0
-        self._lock = threading.Lock()
-
-    def __repr__(self) -> str:
-        return f"<ModelQueue {len(self.waiting)} chunks, runs {self.running} of {self.concurrency} times>"
-
-    def take(self) -> list[tuple[StageRunner, Chunk]]:
-        """Take the next batch; `done` is to follow if there is one. Empty where the graph may not run once more now."""
-        with self._lock:
-            if self.running >= self.concurrency:
-                return []
-            taken = self.waiting.take(self.runner.batch_size)
-            self.running += bool(taken)
-            return taken
-
-    def done(self) -> None:
-        """Learn that a batch has been run."""
-        with self._lock:
-            self.running -= 1
-
-
 class StageRunner:
     """One stage of one method, ready to run.
 
     Args:
         method: The method.
         stage: The stage.
+        position: Index of this step among those of the method.
         batch_size: Most rows of one step.
         watch: Writes down the calls of its function; None without a limit for them.
 
@@ -133,9 +96,11 @@ class StageRunner:
         self,
         method: MethodStages,
         stage: StageDefinition,
+        position: int,
         batch_size: int,
         watch: CallWatch | None,
     ) -> None:
+        self.position = position
         self.overdue_text = b""
         if watch is not None:
             self.overdue_text = watch.text_of(stage, method.definition.name)
@@ -172,6 +137,46 @@ class StageRunner:
         return Failure(ModelError.code, error.text_for_servable(giver))
 
 
+class CallStep:
+    """Calls of other methods that are made together: none of them needs an output of another one.
+
+    Args:
+        method: The method that calls.
+        calls: Its stages, of kind CALL.
+        position: Index of this step among those of the method.
+
+    Attributes:
+        outputs: Where later stages find the outputs, call by call.
+        queue: Where nothing ever waits: calls leave at once.
+    """
+
+    def __init__(self, method: MethodStages, calls: Sequence[StageDefinition], position: int) -> None:
+        self.method = method
+        self.calls = calls
+        self.position = position
+        self.outputs = [ValueRef(stage.index, i) for stage in calls for i in range(stage.outputs_count)]
+        self.queue = ChunkQueue()
+
+
+def steps_of(stages: Sequence[StageDefinition]) -> list[list[StageDefinition]]:
+    """Stages as steps: each a stage, but for calls that stand in a row, of which each step has as many as can run then.
+
+    Functions may change what they are given, so no call is moved across a stage of another kind.
+    """
+    steps: list[list[StageDefinition]] = []
+    for is_call, run in groupby(stages, lambda stage: stage.kind is StageKind.CALL):
+        left = list(run)
+        if not is_call:
+            steps += [[stage] for stage in left]
+            continue
+        while left:
+            missing = {stage.index for stage in left}
+            ready = [stage for stage in left if missing.isdisjoint(ref.stage for ref in stage.inputs)]
+            steps.append(ready)
+            left = [stage for stage in left if stage not in ready]
+    return steps
+
+
 class MethodStages:
     """One method and its stages, ready to run.
 
@@ -181,6 +186,7 @@ class MethodStages:
         watch: As of `StageRunner`.
 
     Attributes:
+        stages: Its stages in order, calls that are made together as one.
         declares_text: Whether an output is declared as bytes or text.
     """
 
@@ -191,10 +197,13 @@ class MethodStages:
         watch: CallWatch | None,
     ) -> None:
         self.definition = definition
-        self.stages = [
-            StageRunner(self, stage, _stage_batch_size(definition, stage, model_batch_sizes), watch)
-            for stage in definition.stages
-        ]
+        self.stages: list[StageRunner | CallStep] = []
+        for position, stages in enumerate(steps_of(definition.stages)):
+            if stages[0].kind is StageKind.CALL:
+                self.stages.append(CallStep(self, stages, position))
+                continue
+            size = _stage_batch_size(definition, stages[0], model_batch_sizes)
+            self.stages.append(StageRunner(self, stages[0], position, size, watch))
         self.declares_text = any(one.dtype.is_text for one in definition.output_types)
         self._value_refs = [ValueRef(0, i) for i in range(len(definition.value_names))]
         self._parameters = self._value_refs[-1] if definition.parameters else None

@@ -12,6 +12,7 @@ import pytest
 
 from mindspore_serving.errors import ChannelError, InvalidParameter
 from mindspore_serving.server.channel.worker_plan import (
+    METHOD_CALL_SLOTS,
     AgentsPlan,
     WorkerPlan,
     WorkerStart,
@@ -148,5 +149,7 @@ def test_an_option_out_of_bounds_is_refused() -> None:
 
 def test_slots_of_a_worker() -> None:
     plan = worker_plan(slots_per_copy=5)
-    assert (plan.first_call_slot, plan.slots) == (21, 21)
-    assert replace(plan, remote_models=True).slots == 25
+    assert (plan.first_call_slot, plan.first_method_call_slot) == (69, 69)
+    assert plan.slots == 69 + METHOD_CALL_SLOTS
+    remote = replace(plan, remote_models=True)
+    assert (remote.first_method_call_slot, remote.slots) == (73, 73 + METHOD_CALL_SLOTS)

@@ -12,6 +12,7 @@ from mindspore_serving.errors import ChannelError
 from mindspore_serving.options import DEFAULT_SLOTS
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import Batch, Result
+from mindspore_serving.server.channel.worker_plan import WAITING_SLOTS
 from mindspore_serving.server.dispatch.copy import CopyStatus, SentBatch, ServableCopy
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.dispatch.request import Piece, Request, pieces_of
@@ -165,6 +166,59 @@ def test_a_copy_that_runs_a_suspect_takes_nothing_else(piece: Piece) -> None:
     assert copy.free_slots(METHOD) == 0
     copy.take_result(result_of(sent[0]))
     assert (copy.free_slots(METHOD), copy.exclusive) == (DEFAULT_SLOTS, False)
+
+
+def test_a_batch_that_waits_and_ends_does_not_end_the_rule_of_a_suspect(piece: Piece) -> None:
+    sent: list[Batch] = []
+    calls = MethodSignature("c", ("x",), 8, waits=True)
+    copy = ServableCopy("c", [METHOD, calls], sent.append)
+    copy.send("c", [piece], 1)
+    assert (copy.idle, copy.only_waits) == (False, True)
+    copy.send("m", [piece], 2, exclusive=True)
+    assert not copy.only_waits
+    copy.take_result(result_of(sent[0]))
+    assert (copy.exclusive, copy.free_slots(METHOD), copy.free_slots(calls)) == (True, 0, 0)
+    copy.take_result(result_of(sent[1]))
+    assert (copy.exclusive, copy.free_slots(METHOD), copy.free_slots(calls)) == (
+        False,
+        DEFAULT_SLOTS,
+        DEFAULT_SLOTS,
+    )
+
+
+def test_each_method_that_calls_others_has_as_many_slots_as_the_rest_share(piece: Piece) -> None:
+    sent: list[Batch] = []
+    calls = [MethodSignature(f"c{i}", ("x",), 8, waits=True) for i in range(3)]
+    copy = ServableCopy("c", [METHOD, *calls], sent.append, slots=3)
+    for method in ("c0", "c0", "c0", "c1", "m", "m", "m"):
+        copy.send(method, [piece], 1)
+    assert [copy.free_slots(method) for method in (METHOD, *calls)] == [0, 0, 2, 3]
+    assert len({batch.slot for batch in sent}) == len(sent)
+    assert max(batch.slot for batch in sent) < 3 + WAITING_SLOTS
+
+
+def test_many_methods_that_call_others_have_a_slot_each_at_least() -> None:
+    calls = [MethodSignature(f"c{i}", ("x",), 8, waits=True) for i in range(WAITING_SLOTS)]
+    copy = ServableCopy("c", calls, [].append, slots=16)
+    assert {copy.free_slots(method) for method in calls} == {1}
+    few = ServableCopy("c", calls[:10], [].append, slots=16)
+    assert {few.free_slots(method) for method in calls[:10]} == {WAITING_SLOTS // 10}
+
+
+def test_whose_the_instances_of_a_batch_are() -> None:
+    sent: list[Batch] = []
+    loop = asyncio.new_event_loop()
+    requests = [Request([numbered(count)], loop.create_future()) for count in (2, 1, 3)]
+    copy = ServableCopy("c", [METHOD], sent.append)
+    copy.send("m", [piece for request in requests for piece in pieces_of(request)], 1)
+    first, second, third = requests
+    assert copy.requests_of(0, 0, 6) == ("m", [(first, 2), (second, 1), (third, 3)])
+    assert copy.requests_of(0, 1, 3) == ("m", [(first, 1), (second, 1), (third, 1)])
+    assert copy.requests_of(0, 5, 1) == ("m", [(third, 1)])
+    for wrong in ((1, 0, 1), (0, 5, 2), (0, 6, 1), (0, 0, 0)):
+        with pytest.raises(ChannelError, match="has none of these"):
+            copy.requests_of(*wrong)
+    loop.close()
 
 
 def test_methods_that_wait_and_others_have_slots_of_their_own(piece: Piece) -> None:

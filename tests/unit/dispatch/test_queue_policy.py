@@ -23,6 +23,11 @@ class FakeCopy:
     exclusive: bool = False
     last_served: int = 0
     methods: tuple[str, ...] = ("m", "n")
+    waits: bool = False
+
+    @property
+    def only_waits(self) -> bool:
+        return self.idle or self.waits
 
     def free_slots(self, method: MethodSignature) -> int:
         return self.slots
@@ -289,6 +294,23 @@ def test_a_suspect_runs_beside_one_that_waits_for_it(request_of) -> None:
     assignment, _ = next_batch([blocked, called], 0, [caller, device])
     assert assignment is not None
     assert (assignment.queue, numbers(assignment.pieces), assignment.copy_index) == (called, [20], 1)
+
+
+def test_a_suspect_runs_beside_what_may_wait_for_it(request_of) -> None:
+    queue = queue_of()
+    queue.put_suspects(suspects_of(request_of(1, 10)), now=0.0)
+    waiting = FakeCopy(idle=False, waits=True)
+    assignment, _ = next_batch([queue], 0, [FakeCopy(idle=False), waiting])
+    assert assignment is not None
+    assert (numbers(assignment.pieces), assignment.copy_index, assignment.exclusive) == ([10], 1, True)
+
+
+def test_what_was_with_a_lost_worker_and_waits_for_others_has_a_batch_of_its_own(request_of) -> None:
+    queue = queue_of(request_of(2, 0))
+    queue.put(suspects_of(request_of(2, 10)))
+    queue.put(pieces_of(request_of(2, 20)))
+    assert [numbers(queue.take(8)) for _ in range(4)] == [[0, 1], [10], [11], [20, 21]]
+    assert queue.waiting == 0
 
 
 def test_copies_that_do_not_run_a_method_say_nothing_about_its_suspects(request_of) -> None:

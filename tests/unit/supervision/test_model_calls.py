@@ -17,7 +17,8 @@ from tests.support.plans import worker_plan
 from tests.support.rows import numbered
 
 PLAN = worker_plan(has_device=False, remote_models=True)
-CALL = ModelCall(7, 18, "@call_a_0", (numbered(2), numbered(1)))
+SLOT = PLAN.first_call_slot
+CALL = ModelCall(7, SLOT, "@call_a_0", (numbered(2), numbered(1)))
 
 
 class Link:
@@ -65,12 +66,12 @@ async def replies_to(
 
 def test_the_outcome_of_a_call_goes_back_to_its_slot() -> None:
     rows = numbered(3)
-    assert asyncio.run(replies_to(CALL, [rows])) == [ModelReply(7, 18, (rows,))]
+    assert asyncio.run(replies_to(CALL, [rows])) == [ModelReply(7, SLOT, (rows,))]
 
 
 def test_a_call_whose_results_cannot_be_passed_on_is_answered_all_the_same() -> None:
     [reply] = asyncio.run(replies_to(CALL, [numbered(3)], broken=True))
-    assert (reply.call_id, reply.slot) == (7, 18)
+    assert (reply.call_id, reply.slot) == (7, SLOT)
     [failed] = reply.groups
     assert isinstance(failed, FailedRows)
     assert failed.count == 3
@@ -84,8 +85,11 @@ def test_a_call_of_a_worker_that_is_gone_is_not_answered() -> None:
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (replace(CALL, slot=PLAN.first_call_slot - 1), "in slot 17, which is none for calls of its own"),
-        (replace(CALL, slot=PLAN.slots), "in slot 22, which is none for calls of its own"),
+        (replace(CALL, slot=SLOT - 1), f"in slot {SLOT - 1}, which is none for calls of its own"),
+        (
+            replace(CALL, slot=PLAN.first_method_call_slot),
+            f"in slot {SLOT + 4}, which is none for calls of its own",
+        ),
         (replace(CALL, groups=()), "without instances"),
     ],
 )

@@ -14,6 +14,7 @@ import pytest
 
 from mindspore_serving.server.channel.memory import REGION_SPAN
 from mindspore_serving.server.channel.worker_plan import (
+    METHOD_CALL_SLOTS,
     WAITING_SLOTS,
     AgentsPlan,
     WorkerPlan,
@@ -105,7 +106,7 @@ def test_what_it_inherits_follows_from_the_options(
     assert process.calls is not None
     assert commands.told.calls_fd == process.calls.fd
     assert process.memory is not None
-    assert os.fstat(process.memory.fd).st_size == 2 * (3 + WAITING_SLOTS) * REGION_SPAN
+    assert os.fstat(process.memory.fd).st_size == 2 * (3 + WAITING_SLOTS + METHOD_CALL_SLOTS) * REGION_SPAN
     assert commands.told.memory_fd == process.memory.fd
     assert commands.told.key_fd is not None
 

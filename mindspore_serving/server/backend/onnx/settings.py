@@ -14,7 +14,6 @@ from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.json_text import load_json
 from mindspore_serving.server.backend.contract import LoadRequest
-from mindspore_serving.server.backend.model_file import reading
 from mindspore_serving.server.backend.runtime_options import (
     Choice,
     Flag,
@@ -85,10 +84,15 @@ def settings_of(request: LoadRequest) -> OnnxSettings:
         StartUpError: An option or the configuration file is not right; names what is, and what is expected.
     """
     options = check_options(request.options, OPTIONS, LIBRARY)
+    if "inter_op_threads" in options and request.enable_parallel != 1:
+        raise StartUpError(
+            f"runtime_options of {LIBRARY} has inter_op_threads, expected with it Context(enable_parallel=True), "
+            "without which operators run one after the other"
+        )
     config = _config_of(request.config_file)
     settings = OnnxSettings(
         threads=request.thread_num if request.thread_num > 0 else len(os.sched_getaffinity(0)),
-        parallel=request.enable_parallel == 1 or "inter_op_threads" in options,
+        parallel=request.enable_parallel == 1,
         providers=_providers(request, options, config[_PROVIDERS]),
         options=options,
         session=config[_SESSION],
@@ -139,10 +143,10 @@ def _config_of(path: str | None) -> dict[str, Any]:
     empty: dict[str, Any] = {_SESSION: {}, _PROVIDERS: {}}
     if path is None:
         return empty
-    with reading(Path(path)):
-        text = Path(path).read_bytes()
     try:
-        config = load_json(text)
+        config = load_json(Path(path).read_bytes())
+    except OSError as cause:
+        raise StartUpError(f"config_file '{path}' cannot be read: {cause.strerror}") from cause
     except orjson.JSONDecodeError as cause:
         raise StartUpError(f"config_file '{path}' is no JSON: {cause}; {_EXPECTED_CONFIG}") from cause
     if (
