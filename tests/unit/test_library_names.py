@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "mindspore_serving"
-ROOMS = ("server/backend/", "lite/", "server/dialect/paddle/")
+ROOMS = ("server/backend/", "lite/", "server/dialect/paddle/", "cli/", "serve/")
 """Where libraries may be named; `lite` builds the library of that name, and converts models for it; the dialect speaks
-what clients of Paddle Serving speak."""
+what clients of Paddle Serving speak; `cli` and `serve` have the texts that users of the command line read and type."""
 GENERATED = ("proto/",)
 NAME = re.compile(
     r"mindspore(?![_ -]serving)|"
