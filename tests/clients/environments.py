@@ -1,8 +1,8 @@
 """Environments of clients whose requirements are not ours; `.venv/bin/python -m tests.clients.environments NAME`.
 
 KServe's clients want an older protobuf and an older psutil than Serving's tests have, and bring pandas and the client
-of Kubernetes. Those of Paddle Serving want Python 3.9, and packages that go with that. Each environment is made once, in
-`share/clients` of the one that runs this: half a gigabyte for KServe's, a quarter of that for Paddle Serving's.
+of Kubernetes. Those of Paddle Serving want Python 3.9, and packages that go with that. Each environment is made once,
+in `share/clients` of the one that runs this: half a gigabyte for KServe's, a quarter of that for Paddle Serving's.
 """
 
 from __future__ import annotations
