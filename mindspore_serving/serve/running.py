@@ -129,7 +129,7 @@ def _chain_of(configs: Sequence[ServableStartConfig], options: ServeOptions) -> 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "servable_config.py").write_text(chain_source(models), encoding="utf-8")
     (folder / "1").mkdir(exist_ok=True)
-    return ServableStartConfig(options.workdir, NAME)
+    return ServableStartConfig(str(folder.parent.absolute()), NAME)
 
 
 def _names_folder(config: ServableStartConfig, place: Path) -> Path:
