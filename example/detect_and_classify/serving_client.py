@@ -32,7 +32,7 @@ def main():
         help="of the gRPC server, ip:port or unix:path (default: %(default)s)",
     )
     address = parser.parse_args().grpc
-    drawn = [("square", 20, 3, 40, 0.9), ("disc", 32, 10, 5, 0.5), ("cross", 24, 30, 30, 0.8)]
+    drawn = [("square", 20, 3, 40, 0.9), ("disc", 33, 10, 5, 0.5), ("cross", 24, 30, 30, 0.8)]
     images = [image_of(*one) for one in drawn] + [np.zeros([IMAGE, IMAGE], np.float32)]
     with Client(address, "joiner", "describe") as client:
         results = client.infer([{"image": image} for image in images])
