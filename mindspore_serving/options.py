@@ -14,7 +14,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from mindspore_serving.check_type import check_and_as_int_tuple_list, check_bytes, check_int, check_str
+from mindspore_serving.check_type import (
+    check_and_as_int_tuple_list,
+    check_bool,
+    check_bytes,
+    check_int,
+    check_plain_values,
+    check_str,
+)
 from mindspore_serving.errors import InvalidParameter
 from mindspore_serving.version_folders import LARGEST_VERSION
 
@@ -23,6 +30,17 @@ DEFAULT_SLOTS = 2
 DEVICE_TYPES = ("ascend", "gpu", "cpu")
 NO_DEVICE_TYPE = "none"
 """What stands for a device type that the user has not named."""
+MODEL_FORMATS = MappingProxyType(
+    {
+        "om": "om",
+        "mindir": "mindir",
+        "mindir_opt": "mindir_lite",
+        "mindir_lite": "mindir_lite",
+        "onnx": "onnx",
+        "paddle": "paddle",
+    }
+)
+"""Formats of model files as users write them, in lower case, and as declarations store them."""
 _KEY_LENGTHS = (16, 24, 32)
 _DEC_MODES = ("AES-GCM", "AES-CBC")
 
@@ -59,6 +77,24 @@ def check_dec(dec_key: bytes | None, dec_mode: str) -> None:
     """
     _key("dec_key", dec_key)
     _mode("dec_mode", dec_mode)
+
+
+def model_format_of(name: str, value: Any) -> str:
+    """The format of a model as declarations store it, one of the values of `MODEL_FORMATS`.
+
+    Args:
+        name: Name of the parameter that has it.
+        value: As the user writes it.
+
+    Raises:
+        InvalidParameter: It is none.
+    """
+    check_str(name, value)
+    if value.lower() not in MODEL_FORMATS:
+        raise InvalidParameter(
+            f"model format can only be OM, MindIR, MindIR_Lite, ONNX or Paddle, case ignored, but given {value}"
+        )
+    return MODEL_FORMATS[value.lower()]
 
 
 def _folder(name: str, value: Any) -> str:
@@ -148,6 +184,24 @@ def _later(_: str, later: str) -> str:
     return later
 
 
+def _path(name: str, value: Any) -> str | None:
+    return None if value is None else _folder(name, value)
+
+
+def _format(name: str, value: Any) -> str:
+    return "" if value == "" else model_format_of(name, value)
+
+
+def _flag(name: str, value: Any) -> bool | None:
+    if value is not None:
+        check_bool(name, value)
+    return None if value is None else bool(value)
+
+
+def _values_by_name(name: str, value: Any) -> Mapping[str, str | float] | None:
+    return check_plain_values(name, value) or None
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What holds for an option, whatever its value is.
@@ -157,12 +211,14 @@ class Rule:
         merge: What holds where two configurations differ; None where they may not.
         called: What they differ in, for the error then; the name of the option where it is empty.
         path: Whether it is a path, which is relative to the folder of the start script.
+        of_model: Whether it is about the model of a servable without servable_config.py; else `declare_model` has it.
     """
 
     take: Take
     merge: Merge | None = None
     called: str = ""
     path: bool = False
+    of_model: bool = False
 
 
 def _option(take: Take, default: Any, *, repr: bool = True, **rule: Any) -> Any:
@@ -217,6 +273,16 @@ class ServableSettings:
     """Instances of requests that may be pending at a time; 0 for no limit but the server's."""
     max_enqueued_bytes: int = _option(_whole_number(0), 0, called=_LIMITS)
     """Bytes of requests that may be pending at a time; 0 for no limit but the server's."""
+    model_path: str | None = _option(_path, None, path=True)
+    """The servable's folder, or its only file, where that is not `servable_name` in `servable_directory`."""
+    model_format: str = _option(_format, "", of_model=True)
+    """Format of the model of a servable without servable_config.py; "" where its name tells."""
+    with_batch_dim: bool | None = _option(_flag, None, of_model=True)
+    """Whether the first dimension of that model is the batch; None where its shapes tell."""
+    max_batch_size: int = _option(_whole_number(0), 0, of_model=True)
+    """Largest batch of that model, if its first dimension is dynamic; 0 for the default."""
+    runtime_options: Mapping[str, str | float] | None = _option(_values_by_name, None, of_model=True)
+    """Options of the library that runs that model, by name; None for none."""
 
     def __post_init__(self) -> None:
         for name, rule in RULES.items():
@@ -230,7 +296,14 @@ RULES: Mapping[str, Rule] = MappingProxyType(
 )
 """The rule of each option, in the order in which they are checked and merged."""
 
+DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {option.name: option.default for option in fields(ServableSettings)}
+)
+"""What each option is where nothing is given; MISSING where something has to be."""
+
 
 def folder_of(settings: ServableSettings) -> Path:
-    """Folder with the servable's servable_config.py."""
+    """The servable's folder, with its servable_config.py, or its versions, or its model; or the file that it is."""
+    if settings.model_path is not None:
+        return Path(settings.model_path)
     return Path(settings.servable_directory) / settings.servable_name

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
-from mindspore_serving.tensor import DataType, TensorSpec
+from mindspore_serving.tensor import DataType, TensorSpec, fits
 
 PARTIAL_REPLY_S = 5e-3
 """A batch that takes longer than this sends what is done already, so that nobody waits for slow batch-mates. So a batch
@@ -19,7 +19,7 @@ class GraphSignature:
     """Inputs and outputs of one model file, as the file declares them.
 
     Attributes:
-        inputs: Full shapes, the batch dimension included; -1 stands for a dynamic dimension.
+        inputs: Full shapes, the batch dimension included; -1 stands for a dynamic dimension, in any place.
         outputs: Likewise.
     """
 
@@ -40,6 +40,8 @@ class TensorType:
         declared: Whether the servable_config.py says it. Requests are checked against that when they are admitted.
             What is only known from a model's file is checked by the worker that holds the model, as it always was.
         description: What it is, in the words of the servable_config.py; "" where nothing is said.
+        file_name: What the file of the model calls it that it goes straight into or comes straight out of; "" where
+            there is none.
     """
 
     name: str
@@ -49,6 +51,7 @@ class TensorType:
     shared: bool = False
     declared: bool = False
     description: str = ""
+    file_name: str = ""
 
     @property
     def is_known(self) -> bool:
@@ -69,9 +72,7 @@ class TensorType:
             return True
         if self.shape == ():
             return shape == (1,)
-        return len(shape) == len(self.shape) and all(
-            want in (-1, got) for want, got in zip(self.shape, shape, strict=True)
-        )
+        return fits(shape, self.shape)
 
 
 _AS_MODELS_TAKE = frozenset((DataType.INT32, DataType.FLOAT16, DataType.FLOAT32, DataType.FLOAT64))
@@ -170,7 +171,7 @@ class GraphInfo:
     """One file of a loaded model, as a worker that does not hold it needs to know it.
 
     Attributes:
-        inputs: Shapes of one instance.
+        inputs: Shapes of one instance, -1 for a dynamic dimension; text has the shape ().
         outputs: As the file declares them, in order; shapes of results come with the results.
         batch_size: Most instances that run together.
         dynamic: Whether fewer instances run without padding.

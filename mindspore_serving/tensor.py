@@ -115,6 +115,13 @@ class TensorSpec(NamedTuple):
 Specs: TypeAlias = tuple[TensorSpec, ...]
 
 
+def fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
+    """Whether a shape is the wanted one, where -1 stands for a dimension of any size."""
+    return len(shape) == len(wanted) and all(
+        want in (-1, got) for want, got in zip(wanted, shape, strict=True)
+    )
+
+
 def join_columns(parts: Sequence[ColumnData]) -> ColumnData:
     """One column out of several of the same dtype and row shape, in order."""
     if len(parts) == 1:

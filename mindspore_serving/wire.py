@@ -39,7 +39,7 @@ def varint(number: int) -> bytes:
     return bytes(encoded)
 
 
-def read_varint(data: bytes, at: int) -> tuple[int, int]:
+def read_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
     """The varint at a position, and the position after it.
 
     Raises:
@@ -59,7 +59,7 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
     raise ValueError(f"no varint at byte {at}")
 
 
-def field_at(data: bytes, at: int) -> tuple[int, int]:
+def field_at(data: bytes | memoryview, at: int) -> tuple[int, int]:
     """Tag of the field at a position, and the position after it.
 
     Raises:

@@ -8,9 +8,14 @@ from typing import Annotated, NoReturn
 import typer
 
 import mindspore_serving
+from mindspore_serving.cli.check import check
 from mindspore_serving.cli.errors import CommandError
 from mindspore_serving.cli.exit_codes import INTERRUPTED
+from mindspore_serving.cli.infer import infer
+from mindspore_serving.cli.init import init
+from mindspore_serving.cli.models import models
 from mindspore_serving.cli.output import out, report
+from mindspore_serving.cli.serve import serve
 
 app = typer.Typer(
     name="mindspore-serving",
@@ -36,6 +41,13 @@ def version(
         out.print_json(data={"mindspore_serving": mindspore_serving.__version__})
     else:
         out.print(f"mindspore_serving {mindspore_serving.__version__}")
+
+
+app.command()(serve)
+app.command()(check)
+app.command()(infer)
+app.command()(init)
+app.add_typer(models)
 
 
 def main() -> NoReturn:

@@ -11,6 +11,7 @@ from mindspore_serving.errors import InvalidParameter, StartUpError
 from mindspore_serving.named_file import find_named_file
 from mindspore_serving.options import ServableSettings, folder_of
 from mindspore_serving.server import ServableStartConfig
+from mindspore_serving.server.backend.model_folder import CONFIG_FILE, has_config, is_servable
 from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.host.standard_output import say
 from mindspore_serving.server.start.merging import merge_config
@@ -18,8 +19,6 @@ from mindspore_serving.server.start.server import server_of_process
 from mindspore_serving.server.start.stop_on_exception import stop_on_exception
 from mindspore_serving.server.start.worker_plans import absolute, plans_of
 from mindspore_serving.version_folders import newest_version
-
-_CONFIG_FILE = "servable_config.py"
 
 
 @deprecated("1.3.0", "mindspore_serving.server.start_servables")
@@ -167,9 +166,11 @@ def check_no_servable() -> None:
 def _check_exists(config: ServableSettings) -> None:
     folder = folder_of(config)
     where = f"servable directory '{config.servable_directory}', servable name '{config.servable_name}'"
+    if is_servable(folder) and not has_config(folder):
+        return  # its model is found with the other configurations'
     for kind, path, found in (
         ("directory", folder, folder.is_dir()),
-        ("file", folder / _CONFIG_FILE, (folder / _CONFIG_FILE).is_file()),
+        ("file", folder / CONFIG_FILE, has_config(folder)),
     ):
         if not found:
             raise StartUpError(f"Load servable config failed, {kind} '{path}' not exist, {where}")

@@ -158,8 +158,9 @@ CASES = {
         without_config,
         exactly(
             "Check servable config failed, file '{d}/add/servable_config.py' not exist,  servable directory '{d}', "
-            "servable name 'add'"
-        ),
+            "servable name 'add'; and without it: "
+        )
+        + ".*",
     ),
     "4.2-no-version-directory": Refused(none(ADD), NO_VERSION),
     "4.2-no-version-directory-other-names": Refused(

@@ -34,6 +34,11 @@ EXAMPLES = (
     "matmul_distributed",
     "pipeline_distributed",
 )
+MADE = (
+    *("*.mindir", "*.onnx", "*.joblib", "characters.txt", "tokenizer.json", "build"),
+    *("serving_logs", "__pycache__", "temp_rank_table"),
+)
+"""What scripts and servers leave in the folder of an example."""
 COMMAND_TIMEOUT_S = 100
 DEMO_TIMEOUT_S = 110
 
@@ -105,20 +110,7 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunningScript, Pa
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_as_its_readme_says(examples: Path, addresses: Addresses, name: str) -> None:
-    folder = examples / name
-    running: list[RunningScript] = []
-    with contextlib.ExitStack() as scripts:
-        for block in blocks_of((folder / "README.md").read_text()):
-            script = folder / block.text.split()[1]
-            if script.name in ("serving_server.py", "serving_agent.py"):
-                running.append(scripts.enter_context(running_script(script, *addresses.options_of(script))))
-                wait_for_output(running[-1], addresses.put_into(block.output))
-            else:
-                if running:  # a distributed server opens its front ends when its agents are ready
-                    running[0].wait_for_line("gRPC server start success")
-                options = addresses.options_of(script) if script.is_file() else []
-                printed = run(" ".join([addresses.put_into(block.text.strip()), *options]), folder)
-                assert_output(printed, block.output)
+    follow_readme(examples / name, addresses)
 
 
 def test_what_the_main_readme_types(examples: Path, addresses: Addresses) -> None:
@@ -198,8 +190,28 @@ def test_demo_serves_until_ctrl_c(checked: tuple[RunningScript, Path], addresses
         assert not demo.workers()
 
 
+def follow_readme(folder: Path, addresses: Addresses) -> dict[str, str]:
+    """Run the commands of an example's README, its servers until the end; returns what each other command printed."""
+    running: list[RunningScript] = []
+    printed: dict[str, str] = {}
+    with contextlib.ExitStack() as scripts:
+        for block in blocks_of((folder / "README.md").read_text()):
+            script = folder / block.text.split()[1]
+            if script.name in ("serving_server.py", "serving_agent.py"):
+                running.append(scripts.enter_context(running_script(script, *addresses.options_of(script))))
+                wait_for_output(running[-1], addresses.put_into(block.output))
+            else:
+                if running:  # a distributed server opens its front ends when its agents are ready
+                    running[0].wait_for_line("gRPC server start success")
+                options = addresses.options_of(script) if script.is_file() else []
+                command = block.text.strip()
+                printed[command] = run(" ".join([addresses.put_into(command), *options]), folder)
+                assert_output(printed[command], block.output)
+    return printed
+
+
 def copy_of_examples(source: Path, target: Path) -> Path:
-    made = shutil.ignore_patterns("*.mindir", "serving_logs", "__pycache__", "temp_rank_table")
+    made = shutil.ignore_patterns(*MADE)
     shutil.copytree(source, target, ignore=made)
     return target
 
@@ -220,7 +232,7 @@ def blocks_of(markdown: str) -> Iterator[Block]:
             yield Block(fence[1], fence[2], fences[i + 1][2] if follows else "")
 
 
-def run(command: str, folder: Path) -> str:
+def run(command: str, folder: Path, timeout_s: float = COMMAND_TIMEOUT_S) -> str:
     """Run a line of shell with this Python as `python`, and return what it prints."""
     if command.startswith(("curl", "bash v1_client.sh")) and shutil.which("curl") is None:
         pytest.skip("curl is not installed")
@@ -234,7 +246,7 @@ def run(command: str, folder: Path) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=COMMAND_TIMEOUT_S,
+        timeout=timeout_s,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}"
     return done.stdout

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import io
 import struct
@@ -17,15 +16,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from tests.example.test_examples import (
-    Addresses,
-    assert_output,
-    blocks_of,
-    copy_of_examples,
-    run,
-    wait_for_output,
-)
-from tests.support.serving import REPOSITORY, running_script
+from tests.example.test_examples import Addresses, copy_of_examples, follow_readme
+from tests.support.serving import REPOSITORY
 
 SOURCE = REPOSITORY / "example" / "resnet"
 DAMAGED = {
@@ -59,19 +51,7 @@ def image_to_input() -> ImageToInput:
 @pytest.mark.skipif(importlib.util.find_spec("mindspore") is None, reason="MindSpore is not installed")
 @pytest.mark.timeout(240)
 def test_resnet_as_its_readme_says(resnet: Path) -> None:
-    addresses = Addresses.free()
-    with contextlib.ExitStack() as servers:
-        for block in blocks_of((resnet / "README.md").read_text()):
-            script = resnet / block.text.split()[1]
-            if script.name == "serving_server.py":
-                server = servers.enter_context(running_script(script, *addresses.options_of(script)))
-                wait_for_output(server, addresses.put_into(block.output))
-            else:
-                options = addresses.options_of(script) if script.is_file() else []
-                printed = run(" ".join([addresses.put_into(block.text.strip()), *options]), resnet)
-                assert_output(printed, block.output)
-                if script.name == "serving_client.py":
-                    assert_labels_differ(printed)
+    assert_labels_differ(follow_readme(resnet, Addresses.free())["python serving_client.py"])
 
 
 def assert_labels_differ(printed: str) -> None:

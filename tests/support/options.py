@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from mindspore_serving.options import ServableSettings
 
@@ -16,6 +17,8 @@ TEXTS = {
     "servable_name": "add",
     "device_type": "cpu",
     "dec_mode": "AES-CBC",
+    "model_path": "folder/add",
+    "model_format": "mindir",
 }
 
 
@@ -27,11 +30,15 @@ def other_value(name: str) -> Any:
         return option.default + 3
     if hint is float:
         return option.default + 2.5
+    if bool in get_args(hint):
+        return False
+    if any(get_origin(one) is Mapping for one in get_args(hint)):
+        return {"threads": 2, "mode": "fast", "share": 0.5, "on": True}
     if hint == tuple[int, ...]:
         return (*option.default, 1, 4)
     if bytes in get_args(hint):
         return KEY
-    assert hint is str, f"no value for option {name}: {hint}"
+    assert hint in (str, str | None), f"no value for option {name}: {hint}"
     return TEXTS[name]
 
 

@@ -53,8 +53,14 @@ LAYERS: list[dict[str, list[str]]] = [
     {"earlier releases": ["master", "worker"]},
     {"command line": ["cli", "serve", "__main__"]},
 ]
-# All that a dialect may know of the transports: routes as data.
-PLAIN_ROUTES = ("server.transport.routes", "server.transport.http_routes", "server.transport.grpc_routes")
+# All that a dialect may know of the transports: routes as data, and what they say of failures and codings.
+PLAIN_ROUTES = (
+    "server.transport.routes",
+    "server.transport.http_routes",
+    "server.transport.grpc_routes",
+    "server.transport.grpc_failure",
+    "server.transport.reply_coding",
+)
 # Dispatch knows rows, and no wire.
 PROTOBUF = ("google.protobuf", "mindspore_serving.proto")
 # These offer the public names: they refer upwards, lazily. `server` is a mere folder to everybody else.

@@ -53,13 +53,17 @@ class LoadRequest:
     dec_key: bytes | None = field(default=None, repr=False)
     dec_mode: str = "AES-GCM"
 
+    def without_batch(self, inputs: int) -> frozenset[int]:
+        """Which of so many inputs have a first dimension that is not the batch."""
+        return frozenset(self.without_batch_dim_inputs if self.with_batch_dim else range(inputs))
+
 
 class LoadedGraph(Protocol):
     """A model file that is ready to run."""
 
     @property
     def signature(self) -> GraphSignature:
-        """Inputs and outputs with their full shapes; -1 stands for a dynamic dimension."""
+        """Inputs and outputs with their full shapes; -1 stands for a dynamic dimension, in any place."""
         ...
 
     @property
@@ -71,12 +75,13 @@ class LoadedGraph(Protocol):
         """Run the model once. Any thread may call; calls run one after the other.
 
         Args:
-            arrays: One per input, with the signature's dtype and shape. With a dynamic batch there may be fewer rows,
-                also where the signature has a number. Text is an array of objects, str or bytes.
+            arrays: One per input, with the signature's dtype and shape, where a dynamic dimension has any size from 1
+                on. With a dynamic batch there may be fewer rows, also where the signature has a number. Text is an
+                array of objects, `str` for STRING and `bytes` for BYTES.
 
         Returns:
             One C-contiguous array per output. They stay as they are, whatever is run later and whatever becomes of
-            `arrays`, and the caller may change them.
+            `arrays`, and the caller may change them. Text is an array of such objects, or of a dtype of text of NumPy.
 
         Raises:
             InvalidInput: An array does not fit the signature; nothing was run.

@@ -1,4 +1,4 @@
-"""Models whose first dimension varies, and what to try a model with while it loads."""
+"""Models with dynamic dimensions, and what to try a model with while it loads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import numpy as np
 
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.backend.contract import LoadRequest
-from mindspore_serving.tensor import NUMPY_OF, Array, TensorSpec
+from mindspore_serving.tensor import NUMPY_OF, Array, DataType, TensorSpec
+
+SIZES_TO_TRY = (16, 64, 224, 1)
+"""Sizes of a dynamic dimension that is not the batch, best first: a sequence, or a side of a picture. A model may not
+run with each of them, as with a picture that is smaller than its kernels: that is no reason not to serve it."""
 
 
 def varies(spec: TensorSpec) -> bool:
@@ -36,14 +40,19 @@ def rows_to_try(max_batch_size: int) -> list[int]:
     return sorted({1, min(2, max_batch_size)})
 
 
-def sample_of(spec: TensorSpec, rows: int) -> Array:
+def sample_of(spec: TensorSpec, rows: int, size: int = 1, batched: bool = True) -> Array:
     """Values that suit most models: fractions below 1, in no order, for floats; 0, always a good index, for others.
 
     Args:
         spec: The input.
-        rows: First dimension where that varies.
+        rows: First dimension where that varies and is the batch.
+        size: Size of all other dynamic dimensions, one of `SIZES_TO_TRY`.
+        batched: Whether its first dimension is the batch.
     """
-    shape = (rows, *spec.shape[1:]) if varies(spec) else spec.shape
+    sizes = [rows if batched else size, *[size] * len(spec.shape)]
+    shape = [given if dim == -1 else dim for dim, given in zip(spec.shape, sizes, strict=False)]
+    if spec.dtype.is_text:
+        return np.full(shape, "text" if spec.dtype is DataType.STRING else b"text", object)
     dtype = NUMPY_OF[spec.dtype]
     if dtype.kind != "f":
         return np.zeros(shape, dtype)

@@ -106,6 +106,13 @@ class Family:
 
 _BUILD_LITE = "python -m mindspore_serving.lite build"
 _INSTALL_MINDSPORE = "pip install 'mindspore_serving[mindspore]'"
+_DECLARED_NAMES = {
+    "mindir": "MindIR",
+    "mindir_lite": "MindIR_Lite",
+    "onnx": "ONNX",
+    "paddle": "Paddle",
+    "om": "OM",
+}
 FAMILIES = {
     family.name: family
     for family in (
@@ -218,24 +225,53 @@ def family_of(
     )
 
 
-def models_in(folder: Path) -> dict[Path, str]:
-    """The model files of a folder, and the format of each, as `declare_model` stores it.
+def format_of(path: Path) -> str | None:
+    """The format of a model file, as `declare_model` stores it; None for what is no model file.
 
     Args:
-        folder: A folder of a version.
+        path: A file. Some formats have another one beside it.
     """
-    kinds = [kind for family in FAMILIES.values() for kind in family.files]
-    found: dict[Path, str] = {}
-    for path in sorted(folder.iterdir()):
-        for kind in kinds:
+    for family in FAMILIES.values():
+        for kind in family.files:
             beside = kind.beside and kind.beside.format(stem=path.stem)
             if (
                 fnmatch.fnmatch(path.name, kind.pattern)
                 and path.is_file()
-                and (not beside or (folder / beside).is_file())
+                and (not beside or path.with_name(beside).is_file())
             ):
-                found.setdefault(path, kind.model_format)
+                return kind.model_format
+    return None
+
+
+def models_in(folder: Path) -> dict[Path, str]:
+    """The model files of a folder, and the format of each, as `declare_model` stores it.
+
+    A model of which a folder has two files that share a third, as `NAME.json` and `NAME.pdmodel` share
+    `NAME.pdiparams`, is there once.
+
+    Args:
+        folder: A folder of a version.
+
+    Raises:
+        OSError: The folder cannot be read.
+    """
+    found: dict[Path, str] = {}
+    for path in sorted(folder.iterdir()):
+        model_format = format_of(path)
+        same = [other for other in found if other.stem == path.stem and found[other] == model_format]
+        if model_format is not None and not same:
+            found[path] = model_format
     return found
+
+
+def model_patterns() -> list[str]:
+    """What the names of model files look like, as `fnmatch` has them."""
+    return [kind.pattern for family in FAMILIES.values() for kind in family.files]
+
+
+def declared_name(model_format: str) -> str:
+    """How a servable_config.py calls a format, given as `declare_model` stores it."""
+    return _DECLARED_NAMES.get(model_format, model_format)
 
 
 def platform_of(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 
 from mindspore_serving.errors import InvalidInput, excerpt
 from mindspore_serving.signature import GraphSignature
-from mindspore_serving.tensor import DATA_TYPE_OF, NUMPY_OF, Array, DataType, TensorSpec
+from mindspore_serving.tensor import DATA_TYPE_OF, NUMPY_OF, Array, DataType, TensorSpec, fits
 
+_TEXT = np.dtype(object)
 _LONGEST_SHAPE = 100
 _LONGEST_NAME = 100
 
@@ -59,13 +61,17 @@ class InputCheck:
     """Checks the arrays of one call against a signature.
 
     Args:
-        signature: The graph's signature; -1 as first dimension takes any number of rows.
+        signature: The graph's signature; -1 takes a dimension of any size from 1 on.
         max_batch_size: Most rows where the first dimension is dynamic.
+        without_batch: Indices of inputs whose first dimension does not count rows, from `LoadRequest.without_batch`.
     """
 
-    def __init__(self, signature: GraphSignature, max_batch_size: int) -> None:
-        self._inputs = [(NUMPY_OF[spec.dtype], spec.shape, spec) for spec in signature.inputs]
+    def __init__(
+        self, signature: GraphSignature, max_batch_size: int, without_batch: Collection[int] = ()
+    ) -> None:
+        self._inputs = [(numpy_of(spec.dtype), spec.shape, spec) for spec in signature.inputs]
         self._max_batch_size = max_batch_size
+        self._without_batch = without_batch
 
     def rows_of(self, arrays: Sequence[Array]) -> int:
         """Check dtypes and shapes.
@@ -92,8 +98,12 @@ class InputCheck:
         return rows
 
     def _dynamic_rows(self, index: int, array: Array, spec: TensorSpec, rows: int) -> int:
-        if spec.shape[:1] != (-1,) or array.ndim != len(spec.shape) or array.shape[1:] != spec.shape[1:]:
+        batched = spec.shape[:1] == (-1,) and index not in self._without_batch
+        own, wanted = (array.shape[1:], spec.shape[1:]) if batched else (array.shape, spec.shape)
+        if array.ndim != len(spec.shape) or not takes(wanted, own):
             raise wrong_shape(index, _spec_of(array), spec)
+        if not batched:
+            return rows
         count = array.shape[0]
         if not 1 <= count <= self._max_batch_size:
             raise InvalidInput(
@@ -104,6 +114,16 @@ class InputCheck:
                 f"Given model input {index} has {count} rows, but an input before it has {rows}"
             )
         return count
+
+
+def takes(wanted: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether a model takes a shape: in a dynamic dimension it takes any size but 0, of which many kernels crash."""
+    return shape == wanted or (0 not in shape and fits(shape, wanted))
+
+
+def numpy_of(dtype: DataType) -> np.dtype[Any]:
+    """The dtype of arrays that a graph takes and gives; text is an object each, `str` or `bytes`."""
+    return _TEXT if dtype.is_text else NUMPY_OF[dtype]
 
 
 def contiguous(arrays: Sequence[Array]) -> list[Array]:
@@ -138,6 +158,7 @@ def _kind(spec: TensorSpec) -> str:
 
 
 def _shape(spec: TensorSpec) -> str:
+    """A shape in an error text; -1 is a dimension of any size."""
     return excerpt(str(list(spec.shape)), _LONGEST_SHAPE)
 
 
@@ -147,6 +168,6 @@ def _remedy(got: TensorSpec, expected: TensorSpec, name: str) -> str:
         return ""
     if got.dtype is not expected.dtype:
         return f"; give {name}.astype(np.{NUMPY_OF[expected.dtype].type.__name__})"
-    if got.shape[1:] == expected.shape:
+    if fits(got.shape[1:], expected.shape):
         return "; an instance has no batch dimension: give each row as an instance of its own"
     return ""

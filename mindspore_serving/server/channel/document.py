@@ -1,8 +1,9 @@
 """Frozen dataclasses as one text, for what a process is given once, at its start.
 
-The type hints of the fields say what is read (`hints`), with three exceptions. Every field has to be there, also one
+The type hints of the fields say what is read (`hints`), with four exceptions. Every field has to be there, also one
 that has a default, because whoever writes a document writes all of it. An int does for a float, as it does for Python.
-And bytes can neither be written nor read, so that no key gets into a document.
+`str | float` stands for any plain value. And bytes can neither be written nor read, so that no key gets into a
+document.
 """
 
 from __future__ import annotations
@@ -53,8 +54,15 @@ def _number(value: Any) -> float:
     return number
 
 
+def _plain(value: Any) -> str | float:
+    if type(value) not in (str, float, int, bool):
+        raise Unfit("str, float, int or bool", shown(value))
+    plain: str | float = value
+    return plain
+
+
 def _no_bytes(value: Any) -> NoReturn:
     raise Unfit("absent", shown(value))
 
 
-_RULES: Final = Rules(complete=True, readers={float: _number, bytes: _no_bytes})
+_RULES: Final = Rules(complete=True, readers={float: _number, bytes: _no_bytes, str | float: _plain})

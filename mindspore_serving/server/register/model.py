@@ -12,24 +12,17 @@ from mindspore_serving.check_type import (
     check_and_as_str_tuple_list,
     check_bool,
     check_int,
+    check_plain_values,
     check_str,
 )
 from mindspore_serving.deprecation import deprecated
 from mindspore_serving.errors import InvalidInput, InvalidParameter, ModelError
+from mindspore_serving.options import model_format_of
 from mindspore_serving.server.register.context import AclOptions, Context, GpuOptions
 from mindspore_serving.server.register.definition import ModelDeclaration
 from mindspore_serving.server.register.registry import current, current_or_none
 
 DEFAULT_MAX_BATCH_SIZE = 64
-
-_FORMATS = {
-    "om": "om",
-    "mindir": "mindir",
-    "mindir_opt": "mindir_lite",
-    "mindir_lite": "mindir_lite",
-    "onnx": "onnx",
-    "paddle": "paddle",
-}
 
 Instances: TypeAlias = Sequence[Sequence[Any]]
 Runtime: TypeAlias = Callable[[str, Instances, int], list[tuple[Any, ...]]]
@@ -175,12 +168,7 @@ def declare_model(
         RuntimeError: A parameter is wrong, or the model is declared already.
     """
     files = check_and_as_str_tuple_list("model_file", model_file)
-    check_str("model_format", model_format)
-    if model_format.lower() not in _FORMATS:
-        raise InvalidParameter(
-            "model format can only be OM, MindIR, MindIR_Lite, ONNX or Paddle, case ignored, but given "
-            f"{model_format}"
-        )
+    stored_format = model_format_of("model_format", model_format)
     check_bool("with_batch_dim", with_batch_dim)
     check_bool("strict_shape", strict_shape)
     check_int("max_batch_size", max_batch_size, 1)
@@ -188,14 +176,14 @@ def declare_model(
     model = ModelDeclaration(
         key=";".join(files),
         files=files,
-        model_format=_FORMATS[model_format.lower()],
+        model_format=stored_format,
         with_batch_dim=with_batch_dim,
         without_batch_dim_inputs=check_without_batch_dim_inputs(without_batch_dim_inputs),
         context=_context_of(context, options),
         config_file=_config_path(config_file, definition.directory),
         max_batch_size=max_batch_size,
         strict_shape=strict_shape,
-        runtime_options=check_runtime_options(runtime_options),
+        runtime_options=check_plain_values("runtime_options", runtime_options),
     )
     definition.add_model(model)
     log.info("Declare model %s", model)
@@ -257,29 +245,6 @@ def check_without_batch_dim_inputs(indices: int | Sequence[int] | None) -> tuple
     if not indices and (indices != 0 or isinstance(indices, bool)):
         return ()
     return check_and_as_int_tuple_list("without_batch_dim_inputs", indices, 0)
-
-
-def check_runtime_options(options: Mapping[str, str | float] | None) -> dict[str, str | float]:
-    """Check the parameter `runtime_options` of a declaration: names and plain values.
-
-    Args:
-        options: What the caller gave; None for none.
-
-    Raises:
-        InvalidParameter: It is no dict, or a name or value has the wrong type.
-    """
-    if options is None:
-        return {}
-    if not isinstance(options, Mapping):
-        raise InvalidParameter(f"Parameter 'runtime_options' should be dict, but actually {type(options)}")
-    for name, value in options.items():
-        check_str("runtime_options key", name)
-        if not isinstance(value, (str, int, float)):
-            raise InvalidParameter(
-                f"Value of '{name}' in parameter 'runtime_options' should be str, int, float or bool, but actually "
-                f"{type(value)}"
-            )
-    return dict(options)
 
 
 def _context_of(context: Context | None, options: AclOptions | GpuOptions | None) -> Context:

@@ -90,10 +90,13 @@ class Catalog:
 
     Attributes:
         changed: Set, and replaced by another event, when anything may have become ready, or may no longer be.
+        default: What a request means that names no servable: `servable`, or `servable.method`; "" where nobody has said
+            that.
     """
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self.changed = asyncio.Event()
+        self.default = ""
         self._dispatcher = dispatcher
         self._sources: list[HealthSource] = []
         dispatcher.on_change = self.notify

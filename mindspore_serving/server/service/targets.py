@@ -4,6 +4,7 @@
 |---|---|
 | `servable` | its first method, or the one that the request says beside that |
 | `servable.method` | that method |
+| none | `predict`, or the first method, of the default servable, or of the only one there is |
 
 Names of servables may have dots, names of methods have none. So a servable of the whole name goes before.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mindspore_serving.errors import InvalidInput, ServableUnavailable, UnknownTarget, excerpt
 from mindspore_serving.server.dispatch.destination import Destination
@@ -21,6 +22,8 @@ from mindspore_serving.server.service.service import Service
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.version_folders import LARGEST_VERSION
 
+_PREDICT: Final = "predict"
+_MOST_LISTED = 10
 _MOST_FOUND = 1024
 """Destinations that are kept; clients choose the names."""
 
@@ -74,6 +77,7 @@ class Targets:
         self._catalog = service.catalog
         self._listing = listing
         self._found: dict[tuple[str, str, str], Destination] = {}
+        self._unnamed: Destination | None = None
         self._seen: asyncio.Event | None = None
 
     def find(self, model: str, version: str, method: str = "") -> Target:
@@ -103,6 +107,35 @@ class Targets:
                 )
             return Target(servable, found, _method_of(model, found, called or method), called or method)
         raise UnknownTarget(f"There is no model '{excerpt(model)}'; {self._listing} lists those there are")
+
+    def unnamed(self) -> Destination:
+        """Where a request for inference goes that names no model.
+
+        Raises:
+            InvalidInput: There are several servables, and nobody has said which is meant.
+            UnknownTarget: There is none, or not the one that is meant.
+            ServableUnavailable: It is not ready.
+            ServerStopping: The server drains.
+        """
+        self._forget_what_has_changed()
+        if self._unnamed is None:
+            model = self._catalog.default or self._only_servable()
+            target = self.find(model, "")
+            has_predict = not target.called and target.version.method(_PREDICT) is not None
+            self._unnamed = self._destination(model, "", _PREDICT if has_predict else "")
+        return self._unnamed
+
+    def _only_servable(self) -> str:
+        names = [one.name for one in self._catalog.servables()]
+        if len(names) == 1:
+            return names[0]
+        if not names:
+            raise UnknownTarget("There is no servable yet, and the request names none")
+        listed = ", ".join(names[:_MOST_LISTED]) + (", ..." if len(names) > _MOST_LISTED else "")
+        raise InvalidInput(
+            f"The request names no servable, and there are {len(names)}: {listed}. Start the server with "
+            "default_servable, one of them, or ask in a way that names one"
+        )
 
     def described(self, model: str, version: str) -> tuple[Target, MethodSignature]:
         """What a name means, and the method of which that is to be said.
@@ -134,9 +167,7 @@ class Targets:
             ServableUnavailable: It is not ready.
             ServerStopping: The server drains.
         """
-        if self._seen is not self._catalog.changed:  # anything may mean something else now
-            self._found.clear()
-            self._seen = self._catalog.changed
+        self._forget_what_has_changed()
         key = (model, version, method)
         destination = self._found.get(key)
         if destination is None:
@@ -145,6 +176,12 @@ class Targets:
                 self._found.clear()
             self._found[key] = destination
         return destination
+
+    def _forget_what_has_changed(self) -> None:
+        if self._seen is not self._catalog.changed:  # anything may mean something else now
+            self._found.clear()
+            self._unnamed = None
+            self._seen = self._catalog.changed
 
     def _destination(self, model: str, version: str, method: str) -> Destination:
         target = self.find(model, version, method)

@@ -6,7 +6,9 @@ import os
 from dataclasses import replace
 
 from mindspore_serving.check_type import check_int, check_str
-from mindspore_serving.errors import InvalidParameter
+from mindspore_serving.errors import InvalidParameter, StartUpError
+from mindspore_serving.options import folder_of
+from mindspore_serving.server.backend.model_folder import CONFIG_FILE, has_config
 from mindspore_serving.server.channel.worker_plan import AgentsPlan, WorkerPlan
 from mindspore_serving.server.cluster.token import listening_ip
 from mindspore_serving.server.distributed.agent_parameters import worker_address
@@ -92,6 +94,11 @@ def plan_of_distributed(
     agent_answer_s()  # refuses a wrong setting now, and not in the worker
     config = ServableStartConfig(servable_directory, servable_name, 0, version_number)
     [merged] = merge_config([absolute(config)])
+    if not has_config(folder_of(merged)):
+        raise StartUpError(
+            f"Servable '{servable_name}' is to be distributed, but '{folder_of(merged) / CONFIG_FILE}' does not exist, "
+            "which says how its model is cut into parts"
+        )
     [plan] = plans_of(merged)
     host = listening_ip(ip, cluster_token(), "distributed worker", "agents")
     agents = AgentsPlan(

@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.options import NO_DEVICE_TYPE, RULES, ServableSettings, folder_of
+from mindspore_serving.options import DEFAULTS, NO_DEVICE_TYPE, RULES, ServableSettings, folder_of
 from mindspore_serving.server.backend.families import (
     choice_of_family,
     supported_device_types,
     takes_one_worker,
 )
+from mindspore_serving.server.backend.model_folder import (
+    CONFIG_FILE,
+    has_config,
+    model_of,
+    place_by_name,
+    versions_of,
+)
 from mindspore_serving.server.host.device import display_name
-from mindspore_serving.version_folders import newest_version
-
-_CONFIG_FILE = "servable_config.py"
 
 
 def merge_config(configs: Sequence[ServableSettings], enable_lite: bool = False) -> list[ServableSettings]:
@@ -45,8 +49,7 @@ def merge_config(configs: Sequence[ServableSettings], enable_lite: bool = False)
                 f"The servable directory of servable name {config.servable_name} is different in multiple "
                 f"configurations, servable directory: {first} and {config.servable_directory}"
             )
-        folder = _check_exists(config)
-        resolved = replace(config, version_number=config.version_number or newest_version(folder))
+        resolved = _resolved(config)
         key = (resolved.servable_name, resolved.version_number)
         merged[key] = _united(merged.get(key, resolved), resolved)
     if not enable_lite:
@@ -108,13 +111,47 @@ def _check_device_supported(config: ServableSettings) -> None:
     )
 
 
-def _check_exists(config: ServableSettings) -> Path:
-    folder = folder_of(config)
+def _resolved(config: ServableSettings) -> ServableSettings:
+    """The configuration with its version, and with the path of its model where it is a file.
+
+    Raises:
+        StartUpError: There is no such servable, or it is none.
+    """
     where = f"servable directory '{config.servable_directory}', servable name '{config.servable_name}'"
-    if not folder.is_dir():
-        raise StartUpError(f"Check servable config failed, directory '{folder}' not exist, {where}")
-    if not (folder / _CONFIG_FILE).is_file():
+    if config.model_path is None and not folder_of(config).exists():
+        file = place_by_name(Path(config.servable_directory), config.servable_name)
+        config = config if file is None else replace(config, model_path=str(file))
+    place = folder_of(config)
+    if not place.exists():
+        raise StartUpError(f"Check servable config failed, directory '{place}' not exist, {where}")
+    if has_config(place):
+        _check_nothing_of_model(config)
+    else:
+        _check_model(config, where)
+    return replace(config, version_number=config.version_number or max(versions_of(place), default=0))
+
+
+def _check_nothing_of_model(config: ServableSettings) -> None:
+    """Refuse options that would say of a model what `declare_model` says.
+
+    Raises:
+        StartUpError: There is one; names it.
+    """
+    for name in (name for name, rule in RULES.items() if rule.of_model):
+        if getattr(config, name) != DEFAULTS[name]:
+            raise StartUpError(
+                f"Parameter '{name}' of servable {config.servable_name} is for servables without {CONFIG_FILE}, but "
+                f"'{folder_of(config) / CONFIG_FILE}' exists: say it there, to declare_model"
+            )
+
+
+def _check_model(config: ServableSettings, where: str) -> None:
+    try:
+        model_of(config)
+    except StartUpError as cause:
+        place = folder_of(config)
+        if not place.is_dir():
+            raise StartUpError(f"Check servable config failed, {cause}, {where}") from None
         raise StartUpError(
-            f"Check servable config failed, file '{folder / _CONFIG_FILE}' not exist,  {where}"
-        )
-    return folder
+            f"Check servable config failed, file '{place / CONFIG_FILE}' not exist,  {where}; and without it: {cause}"
+        ) from None

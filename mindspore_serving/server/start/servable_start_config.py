@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 from mindspore_serving.options import DEFAULT_SLOTS, ServableSettings
@@ -30,6 +30,15 @@ class ServableStartConfig(ServableSettings):
             of the whole server; 0 for no further limit.
         max_enqueued_instances: Instances that these requests may have together; 0 for no further limit.
         max_enqueued_bytes: Bytes that their tensors may have together; 0 for no further limit.
+        model_path: The servable's folder, or its only file, where that is not `servable_name` in
+            `servable_directory`; relative to the start script.
+        model_format: For a servable without servable_config.py, as the options after it; those of `declare_model` say
+            the same where there is one. Format of its model, as of `declare_model`; "" where the name of the file
+            tells.
+        with_batch_dim: Whether the first dimension of its inputs and outputs is the batch; None where their shapes
+            tell.
+        max_batch_size: Largest batch, if its first dimension is dynamic; 0 for the default.
+        runtime_options: Options of the library that runs it, by name; None for none.
 
     Raises:
         RuntimeError: A parameter has the wrong type or value.
@@ -52,6 +61,11 @@ class ServableStartConfig(ServableSettings):
         max_enqueued_requests: int = 0,
         max_enqueued_instances: int = 0,
         max_enqueued_bytes: int = 0,
+        model_path: str | None = None,
+        model_format: str = "",
+        with_batch_dim: bool | None = None,
+        max_batch_size: int = 0,
+        runtime_options: Mapping[str, str | float] | None = None,
     ) -> None:
         positional: object = num_parallel_workers
         if isinstance(

@@ -138,6 +138,7 @@ def start_servables(
     enable_lite: bool = False,
     *,
     allow_client_shared_memory: bool = False,
+    default_servable: str = "",
 ) -> None:
     """Start servables, each in worker processes of its own, and return when all of them are ready.
 
@@ -149,6 +150,9 @@ def start_servables(
         allow_client_shared_memory: Let clients of the Open Inference Protocol on this machine, and of the user who runs
             the server, pass tensors in shared memory that they have made. A program on this machine that forwards
             requests is such a client, whoever it asks for.
+        default_servable: What requests of Paddle Serving mean, which name no servable: the name of one of these, or
+            `servable.method`. Not needed where there is only one servable. Without a method, the method `predict` is
+            meant, or the first one.
 
     Raises:
         RuntimeError: A parameter is wrong, or a worker failed to start; the text is the reason that it gave. The whole
@@ -156,9 +160,28 @@ def start_servables(
     """
     check_bool("enable_lite", enable_lite)
     check_bool("allow_client_shared_memory", allow_client_shared_memory)
+    plans = plans_for(servable_configs, enable_lite)
+    _check_default(default_servable, [plan.servable_name for plan in plans])
     server_of_process.start_workers(
-        plans_for(servable_configs, enable_lite), allow_client_shared_memory=allow_client_shared_memory
+        plans,
+        allow_client_shared_memory=allow_client_shared_memory,
+        default_servable=default_servable,
     )
+
+
+def _check_default(name: str, servables: Sequence[str]) -> None:
+    """Check that a name is that of a servable, or of a method of one, or empty.
+
+    Raises:
+        InvalidParameter: It is not.
+    """
+    if not isinstance(name, str):
+        raise InvalidParameter(f"Parameter 'default_servable' should be str, but actually {type(name)}")
+    if name and name not in servables and name.rpartition(".")[0] not in servables:
+        raise InvalidParameter(
+            f"Parameter 'default_servable' should be the name of a servable that is started, or of one of its methods "
+            f"as SERVABLE.METHOD, but is '{name}'; started are {', '.join(dict.fromkeys(servables))}"
+        )
 
 
 def stop(*, drain_timeout_s: float = 0) -> None:

@@ -63,7 +63,7 @@ def absolute(settings: ServableSettings) -> ServableSettings:
     """
     values = {name: getattr(settings, name) for name in RULES}
     for name, rule in RULES.items():
-        if rule.path:
+        if rule.path and values[name] is not None:
             values[name] = os.path.realpath(script_folder() / values[name])
     return ServableSettings(**values)
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from mindspore_serving import log
 from mindspore_serving.errors import InvalidInput, ServingError
 from mindspore_serving.rows import Rows
-from mindspore_serving.server.backend.input_check import WrongInput, wrong_dtype, wrong_shape
+from mindspore_serving.server.backend.input_check import WrongInput, takes, wrong_dtype, wrong_shape
+from mindspore_serving.server.worker.graph_outcomes import Outcome
 from mindspore_serving.server.worker.values import Values, rows_or_errors
 from mindspore_serving.signature import CALL_PREFIX
-from mindspore_serving.tensor import Array, TensorSpec
+from mindspore_serving.tensor import ColumnData, TensorSpec, python_values
 
-Outcome = tuple[int, int, "list[Array] | ServingError"]
-"""(start, stop) of neighbouring instances, and their outputs as columns, or why they have none."""
 _MOST_WARNINGS = 100
 """Most methods and shapes that a graph warns of: clients choose shapes."""
 
@@ -28,7 +27,7 @@ class GraphRunner(ABC):
     """Runs instances on one graph of a model, wherever that is loaded.
 
     Args:
-        inputs: What one instance brings.
+        inputs: What one instance brings; -1 stands for a dimension of any size, text has the shape ().
         outputs: As the graph declares them.
         batch_size: Most instances that run together.
         dynamic: Whether fewer instances run without padding.
@@ -53,8 +52,12 @@ class GraphRunner(ABC):
         self.batch_size = batch_size
         self.dynamic = dynamic
         self.concurrency = concurrency
-        self._input_bytes = [spec.byte_size for spec in self.inputs]
         self._warned: set[tuple[str, int, tuple[int, ...]]] = set()
+
+    @property
+    def runs_by_shape(self) -> bool:
+        """Whether only instances of one shape run together here."""
+        return False
 
     @property
     def outputs_count(self) -> int:
@@ -106,24 +109,40 @@ class GraphRunner(ABC):
     def _check(self, block: Rows, start: int, method_of: Callable[[int], str]) -> None:
         """Check instances with equal specs.
 
-        Only dtype and size count, as in MindSpore Serving 2.0: a shape of the same size is taken for the graph's, with
-        a warning, unless `strict_shape` is set.
-
         Raises:
             WrongInput: They do not fit.
         """
-        for i, (spec, wanted, size) in enumerate(
-            zip(block.specs, self.inputs, self._input_bytes, strict=True)
-        ):
-            if spec.byte_size != size or spec.dtype.is_text:
-                problem = (
-                    f"Given model input {i} size {spec.byte_size} not match the size {size} defined in model"
-                )
-                raise WrongInput(i, problem, spec, wanted)
-            if spec.dtype is not wanted.dtype:
-                raise wrong_dtype(i, spec, wanted)
-            if spec.shape != wanted.shape:
-                self._other_shape(i, spec, wanted, method_of(start))
+        for i, (spec, wanted) in enumerate(zip(block.specs, self.inputs, strict=True)):
+            if spec.dtype is not wanted.dtype or spec.shape != wanted.shape:
+                self._check_other(i, spec, wanted, start, method_of)
+
+    def _check_other(
+        self, index: int, spec: TensorSpec, wanted: TensorSpec, start: int, method_of: Callable[[int], str]
+    ) -> None:
+        """Check an input that has not the very type and shape of the graph's.
+
+        A graph without dynamic dimensions takes whatever has its dtype and size, as in MindSpore Serving 2.0, with a
+        warning, unless `strict_shape` is set. A dynamic dimension takes any size, but then the others must be right:
+        what has more dimensions, or fewer, could be read in several ways.
+
+        Raises:
+            WrongInput: It does not fit.
+        """
+        is_dynamic = -1 in wanted.shape
+        size = 0 if is_dynamic else wanted.byte_size
+        if not is_dynamic and not wanted.dtype.is_text and spec.byte_size != size:
+            problem = (
+                f"Given model input {index} size {spec.byte_size} not match the size {size} defined in model"
+            )
+            raise WrongInput(index, problem, spec, wanted)
+        if spec.dtype is not wanted.dtype:
+            raise wrong_dtype(index, spec, wanted)
+        if wanted.dtype.is_text:  # clients may send one text as a list of one
+            return
+        if not is_dynamic:
+            self._other_shape(index, spec, wanted, method_of(start))
+        elif not takes(wanted.shape, spec.shape):
+            raise wrong_shape(index, spec, wanted)
 
     def _other_shape(self, index: int, spec: TensorSpec, wanted: TensorSpec, method: str) -> None:
         """Refuse, or warn of, a shape with as many elements as the graph's: the data may lie in another order."""
@@ -161,5 +180,8 @@ class GraphRunner(ABC):
         for _, _, outputs in self.run(values, count):
             if isinstance(outputs, ServingError):
                 raise outputs
-            results += zip(*outputs, strict=True)
+            results += zip(*map(self._python_values, self.outputs, outputs), strict=True)
         return results
+
+    def _python_values(self, spec: TensorSpec, column: ColumnData) -> Iterable[Any]:
+        return python_values(spec, column) if isinstance(column, list) else column

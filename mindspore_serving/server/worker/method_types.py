@@ -133,8 +133,10 @@ def _input_type(method: MethodDefinition, declared: TensorType, uses: Sequence[_
     for use in uses:
         _check_agrees(where, "goes into", declared, use)
     shared = all(use.shared for use in uses)
+    file_name = uses[0].spec.name if len({use.spec.name for use in uses}) == 1 else ""
     if declared.declared:
-        return replace(reduce(_narrowed, [use.spec for use in uses], declared), shared=shared)
+        narrowed = reduce(_narrowed, [use.spec for use in uses], declared)
+        return replace(narrowed, shared=shared, file_name=file_name)
     dtypes = {use.spec.dtype for use in uses}
     shapes = {use.spec.shape for use in uses}
     return replace(
@@ -142,6 +144,7 @@ def _input_type(method: MethodDefinition, declared: TensorType, uses: Sequence[_
         dtype=dtypes.pop() if len(dtypes) == 1 else DataType.UNKNOWN,
         shape=shapes.pop() if len(shapes) == 1 else None,
         shared=shared,
+        file_name=file_name,
     )
 
 
@@ -157,18 +160,20 @@ def _output_type(
         given = inputs[source.output]
         if declared.declared:
             return declared
-        return replace(given, name=declared.name, shared=False, declared=False, description="")
+        return replace(given, name=declared.name, shared=False, declared=False, description="", file_name="")
     stage = method.stages[source.stage - 1]
     if stage.kind is not StageKind.MODEL:
         return declared
     model = models[stage.target]
     spec = runners[stage.target][stage.subgraph].outputs[source.output]
     shape = spec.shape[1:] if model.with_batch_dim else spec.shape
+    if spec.dtype.is_text:
+        shape = ()
     use = _OfModel(TensorSpec(spec.name, spec.dtype, shape), model.key)
     _check_agrees(f"output '{declared.name}' of method '{method.name}'", "comes from", declared, use)
     if declared.declared:
-        return _narrowed(declared, use.spec)
-    return replace(declared, dtype=spec.dtype, shape=shape)
+        return replace(_narrowed(declared, use.spec), file_name=spec.name)
+    return replace(declared, dtype=spec.dtype, shape=shape, file_name=spec.name)
 
 
 def _check_agrees(where: str, way: str, declared: TensorType, use: _OfModel) -> None:

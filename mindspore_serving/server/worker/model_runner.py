@@ -1,21 +1,25 @@
 """Instances onto a graph that is loaded in this process: batches and padding.
 
 A graph takes arrays of the shapes that its file declares. Instances come as columns. This module bridges the two, for
-any backend: it cuts k instances into batches, pads where the graph's batch is fixed, and gives outputs back per
-instance. A padded row repeats an instance of its own batch, and its outputs never leave this module.
+any backend: it brings instances of one shape together, cuts them into batches, pads where the graph's batch is fixed,
+and gives outputs back per instance. A padded row repeats an instance of its own batch, and its outputs never leave this
+module. So no instance is ever made longer to fit others, and gets what it would get alone (ADR 57).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from mindspore_serving.errors import ServingError, StartUpError
 from mindspore_serving.rows import Rows
 from mindspore_serving.server.backend.contract import LoadedGraph
-from mindspore_serving.server.worker.graph_runner import GraphRunner, Outcome
-from mindspore_serving.tensor import Array, TensorSpec
+from mindspore_serving.server.backend.run_errors import run_failed
+from mindspore_serving.server.worker.graph_outcomes import Outcome, joined, scattered
+from mindspore_serving.server.worker.graph_runner import GraphRunner
+from mindspore_serving.server.worker.graph_text import check_text_shape, text_array, texts_of
+from mindspore_serving.tensor import Array, ColumnData, TensorSpec
 
 
 class ModelRunner(GraphRunner):
@@ -44,6 +48,11 @@ class ModelRunner(GraphRunner):
         self._with_batch_dim = with_batch_dim
         self._shared_inputs = frozenset(without_batch_dim_inputs) if with_batch_dim else frozenset()
         self._max_batch_size = max_batch_size
+        self._text_dimensions: dict[int, int] = {}
+        for i, spec in enumerate(graph.signature.outputs):
+            if spec.dtype.is_text:
+                check_text_shape("output", i, spec, with_batch_dim)
+        self._gives_text = any(spec.dtype.is_text for spec in graph.signature.outputs)
         super().__init__(
             inputs=[self._per_instance(i, spec) for i, spec in enumerate(graph.signature.inputs)],
             outputs=graph.signature.outputs,
@@ -55,38 +64,42 @@ class ModelRunner(GraphRunner):
     def __repr__(self) -> str:
         return f"<ModelRunner batch {self.batch_size}, inputs {self.inputs}>"
 
+    @property
+    def runs_by_shape(self) -> bool:
+        """See `GraphRunner`."""
+        return self.batch_size > 1 and any(-1 in spec.shape for spec in self.inputs)
+
     def _run_good(self, blocks: list[tuple[int, Rows]]) -> list[Outcome]:
+        if len(blocks) == 1:  # nearly always
+            [(begin, block)] = blocks
+            batches = self._run_batches(self._columns(block), block.count)
+            return [(begin + start, begin + stop, result) for start, stop, result in batches]
         outcomes: list[Outcome] = []
-        for begin, count, columns in self._joined(blocks):
-            for start, stop, result in self._run_batches(columns, count):
-                outcomes.append((begin + start, begin + stop, result))
-        return outcomes
+        for alike in self._by_shape(blocks):
+            outcomes += scattered(self._run_batches(alike.columns(), alike.count), alike.places)
+        return joined(sorted(outcomes, key=lambda outcome: outcome[0]))
 
-    def _joined(self, blocks: list[tuple[int, Rows]]) -> Iterator[tuple[int, int, list[Array]]]:
-        """Columns of the graph's per-instance shapes, with their start and number of rows.
-
-        Blocks that follow each other without a gap become one; a gap is an instance that did not fit.
-        """
-        at = 0
-        while at < len(blocks):
-            start, block = blocks[at]
-            parts = [self._columns(block)]
-            stop = start + block.count
-            at += 1
-            while at < len(blocks) and blocks[at][0] == stop:
-                block = blocks[at][1]
-                parts.append(self._columns(block))
-                stop += block.count
-                at += 1
-            columns = parts[0] if len(parts) == 1 else [np.concatenate(c) for c in zip(*parts, strict=True)]
-            yield start, stop - start, columns
+    def _by_shape(self, blocks: list[tuple[int, Rows]]) -> Iterable[_Alike]:
+        """Instances of one shape, wherever they stand; in the order in which the shapes come."""
+        found: dict[tuple[tuple[int, ...], ...], _Alike] = {}
+        for start, block in blocks:
+            columns = self._columns(block)
+            shapes = tuple([column.shape[1:] for column in columns])
+            found.setdefault(shapes, _Alike()).add(start, block.count, columns)
+        return found.values()
 
     def _columns(self, block: Rows) -> list[Array]:
-        columns = []
-        for column, spec, wanted in zip(block.columns, block.specs, self.inputs, strict=True):
-            assert not isinstance(column, list)
-            same = spec.shape == wanted.shape
-            columns.append(column if same else column.reshape(block.count, *wanted.shape))
+        """Columns of the graph's per-instance shapes."""
+        columns: list[Array] = []
+        for index, (column, spec, wanted) in enumerate(
+            zip(block.columns, block.specs, self.inputs, strict=True)
+        ):
+            if isinstance(column, list):
+                columns.append(text_array(wanted.dtype, column, self._text_dimensions[index]))
+            elif spec.shape == wanted.shape or -1 in wanted.shape:
+                columns.append(column)
+            else:  # as many elements, in another shape
+                columns.append(column.reshape(block.count, *wanted.shape))
         return columns
 
     def _run_batches(self, columns: list[Array], count: int) -> Iterator[Outcome]:
@@ -109,16 +122,38 @@ class ModelRunner(GraphRunner):
             yield start, stop
             start = stop
 
-    def _run_batch(self, columns: list[Array], count: int) -> list[Array]:
-        """Run one batch of at most `batch_size` instances."""
+    def _run_batch(self, columns: list[Array], count: int) -> list[ColumnData]:
+        """Run one batch of at most `batch_size` instances.
+
+        Returns:
+            A column per output.
+
+        Raises:
+            ServingError: The graph failed.
+        """
         if not self._with_batch_dim:
             outputs = self.graph.predict([_first_row(column) for column in columns])
-            return [output[np.newaxis] for output in outputs]
+            return self._results([output[np.newaxis] for output in outputs])
         arrays = [
             _first_row(column) if i in self._shared_inputs else self._batch(column, count)
             for i, column in enumerate(columns)
         ]
-        return [output[:count] for output in self.graph.predict(arrays)]
+        outputs = self.graph.predict(arrays)
+        rows = count if self.dynamic else self.batch_size
+        for i, output in enumerate(outputs):
+            if output.shape[:1] != (rows,):
+                raise run_failed(
+                    f"model output {i} has the shape {list(output.shape)} for a batch of {rows} instances"
+                )
+        return self._results([output[:count] for output in outputs])
+
+    def _results(self, outputs: list[Array]) -> list[ColumnData]:
+        if not self._gives_text:
+            return outputs  # type: ignore[return-value]  # a list of columns that are all arrays
+        return [
+            texts_of(i, spec, output) if spec.dtype.is_text else output
+            for i, (spec, output) in enumerate(zip(self.outputs, outputs, strict=True))
+        ]
 
     def _batch(self, column: Array, count: int) -> Array:
         if self.dynamic or count == self.batch_size:
@@ -129,21 +164,19 @@ class ModelRunner(GraphRunner):
         return padded
 
     def _per_instance(self, index: int, spec: TensorSpec) -> TensorSpec:
-        if not self._with_batch_dim or index in self._shared_inputs:
-            return spec
-        return TensorSpec(spec.name, spec.dtype, spec.shape[1:])
+        batched = self._with_batch_dim and index not in self._shared_inputs
+        shape = spec.shape[1:] if batched else spec.shape
+        if spec.dtype.is_text:
+            check_text_shape("input", index, spec, batched)
+            self._text_dimensions[index] = len(shape)
+            shape = ()
+        return TensorSpec(spec.name, spec.dtype, shape)
 
     def _find_batch_size(self) -> int:
         """The first dimension on which inputs and outputs agree; 1 where there is no batch dimension."""
-        signature = self.graph.signature
         if not self._with_batch_dim:
-            for i, spec in enumerate(signature.inputs):
-                if -1 in spec.shape:
-                    raise StartUpError(
-                        f"The shape of model input {i} is invalid, shape: {list(spec.shape)}: a dynamic "
-                        "dimension needs with_batch_dim"
-                    )
             return 1
+        signature = self.graph.signature
         batch = 0
         batched = [(i, spec) for i, spec in enumerate(signature.inputs) if i not in self._shared_inputs]
         for what, specs in (("input", batched), ("output", list(enumerate(signature.outputs)))):
@@ -160,11 +193,40 @@ class ModelRunner(GraphRunner):
         first = spec.shape[0]
         if 0 in spec.shape:
             raise StartUpError(f"The shape of model {what} {index} is invalid, shape: {list(spec.shape)}")
+        if what == "output" and first == -1:  # not known before it has run
+            return batch or first
         if batch not in (0, first):
             raise StartUpError(
                 f"The shape {list(spec.shape)} of model {what} {index} does not match current batch size {batch}"
             )
         return first
+
+
+class _Alike:
+    """Instances of one shape, which may stand apart.
+
+    Attributes:
+        places: (start, stop) where they stand, in order.
+        count: How many they are.
+    """
+
+    def __init__(self) -> None:
+        self.places: list[tuple[int, int]] = []
+        self.count = 0
+        self._parts: list[list[Array]] = []
+
+    def add(self, start: int, count: int, columns: list[Array]) -> None:
+        """Take instances that come behind those before."""
+        self.places.append((start, start + count))
+        self.count += count
+        self._parts.append(columns)
+
+    def columns(self) -> list[Array]:
+        """All of them as one column per input."""
+        parts = self._parts
+        return (
+            parts[0] if len(parts) == 1 else [np.concatenate(column) for column in zip(*parts, strict=True)]
+        )
 
 
 def _first_row(column: Array) -> Array:

@@ -12,7 +12,8 @@ from mindspore_serving.errors import ServingError
 from mindspore_serving.server.backend.input_check import WrongInput
 from mindspore_serving.server.worker.call_watch import CallWatch
 from mindspore_serving.server.worker.function_step import origins_of
-from mindspore_serving.server.worker.graph_runner import GraphRunner, Outcome
+from mindspore_serving.server.worker.graph_outcomes import Outcome
+from mindspore_serving.server.worker.graph_runner import GraphRunner
 from mindspore_serving.server.worker.outcomes import (
     Finished,
     RowOutcome,
@@ -23,6 +24,7 @@ from mindspore_serving.server.worker.outcomes import (
 )
 from mindspore_serving.server.worker.stages import Chunk, StageRunner
 from mindspore_serving.server.worker.values import Values, join_values
+from mindspore_serving.tensor import ColumnData, TensorSpec
 
 
 def run_model_step(
@@ -81,11 +83,15 @@ def _outcomes_of(
             outcomes.append((start, stop, result.failure()))
         else:
             values = [
-                Values(stop - start, spec._replace(shape=column.shape[1:]), column)
+                Values(stop - start, _spec_of(spec, column), column)
                 for spec, column in zip(runner.outputs, result, strict=True)
             ]
             outcomes.append((start, stop, values))
     return outcomes
+
+
+def _spec_of(output: TensorSpec, column: ColumnData) -> TensorSpec:
+    return output._replace(shape=() if isinstance(column, list) else column.shape[1:])
 
 
 def _at_row(taken: Sequence[tuple[StageRunner, Chunk]], row: int) -> StageRunner:

@@ -241,7 +241,7 @@ class Worker:
 
     def _model_runtime(self, servable: LoadedServable) -> Runtime:
         """What `Model.call` runs. Where calls are limited, models here count as calls, waiting for others does not."""
-        runtime = _runtime_of(servable)
+        runtime = runtime_of(servable)
         if self._watch is None:
             return runtime
         if self._loop.model_calls is not None:
@@ -280,7 +280,9 @@ class Worker:
         end_at(time.monotonic() + _ORPHAN_ENDS_WITHIN_S, EXIT_CHANNEL_LOST, with_group=True)
 
 
-def _runtime_of(servable: LoadedServable) -> Runtime:
+def runtime_of(servable: LoadedServable) -> Runtime:
+    """What `Model.call` runs where the models are in this process."""
+
     def run(key: str, instances: Instances, subgraph: int) -> list[tuple[object, ...]]:
         check_subgraph(subgraph, len(servable.runners[key]))
         return servable.runners[key][subgraph].call(instances)

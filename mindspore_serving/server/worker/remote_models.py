@@ -21,10 +21,10 @@ from mindspore_serving.server.register.definition import (
     StageKind,
     ValueRef,
 )
-from mindspore_serving.server.worker.graph_runner import GraphRunner, Outcome
+from mindspore_serving.server.worker.graph_outcomes import Outcome, scattered
+from mindspore_serving.server.worker.graph_runner import GraphRunner
 from mindspore_serving.server.worker.servable_loader import LARGEST_MESSAGE, MESSAGE_LIMIT
 from mindspore_serving.signature import GraphInfo, MethodSignature, ModelInfo, call_method_name
-from mindspore_serving.tensor import Array
 
 _POLL_S = 1.0
 
@@ -160,7 +160,8 @@ class RemoteModel(GraphRunner):
             groups = self._calls.run(self._method, sent)
         except ServingError as error:
             return [(start, start + block.count, error) for start, block in blocks]
-        return list(_at_starts(groups, blocks))
+        places = [(start, start + block.count) for start, block in blocks]
+        return list(scattered(_outcomes_of(groups), places))
 
     def _named(self, block: Rows) -> Rows:
         """The block with the names of inputs that the method has which runs the graph."""
@@ -168,19 +169,16 @@ class RemoteModel(GraphRunner):
         return Rows(specs, block.columns, block.count)
 
 
-def _at_starts(groups: Sequence[Group], blocks: Sequence[tuple[int, Rows]]) -> Iterator[Outcome]:
-    """Outcomes of instances that were sent without gaps, back where the instances come from."""
-    rows = [(start, start + block.count) for start, block in blocks]
-    at = 0
+def _outcomes_of(groups: Sequence[Group]) -> Iterator[Outcome]:
+    start = 0
     for group in groups:
-        taken, left = 0, group.count
-        while left:
-            start, stop = rows[at]
-            count = min(left, stop - start)
-            yield start, start + count, _outcome_of(group.take(taken, taken + count))
-            taken, left = taken + count, left - count
-            rows[at] = start + count, stop
-            at += start + count == stop
+        stop = start + group.count
+        yield (
+            start,
+            stop,
+            _RemoteFailure(group.failure) if isinstance(group, FailedRows) else list(group.columns),
+        )
+        start = stop
 
 
 class _RemoteFailure(ServingError):
@@ -193,12 +191,6 @@ class _RemoteFailure(ServingError):
     def failure(self) -> Failure:
         """The failure as it was found."""
         return self._failure
-
-
-def _outcome_of(group: Group) -> list[Array] | ServingError:
-    if isinstance(group, FailedRows):
-        return _RemoteFailure(group.failure)
-    return [column for column in group.columns if not isinstance(column, list)]
 
 
 def remote_models(models: Sequence[ModelInfo], calls: ModelCalls) -> dict[str, Sequence[GraphRunner]]:

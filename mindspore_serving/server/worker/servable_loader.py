@@ -11,8 +11,9 @@ from mindspore_serving import log
 from mindspore_serving.errors import StartUpError, text_of
 from mindspore_serving.options import folder_of
 from mindspore_serving.server.backend import backend_for
-from mindspore_serving.server.backend.contract import ConcurrentGraph, LoadRequest
+from mindspore_serving.server.backend.contract import ConcurrentGraph, LoadedGraph, LoadRequest
 from mindspore_serving.server.backend.families import platform_of
+from mindspore_serving.server.backend.model_folder import FoundModel, has_config, model_of
 from mindspore_serving.server.channel.worker_plan import WAITING_SLOTS, WorkerPlan
 from mindspore_serving.server.register.definition import (
     MethodDefinition,
@@ -24,6 +25,7 @@ from mindspore_serving.server.worker.config_import import import_servable_config
 from mindspore_serving.server.worker.graph_runner import GraphRunner
 from mindspore_serving.server.worker.method_types import types_of
 from mindspore_serving.server.worker.model_runner import ModelRunner
+from mindspore_serving.server.worker.undeclared import declaration_of, definition_of, has_batch_dim
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.version_folders import versions_in
 
@@ -66,6 +68,8 @@ def load_servable(
     Raises:
         StartUpError: Something cannot be imported or loaded, or does not fit together.
     """
+    if not has_config(folder_of(plan.settings)):
+        return _load_undeclared(plan, held_elsewhere)
     definition = import_servable_config(plan.settings)
     if any(model.sharding is not None for model in definition.models.values()):
         raise StartUpError(
@@ -75,12 +79,8 @@ def load_servable(
     if held_elsewhere is not None:
         return fitted_servable(definition, held_elsewhere, enable_lite=plan.enable_lite)
     version_folder = _version_folder(plan) if definition.models else folder_of(plan.settings)
-    if definition.models and not plan.has_device and plan.device_type != "cpu":
-        raise StartUpError(
-            f"Servable '{plan.servable_name}' has models declared by declare_model, but parameter 'device_ids' of "
-            "ServableStartConfig is not set in Serving startup script when the MindSpore or Lite inference package not "
-            "support CPU"
-        )
+    if definition.models:
+        _check_has_device(plan)
     runners = {
         key: _load_model(plan, version_folder, model, definition.declared_at(key))
         for key, model in definition.models.items()
@@ -88,6 +88,59 @@ def load_servable(
     return fitted_servable(
         definition, runners, model_threads=_model_threads(runners), enable_lite=plan.enable_lite
     )
+
+
+def _load_undeclared(
+    plan: WorkerPlan, held_elsewhere: Mapping[str, Sequence[GraphRunner]] | None
+) -> LoadedServable:
+    """Load a servable without servable_config.py; parameters and errors as of `load_servable`."""
+    found = model_of(plan.settings)
+    model = declaration_of(plan.settings, found)
+    runners = held_elsewhere
+    if runners is None:
+        _check_has_device(plan)
+        model, runner = _load_undeclared_model(plan, found, model)
+        runners = {model.key: [runner]}
+    graph = runners[model.key][0]
+    definition = definition_of(plan.settings, found, model, graph.inputs, graph.outputs)
+    return fitted_servable(definition, runners, enable_lite=plan.enable_lite)
+
+
+def _load_undeclared_model(
+    plan: WorkerPlan, found: FoundModel, model: ModelDeclaration
+) -> tuple[ModelDeclaration, ModelRunner]:
+    """Load the one model, and decide whether it has a batch dimension where nothing says it.
+
+    It is loaded as if it had one. If it has none it is loaded again, for what a backend makes of a dynamic dimension
+    depends on that.
+
+    Raises:
+        StartUpError: It cannot be loaded; the text has the file and the reason.
+    """
+    try:
+        graph = _load_graph(plan, found.path, model)
+        if plan.settings.with_batch_dim is None and not has_batch_dim(graph.signature):
+            log.info("The first dimension of model %s is no batch: its tensors are one instance", found.path)
+            graph.close()
+            model = replace(model, with_batch_dim=False)
+            graph = _load_graph(plan, found.path, model)
+        return model, _runner_of(graph, model)
+    except Exception as cause:  # a library of a backend may raise anything
+        raise StartUpError(f"Load model '{found.path}' failed: {text_of(cause)}") from cause
+
+
+def _check_has_device(plan: WorkerPlan) -> None:
+    """Check that there is something to run models on.
+
+    Raises:
+        StartUpError: There is nothing.
+    """
+    if not plan.has_device and plan.device_type != "cpu":
+        raise StartUpError(
+            f"Servable '{plan.servable_name}' has models declared by declare_model, but parameter 'device_ids' of "
+            "ServableStartConfig is not set in Serving startup script when the MindSpore or Lite inference package not "
+            "support CPU"
+        )
 
 
 def _model_threads(runners: Mapping[str, Sequence[ModelRunner]]) -> int:
@@ -182,7 +235,7 @@ def _load_model(
         )
     for i, file in enumerate(model.files):
         try:
-            runners.append(_load_graph(plan, folder / file, model))
+            runners.append(_runner_of(_load_graph(plan, folder / file, model), model))
         except Exception as cause:  # a library of a backend may raise anything
             raise StartUpError(
                 f"Raise failed: Load model failed, servable directory: '{plan.settings.servable_directory}', "
@@ -226,11 +279,15 @@ def load_request(plan: WorkerPlan, path: Path, model: ModelDeclaration) -> LoadR
     )
 
 
-def _load_graph(plan: WorkerPlan, path: Path, model: ModelDeclaration) -> ModelRunner:
+def _load_graph(plan: WorkerPlan, path: Path, model: ModelDeclaration) -> LoadedGraph:
     request = load_request(plan, path, model)
     log.info("Loading model %s", path)  # the last line, where a damaged file crashes the process
     graph = backend_for(model.model_format, plan.enable_lite).load(request)
     log.info("Loaded model %s: %s", path, graph.signature)
+    return graph
+
+
+def _runner_of(graph: LoadedGraph, model: ModelDeclaration) -> ModelRunner:
     return ModelRunner(graph, model.with_batch_dim, model.without_batch_dim_inputs, model.max_batch_size)
 
 

@@ -68,7 +68,7 @@ def _run_examples(engine: Engine, method: MethodDefinition, signature: MethodSig
         where = f"Example {number} of method '{method.name}'"
         print(f"Serving: {where} runs", flush=True)  # the last line of the log, where it does not end
         begin = time.monotonic()
-        values = _values_of(where, example, method, signature)
+        values = values_of(where, example, method, signature)
         text = _json_of(values, signature, left)
         left -= len(text)
         texts += [text] if text else []
@@ -79,7 +79,7 @@ def _run_examples(engine: Engine, method: MethodDefinition, signature: MethodSig
     return replace(signature, outputs=taught(signature.outputs, results), examples=tuple(texts))
 
 
-def _values_of(
+def values_of(
     where: str, example: Mapping[str, Any], method: MethodDefinition, signature: MethodSignature
 ) -> list[Array | str | bytes]:
     """The values of an example, in the order of the method's values.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from mindspore_serving.errors import InvalidInput, ServableUnavailable, ServingError, UnknownTarget
@@ -113,3 +115,45 @@ def test_what_was_found_is_kept_until_anything_changes() -> None:
     dispatcher.known["add", 3] = [method("newer")]
     service.catalog.notify()
     assert targets.destination("add", "").method.name == "newer"
+
+
+@pytest.mark.parametrize(
+    ("methods", "default", "expected"),
+    [
+        ({("add", 1): [method("first"), method("second")]}, "", ("add", "first")),
+        ({("add", 1): [method("first"), method("predict")]}, "", ("add", "predict")),
+        (METHODS, "add", ("add", "second")),
+        (METHODS, "add.first", ("add", "first")),
+        ({**METHODS, ("p", 1): [method("first"), method("predict")]}, "p", ("p", "predict")),
+        ({**METHODS, ("p", 1): [method("first"), method("predict")]}, "p.first", ("p", "first")),
+    ],
+)
+def test_no_name(methods: Any, default: str, expected: tuple[str, str]) -> None:
+    service, dispatcher = service_of(methods)
+    service.catalog.default = default
+    targets = Targets(service, "GET /v2/models")
+    for _ in range(2):
+        found = targets.unnamed()
+        assert (found.servable.name, found.method.name) == expected
+    assert dispatcher.resolved == 1
+    service.catalog.notify()
+    targets.unnamed()
+    assert dispatcher.resolved == 2
+
+
+def test_no_name_says_nothing() -> None:
+    service, _ = service_of(METHODS)
+    targets = Targets(service, "GET /v2/models")
+    with pytest.raises(
+        InvalidInput, match=r"there are 3: a, a\.b, add\. Start the server with default_servable"
+    ):
+        targets.unnamed()
+    service.catalog.default = "gone"
+    with pytest.raises(UnknownTarget, match="There is no model 'gone'"):
+        targets.unnamed()
+    many, _ = service_of({(f"s{n:02}", 1): [method("m")] for n in range(12)})
+    with pytest.raises(InvalidInput, match=r"there are 12: s00, .*, s09, \.\.\.\. Start"):
+        Targets(many, "").unnamed()
+    none, _ = service_of({})
+    with pytest.raises(UnknownTarget, match="There is no servable yet"):
+        Targets(none, "").unnamed()

@@ -22,7 +22,7 @@ from tests.support.options import KEY, OPTIONS, other_value, other_values
 from tests.support.plans import worker_plan
 
 PACKAGE = Path(mindspore_serving.__file__).parent
-PATHS = {"servable_directory"}
+PATHS = {"servable_directory", "model_path"}
 # What comes of a value of an option and another one of the same version, where that is no error.
 MERGED: dict[str, Any] = {"device_ids": (0, 1, 4), "device_type": "cpu", "num_parallel_workers": 3}
 # These tell which configurations are merged at all.
@@ -36,7 +36,7 @@ def cpu_devices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SERVING_ENABLE_CPU_DEVICE", "1")
     monkeypatch.setattr(sys, "argv", [str(tmp_path / "start.py")])
     (tmp_path / "folder" / "add" / "3").mkdir(parents=True)
-    (tmp_path / "folder" / "add" / "servable_config.py").touch()
+    (tmp_path / "folder" / "add" / "3" / "tensor_add.mindir").touch()
 
 
 def config() -> ServableStartConfig:
@@ -53,7 +53,7 @@ class OwnConfig(ServableStartConfig):
 
 def resolved(name: str, tmp_path: Path) -> Any:
     """The value of `config` where paths are absolute."""
-    return str(tmp_path / "folder") if name in PATHS else other_value(name)
+    return str(tmp_path / other_value(name)) if name in PATHS else other_value(name)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -148,7 +148,7 @@ def reads_in(path: Path) -> set[str]:
 def test_somebody_reads_it(name: str) -> None:
     rooms = [PACKAGE / "server" / room for room in ("dispatch", "supervision", "worker", "channel")]
     modules = [path for room in rooms for path in room.glob("*.py")]
-    modules.append(PACKAGE / "server" / "start" / "worker_plans.py")
+    modules += [PACKAGE / "server" / "start" / "worker_plans.py", PACKAGE / "options.py"]
     assert any(name in reads_in(path) for path in modules)
 
 

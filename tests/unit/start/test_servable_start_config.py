@@ -433,7 +433,8 @@ def test_a_missing_file(folder: Path) -> None:
     (folder / "add" / "servable_config.py").unlink()
     assert refusal([add(folder, 0)]) == (
         f"Check servable config failed, file '{folder}/add/servable_config.py' not exist,  "
-        f"servable directory '{folder}', servable name 'add'"
+        f"servable directory '{folder}', servable name 'add'; and without it: Folder '{folder}/add/2' is empty, it "
+        "should hold a model. Models are files named *.mindir, *.ms, *.onnx, *.json, *.pdmodel, __model__"
     )
 
 

@@ -28,9 +28,10 @@ from mindspore_serving.server.register.registry import open_definition
 from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.function_step import run_function_step
 from mindspore_serving.server.worker.job import BatchJob
+from mindspore_serving.server.worker.model_queue import ModelQueue
 from mindspore_serving.server.worker.model_runner import ModelRunner
 from mindspore_serving.server.worker.stage_functions import StageResult
-from mindspore_serving.server.worker.stages import MethodStages, ModelQueue, StageRunner
+from mindspore_serving.server.worker.stages import MethodStages, StageRunner
 from mindspore_serving.server.worker.values import Values, rows_or_errors
 from mindspore_serving.signature import PARTIAL_REPLY_S, GraphSignature
 from mindspore_serving.tensor import Array, DataType, TensorSpec

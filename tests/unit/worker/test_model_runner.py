@@ -177,8 +177,3 @@ def test_a_call_with_a_wrong_number_of_inputs() -> None:
 def test_shapes_that_do_not_fit_the_declaration(graph: SumGraph, shared: tuple[int, ...], text: str) -> None:
     with pytest.raises(StartUpError, match=text):
         ModelRunner(graph, True, shared, 64)
-
-
-def test_a_dynamic_shape_needs_the_batch_dimension() -> None:
-    with pytest.raises(StartUpError, match="a dynamic dimension needs with_batch_dim"):
-        ModelRunner(SumGraph((-1,)), False, (), 64)

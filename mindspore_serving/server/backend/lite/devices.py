@@ -1,28 +1,7 @@
-"""On which devices MindSpore Lite may run models here."""
+"""On which devices MindSpore Lite may run models here; it stands for Ascend 310, which workers share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from mindspore_serving.server.backend.device_files import device_types, takes_one_worker
 
-from mindspore_serving.options import DEVICE_TYPES
-from mindspore_serving.server.host.device import has_device_files
-
-
-def device_types(_: Mapping[str, str], device_folder: Path) -> tuple[str, ...]:
-    """CPU, and then those whose device files exist.
-
-    Only a model that is loaded on one of these tells whether Lite has everything that it needs there.
-
-    Args:
-        device_folder: Folder of the device files.
-    """
-    return (
-        "cpu",
-        *(kind for kind in DEVICE_TYPES if kind != "cpu" and has_device_files(kind, device_folder)),
-    )
-
-
-def takes_one_worker(device_type: str, pci_folder: Path) -> bool:
-    """None does: Lite stands for Ascend 310, which workers share."""
-    return False
+__all__ = ["device_types", "takes_one_worker"]

@@ -12,7 +12,6 @@ no JSON, but what TensorFlow Serving writes. Bytes, and all text of an output wh
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -20,13 +19,13 @@ import numpy as np
 import orjson
 import pybase64
 
+from mindspore_serving.json_text import float_text
 from mindspore_serving.rows import Rows
 from mindspore_serving.server.dialect.kserve_v1.request_body import ROW_FORM
-from mindspore_serving.tensor import Array, ColumnData, DataType, TensorSpec
+from mindspore_serving.tensor import ColumnData, DataType, TensorSpec
 
 _BYTES_SUFFIX: Final = "_bytes"
 _FLOATS: Final = frozenset((DataType.FLOAT16, DataType.FLOAT32, DataType.FLOAT64))
-_NULL: Final = re.compile(b"null")
 _OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY
 
 
@@ -66,16 +65,8 @@ def _json_values(spec: TensorSpec, column: ColumnData) -> list[Any]:
     if spec.dtype in _FLOATS:
         finite = np.isfinite(column).reshape(len(column), -1).all(axis=1)
         for at in np.flatnonzero(~finite).tolist():
-            values[at] = _with_tokens(np.asarray(values[at]))
+            values[at] = float_text(np.asarray(values[at]))
     return values
-
-
-def _with_tokens(value: Array) -> orjson.Fragment:
-    """Floats of which some are not finite: where orjson writes `null`, each is written by its name."""
-    odd = value[~np.isfinite(value)].tolist()
-    names = iter(["NaN" if one != one else "Infinity" if one > 0 else "-Infinity" for one in odd])
-    text = orjson.dumps(value if value.ndim else value[()], option=_OPTIONS)
-    return orjson.Fragment(_NULL.sub(lambda _: next(names).encode(), text))
 
 
 def _texts(spec: TensorSpec, column: Sequence[bytes]) -> list[Any]:

@@ -13,8 +13,6 @@ requests. Other keys are left out.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple, TypedDict
@@ -23,7 +21,7 @@ import numpy as np
 import orjson
 
 from mindspore_serving.errors import InvalidInput, excerpt
-from mindspore_serving.json_text import load_json
+from mindspore_serving.json_text import load_json_with_nan
 from mindspore_serving.rows import Rows
 from mindspore_serving.server.dialect.kserve_v1.values import is_b64, read_values
 from mindspore_serving.server.transport.http_routes import BodyContent, BodyFormat
@@ -34,8 +32,6 @@ DEFAULT_SIGNATURE: Final = "serving_default"
 ROW_FORM: Final = "predictions"
 COLUMN_FORM: Final = "outputs"
 """The form of a request, by the key of its reply."""
-_NON_FINITE = (b"NaN", b"Infinity")
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _MOST_SHARED_BYTES = 1 << 29
 """Bytes that values may come to which all rows have in common."""
 
@@ -81,7 +77,7 @@ def read_predict(body: bytes, argument: Methods) -> BodyContent:
     Raises:
         InvalidInput: It is no JSON, or not what the method takes; the text says what is wrong.
     """
-    document = _parse(body)
+    document = load_json_with_nan(body)
     if not isinstance(document, dict):
         raise InvalidInput("The body should be a JSON object with 'instances' or 'inputs'")
     method = _method_of(document, argument)
@@ -95,29 +91,6 @@ def read_predict(body: bytes, argument: Methods) -> BodyContent:
         form, columns, count = COLUMN_FORM, *_columns_of(document["inputs"], inputs)
     rest = {"method": method, "form": form, "parameters": _parameters_of(document)}
     return BodyContent(_blocks_of(inputs, columns, count), rest)
-
-
-def _parse(body: bytes) -> Any:
-    """The JSON document of a body, in which numbers may be `NaN`, `Infinity` and `-Infinity`.
-
-    Raises:
-        InvalidInput: It is none.
-        MemoryError: There is no memory to read it.
-    """
-    try:
-        return load_json(body)
-    except orjson.JSONDecodeError as cause:
-        if not any(token in body for token in _NON_FINITE):
-            raise InvalidInput(f"JSON Parse error: {cause}") from cause
-    try:
-        document = json.loads(body)
-        if _SURROGATE.search(body):  # half a letter, which orjson refuses by itself
-            json.dumps(document, ensure_ascii=False).encode()
-        return document
-    except RecursionError as cause:
-        raise InvalidInput("JSON Parse error: nested too deeply") from cause
-    except ValueError as cause:  # no JSON, no UTF-8, or an integer of thousands of digits
-        raise InvalidInput(f"JSON Parse error: {cause}") from cause
 
 
 def _method_of(document: Mapping[str, Any], methods: Methods) -> str:

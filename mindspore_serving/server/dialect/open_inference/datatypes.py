@@ -8,32 +8,12 @@ from typing import Final
 import numpy as np
 
 from mindspore_serving.server.dialect.open_inference.messages import RawData
-from mindspore_serving.tensor import Array, DataType
+from mindspore_serving.server.service.elements import BYTES, NAME_OF
+from mindspore_serving.tensor import Array
 
-BYTES: Final = "BYTES"
 BF16: Final = "BF16"
 """The upper two bytes of a float32. Nothing here computes with it: it becomes FP32 as soon as it has arrived."""
 BF16_BYTES: Final = 2
-NAME_OF: Final = MappingProxyType(
-    {
-        DataType.UNKNOWN: "UNKNOWN",
-        DataType.BOOL: "BOOL",
-        DataType.INT8: "INT8",
-        DataType.UINT8: "UINT8",
-        DataType.INT16: "INT16",
-        DataType.UINT16: "UINT16",
-        DataType.INT32: "INT32",
-        DataType.UINT32: "UINT32",
-        DataType.INT64: "INT64",
-        DataType.UINT64: "UINT64",
-        DataType.FLOAT16: "FP16",
-        DataType.FLOAT32: "FP32",
-        DataType.FLOAT64: "FP64",
-        DataType.STRING: BYTES,
-        DataType.BYTES: BYTES,
-    }
-)
-"""What the protocol calls our data types; `UNKNOWN`, which it does not have, stands for any."""
 NUMERIC: Final = MappingProxyType(
     {name: dtype for dtype, name in NAME_OF.items() if dtype and not dtype.is_text}
 )
@@ -52,3 +32,6 @@ def widened(data: RawData) -> Array:
     """
     halves = np.frombuffer(data, "<u2")
     return (halves.astype("<u4") << 16).view("<f4")
+
+
+__all__ = ["BF16", "BF16_BYTES", "BYTES", "KNOWN_NAMES", "NAME_OF", "NUMERIC", "widened"]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
-
-import numpy as np
+from typing import Any
 
 from mindspore_serving.errors import InvalidInput, excerpt
 from mindspore_serving.rows import Rows
@@ -14,17 +12,14 @@ from mindspore_serving.server.dialect.open_inference.datatypes import BYTES
 from mindspore_serving.server.dialect.open_inference.messages import InputTensor, RawData
 from mindspore_serving.server.dialect.open_inference.shared_data import SharedData
 from mindspore_serving.server.dialect.open_inference.tensors import (
-    Column,
     check_utf8,
     column_of,
     elements_of,
     text_column,
 )
+from mindspore_serving.server.service.columns import rows_of
 from mindspore_serving.signature import MethodSignature, TensorType
-from mindspore_serving.tensor import ColumnData, DataType
-
-_MOST_REPEATED: Final = 1 << 29
-"""Bytes that a value of all rows may come to: as many as the largest message has."""
+from mindspore_serving.tensor import DataType
 
 
 async def instances_of(tensors: Sequence[InputTensor], method: MethodSignature, shared: SharedData) -> Rows:
@@ -52,12 +47,7 @@ async def instances_of(tensors: Sequence[InputTensor], method: MethodSignature, 
             columns.append(text_column(tensor, await _texts(tensor, data, wanted), wanted, rows))
         else:
             columns.append(column_of(tensor, data, wanted, rows))
-    count = _count_of(columns)
-    return Rows(
-        tuple([column.spec for column in columns]),
-        tuple([column.data if column.count is not None else _repeated(column, count) for column in columns]),
-        count,
-    )
+    return rows_of(columns)
 
 
 def _by_name(tensors: Sequence[InputTensor], types: Sequence[TensorType]) -> Mapping[str, InputTensor]:
@@ -95,39 +85,6 @@ async def _texts(tensor: InputTensor, data: RawData | list[Any], wanted: TensorT
             check_utf8(tensor.name, part, len(texts))
         texts += part
     return texts
-
-
-def _count_of(columns: Sequence[Column]) -> int:
-    """How many instances there are.
-
-    Raises:
-        InvalidInput: The inputs disagree.
-    """
-    counts = {column.count for column in columns if column.count is not None}
-    if len(counts) > 1:
-        rows = ", ".join(
-            f"'{column.spec.name}' has {column.count}" for column in columns if column.count is not None
-        )
-        raise InvalidInput(f"The inputs should have the same number of rows, but {rows}")
-    return counts.pop() if counts else 1
-
-
-def _repeated(column: Column, count: int) -> ColumnData:
-    """A value that all instances have in common, once for each of them, without a copy.
-
-    Raises:
-        InvalidInput: They would be too large for the workers.
-    """
-    [value] = column.data
-    size = count * (len(value) if isinstance(value, bytes) else value.nbytes)
-    if size > _MOST_REPEATED:
-        raise InvalidInput(
-            f"Input '{column.spec.name}' is one value for {count} rows, which come to {size} bytes, expected are at "
-            f"most {_MOST_REPEATED}; send fewer rows"
-        )
-    if isinstance(column.data, list):
-        return column.data * count
-    return np.broadcast_to(column.data[0], (count, *column.spec.shape))
 
 
 def _expected(names: Iterable[str]) -> str:

@@ -24,8 +24,9 @@ from mindspore_serving.server.dialect.open_inference.messages import (
     RequestedOutput,
 )
 from mindspore_serving.server.dialect.open_inference.shared_data import REGION
+from mindspore_serving.server.service.columns import output_column
 from mindspore_serving.signature import MethodSignature
-from mindspore_serving.tensor import NUMPY_OF, Array, ColumnData, TensorSpec, join_columns
+from mindspore_serving.tensor import NUMPY_OF, Array, ColumnData, TensorSpec
 
 CLASSIFICATION: Final = "classification"
 _AT_ONCE = 1 << 13
@@ -105,7 +106,7 @@ async def tensors_of(
     """
     tensors = []
     for output in wanted:
-        spec, column = _column_of(blocks, output)
+        spec, column = output_column(blocks, output.place, output.name)
         if output.classes:
             tensors.append(await _classified(spec, column, output, method.rows))
             continue
@@ -173,28 +174,6 @@ def _shape_of(spec: TensorSpec, count: int, rows: bool) -> tuple[int, ...]:
     return spec.shape or (1,) if spec.dtype.is_text else spec.shape
 
 
-def _column_of(blocks: Sequence[Rows], output: WantedOutput) -> tuple[TensorSpec, ColumnData]:
-    """All rows of one output.
-
-    Raises:
-        InvalidInput: They differ.
-    """
-    place = output.place
-    first = blocks[0].specs[place]
-    if len(blocks) == 1:  # nearly always
-        return first, blocks[0].columns[place]
-    row = 0
-    for block in blocks:
-        spec = block.specs[place]
-        if spec != first:
-            raise InvalidInput(
-                f"Output '{output.name}' is {_described(first)} in row 0, but {_described(spec)} in row {row}: one "
-                "tensor cannot hold both; send these rows in different requests"
-            )
-        row += block.count
-    return first, join_columns([block.columns[place] for block in blocks])
-
-
 async def _classified(spec: TensorSpec, column: ColumnData, output: WantedOutput, rows: bool) -> OutputTensor:
     if isinstance(column, list):
         raise InvalidInput(f"Output '{output.name}' is {BYTES}, which has no classes")
@@ -203,10 +182,6 @@ async def _classified(spec: TensorSpec, column: ColumnData, output: WantedOutput
     count = min(output.classes, values.shape[1])
     shape = (len(values), count) if rows else (count,)
     return OutputTensor(output.name, BYTES, shape, await raw_texts(texts))
-
-
-def _described(spec: TensorSpec) -> str:
-    return f"{NAME_OF[spec.dtype]} {list(spec.shape)}"
 
 
 def numbers_in(tensor: OutputTensor) -> Array:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any, Final
 
@@ -27,69 +26,21 @@ from mindspore_serving.server.dialect.open_inference.datatypes import (
     NUMERIC,
     widened,
 )
-from mindspore_serving.server.dialect.open_inference.json_data import (
-    flattened,
-    no_bf16,
-    numbers_of,
-    texts_of,
-)
 from mindspore_serving.server.dialect.open_inference.messages import InputTensor, RawData
+from mindspore_serving.server.service.columns import Column
+from mindspore_serving.server.service.elements import check_shape, flattened, numbers_of, texts_of
 from mindspore_serving.signature import TensorType
 from mindspore_serving.tensor import (
     ITEM_SIZE,
-    MAX_DIMENSIONS,
-    MOST_EMPTY,
     NUMPY_OF,
     Array,
-    ColumnData,
     DataType,
     TensorSpec,
 )
 
-_LARGEST: Final = 1 << 40
-"""Elements that the sizes of a tensor may come to: those of one without elements beside a 0."""
 _AT_ONCE: Final = 1 << 12
 """Strings that are read without a turn of others: a millisecond."""
 _LENGTH = struct.Struct("<I")
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One input of all instances of a request.
-
-    Attributes:
-        spec: What one instance's value looks like.
-        data: The values.
-        count: Instances; None where they have one value in common, of which `data` holds one.
-    """
-
-    spec: TensorSpec
-    data: ColumnData
-    count: int | None
-
-
-def check_shape(name: str, shape: Sequence[int]) -> None:
-    """Check that sizes are those of an array.
-
-    Args:
-        name: Of the input.
-        shape: As it was sent.
-
-    Raises:
-        InvalidInput: A size is negative, there are too many, or they come to too much.
-    """
-    if len(shape) > MAX_DIMENSIONS:
-        raise InvalidInput(
-            f"Input '{name}' has {len(shape)} dimensions, expected are at most {MAX_DIMENSIONS}"
-        )
-    if shape and min(shape) < 0:
-        raise InvalidInput(f"Input '{name}' has shape {_shown(shape)}, in which a size is negative")
-    if prod(shape):
-        too_large = prod(shape) > _LARGEST
-    else:  # a few bytes may ask for any number of empty lists
-        too_large = prod(filter(None, shape)) > _LARGEST or prod(shape[: list(shape).index(0)]) > MOST_EMPTY
-    if too_large:
-        raise InvalidInput(f"Input '{name}' has shape {_shown(shape)}, which is too large")
 
 
 def column_of(tensor: InputTensor, data: RawData | list[Any], wanted: TensorType, rows: bool) -> Column:
@@ -215,6 +166,14 @@ def _dtype_of(tensor: InputTensor, wanted: TensorType) -> DataType:
     raise InvalidInput(
         f"Input '{tensor.name}' has datatype '{excerpt(tensor.datatype)}', which is unknown; known are "
         f"{', '.join(KNOWN_NAMES)}"
+    )
+
+
+def no_bf16(name: str) -> InvalidInput:
+    """The error of a tensor of BF16 that was not sent as raw bytes."""
+    return InvalidInput(
+        f"Input '{name}' of datatype {BF16} should be raw bytes: there is no other form of {BF16}; send them raw, "
+        "or send FP32"
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from mindspore_serving.errors import InvalidInput, excerpt
 from mindspore_serving.proto.foreign import open_inference_pb2
 from mindspore_serving.server.dialect.open_inference.messages import RawData
-from mindspore_serving.server.dialect.open_inference.tensors import check_shape
+from mindspore_serving.server.service.elements import check_shape
 
 FIELD_OF: Final[Mapping[str, str]] = MappingProxyType(
     {

@@ -30,7 +30,6 @@ from mindspore_serving.server.dialect.open_inference.grpc.request import (
     read_message,
     request_in,
 )
-from mindspore_serving.server.dialect.open_inference.grpc.status import error_of
 from mindspore_serving.server.dialect.open_inference.grpc.stream import RequestStream
 from mindspore_serving.server.dialect.open_inference.http.pages import (
     LOG_SETTINGS,
@@ -43,6 +42,7 @@ from mindspore_serving.server.dialect.open_inference.messages import InferReply,
 from mindspore_serving.server.dialect.open_inference.models import Models
 from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
 from mindspore_serving.server.service.error_text import text_for_client
+from mindspore_serving.server.transport.grpc_failure import error_of
 from mindspore_serving.server.transport.grpc_routes import (
     GrpcCall,
     GrpcMethod,

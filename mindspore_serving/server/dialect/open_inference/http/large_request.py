@@ -14,7 +14,6 @@ import numpy as np
 from mindspore_serving.rows import Rows
 from mindspore_serving.server.dialect.open_inference.datatypes import BF16, BYTES, NUMERIC
 from mindspore_serving.server.dialect.open_inference.http.request import read_request
-from mindspore_serving.server.dialect.open_inference.json_data import flattened, no_bf16, numbers_of
 from mindspore_serving.server.dialect.open_inference.messages import (
     InferRequest,
     InputTensor,
@@ -22,9 +21,10 @@ from mindspore_serving.server.dialect.open_inference.messages import (
 )
 from mindspore_serving.server.dialect.open_inference.tensors import (
     check_datatype,
-    check_shape,
     elements_of,
+    no_bf16,
 )
+from mindspore_serving.server.service.elements import check_shape, flattened, numbers_of
 from mindspore_serving.server.transport.http_routes import BodyContent
 from mindspore_serving.tensor import DataType, TensorSpec
 

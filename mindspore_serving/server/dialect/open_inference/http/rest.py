@@ -22,7 +22,6 @@ from mindspore_serving.server.dialect.open_inference.http.large_request import r
 from mindspore_serving.server.dialect.open_inference.http.pages import Pages
 from mindspore_serving.server.dialect.open_inference.http.raw_request import raw_request
 from mindspore_serving.server.dialect.open_inference.http.reply import http_reply, json_of
-from mindspore_serving.server.dialect.open_inference.http.reply_coding import compressed
 from mindspore_serving.server.dialect.open_inference.http.request import (
     BINARY_DATA,
     header_length,
@@ -35,6 +34,7 @@ from mindspore_serving.server.dialect.open_inference.models import Models
 from mindspore_serving.server.dispatch.destination import Destination
 from mindspore_serving.server.service.failed_rows import RowsFailed
 from mindspore_serving.server.transport.http_routes import BodyFormat, HttpReply, HttpRequest, Route
+from mindspore_serving.server.transport.reply_coding import compressed
 
 _EVENTS: Final = "text/event-stream; charset=utf-8"
 _JSON = BodyFormat(read_large)

@@ -1,4 +1,6 @@
-"""The elements of a tensor that were sent as a list: as `data` of JSON, or as typed contents of gRPC.
+"""Tensors as clients send them, whose first size may count instances: what may be a shape, and elements in lists.
+
+An element of a list is what JSON or a typed field of protobuf has:
 
 | datatype | elements |
 |---|---|
@@ -6,7 +8,8 @@
 | INT8 ... UINT64 | integers that the type holds |
 | FP16, FP32, FP64 | numbers that the type holds; one between two floats becomes the nearest |
 | BYTES | strings, or byte strings |
-| BF16 | none: it can be sent as raw bytes alone |
+
+Datatypes are called as the Open Inference Protocol does.
 """
 
 from __future__ import annotations
@@ -21,15 +24,69 @@ from typing import Any, Final
 import numpy as np
 
 from mindspore_serving.errors import InvalidInput, excerpt
-from mindspore_serving.server.dialect.open_inference.datatypes import BF16, BYTES, NAME_OF
-from mindspore_serving.tensor import EXACT_UP_TO, NUMPY_OF, PACK_CODE, Array, DataType
+from mindspore_serving.tensor import (
+    EXACT_UP_TO,
+    MAX_DIMENSIONS,
+    MOST_EMPTY,
+    NUMPY_OF,
+    PACK_CODE,
+    Array,
+    DataType,
+)
 
+BYTES: Final = "BYTES"
+NAME_OF: Final = MappingProxyType(
+    {
+        DataType.UNKNOWN: "UNKNOWN",
+        DataType.BOOL: "BOOL",
+        DataType.INT8: "INT8",
+        DataType.UINT8: "UINT8",
+        DataType.INT16: "INT16",
+        DataType.UINT16: "UINT16",
+        DataType.INT32: "INT32",
+        DataType.UINT32: "UINT32",
+        DataType.INT64: "INT64",
+        DataType.UINT64: "UINT64",
+        DataType.FLOAT16: "FP16",
+        DataType.FLOAT32: "FP32",
+        DataType.FLOAT64: "FP64",
+        DataType.STRING: BYTES,
+        DataType.BYTES: BYTES,
+    }
+)
+"""What the protocol calls our data types; `UNKNOWN`, which it does not have, stands for any."""
+_LARGEST: Final = 1 << 40
+"""Elements that the sizes of a tensor may come to: those of one without elements beside a 0."""
 _INTEGERS: Final = frozenset((int,))
 _NUMBERS: Final = frozenset((int, float))
 _BOOLS: Final = frozenset((bool, int))
 _TEXTS: Final = frozenset((str, bytes))
 _CODES: Final = MappingProxyType({**PACK_CODE, DataType.BOOL: "B"})
 """Of `struct`; 0 and 1 are read as true and false."""
+
+
+def check_shape(name: str, shape: Sequence[int]) -> None:
+    """Check that sizes are those of an array.
+
+    Args:
+        name: Of the input.
+        shape: As it was sent.
+
+    Raises:
+        InvalidInput: A size is negative, there are too many, or they come to too much.
+    """
+    if len(shape) > MAX_DIMENSIONS:
+        raise InvalidInput(
+            f"Input '{name}' has {len(shape)} dimensions, expected are at most {MAX_DIMENSIONS}"
+        )
+    if shape and min(shape) < 0:
+        raise InvalidInput(f"Input '{name}' has shape {_shown(shape)}, in which a size is negative")
+    if prod(shape):
+        too_large = prod(shape) > _LARGEST
+    else:  # a few bytes may ask for any number of empty lists
+        too_large = prod(filter(None, shape)) > _LARGEST or prod(shape[: list(shape).index(0)]) > MOST_EMPTY
+    if too_large:
+        raise InvalidInput(f"Input '{name}' has shape {_shown(shape)}, which is too large")
 
 
 def flattened(name: str, data: list[Any], shape: Sequence[int]) -> list[Any]:
@@ -108,14 +165,6 @@ def texts_of(name: str, elements: Sequence[Any], start: int = 0) -> list[bytes]:
             f"data of input '{name}' has {_quoted(element)} as element {start + at}, expected a string, since the "
             f"datatype is {BYTES}"
         ) from None
-
-
-def no_bf16(name: str) -> InvalidInput:
-    """The error of a tensor of BF16 that was not sent as raw bytes."""
-    return InvalidInput(
-        f"Input '{name}' of datatype {BF16} should be raw bytes: there is no other form of {BF16}; send them raw, "
-        "or send FP32"
-    )
 
 
 def _is_text(element: Any) -> bool:

@@ -9,8 +9,8 @@ import zlib
 
 import pytest
 
-from mindspore_serving.server.dialect.open_inference.http.reply_coding import chosen_coding, compressed
 from mindspore_serving.server.transport.http_routes import HttpReply
+from mindspore_serving.server.transport.reply_coding import chosen_coding, compressed
 
 
 @pytest.mark.parametrize(

