@@ -24,7 +24,7 @@ def classify(instances):
     patterns = _PATTERNS[None]
     alike = ((images[:, None] > 0.1) == patterns).mean(axis=(2, 3))
     best = alike.argmax(axis=1)
-    return [(NAMES[index], np.float32(row[index])) for index, row in zip(best, alike)]
+    return [(NAMES[index], np.float32(row[index])) for index, row in zip(best, alike, strict=True)]
 
 
 def mean_of_object(image):
