@@ -11,6 +11,7 @@ EXCEPTIONS = {
     "server": "sets what gRPC reads at its import",
     "server.backend.mindspore.runtime": "sets what MindSpore reads at its import",
     "server.backend.mindspore.ranks": "sets what MindSpore reads when ranks meet, and unsets it afterwards",
+    "server.backend.paddle.library": "sets what Paddle reads at its import, and unsets what that sets",
 }
 NAMES = {"environ", "environb", "getenv", "putenv", "unsetenv"}
 

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from mindspore_serving.errors import StartUpError, excerpt
 
 OptionValue = str | float
 """What a servable_config.py may give; a bool is one too."""
+
+
+class Named(Protocol):
+    """An output of a model."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the file."""
+        ...
+
+
+_Output = TypeVar("_Output", bound=Named)
 
 
 class OptionKind(Protocol):
@@ -119,3 +131,25 @@ def check_options(
                 f"runtime_options of {library} has {name}={excerpt(repr(value))}, expected {known[name].expected}"
             )
     return dict(options)
+
+
+def chosen_outputs(outputs: Sequence[_Output], names: OptionValue | None) -> list[_Output]:
+    """The outputs that the option `outputs` wants, in its order.
+
+    Args:
+        outputs: All of the model.
+        names: The option; None for all.
+
+    Raises:
+        StartUpError: There is none of a name.
+    """
+    if names is None:
+        return list(outputs)
+    by_name = {value.name: value for value in outputs}
+    for name in words_of(names):
+        if name not in by_name:
+            raise StartUpError(
+                f"runtime_options has outputs={names!r}, but the model has no output {name!r}, expected "
+                f"{', '.join(map(repr, by_name))}"
+            )
+    return [by_name[name] for name in words_of(names)]

@@ -39,6 +39,7 @@ from mindspore_serving.server.start.monitor import Monitor
 from mindspore_serving.server.start.orderly_stop import finish_requests, wait_for_end, wait_for_requests
 from mindspore_serving.server.start.rest_application import RestApplication
 from mindspore_serving.server.supervision.supervisor import Supervisor
+from mindspore_serving.server.transport.address import UNIX_PREFIX
 from mindspore_serving.server.transport.grpc.limits import GrpcLimits
 from mindspore_serving.server.transport.grpc.server import GrpcServer
 from mindspore_serving.server.transport.http.cors import Cors
@@ -46,6 +47,9 @@ from mindspore_serving.server.transport.http.limits import HttpLimits
 from mindspore_serving.server.transport.http.rest_gateway import RestServer
 
 _BIND_TIMEOUT_S = 30.0
+_NO_REGIONS = (
+    "allow_client_shared_memory is not for a port that REST and gRPC share: clients cannot be told apart"
+)
 _EXIT_FAILED = 1
 """Exit code of a process whose server has stopped because no worker was left, or its gRPC server has failed."""
 
@@ -76,6 +80,7 @@ class Server:
         self._supervisor: Supervisor | None = None
         self._grpc: GrpcServer | None = None
         self._rest: RestServer | None = None
+        self._shares_port = False
         self._application: RestApplication | None = None
         self._port: MasterPort | None = None
         self._member: Member | None = None
@@ -140,8 +145,14 @@ class Server:
         guard: Guard | None,
         max_connections: int,
         cors: Cors | None,
+        *,
+        with_grpc: bool = False,
     ) -> None:
-        """Start the REST front end; errors as `start_restful_server`."""
+        """Start the REST front end; errors as `start_restful_server`.
+
+        With `with_grpc`, clients of gRPC may come to its port, too. The gRPC server then listens on a Unix socket, and
+        clients may pass no shared memory: nobody could tell whose it is.
+        """
         tls = ssl_context(ssl_config) if ssl_config else None
         with self._lock:
             if self._rest is not None:
@@ -157,10 +168,19 @@ class Server:
                 silence_s=worker_timeout_s(),
                 application=None if self._application is None else self._application.dialects,
                 cors=cors,
+                grpc_path=self._socket_of_grpc() if with_grpc else "",
             )
             thread.run(server.start(), _BIND_TIMEOUT_S)
-            self._rest = server
+            self._rest, self._shares_port = server, with_grpc
         say(f"Serving: Serving RESTful server start success, listening on {address}")
+
+    def _socket_of_grpc(self) -> str:
+        address = "" if self._grpc is None else self._grpc.address
+        if not address.startswith(UNIX_PREFIX):
+            raise StartUpError("To share the port of REST, gRPC should be started before, on a Unix socket")
+        if self._regions.allowed:
+            raise StartUpError(_NO_REGIONS)
+        return address.removeprefix(UNIX_PREFIX)
 
     def rest_application(self, always_ok: bool) -> web.Application:
         """The application that the REST front end serves; see `rest_application`."""
@@ -193,6 +213,8 @@ class Server:
         with self._lock:
             if self._supervisor is not None:
                 raise StartUpError("Raise failed: Serving Error: Master gRPC server is already running")
+            if allow_client_shared_memory and self._shares_port:
+                raise StartUpError(_NO_REGIONS)
             thread, service = self._begin()
             self.keep_alive()
             self._regions.allowed = allow_client_shared_memory
@@ -342,6 +364,7 @@ class Server:
                 if part is not None:
                     self._end(self._thread, part)
             self._grpc = self._rest = self._application = None
+            self._shares_port = False
             self._port = self._supervisor = self._service = None
             self._thread.loop.call_soon_threadsafe(self._regions.close)
             self._regions = SharedMemoryRegions()

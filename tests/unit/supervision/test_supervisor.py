@@ -32,6 +32,7 @@ from tests.unit.supervision.fake_children import METHOD, FakeChild
 from tests.unit.supervision.supervised import Supervised, ready
 
 MODEL = ModelInfo("model", ())
+FIRST_CALL_SLOT = worker_plan().first_call_slot
 MODEL_METHOD = MethodSignature(call_method_name("model", 0), ("x",), 8)
 
 
@@ -542,13 +543,13 @@ def test_model_calls_of_extra_workers() -> None:
         scene = Supervised()
         owner, extra = await with_extra_worker(scene)
         assert extra.received == [HeldModels((MODEL,))]
-        extra.send(ModelCall(7, worker_plan().first_call_slot, MODEL_METHOD.name, (numbered(2, 3),)))
+        extra.send(ModelCall(7, FIRST_CALL_SLOT, MODEL_METHOD.name, (numbered(2, 3),)))
         await scene.settle()
         owner.answer(owner.batches[0])
         await scene.settle()
         reply = extra.received[-1]
         assert isinstance(reply, ModelReply)
-        assert (reply.call_id, reply.slot) == (7, 20)
+        assert (reply.call_id, reply.slot) == (7, FIRST_CALL_SLOT)
         assert numbers_in([rows for rows in reply.groups if not isinstance(rows, FailedRows)]) == [3, 4]
         await scene.supervisor.stop()
 
@@ -560,7 +561,7 @@ def test_a_model_call_of_a_worker_that_dies_is_given_up() -> None:
         scene = Supervised()
         owner, extra = await with_extra_worker(scene)
         for number in range(4):
-            extra.send(ModelCall(number, 20 + number, MODEL_METHOD.name, (numbered(8),)))
+            extra.send(ModelCall(number, FIRST_CALL_SLOT + number, MODEL_METHOD.name, (numbered(8),)))
         await scene.settle()
         sent = list(owner.batches)
         assert 0 < len(sent) < 4
@@ -583,7 +584,7 @@ def test_a_model_that_nobody_holds_any_more() -> None:
         owner, extra = await with_extra_worker(scene)
         owner.leave()
         await scene.settle()
-        extra.send(ModelCall(7, worker_plan().first_call_slot, MODEL_METHOD.name, (numbered(2),)))
+        extra.send(ModelCall(7, FIRST_CALL_SLOT, MODEL_METHOD.name, (numbered(2),)))
         await scene.settle()
         reply = extra.received[-1]
         assert isinstance(reply, ModelReply)

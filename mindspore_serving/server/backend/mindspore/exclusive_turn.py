@@ -11,17 +11,11 @@ runs models must therefore handle SIGTERM like SIGINT.
 
 from __future__ import annotations
 
-import ctypes
 import signal
 import threading
 from types import TracebackType
 
-# A library that keeps the interpreter lock: giving it up for so short a call may cost the turn of a thread switch.
-_libc = ctypes.PyDLL(None)
-_libc.sigaction.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
-
-# Larger than `struct sigaction` of any platform, whose layout does not matter here: it is only kept and given back.
-_SIGACTION_BYTES = 512
+from mindspore_serving.server.backend.kept_signals import KeptSignals
 
 
 class ExclusiveTurn:
@@ -29,17 +23,16 @@ class ExclusiveTurn:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept = ctypes.create_string_buffer(_SIGACTION_BYTES)
-        self._kept_address = ctypes.addressof(self._kept)
+        self._interrupt = KeptSignals((signal.SIGINT,))
 
     def __enter__(self) -> None:
         self._lock.acquire()
-        _libc.sigaction(signal.SIGINT, None, self._kept_address)
+        self._interrupt.__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        _libc.sigaction(signal.SIGINT, self._kept_address, None)
+        self._interrupt.__exit__(kind, error, traceback)
         self._lock.release()
 
 

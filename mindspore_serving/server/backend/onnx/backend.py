@@ -16,11 +16,11 @@ from mindspore_serving.server.backend.dynamic_batch import varies
 from mindspore_serving.server.backend.input_check import InputCheck, contiguous
 from mindspore_serving.server.backend.onnx.model_header import read_header
 from mindspore_serving.server.backend.onnx.session import open_session, reason_of, run_options
-from mindspore_serving.server.backend.onnx.settings import settings_of
-from mindspore_serving.server.backend.onnx.trial import output_spec, try_model
+from mindspore_serving.server.backend.onnx.settings import LIBRARY, settings_of
 from mindspore_serving.server.backend.onnx.values import OutputReader, input_spec, reader_of
 from mindspore_serving.server.backend.run_errors import model_closed, run_failed
-from mindspore_serving.server.backend.runtime_options import words_of
+from mindspore_serving.server.backend.runtime_options import chosen_outputs
+from mindspore_serving.server.backend.trial import output_spec, try_model
 from mindspore_serving.server.host.core_affinity import threads_on_cores
 from mindspore_serving.signature import GraphSignature
 from mindspore_serving.tensor import Array
@@ -44,7 +44,7 @@ class OnnxBackend:
         with threads_on_cores(request.thread_affinity_core_list):
             settings = settings_of(request)
             session = open_session(request.path, header, settings)
-            outputs = _chosen(session.get_outputs(), settings.options.get("outputs"))
+            outputs = chosen_outputs(session.get_outputs(), settings.options.get("outputs"))
             return _tried_graph(session, outputs, request)
 
 
@@ -133,28 +133,6 @@ class SessionRun:
         return results
 
 
-def _chosen(outputs: Sequence[Any], names: str | float | None) -> list[Any]:
-    """The outputs that are wanted, in the order of the option.
-
-    Args:
-        outputs: All, as the session says.
-        names: The option; None for all.
-
-    Raises:
-        StartUpError: There is none of a name.
-    """
-    if names is None:
-        return list(outputs)
-    by_name = {value.name: value for value in outputs}
-    for name in words_of(names):
-        if name not in by_name:
-            raise StartUpError(
-                f"runtime_options has outputs={names!r}, but the model has no output {name!r}, expected "
-                f"{', '.join(map(repr, by_name))}"
-            )
-    return [by_name[name] for name in words_of(names)]
-
-
 def _tried_graph(session: Any, outputs: Sequence[Any], request: LoadRequest) -> OnnxGraph:
     """Run a session, and make a graph of it.
 
@@ -164,7 +142,7 @@ def _tried_graph(session: Any, outputs: Sequence[Any], request: LoadRequest) -> 
     inputs = tuple(input_spec(i, value) for i, value in enumerate(session.get_inputs()))
     readers = [reader_of(i, value) for i, value in enumerate(outputs)]
     run = SessionRun(session, [spec.name for spec in inputs], [reader.spec.name for reader in readers])
-    trial = try_model(run, inputs, request)
+    trial = try_model(run, inputs, request, LIBRARY, reason_of)
     arrays = [[reader.read(results[i]) for results in trial.results] for i, reader in enumerate(readers)]
     specs = tuple(
         output_spec(reader.spec, found, trial.rows, request)

@@ -188,7 +188,7 @@ def _own_shape(shape: Sequence[int], wanted: KnownInput, rows: bool) -> tuple[in
 
 
 def _check_type(dtype: DataType, wanted: KnownInput) -> None:
-    if wanted.dtype and dtype is not wanted.dtype:
+    if wanted.dtype and dtype != wanted.dtype:
         raise InvalidInput(
             f"Input '{wanted.name}' takes {_type_name(wanted.dtype)}, but got {_type_name(dtype)}"
         )

@@ -1,7 +1,6 @@
 """Runs a model while it loads: only runs tell the shapes of its outputs, and the first one takes longer.
 
-What a file says of its inputs is what ONNX Runtime holds requests to. What it says of its outputs may be missing or
-wrong.
+What a file says of its inputs is what requests are held to. What it says of its outputs may be missing or wrong.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.backend.contract import LoadRequest
 from mindspore_serving.server.backend.dynamic_batch import SIZES_TO_TRY, rows_to_try, sample_of, varies
-from mindspore_serving.server.backend.onnx.session import reason_of
-from mindspore_serving.server.backend.onnx.settings import LIBRARY
 from mindspore_serving.tensor import Array, TensorSpec
 
 Run = Callable[[Sequence[Array]], "list[Any]"]
-"""Gives what a session gives for arrays."""
+"""Gives what a library gives for arrays."""
+ReasonOf = Callable[[Exception], str]
+"""What an error of a library says."""
 _OTHER_OUTPUTS = (
     "choose outputs that do, runtime_options={'outputs': 'a, b'}, or declare_model(..., with_batch_dim=False)"
 )
@@ -39,13 +38,17 @@ class Trial:
     results: Sequence[Sequence[Any]]
 
 
-def try_model(run: Run, inputs: Sequence[TensorSpec], request: LoadRequest) -> Trial:
+def try_model(
+    run: Run, inputs: Sequence[TensorSpec], request: LoadRequest, library: str, reason_of: ReasonOf
+) -> Trial:
     """Run a model with made-up values.
 
     Args:
         run: Runs it.
         inputs: What it takes.
         request: How it is declared.
+        library: Name of the library.
+        reason_of: What its errors say.
 
     Returns:
         Its results. There are none where the model has dynamic dimensions that are not the batch, and took none of the
@@ -68,7 +71,7 @@ def try_model(run: Run, inputs: Sequence[TensorSpec], request: LoadRequest) -> T
             break
         except Exception as cause:  # classes of errors of the library have no base of their own
             if not free:
-                raise StartUpError(f"{LIBRARY} cannot run '{request.path}': {reason_of(cause)}") from cause
+                raise StartUpError(f"{library} cannot run '{request.path}': {reason_of(cause)}") from cause
             reason = reason_of(cause)
     else:
         log.warning(
@@ -79,7 +82,9 @@ def try_model(run: Run, inputs: Sequence[TensorSpec], request: LoadRequest) -> T
             reason,
         )
         return Trial(rows, ())
-    return Trial(rows, [first, *(_run_more(run, sample(count, size), request.path) for count in rows[1:])])
+    return Trial(
+        rows, [first, *(_run_more(run, sample(count, size), request.path, reason_of) for count in rows[1:])]
+    )
 
 
 def output_spec(
@@ -120,7 +125,7 @@ def output_spec(
     return declared._replace(shape=tuple(shape))
 
 
-def _run_more(run: Run, arrays: Sequence[Array], path: Path) -> list[Any]:
+def _run_more(run: Run, arrays: Sequence[Array], path: Path, reason_of: ReasonOf) -> list[Any]:
     """A run with further rows.
 
     Raises:
