@@ -7,11 +7,7 @@ from typing import Any
 
 import pytest
 
-from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.worker.servable_loader import LoadedServable, load_servable
-from mindspore_serving.server.worker.undeclared import has_batch_dim
-from mindspore_serving.signature import GraphSignature
-from mindspore_serving.tensor import DataType, TensorSpec
 from tests.support.plans import worker_plan
 
 NAMES = """
@@ -55,4 +51,4 @@ def test_the_batch_dimension_can_be_ruled_out(tmp_path: Path) -> None:
 def test_names_for_clients_come_from_the_file_that_paddle_serving_writes(tmp_path: Path) -> None:
     (tmp_path / "adder").mkdir()
     (tmp_path / "adder" / "serving_server_conf.prototxt").write_text(NAMES)
-    loaded = load(tmp_path, "tensor_add_2_2.pdmodel", model_format="paddle")
+    load(tmp_path, "tensor_add_2_2.pdmodel", model_format="paddle")
