@@ -76,7 +76,7 @@ def test_examples_run_through_models_and_functions(definition: ServableDefinitio
     method = Started(definition, graph).methods["m"]
     assert [batch[0] for batch in graph.batches] == [1, 2]
     assert seen == [2, 4]
-    assert method.outputs == (TensorType("y", F32, ()), TensorType("noted", F32, ()))
+    assert method.outputs == (TensorType("y", F32, (), file_name="y"), TensorType("noted", F32, ()))
     assert method.examples == ('{"x": 1.0}', '{"x": 2.0}')
 
 
