@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -70,15 +70,15 @@ def show(out: Console, document: dict[str, Any]) -> None:
         if document["loop"] == "closed"
         else f"open loop, {document['rate']:g} requests/s ({document['arrivals']}), {document['clients']} connections"
     )
-    table = Table(
-        title=f"{document['model']} at {document['url']}, {document['protocol']}; {loop}",
-        title_justify="left",
-    )
+    title = f"{document['model']} at {document['url']}, {document['protocol']}; {loop}"
+    out.print(title, style="bold", markup=False, soft_wrap=True)
+    table = Table()
     for column in ("latency", "mean", "p50", "p90", "p95", "p99", "p99.9", "max"):
-        table.add_column(column, justify="left" if column == "latency" else "right")
+        justify: Literal["left", "right"] = "left" if column == "latency" else "right"
+        table.add_column(column, justify=justify, no_wrap=True)
     rows = [("ms", "latency_ms")]
     if document["loop"] == "open":
-        rows = [("ms, from due time", "latency_ms"), ("ms, from sending", "from_send_ms")]
+        rows = [("ms from due", "latency_ms"), ("ms from send", "from_send_ms")]
     for label, key in rows:
         cells = ["-" if value is None else f"{value:.3f}" for value in document[key].values()]
         table.add_row(label, *cells)
