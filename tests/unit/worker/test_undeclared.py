@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 
+from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.worker.servable_loader import LoadedServable, load_servable
+from mindspore_serving.server.worker.undeclared import has_batch_dim
+from mindspore_serving.signature import GraphSignature
+from mindspore_serving.tensor import DataType, TensorSpec
 from tests.support.plans import worker_plan
 
 NAMES = """
