@@ -22,7 +22,8 @@ from mindspore_serving.server.register import (
 )
 from mindspore_serving.server.register.definition import ServableDefinition
 from mindspore_serving.server.register.registry import open_definition
-from mindspore_serving.server.worker.graph_runner import GraphRunner, Outcome
+from mindspore_serving.server.worker.graph_outcomes import Outcome
+from mindspore_serving.server.worker.graph_runner import GraphRunner
 from mindspore_serving.server.worker.method_types import taught
 from mindspore_serving.server.worker.servable_loader import fitted_servable
 from mindspore_serving.signature import MethodSignature, TensorType
@@ -234,3 +235,17 @@ def test_results_of_examples_teach(results: list[Rows], expected: TensorType) ->
     assert taught([TensorType("y")], results) == (expected,)
     known = TensorType("y", F32, (7,), declared=True)
     assert taught([known], results) == (known,)
+
+
+def test_text_of_models_is_one_value(definition: ServableDefinition) -> None:
+    model = declare_model("text.mindir", "MindIR")
+
+    @register_method("y")
+    def m(a):  # type: ignore[no-untyped-def]
+        return add_stage(model, a, outputs_count=1)
+
+    text = Graph([Spec("x", DataType.STRING, ())], [Spec("y", DataType.STRING, (-1, 1))])
+    method = loaded(definition, text=text)["m"]
+    assert [(one.dtype, one.shape) for one in (*method.inputs, *method.outputs)] == [
+        (DataType.STRING, ())
+    ] * 2
