@@ -166,7 +166,7 @@ class MethodQueue:
             count = piece.rows.count
             if (
                 piece.attempts
-            ):  # of a method that waits: it may be what ends workers, so it has a batch of its own
+            ):  # it may be what ends workers, and is of a method that waits: a batch of its own
                 if not taken:
                     return [piece]
                 self.put_back([piece])
