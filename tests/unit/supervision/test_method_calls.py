@@ -340,6 +340,24 @@ def test_several_instances_for_one_of_a_batch_end_with_it() -> None:
     _run(test)
 
 
+def test_several_instances_that_cannot_be_called_for_all_fail() -> None:
+    async def test() -> None:
+        scene, outer, inner = await _two()
+        request = _ask(scene, 1, 10)
+        await scene.settle()
+        inner.leave()
+        await asyncio.sleep(1)
+        outer.send(MethodCall(3, NO_SLOT, 0, outer.batches[0].batch_id, 0, 1, (numbered(3, 5),)))
+        await scene.settle()
+        [reply] = _replies(outer)
+        [failed] = reply.groups
+        assert isinstance(failed, FailedRows)
+        assert failed.count == 3
+        request.cancel()
+
+    _run(test)
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
