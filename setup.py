@@ -109,6 +109,7 @@ setup(
             "ruff==0.17.5",
             "types-grpcio==1.85.0.20261028",
             "types-protobuf==7.35.1.20260906",
+            "types-PyYAML==6.0.12.20261122",
             "types-psutil==7.2.2.20261111",
         ],
         # Pinned for the same reason: the site is built without warnings.

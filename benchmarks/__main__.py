@@ -77,6 +77,7 @@ _SUITES = {
     "peers": "Other servers",
     "lite": "MindSpore Lite",
     "distributed": "Distributed models",
+    "calls": "Calls of other servables",
 }
 """Titles by option."""
 
@@ -93,6 +94,7 @@ _HELP = {
     "dialects": "Open Inference Protocol and the REST of TensorFlow Serving beside the native dialect, with the same "
     "tensors; about 5 minutes",
     "lite": "the MindSpore Lite backend beside the MindSpore backend",
+    "calls": "two stages in two servables, of which one calls the other, beside the same stages in one; 2 minutes",
     "distributed": "a distributed model on 2 and 4 ranks beside the same ranks without a server",
 }
 
@@ -232,6 +234,8 @@ def _suite(name: str) -> Suite:
         from benchmarks.capacity import measure_capacity as suite
     elif name == "overload":
         from benchmarks.overload import measure_overload as suite
+    elif name == "calls":
+        from benchmarks.called_methods import measure_called_methods as suite
     else:
         from benchmarks.distributed import measure_distributed as suite
     return suite

@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import mindspore_serving
+from mindspore_serving.cli.bench import bench
 from mindspore_serving.cli.check import check
 from mindspore_serving.cli.errors import CommandError
 from mindspore_serving.cli.exit_codes import INTERRUPTED
@@ -15,6 +16,7 @@ from mindspore_serving.cli.infer import infer
 from mindspore_serving.cli.init import init
 from mindspore_serving.cli.models import models
 from mindspore_serving.cli.output import out, report
+from mindspore_serving.cli.serve import serve
 
 app = typer.Typer(
     name="mindspore-serving",
@@ -42,10 +44,12 @@ def version(
         out.print(f"mindspore_serving {mindspore_serving.__version__}")
 
 
+app.command()(serve)
+app.command()(init)
 app.command()(check)
 app.command()(infer)
-app.command()(init)
 app.add_typer(models)
+app.command()(bench)
 
 
 def main() -> NoReturn:

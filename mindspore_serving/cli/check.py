@@ -14,6 +14,7 @@ from mindspore_serving.cli import arguments
 from mindspore_serving.cli.errors import CommandError
 from mindspore_serving.cli.exit_codes import FAILED, USAGE
 from mindspore_serving.cli.output import err, out, report
+from mindspore_serving.options import DEVICE_TYPES
 
 if TYPE_CHECKING:
     from mindspore_serving.cli.checking.advice import Candidate
@@ -52,21 +53,22 @@ def check(
 
     Exit codes: 0 all is loaded and all examples are answered, 1 not so, 2 wrong use.
     """
-    from mindspore_serving.cli.checking.places import ServablePlace, model_at, servables_at
+    from mindspore_serving.cli.checking.places import places_at
     from mindspore_serving.cli.trial.jobs import Job
 
-    job = Job(str(path.absolute()), version, "", device_type.lower(), lite, seconds)
-    if device_type.lower() not in ("", "ascend", "gpu", "cpu"):
-        raise CommandError(f"--device-type '{device_type}': expected ascend, gpu or cpu", exit_code=USAGE)
-    path = path.absolute()
-    places = servables_at(path) if path.is_dir() else [ServablePlace(path, False, [model_at(path)])]
+    if device_type.lower() not in ("", *DEVICE_TYPES):
+        raise CommandError(
+            f"--device-type '{device_type}': expected {', '.join(DEVICE_TYPES)}", exit_code=USAGE
+        )
+    job = Job(str(path), version, device_type.lower(), lite, seconds)
+    places = places_at(path)
     documents, failed = [], False
     for place in places:
         try:
             documents.append(_check_one(place, job, compare, as_json))
         except CommandError as error:
             failed = True
-            documents.append({"path": str(place.folder), "ok": False, "error": error.problem})
+            documents.append({"path": str(place.path), "ok": False, "error": error.problem})
             report(error)
     if as_json:
         out.print_json(data=documents[0] if len(documents) == 1 else documents)
@@ -82,23 +84,16 @@ def _check_one(place: ServablePlace, job: Job, compare: bool, as_json: bool) -> 
     """
     from mindspore_serving.cli.checking.advice import fastest, warnings_of
     from mindspore_serving.cli.checking.tables import show_candidates, show_found
-    from mindspore_serving.cli.trial.process import run_trial
 
+    found = _found(place, job)
     candidates: Sequence[Candidate] = ()
-    if place.has_config:
-        with err.status(f"Loading {place.folder.name}"):
-            found = run_trial(replace(job, path=str(place.folder)))
-        served = [name for model in found.models for name in model.name.split(";")]
-        if compare and job.seconds and len(place.models) > 1:
-            candidates = [_candidate(one, job) for one in place.models]
-    else:
-        found, candidates = _check_files(place, job)
-        served = [one.name for one in found.models]
-    warnings = warnings_of(found)
+    if compare and job.seconds and len(place.models) > 1:
+        candidates = [_candidate(one, job) for one in place.models]
+    served = [name for model in found.models for name in model.name.split(";")]
+    warnings = warnings_of(found, declared=place.has_config)
     best = fastest(candidates, served, found.version)
     if not as_json:
-        name = f"{found.servable} version {found.version}" if found.servable else place.folder.name
-        show_found(out, name, found)
+        show_found(out, f"{found.servable} version {found.version}", found)
         if best:
             show_candidates(out, candidates)
             out.print(best)
@@ -107,24 +102,29 @@ def _check_one(place: ServablePlace, job: Job, compare: bool, as_json: bool) -> 
     return _document(place, found, warnings, candidates, best)
 
 
-def _check_files(place: ServablePlace, job: Job) -> tuple[Found, Sequence[Candidate]]:
-    """Check model files without a servable_config.py.
+def _found(place: ServablePlace, job: Job) -> Found:
+    """A trial of a servable; of the first file that loads where it holds several, and nothing says which one is served.
 
     Raises:
-        CommandError: None can be loaded.
+        CommandError: Nothing can be loaded, or an example fails.
     """
-    from mindspore_serving.cli.checking.advice import Candidate
     from mindspore_serving.cli.trial.process import run_trial
 
-    newest = max(one.version for one in place.models)
-    [first, *others] = sorted(
-        place.models, key=lambda one: (one.version != (job.version or newest), one.path)
-    )
-    with err.status(f"Loading {first.path.name}"):
-        found = run_trial(replace(job, path=str(first.path), model_format=first.model_format))
-    found = replace(found, version=first.version)
-    own = Candidate(first, found.models[0])
-    return found, [own, *(_candidate(one, job) for one in others)] if others and job.seconds else []
+    if place.has_config or len(place.models) < 2:
+        with err.status(f"Loading {place.path.name}"):
+            return run_trial(replace(job, path=str(place.path)))
+    # The newest version counts.
+    ordered = sorted(place.models, key=lambda one: (one.version != job.version, -one.version, one.path))
+    problems: list[CommandError] = []
+    for one in ordered:
+        try:
+            with err.status(f"Loading {one.path.name}"):
+                found = run_trial(replace(job, path=str(one.path), version=0))
+        except CommandError as error:
+            problems.append(error)
+            continue
+        return replace(found, servable=place.path.name, version=one.version or 1)
+    raise problems[0]
 
 
 def _candidate(place: ModelPlace, job: Job) -> Candidate:
@@ -133,7 +133,7 @@ def _candidate(place: ModelPlace, job: Job) -> Candidate:
 
     try:
         with err.status(f"Measuring {place.path.name}"):
-            found = run_trial(replace(job, path=str(place.path), model_format=place.model_format))
+            found = run_trial(replace(job, path=str(place.path), version=0))
     except CommandError as error:
         return Candidate(place, None, error.problem)
     return Candidate(place, found.models[0])
@@ -152,7 +152,7 @@ def _document(
         for one in candidates
     ]
     return {
-        "path": str(place.folder),
+        "path": str(place.path),
         "ok": True,
         **asdict(found),
         "warnings": list(warnings),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,7 +53,7 @@ def init(
     from mindspore_serving.cli.trial.jobs import Job
     from mindspore_serving.cli.trial.process import run_trial
 
-    place = replace(model_at(model.absolute()), version=1)
+    place = model_at(model.absolute())
     name = name or servable_name(place.path)
     if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
         raise CommandError(
@@ -64,9 +63,7 @@ def init(
     if not force:
         check_free(folder, name, place)
     with err.status(f"Loading {place.path.name}"):
-        found = run_trial(
-            Job(str(place.path), 0, place.model_format, enable_lite=lite, seconds=_MEASURED_S, most_rows=1)
-        )
+        found = run_trial(Job(str(place.path), enable_lite=lite, seconds=_MEASURED_S, most_rows=1))
     plan = plan_of(name, place, found)
     place_model(folder, name, place, link=link)
     texts = texts_of(plan)
@@ -78,7 +75,7 @@ def init(
                 "servable": name,
                 "files": sorted([f"{name}/1/{place.path.name}", *texts]),
                 "inputs": dict(zip(plan.parameters, (one.name for one in plan.model.inputs), strict=True)),
-                "outputs": dict(zip(plan.outputs, (one.name for one in plan.model.outputs), strict=True)),
+                "outputs": {name: plan.model.outputs[place].name for name, place in plan.outputs},
             }
         )
         return

@@ -13,6 +13,7 @@ MOST_BYTES = {
     "json_body": 4096,
     "form_body": 4096,
     "v1_body": 4096,
+    "paddle_body": 4096,
     "infer_body": 4096,
     "rest_target": 512,
     "http_stream": 4096,

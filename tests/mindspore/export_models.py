@@ -127,6 +127,37 @@ class Flatten(nn.Cell):
         return x.reshape((-1,))
 
 
+class MeanEmbedding(nn.Cell):
+    """A vector for each number, and their mean, over sequences of any length."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = Parameter(Tensor(np.random.default_rng(4).random((50, 8), np.float32)), name="table")
+        self.dense = nn.Dense(8, 4)
+
+    def construct(self, words):
+        vectors = ops.gather(self.table, words, 0)
+        return self.dense(vectors.mean(1)), vectors
+
+
+class Bag(nn.Cell):
+    """The mean of one sequence, without a batch."""
+
+    def construct(self, x):
+        return x.mean()
+
+
+class Tiles(nn.Cell):
+    """Means of parts of a picture, which must be larger than a part."""
+
+    def __init__(self):
+        super().__init__()
+        self.pool = nn.AvgPool2d(20, 20)
+
+    def construct(self, picture):
+        return self.pool(picture)
+
+
 class LeNet5(nn.Cell):
     def __init__(self):
         super().__init__()
@@ -182,6 +213,9 @@ def export_all(folder):
     export("flatten_dynamic", Flatten(), dynamic(None, 2))
     export("second_dimension_dynamic", Add(), dynamic(2, None), dynamic(2, None))
     export("rank_dynamic", Add(), Tensor(shape=None, dtype=ms.float32), Tensor(shape=None, dtype=ms.float32))
+    export("both_dimensions_dynamic", Add(), dynamic(None, None), dynamic(None, None))
+    export("bag", Bag(), dynamic(None))
+    export("tiles", Tiles(), dynamic(None, 1, None, None))
     export("encrypted", Add(), ones(2, 2), ones(2, 2), enc_key=b"0123456789ABCDEF", enc_mode="AES-GCM")
     ms.set_seed(1)
     lenet = LeNet5().set_train(False)
@@ -189,6 +223,19 @@ def export_all(folder):
     export("lenet_dynamic", lenet, dynamic(None, 1, 32, 32))
     export("lenet_batch_32", lenet, Tensor(images))
     np.savez(folder / "lenet.npz", images=images, scores=lenet(Tensor(images)).asnumpy())
+    sentences = MeanEmbedding().set_train(False)
+    export("sentences", sentences, dynamic(None, None, dtype=ms.int32))
+    np.savez(folder / "sentences.npz", **scores_of(sentences))
+
+
+def scores_of(sentences):
+    """By its length, what MindSpore gives for a sentence alone: `words_{n}` and `scores_{n}`."""
+    known = {}
+    for length in range(1, 41, 4):
+        words = np.random.default_rng(length).integers(0, 50, length).astype(np.int32)
+        known[f"words_{length}"] = words
+        known[f"scores_{length}"] = sentences(Tensor(words[np.newaxis]))[0].asnumpy()[0]
+    return known
 
 
 if __name__ == "__main__":

@@ -402,18 +402,7 @@ def test_closed_graph(load: Load) -> None:
         ("encrypted", {"dec_key": b"FEDCBA9876543210"}, "AES-GCM, and dec_key does not decrypt it"),
         ("add", {"dec_key": b"0123456789ABCDEF"}, "the file is not encrypted, but dec_key was given"),
         ("bfloat16", {}, "data type of model input 0 is unsupported, data type: BFLOAT16"),
-        ("second_dimension_dynamic", {}, r"The shape of model input 0 is invalid, shape: \[2, -1\]"),
-        ("rank_dynamic", {}, r"The shape of model input 0 is invalid, shape: \[-2\]"),
-        (
-            "add_dynamic",
-            {"with_batch_dim": False},
-            r"The shape of model input 0 is invalid, shape: \[-1, 2\]",
-        ),
-        (
-            "all_dynamic",
-            {"without_batch_dim_inputs": (1, 2)},
-            r"The shape of model input 1 is invalid, shape: \[-1, 2\]",
-        ),
+        ("rank_dynamic", {}, r"The shape of model input 0 is invalid, shape: \[-2\], .* known number of dim"),
         ("flatten_dynamic", {}, r"gives float32 \[2\] as output 0, expected float32 \[1\]"),
         (
             "add",

@@ -16,11 +16,16 @@ _FASTER = 1.05
 _WIDE = {"float64": "float32", "int64": "int32"}
 
 
-def warnings_of(found: Found) -> list[str]:
-    """What to look at, each a sentence that says what to do."""
+def warnings_of(found: Found, *, declared: bool = True) -> list[str]:
+    """What to look at, each a sentence that says what to do.
+
+    Args:
+        found: By a trial.
+        declared: Whether there is a servable_config.py, which can say more of its methods.
+    """
     return [
         *(text for model in found.models for text in _of_model(model)),
-        *(text for method in found.methods for text in _of_method(method)),
+        *(text for method in found.methods for text in _of_method(method, declared)),
     ]
 
 
@@ -51,13 +56,13 @@ def _of_model(model: ModelFound) -> Iterator[str]:
             )
 
 
-def _of_method(method: MethodFound) -> Iterator[str]:
-    if method.untyped:
+def _of_method(method: MethodFound, declared: bool) -> Iterator[str]:
+    if declared and method.untyped:
         yield (
             f"Method {method.name} does not say the types of {', '.join(method.untyped)}: declare them with "
             "register_method(inputs=...), so that wrong requests are refused and clients know what to send."
         )
-    if not method.examples:
+    if declared and not method.examples:
         yield (
             f"Method {method.name} has no example: register_method(..., examples=[...]) warms it up, and shows clients "
             "what to send."

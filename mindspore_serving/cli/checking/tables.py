@@ -53,7 +53,7 @@ def _show_times(out: Console, found: Found) -> None:
             rows.append(("method", method.name, method.times, shares))
     if not rows:
         return
-    table = _table("", "", "instances per batch: ms", "best", "stages")
+    table = _table("", "", "instances: ms", "best", "stages")
     for kind, name, times, shares in rows:
         best = max(times, key=lambda one: one.per_s)
         table.add_row(
@@ -63,13 +63,13 @@ def _show_times(out: Console, found: Found) -> None:
 
 
 def times_text(times: Sequence[BatchTime]) -> str:
-    """Times of batches on one line."""
-    return "  ".join(f"{one.rows}: {one.ms:.3g}" for one in times)
+    """Times of batches, a line for each."""
+    return "\n".join(f"{one.rows}: {one.ms:.3g}" for one in times)
 
 
 def show_candidates(out: Console, candidates: Sequence[Candidate]) -> None:
     """Print files that do the same side by side."""
-    table = _table("file", "runs on", "instances per batch: ms", "best")
+    table = _table("file", "runs on", "instances: ms", "best")
     for one in sorted(candidates, key=lambda one: -(one.best.per_s if one.best else 0.0)):
         if one.model is None:
             table.add_row(*map(Text, (one.label, one.place.model_format, "", one.problem.splitlines()[0])))

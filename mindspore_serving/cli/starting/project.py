@@ -42,14 +42,15 @@ def plan_of(name: str, place: ModelPlace, found: Found) -> Plan:
         place: The model file.
         found: By a trial of it.
     """
-    [model] = found.models
+    [model], [method] = found.models, found.methods
+    numbers = [number for _, number in method.given]
     return Plan(
         name,
         place.path.name,
         place.model_format,
         model,
-        identifiers(tensor.name for tensor in model.inputs),
-        output_names(tensor.name for tensor in model.outputs),
+        identifiers(method.sent),
+        list(zip(output_names(given for given, _ in method.given), numbers, strict=True)),
     )
 
 

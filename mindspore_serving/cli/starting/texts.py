@@ -21,7 +21,7 @@ class Plan:
         model_format: Of the file.
         model: What a trial has found of it.
         parameters: Names of the inputs as clients send them, in the order of the file.
-        outputs: Names of the outputs in replies, likewise.
+        outputs: Names of the outputs in replies, each with the number of the model's output that it is.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Plan:
     model_format: str
     model: ModelFound
     parameters: Sequence[str]
-    outputs: Sequence[str]
+    outputs: Sequence[tuple[str, int]]
 
 
 def config_text(plan: Plan) -> str:
@@ -50,8 +50,8 @@ def config_text(plan: Plan) -> str:
     note = "\n".join(
         ["# Names of parameters are the names that clients send. Not all of the file's can be one:", *renamed]
     )
-    count = len(plan.outputs)
-    result = "result" if count == 1 else ", ".join(f"result{i}" for i in range(1, count + 1))
+    count = len(model.outputs)
+    results = ["result"] if count == 1 else [f"result{i}" for i in range(1, count + 1)]
     declared = f"{_text(plan.file)}, {_text(declared_name(plan.model_format))}, with_batch_dim={model.with_batch_dim}"
     arguments = ", ".join(("model", *plan.parameters, f"outputs_count={count}"))
     return f'''"""Servable `{plan.name}`: what clients can call, and what happens before and after the model.
@@ -75,19 +75,29 @@ model = register.declare_model({declared})
 {f"{chr(10)}{note}{chr(10)}" if renamed else ""}
 
 @register.register_method(
-    output_names=[{", ".join(map(_text, plan.outputs))}],
+    output_names=[{_names(plan)}],
     inputs={{
 {_types(plan.parameters, model.inputs, model)}
     }},
     outputs={{
-{_types(plan.outputs, model.outputs, model)}
+{_types([name for name, _ in plan.outputs], _given(plan), model)}
     }},
 )
 def predict({names}):
     """What the model computes."""
-    {result} = register.add_stage({arguments})
-    return {result}
+    {", ".join(results)} = register.add_stage({arguments})
+    return {", ".join(results[number] for _, number in plan.outputs)}
 '''
+
+
+def _names(plan: Plan) -> str:
+    """Names of the outputs as source."""
+    return ", ".join(_text(name) for name, _ in plan.outputs)
+
+
+def _given(plan: Plan) -> list[Tensor]:
+    """The outputs of the model that clients get."""
+    return [plan.model.outputs[number] for _, number in plan.outputs]
 
 
 def _types(names: Sequence[str], tensors: Sequence[Tensor], model: ModelFound) -> str:
@@ -193,7 +203,7 @@ def test_text(plan: Plan) -> str:
     """`test_NAME.py`."""
     numbers = [
         (name, tensor.dtype, _shape(tensor, plan.model))
-        for name, tensor in zip(plan.outputs, plan.model.outputs, strict=True)
+        for (name, _), tensor in zip(plan.outputs, _given(plan), strict=True)
         if tensor.dtype not in ("string", "bytes")
     ]
     lines = "\n".join(
@@ -221,7 +231,7 @@ FOLDER = Path(__file__).resolve().parent
 START_S = 180
 # Data type and shape of one instance's outputs.
 {expected}
-NAMES = [{", ".join(map(_text, plan.outputs))}]
+NAMES = [{_names(plan)}]
 
 
 def free_port():

@@ -2,5 +2,5 @@
 
 A library that crashes takes its process with it, a model keeps its memory, and MindSpore changes the process that
 imports it: so nothing is loaded in the process of the verb. `process` starts the other one and reads what it found,
-`child` runs in it, `model_file` and `servable` do the work there, `timing` measures.
+`child` runs in it, `servable` does the work there with `model`, `timing` and `stage_clock`.
 """

@@ -32,11 +32,9 @@ def main() -> None:
 def _result(text: str) -> str:
     # Imported only now, so that a crash of an import is told, too.
     from mindspore_serving.cli.trial.jobs import Job
-    from mindspore_serving.cli.trial.model_file import try_file
     from mindspore_serving.cli.trial.servable import try_servable
 
-    job = Job.from_json(text)
-    return (try_file(job) if job.model_format else try_servable(job)).to_json()
+    return try_servable(Job.from_json(text)).to_json()
 
 
 if __name__ == "__main__":

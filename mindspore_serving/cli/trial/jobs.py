@@ -14,9 +14,8 @@ class Job:
     """What is tried.
 
     Attributes:
-        path: A model file, or the folder of a servable; absolute.
+        path: The folder of a servable, or a model file.
         version: Version of the servable; 0 for the newest.
-        model_format: Format of the file, as `families.models_in` has it; "" for a servable.
         device_type: `ascend`, `gpu`, `cpu`, or "" for the first that is there.
         enable_lite: Whether MindSpore Lite runs what MindSpore could run too.
         seconds: How long each batch size is measured; 0 measures none.
@@ -25,7 +24,6 @@ class Job:
 
     path: str
     version: int = 0
-    model_format: str = ""
     device_type: str = ""
     enable_lite: bool = False
     seconds: float = 0.0
@@ -135,6 +133,8 @@ class MethodFound:
         times: Of some sizes of batches.
         stages: Shares of its stages, in their order; empty where it was not measured.
         not_timed: Why it was not measured.
+        sent: Of a method that is a model alone, the input that clients send for each input of the model.
+        given: Of such a method, which output of the model each of its outputs is, by name and number.
     """
 
     name: str
@@ -145,6 +145,8 @@ class MethodFound:
     times: Sequence[BatchTime] = ()
     stages: Sequence[StageShare] = ()
     not_timed: str = ""
+    sent: Sequence[str] = ()
+    given: Sequence[tuple[str, int]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,7 @@ class Found:
     """What a trial has found.
 
     Attributes:
-        servable: Name of the servable; "" for a file.
+        servable: Name of the servable.
         version: Of the servable.
         models: What was loaded.
         methods: What was tried.

@@ -16,7 +16,7 @@ from mindspore_serving.cli.errors import CommandError
 from mindspore_serving.cli.trial.jobs import Found, Job, found_from_json
 from mindspore_serving.server.host.child_environment import child_environment
 
-_LAST_LINES = 15
+_LAST_LINES = 30
 
 
 def run_trial(job: Job) -> Found:
@@ -79,4 +79,6 @@ def _how(code: int) -> str:
 
 def _last_lines(printed: IO[bytes]) -> str:
     printed.seek(0)
-    return "\n".join(printed.read().decode(errors="replace").splitlines()[-_LAST_LINES:])
+    lines = printed.read().decode(errors="replace").splitlines()
+    # A crash is followed by the names of all compiled modules, which say nothing.
+    return "\n".join([line for line in lines if not line.startswith("Extension modules:")][-_LAST_LINES:])

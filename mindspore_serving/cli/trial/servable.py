@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,19 +19,18 @@ from mindspore_serving.cli.trial.jobs import (
     ModelFound,
     StageShare,
 )
-from mindspore_serving.cli.trial.model_file import describe
+from mindspore_serving.cli.trial.model import describe
 from mindspore_serving.cli.trial.stage_clock import StageClock, WatchedGraph, name_of
 from mindspore_serving.cli.trial.timing import resident_mb, sizes_up_to, times_of
 from mindspore_serving.errors import ServingError, StageError, StartUpError
-from mindspore_serving.options import NO_DEVICE_TYPE, ServableSettings
 from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.backend.dynamic_batch import SIZES_TO_TRY
 from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.register.definition import MethodDefinition, StageKind
 from mindspore_serving.server.register.model import set_runtime
 from mindspore_serving.server.register.pipeline import set_method_runtime
-from mindspore_serving.server.start.merging import merge_config
-from mindspore_serving.server.start.worker_plans import plans_of
+from mindspore_serving.server.start.servable_path import config_for
+from mindspore_serving.server.start.worker_plans import plans_for
 from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.job import CallJob
 from mindspore_serving.server.worker.model_runner import ModelRunner
@@ -68,16 +66,10 @@ def try_servable(job: Job) -> Found:
 
 
 def _plan_of(job: Job) -> WorkerPlan:
-    folder = Path(job.path)
-    settings = ServableSettings(
-        servable_directory=str(folder.parent),
-        servable_name=folder.name,
-        device_ids=(0,),
-        version_number=job.version,
-        device_type=job.device_type or NO_DEVICE_TYPE,
+    config = config_for(
+        job.path, device_ids=0, version_number=job.version, device_type=job.device_type or None
     )
-    [merged] = merge_config([settings], job.enable_lite)
-    [plan] = plans_of(merged, job.enable_lite)
+    [plan] = plans_for(config, job.enable_lite)
     return plan
 
 
@@ -128,7 +120,19 @@ def _method(
         times,
         shares,
         problem,
+        *_places(method),
     )
+
+
+def _places(method: MethodDefinition) -> tuple[list[str], list[tuple[str, int]]]:
+    """`sent` and `given` of `MethodFound`."""
+    if [stage.kind for stage in method.stages] != [StageKind.MODEL]:
+        return [], []
+    sent = [method.input_names[ref.output] for ref in method.stages[0].inputs]
+    given = [
+        (name, ref.output) for name, ref in zip(method.output_names, method.outputs, strict=True) if ref.stage
+    ]
+    return sent, given
 
 
 def _measured(

@@ -42,6 +42,17 @@ class Monitor:
         self._stop = stop
         self._script_is_watched = False
         self._starting = False
+        self._ended = threading.Event()
+        self._is_waited_for = False
+
+    def wait_for_end(self) -> None:
+        """Return when the server has stopped. The signal that stops it then has no further effect on the script.
+
+        Called in the main thread, which takes signals meanwhile.
+        """
+        self._is_waited_for = True
+        while self.generation and not self._ended.wait(SIGNAL_POLL_S):
+            continue
 
     def begin(self) -> int:
         """Keep the process alive until `end`; stop the server at SIGINT and SIGTERM, and if the start script fails.
@@ -52,6 +63,7 @@ class Monitor:
         with self._lock:
             if self.generation:
                 return self.generation
+            self._ended.clear()
             self.generation = generation = self._request.begin()
             watched, self._script_is_watched = self._script_is_watched, True
         threading.Thread(
@@ -68,6 +80,7 @@ class Monitor:
         self.generation = 0
         self._request.end()
         self._request.want()
+        self._ended.set()
 
     def wait_for_start(self, started: Future[None], interrupted: str) -> None:
         """Wait in slices, so that signals are acted on.
@@ -101,7 +114,8 @@ class Monitor:
             if not self._is_to_stop(generation):
                 return
             self._stop()
-        self._request.raise_in_main_thread()
+        if not self._is_waited_for:
+            self._request.raise_in_main_thread()
 
     def _is_to_stop(self, generation: int) -> bool:
         """Whether the monitor is to stop what it was made for."""

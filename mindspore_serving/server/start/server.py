@@ -32,12 +32,14 @@ from mindspore_serving.server.host.settings import cluster_token, worker_timeout
 from mindspore_serving.server.host.standard_descriptors import open_standard_descriptors
 from mindspore_serving.server.host.standard_output import say
 from mindspore_serving.server.host.stop_request import StopRequest
+from mindspore_serving.server.service.catalog import ServableInfo
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.start.dialects import dialects_of
 from mindspore_serving.server.start.monitor import Monitor
 from mindspore_serving.server.start.orderly_stop import finish_requests, wait_for_end, wait_for_requests
 from mindspore_serving.server.start.rest_application import RestApplication
 from mindspore_serving.server.supervision.supervisor import Supervisor
+from mindspore_serving.server.transport.address import UNIX_PREFIX
 from mindspore_serving.server.transport.grpc.limits import GrpcLimits
 from mindspore_serving.server.transport.grpc.server import GrpcServer
 from mindspore_serving.server.transport.http.cors import Cors
@@ -45,6 +47,9 @@ from mindspore_serving.server.transport.http.limits import HttpLimits
 from mindspore_serving.server.transport.http.rest_gateway import RestServer
 
 _BIND_TIMEOUT_S = 30.0
+_NO_REGIONS = (
+    "allow_client_shared_memory is not for a port that REST and gRPC share: clients cannot be told apart"
+)
 _EXIT_FAILED = 1
 """Exit code of a process whose server has stopped because no worker was left, or its gRPC server has failed."""
 
@@ -57,7 +62,11 @@ class _Part(Protocol):
 
 
 class Server:
-    """The server of this process: front ends, cluster, dispatcher and supervisor, on one event loop."""
+    """The server of this process: front ends, cluster, dispatcher and supervisor, on one event loop.
+
+    Attributes:
+        outlives_workers: Whether the server goes on where no worker is left, for `replace_servable` to start others.
+    """
 
     def __init__(self) -> None:
         self._of_parent: dict[str, object] = {}
@@ -71,6 +80,7 @@ class Server:
         self._supervisor: Supervisor | None = None
         self._grpc: GrpcServer | None = None
         self._rest: RestServer | None = None
+        self._shares_port = False
         self._application: RestApplication | None = None
         self._port: MasterPort | None = None
         self._member: Member | None = None
@@ -79,6 +89,7 @@ class Server:
         self._stop_request = StopRequest(self._follow_logs)
         self._monitor = Monitor(self._lock, self._stop_request, self._drain, self.stop)
         self._has_failed = False
+        self.outlives_workers = False
 
     def leave_to_parent(self) -> None:
         """Start over in a forked child: what runs is its parent's, and goes on there."""
@@ -134,8 +145,14 @@ class Server:
         guard: Guard | None,
         max_connections: int,
         cors: Cors | None,
+        *,
+        with_grpc: bool = False,
     ) -> None:
-        """Start the REST front end; errors as `start_restful_server`."""
+        """Start the REST front end; errors as `start_restful_server`.
+
+        With `with_grpc`, clients of gRPC may come to its port, too. The gRPC server then listens on a Unix socket, and
+        clients may pass no shared memory: nobody could tell whose it is.
+        """
         tls = ssl_context(ssl_config) if ssl_config else None
         with self._lock:
             if self._rest is not None:
@@ -151,10 +168,19 @@ class Server:
                 silence_s=worker_timeout_s(),
                 application=None if self._application is None else self._application.dialects,
                 cors=cors,
+                grpc_path=self._socket_of_grpc() if with_grpc else "",
             )
             thread.run(server.start(), _BIND_TIMEOUT_S)
-            self._rest = server
+            self._rest, self._shares_port = server, with_grpc
         say(f"Serving: Serving RESTful server start success, listening on {address}")
+
+    def _socket_of_grpc(self) -> str:
+        address = "" if self._grpc is None else self._grpc.address
+        if not address.startswith(UNIX_PREFIX):
+            raise StartUpError("To share the port of REST, gRPC should be started before, on a Unix socket")
+        if self._regions.allowed:
+            raise StartUpError(_NO_REGIONS)
+        return address.removeprefix(UNIX_PREFIX)
 
     def rest_application(self, always_ok: bool) -> web.Application:
         """The application that the REST front end serves; see `rest_application`."""
@@ -187,6 +213,8 @@ class Server:
         with self._lock:
             if self._supervisor is not None:
                 raise StartUpError("Raise failed: Serving Error: Master gRPC server is already running")
+            if allow_client_shared_memory and self._shares_port:
+                raise StartUpError(_NO_REGIONS)
             thread, service = self._begin()
             self.keep_alive()
             self._regions.allowed = allow_client_shared_memory
@@ -200,11 +228,42 @@ class Server:
             started = thread.submit(self._supervisor.start(plans, say))
         self._monitor.wait_for_start(started, "Fail to start workers because of signal SIGINT or SIGTERM")
 
+    def replace_servable(self, name: str, plans: Sequence[WorkerPlan], *, one_at_a_time: bool) -> None:
+        """Start the workers of a servable anew; parameters and errors as of `Supervisor.replace`."""
+        with self._lock:
+            thread, service, supervisor = self._thread, self._service, self._supervisor
+            if thread is None or service is None or supervisor is None:
+                raise StartUpError("No servable is started that could be replaced")
+            for settings in {plan.servable: plan.settings for plan in plans}.values():
+                thread.loop.call_soon_threadsafe(service.dispatcher.configure, settings)
+            replaced = thread.submit(supervisor.replace(name, plans, say, one_at_a_time=one_at_a_time))
+        replaced.result()
+
+    def servables(self) -> tuple[ServableInfo, ...]:
+        """What is to be served, and how that is now; nothing before `start_workers`."""
+        with self._lock:
+            thread, service = self._thread, self._service
+        if thread is None or service is None:
+            return ()
+        catalog = service.catalog
+
+        async def ask() -> tuple[ServableInfo, ...]:
+            return catalog.servables()
+
+        return thread.run(ask(), _BIND_TIMEOUT_S)
+
+    def wait(self) -> None:
+        """Return when the server has stopped, after a signal for example; called in the main thread."""
+        self._monitor.wait_for_end()
+
     def _on_no_workers_left(self) -> None:
         """Stop the server, which has failed, unless it is being stopped already. Called on the loop.
 
         The master of a cluster goes on without the worker of its own process, as without any other.
         """
+        if self.outlives_workers:
+            log.error("No worker is left; the server goes on")
+            return
         if self._serves_own_cluster and self._port is not None:
             log.error("The worker of this process has ended, the master serves on with the workers that join")
             return
@@ -305,6 +364,7 @@ class Server:
                 if part is not None:
                     self._end(self._thread, part)
             self._grpc = self._rest = self._application = None
+            self._shares_port = False
             self._port = self._supervisor = self._service = None
             self._thread.loop.call_soon_threadsafe(self._regions.close)
             self._regions = SharedMemoryRegions()

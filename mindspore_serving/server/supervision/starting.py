@@ -17,6 +17,10 @@ _POLL_S = 0.05
 _PROGRESS_EVERY_S = 15.0
 
 
+class OtherMethods(StartUpError):
+    """A worker has other methods than those of its servable that serve, and so cannot serve beside them."""
+
+
 class Progress:
     """Reports to who starts the server how far that is.
 
@@ -103,6 +107,7 @@ async def until_started(worker: SupervisedWorker) -> None:
     """Return once the worker is ready.
 
     Raises:
+        OtherMethods: It cannot serve beside the others.
         StartUpError: It failed, or died; its state and its end tell more.
     """
     child = worker.child
@@ -112,7 +117,8 @@ async def until_started(worker: SupervisedWorker) -> None:
             again = " again" if worker.restarts else ""
             worker.end = worker.end_by(EndCause.START_FAILED, f"cannot be started{again}: {worker.failure}")
             worker.move(WorkerState.FAILED)
-            raise StartUpError(
+            kind = OtherMethods if worker.conflicts else StartUpError
+            raise kind(
                 f"Fail to start workers: {worker.plan.failure(worker.failure)}, more in {child.log_path}"
             )
         if child.exit_status() is not None and not worker.changed.is_set():

@@ -53,6 +53,7 @@ class SupervisedWorker:
         calls: What its methods call, likewise.
         call_targets: The same, as of now.
         failure: Why it cannot start, as it reported that.
+        conflicts: Whether that is because it has other methods than the workers that serve.
         end: How it has ended last; None before its first end.
         restarts: How often it was started again.
         changed: Set when something has happened that who waits for it must look at.
@@ -73,6 +74,7 @@ class SupervisedWorker:
         self.calls: tuple[CalledMethod, ...] = ()
         self.call_targets: Sequence[CallTarget] = ()
         self.failure = ""
+        self.conflicts = False
         self.end: WorkerEnd | None = None
         self.restarts = 0
         self.changed = asyncio.Event()
@@ -122,6 +124,7 @@ class SupervisedWorker:
         self._ready_at = None
         self._loss = None
         self.failure = ""
+        self.conflicts = False
         self.changed.clear()
 
     def note_alive(self) -> None:
@@ -148,6 +151,7 @@ class SupervisedWorker:
             raise ChannelError(f"process {message.pid} is not worker {message.worker}")
         conflict = servable.conflict(message.methods)
         if conflict:
+            self.conflicts = True
             self.refuse(conflict)
             raise ChannelError(conflict)
         self.move(WorkerState.READY)

@@ -35,7 +35,7 @@ from mindspore_serving.server.supervision.child import ChildSource
 from mindspore_serving.server.supervision.method_calls import pass_method_call
 from mindspore_serving.server.supervision.model_calls import pass_model_call
 from mindspore_serving.server.supervision.reaper import Reaper
-from mindspore_serving.server.supervision.starting import Progress, until_all_started
+from mindspore_serving.server.supervision.starting import OtherMethods, Progress, until_all_started
 from mindspore_serving.server.supervision.supervised_worker import SupervisedWorker
 from mindspore_serving.server.supervision.watcher import Watcher
 from mindspore_serving.server.supervision.worker_end import EndCause
@@ -132,6 +132,46 @@ class Supervisor:
             raise
         self._watch([worker])
         return worker.number
+
+    async def replace(
+        self, name: str, plans: Sequence[WorkerPlan], say: Callable[[str], None], *, one_at_a_time: bool
+    ) -> None:
+        """Start the workers of a servable anew, with the files that it has now, and end the earlier ones.
+
+        The earlier ones serve until the new ones are ready, and then finish what they have. Two things need them to end
+        before: the new ones have other methods, or a device takes one worker only. Then nobody serves for a while, and
+        if the new ones cannot be started, nobody does until this is called again.
+
+        Args:
+            name: Name of the servable.
+            plans: Of the new workers, those that hold models first.
+            say: Takes a line of progress.
+            one_at_a_time: Whether no two of them may have models in memory at a time.
+
+        Raises:
+            StartUpError: A new worker cannot be started.
+        """
+        earlier = [worker.number for worker in self._workers if worker.plan.servable_name == name]
+        holders = [plan for plan in plans if not plan.remote_models]
+        started: list[int] = []
+        try:
+            if not one_at_a_time:
+                for plan in holders:
+                    started.append(await self.add(plan, say))
+        except OtherMethods:
+            say(f"Serving: servable {name} has other methods now, its workers end before new ones start")
+            await self._remove_all(started)
+            started = []
+        except BaseException:
+            await self._remove_all(started)
+            raise
+        await self._remove_all(earlier)
+        for plan in [*holders[len(started) :], *(plan for plan in plans if plan.remote_models)]:
+            if not plan.remote_models or self._is_needed(plan):
+                await self.add(plan, say)
+
+    async def _remove_all(self, numbers: Sequence[int]) -> None:
+        await asyncio.gather(*(self.remove(number) for number in numbers))
 
     async def remove(self, number: int) -> None:
         """End a worker for good, and forget it; safe to call twice.

@@ -43,11 +43,12 @@ from mindspore_serving.server.worker.function_step import run_function_step
 from mindspore_serving.server.worker.graph_runner import GraphRunner
 from mindspore_serving.server.worker.job import BatchJob, CallJob, Job
 from mindspore_serving.server.worker.method_calls import MethodCalls
+from mindspore_serving.server.worker.model_queue import ModelQueue
 from mindspore_serving.server.worker.model_step import run_model_step
 from mindspore_serving.server.worker.outcomes import Finished, with_trace
 from mindspore_serving.server.worker.pipeline_thread import PipelineThread
 from mindspore_serving.server.worker.scheduling import is_report_due, next_model, next_stage
-from mindspore_serving.server.worker.stages import CallStep, Chunk, MethodStages, ModelQueue, StageRunner
+from mindspore_serving.server.worker.stages import CallStep, Chunk, MethodStages, StageRunner
 from mindspore_serving.server.worker.values import rows_or_errors
 from mindspore_serving.signature import CalledMethod
 

@@ -55,6 +55,11 @@ class GraphRunner(ABC):
         self._warned: set[tuple[str, int, tuple[int, ...]]] = set()
 
     @property
+    def runs_by_shape(self) -> bool:
+        """Whether only instances of one shape run together here."""
+        return False
+
+    @property
     def outputs_count(self) -> int:
         """Number of outputs."""
         return len(self.outputs)

@@ -64,6 +64,11 @@ class ModelRunner(GraphRunner):
     def __repr__(self) -> str:
         return f"<ModelRunner batch {self.batch_size}, inputs {self.inputs}>"
 
+    @property
+    def runs_by_shape(self) -> bool:
+        """See `GraphRunner`."""
+        return self.batch_size > 1 and any(-1 in spec.shape for spec in self.inputs)
+
     def _run_good(self, blocks: list[tuple[int, Rows]]) -> list[Outcome]:
         if len(blocks) == 1:  # nearly always
             [(begin, block)] = blocks

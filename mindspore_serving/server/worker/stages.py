@@ -1,13 +1,12 @@
 """Methods and their stages, ready to run, and the rows that wait at each: what the engine moves through.
 
 Rows of one job move together, as a chunk. A chunk waits in the queue of its next stage; chunks that wait for a model
-have the queue of its graph, which all methods share.
+have the queue of its graph, which all methods share (`model_queue`).
 """
 
 from __future__ import annotations
 
 import json
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
@@ -23,7 +22,6 @@ from mindspore_serving.server.register.definition import (
     ValueRef,
 )
 from mindspore_serving.server.worker.call_watch import CallWatch
-from mindspore_serving.server.worker.graph_runner import GraphRunner
 from mindspore_serving.server.worker.job import Job
 from mindspore_serving.server.worker.scheduling import rows_of_step
 from mindspore_serving.server.worker.stage_functions import BuiltInRunner, FunctionRunner, StageResult
@@ -74,43 +72,6 @@ class ChunkQueue(deque["tuple[StageRunner, Chunk]"]):
             taken.append((stage, chunk))
             most -= chunk.count
         return taken
-
-
-class ModelQueue:
-    """Chunks that wait for one graph, and how often it runs at the moment. Safe to use from several threads.
-
-    Args:
-        runner: Runs the graph.
-
-    Attributes:
-        waiting: The chunks.
-        running: How often it runs now.
-        concurrency: How often it may run at a time.
-    """
-
-    def __init__(self, runner: GraphRunner) -> None:
-        self.runner = runner
-        self.waiting = ChunkQueue()
-        self.concurrency = runner.concurrency
-        self.running = 0
-        self._lock = threading.Lock()
-
-    def __repr__(self) -> str:
-        return f"<ModelQueue {len(self.waiting)} chunks, runs {self.running} of {self.concurrency} times>"
-
-    def take(self) -> list[tuple[StageRunner, Chunk]]:
-        """Take the next batch; `done` is to follow if there is one. Empty where the graph may not run once more now."""
-        with self._lock:
-            if self.running >= self.concurrency:
-                return []
-            taken = self.waiting.take(self.runner.batch_size)
-            self.running += bool(taken)
-            return taken
-
-    def done(self) -> None:
-        """Learn that a batch has been run."""
-        with self._lock:
-            self.running -= 1
 
 
 class StageRunner:

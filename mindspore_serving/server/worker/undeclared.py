@@ -2,9 +2,9 @@
 
 It has one method, `predict`, with the inputs and outputs of the model. Names and types are those of the file.
 
-The first dimension of a model is the batch if all its inputs and outputs have one, and it is the same: of any size in
-all of them, or of one size. So `[-1, 13] -> [-1, 1]` and `[32, 1, 28, 28] -> [32, 10]` have a batch, while `[-1, 13] ->
-[3]` and `[4], [] -> [4]` have none: the tensors of a request are one instance of these.
+The first dimension of a model is the batch if all its inputs have the same one, of any size or of one size, and each
+output has it, too; an output may also have one of any size. So `[-1, 13] -> [-1, 1]` and `[32, 1, 28, 28] -> [32, 10]`
+have a batch, while `[-1, 13] -> [3]` and `[4], [] -> [4]` have none: the tensors of a request are one instance there.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ METHOD = "predict"
 
 def has_batch_dim(signature: GraphSignature) -> bool:
     """Whether the first dimension of a model is the batch, as far as its shapes tell."""
-    specs = (*signature.inputs, *signature.outputs)
-    firsts = {spec.shape[:1] for spec in specs}
-    return bool(signature.inputs) and len(firsts) == 1 and firsts != {()}
+    firsts = {spec.shape[:1] for spec in signature.inputs}
+    if len(firsts) != 1 or () in firsts:
+        return False
+    return all(spec.shape[:1] in {*firsts, (-1,)} for spec in signature.outputs)
 
 
 def declaration_of(settings: ServableSettings, found: FoundModel) -> ModelDeclaration:

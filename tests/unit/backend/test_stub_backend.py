@@ -115,9 +115,10 @@ def test_closed_graph(tmp_path: Path) -> None:
 
 def test_unknown_backend() -> None:
     with pytest.raises(
-        InvalidParameter, match="Backend 'onnx' does not exist, expected 'mindspore' or 'lite' or 'stub'"
+        InvalidParameter,
+        match="Backend 'tflite' does not exist, expected 'mindspore' or 'lite' or 'onnx' or 'paddle'",
     ):
-        create_backend("onnx")
+        create_backend("tflite")
 
 
 def test_keys_do_not_show_in_text() -> None:
@@ -175,3 +176,23 @@ def test_wrong_dtype() -> None:
         InvalidInput, match="input 0 data type kMSI_Int64 not match the data type kMSI_Int32 defined"
     ):
         check((2,)).rows_of([np.zeros(2, np.int64)])
+
+
+def test_rows_of_any_length(tmp_path: Path) -> None:
+    graph = load(tmp_path, "sequence.mindir")
+    assert graph.dynamic_batch
+    for rows, length in ((1, 3), (4, 1)):
+        x = np.ones((rows, length), np.float32)
+        doubled, total = graph.predict([x])
+        np.testing.assert_array_equal(doubled, 2 * x)
+        np.testing.assert_array_equal(total, [length] * rows)
+    with pytest.raises(InvalidInput, match=r"shape \[2, 0\] not match the shape \[-1, -1\] defined in model"):
+        graph.predict([np.ones((2, 0), np.float32)])
+
+
+def test_text(tmp_path: Path) -> None:
+    graph = load(tmp_path, "text.mindir")
+    [capitals] = graph.predict([np.array([["a"], ["b"]], object)])
+    assert capitals.tolist() == [["A"], ["B"]]
+    with pytest.raises(InvalidInput, match="data type kMSI_Unknown not match the data type kMSI_String"):
+        graph.predict([np.array([["a"]])])

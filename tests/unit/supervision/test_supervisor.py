@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -32,6 +33,7 @@ from tests.unit.supervision.fake_children import METHOD, FakeChild
 from tests.unit.supervision.supervised import Supervised, ready
 
 MODEL = ModelInfo("model", ())
+FIRST_CALL_SLOT = worker_plan().first_call_slot
 MODEL_METHOD = MethodSignature(call_method_name("model", 0), ("x",), 8)
 
 
@@ -357,6 +359,65 @@ def test_a_worker_is_removed_while_others_serve() -> None:
     run_in_virtual_time(test())
 
 
+def test_workers_are_replaced_while_they_serve() -> None:
+    async def test() -> None:
+        scene = Supervised()
+        [first] = await scene.start()
+        scene.children.on_start = in_time(3)
+        replacing = asyncio.ensure_future(
+            scene.supervisor.replace(
+                "one", [worker_plan(), worker_plan(device_id=1)], scene.said.append, one_at_a_time=False
+            )
+        )
+        await asyncio.sleep(5)
+        assert first in scene.living()
+        assert await scene.answers_from(first)
+        await replacing
+        assert [child.number for child in scene.living()] == [1, 2]
+        await scene.serve_from_all()
+        assert scene.all_gone == []
+        await scene.supervisor.stop()
+
+    run_in_virtual_time(test())
+
+
+def test_a_replacement_that_cannot_start_leaves_what_serves() -> None:
+    async def test() -> None:
+        scene = Supervised()
+        [first] = await scene.start()
+        scene.children.on_start = lambda child: child.fail("broken") if child.number == 2 else ready(child)
+        plans = [worker_plan(), worker_plan(device_id=1)]
+        with pytest.raises(StartUpError, match="broken"):
+            await scene.supervisor.replace("one", plans, scene.said.append, one_at_a_time=False)
+        assert scene.living() == [first]
+        assert await scene.answers_from(first)
+        await scene.supervisor.stop()
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.parametrize("one_at_a_time", [True, False])
+def test_workers_that_cannot_be_beside_others_follow_them(one_at_a_time: bool) -> None:
+    async def test() -> None:
+        scene = Supervised()
+        [first] = await scene.start()
+        living: list[bool] = []
+
+        def start_other(child: FakeChild) -> None:
+            living.append(first in scene.living())
+            child.register(METHOD if one_at_a_time else replace(METHOD, input_names=("other",)))
+            child.show_life()
+
+        scene.children.on_start = start_other
+        await scene.supervisor.replace("one", [worker_plan()], scene.said.append, one_at_a_time=one_at_a_time)
+        assert living == ([False] if one_at_a_time else [True, False])
+        assert any("has other methods now" in line for line in scene.said) is not one_at_a_time
+        assert len(scene.living()) == 1
+        await scene.supervisor.stop()
+
+    run_in_virtual_time(test())
+
+
 def test_nobody_waits_for_a_worker_that_is_removed_while_it_is_dead() -> None:
     async def test() -> None:
         scene = Supervised()
@@ -542,13 +603,13 @@ def test_model_calls_of_extra_workers() -> None:
         scene = Supervised()
         owner, extra = await with_extra_worker(scene)
         assert extra.received == [HeldModels((MODEL,))]
-        extra.send(ModelCall(7, worker_plan().first_call_slot, MODEL_METHOD.name, (numbered(2, 3),)))
+        extra.send(ModelCall(7, FIRST_CALL_SLOT, MODEL_METHOD.name, (numbered(2, 3),)))
         await scene.settle()
         owner.answer(owner.batches[0])
         await scene.settle()
         reply = extra.received[-1]
         assert isinstance(reply, ModelReply)
-        assert (reply.call_id, reply.slot) == (7, 20)
+        assert (reply.call_id, reply.slot) == (7, FIRST_CALL_SLOT)
         assert numbers_in([rows for rows in reply.groups if not isinstance(rows, FailedRows)]) == [3, 4]
         await scene.supervisor.stop()
 
@@ -560,7 +621,7 @@ def test_a_model_call_of_a_worker_that_dies_is_given_up() -> None:
         scene = Supervised()
         owner, extra = await with_extra_worker(scene)
         for number in range(4):
-            extra.send(ModelCall(number, 20 + number, MODEL_METHOD.name, (numbered(8),)))
+            extra.send(ModelCall(number, FIRST_CALL_SLOT + number, MODEL_METHOD.name, (numbered(8),)))
         await scene.settle()
         sent = list(owner.batches)
         assert 0 < len(sent) < 4
@@ -583,7 +644,7 @@ def test_a_model_that_nobody_holds_any_more() -> None:
         owner, extra = await with_extra_worker(scene)
         owner.leave()
         await scene.settle()
-        extra.send(ModelCall(7, worker_plan().first_call_slot, MODEL_METHOD.name, (numbered(2),)))
+        extra.send(ModelCall(7, FIRST_CALL_SLOT, MODEL_METHOD.name, (numbered(2),)))
         await scene.settle()
         reply = extra.received[-1]
         assert isinstance(reply, ModelReply)

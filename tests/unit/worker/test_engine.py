@@ -28,9 +28,10 @@ from mindspore_serving.server.register.registry import open_definition
 from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.function_step import run_function_step
 from mindspore_serving.server.worker.job import BatchJob
+from mindspore_serving.server.worker.model_queue import ModelQueue
 from mindspore_serving.server.worker.model_runner import ModelRunner
 from mindspore_serving.server.worker.stage_functions import StageResult
-from mindspore_serving.server.worker.stages import MethodStages, ModelQueue, StageRunner
+from mindspore_serving.server.worker.stages import MethodStages, StageRunner
 from mindspore_serving.server.worker.values import Values, rows_or_errors
 from mindspore_serving.signature import PARTIAL_REPLY_S, GraphSignature
 from mindspore_serving.tensor import Array, DataType, TensorSpec
@@ -1361,7 +1362,7 @@ def test_a_graph_gets_no_more_than_it_may_run_at_a_time() -> None:
 def test_a_step_that_breaks_fails_all_rows_that_it_has_taken() -> None:
     fixture = single_stage(lambda x: x)
     method = MethodStages(fixture.definition.methods["method"], {}, None)
-    stage = StageRunner(method, method.definition.stages[0], 8, None)
+    stage = StageRunner(method, method.definition.stages[0], 0, 8, None)
 
     def broken(inputs: Sequence[list[Any]], count: int) -> list[StageResult]:
         raise LookupError("lost")  # where no function of a user is to blame

@@ -18,13 +18,7 @@ import numpy as np
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.backend.contract import LoadRequest
-from mindspore_serving.server.backend.dynamic_batch import (
-    agree,
-    check_dynamic_inputs,
-    rows_to_try,
-    sample_of,
-    varies,
-)
+from mindspore_serving.server.backend.dynamic_batch import agree
 from mindspore_serving.server.backend.encrypted_model import mode_of_file
 from mindspore_serving.server.backend.input_check import InputCheck, contiguous
 from mindspore_serving.server.backend.mindspore.exclusive_turn import TURN
@@ -32,11 +26,12 @@ from mindspore_serving.server.backend.mindspore.inputs import Inputs, KeptTensor
 from mindspore_serving.server.backend.mindspore.mindir_metadata import read_signature
 from mindspore_serving.server.backend.mindspore.outputs import OutputReader, tensors_of
 from mindspore_serving.server.backend.mindspore.runtime import apply_options, reason_of, start_mindspore
+from mindspore_serving.server.backend.mindspore.samples import Samples
 from mindspore_serving.server.backend.model_file import check_path
 from mindspore_serving.server.backend.run_errors import model_closed, run_failed
 from mindspore_serving.server.host.core_affinity import threads_on_cores
 from mindspore_serving.signature import GraphSignature
-from mindspore_serving.tensor import NUMPY_OF, Array, DataType, TensorSpec
+from mindspore_serving.tensor import NUMPY_OF, Array, DataType, TensorSpec, fits
 
 _Run: TypeAlias = Callable[[Sequence[Array]], "list[Any]"]
 """Gives MindSpore's tensors for arrays."""
@@ -55,11 +50,11 @@ class MindSporeBackend:
         check_path(request.path)
         signature = read_signature(request.path, request.dec_key)
         _warn_of_other_mode(request)
-        check_dynamic_inputs(signature.inputs, request)
+        samples = Samples(signature.inputs, request)
         with TURN, threads_on_cores(request.thread_affinity_core_list):
             mindspore = start_mindspore(request.device_type, request.device_id)
             apply_options(mindspore, request)
-            graph = MindSporeGraph(mindspore, request, signature)
+            graph = MindSporeGraph(mindspore, request, signature, samples)
             graph.compile()
         return graph
 
@@ -71,18 +66,24 @@ class MindSporeGraph:
         mindspore: The module.
         request: What to load.
         signature: Of the file.
+        samples: What to try it with.
     """
 
-    def __init__(self, mindspore: Any, request: LoadRequest, signature: GraphSignature) -> None:
+    def __init__(
+        self, mindspore: Any, request: LoadRequest, signature: GraphSignature, samples: Samples
+    ) -> None:
         self.signature = signature
-        self.dynamic_batch = any(varies(spec) for spec in signature.inputs)
+        self.dynamic_batch = samples.dynamic_batch
+        self._samples = samples
+        self._sizes = samples.sizes  # to try it with; when it has run, the one that it has run with
         self._mindspore = mindspore
         self._path = request.path
         self._dec_key = request.dec_key
-        self._max_batch_size = request.max_batch_size
         self._sharded = request.sharded
         self._keeps_inputs = can_be_kept(signature.inputs, request.device_type)
-        self._check = InputCheck(signature, request.max_batch_size)
+        self._check = InputCheck(
+            signature, request.max_batch_size, request.without_batch(len(signature.inputs))
+        )
         self._run: _Run | None = None
         self._outputs: OutputReader  # how to read what `_run` gives; `compile` sets both
         self._closed = False
@@ -113,13 +114,10 @@ class MindSporeGraph:
             ModelError: The model failed. It was compiled again before this is raised, unless it is sharded: it then
                 refuses every further run, and is to be loaded anew when all ranks do that.
         """
-        rows = self._check.rows_of(arrays)
+        self._check.rows_of(arrays)
         arrays = contiguous(arrays)
         with TURN:
-            outputs = self._run_or_repair(arrays)
-        if rows:
-            self._check_rows(outputs, rows)
-        return outputs
+            return self._run_or_repair(arrays)
 
     def close(self) -> None:
         """Unload the graph."""
@@ -148,7 +146,7 @@ class MindSporeGraph:
         """Compile without a run, as a cell does before its first one."""
         cell.phase = "graph_load_from_mindir"
         cell._add_attr("graph_load_from_mindir", cell.graph)
-        cell.compile(*map(self._mindspore.Tensor.from_numpy, self._sample(self._sample_rows()[-1])))
+        cell.compile(*map(self._mindspore.Tensor.from_numpy, self._samples.batches(self._sizes[0])[-1]))
 
     def _try(self) -> bool:
         """Run the graph, and compare what it gives with what its file says.
@@ -156,17 +154,13 @@ class MindSporeGraph:
         Returns:
             Whether the executor below the cell gives what the cell gives.
         """
-        samples = [self._sample(rows) for rows in self._sample_rows()]
-        cell = self._new_cell()
-        by_cell = _CellRun(self._mindspore, cell)
-        expected = [_arrays_of(by_cell(arrays)) for arrays in samples]
-        for rows, outputs in zip(self._sample_rows(), expected, strict=True):
-            self._check_outputs(outputs, rows)
+        cell, expected = self._run_samples()
+        samples = self._samples.batches(self._sizes[0])
         run: _Run | None = self._quick_run(cell, samples, expected)
         if run is None:
             # The attempt may have left the cell unusable. It goes before the next one comes: when any cell goes,
             # MindSpore numbers its compiled graphs anew, and the others compile again at their next run.
-            del cell, by_cell
+            del cell
             run = _CellRun(self._mindspore, self._new_cell())
         self._outputs = OutputReader.tried(self.signature.outputs, run(samples[-1]), run(samples[-1]))
         if not self._outputs.by_bytes:
@@ -175,11 +169,41 @@ class MindSporeGraph:
             )
         return isinstance(run, _ExecutorRun)
 
+    def _run_samples(self) -> tuple[Any, list[list[Array]]]:
+        """Run the graph as MindSpore's users do, with the first size of its dynamic dimensions that it takes.
+
+        Returns:
+            The cell, and its outputs for each sample.
+
+        Raises:
+            StartUpError: Its outputs are not what its file says.
+        """
+        for size in self._sizes:
+            try:
+                cell, expected = self._run_with(size)
+                break
+            except Exception as cause:  # a model may raise anything for a size that it does not take
+                if size == self._sizes[-1]:
+                    raise
+                log.info(
+                    "Model %s does not run with dimensions of %s: %s", self._path, size, reason_of(cause)
+                )
+        self._sizes = (size,)
+        for rows, outputs in zip(self._samples.rows, expected, strict=True):
+            self._check_outputs(outputs, rows)
+        return cell, expected
+
+    def _run_with(self, size: int) -> tuple[Any, list[list[Array]]]:
+        """The graph as a cell that no other run has left unusable, and its outputs for each sample of a size."""
+        cell = self._new_cell()
+        run = _CellRun(self._mindspore, cell)
+        return cell, [_arrays_of(run(arrays)) for arrays in self._samples.batches(size)]
+
     def _new_cell(self) -> Any:
-        """The graph as MindSpore wraps it; with a dynamic batch it compiles once, for any number of rows."""
+        """The graph as MindSpore wraps it; with dynamic dimensions it compiles once, for all sizes."""
         ms = self._mindspore
         cell = ms.nn.GraphCell(self._load())
-        if self.dynamic_batch:
+        if self._samples.dynamic:
             cell.set_inputs(
                 *(
                     ms.Tensor(
@@ -196,13 +220,6 @@ class MindSporeGraph:
             return self._mindspore.load(str(self._path))
         mode = mode_of_file(self._path)
         return self._mindspore.load(str(self._path), dec_key=self._dec_key, dec_mode=mode)
-
-    def _sample_rows(self) -> list[int]:
-        """Rows of the batches to try the graph with; 0 stands for the fixed shapes."""
-        return rows_to_try(self._max_batch_size) if self.dynamic_batch else [0]
-
-    def _sample(self, rows: int) -> list[Array]:
-        return [sample_of(spec, rows) for spec in self.signature.inputs]
 
     def _quick_run(
         self, cell: Any, samples: Sequence[Sequence[Array]], expected: Sequence[Sequence[Array]]
@@ -242,17 +259,12 @@ class MindSporeGraph:
                 f"Model '{self._path}' gives {len(outputs)} outputs, its file says {len(specs)}"
             )
         for index, (output, spec) in enumerate(zip(outputs, specs, strict=True)):
-            shape = (rows or output.shape[0], *spec.shape[1:]) if varies(spec) and output.ndim else spec.shape
-            if output.dtype != NUMPY_OF[spec.dtype] or output.shape != shape:
+            shape = (rows, *spec.shape[1:]) if rows and spec.shape[:1] == (-1,) else spec.shape
+            if output.dtype != NUMPY_OF[spec.dtype] or not fits(output.shape, shape):
                 raise StartUpError(
                     f"Model '{self._path}' gives {output.dtype} {list(output.shape)} as output {index}, expected "
                     f"{NUMPY_OF[spec.dtype]} {list(shape)} by its file"
                 )
-
-    def _check_rows(self, outputs: Sequence[Array], rows: int) -> None:
-        for index, (output, spec) in enumerate(zip(outputs, self.signature.outputs, strict=True)):
-            if varies(spec) and len(output) != rows:
-                raise run_failed(f"model output {index} has {len(output)} rows for a batch of {rows}")
 
     def _run_or_repair(self, arrays: Sequence[Array]) -> list[Array]:
         if self._closed:

@@ -13,7 +13,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from mindspore_serving.server.backend.dynamic_batch import varies
 from mindspore_serving.tensor import NUMPY_OF, Array, TensorSpec
 
 _MOST_KEPT_BYTES = 16 * 1024
@@ -43,7 +42,7 @@ class KeptTensors:
 
     Args:
         from_numpy: MindSpore's way from an array to a tensor without a copy.
-        specs: Of the inputs; none varies.
+        specs: Of the inputs; none has a dynamic dimension.
     """
 
     def __init__(self, from_numpy: Callable[[Array], Any], specs: Sequence[TensorSpec]) -> None:
@@ -64,7 +63,7 @@ def can_be_kept(specs: Sequence[TensorSpec], device_type: str) -> bool:
         specs: Of the inputs.
         device_type: `ascend`, `gpu` or `cpu`.
     """
-    if device_type != "cpu" or any(map(varies, specs)):
+    if device_type != "cpu" or any(-1 in spec.shape for spec in specs):
         return False
     return sum(_bytes_of(spec) for spec in specs) <= _MOST_KEPT_BYTES
 

@@ -192,11 +192,10 @@ def _spec(what: str, name: str, tensor: Any, schema: Any) -> TensorSpec:
             f"The data type of {what} is unsupported, data type: {label}, expected one of {', '.join(_DATA_TYPES)}"
         )
     shape = tuple(tensor.dims)
-    first_may_vary = shape[1:] if shape[:1] == (-1,) else shape
-    if len(shape) > MAX_DIMENSIONS or any(dim <= 0 for dim in first_may_vary):
+    if len(shape) > MAX_DIMENSIONS or any(dim < 1 and dim != -1 for dim in shape):
         raise StartUpError(
             f"The shape of {what} is invalid, shape: {excerpt(str(list(shape)))}, expected up to {MAX_DIMENSIONS} "
-            "dimensions above 0, or -1 as the first"
+            "dimensions above 0, or -1 for one of any size; export the model with a known number of dimensions"
         )
     return TensorSpec(name, dtype, shape)
 

@@ -5,6 +5,8 @@ The file name alone says what a "model" does; what is in the file does not matte
 - `tensor_sub*` subtracts all later inputs from the first, any other name adds its inputs;
 - `tensor_add_{I}_{O}.mindir` and `tensor_sub_{I}_{O}.mindir` have I inputs and O outputs, where output k is the first
   output plus k; other names have two inputs and one output. All are float32 of shape [2, 2];
+- `sequence*` has one input, float32 of shape [-1, -1], and gives its rows doubled, and their sums, of shape [-1];
+- `text*` has one input of text, of shape [-1, 1], and gives it in capitals;
 - a name that goes on with `@ms_{device type}` or `@lite_{device type}_{device type}` loads only where the device types
   that it is loaded for are these: with `ms` the worker's alone, with `lite` the worker's and CPU.
 """
@@ -12,13 +14,13 @@ The file name alone says what a "model" does; what is in the file does not matte
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.server.backend.contract import LoadRequest
+from mindspore_serving.server.backend.contract import LoadedGraph, LoadRequest
 from mindspore_serving.server.backend.families import STUB_NOTE
 from mindspore_serving.server.backend.input_check import InputCheck
 from mindspore_serving.server.backend.run_errors import model_closed
@@ -61,13 +63,65 @@ class StubGraph:
         self._closed = True
 
 
+class StubRows:
+    """Runs any number of rows of any length.
+
+    Args:
+        signature: What it takes and gives.
+        compute: From the input to the outputs.
+        request: How it is declared.
+    """
+
+    dynamic_batch = True
+
+    def __init__(
+        self, signature: GraphSignature, compute: Callable[[Array], list[Array]], request: LoadRequest
+    ) -> None:
+        self.signature = signature
+        self._compute = compute
+        self._check = InputCheck(signature, request.max_batch_size, request.without_batch(1))
+
+    def predict(self, arrays: Sequence[Array]) -> list[Array]:
+        """Compute all outputs; errors as the contract has them."""
+        self._check.rows_of(arrays)
+        return self._compute(arrays[0])
+
+    def close(self) -> None:
+        """Nothing to unload."""
+
+
+def _doubled_and_summed(x: Array) -> list[Array]:
+    return [x + x, x.sum(axis=1)]
+
+
+def _in_capitals(texts: Array) -> list[Array]:
+    return [np.array([text.upper() for text in texts.flat], object).reshape(texts.shape)]
+
+
+_ROWS = {
+    "sequence": (
+        GraphSignature(
+            (TensorSpec("x1", DataType.FLOAT32, (-1, -1)),),
+            (TensorSpec("y1", DataType.FLOAT32, (-1, -1)), TensorSpec("y2", DataType.FLOAT32, (-1,))),
+        ),
+        _doubled_and_summed,
+    ),
+    "text": (
+        GraphSignature(
+            (TensorSpec("x1", DataType.STRING, (-1, 1)),), (TensorSpec("y1", DataType.STRING, (-1, 1)),)
+        ),
+        _in_capitals,
+    ),
+}
+
+
 class StubBackend:
     """Makes graphs from file names."""
 
     def __init__(self) -> None:
         log.warning("%s", STUB_NOTE)
 
-    def load(self, request: LoadRequest) -> StubGraph:
+    def load(self, request: LoadRequest) -> LoadedGraph:
         """Make the graph that the file's name stands for; the key of an encrypted file is not looked at.
 
         Raises:
@@ -76,6 +130,9 @@ class StubBackend:
         if not request.path.is_file():
             raise StartUpError(f"Model file '{request.path}' does not exist. {STUB_NOTE}")
         name = request.path.name
+        for beginning, (signature, compute) in _ROWS.items():
+            if name.startswith(beginning):
+                return StubRows(signature, compute, request)
         counts = _COUNTS.match(name)
         inputs, outputs = (2, 1) if counts is None else (int(counts["inputs"]), int(counts["outputs"]))
         if not inputs or not outputs:

@@ -35,10 +35,7 @@ _TEXT_FIELDS = frozenset(("data", "str_data"))
 def known_of(method: MethodSignature) -> Known:
     """What is known of a method, for the readers of requests."""
     return Known(
-        inputs=[
-            KnownInput(one.name, one.file_name, int(one.dtype), one.shape, one.shared)
-            for one in method.inputs
-        ],
+        inputs=[[one.name, one.file_name, int(one.dtype), one.shape, one.shared] for one in method.inputs],
         rows=method.rows,
     )
 
@@ -188,7 +185,7 @@ def _own_shape(shape: Sequence[int], wanted: KnownInput, rows: bool) -> tuple[in
 
 
 def _check_type(dtype: DataType, wanted: KnownInput) -> None:
-    if wanted.dtype and dtype is not wanted.dtype:
+    if wanted.dtype and dtype != wanted.dtype:
         raise InvalidInput(
             f"Input '{wanted.name}' takes {_type_name(wanted.dtype)}, but got {_type_name(dtype)}"
         )

@@ -30,8 +30,14 @@ from mindspore_serving.server.transport.http.connection import HttpConnection
 from mindspore_serving.server.transport.http.cors import Cors
 from mindspore_serving.server.transport.http.gateway import Gateway
 from mindspore_serving.server.transport.http.limits import HttpLimits
-from mindspore_serving.server.transport.http.listeners import Listener, bound_sockets, listen
+from mindspore_serving.server.transport.http.listeners import (
+    ConnectionFactory,
+    Listener,
+    bound_sockets,
+    listen,
+)
 from mindspore_serving.server.transport.http.reply_heads import ReplyHeads
+from mindspore_serving.server.transport.http.shared_port import SharedPort
 from mindspore_serving.server.transport.routes import Dialect
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies, room_for_bodies
 from mindspore_serving.server.transport.untaken_replies import UntakenReplies, untaken_replies
@@ -70,6 +76,7 @@ class RestServer:
         silence_s: Seconds without a sign of life after which the process that reads large bodies is replaced.
         application: With the routes of the user's own; None where there are none.
         cors: Which pages of browsers may ask; None where none may.
+        grpc_path: Unix socket of the gRPC server, whose clients may come to this port, too; "" where they may not.
     """
 
     def __init__(
@@ -84,6 +91,7 @@ class RestServer:
         silence_s: float = DEFAULT_WORKER_TIMEOUT_S,
         application: DialectApplication | None = None,
         cors: Cors | None = None,
+        grpc_path: str = "",
     ) -> None:
         self.address = address
         self._guard = guard
@@ -95,6 +103,8 @@ class RestServer:
         self._answering = Answering(dialects, self._bodies, self._untaken, FailureLog())
         self._application = application
         self._cors = cors
+        self._grpc_path = grpc_path
+        self._shared: SharedPort | None = None
         self._runner: web.AppRunner | None = None
         self._heads = ReplyHeads(time.time())
         self._connections: set[HttpConnection] = set()
@@ -124,11 +134,17 @@ class RestServer:
         server = runner.server
         assert server is not None  # since it is set up
         gateway = self._gateway(application, loop)
+
+        def http() -> asyncio.Protocol:
+            return HttpConnection(server, gateway, loop)
+
+        factory: ConnectionFactory = http
+        if self._grpc_path:
+            self._shared = SharedPort(self._grpc_path, factory, self._limits.connections)
+            factory = self._shared.connection
         try:
             for listener in bound_sockets(parse_socket_address(self.address, _TAG)):
-                self._listeners.append(
-                    await listen(listener, lambda: HttpConnection(server, gateway, loop), self._tls)
-                )
+                self._listeners.append(await listen(listener, factory, self._tls))
         except (OSError, OverflowError, UnicodeError) as cause:
             self._close_listeners()
             await self._end_application()
@@ -172,6 +188,8 @@ class RestServer:
         self._close_listeners()
         self._draining = True
         await self._bodies.stop()
+        if self._shared is not None:
+            self._shared.close()
         for connection in tuple(self._connections):
             connection.stop()
         await self._end_application()
