@@ -233,7 +233,9 @@ def test_a_batch_that_is_dynamic_by_its_file_only(load: Load, tmp_path: Path) ->
     )
     with pytest.raises(StartUpError, match=r"runs with one row, but not with more: .*max_batch_size=1"):
         load(path)
-    assert load(path, max_batch_size=1).predict([np.ones((1, 2), np.float32)])[0].tolist() == [[1, 1]]
+    one = load(path, max_batch_size=1)
+    assert shapes_of(one) == ([(-1, 2)], [(-1, 2)])
+    assert one.predict([np.ones((1, 2), np.float32)])[0].tolist() == [[1, 1]]
 
 
 def test_classes_of_a_classifier_are_columns(load: Load, tmp_path: Path) -> None:
