@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,12 @@ from onnxruntime.quantization import CalibrationDataReader, quantize_dynamic, qu
 
 from mindspore_serving.errors import InvalidInput, ModelError, StartUpError
 from mindspore_serving.server.backend.contract import ConcurrentGraph, LoadedGraph
-from mindspore_serving.tensor import DATA_TYPE_OF, Array, DataType
+from mindspore_serving.server.backend.onnx.backend import OnnxGraph, SessionRun
+from mindspore_serving.server.backend.onnx.values import TensorReader
+from mindspore_serving.signature import GraphSignature
+from mindspore_serving.tensor import DATA_TYPE_OF, Array, DataType, TensorSpec
 from tests.onnx import models
-from tests.onnx.conftest import Load
+from tests.onnx.conftest import Load, request_for
 from tests.onnx.models import FLOAT, node
 
 Make = Callable[[Path], Path]
@@ -230,7 +233,9 @@ def test_a_batch_that_is_dynamic_by_its_file_only(load: Load, tmp_path: Path) ->
     )
     with pytest.raises(StartUpError, match=r"runs with one row, but not with more: .*max_batch_size=1"):
         load(path)
-    assert load(path, max_batch_size=1).predict([np.ones((1, 2), np.float32)])[0].tolist() == [[1, 1]]
+    one = load(path, max_batch_size=1)
+    assert shapes_of(one) == ([(-1, 2)], [(-1, 2)])
+    assert one.predict([np.ones((1, 2), np.float32)])[0].tolist() == [[1, 1]]
 
 
 def test_classes_of_a_classifier_are_columns(load: Load, tmp_path: Path) -> None:
@@ -436,4 +441,22 @@ def test_threads_keep_to_their_cores(load: Load, tmp_path: Path) -> None:
     [thread] = new_threads(before)
     assert os.sched_getaffinity(thread) == {core}
     graph.predict([np.ones((1, 1, 32, 32), np.float32)])
+    assert os.sched_getaffinity(0) == usable
+
+
+class WhereItRuns(SessionRun):
+    """Gives the cores of the calling thread."""
+
+    def __call__(self, arrays: Sequence[Array]) -> list[Any]:
+        return [np.array(sorted(os.sched_getaffinity(0)))]
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_the_calling_thread_keeps_to_the_cores_too(tmp_path: Path) -> None:
+    usable = os.sched_getaffinity(0)
+    for cores in ((max(usable),), ()):
+        request = request_for(tmp_path / "model.onnx", thread_affinity_core_list=cores)
+        reader = TensorReader(TensorSpec("cores", DataType.INT64, (-1,)))
+        graph = OnnxGraph(WhereItRuns(None, [], []), GraphSignature((), (reader.spec,)), [reader], request)
+        assert set(graph.predict([])[0]) == set(cores or usable)
     assert os.sched_getaffinity(0) == usable

@@ -60,7 +60,7 @@ def open_session(path: Path, header: ModelHeader | None, settings: OnnxSettings)
         )
     except Exception as cause:  # its classes of errors have no base of their own
         raise StartUpError(f"{LIBRARY} cannot load '{path}': {_why_not_loaded(cause, header)}") from cause
-    _check_started(session, settings)
+    check_started(session, settings)
     return session
 
 
@@ -111,8 +111,16 @@ def _check_providers(settings: OnnxSettings) -> None:
             )
 
 
-def _check_started(session: Any, settings: OnnxSettings) -> None:
-    """ONNX Runtime falls back to the CPU, with a line in the log, where a provider does not start."""
+def check_started(session: Any, settings: OnnxSettings) -> None:
+    """Refuse a session without a provider that was asked for: ONNX Runtime then takes the CPU, and logs a line.
+
+    Args:
+        session: The session.
+        settings: What was asked for.
+
+    Raises:
+        StartUpError: A provider did not start.
+    """
     started = session.get_providers()
     missing = [name for name, _ in settings.providers if name not in started and name != CPU_PROVIDER]
     if missing:
