@@ -37,6 +37,7 @@ def check_paddle(graph):
 MINDSPORE_FIRST = f"""{MODELS}
 import mindspore as ms
 
+ms.set_device("CPU", 0)
 
 class Network(ms.nn.Cell):
     def __init__(self):
@@ -70,8 +71,10 @@ check_paddle(other)
 
 
 def run(script: str, *arguments: Path) -> str:
+    file = arguments[0].with_name("script.py")  # MindSpore compiles source code of files only
+    file.write_text(script)
     done = subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)],
+        [sys.executable, str(file), *map(str, arguments)],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

@@ -73,9 +73,11 @@ def json_of(reply: HttpReply) -> Any:
     return json.loads(reply.body)
 
 
-def infer(server: RunningServer, name: str, instances: list[dict[str, Any]]) -> Any:
+def infer(server: RunningServer, name: str, instances: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A reply for each instance; one alone where all have failed together."""
     with Client(server.grpc, name, "predict") as client:
-        return client.infer(instances)
+        replies = client.infer(instances)
+    return replies if isinstance(replies, list) else [replies]
 
 
 @pytest.mark.parametrize("name", ["conv_json", "conv_pdmodel", "secret"])
