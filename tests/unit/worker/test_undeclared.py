@@ -104,7 +104,7 @@ def test_shapes_tell_whether_there_is_a_batch(
         ),
         (NAMES.replace('alias_name: "size"', 'alias_name: "price"'), "has two feed_var of one name"),
         (NAMES.partition("fetch_var")[0], "has no fetch_var"),
-        ("feed_var { name: }", "serving_server_conf.prototxt' cannot be read: 2:.*"),
+        ("feed_var { name: }", "serving_server_conf.prototxt' cannot be read: 1:"),
         ('feed_var { alias_name: "x" }', "has a feed_var without a name"),
     ],
 )
@@ -112,5 +112,5 @@ def test_a_wrong_file_of_names(tmp_path: Path, names: str, problem: str) -> None
     (tmp_path / "adder").mkdir()
     (tmp_path / "adder" / "serving_server_conf.prototxt").write_text(names)
     (tmp_path / "adder" / "tensor_add_2_2.pdiparams").touch()
-    with pytest.raises(StartUpError, match=problem.replace("2:.*", "1:.*")):
+    with pytest.raises(StartUpError, match=problem):
         load(tmp_path, "tensor_add_2_2.pdmodel")
