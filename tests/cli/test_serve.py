@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
 import socket
@@ -191,6 +192,12 @@ def test_dev_reloads_what_changes(tmp_path: Path) -> None:
         change(ADD.format(number=5, name="z"), "Reloaded plus")
         assert "has other methods now" in running.output
         assert ask(running, "/model/plus:plus", {"instances": [{"z": 1}]}) == {"instances": [{"y": 6}]}
+        change("def broken(:\n", "Waiting for the next change")
+        [worker] = running.workers()
+        os.kill(worker, signal.SIGKILL)  # what serves is gone, and what is there cannot start
+        running.wait_for_line("No worker is left; the server goes on")
+        change(ADD.format(number=7, name="x"), "Reloaded plus")
+        assert ask(running, "/model/plus:plus", {"instances": [{"x": 1}]}) == {"instances": [{"y": 8}]}
         assert len(running.workers()) == 1
         running.signal(signal.SIGINT)
         assert running.wait() == 0

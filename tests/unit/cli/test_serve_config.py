@@ -78,7 +78,7 @@ def test_what_is_printed_is_read_as_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("models:\n- path: a\n  slot_per_copy: 2\n", "line 3: models[0].slot_per_copy is no key here, did you mean 'slots"),
+        ("models:\n- path: a\n  slot_per_copy: 2\n", "line 3: models[0].slot_per_copy is no key here, did you mean"),
         ("models: [{path: a}]\n\nresst: x\n", "line 3: resst is no key here, did you mean 'rest'?"),
         ("models: [{path: a}]\nqqqqq: x\n", "expected one of ['models', 'grpc',"),
         ("models:\n- name: a\n", "line 2: models[0] has no 'path': "),
