@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import KEY
+from tests.support.certificates import Authority
 from tests.support.command_line import Terminal
 from tests.support.serving import RunningServer, free_port
 
@@ -222,17 +225,43 @@ class Foreign(BaseHTTPRequestHandler):
         self.wfile.write(b"0\r\n\r\n")
 
 
-@pytest.fixture
-def foreign() -> Iterator[str]:
+@contextlib.contextmanager
+def foreign_server(context: ssl.SSLContext | None = None) -> Iterator[int]:
     Foreign.asked = 0
     server = ThreadingHTTPServer(("127.0.0.1", 0), Foreign)
     server.daemon_threads = True
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = Thread(target=server.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
+    yield server.server_port
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def foreign() -> Iterator[str]:
+    with foreign_server() as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+def test_tls(terminal: Terminal, tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "ca")
+    pair = authority.issue("server")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.private_key)
+    with foreign_server(context) as port:
+        trusted = f"--ca {authority.certificate}"
+        for url in (f"--url https://localhost:{port}", f"--url localhost:{port} --tls"):
+            assert terminal.type(f"models list {url} {trusted}").code == 0
+        ended = terminal.type(f"models list --url https://localhost:{port}")
+        assert (ended.code, "give its root certificate with --ca" in ended.err) == (3, True)
+        ended = terminal.type(
+            f"bench https://localhost:{port} {trusted} -c 1 --warm-up 0 -r 20 --even -d 0.2 --json -"
+        )
+        assert ended.json["requests"] == 4
+        assert ended.json["right"] >= 3
 
 
 def test_another_server_and_its_errors(foreign: str, terminal: Terminal) -> None:
