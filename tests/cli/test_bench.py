@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -19,6 +20,13 @@ from typing import Any
 
 import pytest
 
+from mindspore_serving.cli.asking.address import Access, Address
+from mindspore_serving.cli.asking.method import Method
+from mindspore_serving.cli.asking.native import NativeRest
+from mindspore_serving.cli.asking.session import WireRequest
+from mindspore_serving.cli.load.reply_check import ReplyCheck
+from mindspore_serving.cli.load.run import LoadPlan, Outcome, run_load
+from mindspore_serving.cli.load.tally import Tally
 from tests.cli.conftest import KEY
 from tests.support.certificates import Authority
 from tests.support.command_line import Terminal
@@ -262,6 +270,25 @@ def test_tls(terminal: Terminal, tmp_path: Path) -> None:
         )
         assert ended.json["requests"] == 4
         assert ended.json["right"] >= 3
+
+
+def load_of(port: int, **more: Any) -> tuple[Tally, Outcome]:
+    request = WireRequest("/", b"{}")
+    tally = Tally([ReplyCheck(NativeRest(), Method("a", "b"), 1)], 0.0)
+    plan = LoadPlan(Address("rest", "127.0.0.1", port), Access(), [request], warm_up_s=0.0, **more)
+    return tally, run_load(plan, tally)
+
+
+def test_requests_without_a_reply_are_counted() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        tally, _ = load_of(port, clients=2, seconds=0.1, rate=100, even=True, grace_s=0.1)
+        assert tally.errors == {
+            "no reply within 0.1 s": 2,
+            "not sent: all connections were busy until the end": 8,
+        }
+        tally, _ = load_of(port, clients=3, seconds=0.1, grace_s=0.1)
+        assert tally.errors == {"no reply within 0.1 s": 3}
 
 
 def test_another_server_and_its_errors(foreign: str, terminal: Terminal) -> None:
