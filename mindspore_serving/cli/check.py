@@ -91,12 +91,12 @@ def _check_one(place: ServablePlace, job: Job, compare: bool, as_json: bool) -> 
         candidates = [_candidate(one, job) for one in place.models]
     served = [name for model in found.models for name in model.name.split(";")]
     warnings = warnings_of(found, declared=place.has_config)
-    best = fastest(candidates, served, found.version)
+    best = fastest(candidates, served, found.version, declared=place.has_config)
     if not as_json:
         show_found(out, f"{found.servable} version {found.version}", found)
         if best:
             show_candidates(out, candidates)
-            out.print(best)
+            out.print(best, soft_wrap=True, markup=False)
         for text in warnings:
             err.print(f"[yellow]Warning:[/yellow] {escape(text)}", soft_wrap=True)
     return _document(place, found, warnings, candidates, best)

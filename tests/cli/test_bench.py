@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import json
 import os
 import re
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +20,15 @@ from typing import Any
 
 import pytest
 
+from mindspore_serving.cli.asking.address import Access, Address
+from mindspore_serving.cli.asking.method import Method
+from mindspore_serving.cli.asking.native import NativeRest
+from mindspore_serving.cli.asking.session import WireRequest
+from mindspore_serving.cli.load.reply_check import ReplyCheck
+from mindspore_serving.cli.load.run import LoadPlan, Outcome, run_load
+from mindspore_serving.cli.load.tally import Tally
 from tests.cli.conftest import KEY
+from tests.support.certificates import Authority
 from tests.support.command_line import Terminal
 from tests.support.serving import RunningServer, free_port
 
@@ -222,17 +233,62 @@ class Foreign(BaseHTTPRequestHandler):
         self.wfile.write(b"0\r\n\r\n")
 
 
-@pytest.fixture
-def foreign() -> Iterator[str]:
+@contextlib.contextmanager
+def foreign_server(context: ssl.SSLContext | None = None) -> Iterator[int]:
     Foreign.asked = 0
     server = ThreadingHTTPServer(("127.0.0.1", 0), Foreign)
     server.daemon_threads = True
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = Thread(target=server.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
+    yield server.server_port
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def foreign() -> Iterator[str]:
+    with foreign_server() as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+def test_tls(terminal: Terminal, tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "ca")
+    pair = authority.issue("server")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.private_key)
+    with foreign_server(context) as port:
+        trusted = f"--ca {authority.certificate}"
+        for url in (f"--url https://localhost:{port}", f"--url localhost:{port} --tls"):
+            assert terminal.type(f"models list {url} {trusted}").code == 0
+        ended = terminal.type(f"models list --url https://localhost:{port}")
+        assert (ended.code, "give its root certificate with --ca" in ended.err) == (3, True)
+        ended = terminal.type(
+            f"bench https://localhost:{port} {trusted} -c 1 --warm-up 0 -r 20 --even -d 0.2 --json -"
+        )
+        assert ended.json["requests"] == 4
+        assert ended.json["right"] >= 3
+
+
+def load_of(port: int, **more: Any) -> tuple[Tally, Outcome]:
+    request = WireRequest("/", b"{}")
+    tally = Tally([ReplyCheck(NativeRest(), Method("a", "b"), 1)], 0.0)
+    plan = LoadPlan(Address("rest", "127.0.0.1", port), Access(), [request], warm_up_s=0.0, **more)
+    return tally, run_load(plan, tally)
+
+
+def test_requests_without_a_reply_are_counted() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        tally, _ = load_of(port, clients=2, seconds=0.1, rate=100, even=True, grace_s=0.1)
+        assert tally.errors == {
+            "no reply within 0.1 s": 2,
+            "not sent: all connections were busy until the end": 8,
+        }
+        tally, _ = load_of(port, clients=3, seconds=0.1, grace_s=0.1)
+        assert tally.errors == {"no reply within 0.1 s": 3}
 
 
 def test_another_server_and_its_errors(foreign: str, terminal: Terminal) -> None:

@@ -33,6 +33,12 @@ def slow(x1, x2):
     return register.add_stage(model, x1, x2, outputs_count=1)
 
 
+@register.register_method(output_names=["y"], examples=[{"x1": [1.0, 2.0], "x2": [10.0, 20.0]}])
+def slow_as_well(x1, x2):
+    x1, x2 = register.add_stage(prepared, x1, x2, outputs_count=2)
+    return register.add_stage(model, x1, x2, outputs_count=1)
+
+
 @register.register_method(output_names=["y"])
 def anything(x):
     return x
@@ -88,7 +94,8 @@ def test_a_servable_with_stages(terminal: Terminal, tmp_path: Path, stub: None) 
     assert model["inputs"] == [{"name": n, "dtype": "float32", "shape": [2, 2]} for n in ("x1", "x2")]
     assert [one["rows"] for one in model["times"]] == [2]
     assert model["platform"] == "stub_mindir"
-    slow, anything = found["methods"]
+    slow, as_well, anything = found["methods"]
+    assert all(sum(one["share"] for one in method["stages"]) <= 1 for method in (slow, as_well))
     assert slow["inputs"] == ["x1: any type", "x2: any type"]
     assert slow["outputs"] == ["y: float32[2]"]
     assert slow["examples"] == 1

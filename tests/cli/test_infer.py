@@ -171,6 +171,14 @@ def test_errors_say_what_to_do(
     assert step in ended.err
 
 
+def test_several_methods_over_grpc(served: RunningServer, terminal: Terminal) -> None:
+    ended = terminal.type(f"infer pictures -i x=1 {at(served, 'grpc')}")
+    assert ended.code == 4
+    assert "several methods: pictures.anything, pictures.look" in ended.err
+    ended = terminal.type(f"infer picture -i x=1 {at(served, 'grpc')}")
+    assert (ended.code, "it serves add, pictures" in ended.err) == (4, True)
+
+
 def test_a_key_is_asked_for(served: RunningServer, terminal: Terminal, tmp_path: Path) -> None:
     ended = terminal.type(f"infer add -i x1=[1,2] -i x2=[1,2] --url grpc://{served.grpc}")
     assert ended.code == 4

@@ -73,6 +73,8 @@ def test_names_that_python_has_stay(terminal: Terminal, tmp_path: Path) -> None:
     config = (folder / "add" / "servable_config.py").read_text()
     assert 'register.declare_model("add.onnx", "ONNX", with_batch_dim=True)' in config
     assert "def predict(x, y):" in config
+    assert '"x": register.TensorSpec("float32", [2]),' in config
+    assert '"z": register.TensorSpec("float32", [2]),' in config
     assert "the file calls it" not in config
     assert (folder / "add" / "1" / "add.onnx").read_bytes() == (tmp_path / "add.onnx").read_bytes()
     for path in folder.rglob("*.py"):

@@ -104,13 +104,16 @@ class Candidate:
         return f"{self.place.version}/{self.place.path.name}" if self.place.version else self.place.path.name
 
 
-def fastest(candidates: Sequence[Candidate], served: Sequence[str], served_version: int) -> str:
+def fastest(
+    candidates: Sequence[Candidate], served: Sequence[str], served_version: int, *, declared: bool = True
+) -> str:
     """Which file is the fastest here, and how to switch to it.
 
     Args:
         candidates: Files that do the same.
         served: Names of the files that the servable declares.
         served_version: The version that was loaded.
+        declared: Whether there is a servable_config.py, which says what is served.
 
     Returns:
         A sentence; "" where there is nothing to compare.
@@ -120,6 +123,8 @@ def fastest(candidates: Sequence[Candidate], served: Sequence[str], served_versi
         return ""
     winner, best = max(measured, key=lambda pair: pair[1].per_s)
     text = f"{winner.label} is the fastest here: {best.per_s:,.0f} instances/s in batches of {best.rows}"
+    if not declared:
+        return f"{text}. To serve it: mindspore-serving serve {winner.place.path}"
     now = next(
         (
             pair

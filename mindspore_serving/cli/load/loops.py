@@ -84,6 +84,7 @@ class ClosedLoop:
         self._seconds = seconds
         self._note = note
         self._grace_s = grace_s
+        self._over = False  # what comes then is of connections that are closed
         self.unanswered = 0
 
     async def run(self) -> float:
@@ -101,6 +102,7 @@ class ClosedLoop:
         limit = None if self._grace_s is None else self._seconds + self._grace_s
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._finished, limit)
+        self._over = True
         return time.perf_counter() - self._begin
 
     def stop(self) -> None:
@@ -113,6 +115,8 @@ class ClosedLoop:
         self.unanswered += 1
 
         def done(reply: bytes) -> None:
+            if self._over:
+                return
             now = time.perf_counter()
             self.unanswered -= 1
             self._note(request, sent - self._begin, sent - self._begin, now - self._begin, reply, connection)
@@ -188,6 +192,7 @@ class OpenLoop:
         self._grace_s = grace_s
         self._next = 0
         self._stopped_at: int | None = None
+        self._over = False  # what comes then is of connections that are closed
         self.unanswered = 0
 
     @property
@@ -212,6 +217,7 @@ class OpenLoop:
                 await asyncio.wait_for(self._finished, self._times[-1] + self._grace_s)
         finally:
             self._timer.close()
+            self._over = True
         return time.perf_counter() - self._begin
 
     def stop(self) -> None:
@@ -238,6 +244,8 @@ class OpenLoop:
         self.unanswered += 1
 
         def done(reply: bytes) -> None:
+            if self._over:
+                return
             now = time.perf_counter() - self._begin
             self.unanswered -= 1
             self._note(request, due, sent, now, reply, connection)

@@ -30,7 +30,6 @@ from mindspore_serving.cli.load.tally import Tally
 from mindspore_serving.client.python.connection import CHANNEL_OPTIONS
 from mindspore_serving.client.python.proxy import route_to
 
-_GRACE_S = 10.0
 _TICK_S = 0.2
 _SATURATED_SHARE = 0.85
 """Of one core: this process has nothing left then, and latencies are partly its own."""
@@ -51,6 +50,7 @@ class LoadPlan:
         rate: Requests per second of an open loop; None for a closed loop.
         even: Whether the requests of an open loop come in equal steps; else as a Poisson process.
         seed: Of what is drawn.
+        grace_s: How long the last replies are waited for.
     """
 
     address: Address
@@ -62,6 +62,7 @@ class LoadPlan:
     rate: float | None = None
     even: bool = False
     seed: int = 0
+    grace_s: float = 10.0
 
 
 @dataclass
@@ -116,7 +117,7 @@ async def _run(plan: LoadPlan, tally: Tally, tick: Callable[[float], None]) -> O
             running.remove_signal_handler(signal.SIGINT)
         outcome.cpu_share = (_cpu_seconds() - used) / (time.perf_counter() - begin)
         outcome.seconds = max(1e-9, elapsed - plan.warm_up_s)
-        tally.lose(loop.unanswered, f"no reply within {_GRACE_S:g} s")
+        tally.lose(loop.unanswered, f"no reply within {plan.grace_s:g} s")
         if isinstance(loop, OpenLoop):
             tally.lose(loop.unsent, "not sent: all connections were busy until the end")
     outcome.notes += _notes(plan, tally, outcome)
@@ -130,9 +131,9 @@ def _loop_of(
     choose = numbers.__next__
     seconds = plan.warm_up_s + plan.seconds
     if plan.rate is None:
-        return ClosedLoop(connections, requests, choose, seconds, tally.note, _GRACE_S)
+        return ClosedLoop(connections, requests, choose, seconds, tally.note, plan.grace_s)
     times = even_times(plan.rate, seconds) if plan.even else poisson_times(plan.rate, seconds, plan.seed)
-    return OpenLoop(connections, requests, choose, times, tally.note, _GRACE_S)
+    return OpenLoop(connections, requests, choose, times, tally.note, plan.grace_s)
 
 
 def _as_bytes(plan: LoadPlan, request: WireRequest) -> bytes:

@@ -46,13 +46,13 @@ def identifiers(names: Iterable[str], taken: Iterable[str] = _TAKEN) -> list[str
 
 
 def output_names(names: Iterable[str]) -> list[str]:
-    """Names of outputs in replies: as the file has them, where clients can write them.
+    """Names of outputs in replies: as the file has them, where they are no numbers of a compiler, as `CNode_37:36`.
 
     Args:
         names: As the file has them.
     """
     listed = list(names)
-    good = all(re.fullmatch(r"[A-Za-z_][\w.:/-]{0,63}", name) for name in listed)
+    good = all(re.fullmatch(r"[A-Za-z_][\w./-]{0,63}", name) for name in listed)
     if good and len(set(listed)) == len(listed):
         return listed
     return ["y"] if len(listed) == 1 else [f"y{i}" for i in range(1, len(listed) + 1)]

@@ -48,7 +48,7 @@ def test_nothing_to_say() -> None:
 @pytest.mark.parametrize(
     ("model", "text"),
     [
-        (replace(MODEL, dynamic=False, batch_size=8), "exactly 8 instances: fewer are padded, and cost as much as 8, 1 ms"),
+        (replace(MODEL, dynamic=False, batch_size=8), "exactly 8 instances: fewer are padded, and cost as much as 8, "),
         (replace(MODEL, dynamic=False, batch_size=1), "takes batches of 1"),
         (replace(MODEL, with_batch_dim=False, dynamic=False, batch_size=1), "has no batch dimension"),
         (replace(MODEL, inputs=[Tensor("w", "float64", [-1, 2])]), "'w' of model m.onnx is float64"),
@@ -115,6 +115,18 @@ def test_the_fastest_and_how_to_switch() -> None:
         [SLOW, candidate("m.onnx", "onnx", 250, version=2)], ["m.mindir"], 1
     )
     assert 'write declare_model("m.onnx"' in fastest([SLOW, FAST], ["other"], 1)
+
+
+def test_the_fastest_where_nothing_is_declared() -> None:
+    text = fastest([SLOW, FAST], [], 1, declared=False)
+    assert text.endswith("in batches of 8. To serve it: mindspore-serving serve /m/1/m.onnx")
+
+
+def test_the_same_file_in_two_versions() -> None:
+    newer, served = candidate("m.onnx", "onnx", 250, version=2), candidate("m.onnx", "onnx", 100)
+    text = fastest([newer, served], ["m.onnx"], 1)
+    assert "2.5 times 1/m.onnx, which is served" in text
+    assert text.endswith("and version_number=2 in the start script.")
 
 
 def test_a_small_difference_is_none() -> None:

@@ -44,7 +44,8 @@ def test_names_of_parameters(names: list[str], expected: list[str]) -> None:
     ("names", "expected"),
     [
         (["scores"], ["scores"]),
-        (["a:0", "b/c"], ["a:0", "b/c"]),
+        (["a.0", "b/c"], ["a.0", "b/c"]),
+        (["CNode_37:36"], ["y"]),
         (["sum of all"], ["y"]),
         (["a", "a"], ["y1", "y2"]),
         (["good", "0bad"], ["y1", "y2"]),

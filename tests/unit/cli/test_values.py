@@ -81,6 +81,7 @@ def test_text_and_bytes(text: str, wanted: TensorType, value: Any) -> None:
     [
         ("[1.5, 2]", INTS, "numbers with a fraction"),
         ("[128, 2]", INTS, "do not all fit into int8"),
+        ("[-129, 2]", INTS, "do not all fit into int8"),
         ("[2, 0]", BOOLS, "do not all fit into bool"),
         ("cat", FLOATS, "it is text, not numbers"),
         ("[[1], [2, 3]]", FLOATS, "does not fit"),
