@@ -122,7 +122,7 @@ def test_paths_and_verbs(server: RunningServer) -> None:
     for path in (GENERAL, "/m/prediction"):
         reply = send(server.rest, "GET", path)
         assert (reply.status, reply.headers["allow"]) == (405, "POST, OPTIONS")
-    for path in ("/v1/models/m", "/v2/models/m", "/healthz"):
+    for path in ("/v1/models/m", "/v2/models/m", "/v2/health/live"):
         assert send(server.rest, "GET", path).status == 200
     # Words of other dialects are no services, and other words are none of pipelines.
     assert b"err_no" not in send(server.rest, "POST", "/v1/prediction", b"{}").body
@@ -223,13 +223,13 @@ def test_one_port_for_both(shared: tuple[RunningServer, str]) -> None:
 def test_bytes_that_come_one_by_one(shared: tuple[RunningServer, str]) -> None:
     body = json.dumps(BODY).encode()
     # PUT and POST begin like the preface of HTTP/2.
-    for verb in (b"POST", b"PUT", b"PRI"):
+    for verb, status in ((b"POST", 200), (b"PUT", 405), (b"PRI", 400)):
         head = verb + f" {GENERAL} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         with raw_connection(shared[1]) as client:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for byte in head + body:
                 client.sendall(bytes([byte]))
-            assert read_raw_reply(client).status == {b"POST": 200}.get(verb, 405)
+            assert read_raw_reply(client).status == status
 
 
 def test_many_at_once_over_both(shared: tuple[RunningServer, str]) -> None:
