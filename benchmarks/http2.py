@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
-Done = Callable[[bytes], None]
-"""Takes a reply: for gRPC the message with its five bytes of prefix; empty if the call has failed."""
+from mindspore_serving.cli.load.connections import Done
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
@@ -78,6 +76,11 @@ class GrpcConnection(asyncio.Protocol):
     """
 
     concurrent = True
+    lasting = False
+    failure = "the call has failed"
+    """Headers of replies are not read: there is no more to say."""
+    error_body = b""
+    head = b""
 
     def __init__(self, authority: str, path: str) -> None:
         self._headers = _first_headers(authority, path)
@@ -103,7 +106,7 @@ class GrpcConnection(asyncio.Protocol):
 
         Args:
             body: From `grpc_frame`.
-            done: Called with the reply's bytes; with none at all if there is no reply.
+            done: Called with the reply: the message with its five bytes of prefix; empty if the call has failed.
         """
         if self._closed:
             asyncio.get_running_loop().call_soon(done, b"")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.connections import Connection, Exchange, connect, grpc_exchange, rest_exchange
 from benchmarks.processes import children_of, resident_megabytes, tree_cpu_seconds
+from mindspore_serving.cli.load.loops import ClosedLoop
 
 __all__ = [
     "Load",
@@ -114,33 +115,17 @@ async def closed_loop(
     """
     kinds = [Samples() for _ in exchanges]
     draw = random.Random(seed)
-    finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    running = len(connections)
-    end = time.perf_counter() + seconds
 
-    def start(connection: Connection) -> None:
-        kind = draw.choices(range(len(kinds)), shares)[0] if len(kinds) > 1 else 0
-        exchange, samples, begin = exchanges[kind], kinds[kind], time.perf_counter()
+    def choose() -> int:
+        return draw.choices(range(len(kinds)), shares)[0] if len(kinds) > 1 else 0
 
-        def done(reply: bytes) -> None:
-            nonlocal running
-            now = time.perf_counter()
-            samples.latencies.append(now - begin)
-            samples.wrong += reply != exchange.reply
-            if reply and now < end:
-                start(connection)
-                return
-            running -= 1
-            if not running:
-                finished.set_result(None)
+    def note(request: int, due: float, sent: float, now: float, reply: bytes, connection: Connection) -> None:
+        kinds[request].latencies.append(now - sent)
+        kinds[request].wrong += reply != exchanges[request].reply
 
-        connection.send(exchange.request, done)
-
-    begin = time.perf_counter()
-    for connection in connections:
-        start(connection)
-    await finished
-    return time.perf_counter() - begin, kinds
+    requests = [exchange.request for exchange in exchanges]
+    elapsed = await ClosedLoop(connections, requests, choose, seconds, note).run()
+    return elapsed, kinds
 
 
 async def grpc_load(

@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import mindspore_serving
+from mindspore_serving.cli.bench import bench
 from mindspore_serving.cli.check import check
 from mindspore_serving.cli.errors import CommandError
 from mindspore_serving.cli.exit_codes import INTERRUPTED
@@ -44,10 +45,11 @@ def version(
 
 
 app.command()(serve)
+app.command()(init)
 app.command()(check)
 app.command()(infer)
-app.command()(init)
 app.add_typer(models)
+app.command()(bench)
 
 
 def main() -> NoReturn:

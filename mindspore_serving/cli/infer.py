@@ -136,7 +136,8 @@ def _show(method: Method, at: str, protocol: str, elapsed_ms: float, results: Se
 
     from mindspore_serving.cli.shown import text_of_value, type_of
 
-    table = Table(title=f"{method.model} at {at}, {protocol}", title_justify="left")
+    out.print(f"{method.model} at {at}, {protocol}", style="bold", markup=False, soft_wrap=True)
+    table = Table()
     for column in ("#",) * (len(results) > 1) + ("output", "type", "value"):
         table.add_column(column, overflow="fold")
     for number, result in enumerate(results, 1):

@@ -87,7 +87,8 @@ def _show(at: str, kind: ServerKind, methods: Sequence[Method]) -> None:
     from rich.text import Text
 
     name = f"{kind.name} {kind.version}".strip() or "server"
-    table = Table(title=f"{name} at {at}", title_justify="left")
+    out.print(f"{name} at {at}", style="bold", markup=False, soft_wrap=True)
+    table = Table()
     for column in ("servable", "method", "version", "state", "inputs", "outputs"):
         table.add_column(column, overflow="fold")
     for one in methods:

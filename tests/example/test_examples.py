@@ -29,12 +29,22 @@ EXAMPLES = (
     "lenet",
     "matmul_multi_subgraphs",
     "pipeline_servable",
+    "detect_and_classify",
     "incremental_inference",
     "matmul_distributed",
     "pipeline_distributed",
 )
 MADE = (
-    *("*.mindir", "*.onnx", "*.joblib", "characters.txt", "tokenizer.json", "build"),
+    *(
+        "*.mindir",
+        "*.onnx",
+        "*.joblib",
+        "characters.txt",
+        "tokenizer.json",
+        "settings.json",
+        "types.json",
+        "build",
+    ),
     *("serving_logs", "__pycache__", "temp_rank_table"),
 )
 """What scripts and servers leave in the folder of an example."""

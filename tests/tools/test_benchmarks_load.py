@@ -19,10 +19,11 @@ from benchmarks.connections import (
     grpc_exchange,
     rest_exchange,
 )
-from benchmarks.http2 import Done, GrpcConnection, grpc_frame
+from benchmarks.http2 import GrpcConnection, grpc_frame
 from benchmarks.load import Samples, closed_loop, percentile, run_clients
 from benchmarks.load_process import Job, Kind
 from benchmarks.open_loop import OpenLoop, poisson_times
+from mindspore_serving.cli.load.connections import Done
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE = 0, 1, 3, 4, 6, 8
 RIGHT = Exchange(b"request", b"reply")
@@ -52,6 +53,10 @@ class Fake:
     """A connection whose server answers the n-th request with what a function makes of n."""
 
     concurrent = False
+    lasting = False
+    failure = "none"
+    error_body = b""
+    head = b""
 
     def __init__(self, answer: Callable[[int], bytes]) -> None:
         self._answer = answer

@@ -226,12 +226,13 @@ def _index(session: Session) -> list[dict[str, Any]]:
 def _or_untyped(session: Session, row: Mapping[str, Any]) -> Method:
     """A model of the index with its types, as far as the server tells them."""
     name, version, state = str(row["name"]), str(row.get("version", "")), str(row.get("state", READY))
-    try:
-        return replace(_rest_model(session, name, version), version=version, state=state)
-    except CommandError as error:
-        if error.exit_code != REFUSED:
-            raise
-        return Method(name, "", version, state, str(row.get("reason", "")), typed=False)
+    for asked in dict.fromkeys((version, "")):  # not every server has paths with versions
+        try:
+            return replace(_rest_model(session, name, asked), version=version, state=state)
+        except CommandError as error:
+            if error.exit_code != REFUSED:
+                raise
+    return Method(name, "", version, state, str(row.get("reason", "")), typed=False)
 
 
 def _rest_model(session: Session, name: str, version: str) -> Method:
