@@ -130,7 +130,7 @@ def test_paths_and_verbs(server: RunningServer) -> None:
 
 
 def test_large_and_compressed_bodies(server: RunningServer) -> None:
-    rows = 60_000
+    rows = 40_000
     tensor = {"name": "x", "elem_type": 1, "shape": [rows, 2], "float_data": [1.5, 2] * rows}
     body = json.dumps({"tensor": [tensor], "log_id": 3}).encode()
     for sent, headers in ((body, {}), (gzip.compress(body), {"content_encoding": "gzip"})):
@@ -153,7 +153,7 @@ def test_large_and_compressed_bodies(server: RunningServer) -> None:
     assert ask(server, GENERAL, b" " * (5 << 20))[0] == 413
     wrong = {"tensor": [{**tensor, "float_data": [1.5] * rows}]}
     status, reply = ask(server, GENERAL, wrong)
-    assert (status, "has 60000 elements of data, expected 120000" in reply["err_msg"]) == (400, True)
+    assert (status, "has 40000 elements of data, expected 80000" in reply["err_msg"]) == (400, True)
     values = {"key": ["x"], "value": [json.dumps([[1, 2]] * rows)]}
     assert json.loads(ask(server, "/m/prediction", values)[1]["value"][0]) == [[2, 1]] * rows
     assert ask(server, "/m/prediction", {**values, "key": []})[1]["err_no"] == 8000
