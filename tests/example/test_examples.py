@@ -29,6 +29,7 @@ EXAMPLES = (
     "lenet",
     "matmul_multi_subgraphs",
     "pipeline_servable",
+    "detect_and_classify",
     "incremental_inference",
     "matmul_distributed",
     "pipeline_distributed",

@@ -178,6 +178,23 @@ def test_outputs_of_which_the_file_says_nothing(load: Load, tmp_path: Path) -> N
     assert graph.predict([np.ones((3, 2), np.float32)])[0].tolist() == [[1, 1]] * 3
 
 
+def test_outputs_of_which_the_file_is_wrong(
+    load: Load, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As MindSpore exports a network: the input is dynamic, and the output has the sizes of the example."""
+    path = models.write(
+        tmp_path / "model.onnx",
+        [node("Reshape", "x shape", "y")],
+        [("x", FLOAT, ("n", 4))],
+        [("y", FLOAT, (2, 2, 2))],
+        {"shape": np.int64([-1, 2, 2])},
+    )
+    graph = load(path)
+    assert shapes_of(graph) == ([(-1, 4)], [(-1, 2, 2)])
+    assert graph.predict([np.ones((3, 4), np.float32)])[0].shape == (3, 2, 2)
+    assert "Expected shape" not in capfd.readouterr().err
+
+
 def test_an_output_that_does_not_follow_the_batch(load: Load, tmp_path: Path) -> None:
     path = models.write(
         tmp_path / "model.onnx",

@@ -158,7 +158,20 @@ def running_script(
 ) -> Iterator[RunningScript]:
     """Run a script in its folder, or in another one; whatever is left of it is ended on exit."""
     folder = folder or script.parent
-    process = _start(script, arguments, environment or {}, folder)
+    process = _start([str(script), *arguments], folder, environment or {})
+    running = RunningScript(process, folder)
+    try:
+        yield running
+    finally:
+        _end(running)
+
+
+@contextlib.contextmanager
+def running_module(
+    module: str, folder: Path, *arguments: str, environment: Mapping[str, str] | None = None
+) -> Iterator[RunningScript]:
+    """Run `python -m MODULE` in a folder; whatever is left of it is ended on exit."""
+    process = _start(["-m", module, *arguments], folder, environment or {})
     running = RunningScript(process, folder)
     try:
         yield running
@@ -210,7 +223,7 @@ def serving(
             start_options=f", {start_options}" if start_options else "",
         )
     )
-    process = _start(script, (), {"SERVING_BACKEND": backend, **(environment or {})}, folder)
+    process = _start([str(script)], script.parent, {"SERVING_BACKEND": backend, **(environment or {})})
     running = RunningServer(process, folder, grpc=grpc, rest=rest)
     try:
         running.wait_for_line(_READY)
@@ -224,11 +237,9 @@ def _own_environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if k != "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"}
 
 
-def _start(
-    script: Path, arguments: Sequence[str], environment: Mapping[str, str], folder: Path
-) -> subprocess.Popen[bytes]:
+def _start(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, str(script), *arguments],
+        [sys.executable, *arguments],
         cwd=folder,
         env={**_own_environment(), "PYTHONUNBUFFERED": "1", **environment},
         stdin=subprocess.DEVNULL,

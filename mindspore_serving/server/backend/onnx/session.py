@@ -26,7 +26,7 @@ _PACKAGES = {
     "ROCMExecutionProvider": "onnxruntime-rocm",
     "TensorrtExecutionProvider": "onnxruntime-gpu",
 }
-_FATAL = 4
+_ERROR, _FATAL = 3, 4
 _STATUS = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (?:Load model from .*? failed:)?", re.DOTALL)
 _PLACE = re.compile(r"\S*/onnxruntime/core/\S+\.(?:cc|h):\d+ [^\n]*?\) (?=[A-Z])")
 _NEWEST_OPSET = re.compile(r"official support for domain (\S+) is till opset (\d+)")
@@ -79,6 +79,8 @@ def reason_of(error: Exception) -> str:
 
 def _session_options(settings: OnnxSettings) -> Any:
     options, chosen = onnxruntime.SessionOptions(), settings.options
+    # There is a warning in each run of a model whose file is wrong about an output, as those of MindSpore are.
+    options.log_severity_level = _ERROR
     options.intra_op_num_threads = settings.threads
     if settings.parallel:
         options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
