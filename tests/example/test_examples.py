@@ -48,7 +48,7 @@ MADE = (
     *("serving_logs", "__pycache__", "temp_rank_table"),
 )
 """What scripts and servers leave in the folder of an example."""
-COMMAND_TIMEOUT_S = 100
+COMMAND_TIMEOUT_S = 200
 DEMO_TIMEOUT_S = 110
 
 pytestmark = pytest.mark.skipif(

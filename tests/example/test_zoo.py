@@ -23,7 +23,7 @@ PACKAGES = {
 """Modules that an example needs."""
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 @pytest.mark.parametrize("name", PACKAGES)
 def test_example_as_its_readme_says(name: str, tmp_path: Path) -> None:
     missing = [module for module in PACKAGES[name] if importlib.util.find_spec(module) is None]
