@@ -31,3 +31,10 @@ def test_example_as_its_readme_says(name: str, tmp_path: Path) -> None:
         pytest.skip(f"not installed: {', '.join(missing)}; see example/{name}/requirements.txt")
     folder = copy_of_examples(REPOSITORY / "example" / name, tmp_path / name)
     follow_readme(folder, Addresses.free())
+
+
+def test_every_example_is_in_the_list() -> None:
+    listed = (REPOSITORY / "example" / "README.md").read_text()
+    readmes = sorted((REPOSITORY / "example").glob("*/README.md"))
+    assert len(readmes) > 10
+    assert [path.parent.name for path in readmes if f"]({path.parent.name}/README.md)" not in listed] == []
