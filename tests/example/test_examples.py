@@ -117,6 +117,7 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunningScript, Pa
     return demo, folder
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_as_its_readme_says(examples: Path, addresses: Addresses, name: str) -> None:
     follow_readme(examples / name, addresses)
