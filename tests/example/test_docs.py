@@ -30,7 +30,7 @@ from tests.support.serving import REPOSITORY, RunningScript, free_port, running_
 DOCS = REPOSITORY / "docs"
 PAGES = sorted(page.name for page in DOCS.glob("*.md") if any(blocks_of(page.read_text())))
 COMMAND = Path(sys.executable).with_name("mindspore-serving")
-LONG_PAGES = {"tutorial.md": 400}
+LONG_PAGES = {"tutorial.md": 600}
 """Seconds for pages that take more than others."""
 TABLES = ("coming-from-1.2.md", "coming-from-1.3.md", "coming-from-2.x.md")
 PORTS = ("5500", "1500", "6100", "6200", "7000")

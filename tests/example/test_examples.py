@@ -48,7 +48,7 @@ MADE = (
     *("serving_logs", "__pycache__", "temp_rank_table"),
 )
 """What scripts and servers leave in the folder of an example."""
-COMMAND_TIMEOUT_S = 100
+COMMAND_TIMEOUT_S = 200
 DEMO_TIMEOUT_S = 110
 
 pytestmark = pytest.mark.skipif(
@@ -117,6 +117,7 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunningScript, Pa
     return demo, folder
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_as_its_readme_says(examples: Path, addresses: Addresses, name: str) -> None:
     follow_readme(examples / name, addresses)

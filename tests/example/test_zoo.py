@@ -35,7 +35,7 @@ def test_houses_of_paddle_serving(tmp_path: Path, uci_housing: Path) -> None:
     follow_readme(folder, Addresses.free())
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 @pytest.mark.parametrize("name", PACKAGES)
 def test_example_as_its_readme_says(name: str, tmp_path: Path) -> None:
     missing = [module for module in PACKAGES[name] if importlib.util.find_spec(module) is None]
@@ -43,3 +43,10 @@ def test_example_as_its_readme_says(name: str, tmp_path: Path) -> None:
         pytest.skip(f"not installed: {', '.join(missing)}; see example/{name}/requirements.txt")
     folder = copy_of_examples(REPOSITORY / "example" / name, tmp_path / name)
     follow_readme(folder, Addresses.free())
+
+
+def test_every_example_is_in_the_list() -> None:
+    listed = (REPOSITORY / "example" / "README.md").read_text()
+    readmes = sorted((REPOSITORY / "example").glob("*/README.md"))
+    assert len(readmes) > 10
+    assert [path.parent.name for path in readmes if f"]({path.parent.name}/README.md)" not in listed] == []
