@@ -2,9 +2,9 @@
 
 tritonclient's extras ask for protobuf below 7: who installs them after Serving gets that, so the server must run on it.
 MindSpore asks for protobuf 7, and so .venv has that: the tests run here once more, with a wheel of Serving and the
-older protobuf in front of the packages of .venv. KServe's clients have an environment of their own. Both are in
-.venv/share/clients. That the package index cannot be reached is no failure, but a line says so: a check must not depend
-on somebody else's server.
+older protobuf in front of the packages of .venv. The clients of KServe and of Paddle Serving have environments of
+their own. All are in .venv/share/clients. That the package index cannot be reached is no failure, but a line says so: a
+check must not depend on somebody else's server.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import tempfile
 import time
 import venv
 from collections.abc import Iterable, Sequence
+from functools import partial
 from importlib.metadata import requires
 from pathlib import Path
 
@@ -33,7 +34,11 @@ TESTS = (
     "tests/clients/test_triton_stream.py",
 )
 """Of the older protobuf: those that write and read messages of each kind. `./build.sh test` runs all."""
-OF_KSERVE = "tests/clients/test_kserve.py"
+OF_OWN_ENVIRONMENTS = {
+    "kserve": "tests/clients/test_kserve.py",
+    "paddle_serving": "tests/clients/test_paddle_serving_client.py",
+}
+"""Environment to the tests that use it."""
 INSTALLED_WITHIN_S = 300
 TESTED_WITHIN_S = 300
 PIP = (
@@ -117,13 +122,14 @@ def older_protobuf_passes() -> bool:
     return passes(python, *TESTS)
 
 
-def kserve_passes() -> bool:
-    """Whether the tests of KServe's clients pass."""
-    print("==> The tests of KServe's clients", flush=True)
-    if not _runs([sys.executable, "-m", "tests.clients.kserve_environment"], 2 * INSTALLED_WITHIN_S):
-        print("    not tested: KServe's clients cannot be installed")
+def passes_in_own_environment(name: str, test: str) -> bool:
+    """Whether the tests of clients pass that have an environment of their own, which is made where it is not there."""
+    print(f"==> The tests of the clients in the environment {name}", flush=True)
+    make = [sys.executable, "-m", "tests.clients.environments", name]
+    if not _runs(make, 3 * INSTALLED_WITHIN_S):
+        print(f"    not tested: the environment {name} cannot be made")
         return True
-    return passes(Path(sys.executable), OF_KSERVE)
+    return passes(Path(sys.executable), test)
 
 
 def _index_has(requirement: str) -> bool:
@@ -143,12 +149,13 @@ def _runs(command: Sequence[str | Path], limit_s: float) -> bool:
 
 
 def main() -> int:
-    """Run both; returns the exit code."""
+    """Run all; returns the exit code."""
     ENVIRONMENTS.mkdir(parents=True, exist_ok=True)
     failed = 0
     with (ENVIRONMENTS / "lock").open("a", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for check in (older_protobuf_passes, kserve_passes):
+        own = [partial(passes_in_own_environment, *one) for one in OF_OWN_ENVIRONMENTS.items()]
+        for check in (older_protobuf_passes, *own):
             begin = time.monotonic()
             if not check():
                 failed = 1

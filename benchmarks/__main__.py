@@ -82,7 +82,7 @@ _SUITES = {
 """Titles by option."""
 
 _HELP = {
-    "models": "LeNet and ResNet-50 beside the backend alone, with one copy and two",
+    "models": "LeNet and ResNet-50 beside the backend alone, with one copy and two, and on each installed library",
     "batching": "how large batches become, and what waiting for more instances brings",
     "memory": "whether memory stays flat over many requests of mixed sizes",
     "capacity": "many servables, idle connections and waiting requests",

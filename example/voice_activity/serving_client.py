@@ -15,6 +15,9 @@ PIECE = 16 * FRAME
 SCENES = (("silence", silence), ("babble", babble), ("noise", noise), ("babble", babble), ("beep", beep))
 SCENE_S = 64 * FRAME / RATE
 SPEAKS = 0.5
+MOST_OF_IT, LITTLE_OF_IT = 0.7, 0.2
+"""Share of the frames of `babble` and of the other sounds that should be taken for speech."""
+SAME = 1e-3
 
 
 def listen(client, sound, piece):
@@ -44,8 +47,14 @@ def main():
         at_once = listen(client, sound, len(sound))
     for (name, _), frames in zip(SCENES, np.split(speech, len(SCENES)), strict=True):
         picture = "".join("#" if value >= SPEAKS else "." for value in frames)
-        print(f"{name:<8} {picture} {np.mean(frames >= SPEAKS):4.0%}")
-    print(f"{len(sound) // PIECE} pieces, or all at once: at most {np.abs(speech - at_once).max():.4f} apart")
+        share = np.mean(frames >= SPEAKS)
+        print(f"{name:<8} {picture} {share:4.0%}")
+        if share < MOST_OF_IT if name == "babble" else share > LITTLE_OF_IT:
+            sys.exit(f"{name}: {share:.0%} was taken for speech")
+    apart = np.abs(speech - at_once).max()
+    print(f"{len(sound) // PIECE} pieces, or all at once: at most {apart:.4f} apart")
+    if apart > SAME:
+        sys.exit("The state did not travel with the pieces")
 
 
 if __name__ == "__main__":

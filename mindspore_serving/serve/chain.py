@@ -18,7 +18,7 @@ from mindspore_serving.errors import StartUpError, text_of
 from mindspore_serving.proto.foreign import paddle_model_config_pb2
 
 NAME: Final = "chain"
-_NAMES_FILE: Final = "serving_server_conf.prototxt"
+NAMES_FILE: Final = "serving_server_conf.prototxt"
 _TEXT: Final = 20
 _TYPES: Final = MappingProxyType(
     {
@@ -97,7 +97,7 @@ def chained_model(servable: str, folder: Path) -> ChainedModel:
     Raises:
         StartUpError: It says nothing, or something that cannot be chained.
     """
-    path = folder / _NAMES_FILE
+    path = folder / NAMES_FILE
     try:
         found = text_format.Parse(
             path.read_text(encoding="utf-8"),

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from mindspore_serving import server
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.serve.chain import NAME, chain_source, chained_model
+from mindspore_serving.serve.chain import NAME, NAMES_FILE, chain_source, chained_model
 from mindspore_serving.serve.options import ModelOptions, ServeOptions
 from mindspore_serving.serve.process_record import record_path, recorded
 from mindspore_serving.server.backend.model_folder import has_config, is_servable, model_of
@@ -121,9 +121,17 @@ def _chain_of(configs: Sequence[ServableStartConfig], options: ServeOptions) -> 
     Raises:
         StartUpError: They do not fit together.
     """
-    models = [chained_model(config.servable_name, model_of(config).path.parent) for config in configs]
+    models = [
+        chained_model(config.servable_name, _names_folder(config, Path(model.path)))
+        for config, model in zip(configs, options.models, strict=True)
+    ]
     folder = Path(options.workdir, NAME)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "servable_config.py").write_text(chain_source(models), encoding="utf-8")
     (folder / "1").mkdir(exist_ok=True)
-    return ServableStartConfig(options.workdir, NAME)
+    return ServableStartConfig(str(folder.parent.absolute()), NAME)
+
+
+def _names_folder(config: ServableStartConfig, place: Path) -> Path:
+    """Where the names of a model are: in its folder, or in that of its version."""
+    return place if has_config(place) or (place / NAMES_FILE).exists() else model_of(config).path.parent

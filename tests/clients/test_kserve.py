@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients import kserve_environment
+from tests.clients.environments import KSERVE
 from tests.support.serving import RunningServer
 
 SESSION = Path(__file__).with_name("kserve_session.py")
@@ -22,8 +22,8 @@ CHECKS = [
 """Names of the checks: the module itself can only be imported in the other environment."""
 
 pytestmark = pytest.mark.skipif(
-    not kserve_environment.is_made(),
-    reason=f"needs KServe's clients; make them: {kserve_environment.COMMAND}",
+    not KSERVE.is_made,
+    reason=f"needs KServe's clients; make them: {KSERVE.command}",
 )
 
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(
 def found(server: RunningServer) -> dict[str, str]:
     """What each check found."""
     done = subprocess.run(
-        [kserve_environment.PYTHON, SESSION, server.rest, server.grpc],
+        [KSERVE.python, SESSION, server.rest, server.grpc],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

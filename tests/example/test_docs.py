@@ -1,8 +1,8 @@
 """The pages in docs/: their examples run and print what the pages say, and the names in their tables are there.
 
 A block of Python whose first line is a comment with a path is that file; any other block of Python or bash is run, and
-a block of text right after it is what it prints, with `...` for anything. A script that starts a server goes on until
-the end of the page, or until the page starts another one for clients.
+a block of text right after it is what it prints, with `...` for anything. A script that starts a server, and
+`mindspore-serving serve`, goes on until the end of the page, or until the page starts another one for clients.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 import re
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,9 @@ from tests.support.serving import REPOSITORY, RunningScript, free_port, running_
 
 DOCS = REPOSITORY / "docs"
 PAGES = sorted(page.name for page in DOCS.glob("*.md") if any(blocks_of(page.read_text())))
+COMMAND = Path(sys.executable).with_name("mindspore-serving")
+LONG_PAGES = {"tutorial.md": 600}
+"""Seconds for pages that take more than others."""
 TABLES = ("coming-from-1.2.md", "coming-from-1.3.md", "coming-from-2.x.md")
 PORTS = ("5500", "1500", "6100", "6200", "7000")
 """Ports in the pages; in a test each stands for one that is free."""
@@ -79,6 +83,8 @@ class Page:
             script = self._server_script(text)
             if script:
                 self._start(script, output)
+            elif text.startswith("mindspore-serving serve ") and "--print-" not in text:
+                self._serve(text.split()[1:], output)
             else:
                 self._export(text)
                 if text.startswith("openssl") and shutil.which("openssl") is None:
@@ -107,13 +113,26 @@ class Page:
 
     def _start(self, script: Path, output: str) -> None:
         if self._listens_for_clients(script):
-            for server in self._servers:
-                server.signal(signal.SIGINT)
-                server.wait()
-            self._servers.clear()
+            self._stop_servers()
         server = self._stack.enter_context(running_script(script))
         self._servers.append(server)
         wait_for_output(server, output)
+
+    def _serve(self, arguments: list[str], output: str) -> None:
+        """`mindspore-serving serve`, at the ports of the page; other verbs ask there, as they do without options."""
+        self._stop_servers()
+        grpc, rest = (f"127.0.0.1:{self._ports[port]}" for port in PORTS[:2])
+        self._environment.setenv("SERVING_URL", rest)
+        words = [*arguments, "--grpc", grpc, "--rest", rest]
+        server = self._stack.enter_context(running_script(COMMAND, *words, folder=self._folder))
+        self._servers.append(server)
+        wait_for_output(server, output)
+
+    def _stop_servers(self) -> None:
+        for server in self._servers:
+            server.signal(signal.SIGINT)
+            server.wait()
+        self._servers.clear()
 
     def _listens_for_clients(self, script: Path) -> bool:
         return any(self._ports[port] in script.read_text() for port in PORTS[:2])
@@ -122,7 +141,9 @@ class Page:
         return re.sub(rf"\b({'|'.join(PORTS)})\b", lambda found: self._ports[found[0]], text)
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.timeout(LONG_PAGES.get(name, 120))) for name in PAGES]
+)
 def test_page_as_it_says(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if "import mindspore as" in (DOCS / name).read_text() and importlib.util.find_spec("mindspore") is None:
         pytest.skip("MindSpore is not installed")

@@ -29,16 +29,26 @@ EXAMPLES = (
     "lenet",
     "matmul_multi_subgraphs",
     "pipeline_servable",
+    "detect_and_classify",
     "incremental_inference",
     "matmul_distributed",
     "pipeline_distributed",
 )
 MADE = (
-    *("*.mindir", "*.onnx", "*.joblib", "characters.txt", "tokenizer.json", "build"),
+    *(
+        "*.mindir",
+        "*.onnx",
+        "*.joblib",
+        "characters.txt",
+        "tokenizer.json",
+        "settings.json",
+        "types.json",
+        "build",
+    ),
     *("serving_logs", "__pycache__", "temp_rank_table"),
 )
 """What scripts and servers leave in the folder of an example."""
-COMMAND_TIMEOUT_S = 100
+COMMAND_TIMEOUT_S = 200
 DEMO_TIMEOUT_S = 110
 
 pytestmark = pytest.mark.skipif(
@@ -107,6 +117,7 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunningScript, Pa
     return demo, folder
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_as_its_readme_says(examples: Path, addresses: Addresses, name: str) -> None:
     follow_readme(examples / name, addresses)

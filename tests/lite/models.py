@@ -71,6 +71,10 @@ def second_dimension_dynamic(path: Path) -> Path:
     return write(path, [node("Add", "x x", "z")], [Value("x", (2, -1))], [Value("z", (2, -1))])
 
 
+def sequences(path: Path) -> Path:
+    return write(path, [node("Add", "x x", "z")], [Value("x", (-1, -1))], [Value("z", (-1, -1))])
+
+
 def nonzero(path: Path) -> Path:
     """The shape of its output follows the values."""
     output = Value("y", (2, -1), DataType.INT64)

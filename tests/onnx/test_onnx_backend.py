@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,12 @@ from onnxruntime.quantization import CalibrationDataReader, quantize_dynamic, qu
 
 from mindspore_serving.errors import InvalidInput, ModelError, StartUpError
 from mindspore_serving.server.backend.contract import ConcurrentGraph, LoadedGraph
-from mindspore_serving.tensor import DATA_TYPE_OF, Array, DataType
+from mindspore_serving.server.backend.onnx.backend import OnnxGraph, SessionRun
+from mindspore_serving.server.backend.onnx.values import TensorReader
+from mindspore_serving.signature import GraphSignature
+from mindspore_serving.tensor import DATA_TYPE_OF, Array, DataType, TensorSpec
 from tests.onnx import models
-from tests.onnx.conftest import Load
+from tests.onnx.conftest import Load, request_for
 from tests.onnx.models import FLOAT, node
 
 Make = Callable[[Path], Path]
@@ -178,6 +181,23 @@ def test_outputs_of_which_the_file_says_nothing(load: Load, tmp_path: Path) -> N
     assert graph.predict([np.ones((3, 2), np.float32)])[0].tolist() == [[1, 1]] * 3
 
 
+def test_outputs_of_which_the_file_is_wrong(
+    load: Load, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As MindSpore exports a network: the input is dynamic, and the output has the sizes of the example."""
+    path = models.write(
+        tmp_path / "model.onnx",
+        [node("Reshape", "x shape", "y")],
+        [("x", FLOAT, ("n", 4))],
+        [("y", FLOAT, (2, 2, 2))],
+        {"shape": np.int64([-1, 2, 2])},
+    )
+    graph = load(path)
+    assert shapes_of(graph) == ([(-1, 4)], [(-1, 2, 2)])
+    assert graph.predict([np.ones((3, 4), np.float32)])[0].shape == (3, 2, 2)
+    assert "Expected shape" not in capfd.readouterr().err
+
+
 def test_an_output_that_does_not_follow_the_batch(load: Load, tmp_path: Path) -> None:
     path = models.write(
         tmp_path / "model.onnx",
@@ -213,7 +233,9 @@ def test_a_batch_that_is_dynamic_by_its_file_only(load: Load, tmp_path: Path) ->
     )
     with pytest.raises(StartUpError, match=r"runs with one row, but not with more: .*max_batch_size=1"):
         load(path)
-    assert load(path, max_batch_size=1).predict([np.ones((1, 2), np.float32)])[0].tolist() == [[1, 1]]
+    one = load(path, max_batch_size=1)
+    assert shapes_of(one) == ([(-1, 2)], [(-1, 2)])
+    assert one.predict([np.ones((1, 2), np.float32)])[0].tolist() == [[1, 1]]
 
 
 def test_classes_of_a_classifier_are_columns(load: Load, tmp_path: Path) -> None:
@@ -419,4 +441,22 @@ def test_threads_keep_to_their_cores(load: Load, tmp_path: Path) -> None:
     [thread] = new_threads(before)
     assert os.sched_getaffinity(thread) == {core}
     graph.predict([np.ones((1, 1, 32, 32), np.float32)])
+    assert os.sched_getaffinity(0) == usable
+
+
+class WhereItRuns(SessionRun):
+    """Gives the cores of the calling thread."""
+
+    def __call__(self, arrays: Sequence[Array]) -> list[Any]:
+        return [np.array(sorted(os.sched_getaffinity(0)))]
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_the_calling_thread_keeps_to_the_cores_too(tmp_path: Path) -> None:
+    usable = os.sched_getaffinity(0)
+    for cores in ((max(usable),), ()):
+        request = request_for(tmp_path / "model.onnx", thread_affinity_core_list=cores)
+        reader = TensorReader(TensorSpec("cores", DataType.INT64, (-1,)))
+        graph = OnnxGraph(WhereItRuns(None, [], []), GraphSignature((), (reader.spec,)), [reader], request)
+        assert set(graph.predict([])[0]) == set(cores or usable)
     assert os.sched_getaffinity(0) == usable

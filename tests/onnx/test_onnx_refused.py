@@ -13,7 +13,7 @@ import pytest
 
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.backend.onnx.model_header import read_header
-from mindspore_serving.server.backend.onnx.session import open_session
+from mindspore_serving.server.backend.onnx.session import check_started, open_session
 from mindspore_serving.server.backend.onnx.settings import settings_of
 from tests.onnx import models
 from tests.onnx.conftest import Load, request_for
@@ -151,6 +151,14 @@ def test_providers_that_are_not_installed(
         f"pip install {package}$",
     ):
         load(models.add(tmp_path / "model.onnx"), **fields)
+
+
+def test_a_provider_that_does_not_start(tmp_path: Path) -> None:
+    """As that of CUDA where its libraries are missing."""
+    session = onnxruntime.InferenceSession(str(models.add(tmp_path / "model.onnx")))
+    check_started(session, settings_of(request_for(tmp_path)))
+    with pytest.raises(StartUpError, match=r"^CUDAExecutionProvider of ONNX Runtime did not start"):
+        check_started(session, settings_of(request_for(tmp_path, device_type="gpu")))
 
 
 def test_options_reach_the_session(tmp_path: Path) -> None:

@@ -154,11 +154,25 @@ def _processes() -> Iterator[tuple[int, str]]:
 
 @contextlib.contextmanager
 def running_script(
-    script: Path, *arguments: str, environment: Mapping[str, str] | None = None
+    script: Path, *arguments: str, environment: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> Iterator[RunningScript]:
-    """Run a script in its folder; whatever is left of it is ended on exit."""
-    process = _start(script, arguments, environment or {})
-    running = RunningScript(process, script.parent)
+    """Run a script in its folder, or in another one; whatever is left of it is ended on exit."""
+    folder = folder or script.parent
+    process = _start([str(script), *arguments], folder, environment or {})
+    running = RunningScript(process, folder)
+    try:
+        yield running
+    finally:
+        _end(running)
+
+
+@contextlib.contextmanager
+def running_module(
+    module: str, folder: Path, *arguments: str, environment: Mapping[str, str] | None = None
+) -> Iterator[RunningScript]:
+    """Run `python -m MODULE` in a folder; whatever is left of it is ended on exit."""
+    process = _start(["-m", module, *arguments], folder, environment or {})
+    running = RunningScript(process, folder)
     try:
         yield running
     finally:
@@ -209,7 +223,7 @@ def serving(
             start_options=f", {start_options}" if start_options else "",
         )
     )
-    process = _start(script, (), {"SERVING_BACKEND": backend, **(environment or {})})
+    process = _start([str(script)], script.parent, {"SERVING_BACKEND": backend, **(environment or {})})
     running = RunningServer(process, folder, grpc=grpc, rest=rest)
     try:
         running.wait_for_line(_READY)
@@ -223,10 +237,10 @@ def _own_environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if k != "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"}
 
 
-def _start(script: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def _start(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, str(script), *arguments],
-        cwd=script.parent,
+        [sys.executable, *arguments],
+        cwd=folder,
         env={**_own_environment(), "PYTHONUNBUFFERED": "1", **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

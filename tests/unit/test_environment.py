@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[2] / "mindspore_serving"
-ALLOWED = ("server.start", "server.host", "client", "lite", "cli")
+ALLOWED = ("server.start", "server.host", "client", "lite", "cli", "serve")
 EXCEPTIONS = {
     "log": "the ground, which every process uses, also the client: it reads its own settings at first use",
     "forked_grpc": "the ground: gRPC reads the variable at its import, which is before any of our code can pass it on",

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "mindspore_serving"
 ROOMS = ("server/backend/", "lite/", "server/dialect/paddle/", "cli/", "serve/")
 """Where libraries may be named; `lite` builds the library of that name, and converts models for it; the dialect speaks
-what clients of Paddle Serving speak; `cli` and `serve` have the texts that users of the command line read and type."""
+what clients of Paddle Serving speak; on a command line users type formats and libraries, and read of them."""
 GENERATED = ("proto/",)
 NAME = re.compile(
     r"mindspore(?![_ -]serving)|"
@@ -24,6 +24,10 @@ EXCEPTIONS = {
     ("server/dialect/native/predict.py", "/mindspore.serving.proto.MSService/Predict"),
     # The wire: what TensorFlow Serving calls a signature for predictions.
     ("server/dialect/kserve_v1/models.py", "tensorflow/serving/predict"),
+    # The dialect of Paddle Serving, which has a line there as each dialect.
+    ("server/start/dialects.py", "mindspore_serving.server.dialect.paddle.dialect"),
+    ("server/start/dialects.py", "paddle_general_model_pb2"),
+    ("server/start/dialects.py", "paddle_pipeline_pb2"),
     # What users type in a servable: formats are named by `declare_model`.
     ("options.py", "mindir"),
     ("options.py", "mindir_opt"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from watchfiles import Change
 
 _LOGS = "serving_logs"
+_DEBOUNCE_MS = 400
+"""Editors write a file in several steps, and version control many files: so long is waited for more."""
 
 
 class Watch:
@@ -43,13 +46,21 @@ class Watch:
             ) from cause
         self._places: Mapping[Path, ServableStartConfig] = {folder_of(one): one for one in servables}
         self._stopped = threading.Event()
+        self._changed: queue.SimpleQueue[list[ServableStartConfig]] = queue.SimpleQueue()
+
+    def start(self) -> None:
+        """Look for changes from now on, in a thread of its own."""
+        threading.Thread(target=self._look, name="serving watch", daemon=True).start()
 
     def stop(self) -> None:
-        """End the iteration of `changed`."""
+        """Look no more."""
         self._stopped.set()
 
-    def changed(self) -> Iterator[list[ServableStartConfig]]:
-        """The servables of which files have changed, again and again until `stop`."""
+    def next(self) -> list[ServableStartConfig]:
+        """The servables of which files have changed since this was asked last; waits for a change."""
+        return self._changed.get()
+
+    def _look(self) -> None:
         from watchfiles import DefaultFilter, watch
 
         known = DefaultFilter()
@@ -58,10 +69,8 @@ class Watch:
             return known(change, path) and bool(self.servables_of([path]))
 
         folders = {place if place.is_dir() else place.parent for place in self._places}
-        for changes in watch(
-            *folders, watch_filter=counts, stop_event=self._stopped, raise_interrupt=True, debounce=400
-        ):
-            yield self.servables_of([path for _, path in changes])
+        for changes in watch(*folders, watch_filter=counts, stop_event=self._stopped, debounce=_DEBOUNCE_MS):
+            self._changed.put(self.servables_of([path for _, path in changes]))
 
     def servables_of(self, paths: Sequence[str]) -> list[ServableStartConfig]:
         """The servables to which files belong. Logs that the server writes belong to none.
@@ -96,10 +105,10 @@ def serve_and_reload(
     """
     server_of_process.outlives_workers = True
     watch = Watch(servables)
+    watch.start()
     while not _is_started(start):
-        next(watch.changed())
-    thread = threading.Thread(target=_reload, args=(watch, enable_lite), name="serving reload", daemon=True)
-    thread.start()
+        watch.next()
+    threading.Thread(target=_reload, args=(watch, enable_lite), name="serving reload", daemon=True).start()
     try:
         server_of_process.wait()
     finally:
@@ -118,8 +127,8 @@ def _is_started(start: Callable[[], Any]) -> bool:
 
 def _reload(watch: Watch, enable_lite: bool) -> None:
     """Body of the thread that reloads."""
-    for servables in watch.changed():
-        for servable in servables:
+    while True:
+        for servable in watch.next():
             name = servable.servable_name
             err.print(f"Files of {name} have changed: reloading", markup=False)
             try:

@@ -16,6 +16,7 @@ from mindspore_serving.cli.serving.reloading import serve_and_reload
 from mindspore_serving.cli.serving.summary import summary_of
 from mindspore_serving.errors import InvalidParameter, StartUpError
 from mindspore_serving.server.access.tls import SSLConfig
+from mindspore_serving.server.backend.families import supported_device_types
 from mindspore_serving.server.host.settings import (
     set_drain_timeout_s,
     set_max_enqueued_bytes,
@@ -45,10 +46,11 @@ def _start_config(servable: Servable) -> ServableStartConfig:
             "name the folder of a servable, a folder of servables, the file of a model, or a YAML file of settings",
             USAGE,
         )
+    options = dict(servable.options)
+    if "cpu" not in supported_device_types():
+        options.setdefault("device_ids", (0,))  # else models have nothing to run on
     try:
-        return config_for(
-            servable.path, servable.name or "", dec_key=_key_of(servable), **dict(servable.options)
-        )
+        return config_for(servable.path, servable.name or "", dec_key=_key_of(servable), **options)
     except InvalidParameter as error:
         raise CommandError(f"servable '{servable.path}': {error}", exit_code=USAGE) from error
 

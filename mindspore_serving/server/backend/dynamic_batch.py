@@ -20,18 +20,25 @@ def varies(spec: TensorSpec) -> bool:
     return spec.shape[:1] == (-1,)
 
 
-def check_dynamic_inputs(inputs: Sequence[TensorSpec], request: LoadRequest) -> None:
-    """Refuse a dynamic first dimension that is not the batch: its size would be anybody's guess.
+def check_only_batch_varies(inputs: Sequence[TensorSpec], request: LoadRequest, library: str) -> None:
+    """Refuse dynamic dimensions other than the batch, for a library that cannot be trusted with them.
+
+    Args:
+        inputs: Of the model.
+        request: How it is declared.
+        library: Its name.
 
     Raises:
-        StartUpError: There is one; names the input and its shape.
+        StartUpError: There is one; names the input and its shape, and what to do.
     """
+    without_batch = request.without_batch(len(inputs))
     for index, spec in enumerate(inputs):
-        if varies(spec) and (not request.with_batch_dim or index in request.without_batch_dim_inputs):
+        if -1 in spec.shape[index not in without_batch :]:
             raise StartUpError(
                 f"The shape of model input {index} is invalid, shape: {list(spec.shape)}, a dynamic dimension must be "
-                f"the batch, but with_batch_dim is {request.with_batch_dim} and without_batch_dim_inputs is "
-                f"{list(request.without_batch_dim_inputs)}"
+                f"the batch in {library}, but with_batch_dim is {request.with_batch_dim} and without_batch_dim_inputs "
+                f"is {list(request.without_batch_dim_inputs)}; export the model with fixed sizes, or run it with "
+                "MindSpore or ONNX Runtime, which take any size: model_format='MindIR' or 'ONNX', without enable_lite"
             )
 
 

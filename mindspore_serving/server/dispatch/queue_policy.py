@@ -164,9 +164,8 @@ class MethodQueue:
             if piece.request.ended:
                 continue
             count = piece.rows.count
-            if (
-                piece.attempts
-            ):  # of a method that waits: it may be what ends workers, so it has a batch of its own
+            if piece.attempts:
+                # It may be what ends workers, and is of a method that waits: it has a batch of its own.
                 if not taken:
                     return [piece]
                 self.put_back([piece])

@@ -88,10 +88,12 @@ class RunningServables:
         Arguments and errors as of `find`.
         """
         versions = {n: one for n, one in self._servables.get(name, {}).items() if one.has_registered}
-        number = version or max((n for n, one in versions.items() if one.serves(method)), default=0)
+        number = version or max((n for n, one in versions.items() if one.copies), default=0)
         servable = versions.get(number)
-        if servable is None and versions and not version:  # none serves it: the highest one says why
-            servable = versions[max(versions)]
+        if (
+            servable is None and versions and not version
+        ):  # all are being started again, or the highest one says why not
+            servable = versions[max(versions, key=lambda n: (versions[n].serves(method), n))]
         if servable is None:
             raise UnknownTarget(f"Request {request_spec(name, method, version)}, servable is not available")
         return self._destination(servable, method, version)

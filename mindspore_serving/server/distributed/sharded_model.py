@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from mindspore_serving import log
 from mindspore_serving.errors import ModelError, StartUpError
@@ -13,7 +13,7 @@ from mindspore_serving.server.backend.run_errors import model_closed
 from mindspore_serving.server.distributed.agent_facts import ShardedGraph, sharded_graphs
 from mindspore_serving.server.distributed.agent_port import AgentPort
 from mindspore_serving.server.host.loop_thread import LoopThread
-from mindspore_serving.tensor import DATA_TYPE_OF, NUMPY_OF, Array
+from mindspore_serving.tensor import DATA_TYPE_OF, NUMPY_OF, Array, fits
 
 _POLL_S = 0.1
 _PROGRESS_EVERY_S = 15.0
@@ -113,15 +113,23 @@ class DistributedGraph:
         subgraph: Which graph.
         graph: What the agents have loaded.
         max_batch_size: Most rows where the batch is dynamic.
+        without_batch: Indices of inputs whose first dimension is not the batch.
     """
 
-    def __init__(self, agents: Agents, subgraph: int, graph: ShardedGraph, max_batch_size: int) -> None:
+    def __init__(
+        self,
+        agents: Agents,
+        subgraph: int,
+        graph: ShardedGraph,
+        max_batch_size: int,
+        without_batch: Collection[int] = (),
+    ) -> None:
         self.signature = graph.signature
         self.dynamic_batch = graph.dynamic_batch
         self._agents = agents
         self._subgraph = subgraph
         self._input_ranks = graph.input_ranks
-        self._check = InputCheck(graph.signature, max_batch_size)
+        self._check = InputCheck(graph.signature, max_batch_size, without_batch)
         self._closed = False
 
     def __repr__(self) -> str:
@@ -153,8 +161,12 @@ class DistributedGraph:
         """
         expected = self.signature.outputs
         free = int(self.dynamic_batch)  # dimensions, from the first on, that differ from call to call
-        found = [(array.dtype, array.ndim, array.shape[free:]) for array in outputs]
-        if found != [(NUMPY_OF[spec.dtype], len(spec.shape), spec.shape[free:]) for spec in expected]:
+        if len(outputs) != len(expected) or not all(
+            array.dtype == NUMPY_OF[spec.dtype]
+            and array.ndim == len(spec.shape)
+            and fits(array.shape[free:], spec.shape[free:])
+            for array, spec in zip(outputs, expected, strict=True)
+        ):
             shown = ", ".join(f"{DATA_TYPE_OF[array.dtype].label} {list(array.shape)}" for array in outputs)
             declared = ", ".join(f"{spec.dtype.label} {list(spec.shape)}" for spec in expected)
             raise ModelError(

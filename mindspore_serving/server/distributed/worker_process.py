@@ -88,7 +88,15 @@ class DistributedWorker(Worker):
         graphs = agents.gather(self._agents_plan.wait_s, sharding.stage_size, model.with_batch_dim)
         runners = [
             ModelRunner(
-                DistributedGraph(agents, subgraph, graph, model.max_batch_size),
+                DistributedGraph(
+                    agents,
+                    subgraph,
+                    graph,
+                    model.max_batch_size,
+                    model.without_batch_dim_inputs
+                    if model.with_batch_dim
+                    else range(len(graph.signature.inputs)),
+                ),
                 model.with_batch_dim,
                 model.without_batch_dim_inputs,
                 model.max_batch_size,

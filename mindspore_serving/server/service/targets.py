@@ -77,7 +77,7 @@ class Targets:
         self._catalog = service.catalog
         self._listing = listing
         self._found: dict[tuple[str, str, str], Destination] = {}
-        self._unnamed: Destination | None = None
+        self._predicting: dict[str, Destination] = {}
         self._seen: asyncio.Event | None = None
 
     def find(self, model: str, version: str, method: str = "") -> Target:
@@ -117,13 +117,28 @@ class Targets:
             ServableUnavailable: It is not ready.
             ServerStopping: The server drains.
         """
+        return self.predicting("")
+
+    def predicting(self, model: str) -> Destination:
+        """Where a request goes that names no method: to `predict`, or the first one where there is none of that name.
+
+        Args:
+            model: Name of the model; "" where the request names none.
+
+        Raises:
+            ServingError: As `destination`, and as `unnamed`.
+        """
         self._forget_what_has_changed()
-        if self._unnamed is None:
-            model = self._catalog.default or self._only_servable()
-            target = self.find(model, "")
+        destination = self._predicting.get(model)
+        if destination is None:
+            name = model or self._catalog.default or self._only_servable()
+            target = self.find(name, "")
             has_predict = not target.called and target.version.method(_PREDICT) is not None
-            self._unnamed = self._destination(model, "", _PREDICT if has_predict else "")
-        return self._unnamed
+            destination = self._destination(name, "", _PREDICT if has_predict else "")
+            if len(self._predicting) >= _MOST_FOUND:
+                self._predicting.clear()
+            self._predicting[model] = destination
+        return destination
 
     def _only_servable(self) -> str:
         names = [one.name for one in self._catalog.servables()]
@@ -180,7 +195,7 @@ class Targets:
     def _forget_what_has_changed(self) -> None:
         if self._seen is not self._catalog.changed:  # anything may mean something else now
             self._found.clear()
-            self._unnamed = None
+            self._predicting.clear()
             self._seen = self._catalog.changed
 
     def _destination(self, model: str, version: str, method: str) -> Destination:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.server.backend.model_folder import is_servable
+from mindspore_serving.server.backend.families import model_patterns
+from mindspore_serving.server.backend.model_folder import CONFIG_FILE, has_config, is_servable, versions_of
 from mindspore_serving.server.start.servable_start_config import ServableStartConfig
 
 
@@ -41,10 +42,11 @@ def name_of(place: Path) -> str:
 
 
 def servables_at(path: str) -> list[Path]:
-    """The servables at a path: the path itself, or the servables that lie in it.
+    """The servables at a path.
 
     Args:
-        path: A servable, or a folder of servables; relative to the working directory.
+        path: A servable, or a folder of servables, each a folder or the file of a model; relative to the working
+            directory. A folder that holds one model and no servables is a servable.
 
     Returns:
         Their paths in order, at least one.
@@ -55,9 +57,17 @@ def servables_at(path: str) -> list[Path]:
     place = Path(os.path.realpath(path))
     if not place.exists():
         raise StartUpError(f"'{path}' does not exist")
-    if is_servable(place):
+    if not place.is_dir() or has_config(place) or versions_of(place):
         return [place]
-    inside = [child for child in sorted(place.iterdir()) if is_servable(child)] if place.is_dir() else []
+    try:
+        inside = [child for child in sorted(place.iterdir()) if is_servable(child)]
+    except OSError as cause:
+        raise StartUpError(f"'{path}' cannot be read: {cause}") from cause
+    if len(inside) == 1 and inside[0].is_file():
+        return [place]
     if not inside:
-        raise StartUpError(f"'{path}' is no servable, and none lies in it")
+        raise StartUpError(
+            f"'{path}' is no servable, and none lies in it: it has neither {CONFIG_FILE}, nor folders of versions, nor "
+            f"a model, nor folders that have one of these. Models are files named {', '.join(model_patterns())}"
+        )
     return inside

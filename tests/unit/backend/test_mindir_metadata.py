@@ -116,7 +116,13 @@ def test_outputs_that_are_no_tensors(tmp_path: Path) -> None:
     assert "sequence of varying length" in refusal(tmp_path, message)
 
 
-@pytest.mark.parametrize("shape", [(2, -1), (-1, -1), (-2,), (0, 2), (-3, 2)])
+@pytest.mark.parametrize("shape", [(-1,), (2, -1), (-1, -1), (-1, 3, -1)])
+def test_any_dimension_may_be_dynamic(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    signature = read_signature(write(tmp_path, model([("g:x", shape)])))
+    assert signature.inputs[0].shape == shape
+
+
+@pytest.mark.parametrize("shape", [(-2,), (0, 2), (-3, 2), (-1, 0), (-1, -2)])
 def test_shapes_that_cannot_be_served(tmp_path: Path, shape: tuple[int, ...]) -> None:
     message = model([("g:x", (2, 2)), ("g:y", shape)])
     assert f"The shape of model input 1 is invalid, shape: {list(shape)}" in refusal(tmp_path, message)

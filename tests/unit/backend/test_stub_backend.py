@@ -115,9 +115,10 @@ def test_closed_graph(tmp_path: Path) -> None:
 
 def test_unknown_backend() -> None:
     with pytest.raises(
-        InvalidParameter, match="Backend 'onnx' does not exist, expected 'mindspore' or 'lite' or 'stub'"
+        InvalidParameter,
+        match="Backend 'tflite' does not exist, expected 'mindspore' or 'lite' or 'onnx' or 'paddle'",
     ):
-        create_backend("onnx")
+        create_backend("tflite")
 
 
 def test_keys_do_not_show_in_text() -> None:

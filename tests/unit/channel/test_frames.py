@@ -16,10 +16,13 @@ from mindspore_serving.server.channel.columns import INLINE_LIMIT
 from mindspore_serving.server.channel.frames import FrameSplitter, Message, frame_of, message_of
 from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import (
+    NO_SLOT,
     Alive,
     Batch,
     Exiting,
     HeldModels,
+    MethodCall,
+    MethodReply,
     ModelCall,
     ModelReply,
     Register,
@@ -233,6 +236,33 @@ def test_calls_of_models_travel_like_batches(memory: SharedMemory, shared: bool)
     reply = decoded(frame_of(ModelReply(7, 1, (rows,)), used), used)
     assert type(reply) is ModelReply
     assert_equal_rows(reply.groups[0], rows)
+
+
+@pytest.mark.parametrize("slot", [1, NO_SLOT])
+@pytest.mark.parametrize("shared", [True, False])
+def test_calls_of_methods_travel_with_a_slot_and_without(
+    memory: SharedMemory, shared: bool, slot: int
+) -> None:
+    rows = numbered(1 << 15)
+    used = memory if shared else None
+    frame = frame_of(MethodCall(7, slot, 3, 5, 2, 1 << 15, (rows,)), used)
+    assert (len(frame) < INLINE_LIMIT) == (shared and slot != NO_SLOT)
+    call = decoded(frame, used)
+    assert type(call) is MethodCall
+    assert (call.call_id, call.slot, call.target, call.batch_id, call.start) == (7, slot, 3, 5, 2)
+    assert (call.held, call.count) == (1 << 15, 1 << 15)
+    assert_equal_rows(call.groups[0], rows)
+    reply = decoded(frame_of(MethodReply(7, slot, (rows,)), used), used)
+    assert type(reply) is MethodReply
+    assert_equal_rows(reply.groups[0], rows)
+
+
+def test_data_in_no_slot_at_all_is_no_message(memory: SharedMemory) -> None:
+    frame = bytearray(frame_of(MethodCall(7, 1, 0, 0, 0, 1, (numbered(1 << 15),)), memory))
+    at = frame.index((1).to_bytes(4, "little"), 12)  # the slot follows the number of the call
+    frame[at : at + 4] = NO_SLOT.to_bytes(4, "little")
+    with pytest.raises(ChannelError, match="MethodCall that cannot be read"):
+        decoded(bytes(frame), memory)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,17 @@ def test_outputs_as_declared_are_given_back(first: int, rows: int) -> None:
     assert agents.asked == [(1, 2)]
 
 
+def test_rows_of_any_length() -> None:
+    spec = TensorSpec("x", DataType.FLOAT32, (-1, -1))
+    agents = FakeAgents([zeros(9, 5)])
+    sharded = ShardedGraph(GraphSignature((spec,), (spec,)), True, 2)
+    [output] = DistributedGraph(cast("Agents", agents), 0, sharded, 16).predict([zeros(9, 5)])
+    assert output.shape == (9, 5)
+    one_by_one = ShardedGraph(GraphSignature((spec,), (spec,)), False, 2)
+    [output] = DistributedGraph(cast("Agents", agents), 0, one_by_one, 1, {0}).predict([zeros(9, 5)])
+    assert output.shape == (9, 5)
+
+
 @pytest.mark.parametrize(
     ("first", "outputs", "shown"),
     [

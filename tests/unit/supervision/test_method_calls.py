@@ -134,6 +134,24 @@ def test_a_request_that_is_gone_takes_its_calls_out_of_the_queue() -> None:
     _run(test)
 
 
+def test_a_call_that_is_answered_leaves_nothing_behind() -> None:
+    async def test() -> None:
+        scene, outer, inner = await _two()
+        request = _ask(scene, 1, 10)
+        await scene.settle()
+        copy = scene.dispatcher.servable("outer", 1).copies[0]
+        _, [(known, _)] = copy.requests_of(outer.batches[0].batch_id, 0, 1)
+        outer.send(_call(outer.batches[0]))
+        await scene.settle()
+        assert known.calls
+        inner.answer(inner.batches[0])
+        await scene.settle()
+        assert not known.calls
+        request.cancel()
+
+    _run(test)
+
+
 def test_a_deadline_ends_what_was_called() -> None:
     async def test() -> None:
         scene, outer, inner = await _two()
@@ -162,11 +180,13 @@ def test_what_is_urgent_is_urgent_where_it_is_called() -> None:
             await scene.settle()
         busy = list(inner.batches)
         assert len(busy) == 2
-        usual, urgent = _ask(scene, 1, 10), _ask(scene, 1, 20, priority=1)
+        usual = _ask(scene, 1, 10)
+        await scene.settle()
+        urgent = _ask(scene, 1, 20, priority=1)
         await scene.settle()
         for batch in outer.batches:
             outer.send(_call(batch, batch.batch_id))
-        await scene.settle()
+            await scene.settle()
         for one in busy:
             inner.answer(one)
         await scene.settle()
@@ -316,6 +336,24 @@ def test_several_instances_for_one_of_a_batch_end_with_it() -> None:
         [failed] = reply.groups
         assert isinstance(failed, FailedRows)
         assert failed.count == 3
+
+    _run(test)
+
+
+def test_several_instances_that_cannot_be_called_for_all_fail() -> None:
+    async def test() -> None:
+        scene, outer, inner = await _two()
+        request = _ask(scene, 1, 10)
+        await scene.settle()
+        inner.leave()
+        await asyncio.sleep(1)
+        outer.send(MethodCall(3, NO_SLOT, 0, outer.batches[0].batch_id, 0, 1, (numbered(3, 5),)))
+        await scene.settle()
+        [reply] = _replies(outer)
+        [failed] = reply.groups
+        assert isinstance(failed, FailedRows)
+        assert failed.count == 3
+        request.cancel()
 
     _run(test)
 

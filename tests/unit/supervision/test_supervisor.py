@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -353,6 +354,65 @@ def test_a_worker_is_removed_while_others_serve() -> None:
         added = await scene.supervisor.add(worker_plan(), scene.said.append)
         assert added == 2  # a number is never used twice
         assert await scene.answers_from(scene.children.started[2])
+        await scene.supervisor.stop()
+
+    run_in_virtual_time(test())
+
+
+def test_workers_are_replaced_while_they_serve() -> None:
+    async def test() -> None:
+        scene = Supervised()
+        [first] = await scene.start()
+        scene.children.on_start = in_time(3)
+        replacing = asyncio.ensure_future(
+            scene.supervisor.replace(
+                "one", [worker_plan(), worker_plan(device_id=1)], scene.said.append, one_at_a_time=False
+            )
+        )
+        await asyncio.sleep(5)
+        assert first in scene.living()
+        assert await scene.answers_from(first)
+        await replacing
+        assert [child.number for child in scene.living()] == [1, 2]
+        await scene.serve_from_all()
+        assert scene.all_gone == []
+        await scene.supervisor.stop()
+
+    run_in_virtual_time(test())
+
+
+def test_a_replacement_that_cannot_start_leaves_what_serves() -> None:
+    async def test() -> None:
+        scene = Supervised()
+        [first] = await scene.start()
+        scene.children.on_start = lambda child: child.fail("broken") if child.number == 2 else ready(child)
+        plans = [worker_plan(), worker_plan(device_id=1)]
+        with pytest.raises(StartUpError, match="broken"):
+            await scene.supervisor.replace("one", plans, scene.said.append, one_at_a_time=False)
+        assert scene.living() == [first]
+        assert await scene.answers_from(first)
+        await scene.supervisor.stop()
+
+    run_in_virtual_time(test())
+
+
+@pytest.mark.parametrize("one_at_a_time", [True, False])
+def test_workers_that_cannot_be_beside_others_follow_them(one_at_a_time: bool) -> None:
+    async def test() -> None:
+        scene = Supervised()
+        [first] = await scene.start()
+        living: list[bool] = []
+
+        def start_other(child: FakeChild) -> None:
+            living.append(first in scene.living())
+            child.register(METHOD if one_at_a_time else replace(METHOD, input_names=("other",)))
+            child.show_life()
+
+        scene.children.on_start = start_other
+        await scene.supervisor.replace("one", [worker_plan()], scene.said.append, one_at_a_time=one_at_a_time)
+        assert living == ([False] if one_at_a_time else [True, False])
+        assert any("has other methods now" in line for line in scene.said) is not one_at_a_time
+        assert len(scene.living()) == 1
         await scene.supervisor.stop()
 
     run_in_virtual_time(test())

@@ -11,6 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mindspore_serving.errors import InvalidInput, ModelError, ServingError, StartUpError
+from mindspore_serving.rows import Rows
+from mindspore_serving.server.channel.messages import Batch, Result
+from mindspore_serving.server.register import add_stage, declare_model, register_method
+from mindspore_serving.server.register.registry import open_definition
+from mindspore_serving.server.worker.engine import Engine
 from mindspore_serving.server.worker.model_runner import ModelRunner
 from mindspore_serving.server.worker.values import Values
 from mindspore_serving.signature import GraphSignature
@@ -381,3 +386,32 @@ def test_dimensions_that_must_agree_are_the_librarys_to_check() -> None:
     graph = Graph(added, (FLOAT, (-1, -1)), (FLOAT, (-1, -1)), y=(FLOAT, (-1, -1)))
     found = run(ModelRunner(graph, True, (), 64), ragged(1, 2, 2), ragged(1, 1, 2))
     assert found == [[0], "InvalidInput: lengths differ: 2 and 1", [5, 7]]
+
+
+def test_one_text_in_a_list_is_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mindspore_serving.log.warning", lambda text, *_: pytest.fail(text))
+    runner = ModelRunner(Graph(greeting, (TEXT, (-1,)), y=(TEXT, (-1,))), True, (), 64)
+    value = Values(2, TensorSpec("x", TEXT, (1,)), [b"a", b"b"])
+    for strict in (False, True):
+        runner.strict_shape = strict
+        assert runner.run([value], 2) == [(0, 2, [[b"hi a", b"hi b"]])]
+
+
+def test_a_step_gives_text_as_one_value_for_an_instance() -> None:
+    definition = open_definition("servable", "/nowhere")
+    model = declare_model("m.mindir", "MindIR")
+
+    @register_method(output_names=["y"])
+    def greet(x):
+        return add_stage(model, x, outputs_count=1)
+
+    results: list[Result] = []
+    runner = ModelRunner(Graph(greeting, (TEXT, (-1, 1)), y=(TEXT, (-1, 1))), True, (), 64)
+    engine = Engine(list(definition.methods.values()), {"m.mindir": [runner]}, results.append)
+    engine.add(Batch(1, 0, "greet", (Rows((TensorSpec("x", TEXT, ()),), ([b"a", b"b"],), 2),)))
+    while engine.run_model_step() or engine.collect():
+        continue
+    [result] = results
+    [group] = result.groups
+    assert isinstance(group, Rows)
+    assert (group.specs, group.columns) == ((TensorSpec("y", TEXT, ()),), ([b"hi a", b"hi b"],))

@@ -22,7 +22,8 @@ from mindspore_serving.server.register import (
 )
 from mindspore_serving.server.register.definition import ServableDefinition
 from mindspore_serving.server.register.registry import open_definition
-from mindspore_serving.server.worker.graph_runner import GraphRunner, Outcome
+from mindspore_serving.server.worker.graph_outcomes import Outcome
+from mindspore_serving.server.worker.graph_runner import GraphRunner
 from mindspore_serving.server.worker.method_types import taught
 from mindspore_serving.server.worker.servable_loader import fitted_servable
 from mindspore_serving.signature import MethodSignature, TensorType
@@ -71,12 +72,12 @@ def test_what_goes_straight_into_a_model_and_out_of_it(definition: ServableDefin
 
     method = loaded(definition, images=IMAGES)["m"]
     assert method.inputs == (
-        TensorType("a", F32, (3, 8)),
-        TensorType("b", I64, (2,), shared=True),
+        TensorType("a", F32, (3, 8), file_name="x"),
+        TensorType("b", I64, (2,), shared=True, file_name="mask"),
         TensorType("c"),
     )
     assert method.outputs == (
-        TensorType("y", F32, (10,)),
+        TensorType("y", F32, (10,), file_name="y"),
         TensorType("again", I64, (2,)),
         TensorType("made"),
     )
@@ -91,8 +92,8 @@ def test_models_without_batch_dimension(definition: ServableDefinition) -> None:
         return add_stage(model, a, outputs_count=1)
 
     method = loaded(definition, other=OTHER)["m"]
-    assert method.inputs == (TensorType("a", I64, (3, 8)),)
-    assert method.outputs == (TensorType("y", F32, (10,)),)
+    assert method.inputs == (TensorType("a", I64, (3, 8), file_name="x"),)
+    assert method.outputs == (TensorType("y", F32, (10,), file_name="y"),)
     assert not method.rows
 
 
@@ -105,7 +106,7 @@ def test_an_input_that_models_take_as_different_things(definition: ServableDefin
         return add_stage(images, a, b, outputs_count=1), add_stage(other, a, outputs_count=1)
 
     method = loaded(definition, images=IMAGES, other=OTHER)["m"]
-    assert method.inputs[0] == TensorType("a", DataType.UNKNOWN, (3, 8))
+    assert method.inputs[0] == TensorType("a", DataType.UNKNOWN, (3, 8), file_name="x")
     assert not method.rows  # one of them has no batch dimension
 
 
@@ -127,8 +128,8 @@ def test_a_model_knows_what_a_declaration_leaves_open(
         return add_stage(model, a, b, outputs_count=1)
 
     method = loaded(definition, images=IMAGES)["m"]
-    assert method.inputs[0] == TensorType("a", F32, known, declared=True)
-    assert method.outputs == (TensorType("y", F32, (10,), declared=True),)
+    assert method.inputs[0] == TensorType("a", F32, known, declared=True, file_name="x")
+    assert method.outputs == (TensorType("y", F32, (10,), declared=True, file_name="y"),)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +207,8 @@ def test_a_sharded_model(definition: ServableDefinition) -> None:
 
     graph = Graph([Spec("x", F32, (8,))], [Spec("y", F32, (4, 10))])
     [method] = fitted_servable(definition, {model.model_key: [graph]}).methods
-    assert (method.inputs, method.outputs) == ((TensorType("a", F32, (8,)),), (TensorType("y", F32, (10,)),))
+    assert method.inputs == (TensorType("a", F32, (8,), file_name="x"),)
+    assert method.outputs == (TensorType("y", F32, (10,), file_name="y"),)
     assert method.rows
 
 
@@ -233,3 +235,17 @@ def test_results_of_examples_teach(results: list[Rows], expected: TensorType) ->
     assert taught([TensorType("y")], results) == (expected,)
     known = TensorType("y", F32, (7,), declared=True)
     assert taught([known], results) == (known,)
+
+
+def test_text_of_models_is_one_value(definition: ServableDefinition) -> None:
+    model = declare_model("text.mindir", "MindIR")
+
+    @register_method("y")
+    def m(a):  # type: ignore[no-untyped-def]
+        return add_stage(model, a, outputs_count=1)
+
+    text = Graph([Spec("x", DataType.STRING, ())], [Spec("y", DataType.STRING, (-1, 1))])
+    method = loaded(definition, text=text)["m"]
+    assert [(one.dtype, one.shape) for one in (*method.inputs, *method.outputs)] == [
+        (DataType.STRING, ())
+    ] * 2

@@ -121,6 +121,15 @@ def test_a_model_without_inputs() -> None:
     assert [row[0].tolist() for row in table.call([(), (), ()])] == [[1]] * 3
 
 
+def test_text_comes_back_as_text() -> None:
+    def echo(rows: Rows) -> Sequence[Group]:
+        return [Rows((TensorSpec("y0", DataType.STRING, ()),), rows.columns, rows.count)]
+
+    text = TensorSpec("x", DataType.STRING, ())
+    remote = RemoteModel("t.mindir", 0, GraphInfo((text,), (text,), 4, True), Main(answer=echo).calls)
+    assert remote.call([["a"], ["b"]]) == [("a",), ("b",)]
+
+
 def test_call_takes_python_values() -> None:
     instance = [np.ones(2, np.float32), np.ones(2, np.float32)]
     assert [row[0].tolist() for row in model(Main()).call([instance] * 3)] == [[2, 2]] * 3

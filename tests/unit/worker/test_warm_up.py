@@ -20,6 +20,7 @@ from mindspore_serving.server.register import (
     TensorSpec,
     Text,
     add_stage,
+    call,
     declare_model,
     register_method,
     register_pipeline,
@@ -60,6 +61,20 @@ class Started:
         self.methods: dict[str, MethodSignature] = {method.name: method for method in servable.methods}
 
 
+def test_an_example_of_a_method_that_calls_is_checked_and_shown_but_not_run(
+    definition: ServableDefinition,
+) -> None:
+    @register_method(
+        ["y"], inputs={"x": TensorSpec("float32", [2])}, examples=[{"x": np.ones(2, np.float32)}]
+    )
+    def m(x):  # type: ignore[no-untyped-def]
+        return call("other", "n", x)
+
+    started = Started(definition)
+    assert [json.loads(text) for text in started.methods["m"].examples] == [{"x": [1.0, 1.0]}]
+    assert not started.methods["m"].outputs[0].is_known
+
+
 def test_examples_run_through_models_and_functions(definition: ServableDefinition) -> None:
     graph, seen = DoublingGraph(), []
     model = declare_model("m.mindir", "MindIR", with_batch_dim=True)
@@ -76,7 +91,7 @@ def test_examples_run_through_models_and_functions(definition: ServableDefinitio
     method = Started(definition, graph).methods["m"]
     assert [batch[0] for batch in graph.batches] == [1, 2]
     assert seen == [2, 4]
-    assert method.outputs == (TensorType("y", F32, ()), TensorType("noted", F32, ()))
+    assert method.outputs == (TensorType("y", F32, (), file_name="y"), TensorType("noted", F32, ()))
     assert method.examples == ('{"x": 1.0}', '{"x": 2.0}')
 
 

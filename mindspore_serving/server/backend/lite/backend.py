@@ -2,8 +2,9 @@
 
 Lite runs one shape at a time, which `resize` changes in a fraction of a millisecond. So a graph keeps one loaded model
 and resizes it when a batch has another number of rows than the one before; a further model per batch size would hold
-the weights again. Whether a file with a fixed batch gives the same for fewer rows is tried while it loads: a constant
-in the model may have the batch size, or an output may depend on all rows.
+the weights again. Other dimensions do not vary: after a size of 1, Lite 2.0 gives wrong numbers for larger ones, or
+ends the process (ADR 57). Whether a file with a fixed batch gives the same for fewer rows is tried while it loads: a
+constant in the model may have the batch size, or an output may depend on all rows.
 
 Graphs share nothing, and Lite has a pool of threads for each: they run side by side.
 """
@@ -23,7 +24,7 @@ from mindspore_serving.lite.reason import NEWER_MINDIR
 from mindspore_serving.server.backend.contract import LoadRequest
 from mindspore_serving.server.backend.dynamic_batch import (
     agree,
-    check_dynamic_inputs,
+    check_only_batch_varies,
     rows_to_try,
     sample_of,
     varies,
@@ -93,7 +94,7 @@ class LiteGraph:
         self._shapes = [tensor.shape for tensor in model.inputs]
         self._closed = False
         inputs = tuple(_input_spec(index, tensor) for index, tensor in enumerate(model.inputs))
-        check_dynamic_inputs(inputs, request)
+        check_only_batch_varies(inputs, request, "MindSpore Lite")
         self._batched = [
             request.with_batch_dim and index not in request.without_batch_dim_inputs
             for index in range(len(inputs))
@@ -255,10 +256,10 @@ def _load_error(path: Path, reason: str) -> str:
 
 def _input_spec(index: int, tensor: LiteTensor) -> TensorSpec:
     shape = tuple(tensor.shape)
-    if any(dim <= 0 for dim in (shape[1:] if shape[:1] == (-1,) else shape)):
+    if any(dim < 1 and dim != -1 for dim in shape):
         raise StartUpError(
-            f"The shape of model input {index} is invalid, shape: {list(shape)}, expected dimensions above 0, or -1 as "
-            "the first"
+            f"The shape of model input {index} is invalid, shape: {list(shape)}, expected dimensions above 0, or -1 "
+            "for one of any size"
         )
     return _spec("input", index, tensor, shape)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from typing import Any
 
 from mindspore_serving import log
@@ -33,6 +34,11 @@ def start_mindspore(device_type: str, device_id: int) -> Any:
         raise StartUpError(
             "MindSpore Lite is loaded in this process, which excludes MindSpore: run all models of the servable with "
             "one of them, by model_format or enable_lite"
+        )
+    if "paddle" in sys.modules and "mindspore" not in sys.modules:
+        raise StartUpError(
+            "Paddle is loaded in this process, and MindSpore cannot be loaded after it, only before: declare the "
+            "models of MindSpore first, and import paddle in no servable_config.py beside them"
         )
     if device_type == "cpu":
         # Where the CPU has AVX-512, the bundled oneDNN would take a reference kernel, a hundred times slower, for

@@ -1,8 +1,8 @@
 """ONNX models on ONNX Runtime.
 
-A session takes any shape that its file allows, and its runs may be side by side. It has a pool of threads of its own:
-as many as the worker has cores, so that the copies of a servable, which share the cores of the machine, do not get in
-each other's way.
+A session takes any shape that its file allows, arrays of any layout, and several runs at a time. It has a pool of
+threads of its own: as many as the worker has cores, so that the copies of a servable, which share the cores of the
+machine, do not get in each other's way.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.backend.contract import LoadRequest
 from mindspore_serving.server.backend.dynamic_batch import varies
-from mindspore_serving.server.backend.input_check import InputCheck, contiguous
+from mindspore_serving.server.backend.input_check import InputCheck
 from mindspore_serving.server.backend.onnx.model_header import read_header
 from mindspore_serving.server.backend.onnx.session import open_session, reason_of, run_options
 from mindspore_serving.server.backend.onnx.settings import LIBRARY, settings_of
@@ -93,7 +93,7 @@ class OnnxGraph:
         if run is None:
             raise model_closed()
         try:
-            results = self._run_on_cores(run, contiguous(arrays))
+            results = self._run_on_cores(run, arrays)
         except Exception as cause:  # classes of errors of the library have no base of their own
             raise run_failed(reason_of(cause)) from cause
         return [reader.read(result) for reader, result in zip(self._readers, results, strict=True)]

@@ -26,7 +26,7 @@ _PACKAGES = {
     "ROCMExecutionProvider": "onnxruntime-rocm",
     "TensorrtExecutionProvider": "onnxruntime-gpu",
 }
-_FATAL = 4
+_ERROR, _FATAL = 3, 4
 _STATUS = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (?:Load model from .*? failed:)?", re.DOTALL)
 _PLACE = re.compile(r"\S*/onnxruntime/core/\S+\.(?:cc|h):\d+ [^\n]*?\) (?=[A-Z])")
 _NEWEST_OPSET = re.compile(r"official support for domain (\S+) is till opset (\d+)")
@@ -60,7 +60,7 @@ def open_session(path: Path, header: ModelHeader | None, settings: OnnxSettings)
         )
     except Exception as cause:  # its classes of errors have no base of their own
         raise StartUpError(f"{LIBRARY} cannot load '{path}': {_why_not_loaded(cause, header)}") from cause
-    _check_started(session, settings)
+    check_started(session, settings)
     return session
 
 
@@ -79,6 +79,8 @@ def reason_of(error: Exception) -> str:
 
 def _session_options(settings: OnnxSettings) -> Any:
     options, chosen = onnxruntime.SessionOptions(), settings.options
+    # There is a warning in each run of a model whose file is wrong about an output, as those of MindSpore are.
+    options.log_severity_level = _ERROR
     options.intra_op_num_threads = settings.threads
     if settings.parallel:
         options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
@@ -109,8 +111,16 @@ def _check_providers(settings: OnnxSettings) -> None:
             )
 
 
-def _check_started(session: Any, settings: OnnxSettings) -> None:
-    """ONNX Runtime falls back to the CPU, with a line in the log, where a provider does not start."""
+def check_started(session: Any, settings: OnnxSettings) -> None:
+    """Refuse a session without a provider that was asked for: ONNX Runtime then takes the CPU, and logs a line.
+
+    Args:
+        session: The session.
+        settings: What was asked for.
+
+    Raises:
+        StartUpError: A provider did not start.
+    """
     started = session.get_providers()
     missing = [name for name, _ in settings.providers if name not in started and name != CPU_PROVIDER]
     if missing:

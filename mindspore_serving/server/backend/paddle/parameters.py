@@ -78,7 +78,7 @@ def _check_file(files: ModelFiles, path: Path, wanted: Counter[Kind]) -> None:
     with reading(path), path.open("rb") as file:
         try:
             found = Counter(_tensors_of(file))
-        except (ValueError, struct.error) as cause:
+        except ValueError as cause:
             raise StartUpError(
                 f"Model file '{files.declared}': its parameters in '{path.name}' are damaged or incomplete, {cause}; "
                 f"{_ASK}"
@@ -138,4 +138,7 @@ def _description_of(file: IO[bytes], begin: int) -> tuple[Kind, int]:
 
 
 def _read(file: IO[bytes], form: struct.Struct) -> tuple[Any, ...]:
-    return form.unpack(file.read(form.size))
+    content = file.read(form.size)
+    if len(content) < form.size:
+        raise ValueError("the file ends within a tensor")
+    return form.unpack(content)

@@ -33,7 +33,7 @@ _DATA_TYPES = {
 _OLD_NAMES = {"FP16": "FLOAT16", "FP32": "FLOAT32", "FP64": "FLOAT64", "BF16": "BFLOAT16"}
 """As programs before Paddle 3 have them."""
 _NO_PROGRAM = "the file is no program of Paddle for inference"
-_EXPECTED = "expected what paddle.jit.save or paddle.static.save_inference_model has written"
+_EXPECTED = "expected what paddle.jit.save has written; an encrypted file needs a dec_key"
 
 
 class Value(NamedTuple):

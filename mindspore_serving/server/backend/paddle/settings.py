@@ -176,19 +176,26 @@ def _warn_of_unused(request: LoadRequest, settings: PaddleSettings) -> None:
         unused.append("config_file")
     if request.enable_parallel != -1:
         unused.append("enable_parallel")
-    if request.path.suffix == JSON and "mem_optim" in settings.options:
-        unused.append("mem_optim")
     if request.thread_num > 0 and "thread_num" in settings.options:
         unused.append("runtime_options thread_num, since the context has one")
-    if settings.device_type == "cpu":
-        unused += [name for name in _GPU_ONLY if name in settings.options]
-        unused += ["precision='fp16'"] if settings.precision == "fp16" else []
-    else:
-        unused += [name for name in ("use_mkldnn", *_MKLDNN_ONLY) if name in settings.options]
-        if not settings.options.get("use_trt"):
-            unused += [name for name in _TRT_ONLY if name in settings.options]
+    idle = _idle_options(request, settings)
+    unused += [name for name in OPTIONS if name in idle and name in settings.options]
+    if settings.device_type == "cpu" and settings.precision == "fp16":
+        unused.append("precision='fp16'")
     if unused:
         log.warning("Options without effect in %s, model %s: %s", LIBRARY, request.path, ", ".join(unused))
+
+
+def _idle_options(request: LoadRequest, settings: PaddleSettings) -> set[str]:
+    """Options that have no effect on this device or this format."""
+    idle = {"mem_optim"} if request.path.suffix == JSON else set()
+    if settings.device_type != "cpu":
+        idle |= {"use_mkldnn", *_MKLDNN_ONLY}
+    if settings.device_type != "gpu":
+        idle |= set(_GPU_ONLY)
+    elif not settings.options.get("use_trt"):
+        idle |= set(_TRT_ONLY)
+    return idle
 
 
 def _check_device(paddle: Any, settings: PaddleSettings) -> None:

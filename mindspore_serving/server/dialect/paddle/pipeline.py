@@ -84,7 +84,7 @@ class Pipelines:
             ServingError: It has no answer.
         """
         timeout_s = request.timeout_s
-        destination = self._targets.destination(request.parts["service"], "")
+        destination = self._targets.predicting(request.parts["service"])
         known = self._known.of(destination)
         try:
             outcome = await self._running.run(request, JSON, known, destination, timeout_s, _take)
@@ -109,7 +109,7 @@ class Pipelines:
         try:
             with call.counted(0 if is_small(message) else len(message)):
                 request = message_request(message)
-                destination = self._destination(request.name)
+                destination = self._targets.predicting(request.name)
                 target = destination.servable.name
                 with self._running.reading(destination) as admission:
                     if request.wrong_counts:
@@ -124,10 +124,6 @@ class Pipelines:
             return self._running.sized(reply.message(), call)
         except Exception as error:  # whatever goes wrong here, the client gets an answer of this dialect
             return _failed_call(error, target)
-
-    def _destination(self, name: str) -> Destination:
-        """Where a request of gRPC goes, of which clients say the service or not."""
-        return self._targets.destination(name, "") if name else self._targets.unnamed()
 
     async def _reply(self, outcome: Reply, destination: Destination) -> PipelineReply:
         """The reply with all outputs.

@@ -35,10 +35,7 @@ _TEXT_FIELDS = frozenset(("data", "str_data"))
 def known_of(method: MethodSignature) -> Known:
     """What is known of a method, for the readers of requests."""
     return Known(
-        inputs=[
-            KnownInput(one.name, one.file_name, int(one.dtype), one.shape, one.shared)
-            for one in method.inputs
-        ],
+        inputs=[[one.name, one.file_name, int(one.dtype), one.shape, one.shared] for one in method.inputs],
         rows=method.rows,
     )
 

@@ -121,10 +121,10 @@ class _FirstBytes(asyncio.Protocol):
     async def _pass_on(self, client: asyncio.Transport) -> None:
         """Connect it with the gRPC server."""
         self._stop_waiting()
-        of_client, of_server = _Side(self._port), _Side(self._port)
         try:
+            # The server speaks first, perhaps before this coroutine goes on: its side knows the client from the start.
             server, _ = await asyncio.get_running_loop().create_unix_connection(
-                lambda: of_server, self._port.grpc_path
+                lambda: _Side(self._port, client, client), self._port.grpc_path
             )
         except OSError as error:
             log.error("A client of gRPC is not served, the gRPC server cannot be reached: %s", error)
@@ -133,10 +133,8 @@ class _FirstBytes(asyncio.Protocol):
         if client.is_closing():
             server.abort()
             return
-        of_client.transport, of_client.other = client, server
-        of_server.transport, of_server.other = server, client
         self._passing_on = None
-        client.set_protocol(of_client)
+        client.set_protocol(_Side(self._port, client, server))
         server.write(self._seen)
         client.resume_reading()
 
@@ -146,41 +144,36 @@ class _Side(asyncio.Protocol):
 
     Args:
         port: Where it came.
-
-    Attributes:
-        transport: Of this end.
-        other: That of the other end; None before it is there.
+        client: Transport of the client, by which it is counted.
+        other: Transport of the other end.
     """
 
-    def __init__(self, port: SharedPort) -> None:
+    def __init__(self, port: SharedPort, client: asyncio.Transport, other: asyncio.Transport) -> None:
         self._port = port
-        self.transport: asyncio.Transport | None = None
-        self.other: asyncio.Transport | None = None
+        self._client = client
+        self._other = other
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes on."""
-        if self.other is not None:
-            self.other.write(data)
+        self._other.write(data)
 
     def eof_received(self) -> bool:
         """Pass the end of one direction on; the other direction goes on."""
-        if self.other is not None and not self.other.is_closing():
-            self.other.write_eof()
+        if not self._other.is_closing():
+            self._other.write_eof()
         return True
 
     def pause_writing(self) -> None:
         """This end is not taken any more: read no more of the other one."""
-        if self.other is not None and not self.other.is_closing():
-            self.other.pause_reading()
+        if not self._other.is_closing():
+            self._other.pause_reading()
 
     def resume_writing(self) -> None:
         """This end is taken again."""
-        if self.other is not None and not self.other.is_closing():
-            self.other.resume_reading()
+        if not self._other.is_closing():
+            self._other.resume_reading()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End the other end, once what was passed on is written."""
-        if self.transport is not None:
-            self._port.leave(self.transport)
-        if self.other is not None:
-            self.other.close()
+        self._port.leave(self._client)
+        self._other.close()

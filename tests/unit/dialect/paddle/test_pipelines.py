@@ -299,6 +299,12 @@ def test_what_has_failed(error: Any, status: int, number: int, grpc: GrpcStatus 
             assert raised.value.status is grpc
 
 
+def test_a_service_is_its_method_predict() -> None:
+    asked = Asked([method("first", (HOUSE,), (TensorType("other"),)), UCI])
+    assert asked.ask(PATH, BODY) == (200, REPLY)
+    assert asked.ask("/m.first/prediction", BODY)[1]["key"] == ["other"]
+
+
 def test_no_such_service() -> None:
     status, reply = Asked().ask("/no/prediction", BODY)
     assert (status, reply["err_no"]) == (200, 3002)

@@ -1,0 +1,242 @@
+"""`mindspore-serving serve`: folders, files and YAML become servers, as a user starts them in a shell."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+
+from tests.onnx.models import FLOAT, node, write
+from tests.support.certificates import Authority
+from tests.support.serve_process import READY, serve_process
+from tests.support.serving import RunningServer, add_servable, free_port
+
+WAIT_S = 90.0
+NO_STUB = {"SERVING_BACKEND": ""}
+
+
+def write_linear(path: Path, weight: float) -> None:
+    """A model of 13 floats a row, which adds them times a weight."""
+    weights = {"w": np.full((13, 1), weight, np.float32)}
+    path.parent.mkdir(parents=True)
+    write(
+        path,
+        [node("MatMul", "x w", "price")],
+        [("x", FLOAT, ["n", 13])],
+        [("price", FLOAT, ["n", 1])],
+        weights,
+    )
+
+
+def write_scaled(path: Path) -> None:
+    """A model without a batch: four floats times a number. Its output has a name that no Python variable has."""
+    path.parent.mkdir(parents=True)
+    write(
+        path,
+        [node("Mul", "a b", "scope/a.b:0")],
+        [("a", FLOAT, [4]), ("b", FLOAT, [])],
+        [("scope/a.b:0", FLOAT, [4])],
+    )
+
+
+def write_ids(path: Path) -> None:
+    """A model of int64 rows of any length."""
+    ids = ("ids", TensorProto.INT64, ["n", "length"])
+    write(path, [node("Cast", "ids", "y", to=FLOAT)], [ids], [("y", FLOAT, ["n", "length"])])
+
+
+def ask(server: RunningServer, path: str, body: Any) -> Any:
+    request = urllib.request.Request(server.url(path), json.dumps(body).encode())
+    with urllib.request.urlopen(request, timeout=WAIT_S) as reply:
+        return json.load(reply)
+
+
+def line_to_try(server: RunningServer) -> str:
+    [line] = [line for line in server.lines if line.startswith("Try ")]
+    return line.removeprefix("Try").strip()
+
+
+def outcome_of(line: str) -> Any:
+    """The reply to a line, which a shell runs as it is."""
+    ended = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=WAIT_S, check=True)
+    return json.loads(ended.stdout)
+
+
+def serve_and_end(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A call of `serve` that ends by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "mindspore_serving", "serve", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A folder of servables as other servers have them, none of which has a servable_config.py."""
+    folder = tmp_path_factory.mktemp("serve")
+    models = folder / "models"
+    write_linear(models / "linear" / "1" / "model.onnx", 1.0)
+    write_linear(models / "linear" / "2" / "anything.onnx", 2.0)
+    write_scaled(models / "scaled" / "model.onnx")
+    write_ids(models / "zz.onnx")
+    (models / "notes").mkdir()
+    (models / "notes" / "README").write_text("no model")
+    with serve_process(folder, "models", environment=NO_STUB) as running:
+        running.wait_for_line(READY)
+        yield running
+
+
+def test_a_folder_of_models_is_served(server: RunningServer) -> None:
+    reply = ask(server, "/model/linear:predict", {"instances": [{"x": [1.0] * 13}, {"x": [0.5] * 13}]})
+    assert reply == {"instances": [{"price": [26.0]}, {"price": [13.0]}]}
+    reply = ask(server, "/model/scaled:predict", {"instances": [{"a": [1, 2, 3, 4], "b": 2}]})
+    assert reply == {"instances": [{"scope/a.b:0": [2.0, 4.0, 6.0, 8.0]}]}
+
+
+def test_the_summary_names_what_can_be_called(server: RunningServer) -> None:
+    assert [line.strip() for line in server.lines if ".predict " in line] == [
+        "linear.predict  version 2  (x: float32[13]) -> (price: float32[1])",
+        "scaled.predict  version 1  (a: float32[4], b: float32[]) -> (scope/a.b:0: float32[4])",
+        "zz.predict  version 1  (ids: int64[-1]) -> (y: float32[-1])",
+    ]
+    assert f"REST  http://{server.rest}" in server.lines
+    assert f"Logs  {server.folder / 'serving_logs'}" in server.lines
+    assert (server.folder / "serving_logs").is_dir()
+
+
+def test_the_printed_line_works(server: RunningServer) -> None:
+    [output] = outcome_of(line_to_try(server))["instances"]
+    assert output["price"] == [pytest.approx(13 * 0.1 * 2)]
+
+
+def test_one_file_is_served_until_sigterm(tmp_path: Path) -> None:
+    write_ids(tmp_path / "ids.onnx")
+    with serve_process(tmp_path, "ids.onnx", "--name", "any.name", environment=NO_STUB) as running:
+        running.wait_for_line(READY)
+        reply = outcome_of(line_to_try(running))
+        assert (reply["model_name"], reply["model_version"]) == ("any.name", "1")
+        [output] = reply["outputs"]
+        assert (output["name"], output["shape"], output["data"]) == ("y", [1, 16], [0.0] * 16)
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 0
+
+
+def test_yaml_with_tls_and_keys(tmp_path: Path) -> None:
+    pair = Authority(tmp_path, "authority").issue("server")
+    (tmp_path / "keys.txt").write_text("# of the tests\n0123456789abcdef0123\n")
+    (tmp_path / "keys.txt").chmod(0o600)
+    (tmp_path / "adder" / "7").mkdir(parents=True)
+    (tmp_path / "adder" / "7" / "tensor_add_1_1.mindir").touch()
+    (tmp_path / "server.yaml").write_text(
+        "models:\n- path: adder\n  name: plus\n  with_batch_dim: false\n  num_parallel_workers: 2\n"
+        f"tls: {{certificate: {pair.certificate}, private_key: {pair.private_key}}}\n"
+        "api_keys: keys.txt\n"
+    )
+    with serve_process(tmp_path, "server.yaml") as running:
+        running.wait_for_line(READY)
+        assert len(running.workers()) == 2
+        assert any(line.strip().startswith("plus.predict  version 7 ") for line in running.lines)
+        [output] = outcome_of(line_to_try(running))["instances"]
+        assert output["y1"] == [[pytest.approx(0.1)] * 2] * 2
+        with pytest.raises(subprocess.CalledProcessError):  # without a key
+            outcome_of(f"curl -f -k https://{running.rest}/model/plus")
+
+
+ADD = """\
+from mindspore_serving.server import register
+
+def add(x):
+    return x + {number}
+
+@register.register_method(output_names=["y"])
+def plus({name}):
+    return register.add_stage(add, {name}, outputs_count=1)
+"""
+
+
+def test_dev_reloads_what_changes(tmp_path: Path) -> None:
+    """A change is taken over, also one of inputs; what cannot be loaded leaves the server as it is."""
+    add_servable(tmp_path, "plus", "this is no Python", files=())
+    config = tmp_path / "plus" / "servable_config.py"
+
+    def change(source: str, told: str) -> None:
+        running.lines.clear()
+        config.write_text(source)
+        running.wait_for_line(told)
+
+    with serve_process(tmp_path, "plus", "--dev") as running:
+        running.wait_for_line("Waiting for a change")
+        change(ADD.format(number=1, name="x"), READY)
+        assert ask(running, "/model/plus:plus", {"instances": [{"x": 1}]}) == {"instances": [{"y": 2}]}
+        change(ADD.format(number=2, name="x"), "Reloaded plus")
+        assert ask(running, "/model/plus:plus", {"instances": [{"x": 1}]}) == {"instances": [{"y": 3}]}
+        change("def broken(:\n", "Waiting for the next change")
+        assert "servable_config.py:1" in running.output
+        assert ask(running, "/model/plus:plus", {"instances": [{"x": 1}]}) == {"instances": [{"y": 3}]}
+        change(ADD.format(number=5, name="z"), "Reloaded plus")
+        assert "has other methods now" in running.output
+        assert ask(running, "/model/plus:plus", {"instances": [{"z": 1}]}) == {"instances": [{"y": 6}]}
+        change("def broken(:\n", "Waiting for the next change")
+        [worker] = running.workers()
+        os.kill(worker, signal.SIGKILL)  # what serves is gone, and what is there cannot start
+        running.wait_for_line("No worker is left; the server goes on")
+        change(ADD.format(number=7, name="x"), "Reloaded plus")
+        assert ask(running, "/model/plus:plus", {"instances": [{"x": 1}]}) == {"instances": [{"y": 8}]}
+        assert len(running.workers()) == 1
+        running.signal(signal.SIGINT)
+        assert running.wait() == 0
+
+
+def test_a_port_in_use_is_told_with_who_has_it(tmp_path: Path) -> None:
+    (tmp_path / "tensor_add.mindir").touch()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        ended = serve_and_end(tmp_path, "tensor_add.mindir", "--rest", address, "--grpc", "none")
+    assert ended.returncode == 1
+    assert "Address already in use, process " in ended.stderr
+    assert "choose other addresses with --grpc and --rest" in ended.stderr
+
+
+def test_a_model_that_cannot_be_loaded_ends_it(tmp_path: Path) -> None:
+    (tmp_path / "damaged.onnx").write_bytes(b"this is no model")
+    rest = f"127.0.0.1:{free_port()}"
+    ended = serve_and_end(tmp_path, "damaged.onnx", "--rest", rest, "--grpc", "none")
+    assert ended.returncode == 1
+    assert f"Load model '{tmp_path / 'damaged.onnx'}' failed" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    ended = serve_and_end(tmp_path, "nowhere")
+    assert (ended.returncode, ended.stderr.splitlines()[0]) == (2, "Error: 'nowhere' does not exist")
+    assert ended.stderr.splitlines()[1].startswith("Next: ")
+
+
+def test_the_printed_configuration_can_be_served(tmp_path: Path) -> None:
+    (tmp_path / "tensor_add_1_1.mindir").touch()
+    asked = ("tensor_add_1_1.mindir", "-o", "slots_per_copy=3", "--print-config")
+    printed = serve_and_end(tmp_path, *asked).stdout
+    (tmp_path / "printed.yaml").write_text(printed)
+    assert serve_and_end(tmp_path, "printed.yaml", "--print-config").stdout == printed
+    with serve_process(tmp_path, "printed.yaml") as running:
+        running.wait_for_line(READY)
+        assert f"REST  http://{running.rest}" in running.lines
+        assert shlex.split(line_to_try(running))[0] == "curl"
