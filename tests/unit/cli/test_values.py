@@ -196,6 +196,11 @@ def test_made_up_values_fit(wanted: TensorType) -> None:
         assert isinstance(value, str if wanted is TEXT else bytes)
 
 
+def test_made_up_sizes() -> None:
+    wanted = TensorType("x", DataType.FLOAT32, (-1, 3, -1))
+    assert np.shape(made_up(wanted, size=4)) == (4, 3, 4)
+
+
 def test_a_made_up_picture_is_one() -> None:
     pillow = pytest.importorskip("PIL.Image")
     from io import BytesIO
