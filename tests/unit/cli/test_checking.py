@@ -107,8 +107,8 @@ FAST = candidate("m.onnx", "onnx", 250)
 def test_the_fastest_and_how_to_switch() -> None:
     text = fastest([SLOW, FAST], ["m.mindir"], 1)
     assert text == (
-        "1/m.onnx is the fastest here: 250 instances/s in batches of 8. It is 2.5 times as fast as 1/m.mindir, which is "
-        'served. To serve it, write declare_model("m.onnx", "ONNX") in servable_config.py.'
+        "1/m.onnx is the fastest here: 250 instances/s in batches of 8. It is 2.5 times as fast as 1/m.mindir, "
+        'which is served. To serve it, write declare_model("m.onnx", "ONNX") in servable_config.py.'
     )
     assert fastest([SLOW, FAST], ["m.onnx"], 1).endswith("It is the one that is served.")
     assert "version_number=2 in the start script" in fastest(
