@@ -6,6 +6,7 @@ Tests that load Paddle into their own process are in `in_process`: MindSpore can
 from __future__ import annotations
 
 import importlib.util
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from mindspore_serving.tensor import Array
-from tests.paddle.saved_models import save_models
+from tests.paddle.saved_models import MODELS_VARIABLE, save_models_once
 from tests.support.paddle_models import uci_housing
 
 __all__ = ["uci_housing"]
@@ -61,11 +62,12 @@ class Saved:
 
 @pytest.fixture(scope="session")
 def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Saved]:
-    """The networks of `make_models` by format."""
-    return {
-        suffix: Saved(save_models(tmp_path_factory.mktemp(suffix), old=suffix == "pdmodel"), suffix)
-        for suffix in FORMATS
-    }
+    """The networks of `make_models` by format, made once for all processes of a run."""
+    own = tmp_path_factory.getbasetemp()
+    of_the_run = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    folder = Path(os.environ.get(MODELS_VARIABLE, of_the_run / "paddle_models"))
+    save_models_once(folder, FORMATS)
+    return {suffix: Saved(folder / suffix, suffix) for suffix in FORMATS}
 
 
 @pytest.fixture(params=FORMATS)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import struct
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.support.serving import REPOSITORY
 
 MADE_WITHIN_S = 120
+MODELS_VARIABLE = "PADDLE_TEST_MODELS"
+"""The environment variable with the folder of networks that are there already, or are to be made there."""
 KEY = b"0123456789ABCDEF"
 CIPHERS = {
     "AES-GCM": "AES_GCM_NoPadding",
@@ -21,8 +25,21 @@ CIPHERS = {
 """What the network `conv` is encrypted with, by the name of its folder."""
 
 
-def save_models(folder: Path, *, old: bool) -> Path:
-    """Run `make_models`; returns the folder."""
+def save_models_once(folder: Path, formats: Iterable[str]) -> None:
+    """Make FOLDER/FORMAT for each format that is not there; other processes that call this meanwhile wait."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for suffix in formats:
+            if not (folder / suffix).is_dir():
+                unfinished = folder / f"{suffix}.unfinished"
+                shutil.rmtree(unfinished, ignore_errors=True)
+                save_models(unfinished, old=suffix == "pdmodel")
+                unfinished.rename(folder / suffix)
+
+
+def save_models(folder: Path, *, old: bool) -> None:
+    """Run `make_models`."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "tests.paddle.make_models", str(folder)],
         cwd=REPOSITORY,
@@ -32,7 +49,6 @@ def save_models(folder: Path, *, old: bool) -> Path:
         timeout=MADE_WITHIN_S,
     )
     assert done.returncode == 0, done.stderr
-    return folder
 
 
 def copied(program: Path, folder: Path) -> Path:

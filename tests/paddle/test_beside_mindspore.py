@@ -84,6 +84,7 @@ def run(script: str, *arguments: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.timeout(3 * RUN_WITHIN_S)
 @pytest.mark.skipif(importlib.util.find_spec("mindspore") is None, reason="MindSpore is not installed")
 def test_in_one_process(both: dict[str, Saved], tmp_path: Path) -> None:
     files = (tmp_path / "conv.mindir", both["json"].path("conv"), both["json"].folder / "conv.npz")

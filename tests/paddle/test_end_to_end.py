@@ -34,6 +34,8 @@ def predict({inputs}):
 """
 RESTARTED_WITHIN_S = 90
 
+pytestmark = pytest.mark.timeout(300)  # the first test waits for models to be made, and for six workers
+
 
 def add_model(folder: Path, name: str, program: Path, inputs: str, *outputs: str, options: str = "") -> Path:
     """A servable with a method `predict` of one model; returns the model's program."""
