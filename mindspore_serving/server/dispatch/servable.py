@@ -43,6 +43,7 @@ class RunningServable:
         copies: Those that are ready.
         counters: What counts each method that a worker has registered at some time; they outlive the workers.
         has_registered: Whether there has ever been one.
+        called: What each of its methods has called, as long as workers with these methods run: a servable and a method.
         on_copies_changed: Called when `copies` has changed.
     """
 
@@ -61,6 +62,7 @@ class RunningServable:
         self.copies: list[ServableCopy] = []
         self.counters: dict[str, MethodCounter] = {}
         self.has_registered = False
+        self.called: dict[str, set[tuple[RunningServable, str]]] = {}
         self.on_copies_changed: Callable[[], None] = _ignore
         self._expected: dict[str, frozenset[str]] = {}
         self._on_answers_changed = on_answers_changed
@@ -236,6 +238,8 @@ class RunningServable:
         if conflict:
             raise ChannelError(conflict)
         self._expected.pop(copy.label, None)
+        if not self.copies:  # its methods may be others, and nothing of them is under way
+            self.called.clear()
         for signature in copy.methods.values():
             self._learn(signature)
         copy.on_done = self._batch_done

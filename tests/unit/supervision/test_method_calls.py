@@ -390,34 +390,6 @@ def test_a_call_that_cannot_be_breaks_the_protocol(
 # ---- chains
 
 
-def test_a_method_that_waits_for_the_called_one_is_not_called() -> None:
-    """Circles that are not known at the start, as pipelines may make them."""
-
-    async def test() -> None:
-        scene = Supervised()
-        back = CalledMethod("", "outer", "m")
-        waits = replace(_INNER, waits=True, batch_limit=1)
-        scene.children.on_start = _register(
-            {"outer": (_OUTER,), "inner": (waits,)}, {"outer": (_CALL,), "inner": (back,)}
-        )
-        outer, inner = await scene.start(worker_plan("outer"), worker_plan("inner"))
-        request = _ask(scene, 1, 10)
-        await scene.settle()
-        outer.send(_call(outer.batches[0]))
-        await scene.settle()
-        inner.send(_call(inner.batches[0]))
-        await scene.settle()
-        [reply] = _replies(inner)
-        [failed] = reply.groups
-        assert isinstance(failed, FailedRows)
-        assert failed.failure.code is StatusCode.SYSTEM_ERROR
-        assert failed.failure.text.endswith("for ever: outer.m -> inner.n -> outer.m")
-        assert len(outer.batches) == 1
-        request.cancel()
-
-    _run(test)
-
-
 def test_the_end_of_a_request_ends_all_that_was_called_for_it() -> None:
     async def test() -> None:
         scene = Supervised()
