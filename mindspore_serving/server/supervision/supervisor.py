@@ -30,7 +30,7 @@ from mindspore_serving.server.host.forked_child import no_forks
 from mindspore_serving.server.host.settings import memory_idle_s, start_timeout_s, worker_timeout_s
 from mindspore_serving.server.service.readiness import WorkerHealth
 from mindspore_serving.server.service.service import Service
-from mindspore_serving.server.supervision.called_methods import check_calls
+from mindspore_serving.server.supervision.called_methods import check_calls, complete_types
 from mindspore_serving.server.supervision.child import ChildSource
 from mindspore_serving.server.supervision.method_calls import pass_method_call
 from mindspore_serving.server.supervision.model_calls import pass_model_call
@@ -237,6 +237,7 @@ class Supervisor:
         elif isinstance(message, Register):
             worker.call_targets = self._dispatcher.call_targets(worker.servable, message.calls)
             worker.register(message, self._memory_idle_s)
+            complete_types(list(self._workers))  # who starts it is told what does not fit
             _report_moved_log(worker)  # it may have been moved since the worker was started
         elif isinstance(message, WantModels):
             link.send(self._workers.models_for(worker))
