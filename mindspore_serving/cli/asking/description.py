@@ -26,6 +26,8 @@ _NATIVE_TYPES: dict[str | None, DataType] = {
     "bytes": DataType.BYTES,
     **{kind.name.lower(): kind for kind in DATA_TYPE_OF.values()},
 }
+_LONGEST_HINT = 1000
+"""Of a reply that says that a port speaks HTTPS."""
 _V1_TYPES = {
     "DT_HALF": DataType.FLOAT16,
     "DT_FLOAT": DataType.FLOAT32,
@@ -71,7 +73,15 @@ def kind_of(session: Session) -> ServerKind:
         return ServerKind(name, str(document.get("version", "")), "native" if name == SERVER_NAME else "oip")
     if reply.status in ("401", "403"):
         raise refused(
-            Method("the server"), reply, str(document.get("error_msg") or document.get("error") or "")
+            Method("the question what it is"),
+            reply,
+            str(document.get("error_msg") or document.get("error") or ""),
+        )
+    if reply.status == "400" and b"HTTPS" in reply.body[:_LONGEST_HINT]:
+        raise CommandError(
+            f"The server at {session.address} speaks HTTPS only",
+            "Say https:// in place of http://, or give --tls.",
+            REFUSED,
         )
     return ServerKind("", "", "v1")
 

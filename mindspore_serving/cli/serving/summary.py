@@ -67,4 +67,4 @@ def _listed(types: Sequence[TensorType]) -> str:
 
 def _short(one: TensorType) -> str:
     dtype = one.content or one.dtype.name.lower()
-    return dtype if one.shape is None or one.dtype.is_text else f"{dtype}{list(one.shape)}"
+    return dtype if not one.shape or one.dtype.is_text else f"{dtype}{list(one.shape)}"

@@ -69,6 +69,7 @@ class RunningServable:
         self._queues: dict[str, MethodQueue] = {}
         self._queue_list: list[MethodQueue] = []
         self._completed: dict[str, MethodSignature] = {}
+        self._withdrawn: set[str] = set()
         self._pump = Pump(self._queue_list, self.copies, self._expected, loop, suspect_wait_s)
 
     def __repr__(self) -> str:
@@ -104,13 +105,14 @@ class RunningServable:
     # ---- methods
 
     def method(self, name: str) -> MethodSignature | None:
-        """The method of that name, if any worker registered it."""
-        return self._completed.get(name) or self.registered(name)
+        """The method of that name, if any worker registered it, and it was not withdrawn."""
+        registered = self.registered(name)
+        return None if registered is None else self._completed.get(name, registered)
 
     def registered(self, name: str) -> MethodSignature | None:
         """Likewise, with what workers know of it; `complete` may know more."""
         queue = self._queues.get(name)
-        return queue.signature if queue else None
+        return queue.signature if queue and name not in self._withdrawn else None
 
     def complete(self, signature: MethodSignature) -> None:
         """Know more of the types of a method than its workers do, until one registers it again."""
@@ -124,7 +126,14 @@ class RunningServable:
     def methods(self) -> tuple[MethodSignature, ...]:
         """What clients may call."""
         signatures = (self._completed.get(name) or queue.signature for name, queue in self._queues.items())
-        return tuple(method for method in signatures if not method.name.startswith(CALL_PREFIX))
+        hidden = self._withdrawn
+        return tuple(
+            one for one in signatures if not one.name.startswith(CALL_PREFIX) and one.name not in hidden
+        )
+
+    def withdraw_unserved(self) -> None:
+        """Forget methods that nobody serves: those that are gone after a reload. One that comes back is there again."""
+        self._withdrawn = {name for name in self._queues if not self.serves(name)}
 
     @property
     def all_models(self) -> bool:
@@ -162,6 +171,7 @@ class RunningServable:
     def _learn(self, signature: MethodSignature) -> None:
         """Take over a method as a worker registers it. There are four cases."""
         self._completed.pop(signature.name, None)
+        self._withdrawn.discard(signature.name)
         queue = self._queues.get(signature.name)
         if queue is None:  # nobody has registered it before
             queue = self._queues[signature.name] = MethodQueue(signature, self.delay_s)

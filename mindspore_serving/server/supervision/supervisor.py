@@ -140,7 +140,8 @@ class Supervisor:
 
         The earlier ones serve until the new ones are ready, and then finish what they have. Two things need them to end
         before: the new ones have other methods, or a device takes one worker only. Then nobody serves for a while, and
-        if the new ones cannot be started, nobody does until this is called again.
+        if the new ones cannot be started, nobody does until this is called again. Methods that only the earlier ones
+        had are there no more.
 
         Args:
             name: Name of the servable.
@@ -169,6 +170,9 @@ class Supervisor:
         for plan in [*holders[len(started) :], *(plan for plan in plans if plan.remote_models)]:
             if not plan.remote_models or self._is_needed(plan):
                 await self.add(plan, say)
+        for version in {plan.version for plan in plans}:
+            self._dispatcher.servable(name, version).withdraw_unserved()
+        self._catalog.notify()
 
     async def _remove_all(self, numbers: Sequence[int]) -> None:
         await asyncio.gather(*(self.remove(number) for number in numbers))
