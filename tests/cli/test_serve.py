@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import shlex
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,6 +138,27 @@ def test_one_file_is_served_until_sigterm(tmp_path: Path) -> None:
         assert (output["name"], output["shape"], output["data"]) == ("y", [1, 16], [0.0] * 16)
         running.signal(signal.SIGTERM)
         assert running.wait() == 0
+
+
+def test_a_terminal_shows_how_far_the_servables_are(tmp_path: Path) -> None:
+    (tmp_path / "tensor_add.mindir").touch()
+    reader, terminal = pty.openpty()
+    shown: list[bytes] = []
+
+    def read() -> None:  # a terminal whose output nobody reads blocks who writes to it
+        with contextlib.suppress(OSError):  # the server has ended
+            while data := os.read(reader, 1 << 16):
+                shown.append(data)
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    with serve_process(tmp_path, "tensor_add.mindir", terminal=terminal) as running:
+        os.close(terminal)
+        running.wait_for_line(READY)
+    reading.join(WAIT_S)
+    os.close(reader)
+    assert b"tensor_add version 1" in b"".join(shown)
+    assert b"0 of 1 workers ready" in b"".join(shown)
 
 
 def test_yaml_with_tls_and_keys(tmp_path: Path) -> None:

@@ -17,7 +17,11 @@ READY = "Ready. Ctrl+C stops the server"
 
 @contextlib.contextmanager
 def serve_process(
-    folder: Path, *arguments: str, environment: Mapping[str, str] | None = None, grpc: str = "none"
+    folder: Path,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    grpc: str = "none",
+    terminal: int | None = None,
 ) -> Iterator[RunningServer]:
     """Start `serve` in a folder, with REST on a free port; it is ended on exit, and need not be ready before.
 
@@ -26,6 +30,7 @@ def serve_process(
         arguments: Of the verb.
         environment: Variables to add.
         grpc: Address of the gRPC server.
+        terminal: Descriptor of a terminal, which is stderr then; None for where stdout goes.
     """
     rest = f"127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", "mindspore_serving", "serve", *arguments, "--rest", rest, "--grpc", grpc]
@@ -41,7 +46,7 @@ def serve_process(
         },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.STDOUT if terminal is None else terminal,
     )
     running = RunningServer(process, folder, grpc=grpc, rest=rest)
     try:
