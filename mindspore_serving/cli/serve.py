@@ -31,7 +31,7 @@ def serve(
     rest: Annotated[
         str | None,
         typer.Option(
-            help="Address of the RESTful server, ip:port; 'none' for none. 0.0.0.0:1500 lets other machines in. "
+            help="Address of the RESTful server, ip:port; 'none' for none. 0.0.0.0:1500 accepts other machines. "
             "Default 127.0.0.1:1500.",
             show_default=False,
         ),
@@ -68,7 +68,7 @@ def serve(
             "-o",
             metavar="NAME=VALUE",
             help="Any other parameter of ServableStartConfig, for all servables, as max_batch_delay_ms=2 or "
-            "runtime_options={intra_op_num_threads: 4}.",
+            "runtime_options={graph_optimization: basic}.",
         ),
     ] = None,
     api_keys: Annotated[
@@ -112,8 +112,8 @@ def serve(
     """Serve models over gRPC and REST: a folder of models, one model, or what a YAML file says.
 
     A folder needs no servable_config.py: a version folder with one model is a servable with a method `predict`, whose
-    inputs and outputs are those of the model. MindIR, MindSpore Lite, ONNX and Paddle models are told by their names.
-    Ctrl+C or SIGTERM stops the server; requests that were admitted finish first.
+    inputs and outputs are those of the model. The name of a file says whether it is a MindIR, MindSpore
+    Lite, ONNX or Paddle model. Ctrl+C or SIGTERM stops the server; requests that were admitted finish first.
     """
     if print_schema:
         from mindspore_serving.cli.serving.schema import schema

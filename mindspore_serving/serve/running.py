@@ -11,10 +11,11 @@ from typing import Any, Final
 
 from mindspore_serving import server
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.serve.chain import NAME, NAMES_FILE, chain_source, chained_model
+from mindspore_serving.serve.chain import NAME, chain_source, chained_model
 from mindspore_serving.serve.options import ModelOptions, ServeOptions
 from mindspore_serving.serve.process_record import record_path, recorded
 from mindspore_serving.server.backend.model_folder import has_config, is_servable, model_of
+from mindspore_serving.server.backend.paddle.given_names import GIVEN_NAMES
 from mindspore_serving.server.start.servable_path import config_for
 from mindspore_serving.server.start.servable_start_config import ServableStartConfig
 from mindspore_serving.server.start.server import server_of_process
@@ -134,4 +135,4 @@ def _chain_of(configs: Sequence[ServableStartConfig], options: ServeOptions) -> 
 
 def _names_folder(config: ServableStartConfig, place: Path) -> Path:
     """Where the names of a model are: in its folder, or in that of its version."""
-    return place if has_config(place) or (place / NAMES_FILE).exists() else model_of(config).path.parent
+    return place if has_config(place) or (place / GIVEN_NAMES).exists() else model_of(config).path.parent
