@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -223,6 +224,12 @@ def test_dev_reloads_what_changes(tmp_path: Path) -> None:
         change(ADD.format(number=7, name="x"), "Reloaded plus")
         assert ask(running, "/model/plus:plus", {"instances": [{"x": 1}]}) == {"instances": [{"y": 8}]}
         assert len(running.workers()) == 1
+        running.lines.clear()
+        shutil.rmtree(config.parent)
+        running.wait_for_line("Waiting for the next change")
+        config.parent.mkdir()
+        change(ADD.format(number=8, name="x"), "Reloaded plus")
+        assert ask(running, "/model/plus:plus", {"instances": [{"x": 1}]}) == {"instances": [{"y": 9}]}
         running.signal(signal.SIGINT)
         assert running.wait() == 0
 
