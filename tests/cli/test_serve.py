@@ -32,6 +32,8 @@ WAIT_S = 90.0
 NO_STUB = {"SERVING_BACKEND": ""}
 HTTP_ERROR = 22
 """How `curl -f` ends when the status is 400 or more."""
+NO_CONNECTION = (35, 52, 56)
+"""How curl ends when the server has ended the connection in the handshake, or just after it."""
 
 
 def write_linear(path: Path, weight: float) -> None:
@@ -163,7 +165,7 @@ def test_a_printed_configuration_is_served_in_a_terminal_until_sigterm(
         [output] = reply["outputs"]
         assert (output["name"], output["shape"], output["data"]) == ("y", [1, 16], [0.0] * 16)
         running.signal(signal.SIGTERM)
-        assert running.wait() == 0
+        assert running.wait(WAIT_S) == 0
     assert b"any.name version 1" in b"".join(shown)
     assert b"0 of 1 workers ready" in b"".join(shown)
 
@@ -215,8 +217,8 @@ def test_yaml_with_mutual_tls_keys_and_web_pages(tmp_path: Path) -> None:
             printed_by(re.sub(r'-H "X-API-Key: [^"]*"', "-f", line))
         assert refused.value.returncode == HTTP_ERROR
         with pytest.raises(subprocess.CalledProcessError) as refused:  # without a certificate
-            printed_by(re.sub(r"--cert \S+ --key \S+", "-S", line))
-        assert "alert certificate required" in refused.value.stderr
+            printed_by(re.sub(r"--cert \S+ --key \S+", "-f", line))
+        assert refused.value.returncode in NO_CONNECTION
 
 
 ADD = """\
@@ -261,7 +263,7 @@ def test_dev_reloads_what_changes(tmp_path: Path) -> None:
         assert ask(running, "/model/plus:plus", {"instances": [{"x": 1}]}) == {"instances": [{"y": 8}]}
         assert len(running.workers()) == 1
         running.signal(signal.SIGINT)
-        assert running.wait() == 0
+        assert running.wait(WAIT_S) == 0
 
 
 def test_a_port_in_use_is_told_with_who_has_it(tmp_path: Path) -> None:
@@ -307,9 +309,9 @@ def test_a_signal_while_models_load(
 ) -> None:
     add_servable(tmp_path, "slow", SLOW, files=())
     with serve_process(tmp_path, "slow", *options) as running:
-        wait_until((tmp_path / "loading").exists, "the worker loads")
+        wait_until((tmp_path / "loading").exists, "the worker loads", WAIT_S)
         running.signal(number)
-        assert running.wait() == code
+        assert running.wait(WAIT_S) == code
         assert "because of signal" in running.output
         assert "Waiting for a change" not in running.output
 

@@ -24,7 +24,7 @@ from tests.conformance.scripts import outcomes
 from tests.support.encryption import encrypted
 from tests.support.http_requests import post
 from tests.support.serve_process import READY, serve_process
-from tests.support.serving import RunningServer, add_servable, free_port, running_script, serving
+from tests.support.serving import START_TIMEOUT_S, RunningServer, add_servable, free_port, running_script, serving
 from tests.support.traces import descendants, forms_of, pipes_of, traces, traces_in, traces_in_pipes
 from tests.support.watch import kill, wait_until
 
@@ -251,10 +251,10 @@ def test_serve_takes_the_key_from_the_environment(exported: Path, tmp_path: Path
             assert key.encode() not in Path(f"/proc/{worker}/environ").read_bytes()
         assert key not in running.output + running.worker_logs()
     with serve_process(tmp_path, "server.yaml", environment={**real, "KEY_OF_MODELS": key[::-1]}) as running:
-        assert running.wait() == 1
+        assert running.wait(START_TIMEOUT_S) == 1
         assert WRONG.format("AES-GCM") in running.output
     with serve_process(tmp_path, "server.yaml", environment=real) as running:
-        assert running.wait() == 2
+        assert running.wait(START_TIMEOUT_S) == 2
         assert "environment variable KEY_OF_MODELS has no key" in running.output
 
 
