@@ -60,9 +60,10 @@ def add(x1, x2):
 BODY = {"tensor": [{"name": "x", "elem_type": 1, "shape": [2, 2], "float_data": [1, 2, 3, 4]}]}
 TENSOR = pb2.Tensor(name="x", elem_type=1, shape=[2, 2], float_data=[1, 2, 3, 4])
 SHARED = """
+from mindspore_serving.server.start.front_ends import Listener
 from mindspore_serving.server.start.server import server_of_process as it
-it.start_grpc("unix:grpc.sock", 1 << 20, None, None, 100)
-it.start_rest("127.0.0.1:{port}", 1 << 20, None, False, None, {most}, None, with_grpc=True)
+it.start_grpc(Listener("unix:grpc.sock", 1 << 20, 100))
+it.start_rest(Listener("127.0.0.1:{port}", 1 << 20, {most}), with_grpc=True)
 """
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mindspore_serving.cli.errors import CommandError
-from mindspore_serving.cli.exit_codes import USAGE
+from mindspore_serving.cli.exit_codes import AFTER_SIGNAL, USAGE
 from mindspore_serving.cli.output import err, report
 from mindspore_serving.errors import ServingError
 from mindspore_serving.options import folder_of
@@ -162,6 +162,8 @@ def _is_started(start: Callable[[], Any]) -> bool:
     try:
         start()
     except CommandError as error:
+        if error.exit_code in AFTER_SIGNAL.values():
+            raise  # no file has to change: the user wants to go
         report(error)
         err.print("Waiting for a change of its files")
         return False

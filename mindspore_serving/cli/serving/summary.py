@@ -47,6 +47,8 @@ def _request_to_try(url: str, config: ServerConfig, servables: Sequence[Servable
     options = []
     if config.tls is not None:
         options.append("-k")
+        if config.tls.verify_client:
+            options.append("--cert client.crt --key client.key")  # the user's, wherever they are
     if config.api_keys is not None:
         key = f"grep -v -e '^#' -e '^$' '{config.api_keys}' | head -n 1"
         options.append(f'-H "X-API-Key: $({key})"')
