@@ -272,7 +272,7 @@ command_build() {
   step "[1/4] Making an empty environment with Python $(python_version "$python")" "$python" -m venv "$SCRATCH/venv"
   step "[2/4] Building the wheel" "$SCRATCH/venv/bin/python" -m pip wheel --quiet --no-deps --wheel-dir dist .
   step "[3/4] Installing it there, without extras" "$SCRATCH/venv/bin/python" -m pip install --quiet dist/*.whl
-  step "[4/4] Importing client and server from it" import_installed_wheel "$SCRATCH"
+  step "[4/4] Importing client and server from it, and starting its command line" import_installed_wheel "$SCRATCH"
   say "==> Built $(echo dist/*.whl)"
 }
 
@@ -294,8 +294,17 @@ assert mindspore_serving.lite.installation.SHIM_SOURCE.is_file(), "the wheel is 
 where = mindspore_serving.__file__
 assert where.startswith(sys.prefix), f"imported from {where} instead of from the wheel"
 print(f"    mindspore_serving {mindspore_serving.__version__}: client and server import")
-'
+' && run_installed_command_line
   )
+}
+
+# Without the extras, each verb says what it is for. `&&`, because `step` switches `set -e` off.
+run_installed_command_line() {
+  local verb
+  venv/bin/mindspore-serving version && venv/bin/python -I -m mindspore_serving.serve --help >/dev/null || return
+  for verb in serve init check infer models bench; do
+    venv/bin/mindspore-serving "$verb" --help >/dev/null || return
+  done
 }
 
 command_clean() {

@@ -54,7 +54,7 @@ class OpenLoop:
     async def run(self) -> Arrivals:
         """Send all requests, and wait for the replies, for 10 s at most."""
         self._arrivals.seconds = await self._loop.run()
-        self._arrivals.wrong += self._loop.unanswered + self._loop.unsent
+        self._arrivals.wrong += self._loop.in_flight + self._loop.unsent
         return self._arrivals
 
     def _note(

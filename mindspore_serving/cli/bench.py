@@ -83,7 +83,7 @@ def bench(
 
     Without --rate the loop is closed: --clients wait for their replies. With --rate it is open: latencies count from
     the time when a request was due, so a server that stalls is charged with all that it has kept waiting. What is sent
-    is -i or --instances, the server's example, or made-up values of the types that the server tells. Replies are
+    is -i or --instances, the server's example, or made-up values of the types that the server reports. Replies are
     checked. Ctrl+C shows the figures so far.
 
     Example: mindspore-serving bench http://127.0.0.1:1500 --model lenet --clients 32
@@ -213,7 +213,7 @@ def _checks(
 
 
 def _check_first(session: Session, wire: Wire, method: Method, request: WireRequest) -> None:
-    """Ask once, so that what is wrong is told at once and in full.
+    """Ask once, so that the user reads at once what is wrong.
 
     Raises:
         CommandError: The server refuses it.

@@ -95,8 +95,8 @@ def _show(at: str, kind: ServerKind, methods: Sequence[Method]) -> None:
         state = Text(one.state, "green" if one.state == "READY" else "red")
         if one.reason:
             state.append(f"\n{one.reason}")
-        inputs = _types(one.inputs) if one.typed else "not told"
-        outputs = _types(one.outputs) if one.typed else "not told"
+        inputs = _types(one.inputs) if one.typed else "unknown"
+        outputs = _types(one.outputs) if one.typed else "unknown"
         table.add_row(
             *map(Text, (one.servable, one.method, one.version)), state, *map(Text, (inputs, outputs))
         )

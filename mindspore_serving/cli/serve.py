@@ -31,7 +31,7 @@ def serve(
     rest: Annotated[
         str | None,
         typer.Option(
-            help="Address of the RESTful server, ip:port; 'none' for none. 0.0.0.0:1500 lets other machines in. "
+            help="Address of the RESTful server, ip:port; 'none' for none. 0.0.0.0:1500 accepts other machines. "
             "Default 127.0.0.1:1500.",
             show_default=False,
         ),
@@ -61,6 +61,13 @@ def serve(
             min=1, max=64, help="Worker processes in all; those beyond the devices run Python stages."
         ),
     ] = None,
+    default_servable: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What requests mean that name no servable, as those of Paddle Serving: SERVABLE or SERVABLE.METHOD.",
+        ),
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
@@ -68,7 +75,7 @@ def serve(
             "-o",
             metavar="NAME=VALUE",
             help="Any other parameter of ServableStartConfig, for all servables, as max_batch_delay_ms=2 or "
-            "runtime_options={intra_op_num_threads: 4}.",
+            "runtime_options={graph_optimization: basic}.",
         ),
     ] = None,
     api_keys: Annotated[
@@ -112,8 +119,8 @@ def serve(
     """Serve models over gRPC and REST: a folder of models, one model, or what a YAML file says.
 
     A folder needs no servable_config.py: a version folder with one model is a servable with a method `predict`, whose
-    inputs and outputs are those of the model. MindIR, MindSpore Lite, ONNX and Paddle models are told by their names.
-    Ctrl+C or SIGTERM stops the server; requests that were admitted finish first.
+    inputs and outputs are those of the model. The name of a file says whether it is a MindIR, MindSpore
+    Lite, ONNX or Paddle model. Ctrl+C or SIGTERM stops the server; requests that were admitted finish first.
     """
     if print_schema:
         from mindspore_serving.cli.serving.schema import schema
@@ -125,6 +132,7 @@ def serve(
         "rest": rest,
         "api_keys": api_keys,
         "tls": (tls_certificate, tls_key),
+        "default_servable": default_servable,
         "drain_timeout_s": drain,
         "log": (log_level, log_dir),
         "enable_lite": lite or None,

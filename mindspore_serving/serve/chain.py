@@ -6,34 +6,17 @@ which serving_server_conf.prototxt has.
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
-from google.protobuf import text_format
-
-from mindspore_serving.errors import StartUpError, text_of
-from mindspore_serving.proto.foreign import paddle_model_config_pb2
+from mindspore_serving.errors import StartUpError
+from mindspore_serving.server.backend.paddle.given_names import GIVEN_NAMES, read_model_config
+from mindspore_serving.server.dialect.paddle.elements import NUMBERS, TEXT
 
 NAME: Final = "chain"
-NAMES_FILE: Final = "serving_server_conf.prototxt"
-_TEXT: Final = 20
-_TYPES: Final = MappingProxyType(
-    {
-        0: "int64",
-        1: "float32",
-        2: "int32",
-        3: "float64",
-        4: "int16",
-        5: "float16",
-        7: "uint8",
-        8: "int8",
-        9: "bool",
-        _TEXT: "text",
-    }
-)
 _HEAD: Final = '''"""Models one after the other: {chain}. Written by python -m mindspore_serving.serve."""
 
 from mindspore_serving.server import register
@@ -97,33 +80,28 @@ def chained_model(servable: str, folder: Path) -> ChainedModel:
     Raises:
         StartUpError: It says nothing, or something that cannot be chained.
     """
-    path = folder / NAMES_FILE
-    try:
-        found = text_format.Parse(
-            path.read_text(encoding="utf-8"),
-            paddle_model_config_pb2.GeneralModelConfig(),
-            allow_unknown_field=True,
-        )
-    except (OSError, UnicodeDecodeError, text_format.ParseError) as cause:
-        raise StartUpError(
-            f"'{path}' cannot be read: {text_of(cause)}; a chain of models needs the names in it. For other models, "
-            "write a servable_config.py with register.call"
-        ) from cause
+    path = folder / GIVEN_NAMES
+    found = read_model_config(
+        path,
+        "a chain of models needs the names in it. For other models, write a servable_config.py with register.call",
+    )
     inputs = tuple(_variable(path, one, one.feed_type) for one in found.feed_var)
     outputs = tuple(_variable(path, one, one.fetch_type) for one in found.fetch_var)
     return ChainedModel(servable, inputs, outputs)
 
 
 def _variable(path: Path, found: Any, number: int) -> Variable:
-    kind = _TYPES.get(number)
     alias = found.alias_name or found.name
-    if kind is None or not alias.isidentifier():
-        problem = (
-            f"type {number}, which is not supported" if kind is None else "a name that is no Python name"
-        )
+    problem = ""
+    if number != TEXT and number not in NUMBERS:
+        problem = f"type {number}, which is not supported"
+    elif not alias.isidentifier() or keyword.iskeyword(alias):
+        problem = "a name that is no Python name"
+    if problem:
         raise StartUpError(
             f"'{path}' has '{alias}' with {problem}; write a servable_config.py with register.call"
         )
+    kind = "text" if number == TEXT else NUMBERS[number].dtype.name.lower()
     return Variable(found.name, alias, kind, tuple(size if size > 0 else -1 for size in found.shape))
 
 

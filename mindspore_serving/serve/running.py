@@ -11,10 +11,12 @@ from typing import Any, Final
 
 from mindspore_serving import server
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.serve.chain import NAME, NAMES_FILE, chain_source, chained_model
+from mindspore_serving.serve.chain import NAME, chain_source, chained_model
 from mindspore_serving.serve.options import ModelOptions, ServeOptions
 from mindspore_serving.serve.process_record import record_path, recorded
 from mindspore_serving.server.backend.model_folder import has_config, is_servable, model_of
+from mindspore_serving.server.backend.paddle.given_names import GIVEN_NAMES
+from mindspore_serving.server.start.front_ends import Listener
 from mindspore_serving.server.start.servable_path import config_for
 from mindspore_serving.server.start.servable_start_config import ServableStartConfig
 from mindspore_serving.server.start.server import server_of_process
@@ -59,10 +61,8 @@ def _start(
 ) -> None:
     size = max_msg_mb_size * _MEGABYTE
     try:
-        server_of_process.start_grpc(f"unix:{path}", size, None, None, _CONNECTIONS)
-        server_of_process.start_rest(
-            f"{_ANY}:{port}", size, None, False, None, _CONNECTIONS, None, with_grpc=True
-        )
+        server_of_process.start_grpc(Listener(f"unix:{path}", size, _CONNECTIONS))
+        server_of_process.start_rest(Listener(f"{_ANY}:{port}", size, _CONNECTIONS), with_grpc=True)
     except BaseException:
         server.stop()
         raise
@@ -134,4 +134,4 @@ def _chain_of(configs: Sequence[ServableStartConfig], options: ServeOptions) -> 
 
 def _names_folder(config: ServableStartConfig, place: Path) -> Path:
     """Where the names of a model are: in its folder, or in that of its version."""
-    return place if has_config(place) or (place / NAMES_FILE).exists() else model_of(config).path.parent
+    return place if has_config(place) or (place / GIVEN_NAMES).exists() else model_of(config).path.parent

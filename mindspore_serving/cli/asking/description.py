@@ -8,32 +8,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-from mindspore_serving.cli.asking.method import READY, TEXT_OR_BYTES, Method
+from mindspore_serving.cli.asking.described_types import native_type, oip_type, v1_type
+from mindspore_serving.cli.asking.method import READY, Method
 from mindspore_serving.cli.asking.open_inference import SERVICE
 from mindspore_serving.cli.asking.session import GrpcSession, RestSession, Session, WireReply, WireRequest
 from mindspore_serving.cli.asking.wire import refused
 from mindspore_serving.cli.errors import CommandError
 from mindspore_serving.cli.exit_codes import REFUSED
 from mindspore_serving.proto.foreign import open_inference_pb2
-from mindspore_serving.server.dialect.open_inference.datatypes import BYTES, NUMERIC
+from mindspore_serving.server.dialect.open_inference.datatypes import BYTES
 from mindspore_serving.server.dialect.open_inference.models import SERVER_NAME
-from mindspore_serving.signature import TensorType
-from mindspore_serving.tensor import DATA_TYPE_OF, DataType
 
-_NATIVE_TYPES: dict[str | None, DataType] = {
-    None: DataType.UNKNOWN,
-    "str": DataType.STRING,
-    "bytes": DataType.BYTES,
-    **{kind.name.lower(): kind for kind in DATA_TYPE_OF.values()},
-}
-_V1_TYPES = {
-    "DT_HALF": DataType.FLOAT16,
-    "DT_FLOAT": DataType.FLOAT32,
-    "DT_DOUBLE": DataType.FLOAT64,
-    "DT_STRING": DataType.BYTES,
-    "DT_BOOL": DataType.BOOL,
-    **{f"DT_{kind.name}": kind for kind in DATA_TYPE_OF.values() if "INT" in kind.name},
-}
+_LONGEST_HINT = 1000
+"""Of a reply that says that a port speaks HTTPS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +58,15 @@ def kind_of(session: Session) -> ServerKind:
         return ServerKind(name, str(document.get("version", "")), "native" if name == SERVER_NAME else "oip")
     if reply.status in ("401", "403"):
         raise refused(
-            Method("the server"), reply, str(document.get("error_msg") or document.get("error") or "")
+            Method("the question what it is"),
+            reply,
+            str(document.get("error_msg") or document.get("error") or ""),
+        )
+    if reply.status == "400" and b"HTTPS" in reply.body[:_LONGEST_HINT]:
+        raise CommandError(
+            f"The server at {session.address} speaks HTTPS only",
+            "Say https:// in place of http://, or give --tls.",
+            REFUSED,
         )
     return ServerKind("", "", "v1")
 
@@ -195,22 +190,11 @@ def _native_method(servable: str, version: str, one: Mapping[str, Any], row: Map
         version,
         row.get("state", READY),
         row.get("reason", ""),
-        tuple(replace(_native_type(tensor), shared=tensor["name"] in shared) for tensor in one["inputs"]),
-        tuple(_native_type(tensor) for tensor in one["outputs"]),
+        tuple(replace(native_type(tensor), shared=tensor["name"] in shared) for tensor in one["inputs"]),
+        tuple(native_type(tensor) for tensor in one["outputs"]),
         bool(row.get("rows")),
         description=one.get("description", ""),
         example=example["instances"][0] if example else None,
-    )
-
-
-def _native_type(tensor: Mapping[str, Any]) -> TensorType:
-    shape = tensor.get("shape")
-    return TensorType(
-        tensor["name"],
-        _NATIVE_TYPES.get(tensor.get("dtype"), DataType.UNKNOWN),
-        None if shape is None else tuple(shape),
-        tensor.get("content", ""),
-        description=tensor.get("description", ""),
     )
 
 
@@ -261,23 +245,11 @@ def _oip_method(name: str, document: Mapping[str, Any], most: int | None) -> Met
     return Method(
         name,
         version=str(versions[-1]),
-        inputs=tuple(_oip_type(tensor, rows) for tensor in document.get("inputs", ())),
-        outputs=tuple(_oip_type(tensor, rows) for tensor in document.get("outputs", ())),
+        inputs=tuple(oip_type(tensor, rows) for tensor in document.get("inputs", ())),
+        outputs=tuple(oip_type(tensor, rows) for tensor in document.get("outputs", ())),
         rows=rows,
         typed=bool(document.get("inputs")),
     )
-
-
-def _oip_type(tensor: Mapping[str, Any], rows: bool) -> TensorType:
-    datatype = tensor["datatype"]
-    dtype = DataType.BYTES if datatype == BYTES else NUMERIC.get(datatype, DataType.UNKNOWN)
-    shape = tuple(int(dim) for dim in tensor["shape"])
-    shared = rows and shape[:1] != (-1,)
-    if dtype.is_text:
-        return TensorType(tensor["name"], dtype, (), TEXT_OR_BYTES)
-    if dtype is DataType.UNKNOWN:
-        return TensorType(tensor["name"], dtype)
-    return TensorType(tensor["name"], dtype, shape[1:] if rows and not shared else shape, shared=shared)
 
 
 def _grpc_methods(session: GrpcSession) -> Iterator[Method]:
@@ -372,20 +344,12 @@ def _v1_methods(session: RestSession, name: str, version: str) -> list[Method]:
         Method(
             name,
             version=str(document.get("model_spec", {}).get("version", "")),
-            inputs=tuple(_v1_type(*item) for item in signature.get("inputs", {}).items()),
-            outputs=tuple(_v1_type(*item) for item in signature.get("outputs", {}).items()),
+            inputs=tuple(v1_type(*item) for item in signature.get("inputs", {}).items()),
+            outputs=tuple(v1_type(*item) for item in signature.get("outputs", {}).items()),
             rows=True,
             typed=bool(signature),
         )
     ]
-
-
-def _v1_type(name: str, tensor: Mapping[str, Any]) -> TensorType:
-    shape = tensor.get("tensor_shape", {})
-    dims = None if shape.get("unknown_rank") else tuple(int(one["size"]) for one in shape.get("dim", ()))
-    return TensorType(
-        name, _V1_TYPES.get(tensor.get("dtype", ""), DataType.UNKNOWN), None if dims is None else dims[1:]
-    )
 
 
 def _get(session: Session, path: str) -> WireReply:

@@ -27,7 +27,7 @@ class Method:
         inputs: What it takes, each with the shape of one instance.
         outputs: What it gives, likewise.
         rows: Whether tensors of the Open Inference Protocol have a dimension of rows in front.
-        typed: Whether the server has told the inputs; otherwise `inputs` is empty.
+        typed: Whether the server has reported the inputs; otherwise `inputs` is empty.
         description: In words.
         example: An instance as `instances` of REST has it; None where the server has none.
     """

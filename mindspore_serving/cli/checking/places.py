@@ -78,6 +78,7 @@ def places_at(path: Path) -> list[ServablePlace]:
 
 def _place(path: Path) -> ServablePlace:
     if path.is_file():
+        model_at(path)
         return ServablePlace(path, False, [])
     folders = [(path / str(version), version) for version in sorted(versions_of(path))] or [(path, 0)]
     models = [

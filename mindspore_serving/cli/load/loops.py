@@ -85,7 +85,7 @@ class ClosedLoop:
         self._note = note
         self._grace_s = grace_s
         self._over = False  # what comes then is of connections that are closed
-        self.unanswered = 0
+        self.in_flight = 0
 
     async def run(self) -> float:
         """Send requests, and wait for the last replies.
@@ -112,13 +112,13 @@ class ClosedLoop:
     def _start(self, connection: Connection) -> None:
         request = self._choose()
         sent = time.perf_counter()
-        self.unanswered += 1
+        self.in_flight += 1
 
         def done(reply: bytes) -> None:
             if self._over:
                 return
             now = time.perf_counter()
-            self.unanswered -= 1
+            self.in_flight -= 1
             self._note(request, sent - self._begin, sent - self._begin, now - self._begin, reply, connection)
             if (reply or connection.lasting) and now < self._end:
                 self._start(connection)
@@ -193,7 +193,7 @@ class OpenLoop:
         self._next = 0
         self._stopped_at: int | None = None
         self._over = False  # what comes then is of connections that are closed
-        self.unanswered = 0
+        self.in_flight = 0
 
     @property
     def unsent(self) -> int:
@@ -223,7 +223,7 @@ class OpenLoop:
     def stop(self) -> None:
         """Send nothing more."""
         self._stopped_at = self._next
-        if not self.unanswered and not self._finished.done():
+        if not self.in_flight and not self._finished.done():
             self._finished.set_result(None)
 
     def _send_what_is_due(self) -> None:
@@ -241,19 +241,19 @@ class OpenLoop:
         connection = self._free.popleft()
         request = self._choose()
         sent = time.perf_counter() - self._begin
-        self.unanswered += 1
+        self.in_flight += 1
 
         def done(reply: bytes) -> None:
             if self._over:
                 return
             now = time.perf_counter() - self._begin
-            self.unanswered -= 1
+            self.in_flight -= 1
             self._note(request, due, sent, now, reply, connection)
             if not connection.concurrent:
                 self._free.append(connection)
                 if len(self._free) == 1:
                     self._send_what_is_due()
-            if not self.unanswered and not self.unsent and not self._finished.done():
+            if not self.in_flight and not self.unsent and not self._finished.done():
                 self._finished.set_result(None)
 
         if connection.concurrent:

@@ -117,7 +117,7 @@ async def _run(plan: LoadPlan, tally: Tally, tick: Callable[[float], None]) -> O
             running.remove_signal_handler(signal.SIGINT)
         outcome.cpu_share = (_cpu_seconds() - used) / (time.perf_counter() - begin)
         outcome.seconds = max(1e-9, elapsed - plan.warm_up_s)
-        tally.lose(loop.unanswered, f"no reply within {plan.grace_s:g} s")
+        tally.lose(loop.in_flight, f"no reply within {plan.grace_s:g} s")
         if isinstance(loop, OpenLoop):
             tally.lose(loop.unsent, "not sent: all connections were busy until the end")
     outcome.notes += _notes(plan, tally, outcome)

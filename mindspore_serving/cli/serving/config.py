@@ -74,7 +74,7 @@ class ServerConfig:
     rest: str | None = _key("Address of the RESTful server, `ip:port`; null for none.", REST)
     tls: Tls | None = field(default=None, metadata={"help": "TLS of both front ends; null for plain text."})
     api_keys: str | None = _key(
-        "File with the API keys of clients, a key on each line; null lets everybody in.", None
+        "File with the API keys of clients, a key on each line; null accepts every client.", None
     )
     cors_origins: tuple[str, ...] = _key("Origins of web pages whose scripts may ask the server, or `*`.", ())
     max_msg_mb_size: int = _key("Largest message in MB (2**20 bytes), 1 to 512.", 100)
@@ -88,19 +88,13 @@ class ServerConfig:
     allow_client_shared_memory: bool = _key(
         "Let clients on this machine pass tensors in shared memory.", False
     )
+    default_servable: str = _key(
+        "What requests mean that name no servable, as those of Paddle Serving: SERVABLE or SERVABLE.METHOD. Not needed "
+        "where there is one servable.",
+        "",
+    )
     enable_lite: bool = _key("Run MindIR models with MindSpore Lite.", False)
     log: Log = field(default=Log(), metadata={"help": "What is logged, and where to."})
-
-
-def help_of(kind: type, name: str) -> str:
-    """What a key means.
-
-    Args:
-        kind: Its dataclass.
-        name: Its name.
-    """
-    [found] = [one for one in fields(kind) if one.name == name]
-    return str(found.metadata["help"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def _result(text: str) -> str:
-    # Imported only now, so that a crash of an import is told, too.
+    # Imported only now, so that a crash of an import is reported, too.
     from mindspore_serving.cli.trial.jobs import Job
     from mindspore_serving.cli.trial.servable import try_servable
 

@@ -16,7 +16,7 @@ def backend_for(model_format: str, enable_lite: bool) -> Backend:
     """The backend that runs models of a format; one for the whole process.
 
     Args:
-        model_format: `mindir`, `mindir_lite` or `om`.
+        model_format: As declarations store it, a value of `MODEL_FORMATS` in `mindspore_serving/options.py`.
         enable_lite: Whether MindSpore Lite runs models that MindSpore could run too.
 
     Raises:

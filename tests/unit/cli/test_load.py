@@ -111,7 +111,7 @@ def test_an_open_loop_counts_from_the_due_time() -> None:
     assert [row[:2] for row in notes.rows] == [(0, 0.0), (1, 0.001), (0, 0.002)]
     assert connection.sent == [b"a", b"b", b"a"]
     assert all(due <= sent <= now for _, due, sent, now, _ in notes.rows)
-    assert (loop.unanswered, loop.unsent) == (0, 0)
+    assert (loop.in_flight, loop.unsent) == (0, 0)
 
 
 def test_an_open_loop_keeps_what_no_connection_is_free_for() -> None:
@@ -120,7 +120,7 @@ def test_an_open_loop_keeps_what_no_connection_is_free_for() -> None:
         [Fake(lambda n: b"r" if n < 2 else None)], [b"a"], lambda: 0, [0.0, 0.0, 0.0], notes, 0.01
     )
     asyncio.run(loop.run())
-    assert (len(notes.rows), loop.unanswered, loop.unsent) == (1, 1, 1)
+    assert (len(notes.rows), loop.in_flight, loop.unsent) == (1, 1, 1)
 
 
 def test_an_open_loop_that_is_stopped() -> None:
@@ -134,7 +134,7 @@ def test_an_open_loop_that_is_stopped() -> None:
         await running
 
     asyncio.run(run())
-    assert (len(notes.rows), loop.unanswered, loop.unsent) == (1, 0, 0)
+    assert (len(notes.rows), loop.in_flight, loop.unsent) == (1, 0, 0)
 
 
 def test_a_closed_loop_goes_on_after_an_error_where_the_connection_lasts() -> None:
@@ -156,7 +156,7 @@ def test_a_closed_loop_goes_on_after_an_error_where_the_connection_lasts() -> No
 def test_a_closed_loop_does_not_wait_for_ever() -> None:
     loop = ClosedLoop([Fake(lambda _: None)], [b"a"], lambda: 0, 0.0, Notes(), grace_s=0.01)
     asyncio.run(loop.run())
-    assert loop.unanswered == 1
+    assert loop.in_flight == 1
 
 
 class Transport(asyncio.Transport):

@@ -54,6 +54,7 @@ def test_what_a_folder_says(tmp_path: Path) -> None:
     [
         ('feed_var { name: "n" alias_name: "x" feed_type: 6 }', "'x' with type 6, which is not supported"),
         ('feed_var { name: "a.b" feed_type: 1 }', "'a.b' with a name that is no Python name"),
+        ('feed_var { name: "class" feed_type: 1 }', "'class' with a name that is no Python name"),
         ("feed_var {", "cannot be read"),
     ],
 )

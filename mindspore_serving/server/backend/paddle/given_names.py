@@ -32,6 +32,29 @@ class GivenNames:
     outputs: tuple[tuple[str, str], ...]
 
 
+def read_model_config(path: Path, advice: str) -> Any:
+    """Read a serving_server_conf.prototxt.
+
+    Args:
+        path: The file.
+        advice: What to do where it cannot be read, for the text of the error.
+
+    Returns:
+        A `GeneralModelConfig`; fields that it does not have are left out.
+
+    Raises:
+        StartUpError: The file cannot be read, or is damaged.
+    """
+    try:
+        return text_format.Parse(
+            path.read_text(encoding="utf-8"),
+            paddle_model_config_pb2.GeneralModelConfig(),
+            allow_unknown_field=True,
+        )
+    except (OSError, UnicodeDecodeError, text_format.ParseError) as cause:
+        raise StartUpError(f"'{path}' cannot be read: {text_of(cause)}; {advice}") from cause
+
+
 def read_given_names(folder: Path) -> GivenNames | None:
     """Names that a folder gives to its model; None where it gives none.
 
@@ -44,16 +67,7 @@ def read_given_names(folder: Path) -> GivenNames | None:
     path = folder / GIVEN_NAMES
     if not path.exists():
         return None
-    try:
-        message = text_format.Parse(
-            path.read_text(encoding="utf-8"),
-            paddle_model_config_pb2.GeneralModelConfig(),
-            allow_unknown_field=True,
-        )
-    except (OSError, UnicodeDecodeError, text_format.ParseError) as cause:
-        raise StartUpError(
-            f"'{path}' cannot be read: {text_of(cause)}; without it, the model's own names hold"
-        ) from cause
+    message = read_model_config(path, "without it, the model's own names hold")
     return GivenNames(
         _pairs(path, "feed_var", message.feed_var), _pairs(path, "fetch_var", message.fetch_var)
     )

@@ -88,7 +88,7 @@ def error_number(failure: Failure) -> int:
 def is_answered(failure: Failure) -> bool:
     """Whether Paddle Serving answers such a failure as it answers a result: with HTTP 200, and gRPC's OK.
 
-    Where the server has no room, stops, or does not let the client in, proxies and clients should know that.
+    Where the server has no room, stops, or the client is not authenticated, proxies and clients should know that.
     """
     return failure.status in _ANSWERED
 
