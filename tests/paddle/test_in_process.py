@@ -18,7 +18,7 @@ from tests.support.serving import REPOSITORY
 LIMIT_S = 400
 
 
-@pytest.mark.timeout(LIMIT_S + MADE_WITHIN_S)
+@pytest.mark.timeout(LIMIT_S + 2 * MADE_WITHIN_S)
 def test_with_paddle_in_the_process_of_the_tests(both: dict[str, Saved]) -> None:
     folder = "tests/paddle/in_process"
     done = subprocess.run(
