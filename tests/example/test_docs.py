@@ -25,17 +25,18 @@ import pytest
 
 from mindspore_serving.lite.installation import HOW_TO_BUILD, find_library
 from tests.example.test_examples import Block, assert_output, blocks_of, run, wait_for_output
+from tests.support.distributed_scripts import free_ports
 from tests.support.serving import REPOSITORY, RunningScript, free_port, running_script
 
 DOCS = REPOSITORY / "docs"
 PAGES = sorted(page.name for page in DOCS.glob("*.md") if any(blocks_of(page.read_text())))
 COMMAND = Path(sys.executable).with_name("mindspore-serving")
-LONG_PAGES = {"tutorial.md": 600}
-"""Seconds for pages that take more than others."""
+PAGE_TIMEOUT_S = 600
 TABLES = ("coming-from-1.2.md", "coming-from-1.3.md", "coming-from-2.x.md")
 PORTS = ("5500", "1500", "6100", "6200", "7000")
 """Ports in the pages; in a test each stands for one that is free."""
 REST_PORT = PORTS[1]
+AGENT_PORT = PORTS[4]
 NOT_THERE = "Not there yet"
 
 _STARTS_A_SERVER = re.compile(
@@ -56,7 +57,8 @@ class Page:
     def __init__(self, folder: Path, environment: pytest.MonkeyPatch) -> None:
         self._folder = folder
         self._environment = environment
-        self._ports = {port: str(free_port()) for port in PORTS}
+        # Agents take neighbouring ports from the one that they are given.
+        self._ports = {port: str(free_ports(2) if port == AGENT_PORT else free_port()) for port in PORTS}
         self._servers: list[RunningScript] = []
         self._stack = contextlib.ExitStack()
 
@@ -141,9 +143,8 @@ class Page:
         return re.sub(rf"\b({'|'.join(PORTS)})\b", lambda found: self._ports[found[0]], text)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.timeout(LONG_PAGES.get(name, 120))) for name in PAGES]
-)
+@pytest.mark.timeout(PAGE_TIMEOUT_S)
+@pytest.mark.parametrize("name", PAGES)
 def test_page_as_it_says(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if "import mindspore as" in (DOCS / name).read_text() and importlib.util.find_spec("mindspore") is None:
         pytest.skip("MindSpore is not installed")
