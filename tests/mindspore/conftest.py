@@ -16,12 +16,19 @@ from mindspore_serving.server.backend import create_backend
 from mindspore_serving.server.backend.contract import LoadedGraph, LoadRequest
 
 
+EXPORTED_WITHIN_S = 300
+TIMEOUT_S = 400
+"""Of a test; the first one waits for the models."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if importlib.util.find_spec("mindspore") is not None:
-        return
     here = Path(__file__).parent
+    is_installed = importlib.util.find_spec("mindspore") is not None
     for item in items:
-        if here in item.path.parents:
+        if here not in item.path.parents:
+            continue
+        item.add_marker(pytest.mark.timeout(TIMEOUT_S))
+        if not is_installed:
             item.add_marker(pytest.mark.skip(reason="MindSpore is not installed"))
 
 
@@ -37,7 +44,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=EXPORTED_WITHIN_S,
     )
     assert done.returncode == 0, done.stderr
     return folder
