@@ -49,7 +49,7 @@ def image_to_input() -> ImageToInput:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mindspore") is None, reason="MindSpore is not installed")
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(900)
 def test_resnet_as_its_readme_says(resnet: Path) -> None:
     assert_labels_differ(follow_readme(resnet, Addresses.free())["python serving_client.py"])
 

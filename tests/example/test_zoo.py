@@ -35,7 +35,7 @@ def test_houses_of_paddle_serving(tmp_path: Path, uci_housing: Path) -> None:
     follow_readme(folder, Addresses.free())
 
 
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", PACKAGES)
 def test_example_as_its_readme_says(name: str, tmp_path: Path) -> None:
     missing = [module for module in PACKAGES[name] if importlib.util.find_spec(module) is None]

@@ -15,7 +15,6 @@ import pytest
 from mindspore_serving.server.backend import create_backend
 from mindspore_serving.server.backend.contract import LoadedGraph, LoadRequest
 
-
 EXPORTED_WITHIN_S = 300
 TIMEOUT_S = 400
 """Of a test; the first one waits for the models."""
