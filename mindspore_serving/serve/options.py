@@ -150,8 +150,7 @@ def read_options(arguments: Sequence[str]) -> ServeOptions:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        usage=f"{PROGRAM} --model DIR [DIR ...] [--port PORT] [OPTION ...]
-"
+        usage=f"{PROGRAM} --model DIR [DIR ...] [--port PORT] [OPTION ...]\n"
         f"       {PROGRAM} {{stop,kill,check}} [--port PORT]",
         description="Serve models as paddle_serving_server.serve does: HTTP and gRPC on one port.",
         epilog="Other ways to start a server: mindspore-serving serve --help",
