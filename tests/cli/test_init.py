@@ -63,7 +63,7 @@ def test_all_files_run_as_written(terminal: Terminal, tmp_path: Path) -> None:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
         assert "output_0 float32 (16,)" in done.stdout
-        assert "y2 float32 ()" in done.stdout
+        assert "output_1 float32 ()" in done.stdout
         ended = terminal.type(f"infer m_7_odd -i ids_0=[1,2] -i x_class=[3,4] --url {rest} --json")
         assert ended.json["results"] == [{"output_0": [3.0, 8.0], "output_1": 11.0}]
 

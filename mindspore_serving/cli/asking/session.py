@@ -17,7 +17,7 @@ from mindspore_serving.cli.exit_codes import NOT_REACHED
 from mindspore_serving.client.python.connection import Connection
 
 CONNECT_TIMEOUT_S = 10.0
-_WHERE = "Start the server, or give its address. The server prints where it listens."
+_WHERE = "Start the server, or give its address (--url, or the argument of bench). The server prints where it listens."
 
 
 @dataclass(frozen=True, slots=True)
