@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 
@@ -74,6 +74,26 @@ class TensorType:
             return shape == (1,)
         return fits(shape, self.shape)
 
+    def agrees(self, dtype: DataType, shape: tuple[int, ...] | None) -> bool:
+        """Whether a value can be this and that: of what is not known, nothing contradicts."""
+        if self.dtype is not dtype and DataType.UNKNOWN not in (self.dtype, dtype):
+            return False
+        return (
+            self.shape is None
+            or shape is None
+            or (
+                len(self.shape) == len(shape)
+                and all(-1 in (a, b) or a == b for a, b in zip(self.shape, shape, strict=True))
+            )
+        )
+
+    def narrowed(self, shape: tuple[int, ...] | None) -> TensorType:
+        """The same, with the dimensions that only `shape` tells; the two agree."""
+        if self.shape is None or shape is None:
+            return replace(self, shape=shape if self.shape is None else self.shape)
+        dims = zip(self.shape, shape, strict=True)
+        return replace(self, shape=tuple(own if own != -1 else other for own, other in dims))
+
 
 _AS_MODELS_TAKE = frozenset((DataType.INT32, DataType.FLOAT16, DataType.FLOAT32, DataType.FLOAT64))
 """Types of models that numbers become which do not say their type: as ever, other integers have to be sent as such."""
@@ -133,6 +153,11 @@ class MethodSignature:
             }
         )
 
+    @property
+    def is_pipeline(self) -> bool:
+        """Whether it is a Python function with a thread of its own."""
+        return self.waits and self.batch_limit == 1
+
     @cached_property
     def declares_inputs(self) -> bool:
         """Whether requests are checked when they are admitted."""
@@ -150,6 +175,9 @@ class CalledMethod:
         version: Its version; 0 for the highest one that runs, or for the caller's own version of the same servable.
         inputs_count: How many inputs the call gives; -1 where only the call itself tells.
         outputs_count: How many outputs it expects; likewise.
+        given: For each of its inputs, which input of the caller goes straight into it; -1 for none.
+        results: For each output of the caller, which of its outputs that is; -1 for none of them.
+        beside_models: Whether the caller has models of its own, which tell what tensors of a request mean.
     """
 
     caller: str
@@ -158,6 +186,9 @@ class CalledMethod:
     version: int = 0
     inputs_count: int = -1
     outputs_count: int = -1
+    given: tuple[int, ...] = ()
+    results: tuple[int, ...] = ()
+    beside_models: bool = False
 
     @property
     def label(self) -> str:

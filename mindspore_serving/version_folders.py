@@ -10,6 +10,11 @@ LARGEST_VERSION = (1 << 64) - 1
 """What the version number of a request holds."""
 
 
+def is_version(name: str) -> bool:
+    """Whether a folder of this name is one of a version: a number from 1 on, as `str` writes it."""
+    return name.isascii() and name.isdigit() and not name.startswith("0")
+
+
 def versions_in(folder: Path) -> list[int]:
     """Versions of a servable: directories with the name of a number, as `str` writes it, from 1 on.
 
@@ -22,7 +27,7 @@ def versions_in(folder: Path) -> list[int]:
     versions = []
     for child in folder.iterdir():
         name = child.name
-        if not (name.isascii() and name.isdigit()) or name.startswith("0") or not child.is_dir():
+        if not is_version(name) or not child.is_dir():
             continue
         if len(name) > len(str(LARGEST_VERSION)) or int(name) > LARGEST_VERSION:
             raise StartUpError(

@@ -24,6 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -31,6 +32,14 @@ app = typer.Typer(
 @app.callback()
 def _of_every_verb() -> None:
     """Serve models over gRPC and REST, and look after what is served."""
+
+
+app.command()(serve)
+app.command()(init)
+app.command()(check)
+app.command()(infer)
+app.command()(bench)
+app.add_typer(models)
 
 
 @app.command()
@@ -42,14 +51,6 @@ def version(
         out.print_json(data={"mindspore_serving": mindspore_serving.__version__})
     else:
         out.print(f"mindspore_serving {mindspore_serving.__version__}")
-
-
-app.command()(serve)
-app.command()(init)
-app.command()(check)
-app.command()(infer)
-app.add_typer(models)
-app.command()(bench)
 
 
 def main() -> NoReturn:

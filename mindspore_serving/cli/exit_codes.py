@@ -1,5 +1,7 @@
 """Exit codes of the command line, for scripts."""
 
+import signal
+
 OK = 0
 FAILED = 1
 """What was asked for was done, and the answer is no: a check that found an error, a server that is not ready."""
@@ -10,4 +12,7 @@ NOT_REACHED = 3
 REFUSED = 4
 """A server answered, and refused what was asked."""
 INTERRUPTED = 130
-"""Ctrl+C."""
+"""Ctrl+C, before what was asked for was done."""
+TERMINATED = 143
+"""SIGTERM, before what was asked for was done."""
+AFTER_SIGNAL: dict[int, int] = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}

@@ -61,6 +61,13 @@ def serve(
             min=1, max=64, help="Worker processes in all; those beyond the devices run Python stages."
         ),
     ] = None,
+    default_servable: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What requests mean that name no servable, as those of Paddle Serving: SERVABLE or SERVABLE.METHOD.",
+        ),
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
@@ -125,6 +132,7 @@ def serve(
         "rest": rest,
         "api_keys": api_keys,
         "tls": (tls_certificate, tls_key),
+        "default_servable": default_servable,
         "drain_timeout_s": drain,
         "log": (log_level, log_dir),
         "enable_lite": lite or None,

@@ -73,7 +73,7 @@ def _bytes_text(data: bytes) -> str:
 
 def json_of_value(value: Any) -> Any:
     """A value in JSON, whole; bytes as `{"b64": ...}`."""
-    if isinstance(value, np.ndarray):
+    if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
     if isinstance(value, bytes):
         return {"b64": pybase64.b64encode_as_string(value)}

@@ -150,6 +150,8 @@ def read_options(arguments: Sequence[str]) -> ServeOptions:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
+        usage=f"{PROGRAM} --model DIR [DIR ...] [--port PORT] [OPTION ...]\n"
+        f"       {PROGRAM} {{stop,kill,check}} [--port PORT]",
         description="Serve models as paddle_serving_server.serve does: HTTP and gRPC on one port.",
         epilog="Other ways to start a server: mindspore-serving serve --help",
         allow_abbrev=False,
@@ -157,19 +159,30 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("word", nargs="?", choices=WORDS, default="start", help="what to do; start is the default")
     add("--model", nargs="+", metavar="DIR", help="folder of a model; several are a chain")
-    add("--port", type=int, help=f"port for HTTP and gRPC, {PORT} by default")
+    add("--port", type=int, metavar="PORT", help=f"port for HTTP and gRPC, {PORT} by default")
     add("--runtime_thread_num", type=int, nargs="+", metavar="N", help="copies of each model")
     add("--batch_infer_size", type=int, nargs="+", metavar="N", help="most rows that are computed together")
     add("--gpu_ids", nargs="+", metavar="IDS", help="GPUs of each model, as 0,1")
-    add("--max_body_size", type=int, default=_MOST_MEGABYTES * _MEGABYTE, help="bytes of the largest message")
-    add("--workdir", default="workdir", help="where a chain is written, with the port behind it")
+    add(
+        "--max_body_size",
+        type=int,
+        metavar="BYTES",
+        default=_MOST_MEGABYTES * _MEGABYTE,
+        help="the largest message",
+    )
+    add(
+        "--workdir",
+        metavar="DIR",
+        default="workdir",
+        help="where a chain is written, with the port behind it",
+    )
     paddle = parser.add_argument_group("how Paddle computes")
     paddle.add_argument("--precision", choices=("fp32", "fp16", "bf16", "int8"))
     paddle.add_argument("--cpu_math_thread_num", type=int, metavar="N", help="threads of one copy")
     for name in ("use_mkl", "ir_optim", "mem_optim_off", "use_trt", "trt_use_static", "use_calib"):
         paddle.add_argument(f"--{name}", action="store_true")
     for name in ("trt_workspace_size", "min_subgraph_size", "gpu_memory_mb"):
-        paddle.add_argument(f"--{name}", type=int)
+        paddle.add_argument(f"--{name}", type=int, metavar="N")
     nothing = parser.add_argument_group("without a meaning here", "each is said in a line when it is given")
     for name in _MEANINGLESS:
         if name in _FLAGS:
@@ -177,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
         elif name == "thread":
             nothing.add_argument("--thread", type=int, metavar="N")
         else:
-            nothing.add_argument(f"--{name}", nargs="+")
+            nothing.add_argument(f"--{name}", nargs="+", metavar="X")
     return parser
 
 

@@ -13,17 +13,20 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
 
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.private_files import PRIVATE
+from mindspore_serving.private_files import PRIVATE, open_own_file, opener
 
 FILE: Final = "ProcessInfo.json"
 _MODULE: Final = "mindspore_serving.serve"
 _LARGEST: Final = 1 << 20
+_WITH_VALUE: Final = ("-X", "-W")
+"""Options of Python with a value."""
 _CLOCK_S: Final = 0.05
 """How much two readings of the time at which a process started may differ."""
 _LOOK_S: Final = 0.05
@@ -52,7 +55,7 @@ class StartedServer:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.start_time) <= _CLOCK_S
             own = process.uids().real == os.geteuid()
-            if same and own and _MODULE in process.cmdline():
+            if same and own and runs_server(process.cmdline()):
                 return process if process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.Error:
             pass
@@ -66,6 +69,24 @@ class StartedServer:
                 return False
             time.sleep(_LOOK_S)
         return True
+
+
+def runs_server(command: Sequence[str]) -> bool:
+    """Whether a command line is that of a server: `python -m mindspore_serving.serve`, with options for Python.
+
+    A program that only has the name among its arguments, as one that searches for it, is none.
+
+    Args:
+        command: The program and its arguments.
+    """
+    value_follows = False
+    for option, value in pairwise(command[1:]):
+        if option == "-m":
+            return value == _MODULE
+        if not value_follows and (option == "-c" or not option.startswith("-")):
+            return False  # what follows is for another program
+        value_follows = not value_follows and option in _WITH_VALUE
+    return False
 
 
 def record_path() -> Path:
@@ -83,7 +104,7 @@ def started_servers(path: Path) -> list[StartedServer]:
         StartUpError: It holds something else, or cannot be read.
     """
     try:
-        with path.open(encoding="utf-8") as file:
+        with open(path, encoding="utf-8", opener=opener(PRIVATE)) as file:
             text = file.read(_LARGEST)
     except FileNotFoundError:
         return []
@@ -115,7 +136,7 @@ def recorded(path: Path, port: int, models: Sequence[str]) -> Iterator[None]:
 
 def _change(path: Path, add: StartedServer | None = None, remove: int = 0) -> None:
     try:
-        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, PRIVATE), "r+") as file:
+        with os.fdopen(open_own_file(str(path), os.O_RDWR | os.O_CREAT), "r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             servers = [
                 one
@@ -136,7 +157,7 @@ def _change(path: Path, add: StartedServer | None = None, remove: int = 0) -> No
 def _servers_in(path: Path, text: str) -> list[StartedServer]:
     try:
         return [_server_of(one) for one in json.loads(text)]
-    except (ValueError, TypeError, KeyError, RecursionError) as cause:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as cause:
         raise StartUpError(
             f"'{path}' is not what {_MODULE} writes: remove it, or name another folder in SERVING_HOME"
         ) from cause

@@ -16,6 +16,7 @@ from mindspore_serving.serve.options import ModelOptions, ServeOptions
 from mindspore_serving.serve.process_record import record_path, recorded
 from mindspore_serving.server.backend.model_folder import has_config, is_servable, model_of
 from mindspore_serving.server.backend.paddle.given_names import GIVEN_NAMES
+from mindspore_serving.server.start.front_ends import Listener
 from mindspore_serving.server.start.servable_path import config_for
 from mindspore_serving.server.start.servable_start_config import ServableStartConfig
 from mindspore_serving.server.start.server import server_of_process
@@ -60,10 +61,8 @@ def _start(
 ) -> None:
     size = max_msg_mb_size * _MEGABYTE
     try:
-        server_of_process.start_grpc(f"unix:{path}", size, None, None, _CONNECTIONS)
-        server_of_process.start_rest(
-            f"{_ANY}:{port}", size, None, False, None, _CONNECTIONS, None, with_grpc=True
-        )
+        server_of_process.start_grpc(Listener(f"unix:{path}", size, _CONNECTIONS))
+        server_of_process.start_rest(Listener(f"{_ANY}:{port}", size, _CONNECTIONS), with_grpc=True)
     except BaseException:
         server.stop()
         raise

@@ -62,10 +62,10 @@ def test_all_files_run_as_written(terminal: Terminal, tmp_path: Path) -> None:
         command = [sys.executable, "client.py", grpc]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
-        assert "y1 float32 (16,)" in done.stdout
+        assert "output_0 float32 (16,)" in done.stdout
         assert "y2 float32 ()" in done.stdout
         ended = terminal.type(f"infer m_7_odd -i ids_0=[1,2] -i x_class=[3,4] --url {rest} --json")
-        assert ended.json["results"] == [{"y1": [3.0, 8.0], "y2": 11.0}]
+        assert ended.json["results"] == [{"output_0": [3.0, 8.0], "output_1": 11.0}]
 
 
 def test_names_that_python_has_stay(terminal: Terminal, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_json(terminal: Terminal, tmp_path: Path) -> None:
     ended = terminal.type(f"init {odd(tmp_path / 'odd.onnx')} --output {tmp_path}/new --json")
     assert ended.json["servable"] == "odd"
     assert ended.json["inputs"] == {"ids_0": "ids:0", "x_class": "class"}
-    assert ended.json["outputs"] == {"y1": "ids:masked", "y2": "sum of all"}
+    assert ended.json["outputs"] == {"output_0": "ids:masked", "output_1": "sum of all"}
 
 
 def test_the_model_in_place(terminal: Terminal, tmp_path: Path) -> None:

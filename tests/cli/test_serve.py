@@ -6,7 +6,8 @@ import contextlib
 import json
 import os
 import pty
-import shlex
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,11 +24,17 @@ from onnx import TensorProto
 
 from tests.onnx.models import FLOAT, node, write
 from tests.support.certificates import Authority
+from tests.support.command_line import Terminal
 from tests.support.serve_process import READY, serve_process
 from tests.support.serving import RunningServer, add_servable, free_port
+from tests.support.watch import wait_until
 
 WAIT_S = 90.0
 NO_STUB = {"SERVING_BACKEND": ""}
+HTTP_ERROR = 22
+"""How `curl -f` ends when the status is 400 or more."""
+NO_CONNECTION = (35, 52, 56)
+"""How curl ends when the server has ended the connection in the handshake, or just after it."""
 
 
 def write_linear(path: Path, weight: float) -> None:
@@ -71,10 +78,14 @@ def line_to_try(server: RunningServer) -> str:
     return line.removeprefix("Try").strip()
 
 
+def printed_by(line: str) -> str:
+    """What a line prints, which a shell runs as it is."""
+    return subprocess.run(line, shell=True, capture_output=True, text=True, timeout=WAIT_S, check=True).stdout
+
+
 def outcome_of(line: str) -> Any:
-    """The reply to a line, which a shell runs as it is."""
-    ended = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=WAIT_S, check=True)
-    return json.loads(ended.stdout)
+    """The reply to a line."""
+    return json.loads(printed_by(line))
 
 
 def serve_and_end(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -100,7 +111,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     write_ids(models / "zz.onnx")
     (models / "notes").mkdir()
     (models / "notes" / "README").write_text("no model")
-    with serve_process(folder, "models", environment=NO_STUB) as running:
+    with serve_process(folder, "models", "--default-servable", "linear", environment=NO_STUB) as running:
         running.wait_for_line(READY)
         yield running
 
@@ -110,6 +121,12 @@ def test_a_folder_of_models_is_served(server: RunningServer) -> None:
     assert reply == {"instances": [{"price": [26.0]}, {"price": [13.0]}]}
     reply = ask(server, "/model/scaled:predict", {"instances": [{"a": [1, 2, 3, 4], "b": 2}]})
     assert reply == {"instances": [{"scope/a.b:0": [2.0, 4.0, 6.0, 8.0]}]}
+
+
+def test_requests_that_name_no_servable_mean_the_default_one(server: RunningServer) -> None:
+    tensor = {"alias_name": "x", "elem_type": 1, "shape": [1, 13], "float_data": [1.0] * 13}
+    reply = ask(server, "/GeneralModelService/inference", {"tensor": [tensor]})
+    assert reply["outputs"][0]["tensor"][0]["float_data"] == [26.0]
 
 
 def test_the_summary_names_what_can_be_called(server: RunningServer) -> None:
@@ -128,21 +145,36 @@ def test_the_printed_line_works(server: RunningServer) -> None:
     assert output["price"] == [pytest.approx(13 * 0.1 * 2)]
 
 
-def test_one_file_is_served_until_sigterm(tmp_path: Path) -> None:
+def test_a_printed_configuration_is_served_in_a_terminal_until_sigterm(
+    tmp_path: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     write_ids(tmp_path / "ids.onnx")
-    with serve_process(tmp_path, "ids.onnx", "--name", "any.name", environment=NO_STUB) as running:
+    printed = terminal.type("serve ids.onnx --name any.name -o slots_per_copy=3 --print-config").out
+    (tmp_path / "printed.yaml").write_text(printed)
+    assert "slots_per_copy: 3\n" in printed
+    assert terminal.type("serve printed.yaml --print-config").out == printed
+    with (
+        pseudo_terminal() as (shown, descriptor),
+        serve_process(tmp_path, "printed.yaml", environment=NO_STUB, terminal=descriptor) as running,
+    ):
+        os.close(descriptor)
         running.wait_for_line(READY)
+        assert f"REST  http://{running.rest}" in running.lines
         reply = outcome_of(line_to_try(running))
         assert (reply["model_name"], reply["model_version"]) == ("any.name", "1")
         [output] = reply["outputs"]
         assert (output["name"], output["shape"], output["data"]) == ("y", [1, 16], [0.0] * 16)
         running.signal(signal.SIGTERM)
-        assert running.wait() == 0
+        assert running.wait(WAIT_S) == 0
+    assert b"any.name version 1" in b"".join(shown)
+    assert b"0 of 1 workers ready" in b"".join(shown)
 
 
-def test_a_terminal_shows_how_far_the_servables_are(tmp_path: Path) -> None:
-    (tmp_path / "tensor_add.mindir").touch()
-    reader, terminal = pty.openpty()
+@contextlib.contextmanager
+def pseudo_terminal() -> Iterator[tuple[list[bytes], int]]:
+    """A terminal, as a descriptor for a process, which closes it; what was shown there is in the list at the end."""
+    reader, descriptor = pty.openpty()
     shown: list[bytes] = []
 
     def read() -> None:  # a terminal whose output nobody reads blocks who writes to it
@@ -152,34 +184,42 @@ def test_a_terminal_shows_how_far_the_servables_are(tmp_path: Path) -> None:
 
     reading = threading.Thread(target=read)
     reading.start()
-    with serve_process(tmp_path, "tensor_add.mindir", terminal=terminal) as running:
-        os.close(terminal)
-        running.wait_for_line(READY)
+    yield shown, descriptor
     reading.join(WAIT_S)
     os.close(reader)
-    assert b"tensor_add version 1" in b"".join(shown)
-    assert b"0 of 1 workers ready" in b"".join(shown)
 
 
-def test_yaml_with_tls_and_keys(tmp_path: Path) -> None:
-    pair = Authority(tmp_path, "authority").issue("server")
+def test_yaml_with_mutual_tls_keys_and_web_pages(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "authority")
+    pair, client = authority.issue("server"), authority.issue("client")
     (tmp_path / "keys.txt").write_text("# of the tests\n0123456789abcdef0123\n")
     (tmp_path / "keys.txt").chmod(0o600)
     (tmp_path / "adder" / "7").mkdir(parents=True)
     (tmp_path / "adder" / "7" / "tensor_add_1_1.mindir").touch()
     (tmp_path / "server.yaml").write_text(
         "models:\n- path: adder\n  name: plus\n  with_batch_dim: false\n  num_parallel_workers: 2\n"
-        f"tls: {{certificate: {pair.certificate}, private_key: {pair.private_key}}}\n"
+        f"tls:\n  certificate: {pair.certificate}\n  private_key: {pair.private_key}\n"
+        f"  custom_ca: {authority.certificate}\n  verify_client: true\n"
         "api_keys: keys.txt\n"
+        "cors_origins: https://page.example\n"
     )
+    assert client.certificate == str(tmp_path / "client.crt")  # as the line to try calls it
     with serve_process(tmp_path, "server.yaml") as running:
         running.wait_for_line(READY)
         assert len(running.workers()) == 2
         assert any(line.strip().startswith("plus.predict  version 7 ") for line in running.lines)
-        [output] = outcome_of(line_to_try(running))["instances"]
+        line = f"cd {tmp_path}; {line_to_try(running)}"
+        [output] = outcome_of(line)["instances"]
         assert output["y1"] == [[pytest.approx(0.1)] * 2] * 2
-        with pytest.raises(subprocess.CalledProcessError):  # without a key
-            outcome_of(f"curl -f -k https://{running.rest}/model/plus")
+        assert "access-control-allow-origin: https://page.example" in (
+            printed_by(f"{line} -s -i -H 'Origin: https://page.example'").lower()
+        )
+        with pytest.raises(subprocess.CalledProcessError) as refused:  # without a key
+            printed_by(re.sub(r'-H "X-API-Key: [^"]*"', "-f", line))
+        assert refused.value.returncode == HTTP_ERROR
+        with pytest.raises(subprocess.CalledProcessError) as refused:  # without a certificate
+            printed_by(re.sub(r"--cert \S+ --key \S+", "-f", line))
+        assert refused.value.returncode in NO_CONNECTION
 
 
 ADD = """\
@@ -223,8 +263,14 @@ def test_dev_reloads_what_changes(tmp_path: Path) -> None:
         change(ADD.format(number=7, name="x"), "Reloaded plus")
         assert ask(running, "/model/plus:plus", {"instances": [{"x": 1}]}) == {"instances": [{"y": 8}]}
         assert len(running.workers()) == 1
+        running.lines.clear()
+        shutil.rmtree(config.parent)
+        running.wait_for_line("Waiting for the next change")
+        config.parent.mkdir()
+        change(ADD.format(number=8, name="x"), "Reloaded plus")
+        assert ask(running, "/model/plus:plus", {"instances": [{"x": 1}]}) == {"instances": [{"y": 9}]}
         running.signal(signal.SIGINT)
-        assert running.wait() == 0
+        assert running.wait(WAIT_S) == 0
 
 
 def test_a_port_in_use_is_told_with_who_has_it(tmp_path: Path) -> None:
@@ -248,19 +294,38 @@ def test_a_model_that_cannot_be_loaded_ends_it(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_nothing_there(tmp_path: Path) -> None:
-    ended = serve_and_end(tmp_path, "nowhere")
-    assert (ended.returncode, ended.stderr.splitlines()[0]) == (2, "Error: 'nowhere' does not exist")
-    assert ended.stderr.splitlines()[1].startswith("Next: ")
+def test_nothing_there(terminal: Terminal) -> None:
+    ended = terminal.type("serve /nowhere")
+    assert (ended.code, ended.err.splitlines()[0]) == (2, "Error: '/nowhere' does not exist")
+    assert ended.err.splitlines()[1].startswith("Next: ")
 
 
-def test_the_printed_configuration_can_be_served(tmp_path: Path) -> None:
-    (tmp_path / "tensor_add_1_1.mindir").touch()
-    asked = ("tensor_add_1_1.mindir", "-o", "slots_per_copy=3", "--print-config")
-    printed = serve_and_end(tmp_path, *asked).stdout
-    (tmp_path / "printed.yaml").write_text(printed)
-    assert serve_and_end(tmp_path, "printed.yaml", "--print-config").stdout == printed
-    with serve_process(tmp_path, "printed.yaml") as running:
-        running.wait_for_line(READY)
-        assert f"REST  http://{running.rest}" in running.lines
-        assert shlex.split(line_to_try(running))[0] == "curl"
+SLOW = """\
+import time
+
+open("loading", "w").close()
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "number", "code"), [(["--dev"], signal.SIGINT, 130), ([], signal.SIGTERM, 143)]
+)
+def test_a_signal_while_models_load(
+    tmp_path: Path, options: list[str], number: signal.Signals, code: int
+) -> None:
+    add_servable(tmp_path, "slow", SLOW, files=())
+    with serve_process(tmp_path, "slow", *options) as running:
+        wait_until((tmp_path / "loading").exists, "the worker loads", WAIT_S)
+        running.signal(number)
+        assert running.wait(WAIT_S) == code
+        assert "because of signal" in running.output
+        assert "Waiting for a change" not in running.output
+
+
+def test_a_default_servable_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "tensor_add.mindir").touch()
+    rest = f"127.0.0.1:{free_port()}"
+    asked = ("tensor_add.mindir", "--default-servable", "other", "--rest", rest, "--grpc", "none")
+    ended = serve_and_end(tmp_path, *asked)
+    assert (ended.returncode, "is 'other'; started are tensor_add" in ended.stderr) == (2, True)

@@ -309,7 +309,7 @@ TEXTS = {
         "Ascend device info '{name}' can only be ...",
     ),
     "2.1-text-model_format": (
-        f"{REGISTER}register.declare_servable('tensor_add.mindir', 'ONNX')\n",
+        f"{REGISTER}register.declare_servable('tensor_add.mindir', 'Caffe')\n",
         "model format can only be OM, MindIR, MindIR_Lite, ONNX or Paddle, case ignored",
     ),
 }

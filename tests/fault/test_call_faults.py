@@ -69,6 +69,14 @@ def deadly_itself(x):
 @register.register_method(output_names=["y"])
 def plain(x):
     return register.add_stage(plus_one, x, outputs_count=1)
+
+
+answered = register.PipelineServable("second", "round")
+
+
+@register.register_pipeline(output_names=["y"])
+def round(x):
+    return answered.run(x)
 """
 SECOND = """\
 import os
@@ -113,6 +121,14 @@ def held(x):
 @register.register_method(output_names=["y"])
 def deadly(x):
     return register.add_stage(kills, x, outputs_count=1)
+
+
+asked = register.PipelineServable("first", "round")
+
+
+@register.register_pipeline(output_names=["y"])
+def round(x):
+    return x if x % 2 else asked.run(x)
 """
 
 
@@ -221,6 +237,26 @@ def test_a_deadline_over_rest_ends_a_request_that_waits_in_a_call(pair: tuple[Ru
     gate.hold().release()
     with gate.let_all_pass():
         assert ask(server, "held", 5) == [50]
+
+
+def test_pipelines_that_call_each_other_in_a_circle_hold_up_nobody(pair: tuple[RunningServer, Gate]) -> None:
+    """Each takes one instance at a time, so two requests from both ends would wait for each other."""
+    server, _ = pair
+    assert ask(server, "round", 1) == [1]  # from now on `first` calls `second`
+
+    def check(value: int) -> bool:
+        [outcome] = ask(server, "round", value, servable=("first", "second")[value // 2 % 2], timeout=120)
+        if value % 2:
+            return bool(outcome == value)
+        return outcome.endswith(
+            "The call is refused, methods that call each other in a circle may wait for each other for ever: "
+            "first.round -> second.round -> first.round"
+        )
+
+    server.read_output()  # what the failures write has room then
+    with ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(check, range(16)))
+    assert ask(server, "m1", 1) == [21]
 
 
 # ---- workers that die

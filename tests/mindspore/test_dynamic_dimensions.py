@@ -152,6 +152,12 @@ def test_lengths_that_do_not_go_together_fail_alone(load: Load) -> None:
         graph.predict([np.ones((1, 2), np.float32), np.ones((1, 3), np.float32)])
     [total] = graph.predict([np.ones((1, 2), np.float32), np.ones((1, 2), np.float32)])
     np.testing.assert_array_equal(total, [[2, 2]])
+    for a, b in ((2, 3), (7, 5)):  # so that one client cannot keep the model from others
+        with pytest.raises(ModelError, match=rf"\[\[1, {a}\], \[1, {b}\]\] are not tried within \d+ s"):
+            graph.predict([np.ones((1, a), np.float32), np.ones((1, b), np.float32)])
+    for length in (1, 2, 5):
+        [total] = graph.predict([np.ones((1, length), np.float32), np.ones((1, 1), np.float32)])
+        np.testing.assert_array_equal(total, [[2] * length])
 
 
 @pytest.fixture(scope="module")

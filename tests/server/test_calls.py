@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from mindspore_serving.client import Client
-from tests.support.http_requests import post
+from tests.support.http_requests import post, send
 from tests.support.serving import RunningServer, add_servable, serving
 
 OUTER = """\
@@ -302,7 +303,17 @@ def test_what_a_called_method_declares_is_checked(server: RunningServer) -> None
     good, bad = {"x": np.array([1, 2], np.int32)}, vector(1, 2)
     replies = infer(server, "typed", [good, bad, good])
     assert [reply["y"].tolist() for reply in (replies[0], replies[2])] == [[10, 20]] * 2
-    assert replies[1]["error"] == "Input 'image' is float32 of shape [2], expected int32 of shape [2]"
+    assert replies[1]["error"] == "Input 'x' is float32 of shape [2], expected int32 of shape [2]"
+
+
+def test_clients_see_the_types_of_called_methods(server: RunningServer) -> None:
+    """JSON numbers and rows of tensors mean what they would mean to the called method."""
+    metadata = json.loads(send(server.rest, "GET", "/v2/models/outer.typed").body)
+    assert metadata["inputs"] == [{"name": "x", "datatype": "INT32", "shape": [-1, 2]}]
+    request = {"inputs": [{"name": "x", "datatype": "INT32", "shape": [3, 2], "data": list(range(6))}]}
+    [output] = json.loads(post(server.rest, "/v2/models/outer.typed/infer", request).body)["outputs"]
+    assert (output["datatype"], output["shape"]) == ("INT32", [3, 2])
+    assert output["data"] == [10 * i for i in range(6)]
 
 
 def test_who_is_at_fault_shows_in_the_status(server: RunningServer) -> None:

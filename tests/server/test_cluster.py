@@ -513,6 +513,35 @@ def test_a_wrong_token_is_refused(tmp_path: Path, token: str) -> None:
         assert made.ask() == {"error": "Request servable(add) method(add_common) , servable is not available"}
 
 
+CALLS = """
+
+@register.register_method(output_names=["y"])
+def sum_of_others(x1, x2):
+    return register.call({servable!r}, "add_common", x1, x2)
+"""
+
+
+def test_a_worker_calls_what_its_own_script_starts(tmp_path: Path) -> None:
+    with cluster(tmp_path) as made:
+        made.master()
+        made.worker(config=ADD + CALLS.format(servable="add"))
+        x = np.ones((2, 2), np.float32)
+        with Client(made.grpc, "add", "sum_of_others") as client:
+            assert sums(client.infer([{"x1": x, "x2": x}, {"x1": x, "x2": 4 * x}], timeout=30)) == [2, 5]
+
+
+def test_a_worker_that_calls_a_servable_of_another_worker_is_refused(tmp_path: Path) -> None:
+    with cluster(tmp_path) as made:
+        made.master()
+        worker = made.worker(config=ADD + CALLS.format(servable="elsewhere"), ready="")
+        assert worker.wait(60) == 1
+        assert (
+            "Method 'add.sum_of_others' calls 'elsewhere.add_common', but this server starts no servable "
+            "'elsewhere', only ['add']. Start it with the same start_servables: servables of other servers, also of "
+            "other workers of a cluster, cannot be called"
+        ) in worker.output
+
+
 def test_a_worker_with_another_signature_is_refused(tmp_path: Path) -> None:
     with cluster(tmp_path) as made:
         made.master()

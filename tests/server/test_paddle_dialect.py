@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import socket
@@ -14,6 +15,7 @@ import pytest
 
 from mindspore_serving.proto.foreign import paddle_general_model_pb2 as pb2
 from mindspore_serving.proto.foreign import reflection_pb2
+from tests.support.holdings import holdings_of, wait_until_as_before
 from tests.support.http_requests import raw_connection, read_raw_reply, send
 from tests.support.serving import RunningServer, add_servable, free_port, running_script, serving
 from tests.support.watch import wait_until
@@ -58,9 +60,10 @@ def add(x1, x2):
 BODY = {"tensor": [{"name": "x", "elem_type": 1, "shape": [2, 2], "float_data": [1, 2, 3, 4]}]}
 TENSOR = pb2.Tensor(name="x", elem_type=1, shape=[2, 2], float_data=[1, 2, 3, 4])
 SHARED = """
+from mindspore_serving.server.start.front_ends import Listener
 from mindspore_serving.server.start.server import server_of_process as it
-it.start_grpc("unix:grpc.sock", 1 << 20, None, None, 100)
-it.start_rest("127.0.0.1:{port}", 1 << 20, None, False, None, {most}, None, with_grpc=True)
+it.start_grpc(Listener("unix:grpc.sock", 1 << 20, 100))
+it.start_rest(Listener("127.0.0.1:{port}", 1 << 20, {most}), with_grpc=True)
 """
 
 
@@ -290,6 +293,22 @@ def test_nonsense_behind_the_preface(shared: tuple[RunningServer, str]) -> None:
             except ConnectionError:
                 pass
     assert grpc_values(shared[1]) == [2, 1, 4, 3]
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_nothing_is_left_of_clients_that_send_no_more(shared: tuple[RunningServer, str], held: bool) -> None:
+    """A client of gRPC may end its direction alone, and stay or go: both ends of its connection end."""
+    assert grpc_values(shared[1]) == [2, 1, 4, 3]
+    pid = shared[0].process.pid
+    before = holdings_of(pid)
+    with contextlib.ExitStack() as clients:
+        for _ in range(10):
+            client = clients.enter_context(raw_connection(shared[1]))
+            client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            client.shutdown(socket.SHUT_WR)
+        if held:
+            wait_until_as_before(pid, before, memory=1 << 26)
+    wait_until_as_before(pid, before, memory=1 << 26)
 
 
 def test_shared_memory_is_refused_on_a_shared_port(tmp_path: Any) -> None:

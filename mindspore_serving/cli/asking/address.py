@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from mindspore_serving.errors import InvalidParameter
 from mindspore_serving.named_file import read_named_file
 
 _FORMS = "expected http://HOST:PORT, https://HOST:PORT, grpc://HOST:PORT, grpcs://HOST:PORT, unix:PATH or HOST:PORT"
+_PLAIN = re.compile(r"[!-\[\]-~]{0,2000}")
+"""What addresses consist of: printable ASCII without spaces and backslashes."""
 _SCHEMES = {
     "http": ("rest", False),
     "https": ("rest", True),
@@ -68,6 +71,8 @@ def parse_address(text: str, *, tls: bool = False) -> Address:
     """
     if text.startswith("unix:"):
         return Address("grpc", text)
+    if not _PLAIN.fullmatch(text):
+        raise CommandError(f"{text!r} is no address: {_FORMS}", exit_code=USAGE)
     plain = "://" not in text
     try:
         parts = urlsplit(f"//{text}" if plain else text)

@@ -19,6 +19,9 @@ from mindspore_serving.proto.foreign import open_inference_pb2
 from mindspore_serving.server.dialect.open_inference.datatypes import BYTES
 from mindspore_serving.server.dialect.open_inference.models import SERVER_NAME
 
+_LONGEST_HINT = 1000
+"""Of a reply that says that a port speaks HTTPS."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServerKind:
@@ -55,7 +58,15 @@ def kind_of(session: Session) -> ServerKind:
         return ServerKind(name, str(document.get("version", "")), "native" if name == SERVER_NAME else "oip")
     if reply.status in ("401", "403"):
         raise refused(
-            Method("the server"), reply, str(document.get("error_msg") or document.get("error") or "")
+            Method("the question what it is"),
+            reply,
+            str(document.get("error_msg") or document.get("error") or ""),
+        )
+    if reply.status == "400" and b"HTTPS" in reply.body[:_LONGEST_HINT]:
+        raise CommandError(
+            f"The server at {session.address} speaks HTTPS only",
+            "Say https:// in place of http://, or give --tls.",
+            REFUSED,
         )
     return ServerKind("", "", "v1")
 

@@ -17,6 +17,7 @@ from mindspore_serving.cli.exit_codes import NOT_REACHED
 from mindspore_serving.client.python.connection import Connection
 
 CONNECT_TIMEOUT_S = 10.0
+_WHERE = "Start the server, or give its address. The server prints where it listens."
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +63,9 @@ class NotHttp(Exception):
     """What answers does not speak HTTP/1."""
 
 
-def not_reached(address: Address, reason: object) -> CommandError:
+def not_reached(address: Address, reason: object, next_step: str = _WHERE) -> CommandError:
     """No server answers."""
-    return CommandError(
-        f"No server answers at {address}: {reason}",
-        "Start the server, or give its address with --url. The server prints where it listens.",
-        NOT_REACHED,
-    )
+    return CommandError(f"No server answers at {address}: {reason}", next_step, NOT_REACHED)
 
 
 class RestSession:
@@ -113,7 +110,7 @@ class RestSession:
             raise NotHttp(str(self.address)) from cause
         except (OSError, http.client.HTTPException) as cause:
             self.close()
-            raise not_reached(self.address, _reason_of(cause)) from cause
+            raise not_reached(self.address, *_reason_of(cause)) from cause
         names = {name.lower(): value for name, value in reply.getheaders()}
         return WireReply(str(reply.status), body, names)
 
@@ -122,14 +119,21 @@ class RestSession:
         self._connection.close()
 
 
-def _reason_of(cause: Exception) -> str:
+def _reason_of(cause: Exception) -> tuple[str, str]:
+    """Why a server was not reached, and what to do."""
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({cause.verify_message}); give its root certificate with --ca"
+        return (
+            f"its certificate is not trusted ({cause.verify_message})",
+            "Give its root certificate with --ca FILE; of a self-signed certificate that is itself.",
+        )
     if isinstance(cause, ssl.SSLError):
-        return f"TLS failed ({cause.reason or cause}); is it a server without TLS?"
+        return (
+            f"TLS failed ({cause.reason or cause})",
+            "Is it a server without TLS? Then leave out --tls, or say http://.",
+        )
     if isinstance(cause, TimeoutError):
-        return "no reply within the time of --timeout"
-    return str(cause) or type(cause).__name__
+        return "no reply within the time of --timeout", "Give it more time with --timeout."
+    return str(cause) or type(cause).__name__, _WHERE
 
 
 class GrpcSession:

@@ -12,7 +12,7 @@ from mindspore_serving.server.backend.families import declared_name
 _SLOW_SHARE = 0.8
 """A stage that takes more of a method's time than this is named."""
 _FASTER = 1.05
-"""A file is called the fastest where it is so many times as fast as the one that is served."""
+"""A file that is less than so many times as fast as another one is as fast, however little their times differ."""
 _WIDE = {"float64": "float32", "int64": "int32"}
 
 
@@ -103,6 +103,12 @@ class Candidate:
         """How people find the file."""
         return f"{self.place.version}/{self.place.path.name}" if self.place.version else self.place.path.name
 
+    def is_within_noise_of(self, winner: Candidate) -> bool:
+        """Whether `winner`, which was measured as well, may be faster by chance."""
+        assert self.best is not None and winner.best is not None
+        noise = self.best.spread + winner.best.spread
+        return winner.best.per_s / self.best.per_s < max(_FASTER, 1 + noise)
+
 
 def fastest(
     candidates: Sequence[Candidate], served: Sequence[str], served_version: int, *, declared: bool = True
@@ -118,31 +124,38 @@ def fastest(
     Returns:
         A sentence; "" where there is nothing to compare.
     """
-    measured = [(one, one.best) for one in candidates if one.best is not None]
+    measured = [one for one in candidates if one.best is not None]
     if len(measured) < 2:
         return ""
-    winner, best = max(measured, key=lambda pair: pair[1].per_s)
-    text = f"{winner.label} is the fastest here: {best.per_s:,.0f} instances/s in batches of {best.rows}"
-    if not declared:
-        return f"{text}. To serve it: mindspore-serving serve {winner.place.path}"
+    winner = max(measured, key=_instances_per_s)
+    close = [one for one in measured if one is not winner and one.is_within_noise_of(winner)]
     now = next(
-        (
-            pair
-            for pair in measured
-            if pair[0].place.path.name in served and pair[0].place.version == served_version
-        ),
+        (one for one in measured if one.place.path.name in served and one.place.version == served_version),
         None,
     )
-    if now is None:
-        return f"{text}. {_how_to_switch(winner, served_version)}"
-    if now[0] is winner:
-        return f"{text}. It is the one that is served."
-    ratio = best.per_s / now[1].per_s
-    if ratio < _FASTER:
-        return f"{text}, about as fast as {now[0].label}, which is served."
-    return (
-        f"{text}, {ratio:.2g} times {now[0].label}, which is served. {_how_to_switch(winner, served_version)}"
-    )
+    first = f"{winner.label} is the fastest here: {_figures(winner)}"
+    if close:
+        names = ", ".join(one.label for one in close)
+        first += f"; the difference to {names} is within the noise of the measurement"
+    if not declared:
+        return f"{first}. To serve it: mindspore-serving serve {winner.place.path}"
+    if now is winner:
+        return f"{first}. It is the one that is served."
+    if now in close:
+        return f"{first}. {now.label} is served: there is no need to switch."
+    if now is not None:
+        ratio = _instances_per_s(winner) / _instances_per_s(now)
+        first += f". It is {ratio:.2g} times as fast as {now.label}, which is served"
+    return f"{first}. {_how_to_switch(winner, served_version)}"
+
+
+def _instances_per_s(one: Candidate) -> float:
+    return one.best.per_s if one.best is not None else 0.0
+
+
+def _figures(one: Candidate) -> str:
+    assert one.best is not None
+    return f"{one.best.per_s:,.0f} instances/s in batches of {one.best.rows}"
 
 
 def _how_to_switch(winner: Candidate, served_version: int) -> str:

@@ -88,6 +88,11 @@ class ServerConfig:
     allow_client_shared_memory: bool = _key(
         "Let clients on this machine pass tensors in shared memory.", False
     )
+    default_servable: str = _key(
+        "What requests mean that name no servable, as those of Paddle Serving: SERVABLE or SERVABLE.METHOD. Not needed "
+        "where there is one servable.",
+        "",
+    )
     enable_lite: bool = _key("Run MindIR models with MindSpore Lite.", False)
     log: Log = field(default=Log(), metadata={"help": "What is logged, and where to."})
 

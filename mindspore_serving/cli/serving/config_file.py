@@ -36,7 +36,7 @@ class _Place:
     node: yaml.Node
 
     def inside(self, part: str, node: yaml.Node) -> _Place:
-        path = f"{self.path}{part}" if part[0] == "[" else f"{self.path}.{part}".removeprefix(".")
+        path = f"{self.path}{part}" if part.startswith("[") else f"{self.path}.{part}".removeprefix(".")
         return _Place(self.file, path, node)
 
     def error(self, problem: str, next_step: str = "") -> CommandError:
@@ -53,12 +53,12 @@ def read_config(file: Path) -> ServerConfig:
         CommandError: It cannot be read, or does not fit; names the line, the key and what is expected.
     """
     try:
+        if file.exists() and not file.is_file():  # to read a FIFO would wait for ever
+            raise CommandError(f"{file} is no regular file", exit_code=USAGE)
         text = file.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
     except (OSError, UnicodeDecodeError) as cause:
         raise CommandError(f"{file} cannot be read: {cause}", exit_code=USAGE) from cause
-    except yaml.YAMLError as cause:
-        raise CommandError(f"{file} is no YAML: {cause}", exit_code=USAGE) from cause
+    node = _composed(str(file), text)
     if node is None:
         raise CommandError(f"{file} is empty, expected the key 'models' at least", _PRINT_SCHEMA, USAGE)
     config = _read_object(ServerConfig, _Place(file.name, "", node))
@@ -78,11 +78,25 @@ def read_option(name: str, text: str) -> Any:
         CommandError: There is no such option, or it has another type.
     """
     options = servable_options()
-    node = yaml.compose(text, Loader=yaml.SafeLoader) or yaml.ScalarNode("tag:yaml.org,2002:null", "")
+    node = _composed(f"--option {name}", text) or yaml.ScalarNode("tag:yaml.org,2002:null", "")
     place = _Place("--option", name, node)
     if name not in options:
         raise place.error(_unknown(name, list(options)), _PRINT_SCHEMA)
     return _read_value(options[name].hint, place)
+
+
+def _composed(what: str, text: str) -> Any:
+    """The node of a text; None where it is empty.
+
+    Raises:
+        CommandError: It is no YAML, or nested too deep.
+    """
+    try:
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as cause:
+        raise CommandError(f"{what} is no YAML: {cause}", exit_code=USAGE) from cause
+    except RecursionError as cause:
+        raise CommandError(f"{what} is nested too deep", exit_code=USAGE) from cause
 
 
 def write_config(config: ServerConfig) -> str:
@@ -111,7 +125,7 @@ def _read_object(kind: type[_T], place: _Place) -> _T:
         raise place.error(f"should be keys and values, but is {_shown(place.node)}", _PRINT_SCHEMA)
     found: dict[str, Any] = {}
     for key_node, value_node in place.node.value:
-        name = str(key_node.value)
+        name = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else _shown(key_node)
         at_key = place.inside(name, key_node)
         if name not in keys:
             raise at_key.error(_unknown(name, list(keys)), _PRINT_SCHEMA)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mindspore_serving.cli.errors import CommandError
-from mindspore_serving.cli.exit_codes import USAGE
+from mindspore_serving.cli.exit_codes import AFTER_SIGNAL, USAGE
 from mindspore_serving.cli.output import err, report
 from mindspore_serving.errors import ServingError
 from mindspore_serving.options import folder_of
@@ -17,12 +17,11 @@ from mindspore_serving.server.start.reload import reload_servable
 from mindspore_serving.server.start.servable_start_config import ServableStartConfig
 from mindspore_serving.server.start.server import server_of_process
 
-if TYPE_CHECKING:
-    from watchfiles import Change
-
 _LOGS = "serving_logs"
 _DEBOUNCE_MS = 400
 """Editors write a file in several steps, and version control many files: so long is waited for more."""
+_LOOK_MS = 1000
+"""How often is looked for folders that were deleted and are made anew."""
 
 
 class Watch:
@@ -57,20 +56,64 @@ class Watch:
         self._stopped.set()
 
     def next(self) -> list[ServableStartConfig]:
-        """The servables of which files have changed since this was asked last; waits for a change."""
-        return self._changed.get()
+        """The servables of which files have changed since this was asked last, each once; waits for a change."""
+        found = self._changed.get()
+        while not self._changed.empty():  # while the last ones were reloaded
+            found = [*found, *self._changed.get()]
+        return list({id(one): one for one in found}.values())
 
     def _look(self) -> None:
-        from watchfiles import DefaultFilter, watch
+        """Body of the thread. A folder that is deleted is lost to the system's watch, also when it is made anew."""
+        folders: dict[Path, list[ServableStartConfig]] = {}
+        for place, config in self._places.items():
+            folders.setdefault(place if place.is_dir() else place.parent, []).append(config)
+        absent: Set[Path] = frozenset()
+        while not self._stopped.is_set():
+            present = {folder for folder in folders if folder.is_dir()}
+            for folder in absent & present:
+                self._changed.put(folders[folder])
+            absent = set(folders) - present
+            if present:
+                absent = absent | self._look_at(present, absent)
+            else:
+                self._stopped.wait(_LOOK_MS / 1000)
+
+    def _look_at(self, present: Set[Path], absent: Set[Path]) -> Set[Path]:
+        """Look at folders until one goes, or one of the absent ones comes; returns those that have gone."""
+        from watchfiles import Change, DefaultFilter, watch
 
         known = DefaultFilter()
 
         def counts(change: Change, path: str) -> bool:
-            return known(change, path) and bool(self.servables_of([path]))
+            return known(change, path) and (Path(path) in present or bool(self.servables_of([path])))
 
-        folders = {place if place.is_dir() else place.parent for place in self._places}
-        for changes in watch(*folders, watch_filter=counts, stop_event=self._stopped, debounce=_DEBOUNCE_MS):
-            self._changed.put(self.servables_of([path for _, path in changes]))
+        try:
+            for changes in watch(
+                *present,
+                watch_filter=counts,
+                stop_event=self._stopped,
+                debounce=_DEBOUNCE_MS,
+                rust_timeout=_LOOK_MS,
+                yield_on_timeout=True,
+            ):
+                self.take([path for _, path in changes])
+                deleted = {Path(path) for change, path in changes if change is Change.deleted}
+                gone = {folder for folder in present if folder in deleted or not folder.is_dir()}
+                if gone or any(folder.is_dir() for folder in absent):
+                    return gone
+        except FileNotFoundError:  # it has gone just now
+            return present
+        return frozenset()
+
+    def take(self, paths: Sequence[str]) -> None:
+        """Let `next` give the servables to which files belong, if any.
+
+        Args:
+            paths: Of the files.
+        """
+        found = self.servables_of(paths)
+        if found:
+            self._changed.put(found)
 
     def servables_of(self, paths: Sequence[str]) -> list[ServableStartConfig]:
         """The servables to which files belong. Logs that the server writes belong to none.
@@ -119,6 +162,8 @@ def _is_started(start: Callable[[], Any]) -> bool:
     try:
         start()
     except CommandError as error:
+        if error.exit_code in AFTER_SIGNAL.values():
+            raise  # no file has to change: the user wants to go
         report(error)
         err.print("Waiting for a change of its files")
         return False

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mindspore_serving import server
 from mindspore_serving.cli.errors import CommandError
-from mindspore_serving.cli.exit_codes import FAILED, USAGE
+from mindspore_serving.cli.exit_codes import AFTER_SIGNAL, FAILED, USAGE
 from mindspore_serving.cli.output import out
 from mindspore_serving.cli.serving.config import LOG_LEVELS, Servable, ServerConfig, Tls
 from mindspore_serving.cli.serving.progress import shown_progress
@@ -36,7 +36,13 @@ def start_configs(config: ServerConfig) -> list[ServableStartConfig]:
     Raises:
         CommandError: An option is wrong, or there is no such path.
     """
-    return [_start_config(one) for one in config.models]
+    configs = [_start_config(one) for one in config.models]
+    for one in config.models:
+        if one.dec_key_env is not None:
+            os.environ.pop(
+                one.dec_key_env, None
+            )  # workers get the key in another way, and need not inherit it
+    return configs
 
 
 def _start_config(servable: Servable) -> ServableStartConfig:
@@ -109,7 +115,9 @@ def start(config: ServerConfig, servables: Sequence[ServableStartConfig]) -> Non
     try:
         _set_limits(config)
         _start_front_ends(config)
-    except (StartUpError, InvalidParameter, OSError) as error:
+    except InvalidParameter as error:
+        raise CommandError(str(error), exit_code=USAGE) from error
+    except (StartUpError, OSError) as error:
         raise CommandError(str(error), _next_step_of(error), FAILED) from error
     try:
         with shown_progress():
@@ -117,9 +125,13 @@ def start(config: ServerConfig, servables: Sequence[ServableStartConfig]) -> Non
                 list(servables),
                 config.enable_lite,
                 allow_client_shared_memory=config.allow_client_shared_memory,
+                default_servable=config.default_servable,
             )
-    except (StartUpError, InvalidParameter) as error:
-        raise CommandError(str(error), exit_code=FAILED) from error
+    except InvalidParameter as error:
+        raise CommandError(str(error), exit_code=USAGE) from error
+    except StartUpError as error:
+        code = AFTER_SIGNAL.get(server_of_process.stopped_by, FAILED)
+        raise CommandError(str(error), exit_code=code) from error
     for line in summary_of(config, server_of_process.servables()):
         out.print(line, markup=False, soft_wrap=True)
     out.file.flush()

@@ -21,9 +21,9 @@ from mindspore_serving.tensor import DataType
 
 UNKNOWN_SIZE = 16
 """What stands for a dimension of any size: most models run with it."""
-_MOST_WRITTEN = 64
+_MOST_WRITTEN = 32
 """Elements of a tensor that are written out."""
-_LONGEST_EXAMPLE = 2000
+_LONGEST_EXAMPLE = 300
 _FLOATS = (DataType.FLOAT16, DataType.FLOAT32, DataType.FLOAT64)
 
 
@@ -71,9 +71,8 @@ def curl_line(
     """
     curl = " ".join(["curl", *options])
     native = f"{url}/model/{quote(servable, safe='')}:{quote(method.name, safe='')}"
-    if method.examples and len(method.examples[0]) <= _LONGEST_EXAMPLE:
-        body = '{"instances": [' + method.examples[0] + "]}"
-        return f"{curl} {shlex.quote(native)} -d {shlex.quote(body)}"
+    if method.examples:
+        return _with_example(curl, native, method)
     if not all(one.dtype.is_text or (one.is_known and one.shape is not None) for one in method.inputs):
         return f"{curl} {shlex.quote(native.rpartition(':')[0])}"
     if all(_is_plain(one, method) for one in method.inputs):
@@ -82,6 +81,19 @@ def curl_line(
     model = quote(servable if is_first else f"{servable}.{method.name}", safe="")
     inputs = [_open_inference(one, rows=method.rows) for one in method.inputs]
     return _with_body(curl, f"{url}/v2/models/{model}/infer", {"inputs": inputs})
+
+
+def _with_example(curl: str, url: str, method: MethodSignature) -> str:
+    """The line that sends a method's example; the server is asked for one that is too long to be read."""
+    if len(method.examples[0]) <= _LONGEST_EXAMPLE:
+        body = '{"instances": [' + method.examples[0] + "]}"
+        return f"{curl} {shlex.quote(url)} -d {shlex.quote(body)}"
+    script = (
+        "import json, sys; methods = json.load(sys.stdin)['methods']; "
+        f"print(json.dumps(next(one['example'] for one in methods if one['name'] == {method.name!r})))"
+    )
+    about = shlex.quote(url.rpartition(":")[0])
+    return f"{curl} -s {about} | python3 -c {shlex.quote(script)} | {curl} {shlex.quote(url)} -d @-"
 
 
 def _with_body(curl: str, url: str, body: Any) -> str:

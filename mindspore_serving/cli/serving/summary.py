@@ -47,6 +47,8 @@ def _request_to_try(url: str, config: ServerConfig, servables: Sequence[Servable
     options = []
     if config.tls is not None:
         options.append("-k")
+        if config.tls.verify_client:
+            options.append("--cert client.crt --key client.key")  # the user's, wherever they are
     if config.api_keys is not None:
         key = f"grep -v -e '^#' -e '^$' '{config.api_keys}' | head -n 1"
         options.append(f'-H "X-API-Key: $({key})"')
@@ -67,4 +69,4 @@ def _listed(types: Sequence[TensorType]) -> str:
 
 def _short(one: TensorType) -> str:
     dtype = one.content or one.dtype.name.lower()
-    return dtype if one.shape is None or one.dtype.is_text else f"{dtype}{list(one.shape)}"
+    return dtype if not one.shape or one.dtype.is_text else f"{dtype}{list(one.shape)}"

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from mindspore_serving.version_folders import is_version
+
 _TAKEN = frozenset(("register", "model", "predict", "result"))
 """Names that a written servable_config.py uses itself."""
 
@@ -14,10 +16,14 @@ _TAKEN = frozenset(("register", "model", "predict", "result"))
 def servable_name(path: Path) -> str:
     """A name for the servable of a model file: that of the file, or of its folder where the file's says nothing.
 
+    The folder of a version says nothing either: the one around it counts.
+
     Args:
         path: Of the model file.
     """
-    for stem in (path.name.partition(".")[0], path.absolute().parent.name):
+    parent = path.absolute().parent
+    folder = parent.parent if is_version(parent.name) else parent
+    for stem in (path.name.partition(".")[0], folder.name):
         name = re.sub(r"\W+", "_", stem, flags=re.ASCII).strip("_")
         if name and stem not in ("__model__", "model", "inference"):
             return f"m_{name}" if name[0].isdigit() else name
@@ -48,6 +54,8 @@ def identifiers(names: Iterable[str], taken: Iterable[str] = _TAKEN) -> list[str
 def output_names(names: Iterable[str]) -> list[str]:
     """Names of outputs in replies: as the file has them, where they are no numbers of a compiler, as `CNode_37:36`.
 
+    Where one is, all are called by their positions, `output_0`.
+
     Args:
         names: As the file has them.
     """
@@ -55,4 +63,4 @@ def output_names(names: Iterable[str]) -> list[str]:
     good = all(re.fullmatch(r"[A-Za-z_][\w./-]{0,63}", name) for name in listed)
     if good and len(set(listed)) == len(listed):
         return listed
-    return ["y"] if len(listed) == 1 else [f"y{i}" for i in range(1, len(listed) + 1)]
+    return [f"output_{position}" for position in range(len(listed))]

@@ -47,11 +47,13 @@ class BatchTime:
         rows: Instances of the batch.
         ms: Median of its times, in milliseconds.
         per_s: Instances per second, if such batches follow each other.
+        spread: How much its times differ: half of the range that the middle half of them lies in, as a share of `ms`.
     """
 
     rows: int
     ms: float
     per_s: float
+    spread: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,5 +57,6 @@ def _time_of(run: Callable[[int], object], rows: int, seconds: float, now: Calla
         begin = now()
         run(rows)
         took.append(now() - begin)
-    middle = max(statistics.median(took), 1e-9)
-    return BatchTime(rows, middle * 1e3, rows / middle)
+    quarter, middle, three_quarters = statistics.quantiles(took, n=4, method="inclusive")
+    middle = max(middle, 1e-9)
+    return BatchTime(rows, middle * 1e3, rows / middle, (three_quarters - quarter) / 2 / middle)

@@ -166,7 +166,7 @@ def _next_step_of(models: list[FoundModel]) -> str:
 def _absence(place: Path, model_format: str) -> str:
     if not place.exists():
         return f"'{place}' does not exist"
-    if place.is_file():
+    if not place.is_dir():
         return f"'{place}' does not look like a model"
     of_format = f" of format {model_format}" if model_format else ""
     if not any(place.iterdir()):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from mindspore_serving.errors import Failure, InvalidInput, ServingError, StatusCode, SystemFailure
 from mindspore_serving.rows import FailedRows, Group, Reply, Rows
@@ -32,6 +32,8 @@ DEEPEST_CALLS = 16
 """Methods that call each other in a row; one more is refused."""
 _REMEMBERED = 64
 """Kinds of instances whose names are kept: clients choose shapes."""
+_Node: TypeAlias = tuple[RunningServable, str]
+"""A method of a running servable."""
 _ABANDONED = Failure(StatusCode.FAILED, "The request that the method was called for has ended")
 
 
@@ -192,6 +194,7 @@ class CallTarget:
         call = OpenCall(on_done, len(requests))
         try:
             destination = self._find()
+            _check_no_circle(caller, destination)
             groups = self._groups(destination, blocks)
         except ServingError as error:
             failure = _not_called(error)
@@ -290,16 +293,57 @@ def _chain(
 ) -> tuple[CallStep, ...] | Failure:
     """The methods that wait for a called one; or why it is not called."""
     chain = (*before, step)
-    target = CallStep(destination.servable.name, destination.servable.version, destination.method.name)
-    if target not in chain and len(chain) < DEEPEST_CALLS:
+    if len(chain) < DEEPEST_CALLS:
         return chain
+    target = CallStep(destination.servable.name, destination.servable.version, destination.method.name)
     path = " -> ".join([f"{one.servable}.{one.method}" for one in (*chain, target)])
-    reason = (
-        "it waits for that one already, so they would wait for each other for ever"
-        if target in chain
-        else f"at most {DEEPEST_CALLS} may call each other in a row"
-    )
-    return SystemFailure(f"The call is refused, {reason}: {path}").failure()
+    return SystemFailure(
+        f"The call is refused, at most {DEEPEST_CALLS} may call each other in a row: {path}"
+    ).failure()
+
+
+def _check_no_circle(caller: Caller, destination: Destination) -> None:
+    """Check that no methods call each other in a circle, and remember the call.
+
+    Each of them could hold what the next one waits for, also for different requests. What methods call is checked when
+    the server starts; what pipelines call shows only here.
+
+    Raises:
+        SystemFailure: The called method has called the caller, maybe through others.
+    """
+    servable, method = caller.servable, caller.method
+    if not method:
+        return
+    seen = servable.called.setdefault(method, set())
+    target = destination.servable, destination.method.name
+    if target in seen:
+        return
+    way = _way(target, (servable, method))
+    if way:
+        path = " -> ".join([f"{one.name}.{name}" for one, name in (*way, target)])
+        raise SystemFailure(
+            f"The call is refused, methods that call each other in a circle may wait for each other for ever: {path}"
+        )
+    seen.add(target)
+
+
+def _way(start: _Node, end: _Node) -> list[_Node]:
+    """Methods of which each has called the next, from one to another; empty where there is no such way."""
+    before: dict[_Node, _Node] = {}
+    left = [start]
+    while left:
+        node = left.pop()
+        if node == end:
+            way = [node]
+            while way[-1] != start:
+                way.append(before[way[-1]])
+            return way[::-1]
+        servable, method = node
+        for one in servable.called.get(method, ()):
+            if one not in before and one != start:
+                before[one] = node
+                left.append(one)
+    return []
 
 
 def _cut(groups: Sequence[Group], counts: Sequence[int]) -> Iterator[Sequence[Group]]:

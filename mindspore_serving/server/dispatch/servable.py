@@ -43,6 +43,7 @@ class RunningServable:
         copies: Those that are ready.
         counters: What counts each method that a worker has registered at some time; they outlive the workers.
         has_registered: Whether there has ever been one.
+        called: What each of its methods has called, as long as workers with these methods run: a servable and a method.
         on_copies_changed: Called when `copies` has changed.
     """
 
@@ -61,11 +62,14 @@ class RunningServable:
         self.copies: list[ServableCopy] = []
         self.counters: dict[str, MethodCounter] = {}
         self.has_registered = False
+        self.called: dict[str, set[tuple[RunningServable, str]]] = {}
         self.on_copies_changed: Callable[[], None] = _ignore
         self._expected: dict[str, frozenset[str]] = {}
         self._on_answers_changed = on_answers_changed
         self._queues: dict[str, MethodQueue] = {}
         self._queue_list: list[MethodQueue] = []
+        self._completed: dict[str, MethodSignature] = {}
+        self._withdrawn: set[str] = set()
         self._pump = Pump(self._queue_list, self.copies, self._expected, loop, suspect_wait_s)
 
     def __repr__(self) -> str:
@@ -101,15 +105,35 @@ class RunningServable:
     # ---- methods
 
     def method(self, name: str) -> MethodSignature | None:
-        """The method of that name, if any worker registered it."""
+        """The method of that name, if any worker registered it, and it was not withdrawn."""
+        registered = self.registered(name)
+        return None if registered is None else self._completed.get(name, registered)
+
+    def registered(self, name: str) -> MethodSignature | None:
+        """Likewise, with what workers know of it; `complete` may know more."""
         queue = self._queues.get(name)
-        return queue.signature if queue else None
+        return queue.signature if queue and name not in self._withdrawn else None
+
+    def complete(self, signature: MethodSignature) -> None:
+        """Know more of the types of a method than its workers do, until one registers it again."""
+        name = signature.name
+        known = self.method(name)
+        if known is not None and known != signature:
+            self._completed[name] = signature
+            self._on_answers_changed()
 
     @property
     def methods(self) -> tuple[MethodSignature, ...]:
         """What clients may call."""
-        signatures = (queue.signature for queue in self._queue_list)
-        return tuple(method for method in signatures if not method.name.startswith(CALL_PREFIX))
+        signatures = (self._completed.get(name) or queue.signature for name, queue in self._queues.items())
+        hidden = self._withdrawn
+        return tuple(
+            one for one in signatures if not one.name.startswith(CALL_PREFIX) and one.name not in hidden
+        )
+
+    def withdraw_unserved(self) -> None:
+        """Forget methods that nobody serves: those that are gone after a reload. One that comes back is there again."""
+        self._withdrawn = {name for name in self._queues if not self.serves(name)}
 
     @property
     def all_models(self) -> bool:
@@ -146,6 +170,8 @@ class RunningServable:
 
     def _learn(self, signature: MethodSignature) -> None:
         """Take over a method as a worker registers it. There are four cases."""
+        self._completed.pop(signature.name, None)
+        self._withdrawn.discard(signature.name)
         queue = self._queues.get(signature.name)
         if queue is None:  # nobody has registered it before
             queue = self._queues[signature.name] = MethodQueue(signature, self.delay_s)
@@ -222,6 +248,8 @@ class RunningServable:
         if conflict:
             raise ChannelError(conflict)
         self._expected.pop(copy.label, None)
+        if not self.copies:  # its methods may be others, and nothing of them is under way
+            self.called.clear()
         for signature in copy.methods.values():
             self._learn(signature)
         copy.on_done = self._batch_done
@@ -315,7 +343,7 @@ def _outputs_known(method: MethodSignature) -> int:
 
 
 def _described(method: MethodSignature) -> str:
-    kind = "pipeline" if method.waits and method.batch_limit == 1 else "method"
+    kind = "pipeline" if method.is_pipeline else "method"
     if method.waits and kind == "method":
         kind = "calling method"
     parameters = " and parameters" if method.takes_parameters else ""

@@ -19,6 +19,7 @@ from mindspore_serving.server.register.declared_type import (
 )
 from mindspore_serving.server.register.definition import MethodDefinition, MethodTrace, ValueRef
 from mindspore_serving.server.register.example import checked_examples
+from mindspore_serving.server.register.method_call import with_ways
 from mindspore_serving.server.register.method_source import stage_calls_of
 from mindspore_serving.server.register.registry import current
 from mindspore_serving.server.register.stage import placeholders, refs_of
@@ -108,7 +109,7 @@ def _trace(
         function.__name__,
         input_names,
         output_names,
-        tuple(trace.stages),
+        with_ways(trace.stages, outputs),
         outputs,
         input_types=described.types,
         parameters=described.parameters,

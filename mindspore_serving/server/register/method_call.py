@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from mindspore_serving.check_type import check_int, check_str
 from mindspore_serving.errors import RegistrationError
-from mindspore_serving.server.register.definition import StageDefinition, StageKind
+from mindspore_serving.server.register.definition import StageDefinition, StageKind, ValueRef
 from mindspore_serving.server.register.stage import current_trace, placeholders, refs_of
 from mindspore_serving.signature import CALL_PREFIX, CalledMethod
 
@@ -85,3 +87,26 @@ def call(
     )
     outputs = placeholders(trace, len(trace.stages), outputs_count)
     return outputs[0] if outputs_count == 1 else outputs
+
+
+def with_ways(stages: Sequence[StageDefinition], outputs: Sequence[ValueRef]) -> tuple[StageDefinition, ...]:
+    """The stages of a method, and for its calls which inputs and outputs of the method they take and give.
+
+    Args:
+        stages: All of them.
+        outputs: Where each output of the method comes from.
+    """
+    models = any(stage.kind is StageKind.MODEL for stage in stages)
+    return tuple(_with_ways(stage, outputs, models) for stage in stages)
+
+
+def _with_ways(stage: StageDefinition, outputs: Sequence[ValueRef], models: bool) -> StageDefinition:
+    if stage.called is None:
+        return stage
+    called = replace(
+        stage.called,
+        given=tuple(ref.output if ref.stage == 0 else -1 for ref in stage.inputs),
+        results=tuple(ref.output if ref.stage == stage.index else -1 for ref in outputs),
+        beside_models=models,
+    )
+    return replace(stage, called=called)

@@ -10,6 +10,7 @@ from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.backend.families import model_patterns
 from mindspore_serving.server.backend.model_folder import CONFIG_FILE, has_config, is_servable, versions_of
 from mindspore_serving.server.start.servable_start_config import ServableStartConfig
+from mindspore_serving.version_folders import is_version
 
 
 def config_for(path: str, name: str = "", **options: Any) -> ServableStartConfig:
@@ -34,11 +35,12 @@ def config_for(path: str, name: str = "", **options: Any) -> ServableStartConfig
 def name_of(place: Path) -> str:
     """Name of the servable at a path: that of the folder, or of the file without its suffix.
 
-    `__model__` has the name of its folder.
+    `__model__` has the name of its folder. The folder of a version, as `lenet/1`, is named after the one around it.
     """
-    if not place.is_file():
-        return place.name
-    return place.parent.name if place.name == "__model__" else place.stem
+    folder = place.parent if place.is_file() else place
+    if place.is_file() and place.name != "__model__":
+        return place.stem
+    return folder.parent.name if is_version(folder.name) and folder.parent.name else folder.name
 
 
 def servables_at(path: str) -> list[Path]:

@@ -13,14 +13,12 @@ from aiohttp import web
 
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
-from mindspore_serving.server.access.guard import Guard
-from mindspore_serving.server.access.tls import SSLConfig, grpc_credentials, ssl_context
+from mindspore_serving.server.access.tls import SSLConfig, ssl_context
 from mindspore_serving.server.backend.families import chosen_family
 from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.cluster.master_port import MasterPort
 from mindspore_serving.server.cluster.member import Member, Membership, reserve
 from mindspore_serving.server.cluster.token import new_nonce
-from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.host.descriptor_limit import descriptor_limit
 from mindspore_serving.server.host.exit_code import end_with
@@ -34,22 +32,12 @@ from mindspore_serving.server.host.standard_output import say
 from mindspore_serving.server.host.stop_request import StopRequest
 from mindspore_serving.server.service.catalog import ServableInfo
 from mindspore_serving.server.service.service import Service
-from mindspore_serving.server.start.dialects import dialects_of
+from mindspore_serving.server.start.front_ends import BIND_TIMEOUT_S, FrontEnds, Listener
 from mindspore_serving.server.start.monitor import Monitor
 from mindspore_serving.server.start.orderly_stop import finish_requests, wait_for_end, wait_for_requests
-from mindspore_serving.server.start.rest_application import RestApplication
 from mindspore_serving.server.supervision.supervisor import Supervisor
-from mindspore_serving.server.transport.address import UNIX_PREFIX
-from mindspore_serving.server.transport.grpc.limits import GrpcLimits
-from mindspore_serving.server.transport.grpc.server import GrpcServer
 from mindspore_serving.server.transport.http.cors import Cors
-from mindspore_serving.server.transport.http.limits import HttpLimits
-from mindspore_serving.server.transport.http.rest_gateway import RestServer
 
-_BIND_TIMEOUT_S = 30.0
-_NO_REGIONS = (
-    "allow_client_shared_memory is not for a port that REST and gRPC share: clients cannot be told apart"
-)
 _EXIT_FAILED = 1
 """Exit code of a process whose server has stopped because no worker was left, or its gRPC server has failed."""
 
@@ -76,12 +64,8 @@ class Server:
         self._lock = threading.RLock()
         self._thread: LoopThread | None = None
         self._service: Service | None = None
-        self._regions = SharedMemoryRegions()
+        self._front_ends = FrontEnds(self._on_failed_listener)
         self._supervisor: Supervisor | None = None
-        self._grpc: GrpcServer | None = None
-        self._rest: RestServer | None = None
-        self._shares_port = False
-        self._application: RestApplication | None = None
         self._port: MasterPort | None = None
         self._member: Member | None = None
         self._member_address: socket.socket | None = None
@@ -93,7 +77,8 @@ class Server:
 
     def leave_to_parent(self) -> None:
         """Start over in a forked child: what runs is its parent's, and goes on there."""
-        addresses = [part.address for part in (self._grpc, self._rest, self._port) if part is not None]
+        listening = self._front_ends.grpc, self._front_ends.rest, self._port
+        addresses = [part.address for part in listening if part is not None]
         channels = self._supervisor.channels if self._supervisor is not None else []
         self._of_parent = vars(self).copy()  # kept, because their ends would reach into the parent
         self._reset()
@@ -109,92 +94,39 @@ class Server:
         """Whether workers were started."""
         return self._supervisor is not None
 
+    @property
+    def stopped_by(self) -> int:
+        """The signal that has asked the server to stop; 0 for none."""
+        return self._stop_request.signal
+
     def _parts(self) -> tuple[_Part | None, ...]:
         """What can be started, in the order in which it is stopped."""
-        return self._grpc, self._rest, self._application, self._member, self._port, self._supervisor
+        ends = self._front_ends
+        return ends.grpc, ends.rest, ends.application, self._member, self._port, self._supervisor
 
-    def start_grpc(
-        self,
-        address: str,
-        max_message_bytes: int,
-        ssl_config: SSLConfig | None,
-        guard: Guard | None,
-        max_connections: int,
-    ) -> None:
-        """Start the gRPC front end; errors as `start_grpc_server`."""
-        credentials = grpc_credentials(ssl_config) if ssl_config else None
+    def start_grpc(self, listener: Listener) -> None:
+        """Start the gRPC front end; errors as `FrontEnds.start_grpc`."""
         with self._lock:
-            if self._grpc is not None:
-                raise StartUpError("Serving Error: Serving gRPC server is already running")
-            thread, service = self._begin()
-            limits = GrpcLimits(max_message_bytes, descriptor_limit.connections(max_connections))
-            methods = [
-                method for dialect in dialects_of(service, self._regions) for method in dialect.grpc_methods
-            ]
-            server = GrpcServer(methods, address, limits, credentials, guard, self._on_failed_listener)
-            thread.run(server.start(), _BIND_TIMEOUT_S)
-            self._grpc = server
-        say(f"Serving: Serving gRPC server start success, listening on {address}")
+            self._front_ends.start_grpc(*self._begin(), listener)
 
     def start_rest(
         self,
-        address: str,
-        max_message_bytes: int,
-        ssl_config: SSLConfig | None,
-        always_ok: bool,
-        guard: Guard | None,
-        max_connections: int,
-        cors: Cors | None,
+        listener: Listener,
         *,
+        always_ok: bool = False,
+        cors: Cors | None = None,
         with_grpc: bool = False,
     ) -> None:
-        """Start the REST front end; errors as `start_restful_server`.
-
-        With `with_grpc`, clients of gRPC may come to its port, too. The gRPC server then listens on a Unix socket, and
-        clients may pass no shared memory: nobody could tell whose it is.
-        """
-        tls = ssl_context(ssl_config) if ssl_config else None
+        """Start the REST front end; parameters and errors as of `FrontEnds.start_rest`."""
         with self._lock:
-            if self._rest is not None:
-                raise StartUpError("Serving Error: RESTful server is already running")
-            thread, service = self._begin()
-            limits = HttpLimits(max_message_bytes, descriptor_limit.connections(max_connections))
-            server = RestServer(
-                dialects_of(service, self._regions, always_ok=always_ok),
-                address,
-                limits,
-                tls,
-                guard,
-                silence_s=worker_timeout_s(),
-                application=None if self._application is None else self._application.dialects,
-                cors=cors,
-                grpc_path=self._socket_of_grpc() if with_grpc else "",
+            self._front_ends.start_rest(
+                *self._begin(), listener, always_ok=always_ok, cors=cors, with_grpc=with_grpc
             )
-            thread.run(server.start(), _BIND_TIMEOUT_S)
-            self._rest, self._shares_port = server, with_grpc
-        say(f"Serving: Serving RESTful server start success, listening on {address}")
-
-    def _socket_of_grpc(self) -> str:
-        address = "" if self._grpc is None else self._grpc.address
-        if not address.startswith(UNIX_PREFIX):
-            raise StartUpError("To share the port of REST, gRPC should be started before, on a Unix socket")
-        if self._regions.allowed:
-            raise StartUpError(_NO_REGIONS)
-        return address.removeprefix(UNIX_PREFIX)
 
     def rest_application(self, always_ok: bool) -> web.Application:
         """The application that the REST front end serves; see `rest_application`."""
         with self._lock:
-            if self._application is None:
-                if self._rest is not None:
-                    raise StartUpError(
-                        "Serving Error: rest_application should be called before start_restful_server, which serves it"
-                    )
-                thread, service = self._begin()
-                self._application = RestApplication(
-                    service, self._regions, thread.loop, always_ok, worker_timeout_s()
-                )
-            return self._application.application
+            return self._front_ends.application_for(*self._begin(), always_ok=always_ok)
 
     def start_workers(
         self,
@@ -213,11 +145,9 @@ class Server:
         with self._lock:
             if self._supervisor is not None:
                 raise StartUpError("Raise failed: Serving Error: Master gRPC server is already running")
-            if allow_client_shared_memory and self._shares_port:
-                raise StartUpError(_NO_REGIONS)
+            self._front_ends.allow_shared_memory(allow_client_shared_memory)
             thread, service = self._begin()
             self.keep_alive()
-            self._regions.allowed = allow_client_shared_memory
             service.catalog.default = default_servable
             note = chosen_family().note
             if note:
@@ -250,7 +180,7 @@ class Server:
         async def ask() -> tuple[ServableInfo, ...]:
             return catalog.servables()
 
-        return thread.run(ask(), _BIND_TIMEOUT_S)
+        return thread.run(ask(), BIND_TIMEOUT_S)
 
     def wait(self) -> None:
         """Return when the server has stopped, after a signal for example; called in the main thread."""
@@ -293,7 +223,7 @@ class Server:
                 raise StartUpError("Serving Error: Master server is already running")
             thread, service = self._begin()
             opened = MasterPort(service, ip, port, cluster_token(), tls, worker_timeout_s())
-            thread.run(opened.start(), _BIND_TIMEOUT_S)
+            thread.run(opened.start(), BIND_TIMEOUT_S)
             self._port = opened
         say(f"Serving: Master server start success, listening on {opened.address}")
 
@@ -363,11 +293,9 @@ class Server:
             for part in self._parts():
                 if part is not None:
                     self._end(self._thread, part)
-            self._grpc = self._rest = self._application = None
-            self._shares_port = False
+            self._thread.loop.call_soon_threadsafe(self._front_ends.regions.close)
+            self._front_ends = FrontEnds(self._on_failed_listener)
             self._port = self._supervisor = self._service = None
-            self._thread.loop.call_soon_threadsafe(self._regions.close)
-            self._regions = SharedMemoryRegions()
             self._release_address()
             self._monitor.end()
 
@@ -379,8 +307,8 @@ class Server:
                 return
             dispatcher = service.dispatcher
             self._leave_cluster(thread)
-            pending = dispatcher.requests
-            drained = thread.submit(finish_requests(dispatcher, self._grpc, self._rest, timeout_s))
+            pending, ends = dispatcher.requests, self._front_ends
+            drained = thread.submit(finish_requests(dispatcher, ends.grpc, ends.rest, timeout_s))
         wait_for_requests(drained, dispatcher, self._stop_request, pending, timeout_s)
 
     def _leave_cluster(self, thread: LoopThread) -> None:
@@ -390,7 +318,7 @@ class Server:
             self._member = None
 
     def _at_exit(self) -> None:
-        if (self._grpc or self._rest) is not None and not self._monitor.generation:
+        if (self._front_ends.grpc or self._front_ends.rest) is not None and not self._monitor.generation:
             log.warning(
                 "The start script has ended, and its servers with it: nothing is served without server.start_servables"
             )

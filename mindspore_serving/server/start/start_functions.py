@@ -13,6 +13,7 @@ from mindspore_serving.server.access.api_keys import KeySource
 from mindspore_serving.server.access.guard import guard_for
 from mindspore_serving.server.access.tls import SSLConfig
 from mindspore_serving.server.host.environment_variable import flag_of
+from mindspore_serving.server.start.front_ends import Listener
 from mindspore_serving.server.start.servable_start_config import ServableStartConfig
 from mindspore_serving.server.start.server import server_of_process
 from mindspore_serving.server.start.stop_on_exception import stop_on_exception
@@ -61,7 +62,9 @@ def start_grpc_server(
     check_int("max_connections", max_connections, 1, _LARGEST_MAX_CONNECTIONS)
     check_grpc_address(address)
     guard = guard_for(address, api_keys, ssl_config)
-    server_of_process.start_grpc(address, max_msg_mb_size * _MEGABYTE, ssl_config, guard, max_connections)
+    server_of_process.start_grpc(
+        Listener(address, max_msg_mb_size * _MEGABYTE, max_connections, ssl_config, guard)
+    )
 
 
 @stop_on_exception
@@ -104,7 +107,9 @@ def start_restful_server(
     cors = None if cors_origins is None else Cors(cors_origins)
     guard = guard_for(address, api_keys, ssl_config)
     server_of_process.start_rest(
-        address, max_msg_mb_size * _MEGABYTE, ssl_config, always_ok, guard, max_connections, cors
+        Listener(address, max_msg_mb_size * _MEGABYTE, max_connections, ssl_config, guard),
+        always_ok=always_ok,
+        cors=cors,
     )
 
 

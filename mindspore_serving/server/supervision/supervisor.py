@@ -30,7 +30,7 @@ from mindspore_serving.server.host.forked_child import no_forks
 from mindspore_serving.server.host.settings import memory_idle_s, start_timeout_s, worker_timeout_s
 from mindspore_serving.server.service.readiness import WorkerHealth
 from mindspore_serving.server.service.service import Service
-from mindspore_serving.server.supervision.called_methods import check_calls
+from mindspore_serving.server.supervision.called_methods import check_calls, complete_types
 from mindspore_serving.server.supervision.child import ChildSource
 from mindspore_serving.server.supervision.method_calls import pass_method_call
 from mindspore_serving.server.supervision.model_calls import pass_model_call
@@ -140,7 +140,8 @@ class Supervisor:
 
         The earlier ones serve until the new ones are ready, and then finish what they have. Two things need them to end
         before: the new ones have other methods, or a device takes one worker only. Then nobody serves for a while, and
-        if the new ones cannot be started, nobody does until this is called again.
+        if the new ones cannot be started, nobody does until this is called again. Methods that only the earlier ones
+        had are there no more.
 
         Args:
             name: Name of the servable.
@@ -169,6 +170,9 @@ class Supervisor:
         for plan in [*holders[len(started) :], *(plan for plan in plans if plan.remote_models)]:
             if not plan.remote_models or self._is_needed(plan):
                 await self.add(plan, say)
+        for version in {plan.version for plan in plans}:
+            self._dispatcher.servable(name, version).withdraw_unserved()
+        self._catalog.notify()
 
     async def _remove_all(self, numbers: Sequence[int]) -> None:
         await asyncio.gather(*(self.remove(number) for number in numbers))
@@ -237,6 +241,7 @@ class Supervisor:
         elif isinstance(message, Register):
             worker.call_targets = self._dispatcher.call_targets(worker.servable, message.calls)
             worker.register(message, self._memory_idle_s)
+            complete_types(list(self._workers))  # who starts it is told what does not fit
             _report_moved_log(worker)  # it may have been moved since the worker was started
         elif isinstance(message, WantModels):
             link.send(self._workers.models_for(worker))

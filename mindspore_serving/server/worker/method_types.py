@@ -135,7 +135,7 @@ def _input_type(method: MethodDefinition, declared: TensorType, uses: Sequence[_
     shared = all(use.shared for use in uses)
     file_name = uses[0].spec.name if len({use.spec.name for use in uses}) == 1 else ""
     if declared.declared:
-        narrowed = reduce(_narrowed, [use.spec for use in uses], declared)
+        narrowed = reduce(TensorType.narrowed, [use.spec.shape for use in uses], declared)
         return replace(narrowed, shared=shared, file_name=file_name)
     dtypes = {use.spec.dtype for use in uses}
     shapes = {use.spec.shape for use in uses}
@@ -172,7 +172,7 @@ def _output_type(
     use = _OfModel(TensorSpec(spec.name, spec.dtype, shape), model.key)
     _check_agrees(f"output '{declared.name}' of method '{method.name}'", "comes from", declared, use)
     if declared.declared:
-        return replace(_narrowed(declared, use.spec), file_name=spec.name)
+        return replace(declared.narrowed(use.spec.shape), file_name=spec.name)
     return replace(declared, dtype=spec.dtype, shape=shape, file_name=spec.name)
 
 
@@ -185,23 +185,11 @@ def _check_agrees(where: str, way: str, declared: TensorType, use: _OfModel) -> 
     if not declared.declared:
         return
     spec = use.spec
-    agrees = declared.shape is None or (
-        len(declared.shape) == len(spec.shape)
-        and all(-1 in (a, b) or a == b for a, b in zip(declared.shape, spec.shape, strict=True))
-    )
-    if declared.dtype is not spec.dtype or not agrees:
+    if not declared.agrees(spec.dtype, spec.shape):
         raise StartUpError(
             f"The {where} is declared as {declared.text}, but {way} '{spec.name}' of model '{use.model}', which "
             f"is {TensorType(spec.name, spec.dtype, spec.shape).text}; declare that, or leave it out"
         )
-
-
-def _narrowed(declared: TensorType, spec: TensorSpec) -> TensorType:
-    """What is declared, with the dimensions that only the model knows."""
-    if declared.shape is None:
-        return replace(declared, shape=spec.shape)
-    dims = zip(declared.shape, spec.shape, strict=True)
-    return replace(declared, shape=tuple(own if own != -1 else other for own, other in dims))
 
 
 def taught(outputs: Sequence[TensorType], results: Sequence[Rows]) -> tuple[TensorType, ...]:

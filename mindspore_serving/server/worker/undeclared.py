@@ -1,6 +1,7 @@
 """A servable without servable_config.py: what its one model alone says of it (ADR 58).
 
-It has one method, `predict`, with the inputs and outputs of the model. Names and types are those of the file.
+It has one method, `predict`, with the inputs and outputs of the model. Names and types are those of the file; outputs
+of MindIR, which have names of graph nodes only, are called by their positions.
 
 The first dimension of a model is the batch if all its inputs have the same one, of any size or of one size, and each
 output has it, too; an output may also have one of any size. So `[-1, 13] -> [-1, 1]` and `[32, 1, 28, 28] -> [32, 10]`
@@ -16,7 +17,7 @@ from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.options import ServableSettings, folder_of
 from mindspore_serving.server.backend.model_folder import FoundModel
-from mindspore_serving.server.backend.names import given_names_of
+from mindspore_serving.server.backend.names import given_names_of, is_node_of_graph
 from mindspore_serving.server.register.context import Context
 from mindspore_serving.server.register.definition import (
     MethodDefinition,
@@ -87,7 +88,8 @@ def definition_of(
     given = given_names_of(found.path, found.model_format)
     if given is None:
         named_inputs = _Named.all_of("input", inputs)
-        named_outputs = _Named.all_of("output", outputs)
+        nameless = [is_node_of_graph(one.name, found.model_format) for one in outputs]
+        named_outputs = _Named.all_of("output", outputs, nameless)
     else:
         named_inputs = _Named.given("input", inputs, given.inputs, found)
         named_outputs = _Named.given("output", outputs, given.outputs, found)
@@ -129,12 +131,18 @@ class _Named:
     positions: tuple[int, ...]
 
     @classmethod
-    def all_of(cls, what: str, specs: Sequence[TensorSpec]) -> _Named:
-        """All that the model has, in its order. An empty name, or one that is there before, becomes another."""
+    def all_of(cls, what: str, specs: Sequence[TensorSpec], nameless: Sequence[bool] = ()) -> _Named:
+        """All that the model has, in its order. An empty name, or one that is there before, becomes another.
+
+        Args:
+            what: `input` or `output`.
+            specs: Of the model.
+            nameless: Which of them have names that stand for none; empty for none of them.
+        """
         names: list[str] = []
         taken = {spec.name for spec in specs}
         for position, spec in enumerate(specs):
-            name = spec.name
+            name = "" if nameless and nameless[position] else spec.name
             if not name or name in names:
                 name = _free_name(f"{name or what}_{position}", taken)
                 log.warning(

@@ -91,7 +91,7 @@ def test_by_default() -> None:
         ({"precision": "bf16", "mkldnn_bf16_op_list": "fc"}, "set_bfloat16_op", ({"fc"},)),
         ({"precision": "int8"}, "enable_onednn_int8", ()),
     ],
-    ids=str,
+    ids=lambda value: None if isinstance(value, tuple) else str(value),  # a set has no order
 )
 def test_on_cpu(options: dict[str, Any], call: str, arguments: tuple[Any, ...]) -> None:
     calls = cpu(**options)

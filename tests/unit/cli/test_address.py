@@ -34,7 +34,20 @@ def test_tls_of_a_bare_address() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["host", "", "ftp://host:1", "http://", "host:1/a", "host:port", "grpc://host", "http://host:99999"],
+    [
+        "host",
+        "",
+        "ftp://host:1",
+        "http://",
+        "host:1/a",
+        "host:port",
+        "grpc://host",
+        "http://host:99999",
+        "http://a b",
+        "http://host/a b",
+        "http://ü..:1",
+        "a\nb:1",
+    ],
 )
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(CommandError) as caught:

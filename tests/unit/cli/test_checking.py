@@ -95,8 +95,8 @@ def test_a_servable_without_config_cannot_say_more() -> None:
     assert warnings_of(found(method=method), declared=False) == []
 
 
-def candidate(name: str, model_format: str, per_s: float, version: int = 1) -> Candidate:
-    model = replace(MODEL, name=name, times=[BatchTime(1, 1, per_s / 4), BatchTime(8, 1, per_s)])
+def candidate(name: str, model_format: str, per_s: float, version: int = 1, spread: float = 0.0) -> Candidate:
+    model = replace(MODEL, name=name, times=[BatchTime(1, 1, per_s / 4), BatchTime(8, 1, per_s, spread)])
     return Candidate(ModelPlace(Path(f"/m/{version}/{name}"), model_format, version), model)
 
 
@@ -107,8 +107,8 @@ FAST = candidate("m.onnx", "onnx", 250)
 def test_the_fastest_and_how_to_switch() -> None:
     text = fastest([SLOW, FAST], ["m.mindir"], 1)
     assert text == (
-        "1/m.onnx is the fastest here: 250 instances/s in batches of 8, 2.5 times 1/m.mindir, which is served. "
-        'To serve it, write declare_model("m.onnx", "ONNX") in servable_config.py.'
+        "1/m.onnx is the fastest here: 250 instances/s in batches of 8. It is 2.5 times as fast as 1/m.mindir, "
+        'which is served. To serve it, write declare_model("m.onnx", "ONNX") in servable_config.py.'
     )
     assert fastest([SLOW, FAST], ["m.onnx"], 1).endswith("It is the one that is served.")
     assert "version_number=2 in the start script" in fastest(
@@ -125,12 +125,38 @@ def test_the_fastest_where_nothing_is_declared() -> None:
 def test_the_same_file_in_two_versions() -> None:
     newer, served = candidate("m.onnx", "onnx", 250, version=2), candidate("m.onnx", "onnx", 100)
     text = fastest([newer, served], ["m.onnx"], 1)
-    assert "2.5 times 1/m.onnx, which is served" in text
+    assert "2.5 times as fast as 1/m.onnx, which is served" in text
     assert text.endswith("and version_number=2 in the start script.")
 
 
-def test_a_small_difference_is_none() -> None:
-    assert "about as fast as 1/m.mindir" in fastest([SLOW, candidate("m.onnx", "onnx", 104)], ["m.mindir"], 1)
+@pytest.mark.parametrize(
+    ("per_s", "spread", "within"),
+    [(104, 0.0, True), (106, 0.0, False), (129, 0.2, True), (131, 0.2, False)],
+)
+def test_a_difference_within_the_noise(per_s: float, spread: float, within: bool) -> None:
+    served = candidate("m.mindir", "mindir", 100, spread=spread / 2)
+    text = fastest([served, candidate("m.onnx", "onnx", per_s, spread=spread)], ["m.mindir"], 1)
+    assert ("the difference to 1/m.mindir is within the noise of the measurement" in text) is within
+    assert text.endswith("1/m.mindir is served: there is no need to switch.") is within
+    assert ("To serve it" in text) is not within
+
+
+def test_all_files_within_the_noise_are_named() -> None:
+    files = [
+        SLOW,
+        candidate("m.onnx", "onnx", 101),
+        candidate("m.json", "paddle", 102),
+        candidate("n.onnx", "onnx", 9),
+    ]
+    text = fastest(files, [], 1, declared=False)
+    assert text == (
+        "1/m.json is the fastest here: 102 instances/s in batches of 8; the difference to 1/m.mindir, 1/m.onnx is "
+        "within the noise of the measurement. To serve it: mindspore-serving serve /m/1/m.json"
+    )
+    assert fastest(files, ["m.json"], 1).endswith("It is the one that is served.")
+    other = fastest(files, ["n.onnx"], 1)
+    assert "the difference to 1/m.mindir, 1/m.onnx is within the noise" in other
+    assert "It is 11 times as fast as 1/n.onnx, which is served. To serve it, write" in other
 
 
 def test_one_file_is_not_compared() -> None:
@@ -154,7 +180,7 @@ def test_times_are_medians_after_a_first_run() -> None:
         clock[0] += next(costs)
 
     times = times_of(run, [1, 4], seconds=0.0, now=lambda: clock[0])
-    assert times == [BatchTime(1, 2000.0, 0.5), BatchTime(4, 8000.0, 0.5)]
+    assert times == [BatchTime(1, 2000.0, 0.5, 0.25), BatchTime(4, 8000.0, 0.5, 0.0625)]
 
 
 def test_it_is_measured_for_so_long() -> None:

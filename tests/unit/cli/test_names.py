@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from mindspore_serving.cli.shown import picture_kind, text_of_value, type_of
+from mindspore_serving.cli.shown import json_of_value, picture_kind, text_of_value, type_of
 from mindspore_serving.cli.starting.names import identifiers, output_names, servable_name
 
 
@@ -18,6 +19,8 @@ from mindspore_serving.cli.starting.names import identifiers, output_names, serv
         ("/a/7up.onnx", "m_7up"),
         ("/a/fit_a_line/__model__", "fit_a_line"),
         ("/a/bert/model.onnx", "bert"),
+        ("/a/bert/12/model.onnx", "bert"),
+        ("/a/bert/v1/model.onnx", "v1"),
         ("/a/ocr/inference.pdmodel", "ocr"),
         ("/a/名前.onnx", "a"),
     ],
@@ -45,10 +48,10 @@ def test_names_of_parameters(names: list[str], expected: list[str]) -> None:
     [
         (["scores"], ["scores"]),
         (["a.0", "b/c"], ["a.0", "b/c"]),
-        (["CNode_37:36"], ["y"]),
-        (["sum of all"], ["y"]),
-        (["a", "a"], ["y1", "y2"]),
-        (["good", "0bad"], ["y1", "y2"]),
+        (["CNode_37:36"], ["output_0"]),
+        (["sum of all"], ["output_0"]),
+        (["a", "a"], ["output_0", "output_1"]),
+        (["good", "0bad"], ["output_0", "output_1"]),
     ],
 )
 def test_names_of_outputs(names: list[str], expected: list[str]) -> None:
@@ -66,3 +69,8 @@ def test_values_for_people() -> None:
     assert text_of_value("x" * 3000).endswith("... (1000 more characters)")
     assert type_of(["a", "b"]) == "text[2]"
     assert text_of_value(["a", "b"]) == "a\nb"
+
+
+def test_values_in_json() -> None:
+    assert json_of_value([np.int64(2), np.arange(2), b"a"]) == [2, [0, 1], {"b64": "YQ=="}]
+    assert type(json_of_value(np.float32(0.5))) is float

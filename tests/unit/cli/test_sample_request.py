@@ -75,8 +75,21 @@ def test_an_example_goes_before_made_up_values() -> None:
     assert sent(curl_line(URL, "net", method(known, examples=('{"x": [1, 2]}',))))[1] == {
         "instances": [{"x": [1, 2]}]
     }
-    too_long = '{"x": "' + "y" * 3000 + '"}'
-    assert "yyy" not in curl_line(URL, "net", method(known, examples=(too_long,)))
+
+
+def test_a_long_example_is_asked_for() -> None:
+    example = json.dumps({"x": "it's " + "y" * 3000})
+    line = curl_line(URL, "net", method(TensorType("x"), examples=(example,)), options=("-k",))
+    assert len(line) < 300
+    asked, script, sent_on = line.split(" | ")
+    assert asked == f"curl -k -s {URL}/model/net"
+    assert sent_on == f"curl -k {URL}/model/net:predict -d @-"
+    wanted = {"instances": [json.loads(example)]}
+    described = {"methods": [{"name": "other", "example": None}, {"name": "predict", "example": wanted}]}
+    ended = subprocess.run(
+        script, shell=True, input=json.dumps(described), capture_output=True, text=True, check=True
+    )
+    assert json.loads(ended.stdout) == wanted
 
 
 def test_a_method_of_unknown_inputs_is_asked_for_them() -> None:

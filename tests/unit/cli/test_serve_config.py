@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,11 @@ def test_what_is_printed_is_read_as_the_same(tmp_path: Path) -> None:
         ("models: [", "is no YAML: "),
         ("", "is empty, expected the key 'models' at least"),
         ("- a\n", "should be keys and values, but is a list"),
+        ('"": 1\n', "line 1: is no key here, expected one of"),
+        ('models: [{path: a, "": 1}]\n', "is no key here, expected one of"),
+        ("[a]: 1\n", "a list is no key here, expected one of"),
+        (f"models: {'[' * 3000}", "is nested too deep"),
+        (f"models: {'[' * 3000}{']' * 3000}", "is nested too deep"),
     ],
 )  # fmt: skip
 def test_a_wrong_file(tmp_path: Path, text: str, problem: str) -> None:
@@ -102,6 +108,13 @@ def test_a_wrong_file(tmp_path: Path, text: str, problem: str) -> None:
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=r"cannot be read: .*No such file"):
         read_config(tmp_path / "nowhere.yaml")
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for name in ("pipe.yaml", "."):
+        with pytest.raises(CommandError, match="is no regular file"):
+            read_config(tmp_path / name)
 
 
 def test_a_file_and_the_schema_have_every_option_of_a_servable() -> None:
@@ -157,7 +170,14 @@ def test_an_option_is_read_as_yaml(name: str, text: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("slots", "2"), ("slots_per_copy", "two"), ("slots_per_copy", "")]
+    ("name", "text"),
+    [
+        ("slots", "2"),
+        ("slots_per_copy", "two"),
+        ("slots_per_copy", ""),
+        ("slots_per_copy", "["),
+        ("slots_per_copy", "[" * 3000),
+    ],
 )
 def test_a_wrong_option(name: str, text: str) -> None:
     with pytest.raises(CommandError, match=name):
@@ -177,7 +197,7 @@ def test_keys_of_models_come_from_files_and_variables(
     )
     assert [one.dec_key for one in start_configs(config)] == [b"0123456789abcdef", b"k" * 32]
     assert "0123456789abcdef" not in write_config(config) and "kkkk" not in write_config(config)
-    monkeypatch.delenv("MODEL_KEY")
+    assert "MODEL_KEY" not in os.environ  # what is started from now on does not inherit it
     with pytest.raises(CommandError, match="environment variable MODEL_KEY has no key"):
         start_configs(config)
     (tmp_path / "key").write_bytes(b"short")

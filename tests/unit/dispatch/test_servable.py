@@ -385,3 +385,20 @@ async def test_batches_grow_where_instances_are_quick(dispatcher: Dispatcher) ->
         sizes += [batch.count for batch in worker.batches]
         worker.answer_all()
     assert sizes[0] == METHOD.batch_limit < max(sizes)
+
+
+async def test_methods_that_nobody_serves_can_be_withdrawn(dispatcher: Dispatcher) -> None:
+    first = Worker(dispatcher, methods=(METHOD, OTHER))
+    servable = first.servable
+    second = Worker(dispatcher, label="second", methods=(OTHER,))
+    servable.remove_copy(first.copy)
+    assert servable.methods == (METHOD, OTHER)
+    servable.withdraw_unserved()
+    assert servable.methods == (OTHER,)
+    assert servable.method(METHOD.name) is None
+    assert servable.method(OTHER.name) == OTHER
+    servable.remove_copy(second.copy)
+    assert servable.methods == (OTHER,)
+    Worker(dispatcher, label="third", methods=(METHOD,))
+    assert servable.methods == (METHOD, OTHER)
+    assert servable.method(METHOD.name) == METHOD

@@ -11,6 +11,7 @@ from mindspore_serving.server.register import (
     PipelineServable,
     add_stage,
     call,
+    declare_model,
     register_method,
     register_pipeline,
 )
@@ -34,13 +35,13 @@ def test_a_call_is_a_stage(servable: ServableDefinition) -> None:
 
     first, second = servable.methods["predict"].stages
     assert first.kind is second.kind is StageKind.CALL
-    assert first.called == CalledMethod("predict", "detector", "detect", 0, 1, 1)
+    assert first.called == CalledMethod("predict", "detector", "detect", 0, 1, 1, (0,), (-1, -1))
     assert (first.target, first.tag, first.inputs) == (
         "detector.detect",
         "Method 'detector.detect'",
         (ValueRef(0, 0),),
     )
-    assert second.called == CalledMethod("predict", "classifier", "predict", 3, 2, 2)
+    assert second.called == CalledMethod("predict", "classifier", "predict", 3, 2, 2, (0, -1), (0, 1))
     assert (second.target, second.tag) == ("classifier.predict version 3", "its label")
     assert second.inputs == (ValueRef(0, 0), ValueRef(1, 0))
     assert servable.methods["predict"].outputs == (ValueRef(2, 0), ValueRef(2, 1))
@@ -53,12 +54,25 @@ def test_calls_are_told_once_each(servable: ServableDefinition) -> None:
 
     @register_method(output_names=["y"])
     def again(x):
-        return call("other", "m", x)
+        call("other", "m", x)
+        call("other", "m", x)
+        return add_stage(declare_model("m.mindir", "MindIR"), x, outputs_count=1)
 
     assert servable.calls == (
-        CalledMethod("predict", "other", "m", 0, 1, 1),
-        CalledMethod("again", "other", "m", 0, 1, 1),
+        CalledMethod("predict", "other", "m", 0, 1, 1, (0,), (0, -1)),
+        CalledMethod("predict", "other", "m", 0, 1, 1, (0,), (-1, 0)),
+        CalledMethod("again", "other", "m", 0, 1, 1, (0,), (-1,), beside_models=True),
     )
+
+
+def test_parts_of_a_call_are_told_by_their_places(servable: ServableDefinition) -> None:
+    @register_method(output_names=["a", "b", "c"])
+    def predict(x, y):
+        c, d = call("other", "m", y, x, y, outputs_count=2)
+        return d, x, c
+
+    [called] = servable.calls
+    assert (called.given, called.results) == ((1, 0, 1), (1, -1, 0))
 
 
 @pytest.mark.parametrize(

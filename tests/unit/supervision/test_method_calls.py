@@ -134,6 +134,27 @@ def test_a_request_that_is_gone_takes_its_calls_out_of_the_queue() -> None:
     _run(test)
 
 
+def test_a_call_that_fails_counts_as_failed_at_both() -> None:
+    async def test() -> None:
+        scene, outer, inner = await _two()
+        request = _ask(scene, 3, 10)
+        await scene.settle()
+        [batch] = outer.batches
+        outer.send(_call(batch))
+        await scene.settle()
+        failed = FailedRows(Failure(StatusCode.FAILED, "no"), 1)
+        inner.answer(inner.batches[0], (numbered(1, 10), failed, numbered(1, 12)))
+        await scene.settle()
+        [reply] = _replies(outer)
+        _finish(outer, batch, reply.groups)
+        await request
+        for name, method in (("inner", "n"), ("outer", "m")):
+            counted = scene.dispatcher.statistics(name, 1, method)
+            assert (counted.success.count, counted.fail.count, counted.instances) == (0, 1, 2)
+
+    _run(test)
+
+
 def test_a_call_that_is_answered_leaves_nothing_behind() -> None:
     async def test() -> None:
         scene, outer, inner = await _two()
@@ -387,35 +408,66 @@ def test_a_call_that_cannot_be_breaks_the_protocol(
     assert text in caplog.text
 
 
-# ---- chains
+# ---- versions
 
 
-def test_a_method_that_waits_for_the_called_one_is_not_called() -> None:
-    """Circles that are not known at the start, as pipelines may make them."""
-
+@pytest.mark.parametrize(
+    ("called", "version", "reached"),
+    [
+        ("inner", 0, "inner 2"),
+        ("inner", 1, "inner 1"),
+        ("outer", 0, "outer 1"),  # the caller's own version, although there is a higher one
+        ("outer", 2, "outer 2"),
+    ],
+)
+def test_which_version_a_call_reaches(called: str, version: int, reached: str) -> None:
     async def test() -> None:
         scene = Supervised()
-        back = CalledMethod("", "outer", "m")
-        waits = replace(_INNER, waits=True, batch_limit=1)
+        both = dict.fromkeys(("outer", "inner"), (_OUTER, _INNER))
         scene.children.on_start = _register(
-            {"outer": (_OUTER,), "inner": (waits,)}, {"outer": (_CALL,), "inner": (back,)}
+            both, {"outer": (replace(_CALL, servable=called, version=version),)}
         )
-        outer, inner = await scene.start(worker_plan("outer"), worker_plan("inner"))
+        plans = [worker_plan(name, version_number=v) for name in both for v in (1, 2)]
+        children = await scene.start(*plans)
         request = _ask(scene, 1, 10)
         await scene.settle()
-        outer.send(_call(outer.batches[0]))
+        children[0].send(_call(children[0].batches[0]))
         await scene.settle()
-        inner.send(_call(inner.batches[0]))
-        await scene.settle()
-        [reply] = _replies(inner)
-        [failed] = reply.groups
-        assert isinstance(failed, FailedRows)
-        assert failed.failure.code is StatusCode.SYSTEM_ERROR
-        assert failed.failure.text.endswith("for ever: outer.m -> inner.n -> outer.m")
-        assert len(outer.batches) == 1
+        reaches = [
+            f"{one.plan.servable_name} {one.plan.version}"
+            for one in children
+            for b in one.batches
+            if b.method == "n"
+        ]
+        assert reaches == [reached]
         request.cancel()
 
     _run(test)
+
+
+def test_a_call_reaches_the_highest_version_that_still_runs() -> None:
+    async def test() -> None:
+        scene = Supervised()
+        scene.children.on_start = _register({"outer": (_OUTER,), "inner": (_INNER,)}, {"outer": (_CALL,)})
+        outer, first, second = await scene.start(
+            worker_plan("outer"), *[worker_plan("inner", version_number=v) for v in (1, 2)]
+        )
+        request = _ask(scene, 1, 10)
+        await scene.settle()
+        for call_id in (1, 2):
+            outer.send(_call(outer.batches[0], call_id))
+            await scene.settle()
+            if call_id == 1:
+                second.answer(second.batches[0])
+                second.leave()
+                await asyncio.sleep(1)
+        assert (len(second.batches), len(first.batches)) == (1, 1)
+        request.cancel()
+
+    _run(test)
+
+
+# ---- chains
 
 
 def test_the_end_of_a_request_ends_all_that_was_called_for_it() -> None:

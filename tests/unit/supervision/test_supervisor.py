@@ -418,6 +418,24 @@ def test_workers_that_cannot_be_beside_others_follow_them(one_at_a_time: bool) -
     run_in_virtual_time(test())
 
 
+def test_methods_that_are_gone_after_a_reload_are_offered_no_more() -> None:
+    async def test() -> None:
+        scene = Supervised()
+        await scene.start()
+        other = replace(METHOD, name="other")
+
+        def start_other(child: FakeChild) -> None:
+            child.register(other)
+            child.show_life()
+
+        scene.children.on_start = start_other
+        await scene.supervisor.replace("one", [worker_plan()], scene.said.append, one_at_a_time=False)
+        assert [method.name for method in scene.dispatcher.methods("one", 1)] == ["other"]
+        await scene.supervisor.stop()
+
+    run_in_virtual_time(test())
+
+
 def test_nobody_waits_for_a_worker_that_is_removed_while_it_is_dead() -> None:
     async def test() -> None:
         scene = Supervised()

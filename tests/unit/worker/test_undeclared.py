@@ -78,6 +78,28 @@ def test_names_that_cannot_be_told_apart_become_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("model_format", "names", "expected"),
+    [
+        ("mindir", ["CNode_80:20"], ("output_0",)),
+        ("mindir", ["CNode_20:7[0]", "output_0", "U4:1"], ("output_0_", "output_0", "output_2")),
+        ("mindir_lite", ["CNode_80:20"], ("output_0",)),
+        ("mindir", ["scores", "CNode_80", "CNode_80:20x"], ("scores", "CNode_80", "CNode_80:20x")),
+        ("onnx", ["Identity:0"], ("Identity:0",)),
+    ],
+)
+def test_an_output_named_after_a_node_of_the_graph_has_its_position(
+    tmp_path: Path, model_format: str, names: list[str], expected: tuple[str, ...]
+) -> None:
+    settings = worker_plan("net", servable_directory=str(tmp_path)).settings
+    found = FoundModel(tmp_path / "net.mindir", model_format)
+    inputs = [TensorSpec("CNode_1:1", DataType.FLOAT32, (1,))]
+    outputs = [TensorSpec(name, DataType.FLOAT32, (1,)) for name in names]
+    definition = definition_of(settings, found, declaration_of(settings, found), inputs, outputs)
+    assert definition.methods["predict"].output_names == expected
+    assert definition.methods["predict"].input_names == ("CNode_1:1",)
+
+
+@pytest.mark.parametrize(
     ("inputs", "outputs", "batch"),
     [
         ([[-1, 13]], [[-1, 1]], True),

@@ -10,6 +10,7 @@ anew when it was compiled again (ADR 5, ADR 31).
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -27,6 +28,7 @@ from mindspore_serving.server.backend.mindspore.mindir_metadata import read_sign
 from mindspore_serving.server.backend.mindspore.outputs import OutputReader, tensors_of
 from mindspore_serving.server.backend.mindspore.runtime import apply_options, reason_of, start_mindspore
 from mindspore_serving.server.backend.mindspore.samples import Samples
+from mindspore_serving.server.backend.mindspore.tried_sizes import TriedSizes
 from mindspore_serving.server.backend.model_file import check_path
 from mindspore_serving.server.backend.run_errors import model_closed, run_failed
 from mindspore_serving.server.host.core_affinity import threads_on_cores
@@ -84,6 +86,7 @@ class MindSporeGraph:
         self._check = InputCheck(
             signature, request.max_batch_size, request.without_batch(len(signature.inputs))
         )
+        self._tried = TriedSizes(signature.inputs, request.without_batch(len(signature.inputs)))
         self._run: _Run | None = None
         self._outputs: OutputReader  # how to read what `_run` gives; `compile` sets both
         self._closed = False
@@ -128,6 +131,7 @@ class MindSporeGraph:
     def _compiled_run(self) -> _Run:
         """A way to run the graph, which has been tried; of what was tried nothing is left in the model's state."""
         runs_by_executor = self._try()
+        self._tried.ran(self._samples.batches(self._sizes[0])[-1])
         # A model may count its runs, or draw random numbers. So what was run goes, and what is served is loaded anew.
         # It has gone by now: when any cell goes, MindSpore numbers its compiled graphs anew, and the others compile
         # again at their next run.
@@ -273,13 +277,24 @@ class MindSporeGraph:
             self._repair()
         if self._run is None:
             raise run_failed("the model failed before and cannot be compiled again")
+        begun = time.monotonic()
+        refused_s = self._tried.refused_for(arrays, begun)
+        if refused_s:
+            raise run_failed(
+                f"the shapes {[list(array.shape) for array in arrays]} are not tried within {refused_s:.0f} s, since "
+                "the model has failed with these or with similar ones, and has never run with such"
+            )
         try:
-            return self._outputs.read(self._run(arrays), arrays)
+            outputs = self._outputs.read(self._run(arrays), arrays)
         except Exception as cause:  # a kernel of the model may raise anything; it is this batch's error
             self._run = None
             if not self._sharded:
                 self._repair()
+                now = time.monotonic()
+                self._tried.failed(arrays, now - begun, now)
             raise run_failed(reason_of(cause)) from cause
+        self._tried.ran(arrays)
+        return outputs
 
     def _repair(self) -> None:
         """Compile again after a failed run; MindSpore would refuse every further one."""

@@ -22,6 +22,9 @@ _ENOUGH: Final = 16
 _DECIDED_WITHIN_S: Final = 20.0
 """How long a client may take to send them; as long as for a TLS handshake."""
 
+_TAKEN_WITHIN_S: Final = 20.0
+"""How long a client may take for the last bytes of a connection that has ended."""
+
 
 class SharedPort:
     """What the connections of one port have in common.
@@ -157,11 +160,9 @@ class _Side(asyncio.Protocol):
         """Pass bytes on."""
         self._other.write(data)
 
-    def eof_received(self) -> bool:
-        """Pass the end of one direction on; the other direction goes on."""
-        if not self._other.is_closing():
-            self._other.write_eof()
-        return True
+    def eof_received(self) -> None:
+        """End both directions: HTTP/2 has no use for one alone, and the gRPC server ends it likewise."""
+        self._end_client()
 
     def pause_writing(self) -> None:
         """This end is not taken any more: read no more of the other one."""
@@ -174,6 +175,14 @@ class _Side(asyncio.Protocol):
             self._other.resume_reading()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """End the other end, once what was passed on is written."""
-        self._port.leave(self._client)
-        self._other.close()
+        """End the other end: the client once it has taken what was passed on, the server at once."""
+        if self._other is self._client:
+            self._end_client()
+        else:
+            self._port.leave(self._client)
+            self._other.abort()  # it may wait for a client that is gone
+
+    def _end_client(self) -> None:
+        """Close the client's end; at the latest after some time, for one that takes nothing."""
+        self._client.close()
+        asyncio.get_running_loop().call_later(_TAKEN_WITHIN_S, self._client.abort)

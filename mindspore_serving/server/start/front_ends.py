@@ -1,0 +1,172 @@
+"""The front ends of a server: gRPC, REST, and the application that REST serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from mindspore_serving.errors import StartUpError
+from mindspore_serving.server.access.guard import Guard
+from mindspore_serving.server.access.tls import SSLConfig, grpc_credentials, ssl_context
+from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
+from mindspore_serving.server.host.descriptor_limit import descriptor_limit
+from mindspore_serving.server.host.loop_thread import LoopThread
+from mindspore_serving.server.host.settings import worker_timeout_s
+from mindspore_serving.server.host.standard_output import say
+from mindspore_serving.server.service.service import Service
+from mindspore_serving.server.start.dialects import dialects_of
+from mindspore_serving.server.start.rest_application import RestApplication
+from mindspore_serving.server.transport.address import UNIX_PREFIX
+from mindspore_serving.server.transport.grpc.limits import GrpcLimits
+from mindspore_serving.server.transport.grpc.server import GrpcServer
+from mindspore_serving.server.transport.http.cors import Cors
+from mindspore_serving.server.transport.http.limits import HttpLimits
+from mindspore_serving.server.transport.http.rest_gateway import RestServer
+
+BIND_TIMEOUT_S = 30.0
+"""A listener that does not listen after that has failed."""
+_NO_REGIONS = (
+    "allow_client_shared_memory is not for a port that REST and gRPC share: clients cannot be told apart"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Where a front end listens, and for whom.
+
+    Attributes:
+        address: `ip:port`, for gRPC also `unix:path`.
+        max_message_bytes: Largest request, for gRPC also the largest reply.
+        max_connections: Most connections at a time.
+        ssl_config: TLS; None for plain text.
+        guard: Who checks API keys; None for no such check.
+    """
+
+    address: str
+    max_message_bytes: int
+    max_connections: int
+    ssl_config: SSLConfig | None = None
+    guard: Guard | None = None
+
+
+class FrontEnds:
+    """What listens for clients. Who calls it holds the lock of the server.
+
+    Args:
+        on_failed_grpc: Called on the loop when the gRPC server takes no more calls.
+
+    Attributes:
+        grpc: The gRPC server, once it is started.
+        rest: The RESTful server, once it is started.
+        application: What REST serves, if the user has asked for it.
+        regions: Shared memory of clients, which all front ends have in common.
+    """
+
+    def __init__(self, on_failed_grpc: Callable[[], None]) -> None:
+        self.grpc: GrpcServer | None = None
+        self.rest: RestServer | None = None
+        self.application: RestApplication | None = None
+        self.regions = SharedMemoryRegions()
+        self._on_failed_grpc = on_failed_grpc
+        self._shares_port = False
+
+    def start_grpc(self, thread: LoopThread, service: Service, listener: Listener) -> None:
+        """Start the gRPC server.
+
+        Raises:
+            StartUpError: It runs already, or the address cannot be bound.
+            FileNotFoundError: A certificate or key file is missing.
+        """
+        if self.grpc is not None:
+            raise StartUpError("Serving Error: Serving gRPC server is already running")
+        credentials = grpc_credentials(listener.ssl_config) if listener.ssl_config else None
+        limits = GrpcLimits(
+            listener.max_message_bytes, descriptor_limit.connections(listener.max_connections)
+        )
+        methods = [
+            method for dialect in dialects_of(service, self.regions) for method in dialect.grpc_methods
+        ]
+        server = GrpcServer(
+            methods, listener.address, limits, credentials, listener.guard, self._on_failed_grpc
+        )
+        thread.run(server.start(), BIND_TIMEOUT_S)
+        self.grpc = server
+        say(f"Serving: Serving gRPC server start success, listening on {listener.address}")
+
+    def start_rest(
+        self,
+        thread: LoopThread,
+        service: Service,
+        listener: Listener,
+        *,
+        always_ok: bool = False,
+        cors: Cors | None = None,
+        with_grpc: bool = False,
+    ) -> None:
+        """Start the RESTful server.
+
+        Args:
+            thread: Whose loop it runs on.
+            service: What it asks.
+            listener: Where it listens.
+            always_ok: Whether the native dialect says HTTP 200 also for errors.
+            cors: Which web pages may ask it; None for none.
+            with_grpc: Clients of gRPC may come to its port, too. The gRPC server then listens on a Unix socket, and
+                clients may pass no shared memory: nobody could tell whose it is.
+
+        Raises:
+            StartUpError: It runs already, the address cannot be bound, or gRPC listens elsewhere.
+            FileNotFoundError: A certificate or key file is missing.
+        """
+        if self.rest is not None:
+            raise StartUpError("Serving Error: RESTful server is already running")
+        server = RestServer(
+            dialects_of(service, self.regions, always_ok=always_ok),
+            listener.address,
+            HttpLimits(listener.max_message_bytes, descriptor_limit.connections(listener.max_connections)),
+            ssl_context(listener.ssl_config) if listener.ssl_config else None,
+            listener.guard,
+            silence_s=worker_timeout_s(),
+            application=None if self.application is None else self.application.dialects,
+            cors=cors,
+            grpc_path=self._socket_of_grpc() if with_grpc else "",
+        )
+        thread.run(server.start(), BIND_TIMEOUT_S)
+        self.rest, self._shares_port = server, with_grpc
+        say(f"Serving: Serving RESTful server start success, listening on {listener.address}")
+
+    def _socket_of_grpc(self) -> str:
+        address = "" if self.grpc is None else self.grpc.address
+        if not address.startswith(UNIX_PREFIX):
+            raise StartUpError("To share the port of REST, gRPC should be started before, on a Unix socket")
+        if self.regions.allowed:
+            raise StartUpError(_NO_REGIONS)
+        return address.removeprefix(UNIX_PREFIX)
+
+    def application_for(self, thread: LoopThread, service: Service, *, always_ok: bool) -> web.Application:
+        """The application that the RESTful server will serve, the same one at each call.
+
+        Raises:
+            StartUpError: That server runs already.
+        """
+        if self.application is None:
+            if self.rest is not None:
+                raise StartUpError(
+                    "Serving Error: rest_application should be called before start_restful_server, which serves it"
+                )
+            self.application = RestApplication(
+                service, self.regions, thread.loop, always_ok, worker_timeout_s()
+            )
+        return self.application.application
+
+    def allow_shared_memory(self, allowed: bool) -> None:
+        """Say whether clients may pass tensors in shared memory.
+
+        Raises:
+            StartUpError: They may, but one port is for REST and gRPC.
+        """
+        if allowed and self._shares_port:
+            raise StartUpError(_NO_REGIONS)
+        self.regions.allowed = allowed
