@@ -243,8 +243,8 @@ command_check() {
   run_check "$VENV_PYTHON" -m mypy || failed=1
   run_check "$VENV_PYTHON" -m pytest -q tests/unit/test_layers.py || failed=1
   run_check "$VENV_PYTHON" -I .ci/audit.py || failed=1
-  run_check "$VENV_PYTHON" -I .ci/grpcio_versions.py || failed=1
-  run_check "$VENV_PYTHON" -I .ci/clients.py || failed=1
+  run_check "$VENV_PYTHON" -E -s .ci/grpcio_versions.py || failed=1
+  run_check "$VENV_PYTHON" -E -s .ci/clients.py || failed=1
   ((failed == 0)) || fail "the check failed. '.venv/bin/ruff check --fix' and '.venv/bin/ruff format' mend much of ruff's."
   say "==> The check passed"
 }

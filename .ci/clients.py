@@ -13,21 +13,17 @@ import fcntl
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
-import venv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 from importlib.metadata import requires
 from pathlib import Path
 
+from beside_venv import INSTALLED_WITHIN_S, PIP, ROOT, SHARE, make, passes, runs
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = Path(sysconfig.get_path("purelib"))
-"""Where the packages of .venv are."""
-ENVIRONMENTS = Path(sys.prefix, "share", "clients")
+ENVIRONMENTS = SHARE / "clients"
 TESTS = (
     "tests/clients/test_one_process.py",
     "tests/clients/test_triton_requests.py",
@@ -39,17 +35,6 @@ OF_OWN_ENVIRONMENTS = {
     "paddle_serving": "tests/clients/test_paddle_serving_client.py",
 }
 """Environment to the tests that use it."""
-INSTALLED_WITHIN_S = 300
-TESTED_WITHIN_S = 300
-PIP = (
-    sys.executable,
-    "-m",
-    "pip",
-    "--disable-pip-version-check",
-    "--no-input",
-    "--timeout=10",
-    "--retries=1",
-)
 
 
 def wanted(requirements: Iterable[str], package: str, extra: str) -> Requirement:
@@ -76,27 +61,11 @@ def environment_with(requirement: Requirement) -> Path | None:
 
     The wheel is built anew each time, from the tree as it is. Everything else is seen where .venv has it.
     """
-    folder = ENVIRONMENTS / requirement.name
-    venv.create(folder, clear=True, symlinks=True, with_pip=False)
-    own = folder / PACKAGES.relative_to(sys.prefix)
     with tempfile.TemporaryDirectory() as wheels:
         build = [*PIP, "wheel", "-qq", "--no-deps", f"--wheel-dir={wheels}", str(ROOT)]
-        if not _runs(build, INSTALLED_WITHIN_S):
+        if not runs(build, INSTALLED_WITHIN_S):
             return None
-        install = [*PIP, "install", "-qq", "--no-deps", f"--target={own}", str(requirement)]
-        if not _runs([*install, *map(str, Path(wheels).glob("*.whl"))], INSTALLED_WITHIN_S):
-            return None
-    # After its own packages on the path, so that these are found first.
-    (own / "packages_of_venv.pth").write_text(
-        f"import site; site.addsitedir({str(PACKAGES)!r})\n", encoding="utf-8"
-    )
-    return folder / "bin" / "python"
-
-
-def passes(python: Path, *tests: str) -> bool:
-    """Whether tests pass with a Python."""
-    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--numprocesses=2", "--dist=loadfile"]
-    return _runs([*command, *tests], TESTED_WITHIN_S)
+        return make(ENVIRONMENTS / requirement.name, [str(requirement), *Path(wheels).glob("*.whl")])
 
 
 def older_protobuf_passes() -> bool:
@@ -119,33 +88,24 @@ def older_protobuf_passes() -> bool:
             f"    the environment has protobuf {version or 'that cannot be imported'}, and Serving in {place}"
         )
         return False
-    return passes(python, *TESTS)
+    return passes(python, TESTS)
 
 
 def passes_in_own_environment(name: str, test: str) -> bool:
     """Whether the tests of clients pass that have an environment of their own, which is made where it is not there."""
     print(f"==> The tests of the clients in the environment {name}", flush=True)
-    make = [sys.executable, "-m", "tests.clients.environments", name]
-    if not _runs(make, 3 * INSTALLED_WITHIN_S):
+    command = [sys.executable, "-m", "tests.clients.environments", name]
+    if not runs(command, 3 * INSTALLED_WITHIN_S):
         print(f"    not tested: the environment {name} cannot be made")
         return True
-    return passes(Path(sys.executable), test)
+    return passes(Path(sys.executable), [test])
 
 
 def _index_has(requirement: str) -> bool:
     with tempfile.TemporaryDirectory() as folder:
-        return _runs(
+        return runs(
             [*PIP, "download", "-qq", "--no-deps", f"--dest={folder}", requirement], INSTALLED_WITHIN_S
         )
-
-
-def _runs(command: Sequence[str | Path], limit_s: float) -> bool:
-    """Run a command in the tree; whether it ended well in time."""
-    try:
-        return subprocess.run(command, cwd=ROOT, timeout=limit_s, check=False).returncode == 0
-    except subprocess.TimeoutExpired:
-        print(f"    stopped after {limit_s} s: {' '.join(map(str, command))}")
-        return False
 
 
 def main() -> int:
@@ -157,10 +117,10 @@ def main() -> int:
         own = [partial(passes_in_own_environment, *one) for one in OF_OWN_ENVIRONMENTS.items()]
         for check in (older_protobuf_passes, *own):
             begin = time.monotonic()
-            if not check():
-                failed = 1
+            passed = check()
+            failed = failed if passed else 1
             print(
-                f"    {'FAILED' if failed else 'passed'} after {time.monotonic() - begin:.0f} s", flush=True
+                f"    {'passed' if passed else 'FAILED'} after {time.monotonic() - begin:.0f} s", flush=True
             )
     shutil.rmtree(ROOT / "build", ignore_errors=True)
     return failed

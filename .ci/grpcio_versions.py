@@ -13,21 +13,18 @@ import json
 import shutil
 import subprocess
 import sys
-import sysconfig
 import time
-import venv
 from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
+from beside_venv import PACKAGES, PIP, ROOT, SHARE, make
+from beside_venv import passes as tests_pass
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = Path(sysconfig.get_path("purelib"))
-"""Where the packages of .venv are."""
-ENVIRONMENTS = Path(sys.prefix, "share", "grpcio")
+ENVIRONMENTS = SHARE / "grpcio"
 TESTS = (
     "tests/unit/transport/grpc",
     "tests/server/test_grpc_dialects.py",
@@ -36,17 +33,6 @@ TESTS = (
     "tests/server/test_changed_grpcio.py::test_a_server_runs_on_the_core_of_the_grpcio_of_its_tests",
 )
 LISTED_WITHIN_S = 60
-INSTALLED_WITHIN_S = 180
-TESTED_WITHIN_S = 300
-PIP = (
-    sys.executable,
-    "-m",
-    "pip",
-    "--disable-pip-version-check",
-    "--no-input",
-    "--timeout=10",
-    "--retries=1",
-)
 WHEELS = "--only-binary=:all:"
 """Compiling grpcio would take minutes."""
 
@@ -123,27 +109,11 @@ def ready_environment(version: str) -> Path | None:
         if stamp.is_file() and stamp.read_text(encoding="utf-8") == identity:
             return python
         begin = time.monotonic()
-        venv.create(folder, clear=True, symlinks=True, with_pip=False)
-        own = folder / PACKAGES.relative_to(sys.prefix)
-        if not _install(own, [f"grpcio=={version}"]):
+        if make(folder, [WHEELS, f"grpcio=={version}"]) is None:
             return None
-        # After its own package on the path, so that it is found first; with what is installed editable there.
-        (own / "packages_of_venv.pth").write_text(
-            f"import site; site.addsitedir({str(PACKAGES)!r})\n", encoding="utf-8"
-        )
         stamp.write_text(identity, encoding="utf-8")
         print(f"    made {folder.relative_to(ROOT)} in {time.monotonic() - begin:.0f} s", flush=True)
     return python
-
-
-def _install(folder: Path, requirements: Sequence[str]) -> bool:
-    """Install into a folder, without what the packages require: .venv has that. Whether it worked."""
-    command = [*PIP, "install", "-qq", "--no-deps", WHEELS, f"--target={folder}", *requirements]
-    try:
-        return subprocess.run(command, timeout=INSTALLED_WITHIN_S, check=False).returncode == 0
-    except subprocess.TimeoutExpired:
-        print(f"    not installed within {INSTALLED_WITHIN_S} s: {' '.join(requirements)}")
-        return False
 
 
 def remove_other_environments(versions: Sequence[str]) -> None:
@@ -166,22 +136,7 @@ def passes(version: str) -> bool:
     if (found := asked.stdout.strip()) != version:
         print(f"    the environment has grpcio {found or 'that cannot be imported'} instead of {version}")
         return False
-    command = [
-        python,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "--numprocesses=2",
-        "--dist=loadfile",
-        *TESTS,
-    ]
-    try:
-        passed = subprocess.run(command, cwd=ROOT, timeout=TESTED_WITHIN_S, check=False).returncode == 0
-    except subprocess.TimeoutExpired:
-        print(f"    stopped after {TESTED_WITHIN_S} s")
-        passed = False
+    passed = tests_pass(python, TESTS)
     print(f"    {'passed' if passed else 'FAILED'} after {time.monotonic() - begin:.0f} s", flush=True)
     return passed
 

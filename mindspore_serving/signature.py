@@ -196,6 +196,15 @@ class CalledMethod:
         version = f" version {self.version}" if self.version else ""
         return f"{self.servable}.{self.method}{version}"
 
+    def version_for(self, servable: str, version: int) -> int:
+        """The version that is called; 0 for the highest one that runs.
+
+        Args:
+            servable: Name of the servable that calls.
+            version: Its version.
+        """
+        return version if not self.version and self.servable == servable else self.version
+
 
 @dataclass(frozen=True, slots=True)
 class GraphInfo:

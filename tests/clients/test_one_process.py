@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.servables import ECHO
-from tests.support.serving import add_servable, free_port, running_script
+from tests.support.serving import START_TIMEOUT_S, add_servable, free_port, running_script
 
 SERVE = """\
 from mindspore_serving import server
@@ -41,6 +41,6 @@ def test_they_go_together(tmp_path: Path, parts: tuple[str, ...]) -> None:
     script = tmp_path / "start.py"
     script.write_text("".join((*parts, CHECK)).format(**addresses))
     with running_script(script, environment={"SERVING_BACKEND": "stub"}) as running:
-        assert running.wait() == 0, running.output
+        assert running.wait(START_TIMEOUT_S) == 0, running.output  # it starts a server, too
     for line in ("tritonclient.grpc [[1.0, 2.0]]", "tritonclient.http [[1.0, 2.0]]", "native [1.0, 2.0]"):
         assert line in running.lines, running.output

@@ -152,27 +152,26 @@ def _processes() -> Iterator[tuple[int, str]]:
                 yield int(entry.name), line + " "
 
 
-@contextlib.contextmanager
 def running_script(
     script: Path, *arguments: str, environment: Mapping[str, str] | None = None, folder: Path | None = None
-) -> Iterator[RunningScript]:
+) -> contextlib.AbstractContextManager[RunningScript]:
     """Run a script in its folder, or in another one; whatever is left of it is ended on exit."""
-    folder = folder or script.parent
-    process = _start([str(script), *arguments], folder, environment or {})
-    running = RunningScript(process, folder)
-    try:
-        yield running
-    finally:
-        _end(running)
+    return _running([str(script), *arguments], folder or script.parent, environment)
+
+
+def running_module(
+    module: str, folder: Path, *arguments: str, environment: Mapping[str, str] | None = None
+) -> contextlib.AbstractContextManager[RunningScript]:
+    """Run `python -m MODULE` in a folder; whatever is left of it is ended on exit."""
+    return _running(["-m", module, *arguments], folder, environment)
 
 
 @contextlib.contextmanager
-def running_module(
-    module: str, folder: Path, *arguments: str, environment: Mapping[str, str] | None = None
+def _running(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str] | None
 ) -> Iterator[RunningScript]:
-    """Run `python -m MODULE` in a folder; whatever is left of it is ended on exit."""
-    process = _start(["-m", module, *arguments], folder, environment or {})
-    running = RunningScript(process, folder)
+    """Run Python in a folder; whatever is left of it is ended on exit."""
+    running = RunningScript(_start(command, folder, environment or {}), folder)
     try:
         yield running
     finally:

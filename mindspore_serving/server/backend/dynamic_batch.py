@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -18,6 +18,16 @@ run with each of them, as with a picture that is smaller than its kernels: that 
 def varies(spec: TensorSpec) -> bool:
     """Whether the first dimension of an input or output is dynamic."""
     return spec.shape[:1] == (-1,)
+
+
+def batch_varies(inputs: Sequence[TensorSpec], unbatched: Collection[int]) -> bool:
+    """Whether a model takes batches of any size.
+
+    Args:
+        inputs: Of the model.
+        unbatched: Indices of inputs whose first dimension is no batch.
+    """
+    return any(varies(spec) and index not in unbatched for index, spec in enumerate(inputs))
 
 
 def check_only_batch_varies(inputs: Sequence[TensorSpec], request: LoadRequest, library: str) -> None:

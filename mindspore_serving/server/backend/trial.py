@@ -13,7 +13,7 @@ from typing import Any
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.backend.contract import LoadRequest
-from mindspore_serving.server.backend.dynamic_batch import SIZES_TO_TRY, rows_to_try, sample_of, varies
+from mindspore_serving.server.backend.dynamic_batch import SIZES_TO_TRY, batch_varies, rows_to_try, sample_of
 from mindspore_serving.tensor import Array, TensorSpec
 
 Run = Callable[[Sequence[Array]], "list[Any]"]
@@ -58,7 +58,7 @@ def try_model(
         StartUpError: It failed; the text has the reason.
     """
     unbatched = request.without_batch(len(inputs))
-    dynamic = any(varies(spec) and i not in unbatched for i, spec in enumerate(inputs))
+    dynamic = batch_varies(inputs, unbatched)
     rows = rows_to_try(request.max_batch_size) if dynamic else [0]
     free = any(-1 in spec.shape[i not in unbatched :] for i, spec in enumerate(inputs))
 

@@ -172,8 +172,7 @@ class CallTarget:
         self._called = called
         self._running = running
         self._forget = forget
-        own = not called.version and called.servable == caller.name
-        self._version = caller.version if own else called.version
+        self._version = called.version_for(caller.name, caller.version)
         self._destination: Destination | None = None
         self._named: dict[Specs, Specs] = {}
 

@@ -151,8 +151,7 @@ def _target(
             f"only {names}. Start it with the same start_servables: servables of other servers, also of other workers "
             "of a cluster, cannot be called"
         )
-    own = not called.version and called.servable == caller.name
-    number = caller.version if own else called.version or max(versions)
+    number = called.version_for(caller.name, caller.version) or max(versions)
     if number not in versions:
         raise StartUpError(
             f"{_who(caller, called)} calls '{called.label}', but this server starts the versions {sorted(versions)} of "

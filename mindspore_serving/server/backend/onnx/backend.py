@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.backend.contract import LoadRequest
-from mindspore_serving.server.backend.dynamic_batch import varies
+from mindspore_serving.server.backend.dynamic_batch import batch_varies
 from mindspore_serving.server.backend.input_check import InputCheck
 from mindspore_serving.server.backend.onnx.model_header import read_header
 from mindspore_serving.server.backend.onnx.session import open_session, reason_of, run_options
@@ -69,9 +69,7 @@ class OnnxGraph:
     ) -> None:
         unbatched = request.without_batch(len(signature.inputs))
         self.signature = signature
-        self.dynamic_batch = any(
-            varies(spec) and i not in unbatched for i, spec in enumerate(signature.inputs)
-        )
+        self.dynamic_batch = batch_varies(signature.inputs, unbatched)
         self._run: SessionRun | None = run
         self._readers = readers
         self._path = request.path

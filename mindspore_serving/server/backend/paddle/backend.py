@@ -14,7 +14,7 @@ from typing import Any
 
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.backend.contract import LoadRequest
-from mindspore_serving.server.backend.dynamic_batch import varies
+from mindspore_serving.server.backend.dynamic_batch import batch_varies
 from mindspore_serving.server.backend.input_check import InputCheck, contiguous
 from mindspore_serving.server.backend.paddle.decrypted import decrypted
 from mindspore_serving.server.backend.paddle.library import (
@@ -73,9 +73,7 @@ class PaddleGraph:
     def __init__(self, run: PredictorRun, signature: GraphSignature, request: LoadRequest) -> None:
         unbatched = request.without_batch(len(signature.inputs))
         self.signature = signature
-        self.dynamic_batch = any(
-            varies(spec) and i not in unbatched for i, spec in enumerate(signature.inputs)
-        )
+        self.dynamic_batch = batch_varies(signature.inputs, unbatched)
         self._run: PredictorRun | None = run
         self._path = request.path
         self._cores = request.thread_affinity_core_list
