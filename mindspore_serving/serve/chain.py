@@ -6,6 +6,7 @@ which serving_server_conf.prototxt has.
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ _TYPES: Final = MappingProxyType(
         _TEXT: "text",
     }
 )
-_HEAD: Final = '''"""Models one after the other: {chain}. Written by python -m mindspore_serving.serve."""
+_HEAD: Final = '''"""Models one after the other. Written by python -m mindspore_serving.serve."""
 
 from mindspore_serving.server import register
 
@@ -111,15 +112,25 @@ def chained_model(servable: str, folder: Path) -> ChainedModel:
         ) from cause
     inputs = tuple(_variable(path, one, one.feed_type) for one in found.feed_var)
     outputs = tuple(_variable(path, one, one.fetch_type) for one in found.fetch_var)
+    for variables in (inputs, outputs):
+        names = [one.alias for one in variables]
+        if len(set(names)) < len(names):
+            raise StartUpError(
+                f"'{path}' has the names {', '.join(names)}, expected is that each is there once; write a "
+                "servable_config.py with register.call"
+            )
     return ChainedModel(servable, inputs, outputs)
 
 
 def _variable(path: Path, found: Any, number: int) -> Variable:
     kind = _TYPES.get(number)
     alias = found.alias_name or found.name
-    if kind is None or not alias.isidentifier():
+    is_name = alias.isidentifier() and not keyword.iskeyword(alias) and alias != "register"
+    if kind is None or not is_name:
         problem = (
-            f"type {number}, which is not supported" if kind is None else "a name that is no Python name"
+            f"type {number}, which is not supported"
+            if kind is None
+            else "a name that is no Python name, or has a meaning there"
         )
         raise StartUpError(
             f"'{path}' has '{alias}' with {problem}; write a servable_config.py with register.call"
@@ -140,7 +151,6 @@ def chain_source(models: Sequence[ChainedModel]) -> str:
     names = [one.alias for one in first.inputs]
     lines = [
         _HEAD.format(
-            chain=", ".join(one.servable for one in models),
             outputs=[one.alias for one in last.outputs],
             input_types=_types(first.inputs),
             output_types=_types(last.outputs),
