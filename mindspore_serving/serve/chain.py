@@ -105,7 +105,7 @@ def chained_model(servable: str, folder: Path) -> ChainedModel:
             paddle_model_config_pb2.GeneralModelConfig(),
             allow_unknown_field=True,
         )
-    except (OSError, UnicodeDecodeError, text_format.ParseError) as cause:
+    except (OSError, UnicodeDecodeError, RecursionError, text_format.ParseError) as cause:
         raise StartUpError(
             f"'{path}' cannot be read: {text_of(cause)}; a chain of models needs the names in it. For other models, "
             "write a servable_config.py with register.call"

@@ -71,6 +71,7 @@ def test_what_a_folder_says(tmp_path: Path) -> None:
         ),
         ('feed_var { name: "a" feed_type: 1 } fetch_var { name: "y" fetch_type: 1 }', "names y, y,"),
         ("feed_var {", "cannot be read"),
+        ("a { " * 5000, "cannot be read"),
     ],
 )
 def test_what_cannot_be_chained(tmp_path: Path, feed: str, text: str) -> None:

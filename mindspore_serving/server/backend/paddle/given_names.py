@@ -50,7 +50,7 @@ def read_given_names(folder: Path) -> GivenNames | None:
             paddle_model_config_pb2.GeneralModelConfig(),
             allow_unknown_field=True,
         )
-    except (OSError, UnicodeDecodeError, text_format.ParseError) as cause:
+    except (OSError, UnicodeDecodeError, RecursionError, text_format.ParseError) as cause:
         raise StartUpError(
             f"'{path}' cannot be read: {text_of(cause)}; without it, the model's own names hold"
         ) from cause
