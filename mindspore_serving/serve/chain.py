@@ -17,7 +17,7 @@ from mindspore_serving.server.backend.paddle.given_names import GIVEN_NAMES, rea
 from mindspore_serving.server.dialect.paddle.elements import NUMBERS, TEXT
 
 NAME: Final = "chain"
-_HEAD: Final = '''"""Models one after the other: {chain}. Written by python -m mindspore_serving.serve."""
+_HEAD: Final = '''"""Models one after the other. Written by python -m mindspore_serving.serve."""
 
 from mindspore_serving.server import register
 
@@ -87,6 +87,13 @@ def chained_model(servable: str, folder: Path) -> ChainedModel:
     )
     inputs = tuple(_variable(path, one, one.feed_type) for one in found.feed_var)
     outputs = tuple(_variable(path, one, one.fetch_type) for one in found.fetch_var)
+    for variables in (inputs, outputs):
+        names = [one.alias for one in variables]
+        if len(set(names)) < len(names):
+            raise StartUpError(
+                f"'{path}' has the names {', '.join(names)}, expected is that each is there once; write a "
+                "servable_config.py with register.call"
+            )
     return ChainedModel(servable, inputs, outputs)
 
 
@@ -95,8 +102,8 @@ def _variable(path: Path, found: Any, number: int) -> Variable:
     problem = ""
     if number != TEXT and number not in NUMBERS:
         problem = f"type {number}, which is not supported"
-    elif not alias.isidentifier() or keyword.iskeyword(alias):
-        problem = "a name that is no Python name"
+    elif not alias.isidentifier() or keyword.iskeyword(alias) or alias == "register":
+        problem = "a name that is no Python name, or has a meaning there"
     if problem:
         raise StartUpError(
             f"'{path}' has '{alias}' with {problem}; write a servable_config.py with register.call"
@@ -118,7 +125,6 @@ def chain_source(models: Sequence[ChainedModel]) -> str:
     names = [one.alias for one in first.inputs]
     lines = [
         _HEAD.format(
-            chain=", ".join(one.servable for one in models),
             outputs=[one.alias for one in last.outputs],
             input_types=_types(first.inputs),
             output_types=_types(last.outputs),

@@ -19,7 +19,7 @@ def value(shape: list[Any], kind: str = "tensor(float)") -> SimpleNamespace:
 
 @pytest.mark.parametrize(
     ("shape", "expected"),
-    [([], ()), (["n", 3, None], (-1, 3, -1)), ([-1, 2], (-1, 2)), ([2] * 31, (2,) * 31)],
+    [([], ()), (["n", 3, None], (-1, 3, -1)), ([-1, 2], (-1, 2)), ([-5, 2], (-1, 2)), ([2] * 31, (2,) * 31)],
 )
 def test_shapes(shape: list[Any], expected: tuple[int, ...]) -> None:
     assert input_spec(0, value(shape)) == TensorSpec("x", DataType.FLOAT32, expected)

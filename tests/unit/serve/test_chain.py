@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,14 @@ def test_the_source() -> None:
     assert "x_1 = register.call('b', 'predict', z_0, y_0)" in source
     assert "'x': register.TensorSpec('float32', [13])" in source
     assert "'t': register.Text()" in source
+
+
+def test_the_name_of_a_folder_is_no_code() -> None:
+    name = 'a"""\nraise KeyboardInterrupt\n"""\\\''
+    source = chain_source([ChainedModel(name, (X,), (X,)), ChainedModel("b", (X,), (Y,))])
+    tree = ast.parse(source)
+    assert [type(one) for one in tree.body] == [ast.Expr, ast.ImportFrom, ast.FunctionDef]
+    assert f"register.call({name!r}, 'predict', x)" in source
 
 
 def test_names_that_do_not_fit() -> None:
@@ -55,7 +64,14 @@ def test_what_a_folder_says(tmp_path: Path) -> None:
         ('feed_var { name: "n" alias_name: "x" feed_type: 6 }', "'x' with type 6, which is not supported"),
         ('feed_var { name: "a.b" feed_type: 1 }', "'a.b' with a name that is no Python name"),
         ('feed_var { name: "class" feed_type: 1 }', "'class' with a name that is no Python name"),
+        ('feed_var { name: "register" feed_type: 1 }', "'register' with a name that is no Python name"),
+        (
+            'feed_var { name: "a" feed_type: 1 } feed_var { name: "b" alias_name: "a" feed_type: 1 }',
+            "names a, a,",
+        ),
+        ('feed_var { name: "a" feed_type: 1 } fetch_var { name: "y" fetch_type: 1 }', "names y, y,"),
         ("feed_var {", "cannot be read"),
+        ("a { " * 5000, "cannot be read"),
     ],
 )
 def test_what_cannot_be_chained(tmp_path: Path, feed: str, text: str) -> None:

@@ -172,6 +172,22 @@ def test_a_value_of_a_stage_is_never_the_fault_of_the_client() -> None:
     assert group.failure.code is StatusCode.SYSTEM_ERROR
 
 
+def test_a_value_of_a_stage_beside_one_of_the_client_is_not_the_fault_of_the_client() -> None:
+    scene = Scene()
+
+    @register_method(output_names=["y"])
+    def m(x):
+        made = add_stage(negated, x, outputs_count=1, batch_size=8)
+        return call("other", "n", x, made)
+
+    scene.start()
+    scene.ask(numbered(1))
+    scene.reply(0, FailedRows(_WRONG, 1))
+    [group] = scene.results[0].groups
+    assert isinstance(group, FailedRows)
+    assert group.failure.code is StatusCode.SYSTEM_ERROR
+
+
 def test_calls_that_do_not_need_each_other_leave_together() -> None:
     scene = fan_out()
     scene.ask(numbered(2, 5))

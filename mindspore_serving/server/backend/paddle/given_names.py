@@ -51,7 +51,7 @@ def read_model_config(path: Path, advice: str) -> Any:
             paddle_model_config_pb2.GeneralModelConfig(),
             allow_unknown_field=True,
         )
-    except (OSError, UnicodeDecodeError, text_format.ParseError) as cause:
+    except (OSError, UnicodeDecodeError, RecursionError, text_format.ParseError) as cause:
         raise StartUpError(f"'{path}' cannot be read: {text_of(cause)}; {advice}") from cause
 
 

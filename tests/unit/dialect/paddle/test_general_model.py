@@ -371,6 +371,18 @@ def test_numbers_out_of_range(number: int, field: str, value: Any, dtype: DataTy
     assert "as element 1, which is out of the range of" in reply["err_msg"]
 
 
+def test_infinity_is_in_the_range_of_narrow_floats() -> None:
+    """Infinite numbers and NaN come in wide fields, too: they are what the client means, and are not too large."""
+    asked = Asked([method("predict", (TensorType("x", DataType.FLOAT16, (3,)),), (PRICE,))])
+    tensor = {"elem_type": 5, "name": "x", "shape": [1, 3], "float_data": [np.inf, -np.inf, np.nan]}
+    assert asked.ask(GENERAL, {"tensor": [tensor]})[0] == 200
+
+
+def test_a_log_id_that_protobuf_has_no_number_for() -> None:
+    status, reply = Asked().ask(GENERAL, {"tensor": [TENSOR], "log_id": str(1 << 64)})
+    assert (status, "log_id of the request should be an integer from 0 to" in reply["err_msg"]) == (400, True)
+
+
 def test_a_bool_of_two() -> None:
     asked = Asked([method("predict", (TensorType("x", DataType.BOOL, (1,)),), (PRICE,))])
     tensor = {"elem_type": 9, "name": "x", "shape": [1, 1], "tensor_content": "Ag=="}

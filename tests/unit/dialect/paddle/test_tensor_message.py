@@ -122,6 +122,13 @@ def test_numbers_that_are_not_packed() -> None:
         sent_tensor(memoryview(single + packed), FIELDS)
 
 
+def test_of_several_contents_the_last_one_counts() -> None:
+    message = b"".join(pb2.Tensor(tensor_content=one).SerializeToString() for one in (b"first", b"last"))
+    assert pb2.Tensor.FromString(message).tensor_content == b"last"
+    content = sent_tensor(memoryview(message), FIELDS).fields["tensor_content"]
+    assert bytes(content) == b"last"  # type: ignore[arg-type]
+
+
 def test_a_field_in_several_pieces() -> None:
     pieces = pb2.Tensor(int64_data=[1], float_data=[1.5]).SerializeToString()
     tensor = sent_tensor(memoryview(pieces + pieces), FIELDS)
