@@ -206,7 +206,7 @@ def test_several_servables(terminal: Terminal, tmp_path: Path, stub: None) -> No
     [
         ("/nowhere", "'/nowhere' does not exist"),
         ("{empty}", "none lies in it"),
-        ("{text}", "is no servable"),
+        ("{text}", "does not look like a model"),
         ("{empty} --device-type tpu", "expected ascend, gpu, cpu"),
     ],
 )

@@ -10,7 +10,7 @@ from mindspore_serving.cli.errors import CommandError
 from mindspore_serving.cli.exit_codes import USAGE
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.backend.families import format_of, model_patterns, models_in
-from mindspore_serving.server.backend.model_folder import has_config, versions_of
+from mindspore_serving.server.backend.model_folder import has_config, model_in, versions_of
 from mindspore_serving.server.start.servable_path import servables_at
 
 
@@ -78,6 +78,7 @@ def places_at(path: Path) -> list[ServablePlace]:
 
 def _place(path: Path) -> ServablePlace:
     if path.is_file():
+        model_in(path)  # else that the name is none of a model is found when a process has been started
         return ServablePlace(path, False, [])
     folders = [(path / str(version), version) for version in sorted(versions_of(path))] or [(path, 0)]
     models = [
