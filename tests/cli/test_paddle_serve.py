@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import grpc
 import pytest
 
 from mindspore_serving.proto.foreign import paddle_general_model_pb2 as pb2
+from mindspore_serving.serve.__main__ import main
 from tests.support.http_requests import send
 from tests.support.paddle_models import HOUSE, PRICE, uci_housing
 from tests.support.paddle_serve import MODULE, NAMES, READY, copy_model, paddle_server
@@ -47,6 +49,37 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
         check=False,
         env={**os.environ, **environment},
     )
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Runs the program in this process, where words are quick. A server is a process of its own, see `run`.
+
+    Attributes:
+        capture: Of pytest.
+        patch: Of pytest.
+    """
+
+    capture: pytest.CaptureFixture[str]
+    patch: pytest.MonkeyPatch
+
+    def type(self, folder: Path, *arguments: str) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr of the program, called in a folder."""
+        self.patch.chdir(folder)
+        self.patch.setattr("sys.argv", [MODULE, *arguments])
+        self.capture.readouterr()
+        try:
+            code = main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        printed = self.capture.readouterr()
+        return code, printed.out, printed.err
+
+
+@pytest.fixture
+def shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """Where words are typed."""
+    return Shell(capsys, monkeypatch)
 
 
 def price_of(address: str) -> float:
@@ -96,7 +129,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, uci_housing: Path) -> Path:
     return home
 
 
-def test_words_and_one_port(folder: Path) -> None:
+def test_words_and_one_port(folder: Path, shell: Shell) -> None:
     with paddle_server(folder, ["uci_housing_model"], "--precision", "fp32", "--use_mkl", "--ir_optim") as (
         running,
         address,
@@ -112,37 +145,35 @@ def test_words_and_one_port(folder: Path) -> None:
             tensor = pb2.Tensor(float_data=HOUSE, elem_type=1, name="x", shape=[1, 13])
             response = ask(pb2.Request(tensor=[tensor]), timeout=RUN_WITHIN_S)
             assert list(response.outputs[0].tensor[0].float_data) == pytest.approx([PRICE], rel=1e-6)
-        checked = run(folder, "check", "--port", port)
-        assert (checked.returncode, checked.stdout.splitlines()[-1]) == (0, f"Server on port {port}: ready")
+        code, out, _ = shell.type(folder, "check", "--port", port)
+        assert (code, out.splitlines()[-1]) == (0, f"Server on port {port}: ready")
         [record] = json.loads((folder / "ProcessInfo.json").read_text())
         assert (record["pid"], record["port"]) == (running.process.pid, int(port))
-        other = run(folder, "stop", "--port", str(free_port()))
-        assert (other.returncode, "No server on port" in other.stderr) == (1, True)
+        code, _, err = shell.type(folder, "stop", "--port", str(free_port()))
+        assert (code, "No server on port" in err) == (1, True)
         assert running.process.poll() is None
         second = run(folder, "--model", "uci_housing_model", "--port", port)
         assert (second.returncode, "Address already in use" in second.stderr) == (1, True)
-        killed = run(folder, "kill")
-        assert killed.returncode == 0
+        assert shell.type(folder, "kill")[0] == 0
         assert running.wait() == -signal.SIGKILL
-    gone = run(folder, "stop")
-    assert (gone.returncode, "No server that was started from" in gone.stderr) == (1, True)
-    assert run(folder, "check", "--port", port).returncode == 1
+    code, _, err = shell.type(folder, "stop")
+    assert (code, "No server that was started from" in err) == (1, True)
+    assert shell.type(folder, "check", "--port", port)[0] == 1
 
 
-def test_a_record_of_others_kills_nobody(folder: Path, tmp_path: Path) -> None:
+def test_a_record_of_others_kills_nobody(folder: Path, shell: Shell, tmp_path: Path) -> None:
     """A file may name any process: one that is not a server, or another one by now, is left alone."""
-    with subprocess.Popen([sys.executable, "-c", f"import time; '{MODULE}'; time.sleep(600)"]) as stranger:
-        for record in (
-            {"pid": stranger.pid, "port": 1, "model": [], "start_time": 0},
-            {"pid": os.getpid(), "port": 1, "model": [], "start_time": 0},
-        ):
+    shell.patch.setenv("SERVING_HOME", str(tmp_path))
+    for source in (f"import time; '{MODULE}'; time.sleep(600)", "import time; time.sleep(600)"):
+        with subprocess.Popen([sys.executable, "-c", source]) as stranger:
+            record = {"pid": stranger.pid, "port": 1, "model": [], "start_time": 0}
             (tmp_path / "ProcessInfo.json").write_text(json.dumps([record]))
-            assert run(folder, "kill", SERVING_HOME=str(tmp_path)).returncode == 1
+            assert shell.type(folder, "kill")[0] == 1
             assert stranger.poll() is None
-        stranger.kill()
+            stranger.kill()
     (tmp_path / "ProcessInfo.json").write_text("[1]")
-    done = run(folder, "stop", SERVING_HOME=str(tmp_path))
-    assert (done.returncode, "is not what mindspore_serving.serve writes" in done.stderr) == (1, True)
+    code, _, err = shell.type(folder, "stop")
+    assert (code, "is not what mindspore_serving.serve writes" in err) == (1, True)
 
 
 def test_a_chain(tmp_path: Path, uci_housing: Path) -> None:
@@ -170,18 +201,6 @@ def test_a_chain(tmp_path: Path, uci_housing: Path) -> None:
         assert json.loads(alone["value"][0]) == [[pytest.approx(PRICE, rel=1e-6)]]
 
 
-def test_a_chain_whose_names_do_not_fit(folder: Path) -> None:
-    twin = folder / "twin"
-    if not twin.exists():
-        shutil.copytree(folder / "uci_housing_model", twin)
-    done = run(folder, "--model", "uci_housing_model", "twin", "--port", str(free_port()))
-    assert done.returncode == 1
-    assert (
-        "'uci_housing_model' and 'twin' do not fit together: the inputs of 'twin' are x (x), and the outputs of"
-        in (done.stderr)
-    )
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
@@ -191,11 +210,17 @@ def test_a_chain_whose_names_do_not_fit(folder: Path) -> None:
         (("--model", "empty"), 1, "--model empty has no model in it"),
         (("--model", "uci_housing_model", "--unknown"), 2, "unrecognized arguments: --unknown"),
         (("--model", "uci_housing_model", "uci_housing_model"), 1, "do not fit together"),
+        (
+            ("--model", "uci_housing_model", "twin"),
+            1,
+            "'uci_housing_model' and 'twin' do not fit together: the inputs of 'twin' are x (x), and the outputs of",
+        ),
     ],
 )
-def test_what_cannot_be_started(folder: Path, arguments: Any, code: int, text: str) -> None:
+def test_what_cannot_be_started(folder: Path, shell: Shell, arguments: Any, code: int, text: str) -> None:
     (folder / "empty").mkdir(exist_ok=True)
     (folder / "ProcessInfo.txt").touch()
-    done = run(folder, *arguments)
-    assert (done.returncode, text in done.stderr) == (code, True), done.stderr
-    assert "Traceback" not in done.stderr
+    shutil.copytree(folder / "uci_housing_model", folder / "twin", dirs_exist_ok=True)
+    found, _, err = shell.type(folder, *arguments, *(("--port", str(free_port())) if arguments else ()))
+    assert (found, text in err) == (code, True), err
+    assert "Traceback" not in err

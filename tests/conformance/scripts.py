@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.support.serving import running_script
+from tests.support.serving import START_TIMEOUT_S, running_script
 from tests.support.watch import leftovers
 
 # For a start script: each `attempt` prints one line: null, or why the call was refused.
@@ -51,7 +51,7 @@ def outcomes(
     body = "".join(f"attempt(lambda: {source})\n" for source in calls.values())
     script.write_text(f"{ATTEMPT}{imports}\n{body}{last}")
     with running_script(script, environment={"SERVING_BACKEND": "stub", **(environment or {})}) as running:
-        assert running.wait() == 0, running.output
+        assert running.wait(START_TIMEOUT_S) == 0, running.output
         assert leftovers(running) == []
     found = [json.loads(line[8:]) for line in running.lines if line.startswith("attempt ")]
     assert len(found) == len(calls), running.output

@@ -130,11 +130,12 @@ class Cluster:
         ready: str = "worker is up",
         port: int = 0,
     ) -> RunningScript:
-        """Start a worker."""
+        """Start a worker; with an empty `config`, of what lies in its folder already."""
         self._count += 1
         self.ports.append(port or free_port())
         folder = self._folder / f"worker{self._count}"
-        add_servable(folder, "add", config)
+        if config:
+            add_servable(folder, "add", config)
         name = f"worker{self._count}"
         running = self._run(name, script, str(self.master_port), str(self.ports[-1]), *arguments)
         if ready:
@@ -177,6 +178,20 @@ def add(client: Client, number: int) -> Any:
         [float(row["y"][0, 0]) if "y" in row else row for row in reply] if isinstance(reply, list) else reply
     )
     return None if found == expected else reply
+
+
+def test_a_worker_serves_a_folder_without_servable_config(tmp_path: Path) -> None:
+    with cluster(tmp_path) as made:
+        made.master()
+        model = tmp_path / "worker1" / "add" / "3" / "tensor_add_1_1.mindir"
+        model.parent.mkdir(parents=True)
+        model.touch()
+        worker = made.worker(config="")
+        assert "started version numbers: 3" in worker.output
+        x = np.full((2, 2), 3, np.float32)
+        with Client(made.grpc, "add", "predict") as client:
+            [reply] = client.infer({"x1": x})
+        np.testing.assert_array_equal(reply["y1"], x)
 
 
 def traffic_to(made: Cluster) -> Traffic:

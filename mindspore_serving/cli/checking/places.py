@@ -78,7 +78,7 @@ def places_at(path: Path) -> list[ServablePlace]:
 
 def _place(path: Path) -> ServablePlace:
     if path.is_file():
-        model_at(path)
+        model_at(path)  # else that the name is none of a model is found when a process has been started
         return ServablePlace(path, False, [])
     folders = [(path / str(version), version) for version in sorted(versions_of(path))] or [(path, 0)]
     models = [

@@ -36,6 +36,7 @@ rest: 0.0.0.0:80
 tls: {certificate: a.crt, private_key: sub/a.key}
 api_keys: keys.txt
 cors_origins: ["*"]
+default_servable: other.predict
 drain_timeout_s: 5
 log: {level: info}
 """
@@ -68,7 +69,7 @@ def test_a_file_says_all(tmp_path: Path) -> None:
     assert config.tls == Tls(certificate=str(tmp_path / "a.crt"), private_key=str(tmp_path / "sub" / "a.key"))
     assert (config.grpc, config.rest, config.api_keys) == (None, "0.0.0.0:80", str(tmp_path / "keys.txt"))
     assert (config.cors_origins, config.drain_timeout_s, config.log.level) == (("*",), 5, "info")
-    assert config.max_msg_mb_size == 100
+    assert (config.default_servable, config.max_msg_mb_size) == ("other.predict", 100)
 
 
 def test_what_is_printed_is_read_as_the_same(tmp_path: Path) -> None:
@@ -193,9 +194,10 @@ def test_keys_of_models_come_from_files_and_variables(
     (tmp_path / "a.onnx").touch()
     config = read(
         tmp_path,
-        "models:\n- {path: a.onnx, dec_key_file: key}\n- {path: a.onnx, name: b, dec_key_env: MODEL_KEY}\n",
+        "models:\n- {path: a.onnx, dec_key_file: key}\n- {path: a.onnx, name: b, dec_key_env: MODEL_KEY}\n"
+        "- {path: a.onnx, name: c, dec_key_env: MODEL_KEY}\n",
     )
-    assert [one.dec_key for one in start_configs(config)] == [b"0123456789abcdef", b"k" * 32]
+    assert [one.dec_key for one in start_configs(config)] == [b"0123456789abcdef", b"k" * 32, b"k" * 32]
     assert "0123456789abcdef" not in write_config(config) and "kkkk" not in write_config(config)
     assert "MODEL_KEY" not in os.environ  # what is started from now on does not inherit it
     with pytest.raises(CommandError, match="environment variable MODEL_KEY has no key"):
