@@ -188,9 +188,9 @@ def test_a_worker_serves_a_folder_without_servable_config(tmp_path: Path) -> Non
         model.touch()
         worker = made.worker(config="")
         assert "started version numbers: 3" in worker.output
-        x = np.full((2, 2), 3, np.float32)
+        x = np.array([3, 4], np.float32)  # the first dimension of the model, [2, 2], is the batch
         with Client(made.grpc, "add", "predict") as client:
-            [reply] = client.infer({"x1": x})
+            [reply] = client.infer({"x1": x}, timeout=30)
         np.testing.assert_array_equal(reply["y1"], x)
 
 
