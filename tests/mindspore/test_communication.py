@@ -13,7 +13,7 @@ import pytest
 
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.backend.mindspore.ranks import Scheduler, join_ranks, needs_scheduler
-from tests.support.serving import RunningScript, free_port, running_script
+from tests.support.serving import START_TIMEOUT_S, RunningScript, free_port, running_script
 from tests.support.watch import kill, lives, wait_until_gone
 
 RANK = """\
@@ -93,7 +93,7 @@ def test_two_ranks_add_up_what_they_hold(tmp_path: Path, scheduler: Scheduler) -
 
 def test_a_rank_alone_gives_up(tmp_path: Path) -> None:
     with rank(tmp_path, 1, f"127.0.0.1:{free_port()}", MS_TOPO_TIMEOUT="2") as alone:
-        assert alone.wait() == 1
+        assert alone.wait(START_TIMEOUT_S) == 1
     assert re.search(
         "^mindspore_serving.errors.StartUpError: Rank 1 of 2 cannot join the communication: Failed to init",
         alone.output,
