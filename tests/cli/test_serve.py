@@ -132,7 +132,7 @@ def test_requests_that_name_no_servable_mean_the_default_one(server: RunningServ
 def test_the_summary_names_what_can_be_called(server: RunningServer) -> None:
     assert [line.strip() for line in server.lines if ".predict " in line] == [
         "linear.predict  version 2  (x: float32[13]) -> (price: float32[1])",
-        "scaled.predict  version 1  (a: float32[4], b: float32[]) -> (scope/a.b:0: float32[4])",
+        "scaled.predict  version 1  (a: float32[4], b: float32) -> (scope/a.b:0: float32[4])",
         "zz.predict  version 1  (ids: int64[-1]) -> (y: float32[-1])",
     ]
     assert f"REST  http://{server.rest}" in server.lines
