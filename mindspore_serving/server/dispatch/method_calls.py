@@ -312,8 +312,6 @@ def _check_no_circle(caller: Caller, destination: Destination) -> None:
         SystemFailure: The called method has called the caller, maybe through others.
     """
     servable, method = caller.servable, caller.method
-    if not method:
-        return
     seen = servable.called.setdefault(method, set())
     target = destination.servable, destination.method.name
     if target in seen:

@@ -74,7 +74,7 @@ def complete_types(workers: Sequence[SupervisedWorker]) -> list[str]:
     """
     calls: dict[_Method, list[CalledMethod]] = {}
     for worker in workers:
-        for called in worker.calls:
+        for called in worker.calls if worker.copy is not None else ():
             step = _Method(worker.servable.name, worker.servable.version, called.caller)
             known = calls.setdefault(step, [])
             if called not in known:  # copies of a servable call the same

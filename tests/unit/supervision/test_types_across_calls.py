@@ -158,6 +158,33 @@ def test_a_version_tells_its_own_types(workers: Workers) -> None:
     _run(test)
 
 
+def test_a_method_of_the_same_servable_is_that_of_the_same_version(workers: Workers) -> None:
+    async def test() -> None:
+        other = replace(INNER, outputs=(replace(SCORE, shape=(20,)),))
+        workers.methods = {("outer", 1): (OUTER, INNER), ("outer", 2): (OUTER, other)}
+        workers.calls["outer"] = (replace(CALL, servable="outer"),)
+        scene = _scene(workers)
+        await scene.start(worker_plan("outer"), worker_plan("outer", version_number=2))
+        shapes = [scene.dispatcher.resolve("outer", "m", v).method.outputs[0].shape for v in (1, 2)]
+        assert shapes == [(10,), (20,)]
+
+    _run(test)
+
+
+def test_a_method_that_calls_no_more_knows_what_its_worker_does(workers: Workers) -> None:
+    async def test() -> None:
+        scene = _scene(workers)
+        outer, _ = await scene.start(worker_plan("outer"), worker_plan("inner"))
+        assert _known(scene) == KNOWN
+        workers.calls = {}
+        outer.leave()
+        await asyncio.sleep(1)
+        await scene.supervisor.add(worker_plan("outer"), scene.said.append)
+        assert _known(scene) == OUTER
+
+    _run(test)
+
+
 def test_a_pipeline_that_hides_a_method_has_nothing_from_its_calls(workers: Workers) -> None:
     async def test() -> None:
         pipeline = replace(OUTER, batch_limit=1)
