@@ -95,6 +95,7 @@ def test_what_is_printed_is_read_as_the_same(tmp_path: Path) -> None:
         ("models: [", "is no YAML: "),
         ("", "is empty, expected the key 'models' at least"),
         ("- a\n", "should be keys and values, but is a list"),
+        ("models: [{path: a}]\ndrain_timeout_s: true\n", "drain_timeout_s should be a number, but is 'true'"),
         ('"": 1\n', "line 1: is no key here, expected one of"),
         ('models: [{path: a, "": 1}]\n', "is no key here, expected one of"),
         ("[a]: 1\n", "a list is no key here, expected one of"),
