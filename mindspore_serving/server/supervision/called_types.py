@@ -63,9 +63,10 @@ def _has_rows(method: MethodSignature, calls: _Calls, types: Iterable[TensorType
 
 def _takes_whole_requests(method: MethodSignature) -> bool:
     """Whether the tensors of a request are one instance, as is known of a method whose model has no batch dimension."""
-    is_pipeline = method.waits and method.batch_limit == 1
     return (
-        not method.rows and not is_pipeline and any(one.is_known for one in (*method.inputs, *method.outputs))
+        not method.rows
+        and not method.is_pipeline
+        and any(one.is_known for one in (*method.inputs, *method.outputs))
     )
 
 
