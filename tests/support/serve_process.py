@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.support.serving import STOP_TIMEOUT_S, RunningServer, free_port
+from tests.support.serving import OUTPUT_BYTES, STOP_TIMEOUT_S, RunningServer, free_port
 
 READY = "Ready. Ctrl+C stops the server"
 
@@ -47,6 +47,7 @@ def serve_process(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT if terminal is None else terminal,
+        pipesize=OUTPUT_BYTES,
     )
     running = RunningServer(process, folder, grpc=grpc, rest=rest)
     try:

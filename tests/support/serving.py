@@ -17,7 +17,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 20.0
-_OUTPUT_BYTES = 1 << 20
+OUTPUT_BYTES = 1 << 20
 """What a process may print that nobody reads. A server that serves a whole session of refused requests prints more than
 the 64 KiB that a pipe has by default, and would hang in its next line."""
 NO_DRAIN = "server.master.context.set_drain_timeout_s(0)"
@@ -247,7 +247,7 @@ def _start(arguments: Sequence[str], folder: Path, environment: Mapping[str, str
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        pipesize=_OUTPUT_BYTES,
+        pipesize=OUTPUT_BYTES,
     )
 
 
