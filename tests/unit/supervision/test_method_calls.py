@@ -134,6 +134,25 @@ def test_a_request_that_is_gone_takes_its_calls_out_of_the_queue() -> None:
     _run(test)
 
 
+def test_a_call_for_a_request_that_has_ended_reaches_nobody() -> None:
+    async def test() -> None:
+        scene, outer, inner = await _two()
+        gone = _ask(scene, 2, 10)
+        await scene.settle()
+        [batch] = outer.batches
+        gone.cancel()
+        await scene.settle()
+        outer.send(_call(batch))
+        await scene.settle()
+        [reply] = _replies(outer)
+        [failed] = reply.groups
+        assert isinstance(failed, FailedRows)
+        assert failed.count == 2
+        assert inner.batches == []
+
+    _run(test)
+
+
 def test_a_call_that_fails_counts_as_failed_at_both() -> None:
     async def test() -> None:
         scene, outer, inner = await _two()
