@@ -244,7 +244,7 @@ BARE = {
         "There is no model declared, you can use declare_model to declare models.",
     ),
     "3.2-declare_servable-model_format": (
-        'register.declare_servable("a.mindir", "ONNX")',
+        'register.declare_servable("a.mindir", "Caffe")',
         "model format can only be OM, MindIR, MindIR_Lite, ONNX or Paddle, case ignored",
     ),
     "3.2-declare_servable-servable_file": (

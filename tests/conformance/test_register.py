@@ -89,7 +89,7 @@ CASES = {
         declare('["a.mindir", "a.mindir"], "MindIR"'),
         "The item value 'a.mindir' in parameter 'model_file' should not be repeated",
     ),
-    "4.1-model_format": (declare('"a.mindir", "ONNX"'), FORMAT),
+    "4.1-model_format": (declare('"a.mindir", "Caffe"'), FORMAT),
     "4.1-model_format-type": (
         declare('"a.mindir", 1'),
         "Parameter 'model_format' should be str, but actually <class 'int'>",
