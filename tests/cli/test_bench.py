@@ -264,7 +264,7 @@ def test_tls(terminal: Terminal, tmp_path: Path) -> None:
         for url in (f"--url https://localhost:{port}", f"--url localhost:{port} --tls"):
             assert terminal.type(f"models list {url} {trusted}").code == 0
         ended = terminal.type(f"models list --url https://localhost:{port}")
-        assert (ended.code, "give its root certificate with --ca" in ended.err) == (3, True)
+        assert (ended.code, "Give its root certificate with --ca" in ended.err) == (3, True)
         ended = terminal.type(
             f"bench https://localhost:{port} {trusted} -c 1 --warm-up 0 -r 20 --even -d 0.2 --json -"
         )

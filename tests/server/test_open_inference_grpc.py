@@ -352,6 +352,8 @@ def test_a_tool_learns_by_reflection_what_to_send(served: Served) -> None:
         ask = reflection(served.channel, version)
         services = [one.name for one in ask(list_services="").list_services_response.service]
         assert services == [
+            "baidu.paddle_serving.pipeline_serving.PipelineService",
+            "baidu.paddle_serving.predictor.general_model.GeneralModelService",
             "grpc.health.v1.Health",
             "grpc.reflection.v1.ServerReflection",
             "grpc.reflection.v1alpha.ServerReflection",
