@@ -275,7 +275,7 @@ def test_clients_that_say_too_little_or_leave(shared: tuple[RunningServer, str])
                 count += 1
         return count
 
-    # 60 beside 10 at a limit of 40; but the gRPC server may have ended those of the 10 that sent it more than a preface.
+    # 60 beside 10 at a limit of 40; but the gRPC server may have ended those of the 10 that sent more than a preface.
     wait_until(lambda: closed() >= 26, "those above the limit are closed")
     for client in (*silent, *crowd):
         client.close()
