@@ -247,6 +247,10 @@ def test_nothing_plain_is_left(both: dict[str, Saved], load: Load, tmp_path: Pat
     assert not [one for one in descriptors if "inference" in one]
 
 
+OPENCV = """
+import os
+os.environ["LD_LIBRARY_PATH"] = "/libraries/of/opencv:" + os.environ["LD_LIBRARY_PATH"]
+"""  # Paddle imports it where it is installed
 IMPORT = """
 import os, signal, sys
 signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(7))
@@ -259,14 +263,19 @@ from pathlib import Path
 from tests.paddle.in_process.conftest import request_for
 from mindspore_serving.server.backend.paddle.backend import PaddleBackend
 graph = PaddleBackend().load(request_for(Path(sys.argv[1])))
+assert "cv2" in sys.modules
 assert caught() == signals, (caught(), signals)
 assert {k: v for k, v in os.environ.items() if before.get(k) != v} == {"KMP_BLOCKTIME": "1"}, os.environ
 os.kill(os.getpid(), signal.SIGTERM)
 """
 
 
-def test_import_and_load_leave_the_process_as_it_was(saved: Saved) -> None:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("KMP_", "OMP_"))}
+def test_import_and_load_leave_the_process_as_it_was(saved: Saved, tmp_path: Path) -> None:
+    (tmp_path / "cv2.py").write_text(OPENCV)
+    kept = {"PYTHONPATH": str(tmp_path), "LD_LIBRARY_PATH": "/libraries/of/the/user"}
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith(("KMP_", "OMP_"))
+    } | kept
     done = subprocess.run(
         [sys.executable, "-c", IMPORT, str(saved.path("conv"))],
         cwd=REPOSITORY,

@@ -8,12 +8,16 @@ import threading
 from pathlib import Path
 
 from mindspore_serving.server.host.forked_child import let_go_of_sockets, no_forks
+from tests.support.fresh_process import told_by_fresh_process
 
 LIMIT_S = 20.0
 
 
 def test_sockets_at_the_addresses_are_given_up_and_no_others(tmp_path: Path) -> None:
-    path = str(tmp_path / "socket")
+    assert told_by_fresh_process(fork_beside_sockets, str(tmp_path / "socket")) == "those were given up"
+
+
+def fork_beside_sockets(path: str) -> str:
     tcp, unix, other = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_UNIX), socket.socket()
     unix.bind(path)
     unix.listen()
@@ -34,9 +38,14 @@ def test_sockets_at_the_addresses_are_given_up_and_no_others(tmp_path: Path) -> 
         each.getsockname()  # the parent keeps its own
         each.close()
     theirs.close()
+    return "those were given up"
 
 
 def test_nobody_forks_while_a_process_is_started() -> None:
+    assert told_by_fresh_process(order_of_starting_and_forking) == "started, forked, ended with 0"
+
+
+def order_of_starting_and_forking() -> str:
     order: list[str] = []
     about_to = threading.Event()
 
@@ -58,4 +67,4 @@ def test_nobody_forks_while_a_process_is_started() -> None:
         thread.join(0.1)
         order.append("started")
     thread.join(LIMIT_S)
-    assert order == ["started", "forked", "ended with 0"]
+    return ", ".join(order)

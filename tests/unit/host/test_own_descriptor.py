@@ -12,6 +12,7 @@ from mindspore_serving.server.channel.memory import SharedMemory
 from mindspore_serving.server.channel.messages import Alive
 from mindspore_serving.server.host.own_descriptor import FIRST, identity, set_apart
 from mindspore_serving.server.worker.main_connection import MainConnection
+from tests.support.fresh_process import told_by_fresh_process
 
 CLOSED = "of Serving was closed by a function"
 
@@ -65,6 +66,10 @@ def test_a_closed_connection_has_no_fault(connection: MainConnection) -> None:
 
 
 def test_a_forked_child_says_nothing_on_the_channel() -> None:
+    assert told_by_fresh_process(fork_beside_a_channel) == "the child could not"
+
+
+def fork_beside_a_channel() -> str:
     main, own = socket.socketpair()
     connection = MainConnection(own.detach(), None)
     child = os.fork()
@@ -85,6 +90,7 @@ def test_a_forked_child_says_nothing_on_the_channel() -> None:
     assert main.recv(1)
     connection.close()
     main.close()
+    return "the child could not"
 
 
 @pytest.mark.parametrize("then", ["closed", "another file"])

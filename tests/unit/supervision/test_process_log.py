@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mindspore_serving.server.supervision.process_log import ProcessLog, ProcessLogs
+from tests.support.fresh_process import told_by_fresh_process
 
 NAME = "log_add_device0_version1.log"
 
@@ -81,7 +82,13 @@ def test_the_lock_ends_with_its_owner_and_not_with_its_children(make: Callable[[
 
 
 def test_a_forked_child_that_outlives_its_parent_does_not_keep_the_lock(tmp_path: Path) -> None:
-    logs = ProcessLogs(lambda: tmp_path, (1000, 1), lambda: None)
+    first, again = told_by_fresh_process(logs_of_two_owners, str(tmp_path)).split()
+    assert first == again
+
+
+def logs_of_two_owners(folder: str) -> str:
+    """The paths of a log and of the next owner's, while a forked child of the first one lives."""
+    logs = ProcessLogs(lambda: Path(folder), (1000, 1), lambda: None)
     path = logs.open(NAME).path
     wait, end = os.pipe()
     ready, forked = os.pipe()
@@ -95,12 +102,12 @@ def test_a_forked_child_that_outlives_its_parent_does_not_keep_the_lock(tmp_path
     for descriptor in (ready, forked):
         os.close(descriptor)
     logs.close()
-    again = ProcessLog(lambda: tmp_path, NAME)
+    again = ProcessLog(lambda: Path(folder), NAME)
     os.close(end)
     os.close(wait)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert again.path == path
     again.close()
+    return f"{path} {again.path}"
 
 
 def test_what_empties_a_log_leaves_no_hole(make: Callable[[], ProcessLog]) -> None:

@@ -1,7 +1,8 @@
 """Paddle in this process: its import leaves signals, environment and standard output as they were.
 
 Paddle's import handles SIGTERM and the signals of crashes with code of its own, which ends the process or prints to
-stderr, and sets OMP_NUM_THREADS for all that comes later. While a model loads, it prints lines for its developers to
+stderr, and sets OMP_NUM_THREADS for all that comes later; OpenCV, which it imports where that is installed, changes
+LD_LIBRARY_PATH. While a model loads, it prints lines for its developers to
 standard output.
 """
 
@@ -92,11 +93,13 @@ def reason_of(error: BaseException) -> str:
 
 @contextmanager
 def _kept_environment() -> Iterator[None]:
-    before = dict(os.environ)
+    """A context whose changes of the environment are taken back at its end, but for what this module sets."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    kept = dict(os.environ)
     try:
         yield
     finally:
-        for name in os.environ.keys() - before.keys() - _ENVIRONMENT.keys():
+        for name in os.environ.keys() - kept.keys():
             del os.environ[name]
+        os.environ.update(kept)
