@@ -48,6 +48,8 @@ LAYERS: list[dict[str, list[str]]] = [
         "v1 dialect": ["server.dialect.kserve_v1"],
         "paddle dialect": ["server.dialect.paddle"],
         "dialects": ["server.dialect"],
+        "telemetry": ["server.telemetry"],
+        "console": ["server.console"],
     },
     {"start": ["server.start"]},
     {"earlier releases": ["master", "worker"]},

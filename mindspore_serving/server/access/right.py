@@ -11,3 +11,7 @@ class Right(Enum):
     NONE = "none"
     """Anybody may ask, also without a key."""
     INFER = "infer"
+    VIEW = "view"
+    """See pages that tell of the server: metrics, status, console, descriptions."""
+    MANAGE = "manage"
+    """Change what runs, and read logs."""

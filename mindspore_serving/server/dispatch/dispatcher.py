@@ -26,6 +26,7 @@ from mindspore_serving.errors import QueueFull, ServerStopping
 from mindspore_serving.options import ServableSettings
 from mindspore_serving.rows import Group, Reply, Rows
 from mindspore_serving.server.dispatch.admitted_inputs import with_parameters
+from mindspore_serving.server.dispatch.client_call import current_call
 from mindspore_serving.server.dispatch.counting import count_end
 from mindspore_serving.server.dispatch.destination import Destination
 from mindspore_serving.server.dispatch.method_calls import CallTarget, call_targets, end_calls
@@ -298,6 +299,9 @@ class Dispatcher:
                 self._note_end()
 
         future.add_done_callback(ended)
+        call = current_call.get()
+        if call is not None:
+            call.requests.append(request)
         if timeout_s is not None:
             self._set_deadline(destination, request, future, timeout_s)
         servable.enqueue(method.name, request)

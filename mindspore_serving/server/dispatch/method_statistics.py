@@ -3,6 +3,57 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Outcome(Enum):
+    """What became of a request, or of an instance."""
+
+    OK = "ok"
+    INVALID = "invalid"
+    """The client was at fault."""
+    DEADLINE = "deadline"
+    """Its time was over."""
+    CANCELLED = "cancelled"
+    """Its client has gone."""
+    STAGE_FAILED = "stage_failed"
+    MODEL_FAILED = "model_failed"
+    LOST = "lost"
+    """Its worker ended, as often as it was tried."""
+    STOPPED = "stopped"
+    """The server stopped, or no worker was left."""
+
+
+class Phase(Enum):
+    """Where a request is; `TOTAL` is all of it, from the moment when it was read until its reply was made."""
+
+    DECODE = "decode"
+    QUEUE = "queue"
+    INPUT = "input"
+    COMPUTE = "compute"
+    OUTPUT = "output"
+    ENCODE = "encode"
+    TOTAL = "total"
+
+
+@dataclass(slots=True)
+class Histogram:
+    """How often something took how long.
+
+    Attributes:
+        bounds: Upper bounds of the buckets in seconds, ascending; behind the last one there is a bucket without.
+        counts: How many fell into each bucket, and into no lower one; one more than there are bounds.
+        sum_s: Seconds in all.
+    """
+
+    bounds: tuple[float, ...] = ()
+    counts: tuple[int, ...] = (0,)
+    sum_s: float = 0.0
+
+    @property
+    def count(self) -> int:
+        """How many in all."""
+        return sum(self.counts)
 
 
 @dataclass(slots=True)
@@ -55,6 +106,13 @@ class MethodStatistics:
         executions: Batches that a worker has run to their end. A batch may be several runs of a model.
         last_request_ms: When a request was last sent to a worker, in milliseconds since 1970; 0 where none was.
         batches: By number of instances. There are at most as many as a batch may have instances.
+        requests: Requests that have ended, by what became of them.
+        outcomes: Instances, likewise.
+        phases: How long requests were in each phase; a phase in which none was may lack.
+        steps: Time of each stage and of each model in workers, by name, and how often it ran.
+        model_rows: Rows with which models were run.
+        padding_rows: Those of them that only fill up a batch of fixed size.
+        cancelled_before_run: Instances whose client had gone before a worker had them.
     """
 
     success: Duration = field(default_factory=Duration)
@@ -67,3 +125,10 @@ class MethodStatistics:
     executions: int = 0
     last_request_ms: int = 0
     batches: dict[int, BatchTimes] = field(default_factory=dict)
+    requests: dict[Outcome, int] = field(default_factory=dict)
+    outcomes: dict[Outcome, int] = field(default_factory=dict)
+    phases: dict[Phase, Histogram] = field(default_factory=dict)
+    steps: dict[str, Duration] = field(default_factory=dict)
+    model_rows: int = 0
+    padding_rows: int = 0
+    cancelled_before_run: int = 0

@@ -1,0 +1,39 @@
+"""A client's call while it is answered, and the requests that were admitted for it.
+
+A transport makes one for each call and names it as that of its task (`current_call`); the dispatcher adds what it
+admits there. So no dialect has to hand anything on, and none can forget it. Who answered, and how long each phase took,
+can be read from the requests once the call has been answered.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mindspore_serving.server.dispatch.request import Request
+
+
+class ClientCall:
+    """One call of a client: an HTTP request, a gRPC call, or one message of a stream.
+
+    Args:
+        began: When all of it had been read, in seconds of `time.monotonic`.
+
+    Attributes:
+        began: As above.
+        requests: Those that were admitted for it, in order. A request that was refused is none of them.
+    """
+
+    __slots__ = ("began", "requests")
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self.requests: list[Request] = []
+
+    def __repr__(self) -> str:
+        return f"<ClientCall {self.requests}>"
+
+
+current_call: ContextVar[ClientCall | None] = ContextVar("current_call", default=None)
+"""The call that the task answers; None where nobody wants to know."""
