@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         start_servables,
         stop,
     )
+    from mindspore_serving.server.start.tracing import start_tracing
 
 __all__ = [
     "SSLConfig",
@@ -44,6 +45,7 @@ __all__ = [
     "start_grpc_server",
     "start_restful_server",
     "start_servables",
+    "start_tracing",
     "stop",
 ]
 
@@ -55,6 +57,7 @@ _HOME = {
     "start_grpc_server": "start.start_functions",
     "start_restful_server": "start.start_functions",
     "start_servables": "start.start_functions",
+    "start_tracing": "start.tracing",
     "stop": "start.start_functions",
 }
 

@@ -23,13 +23,18 @@ class ClientCall:
     Attributes:
         began: As above.
         requests: Those that were admitted for it, in order. A request that was refused is none of them.
+        trace: Its trace; None where it is not traced. Tracing sets this and what follows.
+        trace_id: Of the trace that it belongs to, 32 hex digits; "" for none.
+        traceparent: What its reply says of its trace, as header or metadata of that name; "" for nothing.
     """
 
-    __slots__ = ("began", "requests")
+    __slots__ = ("began", "requests", "trace", "trace_id", "traceparent")
 
     def __init__(self, began: float) -> None:
         self.began = began
         self.requests: list[Request] = []
+        self.trace: CallTrace | None = None
+        self.trace_id = self.traceparent = ""
 
     def __repr__(self) -> str:
         return f"<ClientCall {self.requests}>"

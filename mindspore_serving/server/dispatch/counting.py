@@ -204,6 +204,8 @@ def count_end(request: Request, now: float) -> None:
     else:
         counter.success += 1
         counter.success_s += now - request.admitted
+    if request.trace is not None:
+        request.trace.ended(request, now)
 
 
 def _ns(count: int, seconds: float) -> Duration:

@@ -35,6 +35,7 @@ from mindspore_serving.server.dispatch.pending_requests import PendingRequests
 from mindspore_serving.server.dispatch.request import LEAST_URGENT, Request
 from mindspore_serving.server.dispatch.running_servables import RunningServables
 from mindspore_serving.server.dispatch.servable import RunningServable
+from mindspore_serving.server.dispatch.traced import RequestTrace
 from mindspore_serving.server.host import settings
 from mindspore_serving.server.host.waiting import wait_for_event
 from mindspore_serving.signature import CalledMethod, MethodSignature
@@ -302,6 +303,8 @@ class Dispatcher:
         call = current_call.get()
         if call is not None:
             call.requests.append(request)
+            if call.trace is not None:
+                request.trace = call.trace.admits()
         if timeout_s is not None:
             self._set_deadline(destination, request, future, timeout_s)
         servable.enqueue(method.name, request)
@@ -331,7 +334,12 @@ class Dispatcher:
                 servable.drop_ended()
 
     def forward(
-        self, servable: RunningServable, method: str, blocks: Sequence[Rows]
+        self,
+        servable: RunningServable,
+        method: str,
+        blocks: Sequence[Rows],
+        *,
+        trace: RequestTrace | None = None,
     ) -> asyncio.Future[Reply]:
         """Queue instances of a request that was admitted elsewhere; they count for no limit here.
 
@@ -339,11 +347,12 @@ class Dispatcher:
             servable: Who runs them.
             method: Its method, also one that clients cannot reach.
             blocks: The instances, at least one.
+            trace: Their part of a trace; None where they are not traced.
 
         Returns:
             As `admit`.
         """
-        return self._forward(servable, method, blocks).future
+        return self._forward(servable, method, blocks, trace=trace).future
 
     def relay(self, servable: RunningServable, method: str, blocks: Sequence[Rows]) -> Request:
         """Queue instances as `forward` does, for a server that wants to know how long they took.
@@ -364,6 +373,7 @@ class Dispatcher:
         method: str,
         blocks: Sequence[Rows],
         times: tuple[float, float] | None = None,
+        trace: RequestTrace | None = None,
     ) -> Request:
         future: asyncio.Future[Reply] = self._loop.create_future()
         if servable.method(method) is None or not servable.serves(method):
@@ -373,6 +383,7 @@ class Dispatcher:
             return request
         request = Request(blocks, future, servable.counters[method])
         request.times = times
+        request.trace = trace
 
         def ended(done: asyncio.Future[Reply]) -> None:
             count_end(request, time.monotonic())

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 from mindspore_serving.errors import Failure
 from mindspore_serving.rows import FailedRows, Group, Reply, Rows
 from mindspore_serving.server.dispatch.counting import MethodCounter
+from mindspore_serving.server.dispatch.traced import RequestTrace
 
 LEAST_URGENT = 8
 """Priorities behind this one are like it; all of them go before requests without one."""
@@ -72,6 +73,7 @@ class Request:
             first stage began, and from then until the last one had ended.
         chain: The methods that wait for it, the first one first; none where it is not called by another method.
         calls: What was called for it and has no outcome yet; None where nothing ever was.
+        trace: Its part of a trace; None where it is not traced.
     """
 
     __slots__ = (
@@ -89,6 +91,7 @@ class Request:
         "pending",
         "priority",
         "times",
+        "trace",
     )
 
     def __init__(
@@ -107,6 +110,7 @@ class Request:
         self.times: tuple[float, float] | None = None
         self.chain: tuple[CallStep, ...] = ()
         self.calls: set[CalledPart] | None = None
+        self.trace: RequestTrace | None = None
         self._future = future
         self._outcomes: list[tuple[int, Group]] = []
         first = groups[0]

@@ -34,7 +34,11 @@ def pass_model_call(
         )
     if not call.groups:  # nobody would ever answer it
         raise ChannelError(f"{plan.label} calls a model without instances")
-    reply = dispatcher.forward(worker.servable, call.method, call.groups)
+    copy = worker.copy
+    trace = None if copy is None else copy.trace_of(call.batch_id)
+    reply = dispatcher.forward(
+        worker.servable, call.method, call.groups, trace=None if trace is None else trace.calls()
+    )
     link.calls.add(reply)
 
     def answer(reply: asyncio.Future[Reply]) -> None:

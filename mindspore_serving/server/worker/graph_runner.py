@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from mindspore_serving import log
@@ -35,9 +36,11 @@ class GraphRunner(ABC):
 
     Attributes:
         strict_shape: Whether a shape with as many elements as the graph's is refused.
+        is_remote: Whether another worker runs it, which is told for which batch.
     """
 
     strict_shape = False
+    is_remote = False
 
     def __init__(
         self,
@@ -63,6 +66,14 @@ class GraphRunner(ABC):
     def outputs_count(self) -> int:
         """Number of outputs."""
         return len(self.outputs)
+
+    def run_for(self, batch_id: int) -> AbstractContextManager[None]:
+        """Within the block, this thread runs the graph for a batch of the main process.
+
+        Args:
+            batch_id: The batch, or one of several; `NO_BATCH` where nobody knows.
+        """
+        return nullcontext()
 
     def run(
         self, values: Sequence[Values], count: int, method_of: Callable[[int], str] = _no_method

@@ -6,10 +6,11 @@ the value is an input of the method, the servable where a stage made it (ADR 30)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mindspore_serving.errors import ServingError
 from mindspore_serving.server.backend.input_check import WrongInput
+from mindspore_serving.server.channel.messages import NO_BATCH
 from mindspore_serving.server.worker.call_watch import CallWatch
 from mindspore_serving.server.worker.function_step import origins_of
 from mindspore_serving.server.worker.graph_outcomes import Outcome
@@ -57,11 +58,11 @@ def _run_joined(
         return _at_row(taken, row).method.definition.name
 
     if watch is None:
-        results = runner.run(inputs, total, method_of)
+        results = _run(runner, inputs, total, method_of, taken)
     else:
         origins = origins_of([chunk for _, chunk in taken], False)
         with watch.work(taken[0][0].overdue_text, origins, False):
-            results = runner.run(inputs, total, method_of)
+            results = _run(runner, inputs, total, method_of, taken)
     outcomes = _outcomes_of(runner, results, taken)
     begin = 0
     finished = []
@@ -70,6 +71,22 @@ def _run_joined(
         finished.append(Finished(stage, chunk, part_of(outcomes, begin, end)))
         begin = end
     return finished
+
+
+def _run(
+    runner: GraphRunner,
+    inputs: Sequence[Values],
+    total: int,
+    method_of: Callable[[int], str],
+    taken: Sequence[tuple[StageRunner, Chunk]],
+) -> list[Outcome]:
+    """Run joined chunks; a graph of another worker is told of one of their batches, so that traces go on there."""
+    if not runner.is_remote:
+        return runner.run(inputs, total, method_of)
+    first = taken[0][1]
+    held = first.job.origin(first.start, 1)
+    with runner.run_for(held[0].batch_id if held else NO_BATCH):
+        return runner.run(inputs, total, method_of)
 
 
 def _outcomes_of(

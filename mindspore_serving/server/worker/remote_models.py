@@ -10,11 +10,12 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from mindspore_serving.errors import Failure, ModelError, ServingError
 from mindspore_serving.rows import FailedRows, Group, Rows
 from mindspore_serving.server.channel.memory import IdleSlots
-from mindspore_serving.server.channel.messages import ModelCall, ModelReply
+from mindspore_serving.server.channel.messages import NO_BATCH, ModelCall, ModelReply
 from mindspore_serving.server.register.definition import (
     MethodDefinition,
     StageDefinition,
@@ -65,12 +66,13 @@ class ModelCalls:
         self._ids = itertools.count()
         self._ended = False
 
-    def run(self, method: str, blocks: Sequence[Rows]) -> Sequence[Group]:
+    def run(self, method: str, blocks: Sequence[Rows], batch_id: int = NO_BATCH) -> Sequence[Group]:
         """Run instances, and wait for their outcomes.
 
         Args:
             method: From `call_method_name`.
             blocks: The instances.
+            batch_id: As of `ModelCall`.
 
         Raises:
             ModelError: This worker ends.
@@ -80,7 +82,7 @@ class ModelCalls:
         self._calls[number] = call
         try:
             try:
-                self._send(ModelCall(number, slot, method, tuple(blocks)))
+                self._send(ModelCall(number, slot, method, tuple(blocks), batch_id))
             except OSError as cause:
                 raise ModelError(f"No way to the worker that holds the model: {cause}") from cause
             while not call.done.is_set():
@@ -136,6 +138,16 @@ class ModelCalls:
             self._read(_POLL_S)
 
 
+class _Origin(threading.local):
+    """Of a thread that runs a graph.
+
+    Attributes:
+        batch_id: A batch that it runs it for.
+    """
+
+    batch_id = NO_BATCH
+
+
 class RemoteModel(GraphRunner):
     """One graph that other workers hold.
 
@@ -146,18 +158,30 @@ class RemoteModel(GraphRunner):
         calls: Carries its instances.
     """
 
+    is_remote = True
+
     def __init__(self, key: str, subgraph: int, info: GraphInfo, calls: ModelCalls) -> None:
         super().__init__(info.inputs, info.outputs, info.batch_size, info.dynamic)
         self._method = call_method_name(key, subgraph)
         self._names = [f"x{i}" for i in range(len(info.inputs))]
         self._calls = calls
+        self._origin = _Origin()
+
+    @contextmanager
+    def run_for(self, batch_id: int) -> Iterator[None]:
+        """Within the block, this thread runs the graph for a batch; see `GraphRunner`."""
+        self._origin.batch_id = batch_id
+        try:
+            yield
+        finally:
+            self._origin.batch_id = NO_BATCH
 
     def _run_good(self, blocks: list[tuple[int, Rows]]) -> list[Outcome]:
         if not blocks:
             return []
         sent = [self._named(block) for _, block in blocks]
         try:
-            groups = self._calls.run(self._method, sent)
+            groups = self._calls.run(self._method, sent, self._origin.batch_id)
         except ServingError as error:
             return [(start, start + block.count, error) for start, block in blocks]
         places = [(start, start + block.count) for start, block in blocks]
