@@ -301,7 +301,7 @@ class Dispatcher:
         future.add_done_callback(ended)
         call = current_call.get()
         if call is not None:
-            call.requests.append(request)
+            call.add(request, destination)
         if timeout_s is not None:
             self._set_deadline(destination, request, future, timeout_s)
         servable.enqueue(method.name, request)
