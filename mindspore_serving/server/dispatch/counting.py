@@ -13,6 +13,7 @@ from mindspore_serving.server.channel.messages import Result
 from mindspore_serving.server.dispatch.method_statistics import BatchTimes, Duration, MethodStatistics
 
 if TYPE_CHECKING:
+    from mindspore_serving.server.dispatch.client_call import ClientCall
     from mindspore_serving.server.dispatch.copy import SentBatch
     from mindspore_serving.server.dispatch.request import Request
 
@@ -206,6 +207,15 @@ def count_end(request: Request, now: float) -> None:
         counter.success_s += now - request.admitted
     if request.trace is not None:
         request.trace.ended(request, now)
+
+
+def count_answered(call: ClientCall, now: float) -> None:
+    """Count a call whose reply is complete.
+
+    Args:
+        call: The call.
+        now: The time.
+    """
 
 
 def _ns(count: int, seconds: float) -> Duration:

@@ -302,9 +302,7 @@ class Dispatcher:
         future.add_done_callback(ended)
         call = current_call.get()
         if call is not None:
-            call.requests.append(request)
-            if call.trace is not None:
-                request.trace = call.trace.admits()
+            call.add(request, destination)
         if timeout_s is not None:
             self._set_deadline(destination, request, future, timeout_s)
         servable.enqueue(method.name, request)
