@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mindspore_serving.server.dispatch.destination import Destination
     from mindspore_serving.server.dispatch.request import Request
+    from mindspore_serving.server.dispatch.traced import CallTrace
 
 
 class ClientCall:
