@@ -40,7 +40,7 @@ def test_the_environment_says_where_spans_go(environment: dict[str, str], kinds:
 @pytest.mark.parametrize(
     ("environment", "text"),
     [
-        ({PROTOCOL: "udp"}, f"Environment variable {PROTOCOL} should be one of http/protobuf, grpc, http/json, but got 'udp'"),
+        ({PROTOCOL: "udp"}, f"{PROTOCOL} should be one of http/protobuf, grpc, http/json, but got 'udp'"),
         ({EXPORTER: "zipkin"}, "There is no exporter of traces named 'zipkin', installed are: otlp, console,"),
         ({PROTOCOL: "http/json"}, "There is no exporter of traces named 'otlp_json_http'"),
     ],

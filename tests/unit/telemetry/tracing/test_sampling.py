@@ -40,7 +40,7 @@ class OfTheUser(Sampler):
     def __init__(self) -> None:
         self.asked: list[int] = []
 
-    def should_sample(  # noqa: PLR0913, the interface is OpenTelemetry's
+    def should_sample(
         self, parent_context, trace_id, name, kind=None, attributes=None, links=None, trace_state=None
     ) -> SamplingResult:
         self.asked.append(trace_id)
