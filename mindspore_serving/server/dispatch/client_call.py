@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mindspore_serving.server.dispatch.destination import Destination
     from mindspore_serving.server.dispatch.request import Request
 
 
@@ -23,13 +24,15 @@ class ClientCall:
     Attributes:
         began: As above.
         requests: Those that were admitted for it, in order. A request that was refused is none of them.
+        asked: Whom it has asked last, until a request of it is admitted or refused; None elsewhere.
     """
 
-    __slots__ = ("began", "requests")
+    __slots__ = ("asked", "began", "requests")
 
     def __init__(self, began: float) -> None:
         self.began = began
         self.requests: list[Request] = []
+        self.asked: Destination | None = None
 
     def __repr__(self) -> str:
         return f"<ClientCall {self.requests}>"
