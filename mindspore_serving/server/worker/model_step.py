@@ -6,14 +6,14 @@ the value is an input of the method, the servable where a stage made it (ADR 30)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from mindspore_serving.errors import ServingError
 from mindspore_serving.server.backend.input_check import WrongInput
 from mindspore_serving.server.channel.messages import NO_BATCH
 from mindspore_serving.server.worker.call_watch import CallWatch
 from mindspore_serving.server.worker.function_step import origins_of
-from mindspore_serving.server.worker.graph_outcomes import Outcome
+from mindspore_serving.server.worker.graph_outcomes import Outcome, RowsRun
 from mindspore_serving.server.worker.graph_runner import GraphRunner
 from mindspore_serving.server.worker.outcomes import (
     Finished,
@@ -29,7 +29,10 @@ from mindspore_serving.tensor import ColumnData, TensorSpec
 
 
 def run_model_step(
-    runner: GraphRunner, taken: Sequence[tuple[StageRunner, Chunk]], watch: CallWatch | None
+    runner: GraphRunner,
+    taken: Sequence[tuple[StageRunner, Chunk]],
+    watch: CallWatch | None,
+    ran: RowsRun | None = None,
 ) -> list[Finished]:
     """Run chunks of any methods as one batch; from any thread.
 
@@ -37,32 +40,40 @@ def run_model_step(
         runner: Runs the graph.
         taken: The chunks, each with its stage, which are all of this graph.
         watch: Writes down what is called; None without a limit for calls.
+        ran: Counts the rows with which the graph is run.
     """
     try:
-        return _run_joined(runner, taken, watch)
+        return _run_joined(runner, taken, watch, ran)
     except BaseException as error:  # of Serving itself, of the backend, or of the user's objects
         failure = unexpected(error)
         return [all_failed(stage, chunk, failure) for stage, chunk in taken]
 
 
 def _run_joined(
-    runner: GraphRunner, taken: Sequence[tuple[StageRunner, Chunk]], watch: CallWatch | None
+    runner: GraphRunner,
+    taken: Sequence[tuple[StageRunner, Chunk]],
+    watch: CallWatch | None,
+    ran: RowsRun | None,
 ) -> list[Finished]:
     inputs = [
         join_values([chunk.values[stage.stage.inputs[i]] for stage, chunk in taken])
         for i in range(len(runner.inputs))
     ]
     total = sum([chunk.count for _, chunk in taken])
+    if runner.is_remote and ran is not None:  # traces go on there
+        first = taken[0][1]
+        held = first.job.origin(first.start, 1)
+        ran.batch_id = held[0].batch_id if held else NO_BATCH
 
     def method_of(row: int) -> str:
         return _at_row(taken, row).method.definition.name
 
     if watch is None:
-        results = _run(runner, inputs, total, method_of, taken)
+        results = runner.run(inputs, total, method_of, ran)
     else:
         origins = origins_of([chunk for _, chunk in taken], False)
         with watch.work(taken[0][0].overdue_text, origins, False):
-            results = _run(runner, inputs, total, method_of, taken)
+            results = runner.run(inputs, total, method_of, ran)
     outcomes = _outcomes_of(runner, results, taken)
     begin = 0
     finished = []
@@ -71,22 +82,6 @@ def _run_joined(
         finished.append(Finished(stage, chunk, part_of(outcomes, begin, end)))
         begin = end
     return finished
-
-
-def _run(
-    runner: GraphRunner,
-    inputs: Sequence[Values],
-    total: int,
-    method_of: Callable[[int], str],
-    taken: Sequence[tuple[StageRunner, Chunk]],
-) -> list[Outcome]:
-    """Run joined chunks; a graph of another worker is told of one of their batches, so that traces go on there."""
-    if not runner.is_remote:
-        return runner.run(inputs, total, method_of)
-    first = taken[0][1]
-    held = first.job.origin(first.start, 1)
-    with runner.run_for(held[0].batch_id if held else NO_BATCH):
-        return runner.run(inputs, total, method_of)
 
 
 def _outcomes_of(

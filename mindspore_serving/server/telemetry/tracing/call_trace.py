@@ -51,8 +51,8 @@ class OwnSpan:
         self.links: list[SpanContext] = []
 
     def link(self, batch: SpanContext) -> None:
-        """Link it with a batch."""
-        if len(self.links) < MOST_LINKS and batch not in self.links:
+        """Link it with a batch, in which it may have several requests."""
+        if len(self.links) < MOST_LINKS and not (self.links and self.links[-1] is batch):
             self.links.append(batch)
 
 
@@ -153,7 +153,7 @@ class TracedBatch:
         self._spans = spans
         self._context = context
         self._owner = owner
-        self._links = list(dict.fromkeys(links[:MOST_LINKS]))
+        self._links = list({link.span_id: link for link in links[:MOST_LINKS]}.values())
         self._failed = 0
         self._status = UNSET
 

@@ -17,7 +17,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
 from opentelemetry.trace.status import Status, StatusCode
 
-from mindspore_serving import __version__
+from mindspore_serving import __version__, log
 from mindspore_serving.errors import shortened
 
 MOST_LINKS: Final = 128
@@ -82,20 +82,23 @@ class Spans:
             status: Whether it has failed.
         """
         begun, ended = times
-        span = ReadableSpan(
-            name,
-            context,
-            parent,
-            self._resource,
-            attributes,
-            links=[Link(link) for link in links],
-            kind=kind,
-            status=status,
-            start_time=int(begun * 1e9) + offset_ns,
-            end_time=int(max(begun, ended) * 1e9) + offset_ns,
-            instrumentation_scope=self._scope,
-        )
-        self._give(span)
+        try:
+            span = ReadableSpan(
+                name,
+                context,
+                parent,
+                self._resource,
+                attributes,
+                links=[Link(link) for link in links],
+                kind=kind,
+                status=status,
+                start_time=int(begun * 1e9) + offset_ns,
+                end_time=int(max(begun, ended) * 1e9) + offset_ns,
+                instrumentation_scope=self._scope,
+            )
+            self._give(span)
+        except Exception as error:  # of the library or an exporter: the request goes on
+            log.error("Traces: a span was lost: %r", error)
 
 
 def new_trace_id() -> int:
