@@ -348,8 +348,8 @@ class Dispatcher:
         call = current_call.get()
         if call is not None:
             request.began = call.began
-            call.requests.append(request)
             call.asked = None
+            call.add(request, destination)
         if timeout_s is not None:
             self._set_deadline(destination, request, future, timeout_s)
         servable.enqueue(method.name, request)
@@ -387,7 +387,8 @@ class Dispatcher:
             blocks: The instances, at least one.
 
         Returns:
-            A request that knows in `relayed` what its batches took when its future is done. Cancelling that abandons it.
+            A request that knows in `relayed` what its batches took when its future is done. Cancelling that
+            abandons it.
         """
         relayed = Relayed()
         future: asyncio.Future[Reply] = self._loop.create_future()

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from mindspore_serving.errors import ServingError
 from mindspore_serving.rows import FailedRows, Rows
+from mindspore_serving.server.access.identity import ANYBODY, STRANGER, Identity
 from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.host.waiting import result_until
 from mindspore_serving.server.transport.http.small_body import json_is_quick, small_body
@@ -18,6 +19,10 @@ from mindspore_serving.server.transport.request_timeout import TIMEOUT_FIELD, re
 
 _path_of = lru_cache(maxsize=256)(path_of)
 """Clients ask for the same few targets again and again."""
+
+
+VERSION_HEADER: Final = "X-Serving-Version"
+"""Says which version of a servable has answered."""
 
 
 class BodyContent(NamedTuple):
@@ -73,7 +78,7 @@ class HttpRequest:
         target: What stands between verb and version, as it was sent.
         headers: Looked up by names in lower case; values as text.
         peer: Address of the client, `?` where it is not known.
-        authenticated: Whether its client has shown who it is, where the server asks for that.
+        identity: Who its client is, and what it may do.
         parts: Values of the names in the pattern of the route, decoded.
         body: As it was sent, coded as `content-encoding` says.
         large_bodies: Who reads the body if it is large.
@@ -84,11 +89,21 @@ class HttpRequest:
     target: str
     headers: Mapping[str, str]
     peer: str = "?"
-    authenticated: bool = True
+    identity: Identity = ANYBODY
     parts: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     large_bodies: LargeBodies | None = None
     connection: ClientConnection | None = None
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether its client has shown who it is, where the server asks for that."""
+        return self.identity is not STRANGER
+
+    @property
+    def key_name(self) -> str:
+        """Name of the API key or of the certificate that lets its client in, never the key; "" where none was asked."""
+        return self.identity.name
 
     @property
     def path(self) -> str:
@@ -184,6 +199,7 @@ class HttpReply(NamedTuple):
         headers: Further headers.
         failures: Instances that have no result, for the log.
         instance_count: Number of instances; 0 where the request failed before they were known.
+        version: Of the servable that answered; 0 where none did, or more than one. The transport sets it.
     """
 
     status: int
@@ -192,6 +208,12 @@ class HttpReply(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
     failures: Sequence[FailedRows] = ()
     instance_count: int = 0
+    version: int = 0
+
+    def answered_by(self, version: int) -> HttpReply:
+        """The same reply, of a version."""
+        status, body, content_type, headers, failures, count, _ = self
+        return HttpReply(status, body, content_type, headers, failures, count, version)
 
 
 @dataclass(frozen=True, slots=True)
