@@ -36,7 +36,7 @@ def whole_status(document: Document, at: str, window: str) -> RenderableType:
         windows_table(document),
         limits_line(document),
         *methods(document, window),
-        versions_table(document),
+        *versions(document),
         *restarts(document),
         *advice(document),
     )
@@ -60,9 +60,10 @@ def headline(document: Document, at: str) -> Text:
 def windows_table(document: Document) -> Table:
     """Rates and percentiles of all requests, a row for each window."""
     table = _table("last", "requests/s", "instances/s", "failed", "refused", "p50 ms", "p95 ms", "p99 ms")
+    uptime_s = _dict(document, "windows", "start").get("seconds")
     for name in WINDOWS:
         window = _dict(document, "windows", name)
-        if window:
+        if window and (name == "start" or window.get("seconds") != uptime_s):
             total = _dict(window, "phases", "total")
             table.add_row(
                 _label(name, window),
@@ -92,11 +93,13 @@ def limits_line(document: Document) -> Text:
     return line
 
 
-def versions_table(document: Document) -> Table:
+def versions(document: Document) -> Iterator[RenderableType]:
     """A row for each version of a servable."""
+    found = _list(document, "versions")
+    if not found:
+        return
     table = _table("servable", "state", "workers", "pending", "waiting", "memory", "restarts", left=2)
-    versions = _list(document, "versions")
-    for version in versions[:_MOST_ROWS]:
+    for version in found[:_MOST_ROWS]:
         copies = _list(version, "copies")
         ready = sum(copy.get("state") == "ready" for copy in copies)
         state = plain(version.get("state"))
@@ -112,11 +115,11 @@ def versions_table(document: Document) -> Table:
             size(sum(_numbers({place: copy.get("memory_bytes") for place, copy in enumerate(copies)}))),
             _count(sum(_numbers({place: copy.get("restarts") for place, copy in enumerate(copies)}))),
         )
-    more = len(versions) - _MOST_ROWS
+    more = len(found) - _MOST_ROWS
     left_out = max(more, 0) + _number(document.get("versions_left_out"))
     if left_out:
         table.add_row(Text(f"... {left_out} more", "dim"))
-    return table
+    yield table
 
 
 def methods(document: Document, window: str) -> Iterator[RenderableType]:

@@ -41,6 +41,7 @@ VERSION_RULES: Final = (
     VersionRule("limit_near", PROBLEM, server_rules.version_limit),
 )
 SERVER_RULES: Final = (
+    ServerRule("not_ready", PROBLEM, server_rules.server_not_ready),
     ServerRule("refusals", PROBLEM, server_rules.refusals),
     ServerRule("limit_near", PROBLEM, server_rules.server_limit),
     ServerRule("memory_near", PROBLEM, server_rules.memory),

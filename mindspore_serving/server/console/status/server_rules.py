@@ -56,6 +56,13 @@ def version_limit(version: VersionStatus) -> Found | None:
 # --- Server ---
 
 
+def server_not_ready(document: StatusDocument) -> Found | None:
+    """The server refuses requests, whatever its versions could do."""
+    if document.ready or any(version.state != "ready" for version in document.versions):
+        return None
+    return Found(f"The server is not ready: {document.reason}.", {"versions": len(document.versions)})
+
+
 def server_limit(document: StatusDocument) -> Found | None:
     """What is pending comes near a limit of the server."""
     return _near([one for one in document.limits if one.name.startswith("pending")], "")
