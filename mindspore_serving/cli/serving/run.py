@@ -153,6 +153,14 @@ def _start_front_ends(config: ServerConfig) -> None:
             api_keys=config.api_keys,
             max_connections=config.max_connections,
         )
+    if config.admin is not None:
+        server.start_admin_server(
+            config.admin, tls, api_keys=config.api_keys, public_pages=config.public_pages
+        )
+    if config.metrics is not None:
+        server.start_metrics_server(
+            config.metrics, tls, api_keys=config.api_keys, public_pages=config.public_pages
+        )
     if config.rest is not None:
         server.start_restful_server(
             config.rest,
@@ -161,6 +169,8 @@ def _start_front_ends(config: ServerConfig) -> None:
             api_keys=config.api_keys,
             max_connections=config.max_connections,
             cors_origins=config.cors_origins or None,
+            pages=config.pages,
+            public_pages=config.public_pages,
         )
 
 

@@ -9,11 +9,13 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, aclosing
+from functools import partial
 from typing import NoReturn
 
-from mindspore_serving.errors import unexpected_failure
+from mindspore_serving.errors import NotPermitted, unexpected_failure
 from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.access.guard import Guard
+from mindspore_serving.server.access.identity import ANYBODY, Identity
 from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.service.error_text import text_for_client
 from mindspore_serving.server.transport.failure_log import FailureLog
@@ -51,13 +53,20 @@ class Call:
     Args:
         call: As the library has it.
         router: What the calls of the server share.
+        identity: Who its client is.
     """
 
-    __slots__ = ("_call", "_router")
+    __slots__ = ("_call", "_identity", "_router")
 
-    def __init__(self, call: ServerCall, router: CallRouter) -> None:
+    def __init__(self, call: ServerCall, router: CallRouter, identity: Identity) -> None:
         self._call = call
         self._router = router
+        self._identity = identity
+
+    @property
+    def key_name(self) -> str:
+        """Name of the API key or of the certificate that lets its client in, never the key; "" where none was asked."""
+        return self._identity.name
 
     @property
     def peer(self) -> str:
@@ -158,8 +167,11 @@ class CallRouter:
         if calls is None:
             return None
         guard = calls.guard
-        if guard is None or guard.admits_metadata(metadata):
+        if guard is None:
             return calls.answered_with_id if carries_id(metadata) else calls.answered
+        identity = guard.identity_in_metadata(metadata)
+        if identity is not None:
+            return calls.answered_for(identity, carries_id(metadata))
         return calls.answered_by_name if guard.identities else calls.rejected
 
     def check_replies(self, peer: str) -> None:
@@ -185,7 +197,7 @@ class _Calls(ABC):
 
     Attributes:
         guard: Decides who is authenticated; None where everybody may call.
-        answered: Handles calls that are authenticated, or need not be, and have no id.
+        answered: Handles calls that need not be authenticated, and have no id.
         answered_with_id: The same for those with an id.
         answered_by_name: Handles calls without a key whose client may have a certificate that is listed. Their message
             is not read before that is known.
@@ -194,33 +206,53 @@ class _Calls(ABC):
 
     def __init__(self, method: GrpcMethod, router: CallRouter, streams: bool) -> None:
         self.guard = None if method.right is Right.NONE else router.guard
-        self.answered = CallHandler(self.answer, True, streams)
-        self.answered_with_id = CallHandler(self._answer_with_id, True, streams)
-        self.answered_by_name = CallHandler(self._answer_for_name, False, streams)
-        self.rejected = CallHandler(self._reject, False, streams)
         self._router = router
         self._reader = router.reader
         self._replies = router.replies
         self._refuses = method.refuses
         self._probe = method.probe
         self._name = method.path.rpartition("/")[2]
+        self._right = method.right
+        self._streams = streams
+        self.answered = self.answered_for(ANYBODY, has_id=False)
+        self.answered_with_id = self.answered_for(ANYBODY, has_id=True)
+        self.answered_by_name = CallHandler(self._answer_for_name, False, streams)
+        self.rejected = CallHandler(self._reject, False, streams)
+
+    def answered_for(self, identity: Identity, has_id: bool) -> CallHandler:
+        """Handles calls of a client.
+
+        Args:
+            identity: Who it is.
+            has_id: Whether the call has an id.
+        """
+        if self._right not in identity.rights:
+            return CallHandler(partial(self._forbid, identity), False, self._streams)
+        answer = self._answer_with_id if has_id else self.answer
+        return CallHandler(partial(answer, identity), True, self._streams)
 
     @abstractmethod
-    async def answer(self, call: ServerCall) -> bytes | None:
-        """Answer one call; see `Answer`."""
+    async def answer(self, identity: Identity, call: ServerCall) -> bytes | None:
+        """Answer one call of a client; see `Answer`."""
 
-    async def _answer_with_id(self, call: ServerCall) -> bytes | None:
+    async def _answer_with_id(self, identity: Identity, call: ServerCall) -> bytes | None:
         """Answer a call with the id that its client has given it."""
         name = usable_id(given_id(call.metadata))
         if name:
             call.set_trailing_metadata(((ID_FIELD, name),))
-        return await self.answer(call)
+        return await self.answer(identity, call)
 
     async def _answer_for_name(self, call: ServerCall) -> bytes | None:
         """Answer a call without a key, if the certificate of its client has a name that is listed."""
-        if self.guard is not None and not self.guard.admits_names(call.auth_context()):
+        identity = None if self.guard is None else self.guard.identity_in_certificate(call.auth_context())
+        if identity is None:
             await self._reject(call)
-        return await self._answer_with_id(call)
+        return await self.answered_for(identity, has_id=True).answer(call)
+
+    async def _forbid(self, identity: Identity, call: ServerCall) -> NoReturn:
+        """Refuse a call whose client lacks the right, before its message is read."""
+        failure = NotPermitted(identity.refusal(self._right)).failure()
+        raise self._end(call, GrpcError(GrpcStatus.PERMISSION_DENIED, failure))
 
     async def _reject(self, call: ServerCall) -> NoReturn:
         """Reject a call that is not authenticated, before its message is read."""
@@ -293,12 +325,12 @@ class _UnaryCalls(_Calls):
         super().__init__(method, router, streams=False)
         self._handler = method.handler
 
-    async def answer(self, call: ServerCall) -> bytes:
+    async def answer(self, identity: Identity, call: ServerCall) -> bytes:
         """Answer one call; see `_Calls`."""
         try:
             self._check_room(call)
             # The message has no name here: it may be large, and its handler lets go of it.
-            reply = await self._handler(await self._message(call), Call(call, self._router))
+            reply = await self._handler(await self._message(call), Call(call, self._router, identity))
             if reply.failures:
                 self._note(call, reply.target, reply.failures, reply.instance_count)
             self._check_room(call)
@@ -317,12 +349,12 @@ class _StreamedReplyCalls(_Calls):
         super().__init__(method, router, streams=True)
         self._handler = method.handler
 
-    async def answer(self, call: ServerCall) -> None:
+    async def answer(self, identity: Identity, call: ServerCall) -> None:
         """Answer one call; see `_Calls`."""
         try:
             self._check_room(call)
             message = await self._message(call)
-            await self._write_all(call, self._handler(message, Call(call, self._router)))
+            await self._write_all(call, self._handler(message, Call(call, self._router, identity)))
         except CallOver:  # there is nobody to answer
             raise
         except Exception as error:  # whatever a handler raises, the client gets a status and the log a line
@@ -336,12 +368,12 @@ class _StreamCalls(_Calls):
         super().__init__(method, router, streams=True)
         self._handler = method.handler
 
-    async def answer(self, call: ServerCall) -> None:
+    async def answer(self, identity: Identity, call: ServerCall) -> None:
         """Answer one call; see `_Calls`."""
         try:
             self._check_room(call)
             async with aclosing(self._messages(call)) as messages:
-                await self._write_all(call, self._handler(messages, Call(call, self._router)))
+                await self._write_all(call, self._handler(messages, Call(call, self._router, identity)))
         except CallOver:  # there is nobody to answer
             raise
         except Exception as error:  # whatever a handler raises, the client gets a status and the log a line

@@ -1,0 +1,119 @@
+"""Which pages front ends show of the server itself, and who may see them.
+
+A page is a dialect of HTTP: an object with `name`, `routes` and `refuse`. Its routes ask for `Right.VIEW`, unless they
+are for everybody anyhow. Who adds a page adds a line to `_MAKERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from mindspore_serving.errors import Failure, InvalidParameter
+from mindspore_serving.server.access.right import Right
+from mindspore_serving.server.service.service import Service
+from mindspore_serving.server.transport.grpc_routes import GrpcMethod
+from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest, Route
+from mindspore_serving.server.transport.routes import Dialect
+
+PAGES: Final = ("metrics", "status", "console", "openapi")
+"""Names of all pages, in the order of the documentation."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageChoice:
+    """Which pages a front end has, and how.
+
+    Attributes:
+        names: Which; None for all of which no listener of their own is started.
+        public: Those of them that everybody may see, also without a key.
+    """
+
+    names: tuple[str, ...] | None = None
+    public: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class PageNeeds:
+    """What pages are made of.
+
+    Attributes:
+        service: What they ask.
+        dialects: What the front ends answer, and the pages of this one: all are there before the first is asked.
+        asks_for_keys: Whether clients of this front end need an API key, or a certificate that is listed.
+    """
+
+    service: Service
+    dialects: Sequence[Dialect]
+    asks_for_keys: bool
+
+
+_MAKERS: Final[Mapping[str, Callable[[PageNeeds, PageChoice], Dialect]]] = {}
+"""Makes each page, by its name."""
+
+
+def page_choice(pages: object, public_pages: object) -> PageChoice:
+    """Check what the user has chosen.
+
+    Args:
+        pages: Names of pages; None for all of which no listener of their own is started.
+        public_pages: Names of pages that need no key, also of some that are not served.
+
+    Raises:
+        InvalidParameter: Something is no name of a page.
+    """
+    names = None if pages is None else _names("pages", pages)
+    return PageChoice(names, frozenset(_names("public_pages", public_pages)))
+
+
+def _names(parameter: str, given: object) -> tuple[str, ...]:
+    expected = ", ".join(f"'{name}'" for name in PAGES)
+    if not isinstance(given, (list, tuple)):
+        raise InvalidParameter(
+            f"Parameter '{parameter}' should be a list or tuple of names of pages, but actually {type(given)}; names "
+            f"are {expected}"
+        )
+    for name in given:
+        if name not in PAGES:
+            raise InvalidParameter(
+                f"Parameter '{parameter}' has {name!r}, which is no page, expected are {expected}"
+            )
+    return tuple(dict.fromkeys(given))
+
+
+def pages_of(needs: PageNeeds, choice: PageChoice, elsewhere: Collection[str] = ()) -> Mapping[str, Dialect]:
+    """The pages of a front end, by name.
+
+    Args:
+        needs: What they are made of.
+        choice: Which, and how.
+        elsewhere: Names of those that have a listener of their own.
+    """
+    names = [name for name in PAGES if name not in elsewhere] if choice.names is None else choice.names
+    pages: dict[str, Dialect] = {name: _MAKERS[name](needs, choice) for name in names if name in _MAKERS}
+    public: dict[str, Dialect] = {
+        name: _PublicPage(page) for name, page in pages.items() if name in choice.public
+    }
+    return pages | public
+
+
+class _PublicPage:
+    """A page that everybody may see. What only some may change stays so.
+
+    Args:
+        page: Which.
+    """
+
+    grpc_methods: Sequence[GrpcMethod] = ()
+
+    def __init__(self, page: Dialect) -> None:
+        self.name = page.name
+        self.routes: Sequence[Route] = tuple(
+            replace(route, right=Right.NONE) if route.right is Right.VIEW else route for route in page.routes
+        )
+        self._page = page
+
+    def refuse(self, failure: Failure, request: HttpRequest) -> HttpReply:
+        """As the page refuses."""
+        return self._page.refuse(failure, request)
