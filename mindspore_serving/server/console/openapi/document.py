@@ -58,16 +58,16 @@ class OpenApiDocument:
         self._dialects = dialects
         self._keys = keys
         self._made = b""
-        self._seen: asyncio.Event | None = None
+        self._made_of: tuple[asyncio.Event, tuple[Dialect, ...]] | None = None
         self._making = asyncio.Lock()
 
     async def text(self) -> bytes:
         """The document as JSON, of the catalog as it is now."""
         async with self._making:
-            if self._seen is not self._catalog.changed:
-                seen = self._catalog.changed
+            made_of = self._catalog.changed, tuple(self._dialects())
+            if self._made_of != made_of:
                 self._made = await self._make()
-                self._seen = seen
+                self._made_of = made_of
             return self._made
 
     async def _make(self) -> bytes:

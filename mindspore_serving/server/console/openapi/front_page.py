@@ -48,12 +48,19 @@ class FrontPage:
         catalog: Tells what there is.
         others: Who answers everything else at `/`: whoever answers what is nobody's.
         dialects: Gives all that answers at the listener.
+        right: What a browser must be allowed to do. The names of servables are for those who are authenticated.
     """
 
     name = "front page"
     grpc_methods: Sequence[GrpcMethod] = ()
 
-    def __init__(self, catalog: Catalog, others: Dialect, dialects: Callable[[], Sequence[Dialect]]) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        others: Dialect,
+        dialects: Callable[[], Sequence[Dialect]],
+        right: Right = Right.VIEW,
+    ) -> None:
         self._catalog = catalog
         self._others = others
         self._dialects = dialects
@@ -61,7 +68,7 @@ class FrontPage:
         self._wrong_verb = next((route.wrong_verb for route in left if route.wrong_verb), "")
         self.routes: Sequence[Route] = (
             *left,
-            Route(("GET",), PATH, self.greet, Right.VIEW, wrong_verb=self._wrong_verb),
+            Route(("GET",), PATH, self.greet, right, wrong_verb=self._wrong_verb),
         )
 
     async def greet(self, request: HttpRequest) -> HttpReply:
@@ -78,10 +85,8 @@ class FrontPage:
             for path, text in _LINKS
             if path in served
         )
-        return page_of(
-            "MindSpore Serving",
-            f"<p>Version {escape(__version__)}, {self._names()}.</p>\n<ul>\n{links}\n</ul>",
-        )
+        known = f"Version {escape(__version__)}, {self._names()}." if request.authenticated else ""
+        return page_of("MindSpore Serving", f"<p>{known}</p>\n<ul>\n{links}\n</ul>")
 
     def refuse(self, failure: Failure, request: HttpRequest) -> HttpReply:
         """The reply to a request that has failed: as others give it."""

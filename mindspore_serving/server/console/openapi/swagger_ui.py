@@ -1,7 +1,7 @@
 """Swagger UI, as the package swagger-ui-bundle has it: its files are served from where they are installed.
 
-The release in that package reads OpenAPI up to 3.0. What is described here is the same to it, but for keywords of schemas
-that it does not show; so it is told that the document is of 3.0.
+The release in that package reads OpenAPI up to 3.0. What is described here is the same to it, but for keywords of
+schemas that it does not show; so it is told that the document is of 3.0.
 """
 
 from __future__ import annotations
