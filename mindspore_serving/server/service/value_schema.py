@@ -29,6 +29,11 @@ BASE64_PATTERN: Final = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3
 MANY_DIMENSIONS: Final = "Lists of each dimension are of the same length."
 
 
+def is_certain(one: TensorType) -> bool:
+    """Whether an output is always of its type; what only examples have shown may be otherwise another time."""
+    return one.declared or bool(one.file_name)
+
+
 def number_schema(dtype: DataType) -> Schema:
     """The schema of one number, or of true and false.
 
@@ -94,4 +99,6 @@ def list_schema(item: Mapping[str, Any], shape: Sequence[int], least: int = 1) -
 def described(schema: Schema, one: TensorType) -> Schema:
     """A schema with what is said of its input or output."""
     said = [text for text in (one.description, schema.get("description", "")) if text]
+    if not schema and one.is_known:
+        said.append(f"Usually {one.text}.")
     return {**schema, "description": " ".join(said)} if said else schema

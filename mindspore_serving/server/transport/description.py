@@ -109,13 +109,13 @@ class Description:
         operations: Made one after the other, as they are asked for.
         error: Body of a reply to a request that has failed.
         error_type: Its media type.
-        spelled_otherwise: Patterns that are not listed: they mean the same as others that are.
+        unlisted: Patterns that are not listed: they mean the same as others that are, or are refused whatever is asked.
     """
 
     operations: Iterable[Operation]
     error: JsonSchema
     error_type: str = JSON
-    spelled_otherwise: frozenset[str] = frozenset()
+    unlisted: frozenset[str] = frozenset()
 
 
 @runtime_checkable

@@ -130,7 +130,7 @@ async def operations_of(
             left.pop(place, None)
             yield operation, routes[place]
         await asyncio.sleep(0)
-    otherwise = frozenset() if description is None else description.spelled_otherwise
+    otherwise = frozenset() if description is None else description.unlisted
     for (verb, pattern), route in left.items():
         if pattern and pattern not in otherwise:
             yield Operation(verb, pattern, f"{verb} {pattern}"), route

@@ -102,7 +102,7 @@ class FrontPage:
         return Description(
             [Operation("GET", PATH, "Greet a browser, which accepts text/html", gives={OK: [page]})],
             error_schema("error_msg"),
-            spelled_otherwise=frozenset((PATH,)),
+            unlisted=frozenset((PATH,)),
         )
 
     def _names(self) -> str:

@@ -13,6 +13,8 @@ from mindspore_serving.server.service.method_example import ExampleValue, dtype_
 from mindspore_serving.server.service.value_schema import (
     b64_object_schema,
     described,
+    given_number_schema,
+    is_certain,
     list_schema,
     number_schema,
 )
@@ -67,7 +69,7 @@ _ASKED: Final = Parameter("asked", "path", "What is asked of the model.", {"enum
 
 def describe(servables: Sequence[DescribedServable]) -> Description:
     """What the dialect answers."""
-    return Description(_operations(servables), _ERROR, spelled_otherwise=_OTHER_SPELLINGS)
+    return Description(_operations(servables), _ERROR, unlisted=_OTHER_SPELLINGS)
 
 
 def _operations(servables: Sequence[DescribedServable]) -> Iterator[Operation]:
@@ -140,12 +142,13 @@ def _request(method: MethodSignature) -> JsonSchema:
     rows = {"type": "array", "minItems": 1, "items": row}
     return {
         "description": "Rows as `instances`, or columns of all rows as `inputs`: one of the two.",
-        "oneOf": [_form("instances", rows, more), _form("inputs", column, more)],
+        "oneOf": [_form("instances", "inputs", rows, more), _form("inputs", "instances", column, more)],
     }
 
 
-def _form(key: str, values: JsonSchema, more: Mapping[str, JsonSchema]) -> dict[str, Any]:
-    return {"type": "object", "required": [key], "properties": {key: values, **more}}
+def _form(key: str, other: str, values: JsonSchema, more: Mapping[str, JsonSchema]) -> dict[str, Any]:
+    properties = {key: values, **more}
+    return {"type": "object", "required": [key], "properties": properties, "not": {"required": [other]}}
 
 
 def _reply(method: MethodSignature) -> JsonSchema:
@@ -161,10 +164,12 @@ def _reply(method: MethodSignature) -> JsonSchema:
 
 
 def _input(one: TensorType) -> dict[str, Any]:
-    if one.dtype.is_text:
-        schema: dict[str, Any] = {"anyOf": [TEXT_SCHEMA, b64_object_schema()]}
+    if one.dtype is DataType.STRING:
+        schema: dict[str, Any] = dict(TEXT_SCHEMA)
+    elif one.dtype is DataType.BYTES:
+        schema = {"anyOf": [TEXT_SCHEMA, b64_object_schema()]}
     elif one.dtype is DataType.UNKNOWN or one.shape is None:
-        schema = {}
+        schema = {"anyOf": [{"type": kind} for kind in ("number", "boolean", "string", "array", "object")]}
     else:
         schema = list_schema(number_schema(one.dtype), one.shape)
         if one.shape == () and one.declared:
@@ -173,11 +178,11 @@ def _input(one: TensorType) -> dict[str, Any]:
 
 
 def _output(one: TensorType) -> dict[str, Any]:
-    if one.dtype is DataType.UNKNOWN or one.shape is None:
+    if one.dtype is DataType.UNKNOWN or one.shape is None or not is_certain(one):
         return described({}, one)
     if not one.dtype.is_text:
-        # Python and TensorFlow Serving write what is not finite as `NaN`, which is read as a number.
-        item: dict[str, Any] = {"type": number_schema(one.dtype)["type"]}
+        # What is not finite is `NaN` or `Infinity`, as TensorFlow Serving writes it: no JSON, which some read as null.
+        item = given_number_schema(one.dtype)
     elif one.dtype is DataType.BYTES or one.name.endswith(BYTES_SUFFIX):
         item = b64_object_schema()
     else:

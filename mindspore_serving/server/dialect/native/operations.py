@@ -13,6 +13,7 @@ from mindspore_serving.server.service.value_schema import (
     b64_object_schema,
     described,
     given_number_schema,
+    is_certain,
     list_schema,
     number_schema,
 )
@@ -46,12 +47,29 @@ _ANY_VALUE: Final[JsonSchema] = {
         {"type": "object", "required": ["b64"], "properties": {"b64": TEXT_SCHEMA}},
     ],
 }
+_FURTHER_KEYS: Final[dict[str, JsonSchema]] = {
+    "propertyNames": {"minLength": 1},
+    "additionalProperties": {"anyOf": [*_ANY_NUMBERS["anyOf"], {"type": "boolean"}, TEXT_SCHEMA]},
+}
+"""Keys that are no inputs are left out, but have to be values."""
 _FAILED_INSTANCE: Final = object_schema(
     {"error_msg": TEXT_SCHEMA}, description="An instance that has no result, where others have one."
 )
 _NAME: Final = Parameter("name", "path", "Name of the servable.")
-_TARGET: Final = Parameter("target", "path", "`{servable}:{method}`.")
-_VERSION_TARGET: Final = Parameter("target", "path", "`{version}:{method}`.")
+_NAMED: Final = "[^/:]+"
+_NUMBER: Final = "[1-9][0-9]{0,8}"
+_PARAMETERS: Final = {
+    (pattern, asks): (
+        *((_NAME,) if "{name}" in pattern else ()),
+        Parameter("target", "path", f"`{{{what}}}:{{method}}`.", {"type": "string", "pattern": schema}),
+    )
+    for pattern, what, first in (
+        (TARGET_PATTERNS[0], "servable", _NAMED),
+        (TARGET_PATTERNS[1], "version", _NUMBER),
+    )
+    for asks, schema in ((True, f"^{first}:{_NAMED}$"), (False, f"^{first}(:{_NAMED})?$"))
+}
+"""By pattern, and whether a method is asked or described."""
 
 
 def describe(servables: Sequence[DescribedServable]) -> Description:
@@ -59,7 +77,7 @@ def describe(servables: Sequence[DescribedServable]) -> Description:
     return Description(
         _operations(servables),
         _ERROR,
-        spelled_otherwise=frozenset(("", TARGET_PATTERNS[2])),
+        unlisted=frozenset(("", TARGET_PATTERNS[2])),
     )
 
 
@@ -86,15 +104,12 @@ def _of_method(servable: str, method: MethodSignature) -> Operation:
 def _of_any_method() -> Iterator[Operation]:
     body = Content(_request({"type": "object", "minProperties": 1}))
     reply = Content(_reply({}))
-    for pattern, parameters in (
-        (TARGET_PATTERNS[0], (_TARGET,)),
-        (TARGET_PATTERNS[1], (_NAME, _VERSION_TARGET)),
-    ):
+    for pattern in TARGET_PATTERNS[:2]:
         yield Operation(
             "POST",
             pattern,
             "Run any method",
-            parameters=parameters,
+            parameters=_PARAMETERS[pattern, True],
             takes=(body,),
             gives={OK: [reply]},
         )
@@ -104,7 +119,7 @@ def _of_any_method() -> Iterator[Operation]:
                 pattern,
                 "Describe a servable, or one of its methods",
                 description="Without `:{method}`, all methods of the servable.",
-                parameters=parameters,
+                parameters=_PARAMETERS[pattern, False],
                 gives={OK: [Content({"type": "object"})] if verb == "GET" else []},
             )
 
@@ -113,7 +128,7 @@ def _bodies(method: MethodSignature) -> Iterator[Content]:
     """Bodies that a method takes: JSON, the bytes of its only input, or a form."""
     examples = [{"instances": [orjson.loads(text)]} for text in method.examples]
     inputs = {one.name: input_schema(one) for one in method.inputs}
-    yield Content(_request(object_schema(inputs)), examples=examples)
+    yield Content(_request(object_schema(inputs, **_FURTHER_KEYS)), examples=examples)
     kinds = {one.dtype for one in method.inputs}
     if len(method.inputs) == 1:
         if DataType.BYTES in kinds:
@@ -169,7 +184,7 @@ def input_schema(one: TensorType) -> dict[str, Any]:
 
 def output_schema(one: TensorType) -> dict[str, Any]:
     """The schema of a result of one instance."""
-    if one.dtype is DataType.UNKNOWN or one.shape is None:
+    if one.dtype is DataType.UNKNOWN or one.shape is None or not is_certain(one):
         return described({}, one)
     if one.dtype is DataType.STRING:
         item: dict[str, Any] = {"type": "string"}

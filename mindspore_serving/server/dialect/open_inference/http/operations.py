@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any, Final
 from urllib.parse import quote
@@ -14,6 +14,7 @@ from mindspore_serving.server.service.method_example import ExampleValue, dtype_
 from mindspore_serving.server.service.value_schema import (
     described,
     given_number_schema,
+    is_certain,
     list_schema,
     number_schema,
 )
@@ -38,13 +39,15 @@ _ERROR: Final = error_schema("error")
 _EVENTS: Final = "text/event-stream"
 _SCALAR: Final[JsonSchema] = {"anyOf": [{"type": kind} for kind in ("string", "number", "boolean")]}
 _PARAMETERS: Final[JsonSchema] = {
-    "type": "object",
+    "type": ["object", "null"],
+    "additionalProperties": _SCALAR,
     "description": "For stages that ask for them; `priority` and `timeout` (microseconds) are for the server.",
     "properties": {
         "priority": number_schema(DataType.UINT64),
         "timeout": number_schema(DataType.UINT64),
     },
 }
+_ID: Final[JsonSchema] = {"type": ["string", "null"]}
 _SIZE: Final[JsonSchema] = {"type": "integer", "minimum": 0}
 _DATA: Final = "As many elements as the sizes of `shape` come to, in one list or nested."
 _SHAPE: Final = "The first size counts rows."
@@ -103,14 +106,26 @@ _MAY_BE_UNREADY: Final = ("/v2/health/ready", "/ready")
 _RUN: Final = ("/infer", "/infer_stream", "/generate", "/generate_stream")
 
 
-def describe(servables: Sequence[DescribedServable], routes: Iterable[Route]) -> Description:
+def describe(
+    servables: Sequence[DescribedServable], routes: Sequence[Route], *, shared_memory: bool
+) -> Description:
     """What the dialect answers.
 
     Args:
         servables: Those to be described.
         routes: All of the dialect.
+        shared_memory: Whether clients may pass tensors in shared memory; all about it is refused otherwise.
     """
-    return Description(_operations(servables, routes), _ERROR, spelled_otherwise=frozenset(("/v2/",)))
+    refused = (route.pattern for route in routes if _is_refused(route.pattern, shared_memory=shared_memory))
+    return Description(_operations(servables, routes), _ERROR, unlisted=frozenset(("/v2/", *refused)))
+
+
+def _is_refused(pattern: str, *, shared_memory: bool) -> bool:
+    """Whether what is asked at a path is refused, unless it is said elsewhere what it does."""
+    memory = (
+        ("/v2/cudasharedmemory",) if shared_memory else ("/v2/cudasharedmemory", "/v2/systemsharedmemory")
+    )
+    return pattern.startswith(memory) or pattern.endswith(("/load", "/unload", "/setting", "/logging"))
 
 
 def _operations(servables: Sequence[DescribedServable], routes: Iterable[Route]) -> Iterator[Operation]:
@@ -176,69 +191,81 @@ def _of_method(servable: str, model: str, method: MethodSignature, action: str) 
 def _infer_request(method: MethodSignature) -> JsonSchema:
     inputs: dict[str, Any] = {"type": "array", "minItems": len(method.inputs), "maxItems": len(method.inputs)}
     if len(method.inputs) == 1:
-        inputs["items"] = _tensor(method.inputs[0], method.rows, number_schema)
+        inputs["items"] = _sent_tensor(method.inputs[0], method.rows)
     elif method.inputs:
-        inputs["prefixItems"] = [_tensor(one, method.rows, number_schema) for one in method.inputs]
+        inputs["prefixItems"] = [_sent_tensor(one, method.rows) for one in method.inputs]
         inputs["description"] = "Each input once, in any order."
     schema = object_schema({"inputs": inputs})
     schema["properties"] |= {
-        "id": {"type": "string"},
+        "id": _ID,
         "parameters": _PARAMETERS,
         "outputs": {
-            "type": "array",
+            "type": ["array", "null"],
             "description": "Which outputs; none for all.",
             "uniqueItems": True,
-            "items": object_schema(
-                {"name": {"enum": [one.name for one in method.outputs]}}, additionalProperties=False
-            ),
+            "items": object_schema({"name": {"enum": [one.name for one in method.outputs]}}),
         },
     }
     return schema
 
 
 def _infer_reply(method: MethodSignature) -> JsonSchema:
-    tensors = [_tensor(one, method.rows, given_number_schema, given=True) for one in method.outputs]
-    outputs = {"type": "array", "items": {"anyOf": tensors}} if tensors else {"type": "array"}
+    outputs: JsonSchema = {"type": "array"}
+    if method.outputs:
+        outputs = {"type": "array", "items": {"anyOf": [_given_tensor(one) for one in method.outputs]}}
     schema = object_schema({"model_name": TEXT_SCHEMA, "model_version": TEXT_SCHEMA, "outputs": outputs})
     schema["properties"]["id"] = TEXT_SCHEMA
     return schema
 
 
-def _tensor(one: TensorType, method_rows: bool, number: Any, given: bool = False) -> dict[str, Any]:
-    rows = method_rows and not one.shared
-    properties: dict[str, Any] = {
+def _sent_tensor(one: TensorType, method_rows: bool) -> dict[str, Any]:
+    element = _element(one, number_schema)
+    kinds = list(KNOWN_NAMES) if one.dtype is DataType.UNKNOWN else [NAME_OF[one.dtype]]
+    properties: dict[str, JsonSchema] = {
         "name": {"enum": [one.name]},
-        "datatype": _datatype(one, given),
-        "shape": _shape(one, rows, given),
-        "data": {"type": "array", "description": _DATA, "items": _element(one.dtype, number)},
+        "datatype": {"enum": kinds},
+        "shape": _shape(one, method_rows and not one.shared),
+        "data": {
+            "type": "array",
+            "description": _DATA,
+            "items": {"anyOf": [element, {"type": "array"}]} if element else {},
+        },
     }
-    if not given and one.dtype is not DataType.UNKNOWN:
-        items = properties["data"]["items"]
-        properties["data"]["items"] = {"anyOf": [items, {"type": "array"}]}
     return described(object_schema(properties), one)
 
 
-def _datatype(one: TensorType, given: bool) -> JsonSchema:
-    return {"enum": list(KNOWN_NAMES) if one.dtype is DataType.UNKNOWN else [NAME_OF[one.dtype]]}
+def _given_tensor(one: TensorType) -> dict[str, Any]:
+    """An output; a string in place of a number is of the classification extension."""
+    known = one.dtype is not DataType.UNKNOWN and is_certain(one)
+    properties: dict[str, JsonSchema] = {
+        "name": {"enum": [one.name]},
+        "datatype": {"enum": [NAME_OF[one.dtype], "BYTES"]} if known else {"enum": list(KNOWN_NAMES)},
+        "shape": {"type": "array", "items": _SIZE},
+        "data": {"type": "array", "items": {"anyOf": [_given_element(one), TEXT_SCHEMA]} if known else {}},
+    }
+    return described(object_schema(properties), one)
 
 
-def _element(dtype: DataType, number: Any) -> dict[str, Any]:
-    if dtype is DataType.UNKNOWN:
+def _element(one: TensorType, number: Callable[[DataType], dict[str, Any]]) -> dict[str, Any]:
+    if one.dtype is DataType.UNKNOWN:
         return {}
-    return {"type": "string"} if dtype.is_text else dict(number(dtype))
+    return {"type": "string"} if one.dtype.is_text else number(one.dtype)
 
 
-def _shape(one: TensorType, rows: bool, given: bool) -> JsonSchema:
-    """Of text it is [rows] or [rows, 1], of which the first is what a reply has."""
-    own = None if one.dtype is DataType.UNKNOWN else () if one.dtype.is_text else one.shape
-    if own is None or given or one.dtype.is_text:
+def _given_element(one: TensorType) -> dict[str, Any]:
+    """An element of an output; nothing is said of one whose type may vary."""
+    return _element(one, given_number_schema) if is_certain(one) else {}
+
+
+def _shape(one: TensorType, rows: bool) -> JsonSchema:
+    """Of text it is [rows] or [rows, 1]; [1] where there are no rows."""
+    if one.dtype.is_text or one.dtype is DataType.UNKNOWN or one.shape is None:
         return {"type": "array", "items": _SIZE, **({"minItems": 1, "description": _SHAPE} if rows else {})}
-    sizes = (*((-1,) if rows else ()), *own)
-    count = {"minItems": len(sizes), "maxItems": len(sizes)}
-    if not sizes:
-        return {"type": "array", **count}
-    schemas = [_SIZE if size < 0 else {"enum": [size]} for size in sizes]
-    return {"type": "array", "prefixItems": schemas, **count, **({"description": _SHAPE} if rows else {})}
+    sizes = (*((-1,) if rows else ()), *one.shape)
+    schema: dict[str, Any] = {"type": "array", "minItems": len(sizes), "maxItems": len(sizes)}
+    if sizes:
+        schema["prefixItems"] = [_SIZE if size < 0 else {"enum": [size]} for size in sizes]
+    return {**schema, "description": _SHAPE} if rows else schema
 
 
 # --- Plain values ---
@@ -247,7 +274,7 @@ def _shape(one: TensorType, rows: bool, given: bool) -> JsonSchema:
 def _generate_request(method: MethodSignature) -> JsonSchema:
     values = {one.name: _plain(one) for one in method.inputs}
     schema = object_schema(values, additionalProperties=_SCALAR)
-    for name, more in (("id", {"type": "string"}), ("parameters", _PARAMETERS)):
+    for name, more in (("id", _ID), ("parameters", _PARAMETERS)):
         schema["properties"].setdefault(name, more)
     return schema
 
@@ -255,7 +282,7 @@ def _generate_request(method: MethodSignature) -> JsonSchema:
 def _generate_reply(method: MethodSignature) -> JsonSchema:
     values = {}
     for one in method.outputs:
-        element = _element(one.dtype, given_number_schema)
+        element = _given_element(one)
         values[one.name] = described(
             {"anyOf": [element, {"type": "array", "items": element}]} if element else {}, one
         )
@@ -264,7 +291,7 @@ def _generate_reply(method: MethodSignature) -> JsonSchema:
 
 def _plain(one: TensorType) -> dict[str, Any]:
     """A value, or a flat list of as many as the shape has; what is not known of it is 1."""
-    element = _element(one.dtype, number_schema) or dict(_SCALAR)
+    element = _element(one, number_schema) or dict(_SCALAR)
     size = 1 if one.dtype.is_text else -1 if one.shape is None or -1 in one.shape else prod(one.shape)
     flat = list_schema(element, (size,))
     known = prod(abs(each) for each in one.shape or ())

@@ -19,7 +19,6 @@ from mindspore_serving.server.dialect.open_inference.http.generate import (
 )
 from mindspore_serving.server.dialect.open_inference.http.known_requests import KnownRequests
 from mindspore_serving.server.dialect.open_inference.http.large_request import read_large, request_of
-from mindspore_serving.server.dialect.open_inference.http.operations import describe
 from mindspore_serving.server.dialect.open_inference.http.pages import Pages
 from mindspore_serving.server.dialect.open_inference.http.raw_request import raw_request
 from mindspore_serving.server.dialect.open_inference.http.reply import http_reply, json_of
@@ -34,7 +33,6 @@ from mindspore_serving.server.dialect.open_inference.messages import InferReply,
 from mindspore_serving.server.dialect.open_inference.models import Models
 from mindspore_serving.server.dispatch.destination import Destination
 from mindspore_serving.server.service.failed_rows import RowsFailed
-from mindspore_serving.server.transport.description import DescribedServable, Description
 from mindspore_serving.server.transport.http_routes import BodyFormat, HttpReply, HttpRequest, Route
 from mindspore_serving.server.transport.reply_coding import compressed
 
@@ -163,14 +161,6 @@ class OpenInferenceRest:
     def refuse(self, failure: Failure, request: HttpRequest) -> HttpReply:
         """The reply to a request that has failed as a whole."""
         return HttpReply(failure.status, error_body(failure))
-
-    def describe(self, servables: Sequence[DescribedServable]) -> Description:
-        """What the dialect answers.
-
-        Args:
-            servables: Those to be described.
-        """
-        return describe(servables, self.routes)
 
     async def _infer(
         self, request: HttpRequest, check: Callable[[InferRequest], None] = _ignore
