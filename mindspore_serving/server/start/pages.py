@@ -12,9 +12,12 @@ from typing import Final
 
 from mindspore_serving.errors import Failure, InvalidParameter
 from mindspore_serving.server.access.right import Right
+from mindspore_serving.server.console.openapi.page import OpenApiPage
+from mindspore_serving.server.console.openapi.swagger_ui import folder_of_package
 from mindspore_serving.server.console.status.history import StatusHistory
 from mindspore_serving.server.console.status.page import StatusPage
 from mindspore_serving.server.service.service import Service
+from mindspore_serving.server.transport.description import DescribedServable, Description, SelfDescribing
 from mindspore_serving.server.transport.grpc_routes import GrpcMethod
 from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest, Route
 from mindspore_serving.server.transport.routes import Dialect
@@ -53,7 +56,17 @@ class PageNeeds:
     history: StatusHistory
 
 
+def _openapi(needs: PageNeeds, choice: PageChoice) -> Dialect:
+    return OpenApiPage(
+        needs.service.catalog,
+        lambda: needs.dialects,
+        keys=needs.asks_for_keys,
+        swagger_folder=folder_of_package(),
+    )
+
+
 _MAKERS: Final[Mapping[str, Callable[[PageNeeds, PageChoice], Dialect]]] = {
+    "openapi": _openapi,
     "status": lambda needs, choice: StatusPage(needs.service.catalog, needs.history),
 }
 """Makes each page, by its name."""
@@ -123,3 +136,13 @@ class _PublicPage:
     def refuse(self, failure: Failure, request: HttpRequest) -> HttpReply:
         """As the page refuses."""
         return self._page.refuse(failure, request)
+
+    def describe(self, servables: Sequence[DescribedServable]) -> Description:
+        """As the page describes itself; nothing where it does not.
+
+        Args:
+            servables: Those to be described.
+        """
+        return (
+            self._page.describe(servables) if isinstance(self._page, SelfDescribing) else Description((), {})
+        )
