@@ -113,6 +113,7 @@ class MethodStatistics:
         model_rows: Rows with which models were run.
         padding_rows: Those of them that only fill up a batch of fixed size.
         cancelled_before_run: Instances whose client had gone before a worker had them.
+        refused: Requests for it that were not admitted, by what refused them, as of `ServerStatistics.refused`.
     """
 
     success: Duration = field(default_factory=Duration)
@@ -132,3 +133,4 @@ class MethodStatistics:
     model_rows: int = 0
     padding_rows: int = 0
     cancelled_before_run: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
