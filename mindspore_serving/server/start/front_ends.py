@@ -10,6 +10,7 @@ from aiohttp import web
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.access.guard import Guard
 from mindspore_serving.server.access.tls import SSLConfig, grpc_credentials, ssl_context
+from mindspore_serving.server.console.status.history import StatusHistory
 from mindspore_serving.server.dialect.health.dialect import HealthDialect
 from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
 from mindspore_serving.server.host.descriptor_limit import descriptor_limit
@@ -74,6 +75,7 @@ class FrontEnds:
         self.application: RestApplication | None = None
         self.admin: dict[str, RestServer] = {}
         self.regions = SharedMemoryRegions()
+        self._history: StatusHistory | None = None
         self._on_failed_grpc = on_failed_grpc
         self._shares_port = False
         self._pages: Mapping[str, Dialect] = {}  # of REST, unless the user has chosen them
@@ -133,7 +135,7 @@ class FrontEnds:
             raise StartUpError("Serving Error: RESTful server is already running")
         choice = choice or PageChoice()
         dialects = dialects_of(service, self.regions, always_ok=always_ok)
-        pages = _pages(service, dialects, listener, choice, self._elsewhere)
+        pages = self._pages_of(thread, service, dialects, listener, choice, self._elsewhere)
         server = RestServer(
             (*dialects, *pages.values()),
             listener.address,
@@ -168,7 +170,7 @@ class FrontEnds:
         """
         if name in self.admin:
             raise StartUpError(f"Serving Error: {name} server is already running")
-        pages = _pages(service, dialects_of(service, self.regions), listener, choice)
+        pages = self._pages_of(thread, service, dialects_of(service, self.regions), listener, choice)
         server = RestServer(
             (HealthDialect(service.catalog), *pages.values()),
             listener.address,
@@ -219,16 +221,27 @@ class FrontEnds:
             raise StartUpError(_NO_REGIONS)
         self.regions.allowed = allowed
 
+    def close(self) -> None:
+        """Let go of what all front ends have in common. Called on the loop; safe to call twice."""
+        self.regions.close()
+        if self._history is not None:
+            self._history.stop()
 
-def _pages(
-    service: Service,
-    dialects: Sequence[Dialect],
-    listener: Listener,
-    choice: PageChoice,
-    elsewhere: Collection[str] = (),
-) -> Mapping[str, Dialect]:
-    """The pages of a listener; see `pages_of`."""
-    answered = list(dialects)
-    pages = pages_of(PageNeeds(service, answered, listener.guard is not None), choice, elsewhere)
-    answered += pages.values()
-    return pages
+    def _pages_of(
+        self,
+        thread: LoopThread,
+        service: Service,
+        dialects: Sequence[Dialect],
+        listener: Listener,
+        choice: PageChoice,
+        elsewhere: Collection[str] = (),
+    ) -> Mapping[str, Dialect]:
+        """The pages of a listener; see `pages_of`."""
+        if self._history is None:
+            self._history = StatusHistory(service.statistics)
+            thread.loop.call_soon_threadsafe(self._history.start)
+        answered = list(dialects)
+        needs = PageNeeds(service, answered, listener.guard is not None, self._history)
+        pages = pages_of(needs, choice, elsewhere)
+        answered += pages.values()
+        return pages

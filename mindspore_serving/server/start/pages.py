@@ -12,6 +12,8 @@ from typing import Final
 
 from mindspore_serving.errors import Failure, InvalidParameter
 from mindspore_serving.server.access.right import Right
+from mindspore_serving.server.console.status.history import StatusHistory
+from mindspore_serving.server.console.status.page import StatusPage
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.transport.grpc_routes import GrpcMethod
 from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest, Route
@@ -42,14 +44,18 @@ class PageNeeds:
         service: What they ask.
         dialects: What the front ends answer, and the pages of this one: all are there before the first is asked.
         asks_for_keys: Whether clients of this front end need an API key, or a certificate that is listed.
+        history: What was counted a while ago; all front ends have it in common.
     """
 
     service: Service
     dialects: Sequence[Dialect]
     asks_for_keys: bool
+    history: StatusHistory
 
 
-_MAKERS: Final[Mapping[str, Callable[[PageNeeds, PageChoice], Dialect]]] = {}
+_MAKERS: Final[Mapping[str, Callable[[PageNeeds, PageChoice], Dialect]]] = {
+    "status": lambda needs, choice: StatusPage(needs.service.catalog, needs.history),
+}
 """Makes each page, by its name."""
 
 

@@ -307,7 +307,7 @@ class Server:
             for part in self._parts():
                 if part is not None:
                     self._end(self._thread, part)
-            self._thread.loop.call_soon_threadsafe(self._front_ends.regions.close)
+            self._thread.loop.call_soon_threadsafe(self._front_ends.close)
             self._front_ends = FrontEnds(self._on_failed_listener)
             self._port = self._supervisor = self._service = None
             self._release_address()
