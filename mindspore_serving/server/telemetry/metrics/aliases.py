@@ -160,7 +160,7 @@ ALIASES: Final[Mapping[str, Callable[[Sequence[ShownMethod]], Iterator[Metric]]]
     "kserve": kserve,
     "tfserving": tfserving,
 }
-"""The alias sets by name."""
+"""The alias sets, by the names that `page_choice` knows."""
 
 
 def _labelled(
