@@ -13,6 +13,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 
 from mindspore_serving.errors import Failure
 from mindspore_serving.server.access.right import Right
+from mindspore_serving.server.host.other_thread import in_thread
 from mindspore_serving.server.service.error_text import text_for_client
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.telemetry.metrics.collector import registry_of
@@ -68,7 +69,7 @@ class MetricsPage:
             del self._next[form]
             service = self._service
             snapshot = Snapshot(service.statistics.server(), service.catalog.health().ready)
-            return await asyncio.to_thread(written, snapshot, form, self._aliases)
+            return await in_thread(written, snapshot, form, self._aliases)
 
     def refuse(self, failure: Failure, request: HttpRequest) -> HttpReply:
         """The reply to what is no scrape."""

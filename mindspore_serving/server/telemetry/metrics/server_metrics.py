@@ -55,9 +55,8 @@ def _life(snapshot: Snapshot) -> Iterator[Metric]:
 def _load(server: ServerStatistics) -> Iterator[Metric]:
     pending = server.pending_requests, server.pending_instances, server.pending_bytes
     for what, count, limit in zip(_LIMITED, pending, server.limits, strict=True):
-        of_requests = "" if what == "requests" else f" of requests: {what} of those"
-        name = f"serving_pending_{what}"
-        yield _gauge(name, f"{what.capitalize()}{of_requests} that wait or are under way.", count)
+        text = f"{what.capitalize()} of requests" if what != "requests" else "Requests"
+        yield _gauge(f"serving_pending_{what}", f"{text} that wait or are under way.", count)
         if limit:
             yield _gauge(f"serving_limit_pending_{what}", f"Most {what} that may be pending.", limit)
     refused = CounterMetricFamily(
@@ -76,7 +75,8 @@ def _front_ends(server: ServerStatistics) -> Iterator[Metric]:
         "serving_limit_connections", "Most connections that may be open.", labels=_FRONT_END
     )
     for front_end in server.front_ends:
-        labels = [front_end.kind, label(front_end.address)]
+        is_path = front_end.address.startswith("unix:")  # no page shows paths
+        labels = [front_end.kind, "unix" if is_path else label(front_end.address)]
         connections.add_metric(labels, front_end.connections)
         if front_end.most_connections:
             most.add_metric(labels, front_end.most_connections)
