@@ -6,20 +6,19 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
-_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-async def in_thread(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+async def in_thread(function: Callable[[], _T]) -> _T:
     """What a function returns that is called in another thread.
 
     `asyncio.to_thread` does not do here: once the start script has come to its end, which the server outlives, Python
     takes no more work for pools of threads.
 
     Args:
-        function: Called with the other arguments. It goes on where the wait for it is cancelled.
+        function: What is called. It goes on where the wait for it is cancelled.
 
     Raises:
         Exception: What the function raises.
@@ -38,7 +37,7 @@ async def in_thread(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwa
     def run() -> None:
         value, failed = None, None
         try:
-            value = function(*args, **kwargs)
+            value = function()
         except Exception as error:  # whatever it is, who waits gets it
             failed = error
         with contextlib.suppress(RuntimeError):  # the loop has ended

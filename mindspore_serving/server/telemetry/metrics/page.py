@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import orjson
@@ -69,7 +70,7 @@ class MetricsPage:
             del self._next[form]
             service = self._service
             snapshot = Snapshot(service.statistics.server(), service.catalog.health().ready)
-            return await in_thread(written, snapshot, form, self._aliases)
+            return await in_thread(partial(written, snapshot, form, self._aliases))
 
     def refuse(self, failure: Failure, request: HttpRequest) -> HttpReply:
         """The reply to what is no scrape."""
