@@ -25,5 +25,5 @@ def one_input(data: bytes) -> None:
     lines = [line.strip() for line in re.split(rb"[\r\n]", data)]
     for line in lines:
         if line and not line.startswith(b"#") and _KEY.fullmatch(line):
-            demand(keys.have([line]), "a key of the file lets in", line)
-    demand(not keys.have([b"", b"\0" * 16, b"#"]), "nothing else lets in")
+            demand(keys.identify([line]), "a key of the file lets in", line)
+    demand(not keys.identify([b"", b"\0" * 16, b"#"]), "nothing else lets in")

@@ -12,6 +12,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, get_type_hints
 
 from mindspore_serving.options import DEFAULTS, ServableSettings
+from mindspore_serving.server.start.page_choice import METRICS_ALIASES, PAGES
 from mindspore_serving.server.start.servable_start_config import ServableStartConfig
 
 GRPC = "127.0.0.1:5500"
@@ -28,7 +29,7 @@ def _key(help_text: str, default: Any = MISSING) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Tls:
-    """Certificate and key of both front ends, in PEM."""
+    """Certificate and key of all front ends, in PEM."""
 
     certificate: str = _key("File with the certificate chain of the server.")
     private_key: str = _key("File with its private key, which has no passphrase.")
@@ -37,7 +38,8 @@ class Tls:
     )
     verify_client: bool = _key("Refuse clients without a certificate that `custom_ca` vouches for.", False)
     client_identities: tuple[str, ...] = _key(
-        "Names in certificates of the clients that are accepted; none for all.", ()
+        "Names in certificates of the clients that are accepted, as `NAME [rights=infer,view,manage]`; none for all.",
+        (),
     )
 
 
@@ -72,9 +74,24 @@ class ServerConfig:
     models: tuple[Servable, ...] = _key("What is served, at least one.")
     grpc: str | None = _key("Address of the gRPC server, `ip:port` or `unix:path`; null for none.", GRPC)
     rest: str | None = _key("Address of the RESTful server, `ip:port`; null for none.", REST)
-    tls: Tls | None = field(default=None, metadata={"help": "TLS of both front ends; null for plain text."})
+    admin: str | None = _key(
+        "Address for the pages that tell of the server, `ip:port`; null leaves them on the RESTful server.",
+        None,
+    )
+    metrics: str | None = _key("Address for `GET /metrics` alone, `ip:port`; null for none.", None)
+    tls: Tls | None = field(default=None, metadata={"help": "TLS of all front ends; null for plain text."})
     api_keys: str | None = _key(
-        "File with the API keys of clients, a key on each line; null accepts every client.", None
+        "File with the API keys of clients, a key on each line, as `KEY [name=NAME] [rights=infer,view,manage]`; null "
+        "accepts every client.",
+        None,
+    )
+    pages: tuple[str, ...] | None = _key(
+        f"Pages of the RESTful server, of {', '.join(PAGES)}; null for all without an address of their own.",
+        None,
+    )
+    public_pages: tuple[str, ...] = _key("Pages that everybody may see, also without a key.", ())
+    metrics_aliases: tuple[str, ...] = _key(
+        f"Servers whose names metrics have as well: {', '.join(METRICS_ALIASES)}.", ()
     )
     cors_origins: tuple[str, ...] = _key("Origins of web pages whose scripts may ask the server, or `*`.", ())
     max_msg_mb_size: int = _key("Largest message in MB (2**20 bytes), 1 to 512.", 100)

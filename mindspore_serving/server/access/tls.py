@@ -35,6 +35,7 @@ class SSLConfig:
         verify_client: Refuse clients without a certificate that `custom_ca` vouches for.
         client_identities: Accept only clients whose certificate has one of these as its common name, or as a DNS, URI
             or mail name; where the front end has API keys, others that show a key as well. None for no such limit.
+            Behind a name may stand ` rights=infer,view,manage`; without it, it has the rights infer and view.
 
     Raises:
         RuntimeError: A parameter has the wrong type, or is an empty str, or client_identities are given without

@@ -39,12 +39,12 @@ class ClientCall:
     def __init__(self, began: float) -> None:
         self.began = began
         self.requests: list[Request] = []
-        self.asked: Destination | None = None
         self.destination: Destination | None = None
         self.is_mixed = False
         self.trace: CallTrace | None = None
         self.trace_id = ""
         self.traceparent = ""
+        self.asked: Destination | None = None
 
     def __repr__(self) -> str:
         return f"<ClientCall {self.requests}>"
@@ -56,8 +56,6 @@ class ClientCall:
             request: It.
             destination: Where it goes.
         """
-        request.began = self.began
-        self.asked = None
         self.requests.append(request)
         if self.trace is not None:
             request.trace = self.trace.admits()

@@ -348,6 +348,8 @@ class Dispatcher:
         future.add_done_callback(ended)
         call = current_call.get()
         if call is not None:
+            request.began = call.began
+            call.asked = None
             call.add(request, destination)
         if timeout_s is not None:
             self._set_deadline(destination, request, future, timeout_s)
@@ -394,8 +396,8 @@ class Dispatcher:
             trace: Their part of a trace; None where they are not traced.
 
         Returns:
-            A request that knows in `relayed` what its batches took when its future is done. Cancelling that abandons
-            it.
+            A request that knows in `relayed` what its batches took when its future is done. Cancelling that
+            abandons it.
         """
         relayed = Relayed()
         future: asyncio.Future[Reply] = self._loop.create_future()

@@ -1,15 +1,19 @@
-"""The front ends of a server: gRPC, REST, and the application that REST serves."""
+"""The front ends of a server: gRPC, REST, the application that REST serves, and listeners for pages alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from aiohttp import web
 
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.access.guard import Guard
+from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.access.tls import SSLConfig, grpc_credentials, ssl_context
+from mindspore_serving.server.console.openapi.front_page import FrontPage
+from mindspore_serving.server.console.status.history import StatusHistory
+from mindspore_serving.server.dialect.health.dialect import HealthDialect
 from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
 from mindspore_serving.server.host.descriptor_limit import descriptor_limit
 from mindspore_serving.server.host.loop_thread import LoopThread
@@ -17,6 +21,8 @@ from mindspore_serving.server.host.settings import worker_timeout_s
 from mindspore_serving.server.host.standard_output import say
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.start.dialects import dialects_of
+from mindspore_serving.server.start.page_choice import PageChoice
+from mindspore_serving.server.start.pages import PageNeeds, pages_of
 from mindspore_serving.server.start.rest_application import RestApplication
 from mindspore_serving.server.transport.address import UNIX_PREFIX
 from mindspore_serving.server.transport.grpc.limits import GrpcLimits
@@ -25,6 +31,7 @@ from mindspore_serving.server.transport.http.cors import Cors
 from mindspore_serving.server.transport.http.limits import HttpLimits
 from mindspore_serving.server.transport.http.rest_gateway import RestServer
 from mindspore_serving.server.transport.observers import Observers
+from mindspore_serving.server.transport.routes import Dialect
 
 BIND_TIMEOUT_S = 30.0
 """A listener that does not listen after that has failed."""
@@ -63,6 +70,7 @@ class FrontEnds:
         grpc: The gRPC server, once it is started.
         rest: The RESTful server, once it is started.
         application: What REST serves, if the user has asked for it.
+        admin: Servers for pages alone, by name.
         regions: Shared memory of clients, which all front ends have in common.
     """
 
@@ -70,10 +78,15 @@ class FrontEnds:
         self.grpc: GrpcServer | None = None
         self.rest: RestServer | None = None
         self.application: RestApplication | None = None
+        self.admin: dict[str, RestServer] = {}
         self.regions = SharedMemoryRegions()
+        self._history: StatusHistory | None = None
         self._on_failed_grpc = on_failed_grpc
         self._observers = observers
         self._shares_port = False
+        self._answered: list[Dialect] = []  # by REST
+        self._pages: Mapping[str, Dialect] = {}  # of REST, unless the user has chosen them
+        self._elsewhere: set[str] = set()  # names of pages that have a listener of their own
 
     def start_grpc(self, thread: LoopThread, service: Service, listener: Listener) -> None:
         """Start the gRPC server.
@@ -115,6 +128,7 @@ class FrontEnds:
         always_ok: bool = False,
         cors: Cors | None = None,
         with_grpc: bool = False,
+        choice: PageChoice | None = None,
     ) -> None:
         """Start the RESTful server.
 
@@ -126,6 +140,7 @@ class FrontEnds:
             cors: Which web pages may ask it; None for none.
             with_grpc: Clients of gRPC may come to its port, too. The gRPC server then listens on a Unix socket, and
                 clients may pass no shared memory: nobody could tell whose it is.
+            choice: Which pages it has; None for the default.
 
         Raises:
             StartUpError: It runs already, the address cannot be bound, or gRPC listens elsewhere.
@@ -133,8 +148,19 @@ class FrontEnds:
         """
         if self.rest is not None:
             raise StartUpError("Serving Error: RESTful server is already running")
+        choice = choice or PageChoice()
+        dialects = dialects_of(service, self.regions, always_ok=always_ok)
+        answered = list(dialects)
+        front = FrontPage(
+            service.catalog,
+            dialects[0],
+            lambda: answered,
+            Right.NONE if choice.public else Right.VIEW,
+        )
+        pages = self._pages_of(thread, service, answered, listener, choice, self._elsewhere)
+        answered.append(front)
         server = RestServer(
-            dialects_of(service, self.regions, always_ok=always_ok),
+            answered,
             listener.address,
             HttpLimits(listener.max_message_bytes, descriptor_limit.connections(listener.max_connections)),
             ssl_context(listener.ssl_config) if listener.ssl_config else None,
@@ -147,7 +173,53 @@ class FrontEnds:
         )
         thread.run(server.start(), BIND_TIMEOUT_S)
         self.rest, self._shares_port = server, with_grpc
+        self._pages = pages if choice.names is None else {}
+        self._answered = answered
         say(f"Serving: Serving RESTful server start success, listening on {listener.address}")
+
+    def start_admin(
+        self, thread: LoopThread, service: Service, listener: Listener, name: str, choice: PageChoice
+    ) -> None:
+        """Start a listener for pages alone, and health; REST has these pages no more, unless the user has chosen them.
+
+        Args:
+            thread: Whose loop it runs on.
+            service: What it asks.
+            listener: Where it listens.
+            name: What it is called; there is one of each name.
+            choice: Which pages it has.
+
+        Raises:
+            StartUpError: It runs already, or the address cannot be bound.
+            FileNotFoundError: A certificate or key file is missing.
+        """
+        if name in self.admin:
+            raise StartUpError(f"Serving Error: {name} server is already running")
+        answered = list(dialects_of(service, self.regions))
+        pages = self._pages_of(thread, service, answered, listener, choice)
+        server = RestServer(
+            (HealthDialect(service.catalog), *pages.values()),
+            listener.address,
+            HttpLimits(listener.max_message_bytes, descriptor_limit.connections(listener.max_connections)),
+            ssl_context(listener.ssl_config) if listener.ssl_config else None,
+            listener.guard,
+            observers=self._observers,
+            name=f"{name} server",
+        )
+        thread.run(server.start(), BIND_TIMEOUT_S)
+        self.admin[name] = server
+        self._elsewhere |= pages.keys()
+        if self.rest is not None:
+            doubled = [page for page_name, page in self._pages.items() if page_name in pages]
+            thread.loop.call_soon_threadsafe(self._withdraw, doubled)
+        say(f"Serving: Serving {name} server start success, listening on {listener.address}")
+
+    def _withdraw(self, pages: Sequence[Dialect]) -> None:
+        """Show pages on REST no more; on the loop."""
+        for page in pages:
+            self._answered.remove(page)
+        if self.rest is not None:
+            self.rest.withdraw(pages)
 
     def _socket_of_grpc(self) -> str:
         address = "" if self.grpc is None else self.grpc.address
@@ -182,3 +254,27 @@ class FrontEnds:
         if allowed and self._shares_port:
             raise StartUpError(_NO_REGIONS)
         self.regions.allowed = allowed
+
+    def close(self) -> None:
+        """Let go of what all front ends have in common. Called on the loop; safe to call twice."""
+        self.regions.close()
+        if self._history is not None:
+            self._history.stop()
+
+    def _pages_of(
+        self,
+        thread: LoopThread,
+        service: Service,
+        answered: list[Dialect],
+        listener: Listener,
+        choice: PageChoice,
+        elsewhere: Collection[str] = (),
+    ) -> Mapping[str, Dialect]:
+        """The pages of a listener, which are added to what it answers; see `pages_of`."""
+        if self._history is None:
+            self._history = StatusHistory(service.statistics)
+            thread.loop.call_soon_threadsafe(self._history.start)
+        needs = PageNeeds(service, answered, listener.guard is not None, self._history)
+        pages = pages_of(needs, choice, elsewhere)
+        answered += pages.values()
+        return pages

@@ -35,6 +35,7 @@ from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.start.front_ends import BIND_TIMEOUT_S, FrontEnds, Listener
 from mindspore_serving.server.start.monitor import Monitor
 from mindspore_serving.server.start.orderly_stop import finish_requests, wait_for_end, wait_for_requests
+from mindspore_serving.server.start.page_choice import PageChoice
 from mindspore_serving.server.supervision.supervisor import Supervisor
 from mindspore_serving.server.transport.http.cors import Cors
 from mindspore_serving.server.transport.observers import Observers
@@ -84,7 +85,8 @@ class Server:
 
     def leave_to_parent(self) -> None:
         """Start over in a forked child: what runs is its parent's, and goes on there."""
-        listening = self._front_ends.grpc, self._front_ends.rest, self._port
+        ends = self._front_ends
+        listening = ends.grpc, ends.rest, *ends.admin.values(), self._port
         addresses = [part.address for part in listening if part is not None]
         channels = self._supervisor.channels if self._supervisor is not None else []
         self._of_parent = vars(self).copy()  # kept, because their ends would reach into the parent
@@ -107,9 +109,10 @@ class Server:
         return self._stop_request.signal
 
     def _parts(self) -> tuple[_Part | None, ...]:
-        """What can be started, in the order in which it is stopped."""
+        """What can be started, in the order in which it is stopped: pages tell of all else until it has ended."""
         ends = self._front_ends
-        return ends.grpc, ends.rest, ends.application, self._member, self._port, self._supervisor
+        asked = ends.grpc, ends.rest, ends.application
+        return *asked, self._member, self._port, self._supervisor, *ends.admin.values()
 
     def start_grpc(self, listener: Listener) -> None:
         """Start the gRPC front end; errors as `FrontEnds.start_grpc`."""
@@ -123,12 +126,23 @@ class Server:
         always_ok: bool = False,
         cors: Cors | None = None,
         with_grpc: bool = False,
+        choice: PageChoice | None = None,
     ) -> None:
         """Start the REST front end; parameters and errors as of `FrontEnds.start_rest`."""
         with self._lock:
             self._front_ends.start_rest(
-                *self._begin(), listener, always_ok=always_ok, cors=cors, with_grpc=with_grpc
+                *self._begin(),
+                listener,
+                always_ok=always_ok,
+                cors=cors,
+                with_grpc=with_grpc,
+                choice=choice,
             )
+
+    def start_admin(self, listener: Listener, name: str, choice: PageChoice) -> None:
+        """Start a listener for pages alone; parameters and errors as of `FrontEnds.start_admin`."""
+        with self._lock:
+            self._front_ends.start_admin(*self._begin(), listener, name, choice)
 
     def rest_application(self, always_ok: bool) -> web.Application:
         """The application that the REST front end serves; see `rest_application`."""
@@ -317,7 +331,7 @@ class Server:
                 if part is not None:
                     self._end(self._thread, part)
             self._end_tracing(self._thread)
-            self._thread.loop.call_soon_threadsafe(self._front_ends.regions.close)
+            self._thread.loop.call_soon_threadsafe(self._front_ends.close)
             self._front_ends = FrontEnds(self._on_failed_listener, self.observers)
             self._port = self._supervisor = self._service = None
             self._release_address()

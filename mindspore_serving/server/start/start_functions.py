@@ -14,6 +14,7 @@ from mindspore_serving.server.access.guard import guard_for
 from mindspore_serving.server.access.tls import SSLConfig
 from mindspore_serving.server.host.environment_variable import flag_of
 from mindspore_serving.server.start.front_ends import Listener
+from mindspore_serving.server.start.page_choice import PAGES, PageChoice, page_choice
 from mindspore_serving.server.start.servable_start_config import ServableStartConfig
 from mindspore_serving.server.start.server import server_of_process
 from mindspore_serving.server.start.stop_on_exception import stop_on_exception
@@ -26,6 +27,9 @@ _MEGABYTE = 1 << 20
 _LARGEST_MESSAGE_MB = 512
 _MAX_CONNECTIONS = 10000
 _LARGEST_MAX_CONNECTIONS = 1_000_000
+_LARGEST_ADMIN_BODY = _MEGABYTE
+_ADMIN_CONNECTIONS = 100
+"""Browsers, scrapers and probes are few; and the descriptors are for clients that have something computed."""
 _ALWAYS_OK_VARIABLE = "SERVING_REST_ALWAYS_OK"
 
 
@@ -46,7 +50,8 @@ def start_grpc_server(
         ssl_config: TLS; None for plain text.
         api_keys: Only clients that send one of these keys are served; None for no such limit. A list of keys, each of
             16 to 256 visible ASCII characters, or the path of a file with a key on each line, which is read again when
-            it changes. Clients send a key as metadata, `authorization: Bearer KEY` or `x-api-key: KEY`.
+            it changes. Behind a key may stand ` name=NAME`, for logs, and ` rights=infer,view,manage`; without rights a
+            key has `infer` and `view`. Clients send a key as metadata, `authorization: Bearer KEY` or `x-api-key: KEY`.
         max_connections: Most connections at a time, at least 1; one more is closed at once. They are never more than
             three eighths of the descriptors that the process may have open.
 
@@ -77,6 +82,9 @@ def start_restful_server(
     api_keys: KeySource | None = None,
     max_connections: int = _MAX_CONNECTIONS,
     cors_origins: Sequence[str] | None = None,
+    pages: Sequence[str] | None = None,
+    public_pages: Sequence[str] = (),
+    metrics_aliases: Sequence[str] = (),
 ) -> None:
     """Start the RESTful server, through which clients reach the servables.
 
@@ -91,6 +99,12 @@ def start_restful_server(
         max_connections: As for `start_grpc_server`; one more gets HTTP status 503.
         cors_origins: Origins of web pages whose scripts may ask this server, as `["https://example.org"]`, or `["*"]`
             for all pages; None for none. Pages that come from this server need not be listed.
+        pages: Pages that tell of the server: of `metrics`, `status`, `console` and `openapi`, those that are served
+            here; None for all that have no listener of their own (`start_admin_server`, `start_metrics_server`). With
+            `api_keys` or client identities, they need the right `view`.
+        public_pages: Those of them that everybody may see.
+        metrics_aliases: Metrics have the names that these servers give them, too: any of `triton`, `kserve` and
+            `tfserving`.
 
     Raises:
         RuntimeError: A parameter is wrong, the address cannot be bound, or the server runs already. The whole server is
@@ -105,11 +119,84 @@ def start_restful_server(
     check_int("max_connections", max_connections, 1, _LARGEST_MAX_CONNECTIONS)
     check_rest_address(address)
     cors = None if cors_origins is None else Cors(cors_origins)
+    choice = page_choice(pages, public_pages, metrics_aliases)
     guard = guard_for(address, api_keys, ssl_config)
     server_of_process.start_rest(
         Listener(address, max_msg_mb_size * _MEGABYTE, max_connections, ssl_config, guard),
         always_ok=always_ok,
         cors=cors,
+        choice=choice,
+    )
+
+
+@stop_on_exception
+def start_admin_server(
+    address: str,
+    ssl_config: SSLConfig | None = None,
+    *,
+    api_keys: KeySource | None = None,
+    pages: Sequence[str] | None = None,
+    public_pages: Sequence[str] = (),
+    metrics_aliases: Sequence[str] = (),
+) -> None:
+    """Start a listener for the pages that tell of the server, and for health checks.
+
+    They are then not served by `start_restful_server`, unless its `pages` names them. This listener answers until all
+    else has ended, also while the server drains.
+
+    Args:
+        address: `ip:port`.
+        ssl_config: TLS; None for plain HTTP.
+        api_keys: As for `start_restful_server`. A key needs the right `view`.
+        pages: Which pages, see `start_restful_server`; None for all.
+        public_pages: Those of them that everybody may see.
+        metrics_aliases: As for `start_restful_server`.
+
+    Raises:
+        RuntimeError: A parameter is wrong, the address cannot be bound, or it runs already. The whole server is stopped
+            before this is raised.
+        FileNotFoundError: A certificate or key file is missing.
+    """
+    choice = page_choice(PAGES if pages is None else pages, public_pages, metrics_aliases)
+    _start_admin(address, ssl_config, api_keys, "admin", choice)
+
+
+@stop_on_exception
+def start_metrics_server(
+    address: str,
+    ssl_config: SSLConfig | None = None,
+    *,
+    api_keys: KeySource | None = None,
+    public_pages: Sequence[str] = (),
+    metrics_aliases: Sequence[str] = (),
+) -> None:
+    """Start a listener for `GET /metrics` and health checks alone, as for a server that has only gRPC.
+
+    Args:
+        address: `ip:port`.
+        ssl_config: TLS; None for plain HTTP.
+        api_keys: As for `start_admin_server`.
+        public_pages: `["metrics"]` lets everybody see it.
+        metrics_aliases: As for `start_restful_server`.
+
+    Raises:
+        RuntimeError: As for `start_admin_server`.
+        FileNotFoundError: A certificate or key file is missing.
+    """
+    choice = page_choice(("metrics",), public_pages, metrics_aliases)
+    _start_admin(address, ssl_config, api_keys, "metrics", choice)
+
+
+def _start_admin(
+    address: str, ssl_config: SSLConfig | None, api_keys: KeySource | None, name: str, choice: PageChoice
+) -> None:
+    check_str("address", address)
+    if ssl_config is not None and not isinstance(ssl_config, SSLConfig):
+        raise InvalidParameter("The type of ssl_config should be class of SSLConfig")
+    check_rest_address(address, f"{name} server")
+    guard = guard_for(address, api_keys, ssl_config)
+    server_of_process.start_admin(
+        Listener(address, _LARGEST_ADMIN_BODY, _ADMIN_CONNECTIONS, ssl_config, guard), name, choice
     )
 
 

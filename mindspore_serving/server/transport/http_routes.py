@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from mindspore_serving.errors import ServingError
 from mindspore_serving.rows import FailedRows, Rows
+from mindspore_serving.server.access.identity import ANYBODY, STRANGER, Identity
 from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.host.waiting import result_until
 from mindspore_serving.server.transport.http.small_body import json_is_quick, small_body
@@ -77,7 +78,7 @@ class HttpRequest:
         target: What stands between verb and version, as it was sent.
         headers: Looked up by names in lower case; values as text.
         peer: Address of the client, `?` where it is not known.
-        authenticated: Whether its client has shown who it is, where the server asks for that.
+        identity: Who its client is, and what it may do.
         parts: Values of the names in the pattern of the route, decoded.
         body: As it was sent, coded as `content-encoding` says.
         large_bodies: Who reads the body if it is large.
@@ -88,11 +89,21 @@ class HttpRequest:
     target: str
     headers: Mapping[str, str]
     peer: str = "?"
-    authenticated: bool = True
+    identity: Identity = ANYBODY
     parts: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     large_bodies: LargeBodies | None = None
     connection: ClientConnection | None = None
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether its client has shown who it is, where the server asks for that."""
+        return self.identity is not STRANGER
+
+    @property
+    def key_name(self) -> str:
+        """Name of the API key or of the certificate that lets its client in, never the key; "" where none was asked."""
+        return self.identity.name
 
     @property
     def path(self) -> str:

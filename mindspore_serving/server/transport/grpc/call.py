@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from mindspore_serving.rows import FailedRows
+from mindspore_serving.server.access.identity import Identity
 from mindspore_serving.server.dispatch.client_call import ClientCall, current_call
 from mindspore_serving.server.dispatch.counting import count_answered
 from mindspore_serving.server.service.error_text import text_for_client
@@ -38,12 +39,26 @@ class Call:
         call: As the library has it.
         router: What the calls of the server share.
         method: Which it calls.
+        identity: Who its client is.
         name: Id that its client has given it; "" for none.
     """
 
-    __slots__ = ("_call", "_method", "_open", "_router", "_sent_bytes", "_trace", "_version", "name")
+    __slots__ = (
+        "_call",
+        "_identity",
+        "_method",
+        "_open",
+        "_router",
+        "_sent_bytes",
+        "_trace",
+        "_version",
+        "name",
+    )
 
-    def __init__(self, call: ServerCall, router: CallRouter, method: GrpcMethod, name: str = "") -> None:
+    def __init__(
+        self, call: ServerCall, router: CallRouter, method: GrpcMethod, identity: Identity, name: str = ""
+    ) -> None:
+        self._identity = identity
         self.name = name
         self._call = call
         self._router = router
@@ -56,6 +71,11 @@ class Call:
         )
 
     # --- For handlers ---
+
+    @property
+    def key_name(self) -> str:
+        """Name of the API key or of the certificate that lets its client in, never the key; "" where none was asked."""
+        return self._identity.name
 
     @property
     def peer(self) -> str:
@@ -225,7 +245,7 @@ class Call:
                 status=status,
                 request_id=self.name or usable_id(given_id(self._call.metadata)),
                 peer=_peer_of(self._call.peer),
-                key_name="",
+                key_name=self._identity.name,
                 bytes_in=size,
                 bytes_out=sent,
                 instances=instances,

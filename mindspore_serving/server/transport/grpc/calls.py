@@ -9,11 +9,13 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import NoReturn
 
-from mindspore_serving.errors import Failure, InvalidInput, unexpected_failure
+from mindspore_serving.errors import Failure, InvalidInput, NotPermitted, unexpected_failure
 from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.access.guard import Guard
+from mindspore_serving.server.access.identity import ANYBODY, STRANGER, Identity
 from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.dispatch.client_call import current_call
 from mindspore_serving.server.service.error_text import text_for_client
@@ -102,15 +104,18 @@ class CallRouter:
         if calls is None:
             return self._unknown(path) if self.observers.all else None
         guard = calls.guard
-        if guard is None or guard.admits_metadata(metadata):
+        if guard is None:
             return calls.answered_with_id if carries_id(metadata) else calls.answered
+        identity = guard.identity_in_metadata(metadata)
+        if identity is not None:
+            return calls.answered_for(identity, carries_id(metadata))
         return calls.answered_by_name if guard.identities else calls.rejected
 
     def _unknown(self, path: str) -> CallHandler:
         """Says to a call of no method what the library says to it, and tells observers of it."""
 
         async def refuse(call: ServerCall) -> NoReturn:
-            asked = Call(call, self, GrpcMethod(path=path))
+            asked = Call(call, self, GrpcMethod(path=path), STRANGER)
             failure = Failure(InvalidInput.code, UNKNOWN_METHOD, InvalidInput.http_status)
             asked.end_failed(GrpcStatus.UNIMPLEMENTED, [FailedRows(failure, 1)])
             raise CallEnd(GrpcStatus.UNIMPLEMENTED, UNKNOWN_METHOD)
@@ -140,7 +145,7 @@ class _Calls(ABC):
 
     Attributes:
         guard: Decides who is authenticated; None where everybody may call.
-        answered: Handles calls that are authenticated, or need not be, and have no id.
+        answered: Handles calls that need not be authenticated, and have no id.
         answered_with_id: The same for those with an id.
         answered_by_name: Handles calls without a key whose client may have a certificate that is listed. Their message
             is not read before that is known.
@@ -149,10 +154,6 @@ class _Calls(ABC):
 
     def __init__(self, method: GrpcMethod, router: CallRouter, streams: bool) -> None:
         self.guard = None if method.right is Right.NONE else router.guard
-        self.answered = CallHandler(self.answer, True, streams)
-        self.answered_with_id = CallHandler(self._answer_with_id, True, streams)
-        self.answered_by_name = CallHandler(self._answer_for_name, False, streams)
-        self.rejected = CallHandler(self._reject, False, streams)
         self._router = router
         self._reader = router.reader
         self._replies = router.replies
@@ -160,10 +161,28 @@ class _Calls(ABC):
         self._refuses = method.refuses
         self._probe = method.probe
         self._name = method.path.rpartition("/")[2]
+        self._right = method.right
+        self._streams = streams
+        self.answered = self.answered_for(ANYBODY, has_id=False)
+        self.answered_with_id = self.answered_for(ANYBODY, has_id=True)
+        self.answered_by_name = CallHandler(self._answer_for_name, False, streams)
+        self.rejected = CallHandler(self._reject, False, streams)
 
-    async def answer(self, call: ServerCall) -> bytes | None:
-        """Answer one call; see `Answer`."""
-        return await self._serve(Call(call, self._router, self._method), call)
+    def answered_for(self, identity: Identity, has_id: bool) -> CallHandler:
+        """Handles calls of a client.
+
+        Args:
+            identity: Who it is.
+            has_id: Whether the call has an id.
+        """
+        if self._right not in identity.rights:
+            return CallHandler(partial(self._forbid, identity), False, self._streams)
+        answer = self._answer_with_id if has_id else self.answer
+        return CallHandler(partial(answer, identity), True, self._streams)
+
+    async def answer(self, identity: Identity, call: ServerCall) -> bytes | None:
+        """Answer one call of a client; see `Answer`."""
+        return await self._serve(Call(call, self._router, self._method, identity), call)
 
     @abstractmethod
     async def _serve(self, asked: Call, call: ServerCall) -> bytes | None:
@@ -174,22 +193,29 @@ class _Calls(ABC):
             call: It, as the library has it.
         """
 
-    async def _answer_with_id(self, call: ServerCall) -> bytes | None:
+    async def _answer_with_id(self, identity: Identity, call: ServerCall) -> bytes | None:
         """Answer a call with the id that its client has given it."""
         name = usable_id(given_id(call.metadata))
-        return await self._serve(Call(call, self._router, self._method, name), call)
+        return await self._serve(Call(call, self._router, self._method, identity, name), call)
 
     async def _answer_for_name(self, call: ServerCall) -> bytes | None:
         """Answer a call without a key, if the certificate of its client has a name that is listed."""
-        if self.guard is not None and not self.guard.admits_names(call.auth_context()):
+        identity = None if self.guard is None else self.guard.identity_in_certificate(call.auth_context())
+        if identity is None:
             await self._reject(call)
-        return await self._answer_with_id(call)
+        return await self.answered_for(identity, has_id=True).answer(call)
+
+    async def _forbid(self, identity: Identity, call: ServerCall) -> NoReturn:
+        """Refuse a call whose client lacks the right, before its message is read."""
+        failure = NotPermitted(identity.refusal(self._right)).failure()
+        asked = Call(call, self._router, self._method, identity)
+        raise self._end(asked, GrpcError(GrpcStatus.PERMISSION_DENIED, failure))
 
     async def _reject(self, call: ServerCall) -> NoReturn:
         """Reject a call that is not authenticated, before its message is read."""
         assert self.guard is not None
         self.guard.note_refusal(call.peer)
-        asked = Call(call, self._router, self._method)
+        asked = Call(call, self._router, self._method, STRANGER)
         asked.name_failed()
         asked.set_trailing_metadata()
         failure = Failure(InvalidInput.code, self.guard.refusal, InvalidInput.http_status)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -38,6 +38,7 @@ from mindspore_serving.server.transport.routes import Dialect
 from mindspore_serving.server.transport.untaken_replies import UntakenReplies
 
 UNAUTHORIZED: Final = 401
+FORBIDDEN: Final = 403
 TIMED_OUT: Final = 408
 TOO_LARGE: Final = 413
 BUSY: Final = 503
@@ -148,6 +149,18 @@ class Answering:
     def __repr__(self) -> str:
         return f"<Answering {sorted(self._places)}>"
 
+    def withdraw(self, dialects: Collection[Dialect]) -> None:
+        """Answer no more what some dialects answer: their paths are nobody's from now on.
+
+        Args:
+            dialects: Which; not the first one.
+        """
+        self._places = {
+            pattern: place for pattern, place in self._places.items() if place.dialect not in dialects
+        }
+        self._patterns = [each for each in self._patterns if each[1].dialect not in dialects]
+        self.find.cache_clear()
+
     def _find(self, verb: str, target: str) -> Found:
         """Who answers a request; called as `find`, which remembers.
 
@@ -168,11 +181,11 @@ class Answering:
         return self._nobody if place is None else place.found(verb, _NO_PARTS)
 
     async def answer(self, found: Found, request: HttpRequest, connection: Hashable) -> HttpReply:
-        """The reply to a request whose client may ask it; never raises but if it is cancelled.
+        """The reply to a request; never raises but if it is cancelled.
 
         Args:
             found: Who answers it, from `find`.
-            request: All of it.
+            request: All of it, with what its client may do.
             connection: On which it came, as `untaken` knows it.
         """
         call = ClientCall(time.monotonic())
@@ -214,6 +227,8 @@ class Answering:
         route = found.route
         if route is None:
             return self._other_verb(found, request)
+        if route.right not in request.identity.rights:
+            return self._refusal(FORBIDDEN, request.identity.refusal(route.right), found, request)
         try:
             if self._untaken.crowded and not route.probe:
                 self._check_room(connection)

@@ -24,6 +24,7 @@ from aiohttp.web_urldispatcher import (
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from mindspore_serving.server.access.guard import KEY_FIELDS
+from mindspore_serving.server.access.identity import ANYBODY, STRANGER, Identity
 from mindspore_serving.server.transport.http.answering import Answering, Found
 from mindspore_serving.server.transport.http.connection import HttpConnection
 from mindspore_serving.server.transport.http.cors import Cors
@@ -157,7 +158,7 @@ class DialectApplication:
         headers = _headers_of(request, body)
         asked = HttpRequest(request.method, target, headers, request.remote or "?", body=body)
         asked.connection = _connection_of(request)
-        asked.authenticated = _is_authenticated(request, headers)
+        asked.identity = _identity_of(request, headers)
         answer = self._answering.answer(self._answering.find(request.method, target), asked, self)
         if asyncio.get_running_loop() is self._loop:
             return await answer
@@ -188,10 +189,11 @@ def _below(prefix: str, target: str) -> str:
     return "/" + target.split("/", segments + 1)[-1] if segments else target
 
 
-def _is_authenticated(request: web.Request, headers: HeaderFields) -> bool:
-    """Whether a client has shown who it is, where our own server asks for that."""
+def _identity_of(request: web.Request, headers: HeaderFields) -> Identity:
+    """Who a client is, where our own server asks for that."""
     door = request.protocol._door if isinstance(request.protocol, HttpConnection) else None
     if door is None:
-        return True
+        return ANYBODY
     shown = ((name, headers.get(name.decode())) for name in KEY_FIELDS)
-    return door.admits({name: value.encode("latin-1") for name, value in shown if value is not None})
+    fields = {name: value.encode("latin-1") for name, value in shown if value is not None}
+    return door.identify(fields) or STRANGER

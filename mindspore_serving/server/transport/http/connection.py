@@ -27,7 +27,14 @@ from aiohttp.streams import StreamReader
 
 from mindspore_serving import log
 from mindspore_serving.server.access.guard import KEY_FIELDS, Door
-from mindspore_serving.server.transport.http.answering import BUSY, TIMED_OUT, UNAUTHORIZED
+from mindspore_serving.server.access.right import Right
+from mindspore_serving.server.transport.http.answering import (
+    BUSY,
+    FORBIDDEN,
+    TIMED_OUT,
+    UNAUTHORIZED,
+    Found,
+)
 from mindspore_serving.server.transport.http.application_connection import ApplicationConnection
 from mindspore_serving.server.transport.http.faults import (
     Fault,
@@ -250,7 +257,7 @@ class HttpConnection(ApplicationConnection):
             await self._reply(reply, request, message)
             return
         if fault is None and self._door is not None:
-            fault = self._fault_of_client(self._door, request)
+            fault = self._fault_of_client(self._door, request, found)
         most_bytes = gateway.limits.body_bytes
         if found is not None and found.route is not None and found.route.most_bytes is not None:
             most_bytes = found.route.most_bytes
@@ -282,19 +289,28 @@ class HttpConnection(ApplicationConnection):
         if rest is not None:
             await rest
 
-    def _fault_of_client(self, door: Door, request: HttpRequest) -> Fault | None:
+    def _fault_of_client(self, door: Door, request: HttpRequest, found: Found | None) -> Fault | None:
         """Why a client may not ask; None where it may."""
         fields = {
             name.encode(): value.encode("latin-1")
             for name in _FIELDS_OF_CLIENTS
             if (value := request.headers.get(name)) is not None
         }
-        if door.admits(fields):
+        identity = door.admit(request.verb.encode(), request.target.encode(), fields)
+        if identity is None:
+            return Fault(UNAUTHORIZED, door.refusal)
+        request.identity = identity
+        right = self._right_for(request, found)
+        if right in identity.rights:
             return None
-        if door.admits_stranger(request.verb.encode(), request.target.encode(), fields):
-            request.authenticated = False
-            return None
-        return Fault(UNAUTHORIZED, door.refusal)
+        return Fault(FORBIDDEN, identity.refusal(right))
+
+    def _right_for(self, request: HttpRequest, found: Found | None) -> Right:
+        """What a client must be allowed to do; nothing, to hear that there is nothing."""
+        route = (found or self._gateway.answering.find(request.verb, request.target)).route
+        if route is not None:
+            return route.right
+        return Right.INFER if found is None else Right.NONE  # it may be a route of the user's own
 
     def _open_to_all(self, verb: bytes, target: bytes) -> bool:
         return self._gateway.answering.find(verb.decode(), target.decode()).is_open

@@ -57,7 +57,7 @@ def _ended(
         status=status,
         request_id=usable_id(request.headers.get(ID_FIELD, "")),
         peer=request.peer,
-        key_name="",
+        key_name=request.key_name,
         bytes_in=len(request.body),
         bytes_out=0,
         instances=0,

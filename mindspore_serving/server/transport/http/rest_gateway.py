@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -43,7 +43,7 @@ from mindspore_serving.server.transport.routes import Dialect
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies, room_for_bodies
 from mindspore_serving.server.transport.untaken_replies import UntakenReplies, untaken_replies
 
-_TAG = "RESTful server"
+_NAME = "RESTful server"
 _CHECK_PERIOD_S = 1.0
 _HOOKS_S = 5.0
 """What `on_shutdown` and `on_cleanup` of the user's own may take."""
@@ -52,15 +52,19 @@ _TOLD_SHARE = 8
 """Connections above the limit, as a share of it, that are told so at a time; others are closed without a word."""
 
 
-def check_rest_address(address: str) -> None:
+def check_rest_address(address: str, name: str = _NAME) -> None:
     """Check an address of the form `ip:port`.
+
+    Args:
+        address: It.
+        name: What error texts call the server that is to listen there.
 
     Raises:
         StartUpError: It has another form.
     """
     if address.startswith("unix:"):
-        raise StartUpError("Serving Error: RESTful server does not support binding to unix domain socket")
-    parse_socket_address(address, _TAG)
+        raise StartUpError(f"Serving Error: {name} does not support binding to unix domain socket")
+    parse_socket_address(address, name)
 
 
 class RestServer:
@@ -79,6 +83,10 @@ class RestServer:
         cors: Which pages of browsers may ask; None where none may.
         grpc_path: Unix socket of the gRPC server, whose clients may come to this port, too; "" where they may not.
         observers: Who is told of requests; None for nobody.
+        name: What error texts call it.
+
+    Attributes:
+        address: As above.
     """
 
     def __init__(
@@ -95,7 +103,9 @@ class RestServer:
         cors: Cors | None = None,
         grpc_path: str = "",
         observers: Observers | None = None,
+        name: str = _NAME,
     ) -> None:
+        self._name = name
         self.address = address
         self._guard = guard
         self._tls = tls
@@ -148,13 +158,13 @@ class RestServer:
             self._shared = SharedPort(self._grpc_path, factory, self._limits.connections)
             factory = self._shared.connection
         try:
-            for listener in bound_sockets(parse_socket_address(self.address, _TAG)):
+            for listener in bound_sockets(parse_socket_address(self.address, self._name)):
                 self._listeners.append(await listen(listener, factory, self._tls))
         except (OSError, OverflowError, UnicodeError) as cause:
             self._close_listeners()
             await self._end_application()
             raise StartUpError(
-                f"Serving Error: RESTful server start failed, bind to the socket address {self.address} failed"
+                f"Serving Error: {self._name} start failed, bind to the socket address {self.address} failed"
                 f"{bind_fault(self.address, cause)}"
             ) from cause
         self._check_connections()
@@ -173,6 +183,10 @@ class RestServer:
             self._guard,
             self._cors,
         )
+
+    def withdraw(self, dialects: Collection[Dialect]) -> None:
+        """Speak some dialects no more; see `Answering.withdraw`. Of the event loop."""
+        self._answering.withdraw(dialects)
 
     def drain(self) -> None:
         """Close idle connections, and each other one with the reply to what is under way on it or comes next."""

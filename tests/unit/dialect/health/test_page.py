@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mindspore_serving.errors import VerbNotAllowed
+from mindspore_serving.server.access.identity import ANYBODY, STRANGER
 from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.dialect.health.page import HealthPages
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
@@ -37,7 +38,7 @@ def ask(path: str, *workers: WorkerHealth, authenticated: bool = True, closing: 
         catalog.add(Workers(*workers))
     dispatcher.closing = closing
     [route] = [route for route in HealthPages(catalog).routes if route.pattern == path]
-    request = HttpRequest("GET", path, {}, authenticated=authenticated)
+    request = HttpRequest("GET", path, {}, identity=ANYBODY if authenticated else STRANGER)
 
     async def asked() -> HttpReply:
         return await route.handler(request)

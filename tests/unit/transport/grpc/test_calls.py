@@ -511,7 +511,14 @@ def test_a_method_is_for_those_who_have_its_right(
     method = stream(GrpcReply(b"message"), right=right) if streamed else unary(right=right)
     reply = called(context, method, path=STREAM if streamed else PATH, guard=guard)
     replies = context.written if streamed else [reply]
-    if authenticated or right is Right.NONE:
+    if authenticated and right is Right.MANAGE:
+        assert context.status is not None
+        assert context.status[0] is GrpcStatus.PERMISSION_DENIED
+        assert "this needs the right 'manage', but '" in context.status[1]
+        assert not context.reads
+        assert context.id == dict(metadata).get("x-request-id", context.id)
+        assert "failed with status 403" in capsys.readouterr().err
+    elif authenticated or right is Right.NONE:
         assert (replies, context.status) == ([b"message"], None)
         assert context.id == dict(metadata).get("x-request-id")
     else:

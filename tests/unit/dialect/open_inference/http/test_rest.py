@@ -22,6 +22,7 @@ from mindspore_serving.errors import (
     StageError,
 )
 from mindspore_serving.rows import FailedRows, Reply, Rows
+from mindspore_serving.server.access.identity import STRANGER
 from mindspore_serving.server.dialect.open_inference.dialect import OpenInferenceDialect
 from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
 from mindspore_serving.server.dispatch.method_statistics import BatchTimes, Duration, MethodStatistics
@@ -570,7 +571,7 @@ def test_strangers_are_not_told_which_models_and_versions_there_are() -> None:
     bench = Bench()
 
     async def scene(target: str) -> HttpReply:
-        request = HttpRequest("GET", target, {}, authenticated=False)
+        request = HttpRequest("GET", target, {}, identity=STRANGER)
         return await bench.answering.answer(bench.answering.find("GET", target), request, "a connection")
 
     for target in ("/v2/models/no/ready", "/v2/models/m/versions/2/ready"):
