@@ -239,7 +239,7 @@ class CallTarget:
             return
         request.chain = chain
         if outer is not None and outer.trace is not None:
-            request.trace = outer.trace.calls()
+            request.trace = outer.trace.calls(servable.name, method)
         part.request = request
         part._call.add(part)
         if outer is not None:

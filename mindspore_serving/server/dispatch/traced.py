@@ -34,7 +34,7 @@ class RequestTrace(Protocol):
             traces: Of its traced requests, each once; the first one is this.
         """
 
-    def calls(self) -> RequestTrace:
+    def calls(self, servable: str, method: str) -> RequestTrace:
         """The method that the request is at calls another one for it."""
 
     def ended(self, request: Request, now: float) -> None:
@@ -53,8 +53,8 @@ class BatchTrace(Protocol):
     def lost(self, batch: SentBatch, now: float) -> None:
         """Its worker was lost."""
 
-    def calls(self) -> RequestTrace:
-        """The batch needs a model that another worker holds."""
+    def calls(self, servable: str, method: str) -> RequestTrace:
+        """The batch needs a model that another worker holds, which the method runs."""
 
 
 def note_sent(batch: SentBatch) -> None:

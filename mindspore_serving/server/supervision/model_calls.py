@@ -36,9 +36,8 @@ def pass_model_call(
         raise ChannelError(f"{plan.label} calls a model without instances")
     copy = worker.copy
     trace = None if copy is None else copy.trace_of(call.batch_id)
-    request = dispatcher.relay(
-        worker.servable, call.method, call.groups, trace=None if trace is None else trace.calls()
-    )
+    part = None if trace is None else trace.calls(worker.servable.name, call.method)
+    request = dispatcher.relay(worker.servable, call.method, call.groups, trace=part)
     reply = request.future
     link.calls.add(reply)
 

@@ -4,13 +4,15 @@
         queue                       of each request of the call, until its first batch was taken
         batch                       in the trace of the first of its requests that is traced, linked with all of these
             stage or model          as long as the worker says
-            call                    what the batch has called: another method, with a queue and batches of its own
+            call                    in place of a stage: of another method, or of a model that another worker holds, with a
+                                    queue and batches of its own
 
 A span is given away once it is over. A batch may be over after the requests whose results it has sent early.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple, cast
 
@@ -20,18 +22,23 @@ from opentelemetry.trace.status import Status
 from mindspore_serving.errors import Outcome
 from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.dispatch.copy import SentBatch
+from mindspore_serving.server.dispatch.method_counter import MethodCounter
 from mindspore_serving.server.dispatch.request import Request
 from mindspore_serving.server.telemetry.tracing.spans import MOST_LINKS, UNSET, Spans, beside, failed
+from mindspore_serving.signature import CALL_PREFIX
 
 SERVABLE: Final = "serving.servable"
 VERSION: Final = "serving.version"
 METHOD: Final = "serving.method"
+MODEL: Final = "serving.model"
 INSTANCES: Final = "serving.instances"
 FAILED_INSTANCES: Final = "serving.failed_instances"
 OUTCOME: Final = "serving.outcome"
 FAULTS: Final = frozenset(Outcome) - {Outcome.OK, Outcome.INVALID, Outcome.CANCELLED}
 """What is no fault of the client."""
 _US = 1e-6
+_AGAIN = re.compile(r" \(\d+\)$")
+_VERSION = re.compile(r" version \d+$")
 
 
 class OwnSpan:
@@ -94,26 +101,31 @@ class TracedRequest:
         self._spans = spans
         self._parent = parent
         self._taken: float | None = None
-        self._batch: SpanContext | None = None  # the last one that is in its trace
+        self._batch: TracedBatch | None = None  # the last one
 
     def sent(self, batch: SentBatch, traces: Sequence[object]) -> TracedBatch:
         """See `RequestTrace`."""
         traced = cast("Sequence[TracedRequest]", traces)
-        context = beside(self.span.context)
-        self._batch = context
+        made = TracedBatch(self._spans, self.span, [one.span.context for one in traced])
         for one in traced:
-            one.span.link(context)
+            one._batch = made
+            one.span.link(made.context)
             if one._taken is None:
                 one._taken = batch.taken
-        return TracedBatch(self._spans, context, self.span, [one.span.context for one in traced])
+        return made
 
-    def calls(self) -> TracedRequest:
+    def calls(self, servable: str, method: str) -> TracedRequest:
         """See `RequestTrace`."""
-        return _called(self._spans, self._batch or self.span.context, self.span.offset_ns)
+        batch, parent = self._batch, self.span.context
+        if batch is not None:
+            batch.called.add(_label(servable, method))
+            if batch.owner is self.span:
+                parent = batch.context
+        return _called(self._spans, parent, self.span.offset_ns)
 
     def ended(self, request: Request, now: float) -> None:
         """See `RequestTrace`."""
-        attributes = _attributes_of(request)
+        attributes = {**_target(request.counter), INSTANCES: request.count}
         own, offset_ns = self.span, self.span.offset_ns
         waited = (request.admitted, now if self._taken is None else self._taken)
         self._spans.give("queue", beside(own.context), own.context, waited, offset_ns, attributes)
@@ -124,7 +136,7 @@ class TracedRequest:
             attributes |= {FAILED_INSTANCES: request.failed_instances, OUTCOME: request.outcome.value}
         counter = request.counter
         self._spans.give(
-            f"call {counter.servable}.{counter.method}",
+            f"call {_label(counter.servable, counter.method)}",
             own.context,
             self._parent,
             (request.admitted, now),
@@ -140,19 +152,22 @@ class TracedBatch:
 
     Args:
         spans: Makes its spans.
-        context: Its ids.
         owner: Span of the first of its requests that is traced, in whose trace it is.
         links: Spans of all of these.
+
+    Attributes:
+        owner: As above.
+        context: Its ids.
+        called: What was called for it, as its steps are called.
     """
 
-    __slots__ = ("_context", "_failed", "_links", "_owner", "_spans", "_status")
+    __slots__ = ("_failed", "_links", "_spans", "_status", "called", "context", "owner")
 
-    def __init__(
-        self, spans: Spans, context: SpanContext, owner: OwnSpan, links: Sequence[SpanContext]
-    ) -> None:
+    def __init__(self, spans: Spans, owner: OwnSpan, links: Sequence[SpanContext]) -> None:
+        self.owner = owner
+        self.context = beside(owner.context)
+        self.called: set[str] = set()
         self._spans = spans
-        self._context = context
-        self._owner = owner
         self._links = list({link.span_id: link for link in links[:MOST_LINKS]}.values())
         self._failed = 0
         self._status = UNSET
@@ -168,29 +183,31 @@ class TracedBatch:
         self._give(batch, batch.done, self._status)
         begun = batch.taken + batch.input_s
         for step in steps_of(batch, begun, batch.done):
-            self._spans.give(
-                step.name,
-                beside(self._context),
-                self._context,
-                (step.begun, step.ended),
-                self._owner.offset_ns,
-                {},
-            )
+            if not self._is_call(step.name):
+                times = (step.begun, step.ended)
+                self._spans.give(
+                    step.name, beside(self.context), self.context, times, self.owner.offset_ns, {}
+                )
 
     def lost(self, batch: SentBatch, now: float) -> None:
         """See `BatchTrace`."""
         self._give(batch, now, failed(f"{batch.copy_label} was lost"))
 
-    def calls(self) -> TracedRequest:
+    def calls(self, servable: str, method: str) -> TracedRequest:
         """See `BatchTrace`."""
-        return _called(self._spans, self._context, self._owner.offset_ns)
+        self.called.add(_label(servable, method))
+        return _called(self._spans, self.context, self.owner.offset_ns)
+
+    def _is_call(self, step: str) -> bool:
+        """Whether a step, of one or several calls, has spans of its own already."""
+        if not self.called:  # the common case
+            return False
+        calls = _AGAIN.sub("", step).split("+")
+        return all(_VERSION.sub("", call) in self.called for call in calls)
 
     def _give(self, batch: SentBatch, ended: float, status: Status) -> None:
-        counter = batch.counter
-        attributes: dict[str, str | int | float | bool] = {
-            SERVABLE: counter.servable,
-            VERSION: counter.version,
-            METHOD: counter.method,
+        attributes = {
+            **_target(batch.counter),
             INSTANCES: batch.count,
             "serving.requests": batch.requests,
             "serving.worker": batch.copy_label,
@@ -204,10 +221,10 @@ class TracedBatch:
             }
         self._spans.give(
             "batch",
-            self._context,
-            self._owner.context,
+            self.context,
+            self.owner.context,
             (batch.taken, ended),
-            self._owner.offset_ns,
+            self.owner.offset_ns,
             attributes,
             links=self._links,
             status=status,
@@ -255,11 +272,23 @@ def _called(spans: Spans, parent: SpanContext, offset_ns: int) -> TracedRequest:
     return TracedRequest(spans, OwnSpan(beside(parent), offset_ns), parent)
 
 
-def _attributes_of(request: Request) -> dict[str, str | int | float | bool]:
-    counter = request.counter
+def _label(servable: str, method: str) -> str:
+    """How a called method is named among the steps of a batch; of a model of another worker, the model."""
+    return _model_of(method) or f"{servable}.{method}"
+
+
+def _model_of(method: str) -> str:
+    """The model that a method runs for other workers; "" for a method of the user's."""
+    if not method.startswith(CALL_PREFIX):
+        return ""
+    key, _, subgraph = method.removeprefix(CALL_PREFIX).rpartition("_")
+    return key if subgraph == "0" else f"{key}#{subgraph}"
+
+
+def _target(counter: MethodCounter) -> dict[str, str | int | float | bool]:
+    model = _model_of(counter.method)
     return {
         SERVABLE: counter.servable,
         VERSION: counter.version,
-        METHOD: counter.method,
-        INSTANCES: request.count,
+        **({MODEL: model} if model else {METHOD: counter.method}),
     }
