@@ -4,8 +4,8 @@
         queue                       of each request of the call, until its first batch was taken
         batch                       in the trace of the first of its requests that is traced, linked with all of these
             stage or model          as long as the worker says
-            call                    in place of a stage: of another method, or of a model that another worker holds, with a
-                                    queue and batches of its own
+            call                    in place of a stage: of another method, or of a model that another worker
+                                    holds, with a queue and batches of its own
 
 A span is given away once it is over. A batch may be over after the requests whose results it has sent early.
 """

@@ -139,16 +139,22 @@ def tracing_of(environment: Mapping[str, str]) -> Tracing:
         InvalidParameter: A variable has a value that it cannot have.
         StartUpError: An exporter cannot be made.
     """
+    resource = resource_of(environment)
+    exporters = exporters_of(environment)
     export_log = ExportLog()
     export_log.open()
-    resource = _resource(environment)
     # The SDK makes samplers of the environment nowhere else, also those of other packages.
     sampler: Sampler = TracerProvider(resource=resource, shutdown_on_exit=False).sampler
-    processors = [BatchSpanProcessor(exporter) for exporter in exporters_of(environment)]
+    processors = [BatchSpanProcessor(exporter) for exporter in exporters]
     return Tracing(Choice(sampler), resource, processors, export_log)
 
 
-def _resource(environment: Mapping[str, str]) -> Resource:
+def resource_of(environment: Mapping[str, str]) -> Resource:
+    """What the server is, as OpenTelemetry's variables say; `mindspore-serving` where they do not name it.
+
+    Args:
+        environment: The environment of this process.
+    """
     named = environment.get(_NAME_VARIABLE) or "service.name=" in environment.get(_RESOURCE_VARIABLE, "")
     own = {"service.version": __version__} | ({} if named else {SERVICE_NAME: DEFAULT_SERVICE})
     return Resource.create(own)
