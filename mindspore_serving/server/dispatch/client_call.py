@@ -24,6 +24,7 @@ class ClientCall:
     Attributes:
         began: As above.
         requests: Those that were admitted for it, in order. A request that was refused is none of them.
+        asked: Whom it has asked last, until a request of it is admitted or refused; None elsewhere.
         destination: Where the first of them went; None where there is none.
         is_mixed: Whether another one went to another servable or version.
         trace_id: Of the trace that the call belongs to, 32 hex digits; "" for none. Tracing sets it.
@@ -31,11 +32,12 @@ class ClientCall:
             Tracing sets it.
     """
 
-    __slots__ = ("began", "destination", "is_mixed", "requests", "trace_id", "traceparent")
+    __slots__ = ("asked", "began", "destination", "is_mixed", "requests", "trace_id", "traceparent")
 
     def __init__(self, began: float) -> None:
         self.began = began
         self.requests: list[Request] = []
+        self.asked: Destination | None = None
         self.destination: Destination | None = None
         self.is_mixed = False
         self.trace_id = ""
