@@ -114,6 +114,8 @@ def start(config: ServerConfig, servables: Sequence[ServableStartConfig]) -> Non
     """
     try:
         _set_limits(config)
+        if config.access_log is not None:
+            server.start_access_log(config.access_log, config.access_log_file)
         _start_front_ends(config)
     except InvalidParameter as error:
         raise CommandError(str(error), exit_code=USAGE) from error

@@ -31,6 +31,9 @@ class AccessLog:
         probes: Whether probes of the server's health get lines, too.
         now: Seconds since 1970.
 
+    Attributes:
+        name: The file, as given.
+
     Raises:
         OSError: The file cannot be opened.
     """
@@ -39,7 +42,7 @@ class AccessLog:
         self._line, lost = FORMS[form]
         self._probes = probes
         self._now = now
-        self._name = file
+        self.name = file
         self._file: LineFile | None = None
         self._stdout = -1
         if file == STDOUT:
@@ -51,7 +54,7 @@ class AccessLog:
         )
 
     def __repr__(self) -> str:
-        return f"<AccessLog {self._name}, {self._writer}>"
+        return f"<AccessLog {self.name}, {self._writer}>"
 
     def begins(self, call: ClientCall, headers: Mapping[str, str]) -> None:
         """Note the trace that a client names, where nobody traces the call."""
@@ -74,7 +77,7 @@ class AccessLog:
         """Write what waits, for as long as that may take, and write no more. Safe to call twice."""
         await asyncio.to_thread(self._writer.close, _CLOSE_S)
         if not self._writer.is_idle:  # the disk hangs, or nobody reads: its thread holds the descriptor
-            log.warning("The end of the access log %s is lost, it could not be written in time", self._name)
+            log.warning("The end of the access log %s is lost, it could not be written in time", self.name)
             return
         if self._file is not None:
             self._file.close()
@@ -89,4 +92,4 @@ class AccessLog:
             write_to_pipe(self._stdout, lines)
 
     def _note_error(self, error: OSError) -> None:
-        log.error("Lines of the access log %s are lost, it cannot be written: %s", self._name, error)
+        log.error("Lines of the access log %s are lost, it cannot be written: %s", self.name, error)

@@ -237,6 +237,8 @@ class Call:
             return
         sent, self._sent_bytes = self._sent_bytes, 0
         instances, failed = instances_of(call, count, failures)
+        if status != OK:
+            failed = instances
         method = self._method
         if failures:
             error = text_for_client(failures[0].failure)
