@@ -22,6 +22,8 @@ PIPE_BYTES: Final = 4096
 """Bytes that a pipe takes at once where it says that it can be written; other writers never get between them."""
 _PAUSE_S: Final = 0.02
 """After each write: under load, lines are written together."""
+_BATCH_BYTES: Final = 1 << 16
+"""Written at a time, at least."""
 _AGAIN_S: Final = 1.0
 """After a write that has failed, as on a full disk."""
 
@@ -32,7 +34,7 @@ class LineWriter:
     Args:
         write: Writes whole lines; may block. An OSError means that they are lost.
         lost: Makes the line that says how many were lost.
-        most_bytes: Bytes that may wait.
+        most_bytes: Bytes that may wait, beside those that are being written.
         on_error: Told of the first of errors in a row, in the thread.
         name: Of the thread.
     """
@@ -71,27 +73,27 @@ class LineWriter:
         """Whether all lines were written."""
         return self._idle.is_set()
 
-    def put(self, line: bytes) -> bool:
-        """Have a line written; from any thread.
+    def put(self, line: bytes) -> None:
+        """Have a line written; from any thread. Where too much waits, the oldest lines that wait are lost instead.
 
         Args:
             line: With its end.
-
-        Returns:
-            Whether it will be; not where too much waits, or after `close`.
         """
         with self._lock:
-            if self._waiting_bytes + len(line) > self._most_bytes or self._closing:
+            if self._closing:
                 self._lost += 1
-                return False
-            self._lines.append(line)
+                return
+            lines = self._lines
+            lines.append(line)
             self._waiting_bytes += len(line)
+            while self._waiting_bytes > self._most_bytes and len(lines) > 1:
+                self._waiting_bytes -= len(lines.popleft())
+                self._lost += 1
             if self._thread is None:
                 self._start()
             if self._idle.is_set():
                 self._idle.clear()
                 self._wake.set()
-        return True
 
     def nudge(self) -> None:
         """Have `write` called soon, also where no line waits: a file that was moved away is there again."""
@@ -128,39 +130,47 @@ class LineWriter:
             self._wake.wait()
             lines, nudged, lost = self._take()
             if lines or nudged:
-                # Lost ones came while lines waited that were taken before: so they belong in front of these.
-                self._try_to_write((self._make_lost_line(lost) if lost else b"") + b"".join(lines), lines)
+                # Lost ones waited in front of these.
+                self._try_to_write(
+                    (self._make_lost_line(lost) if lost else b"") + b"".join(lines), len(lines)
+                )
             elif self._closing:
                 return
 
-    def _take(self) -> tuple[deque[bytes], bool, int]:
-        """All lines that wait, whether to write in any case, and how many lines were lost."""
+    def _take(self) -> tuple[list[bytes], bool, int]:
+        """The next lines, whether to write in any case, and how many lines were lost before them."""
+        taken: list[bytes] = []
         with self._lock:
-            lines, self._lines = self._lines, deque()
+            size, lines = 0, self._lines
+            while lines and size < _BATCH_BYTES:
+                line = lines.popleft()
+                size += len(line)
+                taken.append(line)
+            self._waiting_bytes -= size
             nudged, self._nudged = self._nudged, False
             lost = 0
-            if lines:
+            if taken:
                 lost, self._lost = self._lost, 0
             elif not nudged:
                 self._idle.set()
                 if not self._closing:
                     self._wake.clear()
-            return lines, nudged, lost
+        return taken, nudged, lost
 
-    def _try_to_write(self, data: bytes, lines: deque[bytes]) -> None:
-        error = None
+    def _try_to_write(self, data: bytes, count: int) -> None:
         try:
             self._write(data)
-        except OSError as cause:
-            error = cause
-        with self._lock:
-            self._waiting_bytes -= sum(map(len, lines))
-            if error is not None:
-                self._lost += len(lines)
-        if error is not None and not self._failed:
-            self._on_error(error)
-        self._failed = error is not None
-        self._pause(_AGAIN_S if self._failed else _PAUSE_S)
+        except OSError as error:
+            with self._lock:
+                self._lost += count
+            if not self._failed:
+                self._failed = True
+                self._on_error(error)
+            self._pause(_AGAIN_S)
+        else:
+            self._failed = False
+            if not self._lines:
+                self._pause(_PAUSE_S)
 
     def _pause(self, seconds: float) -> None:
         if not self._closing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 import signal
@@ -22,7 +23,7 @@ from mindspore_serving.proto.foreign import health_pb2, paddle_general_model_pb2
 from tests.support.gate import Gate
 from tests.support.grpc_stub import health_stub, inference_stub
 from tests.support.http_requests import raw_connection, read_raw_reply, send
-from tests.support.serving import RunningServer, add_servable, serving
+from tests.support.serving import RunningServer, add_servable, free_port, running_script, serving
 from tests.support.watch import wait_until
 from tests.unit.dialect.open_inference.messages import request, tensor
 
@@ -376,3 +377,114 @@ def test_two_thousand_requests_at_once(served: Served) -> None:
         f"{name}.{number}" for name in range(20) for number in range(100)
     }
     assert {plain(line)["instances"] for line in lines} == {2}
+
+
+CHATTY = """\
+from mindspore_serving.server import register
+
+
+def say(x):
+    print("the worker says", int(x), flush=True)
+    return x
+
+
+@register.register_method(output_names=["y"])
+def predict(x):
+    return register.add_stage(say, x, outputs_count=1)
+"""
+KEY = "a-key-of-more-than-16-characters"
+TEXT = re.compile(
+    r"(?P<time>\S+) 127\.0\.0\.1 native \"POST /model/m:(?P<method>\w+)\" status=(?P<status>\d+) id=(?P<id>\S+) "
+    r"servable=(\S+) version=(\S+) method=(\S+) instances=\d failed=\d bytes_in=\d+ bytes_out=\d+ "
+    r"queue_ms=\d+\.\d{3} compute_ms=\d+\.\d{3} total_ms=\d+\.\d{3} key=(?P<key>\S+) trace=-"
+)
+
+
+def test_in_a_container_nobody_waits_for_who_reads_the_output(tmp_path: Path) -> None:
+    """Access log, log of the main process and those of workers in one pipe, which nobody reads for a while."""
+    add_servable(tmp_path, "m", CHATTY, files=("1/x",))
+    with serving(
+        tmp_path,
+        ['".", "m", 0'],
+        environment={"SERVING_ACCESS_LOG": "text", "SERVING_LOG_TO_STDOUT": "1"},
+        rest_options=f'api_keys=["{KEY} name=dashboard"]',
+    ) as server:
+        server.read_output()
+        assert server.process.stdout is not None
+        fcntl.fcntl(server.process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+        key = {"X-API-Key": KEY}
+        for number in range(100):
+            assert send(server.rest, "POST", NATIVE, {"instances": [{"x": number}]}, key).status == 200
+            assert send(server.rest, "POST", "/model/m:other", {"instances": [{"x": 1}]}, key).status == 404
+        assert send(server.rest, "POST", NATIVE, {"instances": [{"x": 1}]}).status == 401
+        server.signal(signal.SIGTERM)  # its last lines are there, too
+        server.wait()
+        said = [line for line in server.lines if "the worker says" in line]
+        assert said == [f"[m_device0_version1] the worker says {number}" for number in range(100)]
+        found = [found for line in server.lines if (found := TEXT.fullmatch(line))]
+        assert [one["status"] for one in found] == ["200", "404"] * 100 + ["401"]
+        assert [one["key"] for one in found] == ["dashboard"] * 200 + ["-"]
+        assert sum("WARNING" in line and "m:other" in line for line in server.lines) >= 20
+        assert KEY not in server.output
+
+
+SCRIPT = """\
+import asyncio
+import sys
+
+from aiohttp import web
+
+from mindspore_serving import server
+
+server.start_access_log("json", "access.log", probes=True)
+try:
+    server.start_access_log("json", "other.log")
+except RuntimeError as error:
+    print(error, flush=True)
+server.start_access_log("json", "access.log", probes=True)
+application = server.rest_application()
+
+
+async def own(request):
+    return web.Response(text="own")
+
+
+application.router.add_get("/own", own)
+yours = web.Application()
+yours.add_subapp("/api", application)
+server.start_servables(server.ServableStartConfig(".", "m", 0))
+
+
+async def serve():
+    runner = web.AppRunner(yours)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", {port}).start()
+    print("mounted", flush=True)
+    await asyncio.Event().wait()
+
+
+asyncio.run(serve())
+"""
+
+
+def test_calls_of_an_application_of_the_users_own(tmp_path: Path) -> None:
+    """Dialects that are mounted tell of their calls, too; routes of the user's own are the user's to log."""
+    add_servable(tmp_path, "m", CHATTY, files=("1/x",))
+    port = free_port()
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(port=port))
+    with running_script(script, environment={"SERVING_BACKEND": "stub"}) as running:
+        line = running.wait_for_line("access log is started already")
+        assert "access.log" in line
+        assert not (tmp_path / "other.log").exists()
+        running.wait_for_line("mounted")
+        address = f"127.0.0.1:{port}"
+        assert send(address, "GET", "/api/own").text == "own"
+        reply = send(address, "POST", "/api/model/m:predict", {"instances": [{"x": 1}]})
+        assert reply.headers["x-serving-version"] == "1"
+        assert send(address, "GET", "/api/v2/health/ready").status == 200
+        log = tmp_path / "access.log"
+        wait_until(lambda: log.read_text().count("\n") == 2, TIMEOUT_S)
+        lines = [json.loads(text) for text in log.read_text().splitlines()]
+        assert [line["target"] for line in lines] == ["POST /model/m:predict", "GET /v2/health/ready"]
+        assert [line["version"] for line in lines] == [1, 0]

@@ -33,12 +33,12 @@ def text_line(ended: EndedCall, now: float) -> bytes:
     """
     queue_ms, compute_ms, total_ms = _times(ended)
     line = (
-        f"{iso_time(now)} {_plain(ended.peer)} {ended.dialect or _NONE} {_target(ended.target)} "
+        f"{iso_time(now)} {_named(ended.peer)} {ended.dialect or _NONE} {_target(ended.target)} "
         f"status={ended.status} id={_plain(ended.request_id)} {_text_of_destination(*_destination(ended))} "
         f"instances={ended.instances} failed={ended.failed_instances} "
         f"bytes_in={ended.bytes_in} bytes_out={ended.bytes_out} "
         f"queue_ms={queue_ms:.3f} compute_ms={compute_ms:.3f} total_ms={total_ms:.3f} "
-        f"key={_plain(ended.key_name)} trace={_plain(ended.call.trace_id)}\n"
+        f"key={_named(ended.key_name)} trace={_plain(ended.call.trace_id)}\n"
     )
     return line.encode("ascii")
 
@@ -115,6 +115,10 @@ def _plain(text: str) -> str:
     if not text:
         return _NONE
     return text if _SIMPLE.fullmatch(text) and text != _NONE else quoted(text)
+
+
+_named = lru_cache(maxsize=1024)(_plain)
+"""For the same few values again and again."""
 
 
 def _destination(ended: EndedCall) -> tuple[str, int, str]:
