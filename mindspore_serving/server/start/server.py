@@ -36,7 +36,7 @@ from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.start.front_ends import BIND_TIMEOUT_S, FrontEnds, Listener
 from mindspore_serving.server.start.monitor import Monitor
 from mindspore_serving.server.start.orderly_stop import finish_requests, wait_for_end, wait_for_requests
-from mindspore_serving.server.start.pages import PageChoice
+from mindspore_serving.server.start.page_choice import PageChoice
 from mindspore_serving.server.supervision.supervisor import Supervisor
 from mindspore_serving.server.transport.http.cors import Cors
 from mindspore_serving.server.transport.observers import Observers
@@ -323,7 +323,7 @@ class Server:
             for part in self._parts():
                 if part is not None:
                     self._end(self._thread, part)
-            self._thread.loop.call_soon_threadsafe(self._front_ends.regions.close)
+            self._thread.loop.call_soon_threadsafe(self._front_ends.close)
             self._front_ends = FrontEnds(self._on_failed_listener, self.observers)
             self._port = self._supervisor = self._service = None
             self._release_address()
