@@ -27,7 +27,7 @@ READ_EVERY_S: Final = 10.0
 MOST_KEPT: Final = 256
 """Methods that may have changed in a reading, and be kept."""
 LONGEST_WINDOW_S: Final = 300.0
-_SPACING: Final = ((13.0, 0.9), (75.0, 9.5), (float("inf"), 59.0))
+_SPACING: Final = ((11.0, 0.9), (25.0, 4.5), (95.0, 9.5), (float("inf"), 59.0))
 """Up to which age, in seconds, readings are kept that are how far apart."""
 _LARGEST_SHARE: Final = 0.05
 """Of the event loop's time, that looks at the page may take for readings."""
@@ -199,5 +199,5 @@ def _least_busy(changed: Sequence[tuple[MethodKey, Counted, Counted]], most: int
     """The methods that are not kept, where more than `most` have changed."""
     if len(changed) <= most:
         return []
-    by_requests = sorted(changed, key=lambda one: sum(one[2].requests) - sum(one[1].requests))
+    by_requests = sorted(changed, key=lambda one: sum(one[1].requests) - sum(one[2].requests))
     return [key for key, _, _ in by_requests[: len(changed) - most]]
