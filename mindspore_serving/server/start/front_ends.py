@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 
@@ -27,6 +27,7 @@ from mindspore_serving.server.transport.grpc.server import GrpcServer
 from mindspore_serving.server.transport.http.cors import Cors
 from mindspore_serving.server.transport.http.limits import HttpLimits
 from mindspore_serving.server.transport.http.rest_gateway import RestServer
+from mindspore_serving.server.transport.observers import Observers
 from mindspore_serving.server.transport.routes import Dialect
 
 BIND_TIMEOUT_S = 30.0
@@ -60,6 +61,7 @@ class FrontEnds:
 
     Args:
         on_failed_grpc: Called on the loop when the gRPC server takes no more calls.
+        observers: Who is told of calls.
 
     Attributes:
         grpc: The gRPC server, once it is started.
@@ -69,7 +71,7 @@ class FrontEnds:
         regions: Shared memory of clients, which all front ends have in common.
     """
 
-    def __init__(self, on_failed_grpc: Callable[[], None]) -> None:
+    def __init__(self, on_failed_grpc: Callable[[], None], observers: Observers) -> None:
         self.grpc: GrpcServer | None = None
         self.rest: RestServer | None = None
         self.application: RestApplication | None = None
@@ -77,6 +79,7 @@ class FrontEnds:
         self.regions = SharedMemoryRegions()
         self._history: StatusHistory | None = None
         self._on_failed_grpc = on_failed_grpc
+        self._observers = observers
         self._shares_port = False
         self._pages: Mapping[str, Dialect] = {}  # of REST, unless the user has chosen them
         self._elsewhere: set[str] = set()  # names of pages that have a listener of their own
@@ -95,10 +98,18 @@ class FrontEnds:
             listener.max_message_bytes, descriptor_limit.connections(listener.max_connections)
         )
         methods = [
-            method for dialect in dialects_of(service, self.regions) for method in dialect.grpc_methods
+            replace(method, dialect=dialect.name)
+            for dialect in dialects_of(service, self.regions)
+            for method in dialect.grpc_methods
         ]
         server = GrpcServer(
-            methods, listener.address, limits, credentials, listener.guard, self._on_failed_grpc
+            methods,
+            listener.address,
+            limits,
+            credentials,
+            listener.guard,
+            self._on_failed_grpc,
+            self._observers,
         )
         thread.run(server.start(), BIND_TIMEOUT_S)
         self.grpc = server
@@ -146,6 +157,7 @@ class FrontEnds:
             application=None if self.application is None else self.application.dialects,
             cors=cors,
             grpc_path=self._socket_of_grpc() if with_grpc else "",
+            observers=self._observers,
         )
         thread.run(server.start(), BIND_TIMEOUT_S)
         self.rest, self._shares_port = server, with_grpc
@@ -177,6 +189,7 @@ class FrontEnds:
             HttpLimits(listener.max_message_bytes, descriptor_limit.connections(listener.max_connections)),
             ssl_context(listener.ssl_config) if listener.ssl_config else None,
             listener.guard,
+            observers=self._observers,
             name=f"{name} server",
         )
         thread.run(server.start(), BIND_TIMEOUT_S)
@@ -207,7 +220,7 @@ class FrontEnds:
                     "Serving Error: rest_application should be called before start_restful_server, which serves it"
                 )
             self.application = RestApplication(
-                service, self.regions, thread.loop, always_ok, worker_timeout_s()
+                service, self.regions, thread.loop, always_ok, worker_timeout_s(), self._observers
             )
         return self.application.application
 
