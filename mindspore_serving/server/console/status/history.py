@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, Protocol
 
 from mindspore_serving.server.console.status.counted import NOTHING, Counted, together
@@ -47,15 +47,13 @@ class Reading:
 
     Attributes:
         at: When, in seconds of the clock.
-        total: Of all methods together.
+        total: Of all methods together, and what the server has refused.
         methods: Of each that was ever called; None where it was not kept.
-        refused: As of `ServerStatistics`.
     """
 
     at: float
     total: Counted = NOTHING
     methods: Mapping[MethodKey, Counted | None] = field(default_factory=dict)
-    refused: Mapping[str, int] = field(default_factory=dict)
 
 
 class Source(Protocol):
@@ -157,7 +155,7 @@ class StatusHistory:
             total = total.since(together([before for _, _, before in changed]))
         for key in _least_busy(changed, self._most_kept):
             methods[key] = None
-        return Reading(now, total, methods, dict(statistics.refused))
+        return Reading(now, replace(total, refused=dict(statistics.refused)), methods)
 
     def _keep(self, reading: Reading, uptime_s: float) -> None:
         if self._begin is None:
@@ -191,7 +189,11 @@ def kept_places(times: Sequence[float], now: float) -> list[int]:
 
 def _was_called(method: MethodStatistics) -> bool:
     return bool(
-        method.success.count or method.fail.count or method.queue.count or method.cancelled_before_run
+        method.success.count
+        or method.fail.count
+        or method.queue.count
+        or method.cancelled_before_run
+        or method.refused
     )
 
 

@@ -40,7 +40,7 @@ def ended(**requests: int) -> StatusDocument:
     return window(requests=requests)
 
 
-def steps(share: float, runs: int = 100, name: str = "function f") -> StatusDocument:
+def steps(share: float, runs: int = 100, name: str = "normalize") -> StatusDocument:
     return window(steps=(StepTimes(name, runs, 8.0, share), StepTimes("model m", runs, 1.0, 1 - share)))
 
 
@@ -79,8 +79,8 @@ CASES: list[Case] = [
     ),
     ("worker_queue_dominates", phases(input=5.1), phases(input=5.0), ["51%", "slots_per_copy"]),
     ("coding_dominates", phases(decode=4.0, encode=1.1), phases(decode=4.0, encode=1.0), ["51%", "gRPC"]),
-    ("stage_dominates", steps(0.81), steps(0.8), ["function f", "81%", "num_parallel_workers"]),
-    ("stage_dominates", steps(0.9, 20, "model m"), steps(0.9, 19, "model m"), ["90%", "device_ids"]),
+    ("stage_dominates", steps(0.81), steps(0.8), ["normalize", "81%", "num_parallel_workers"]),
+    ("stage_dominates", steps(0.9, 20, "m.onnx"), steps(0.9, 19, "m.onnx"), ["90%", "device_ids"]),
     ("padding", window(padding_share=0.51), window(padding_share=0.5), ["51%", "4 instances", "dynamic"]),
     ("padding", window(padding_share=0.6, batches=20), window(padding_share=0.6, batches=19), ["60%"]),
     (

@@ -166,6 +166,19 @@ def test_one_servable_and_more_methods() -> None:
     assert sum(len(one["methods"]) for one in page.get("?methods=0")["versions"]) == 0
 
 
+def test_what_was_refused() -> None:
+    page = Page()
+    refused_only = replace(counted(0), refused={"invalid": 4})
+    page.source.refused = {"unauthorized": 2, "invalid": 4}
+    page.source.serve(predict=refused_only)
+    page.source.now += 5
+    said = page.get()
+    assert said["windows"]["start"]["refused"] == {"unauthorized": 2, "invalid": 4}
+    assert said["versions"][0]["methods"][0]["windows"]["start"]["refused"] == {"invalid": 4}
+    page.source.now += 20
+    assert page.get()["windows"]["10s"]["refused"] == {}
+
+
 def test_a_method_that_was_not_followed_has_no_recent_figures() -> None:
     page = Page()
     page.source.now += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,11 +52,9 @@ def test_an_estimate_is_in_the_bucket_of_the_truth(times: list[float], percent: 
 
 def test_the_figures_of_a_span() -> None:
     window = window_of(
-        Counted.of(counted(30, failed=2)),
-        Counted.of(counted(10, failed=1)),
+        replace(Counted.of(counted(30, failed=2)), refused={"bytes": 5, "invalid": 3}),
+        replace(Counted.of(counted(10, failed=1)), refused={"bytes": 1, "invalid": 3}),
         10.0,
-        {"bytes": 5, "invalid": 3},
-        {"bytes": 1, "invalid": 3},
     )
     assert (window.seconds, window.requests) == (10.0, {"ok": 20, "model_failed": 1})
     assert (window.requests_per_s, window.instances_per_s) == (2.1, 4.1)
