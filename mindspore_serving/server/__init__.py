@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         start_metrics_server,
         start_restful_server,
         start_servables,
+        statistics,
         stop,
     )
 
@@ -48,6 +49,7 @@ __all__ = [
     "start_metrics_server",
     "start_restful_server",
     "start_servables",
+    "statistics",
     "stop",
 ]
 
@@ -61,6 +63,7 @@ _HOME = {
     "start_metrics_server": "start.start_functions",
     "start_restful_server": "start.start_functions",
     "start_servables": "start.start_functions",
+    "statistics": "start.start_functions",
     "stop": "start.start_functions",
 }
 

@@ -199,8 +199,8 @@ def count_answered(call: ClientCall, now: float) -> None:
     """Count a call of a client that is over: its reply is complete, or there is none because the client has gone.
 
     Called once for each call, whatever the reply is; what has not ended by then counts without the times before and
-    after. A call that has found its method, and has led to no request, had a body that could not be read. A request that
-    has failed, in part at least, does not count for ENCODE: the reply may be made of something else.
+    after. A call that has found its method, and has led to no request, had a body that could not be read. A request
+    that has failed, in part at least, does not count for ENCODE: the reply may be made of something else.
 
     Args:
         call: The call.

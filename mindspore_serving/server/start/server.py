@@ -11,7 +11,7 @@ from typing import Protocol
 
 from aiohttp import web
 
-from mindspore_serving import log
+from mindspore_serving import __version__, log
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.access.tls import SSLConfig, ssl_context
 from mindspore_serving.server.backend.families import chosen_family
@@ -31,6 +31,7 @@ from mindspore_serving.server.host.standard_descriptors import open_standard_des
 from mindspore_serving.server.host.standard_output import say
 from mindspore_serving.server.host.stop_request import StopRequest
 from mindspore_serving.server.service.catalog import ServableInfo
+from mindspore_serving.server.service.server_statistics import ServerStatistics
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.start.front_ends import BIND_TIMEOUT_S, FrontEnds, Listener
 from mindspore_serving.server.start.monitor import Monitor
@@ -196,6 +197,18 @@ class Server:
 
         async def ask() -> tuple[ServableInfo, ...]:
             return catalog.servables()
+
+        return thread.run(ask(), BIND_TIMEOUT_S)
+
+    def statistics(self) -> ServerStatistics:
+        """What was counted until now; nothing before anything is started. From any thread but the loop's."""
+        with self._lock:
+            thread, service = self._thread, self._service
+        if thread is None or service is None:
+            return ServerStatistics(__version__, 0.0, 0.0)
+
+        async def ask() -> ServerStatistics:
+            return service.statistics.server()
 
         return thread.run(ask(), BIND_TIMEOUT_S)
 
