@@ -20,7 +20,8 @@ from mindspore_serving.server.host.standard_output import say
 from mindspore_serving.server.service.server_statistics import FrontEndStatistics
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.start.dialects import dialects_of
-from mindspore_serving.server.start.pages import PageChoice, PageNeeds, pages_of
+from mindspore_serving.server.start.page_choice import PageChoice
+from mindspore_serving.server.start.pages import PageNeeds, pages_of
 from mindspore_serving.server.start.rest_application import RestApplication
 from mindspore_serving.server.transport.address import UNIX_PREFIX
 from mindspore_serving.server.transport.grpc.limits import GrpcLimits

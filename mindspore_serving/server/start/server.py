@@ -36,7 +36,7 @@ from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.start.front_ends import BIND_TIMEOUT_S, FrontEnds, Listener
 from mindspore_serving.server.start.monitor import Monitor
 from mindspore_serving.server.start.orderly_stop import finish_requests, wait_for_end, wait_for_requests
-from mindspore_serving.server.start.pages import PageChoice
+from mindspore_serving.server.start.page_choice import PageChoice
 from mindspore_serving.server.supervision.supervisor import Supervisor
 from mindspore_serving.server.transport.http.cors import Cors
 from mindspore_serving.server.transport.observers import Observers
