@@ -33,6 +33,11 @@ def test_percentiles_between_the_bounds_of_a_bucket(
     assert percentile(histogram(*counts), share) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("share", "expected"), [(0.5, 0.0002), (0.8, 0.0005), (0.95, 0.00095)])
+def test_the_mean_bounds_what_the_first_bucket_leaves_open(share: float, expected: float) -> None:
+    assert percentile(histogram(100, 0, 0, 0, sum_s=0.01), share) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("times", [histogram(0, 0, 0, 0), Histogram((), (5,), 1.0)])
 def test_no_times_have_no_percentile(times: Histogram) -> None:
     assert percentile(times, 0.5) is None
