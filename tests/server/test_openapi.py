@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -219,38 +221,99 @@ def operations(server: RunningServer) -> list[Any]:
     return [one for one in found if one.method != "head" and not any(part in one.path for part in others)]
 
 
+class Asking:
+    """Sends what schemathesis makes, and keeps what it finds."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.count = 0
+        self.found: list[str] = []
+        self._document = document
+        self._session = requests.Session()
+
+    def run(self, operation: Any, mode: Any) -> None:
+        """Send some requests to one operation."""
+        is_described = mode is schemathesis.GenerationMode.POSITIVE
+        excluded = [openapi_checks.negative_data_rejection] if is_described else []
+        if has_no_exact_schema(operation.path):
+            excluded.append(openapi_checks.positive_data_acceptance)
+        if is_always_answered(operation.path):
+            excluded.append(openapi_checks.negative_data_rejection)
+
+        def ask(case: Any) -> None:
+            self.count += 1
+            if is_described and isinstance(case.body, (dict, list)):
+                case.body = spelled(self._schema_of(case), case.body)
+            case.call_and_validate(session=self._session, excluded_checks=excluded)
+
+        settings = hypothesis.settings(
+            max_examples=EXAMPLES_OF_EACH,
+            derandomize=True,
+            database=None,
+            deadline=None,
+            phases=[hypothesis.Phase.generate],
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )
+        try:
+            settings(hypothesis.given(case=operation.as_strategy(generation_mode=mode))(ask))()
+        except schemathesis.errors.FailureGroup as error:
+            self.found += [f"{operation.label} {mode}: {one} {one.message}" for one in error.exceptions]
+
+    def _schema_of(self, case: Any) -> Any:
+        body = self._document["paths"][case.path][case.method.lower()]["requestBody"]
+        return body["content"][case.media_type]["schema"]
+
+
 def test_schemathesis_finds_nothing(server: RunningServer, document: dict[str, Any]) -> None:
-    session = requests.Session()
-    found: list[str] = []
-    count = 0
+    asking = Asking(document)
     for operation in operations(server):
         for mode in modes_of(operation):
-            is_described = mode is schemathesis.GenerationMode.POSITIVE
-            excluded = [openapi_checks.negative_data_rejection] if is_described else []
-            if has_no_exact_schema(operation.path):
-                excluded.append(openapi_checks.positive_data_acceptance)
-            if is_always_answered(operation.path):
-                excluded.append(openapi_checks.negative_data_rejection)
+            asking.run(operation, mode)
+    assert not asking.found, "\n\n".join(asking.found)
+    assert asking.count > 150
 
-            def ask(case: Any) -> None:
-                nonlocal count
-                count += 1
-                if is_described and isinstance(case.body, (dict, list)):
-                    body = document["paths"][case.path][case.method.lower()]["requestBody"]
-                    case.body = spelled(body["content"][case.media_type]["schema"], case.body)
-                case.call_and_validate(session=session, excluded_checks=excluded)
 
-            run = hypothesis.settings(
-                max_examples=EXAMPLES_OF_EACH,
-                derandomize=True,
-                database=None,
-                deadline=None,
-                phases=[hypothesis.Phase.generate],
-                suppress_health_check=list(hypothesis.HealthCheck),
-            )(hypothesis.given(case=operation.as_strategy(generation_mode=mode))(ask))
-            try:
-                run()
-            except schemathesis.errors.FailureGroup as error:
-                found += [f"{operation.label} {mode}: {one} {one.message}" for one in error.exceptions]
-    assert not found, "\n\n".join(found)
-    assert count > 200
+# --- Who may see it ---
+
+KEY = "a-key-of-tests-0123456789"
+
+
+def test_with_keys_it_is_for_those_who_have_one(tmp_path: Path) -> None:
+    add_servable(tmp_path, "shop", CONFIG)
+    with serving(tmp_path, ['".", "shop"'], rest_options=f"api_keys=[{KEY!r}]") as server:
+        for path in ("/openapi.json", "/docs", "/docs/swagger-ui.css", "/"):
+            browser = {"Accept": "text/html"}
+            assert send(server.rest, "GET", path, None, browser).status == 401
+            shown = send(server.rest, "GET", path, None, {**browser, "X-API-Key": KEY})
+            assert shown.status == 200
+            assert shown.headers["content-security-policy"].startswith("default-src 'none'")
+        document = json.loads(send(server.rest, "GET", "/openapi.json", None, {"X-API-Key": KEY}).body)
+        validate(document)
+        assert set(document["components"]["securitySchemes"]) == {"bearer", "api_key"}
+
+
+def test_a_browser_is_greeted_and_others_are_answered_as_ever(server: RunningServer) -> None:
+    page = send(server.rest, "GET", "/", None, {"Accept": "text/html,*/*"})
+    assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    for path in re.findall(r'href="([^"]+)"', page.body.decode()):
+        assert send(server.rest, "GET", f"/{path}").status == 200
+    assert b'href="docs"' in page.body
+    other = send(server.rest, "GET", "/", None, {"Accept": "*/*"})
+    assert (other.status, json.loads(other.body)) == (
+        405,
+        {"error_msg": "http message only support POST right now"},
+    )
+    asked = send(server.rest, "POST", "/", b'{"instances": [{"x": 1}]}')
+    assert (asked.status, json.loads(asked.body)) == (
+        400,
+        {"error_msg": "please check url, the keyword:[model] must contain."},
+    )
+
+
+def test_the_files_of_swagger_ui_come_from_the_package(server: RunningServer) -> None:
+    page = send(server.rest, "GET", "/docs")
+    files = re.findall(r'(?:src|href)="(docs/[^"]+)"', page.body.decode())
+    assert len(files) == 4
+    for file in files:
+        assert send(server.rest, "GET", f"/{file}").status == 200
+    assert send(server.rest, "GET", "/docs/../openapi.json").status == 404
+    assert send(server.rest, "GET", "/docs/%2e%2e%2fsetup.py").status == 404
