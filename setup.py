@@ -62,6 +62,7 @@ setup(
         "multipart>=1.2.1,<3",
         "numpy>=1.26",
         "orjson>=3.10",
+        "prometheus-client>=0.23.1",
         "pybase64>=1.4",
         # Generated messages load with the protobuf they were generated for, and up to the end of the next major.
         "protobuf>=6.31.1,<8",

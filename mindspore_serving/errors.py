@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import ClassVar, Final
 
 LONGEST_TEXT: Final = 8000
@@ -72,6 +72,36 @@ HTTP_STATUS_OF_CODE: dict[StatusCode, int] = {
 }
 
 
+class Outcome(Enum):
+    """What became of a request, or of an instance."""
+
+    OK = "ok"
+    INVALID = "invalid"
+    """The client was at fault."""
+    DEADLINE = "deadline"
+    """Its time was over."""
+    CANCELLED = "cancelled"
+    """Its client has gone."""
+    STAGE_FAILED = "stage_failed"
+    """A function, built-in, pipeline or called method of the servable failed, or ran for too long."""
+    MODEL_FAILED = "model_failed"
+    LOST = "lost"
+    """Its worker ended, as often as it was tried."""
+    STOPPED = "stopped"
+    """The server stopped, or no worker was left."""
+    SERVING_FAILED = "serving_failed"
+    """Serving itself could not bring it to an end: there was no memory, or an error that nobody expects."""
+
+
+_OUTCOME_OF_CODE: dict[StatusCode, Outcome] = {
+    StatusCode.FAILED: Outcome.SERVING_FAILED,
+    StatusCode.INVALID_INPUTS: Outcome.INVALID,
+    StatusCode.SYSTEM_ERROR: Outcome.SERVING_FAILED,
+    StatusCode.WORKER_UNAVAILABLE: Outcome.STOPPED,
+    StatusCode.SERVABLE_UNAVAILABLE: Outcome.STOPPED,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why one instance, or a whole request, has no result.
@@ -81,12 +111,19 @@ class Failure:
         text: What was wrong. Clients read what `service.error_text` leaves of it.
         http_status: Status of a REST reply in which every instance failed like this; None takes the code's.
         trace: Where user code raised, for the log of the main process only; "" where that is not known.
+        cause: What it counts as, where the code alone does not tell that; None where it does. Never OK.
     """
 
     code: StatusCode
     text: str
     http_status: int | None = None
     trace: str = field(default="", compare=False, repr=False)
+    cause: Outcome | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What it counts as."""
+        return self.cause or _OUTCOME_OF_CODE[self.code]
 
     @property
     def status(self) -> int:
@@ -99,10 +136,11 @@ class ServingError(RuntimeError):
 
     code: ClassVar[StatusCode] = StatusCode.FAILED
     http_status: ClassVar[int | None] = None
+    cause: ClassVar[Outcome | None] = None
 
     def failure(self) -> Failure:
         """This error as the client is told."""
-        return Failure(self.code, str(self) or "Predict failed", self.http_status)
+        return Failure(self.code, str(self) or "Predict failed", self.http_status, cause=self.cause)
 
 
 class InvalidParameter(ServingError):
@@ -169,21 +207,32 @@ class VerbNotAllowed(InvalidInput):
 
 
 class QueueFull(ServingError):
-    """A limit of pending requests, instances or bytes is reached."""
+    """A limit of pending requests, instances or bytes is reached.
+
+    Args:
+        text: Which, and what it is.
+        limit: `requests`, `instances` or `bytes`.
+    """
 
     http_status = 429
+
+    def __init__(self, text: str, limit: str = "requests") -> None:
+        super().__init__(text)
+        self.limit = limit
 
 
 class DeadlineExceeded(ServingError):
     """A request has no answer after the time that its client gave it."""
 
     http_status = 504
+    cause = Outcome.DEADLINE
 
 
 class StageError(ServingError):
     """A stage function or a built-in stage failed."""
 
     code = StatusCode.SYSTEM_ERROR
+    cause = Outcome.STAGE_FAILED
 
 
 class PipelineError(ServingError):
@@ -191,12 +240,14 @@ class PipelineError(ServingError):
 
     code = StatusCode.INVALID_INPUTS
     http_status = 500
+    cause = Outcome.STAGE_FAILED
 
 
 class ModelError(ServingError):
     """A model failed while it ran."""
 
     code = StatusCode.SYSTEM_ERROR
+    cause = Outcome.MODEL_FAILED
 
 
 class SystemFailure(ServingError):
@@ -215,6 +266,7 @@ class Interrupted(ServingError):
     """What was with a worker has no outcome, because the worker was lost or the server stops: it may have been run."""
 
     code = StatusCode.SYSTEM_ERROR
+    cause = Outcome.STOPPED
 
 
 class ServerStopping(ServableUnavailable):

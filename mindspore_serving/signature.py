@@ -123,6 +123,8 @@ class MethodSignature:
         platform: What runs it, as `{project}_{format}` of its models; "" where functions do, or models of several.
         examples: Instances that it has answered: each a JSON object as `instances` of REST has them. Only small ones
             are kept.
+        steps: Names of its stages and models in the order in which they run; calls that are made together are one. Each
+            is there once.
     """
 
     name: str
@@ -140,6 +142,7 @@ class MethodSignature:
     takes_parameters: bool = False
     platform: str = ""
     examples: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
 
     @cached_property
     def number_types(self) -> Mapping[str, DataType]:

@@ -12,7 +12,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, get_type_hints
 
 from mindspore_serving.options import DEFAULTS, ServableSettings
-from mindspore_serving.server.start.pages import PAGES
+from mindspore_serving.server.start.page_choice import METRICS_ALIASES, PAGES
 from mindspore_serving.server.start.servable_start_config import ServableStartConfig
 
 GRPC = "127.0.0.1:5500"
@@ -90,6 +90,9 @@ class ServerConfig:
         None,
     )
     public_pages: tuple[str, ...] = _key("Pages that everybody may see, also without a key.", ())
+    metrics_aliases: tuple[str, ...] = _key(
+        f"Servers whose names metrics have as well: {', '.join(METRICS_ALIASES)}.", ()
+    )
     cors_origins: tuple[str, ...] = _key("Origins of web pages whose scripts may ask the server, or `*`.", ())
     max_msg_mb_size: int = _key("Largest message in MB (2**20 bytes), 1 to 512.", 100)
     max_connections: int = _key("Most connections at a time of each front end.", 10000)

@@ -2,8 +2,8 @@
 
     group   count u32 | layout_len u32 | kind u8 | 7 zero bytes | shared_offset u64 | layout, padded to 8
             then each column: text: k lengths u32, padded to 8; then the data, padded to 8, unless it is shared
-    layout  JSON: [[name, dtype, [dims]], ...] for rows, [code, text, http_status] for failed rows, with trace behind
-            if there is one
+    layout  JSON: [[name, dtype, [dims]], ...] for rows, [code, text, http_status] for failed rows, with trace and
+            cause behind if there is one of them
 
 Layouts repeat from batch to batch, so both sides keep the last ones they met, and a group of a known layout costs one
 struct call and one join. Data above `INLINE_LIMIT` bytes goes to the slot's region of shared memory instead, from
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
-from mindspore_serving.errors import Failure, StatusCode
+from mindspore_serving.errors import Failure, Outcome, StatusCode
 from mindspore_serving.rows import FailedRows, Group, Rows
 from mindspore_serving.server.channel.hints import Unfit, json_of, reader_of, shown
 from mindspore_serving.server.channel.memory import SharedMemory
@@ -36,7 +36,9 @@ _PADDING = bytes(64)
 _LARGEST_KNOWN = 4096
 """Bytes of a layout up to which it is kept."""
 _MOST_KNOWN = 1024
-_read_specs, _read_code, _read_text, _read_int = map(reader_of, (Specs, StatusCode, str, int))
+_read_specs, _read_code, _read_text, _read_int, _read_cause = map(
+    reader_of, (Specs, StatusCode, str, int, Outcome | None)
+)
 
 
 def padding(length: int) -> bytes:
@@ -93,7 +95,9 @@ def joinable(groups: Sequence[Group]) -> list[Sequence[Group]]:
 def _append_failed(parts: list[bytes], group: FailedRows) -> None:
     failure = group.failure
     fields: list[Any] = [failure.code, failure.text, failure.http_status]
-    layout = json_of([*fields, failure.trace] if failure.trace else fields)
+    if failure.trace or failure.cause is not None:
+        fields += [failure.trace, failure.cause]
+    layout = json_of(fields)
     parts += [_GROUP.pack(group.count, len(layout), _FAILED, 0), layout, padding(len(layout))]
 
 
@@ -299,11 +303,14 @@ def _part(body: memoryview, at: int, length: int) -> memoryview:
 
 
 def _failure_of(fields: Any) -> Failure:
-    if type(fields) is not list or len(fields) not in (3, 4):
-        raise Unfit("a failure of 3 or 4 fields", shown(fields))
-    code, text, http_status, *trace = fields
+    if type(fields) is not list or len(fields) not in (3, 5):
+        raise Unfit("a failure of 3 or 5 fields", shown(fields))
+    code, text, http_status, *more = fields
     status = None if http_status is None else _status_of(http_status)
-    return Failure(_read_code(code), _read_text(text), status, *map(_read_text, trace))
+    trace, cause = more or ("", None)
+    if cause == Outcome.OK.value:
+        raise Unfit("a reason to fail", shown(cause))
+    return Failure(_read_code(code), _read_text(text), status, _read_text(trace), _read_cause(cause))
 
 
 def _status_of(value: Any) -> int:

@@ -1,10 +1,10 @@
 """Messages that carry instances, the hot path: a fixed head, a text, and columns.
 
-    body    head, padded to 8 | text, padded to 8 | groups, as `columns` describes them
-    head    u32 for each int | u8 for each bool | count of groups u32 | text_len u32, if there is a text
+    body    head, padded to 8 | text or numbers, padded to 8 | groups, as `columns` describes them
+    head    u32 for each int | u8 for each bool | count of groups u32 | text_len u32, or how many numbers, if there are
 
-The type hints of the fields say what a body holds: int and bool, in the order of the dataclass; at most one str; and
-one field of `tuple[Rows, ...]`, `tuple[Group, ...]`, `Rows` or `Group`.
+The type hints of the fields say what a body holds: int and bool, in the order of the dataclass; at most one str or
+`tuple[int, ...]`, each a u32; and one field of `tuple[Rows, ...]`, `tuple[Group, ...]`, `Rows` or `Group`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from mindspore_serving.server.channel.messages import NO_SLOT
 _SEVERAL = (tuple[Rows, ...], tuple[Group, ...])
 _ROWS_ONLY = (Rows, tuple[Rows, ...])
 _GROUPS = (Rows, Group, *_SEVERAL)
+_NUMBERS = tuple[int, ...]
+_MOST_NUMBERS = 4096
 
 RegionOf = Callable[[int], int]
 """Region of shared memory that belongs to a slot."""
@@ -54,13 +56,14 @@ class InstancesCodec:
         hints = get_type_hints(kind)
         names = [field.name for field in dataclasses.fields(kind)]
         ints, bools, texts, groups = (
-            [name for name in names if hints[name] in wanted] for wanted in ((int,), (bool,), (str,), _GROUPS)
+            [name for name in names if hints[name] in wanted]
+            for wanted in ((int,), (bool,), (str, _NUMBERS), _GROUPS)
         )
         order = [*ints, *bools, *texts, *groups]
         if len(order) != len(names) or len(groups) != 1 or not ints or len(texts) > 1:
             raise UnknownHint(
-                f"{kind.__name__}: a message that carries instances has fields of int and bool, at most one of str, "
-                f"and one of instances, but this one has {hints}"
+                f"{kind.__name__}: a message that carries instances has fields of int and bool, at most one of str or "
+                f"tuple[int, ...], and one of instances, but this one has {hints}"
             )
         if region_of is not None and (ints[0] != names[0] or ints[1:2] != ["slot"]):
             raise UnknownHint(
@@ -71,7 +74,8 @@ class InstancesCodec:
         self._region_of = region_of
         self._several = hints[groups[0]] in _SEVERAL
         self._rows_only = hints[groups[0]] in _ROWS_ONLY
-        self._has_text = bool(texts)
+        self._has_text = bool(texts) and hints[texts[0]] is str
+        self._has_numbers = bool(texts) and not self._has_text
         head = f"<{len(ints)}I{len(bools)}?{1 + len(texts)}I"
         self._head = struct.Struct(f"{head}{-struct.calcsize(head) % 8}x")
         self._head_bytes = self._head.size
@@ -91,6 +95,11 @@ class InstancesCodec:
             groups = joinable(given) if self._several else [(given,)]
             length, padded = _encoded(text)
             parts = [b"", self._head.pack(*plain, len(groups), length), padded]
+        elif self._has_numbers:
+            *plain, numbers, given = self._values_of(message)
+            groups = joinable(given) if self._several else [(given,)]
+            head = self._head.pack(*plain, len(groups), len(numbers))
+            parts = [b"", head, _numbers(len(numbers)).pack(*numbers)] if numbers else [b"", head]
         else:
             *plain, given = self._values_of(message)
             groups = joinable(given) if self._several else [(given,)]
@@ -120,6 +129,14 @@ class InstancesCodec:
                 raise ValueError(f"a text of {length} bytes expected, {len(text)} left")
             values.append(str(text, "utf-8"))
             at += length + (-length % 8)
+        elif self._has_numbers:
+            *values, count, length = self._head.unpack_from(body)
+            if length:
+                numbers = _numbers(min(length, _MOST_NUMBERS + 1))
+                values.append(numbers.unpack_from(body, at))
+                at += numbers.size
+            else:
+                values.append(())
         else:
             *values, count = self._head.unpack_from(body)
         region = 0
@@ -138,6 +155,18 @@ class InstancesCodec:
             if count != 1:
                 raise ValueError(f"one group expected, {count} got")
         return self._kind(*(values if self._in_order is None else self._in_order(values)))
+
+
+@lru_cache(maxsize=64)
+def _numbers(count: int) -> struct.Struct:
+    """What writes and reads so many numbers.
+
+    Raises:
+        ValueError: They are too many.
+    """
+    if count > _MOST_NUMBERS:
+        raise ValueError(f"at most {_MOST_NUMBERS} numbers expected, more got")
+    return struct.Struct(f"<{count}I{4 * (count % 2)}x")
 
 
 @lru_cache(maxsize=1024)  # the names of methods; texts that all differ would only push these out

@@ -16,6 +16,8 @@ from mindspore_serving.signature import CalledMethod, MethodSignature, ModelInfo
 
 LONGEST_US = 0xFFFFFFFF
 """What is longer is told as this, about 71 minutes: an int of these messages has 32 bits."""
+MOST_ROWS = 0xFFFFFFFF
+"""What is more is told as this."""
 NO_SLOT = 0xFFFFFFFF
 """In place of a slot: all data travels in the frame."""
 NO_BATCH = 0xFFFFFFFF
@@ -134,7 +136,7 @@ class Batch:
 class Result:
     """Worker to main: outcome of some neighbouring instances of a batch.
 
-    `instances` writes it: a new field may be an int or a bool, or a str of which few different ones occur.
+    `instances` writes it: a new field may be an int or a bool.
 
     Attributes:
         batch_id: As in the batch.
@@ -145,6 +147,10 @@ class Result:
         wait_us: With the last result, how long the batch has waited in the worker until its first stage began, in
             microseconds; at most `LONGEST_US`.
         run_us: Likewise, how long it took from then until its last stage had ended.
+        model_rows: Likewise, rows with which models were run for it; at most `MOST_ROWS`.
+        padding_rows: Those of them that only fill up a batch of fixed size.
+        steps: Likewise, the part of the batch in the time of each step of the method, by index, in microseconds; 0
+            where none of its instances came so far. Their names are those of `MethodSignature.steps`.
     """
 
     batch_id: int
@@ -154,6 +160,9 @@ class Result:
     final: bool
     wait_us: int = 0
     run_us: int = 0
+    model_rows: int = 0
+    padding_rows: int = 0
+    steps: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -186,11 +195,15 @@ class ModelReply:
         call_id: As in the call.
         slot: As in the call.
         groups: Results and failures, in order.
+        model_rows: As of `Result`.
+        padding_rows: Likewise.
     """
 
     call_id: int
     slot: int
     groups: tuple[Group, ...]
+    model_rows: int = 0
+    padding_rows: int = 0
 
 
 @dataclass(slots=True)

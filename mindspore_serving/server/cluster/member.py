@@ -19,9 +19,10 @@ from mindspore_serving.errors import ChannelError, StartUpError, SystemFailure
 from mindspore_serving.rows import FailedRows, Group, Reply, Rows
 from mindspore_serving.server.channel.cluster_messages import Challenge, Join, JoinRefused, ToMember, Welcome
 from mindspore_serving.server.channel.frames import TO_MEMBER
-from mindspore_serving.server.channel.messages import LONGEST_US, Batch, Exiting, Result, Stop
+from mindspore_serving.server.channel.messages import Batch, Exiting, Result, Stop
 from mindspore_serving.server.cluster.link import ALIVE_EVERY_S, HANDSHAKE_S, ClusterLink
 from mindspore_serving.server.cluster.token import is_proof, new_nonce, proof, warn_of_open_way, without_token
+from mindspore_serving.server.dispatch.counting import Relayed
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.dispatch.servable import RunningServable
 from mindspore_serving.server.host.port_owner import bind_fault
@@ -222,10 +223,12 @@ class MasterLink(ClusterLink[ToMember]):
             self._under_way.discard(reply)
             if reply.cancelled():
                 return
-            wait_us, run_us = (min(round(s * 1e6), LONGEST_US) for s in request.times or (0, 0))
+            ran = request.relayed or Relayed()
             for start, groups in messages_of(reply.result()):
-                final = start + sum(group.count for group in groups) == batch.count
-                self.send(Result(batch.batch_id, batch.slot, start, groups, final, wait_us, run_us))
+                if start + sum(group.count for group in groups) < batch.count:
+                    self.send(Result(batch.batch_id, batch.slot, start, groups, False))
+                else:
+                    self.send(Result(batch.batch_id, batch.slot, start, groups, True, *ran.numbers))
 
         reply.add_done_callback(answer)
 

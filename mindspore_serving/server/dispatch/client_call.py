@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mindspore_serving.server.dispatch.destination import Destination
     from mindspore_serving.server.dispatch.request import Request
 
 
@@ -23,16 +24,47 @@ class ClientCall:
     Attributes:
         began: As above.
         requests: Those that were admitted for it, in order. A request that was refused is none of them.
+        asked: Whom it has asked last, until a request of it is admitted or refused; None elsewhere.
+        destination: Where the first of them went; None where there is none.
+        is_mixed: Whether another one went to another servable or version.
+        trace_id: Of the trace that the call belongs to, 32 hex digits; "" for none. Tracing sets it.
+        traceparent: What the reply says of the trace, in the header or trailing metadata of that name; "" for nothing.
+            Tracing sets it.
     """
 
-    __slots__ = ("began", "requests")
+    __slots__ = ("asked", "began", "destination", "is_mixed", "requests", "trace_id", "traceparent")
 
     def __init__(self, began: float) -> None:
         self.began = began
         self.requests: list[Request] = []
+        self.destination: Destination | None = None
+        self.is_mixed = False
+        self.trace_id = ""
+        self.traceparent = ""
+        self.asked: Destination | None = None
 
     def __repr__(self) -> str:
         return f"<ClientCall {self.requests}>"
+
+    def add(self, request: Request, destination: Destination) -> None:
+        """Note a request that was admitted.
+
+        Args:
+            request: It.
+            destination: Where it goes.
+        """
+        self.requests.append(request)
+        first = self.destination
+        if first is None:
+            self.destination = destination
+        elif first.servable is not destination.servable:
+            self.is_mixed = True
+
+    @property
+    def version(self) -> int:
+        """Version of the servable that answered; 0 where none did, or more than one."""
+        destination = self.destination
+        return 0 if destination is None or self.is_mixed else destination.servable.version
 
 
 current_call: ContextVar[ClientCall | None] = ContextVar("current_call", default=None)

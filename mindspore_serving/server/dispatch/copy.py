@@ -34,16 +34,24 @@ class SentBatch:
     Args:
         method: The method.
         slot: The slot that it has until its last result.
-        pieces: Its instances in order, of one at least.
+        pieces: Its instances in order, of one at least; none once it is over, for who remembers a batch should not keep
+            what it carried.
         taken: When they left the queue, in seconds of `time.monotonic`.
         sent: When it had been written.
+        copy_label: Who runs it.
 
     Attributes:
-        done: When its last result has come; set by who takes it.
+        done: When its last result has come, or its worker was lost; 0 before that.
         counter: Of the method.
         requests: Of how many requests it has instances; set when it is counted.
         first: Likewise, of how many of these it is the first batch.
         count: Number of instances.
+        input_s: Seconds from `taken` until its first stage began; this and what follows is 0 until it is done.
+        infer_s: Seconds from then until its last stage had ended; of a lost one, all of its time.
+        output_s: Seconds from then until `done`.
+        steps: Microseconds of its part in each step of the method, by index; 0 where none of it came so far.
+        model_rows: Rows with which models were run for it.
+        padding_rows: Those of them that only fill up a batch.
         answered: (start, stop) of the instances that have an outcome, in order of arrival.
         answered_count: How many outcomes have come.
     """
@@ -52,29 +60,43 @@ class SentBatch:
         "_begins",
         "answered",
         "answered_count",
+        "copy_label",
         "count",
         "counter",
         "done",
         "first",
+        "infer_s",
+        "input_s",
         "method",
+        "model_rows",
+        "output_s",
+        "padding_rows",
         "pieces",
         "requests",
         "sent",
         "slot",
+        "steps",
         "taken",
     )
 
     def __init__(
-        self, method: MethodSignature, slot: int, pieces: Sequence[Piece], taken: float, sent: float
+        self,
+        method: MethodSignature,
+        slot: int,
+        pieces: Sequence[Piece],
+        taken: float,
+        sent: float,
+        copy_label: str = "",
     ) -> None:
         self.method = method
         self.slot = slot
         self.pieces = pieces
         self.taken = taken
         self.sent = sent
-        self.done: float
-        self.requests: int
-        self.first: int
+        self.copy_label = copy_label
+        self.done = self.input_s = self.infer_s = self.output_s = 0.0
+        self.requests = self.first = self.model_rows = self.padding_rows = 0
+        self.steps: tuple[int, ...] = ()
         self.answered: list[tuple[int, int]] = []
         self.answered_count = 0
         first = pieces[0]
@@ -213,6 +235,16 @@ class ServableCopy:
         """Whether no batch is under way but those of methods that wait for others."""
         return len(self._sent) == self._waiting
 
+    @property
+    def slots(self) -> int:
+        """Most batches under way of methods that do not wait for others."""
+        return self._slots
+
+    @property
+    def slots_used(self) -> int:
+        """How many of these slots are taken."""
+        return self._slots - len(self._free) if self.status is CopyStatus.READY else 0
+
     def offers(self, method: str) -> bool:
         """Whether the worker registered this method."""
         return method in self.methods
@@ -246,8 +278,8 @@ class ServableCopy:
         self._send(Batch(number, slot, method, tuple([piece.rows for piece in pieces])))
         free.pop()
         self._waiting += signature.waits
-        batch = self._sent[number] = SentBatch(signature, slot, pieces, taken, time.monotonic())
-        count_sent(batch, now_serving)
+        batch = self._sent[number] = SentBatch(signature, slot, pieces, taken, time.monotonic(), self.label)
+        count_sent(batch)
         self._next_id = (number + 1) & 0xFFFFFFFF
         self.last_served = now_serving
         self.exclusive = exclusive
@@ -288,6 +320,7 @@ class ServableCopy:
         self._free_slot(batch)
         batch.done = time.monotonic()
         count_run(batch, result)
+        batch.pieces = ()
         self.on_done(batch)
 
     def _free_slot(self, batch: SentBatch) -> None:
@@ -367,6 +400,7 @@ class ServableCopy:
         for batch in batches.values():
             count_lost(batch, now)
             rest.setdefault(batch.method.name, []).extend(batch.pending(blame))
+            batch.pieces = ()
         return {method: pieces for method, pieces in rest.items() if pieces}
 
 

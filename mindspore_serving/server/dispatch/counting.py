@@ -1,141 +1,100 @@
-"""What is counted, and when (ADR 51): the only place that counts, apart from the number of results.
+"""What is counted, and when (ADR 51, 62): the only place that counts what was admitted.
 
-A request is counted when its first piece is sent, when a batch with a part of it has been run or lost, and when it
-ends. Times are durations: a worker may be on another machine, whose clock is another one.
+A request is counted when its first piece is sent, when a batch with a part of it has been run or lost, when it ends,
+and when the reply to its client is complete. Times are durations: a worker may be on another machine, whose clock is
+another one. What a request took falls into a bucket of each phase once it has ended and none of its batches is under
+way.
 """
 
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from mindspore_serving.server.channel.messages import Result
-from mindspore_serving.server.dispatch.method_statistics import BatchTimes, Duration, MethodStatistics
+from mindspore_serving.errors import Outcome
+from mindspore_serving.server.channel.messages import LONGEST_US, MOST_ROWS, Result
+from mindspore_serving.server.dispatch.method_counter import MethodCounter, TimeCounter
 
 if TYPE_CHECKING:
+    from mindspore_serving.server.dispatch.client_call import ClientCall
     from mindspore_serving.server.dispatch.copy import SentBatch
-    from mindspore_serving.server.dispatch.request import Request
+    from mindspore_serving.server.dispatch.request import Piece, Request
 
 _US = 1e-6
+_MOST_STEPS = 256
+"""Names of steps that a method is counted by: workers of a cluster choose them."""
 
 
-class TimeCounter:
-    """Counts what has three parts, as of `BatchTimes`.
-
-    Attributes:
-        count: How many.
-        input_s: Seconds in all of the first part.
-        infer_s: Of the second.
-        output_s: Of the third.
-    """
-
-    __slots__ = ("count", "infer_s", "input_s", "output_s")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.input_s = self.infer_s = self.output_s = 0.0
-
-    def durations(self) -> tuple[Duration, Duration, Duration]:
-        """The three parts."""
-        return _ns(self.count, self.input_s), _ns(self.count, self.infer_s), _ns(self.count, self.output_s)
-
-
-class MethodCounter:
-    """Counts one method of one version of a servable; `snapshot` shows it.
-
-    It is flat, and its times are in seconds, because that is quicker: several of these numbers change for each request.
+class Relayed:
+    """What the batches of a request took, for whoever passes its outcome on to another process.
 
     Attributes:
-        success: Requests that have succeeded, as of `MethodStatistics`.
-        success_s: Seconds that these took in all.
-        fail: Requests that have not.
-        fail_s: Likewise.
-        sent: Requests that were sent to a worker.
-        queue_s: Seconds that these waited before in all.
-        beside: What requests were charged with beside the times in `batches`: one of these is charged once for each
-            request that is in it, and lost ones are not among them. A number may be negative: of a request in several
-            batches, only the first one counts.
-        instances: Instances that have a result.
-        last_sent: When a request was sent last, in seconds since 1970.
-        batches: Batches that were run, by number of instances.
+        wait_s: Seconds from its admission until the first stage of its last batch began.
+        run_s: Seconds from then until the last stage had ended.
+        steps: Microseconds of each step, by its index in the method.
+        model_rows: Rows with which models were run.
+        padding_rows: Those of them that only fill up a batch.
     """
 
-    __slots__ = (
-        "batches",
-        "beside",
-        "fail",
-        "fail_s",
-        "instances",
-        "last_sent",
-        "queue_s",
-        "sent",
-        "success",
-        "success_s",
-    )
+    __slots__ = ("model_rows", "padding_rows", "run_s", "steps", "wait_s")
 
     def __init__(self) -> None:
-        self.success = self.fail = self.sent = self.instances = 0
-        self.success_s = self.fail_s = self.queue_s = self.last_sent = 0.0
-        self.beside = TimeCounter()
-        self.batches: dict[int, TimeCounter] = {}
+        self.wait_s = self.run_s = 0.0
+        self.steps: list[int] = []
+        self.model_rows = self.padding_rows = 0
 
-    def __repr__(self) -> str:
-        return f"<MethodCounter {self.success} succeeded, {self.fail} failed, {self.instances} instances>"
+    @property
+    def numbers(self) -> tuple[int, int, int, int, tuple[int, ...]]:
+        """The fields of a `Result` from `wait_us` on."""
+        steps = tuple([min(us, LONGEST_US) for us in self.steps])
+        rows, padding = min(self.model_rows, MOST_ROWS), min(self.padding_rows, MOST_ROWS)
+        return _us(self.wait_s), _us(self.run_s), rows, padding, steps
 
-    def snapshot(self) -> MethodStatistics:
-        """What has been counted until now."""
-        return MethodStatistics(
-            _ns(self.success, self.success_s),
-            _ns(self.fail, self.fail_s),
-            _ns(self.sent, self.queue_s),
-            *self._computed().durations(),
-            instances=self.instances,
-            executions=sum([times.count for times in self.batches.values()]),
-            last_request_ms=int(self.last_sent * 1000),
-            batches={size: BatchTimes(*times.durations()) for size, times in sorted(self.batches.items())},
-        )
-
-    def _computed(self) -> TimeCounter:
-        """Requests of which a batch was run or lost, and their times."""
-        computed = TimeCounter()
-        for times in (*self.batches.values(), self.beside):
-            computed.count += times.count
-            computed.input_s += times.input_s
-            computed.infer_s += times.infer_s
-            computed.output_s += times.output_s
-        return computed
+    def add(self, batch: SentBatch, piece: Piece) -> None:
+        """Take the part that a piece has in a batch, which others may share."""
+        self.wait_s = batch.taken - piece.request.admitted + batch.input_s
+        self.run_s = batch.infer_s
+        own, whole = piece.rows.count, batch.count
+        self.steps += [0] * (len(batch.steps) - len(self.steps))
+        for index, us in enumerate(batch.steps):
+            self.steps[index] += -(-us * own // whole)  # what has run is not 0
+        self.model_rows += batch.model_rows * own // whole
+        self.padding_rows += batch.padding_rows * own // whole
 
 
-def count_sent(batch: SentBatch, number: int) -> None:
+def count_sent(batch: SentBatch) -> None:
     """Count the requests of a batch that has been sent: those of which it is the first one have waited until now.
 
     Args:
         batch: The batch; learns how many requests it has.
-        number: Of the batch among those of the servable, from 1 on.
     """
     counter = batch.counter
     counter.last_sent = time.time()
     if len(batch.pieces) == 1:  # the common case
         request = batch.pieces[0].request
-        batch.requests, batch.first = 1, 0
-        if not request.last_batch:
+        batch.requests = 1
+        if request.batch is None:
+            request.batch = batch
             batch.first = 1
             counter.sent += 1
             counter.queue_s += batch.taken - request.admitted
-        request.last_batch = number
+        else:
+            request.add_batch(batch)
         return
     requests, first, waited = 0, 0, 0.0
     taken = batch.taken
     for piece in batch.pieces:
         request = piece.request
-        last = request.last_batch
-        if last == number:  # another piece of it is in the batch, too
-            continue
-        request.last_batch = number
-        requests += 1
-        if not last:
+        if request.batch is None:
+            request.batch = batch
             first += 1
             waited += taken - request.admitted
+        elif request.last_batch is batch:  # another piece of it is in the batch, too
+            continue
+        else:
+            request.add_batch(batch)
+        requests += 1
     batch.requests, batch.first = requests, first
     counter.sent += first
     counter.queue_s += waited
@@ -159,23 +118,30 @@ def count_run(batch: SentBatch, result: Result) -> None:
     if before > rest:
         infer = min(infer, whole)
         before = rest = whole - infer
+    after = rest - before
+    batch.input_s, batch.infer_s, batch.output_s = before, infer, after
     counter = batch.counter
+    counter.executions += 1
     times = counter.batches.get(batch.count)
     if times is None:
         times = counter.batches[batch.count] = TimeCounter()
     times.count += 1
     times.input_s += before
     times.infer_s += infer
-    times.output_s += rest - before
-    if batch.requests > 1 or not batch.first:
-        beside, more = counter.beside, batch.requests - 1
-        beside.count += batch.first - 1
-        beside.input_s += before * more
-        beside.infer_s += infer * more
-        beside.output_s += (rest - before) * more
-    if batch.pieces[0].request.times is not None:  # so it is with all requests of the method
-        for piece in batch.pieces:
-            piece.request.times = (taken - piece.request.admitted + before, infer)
+    times.output_s += after
+    if result.steps:
+        _count_steps(batch, result)
+    if batch.requests == 1 and batch.first:  # the common case
+        request = batch.pieces[0].request
+        if request.ended_at or request.relayed is not None:
+            _count_late(batch)
+        return
+    beside, more = counter.beside, batch.requests - 1
+    beside.count += batch.first - 1
+    beside.input_s += before * more
+    beside.infer_s += infer * more
+    beside.output_s += after * more
+    _count_late(batch)
 
 
 def count_lost(batch: SentBatch, now: float) -> None:
@@ -185,9 +151,14 @@ def count_lost(batch: SentBatch, now: float) -> None:
         batch: The batch.
         now: The time.
     """
-    beside = batch.counter.beside
+    batch.done = now
+    batch.infer_s = now - batch.taken
+    counter = batch.counter
+    counter.lost += 1
+    beside = counter.beside
     beside.count += batch.first
-    beside.infer_s += (now - batch.taken) * batch.requests
+    beside.infer_s += batch.infer_s * batch.requests
+    _count_late(batch)
 
 
 def count_end(request: Request, now: float) -> None:
@@ -198,13 +169,155 @@ def count_end(request: Request, now: float) -> None:
         now: The time.
     """
     counter = request.counter
+    request.ended_at = now
+    own = now - request.admitted
     if request.pending or request.failed:
-        counter.fail += 1
-        counter.fail_s += now - request.admitted
+        _count_failed(request, own)
+        if request.began:
+            _count_decode(request)
+            own, request.began = now - request.began, 0.0
     else:
         counter.success += 1
-        counter.success_s += now - request.admitted
+        counter.success_s += own
+        counter.ok_instances += request.count
+    batch = request.batch
+    if batch is not None and batch.done:
+        if request.later is None:  # the common case
+            request.counted = True
+            bounds = counter.bounds
+            counter.queued[bisect_left(bounds, batch.taken - request.admitted)] += 1
+            counter.inputs[bisect_left(bounds, batch.input_s)] += 1
+            counter.computes[bisect_left(bounds, batch.infer_s)] += 1
+            counter.outputs[bisect_left(bounds, batch.output_s)] += 1
+        else:
+            _count_phases(request)
+    if not request.began:
+        counter.totals[bisect_left(counter.bounds, own)] += 1
 
 
-def _ns(count: int, seconds: float) -> Duration:
-    return Duration(count, int(seconds * 1e9))
+def count_answered(call: ClientCall, now: float) -> None:
+    """Count a call of a client that is over: its reply is complete, or there is none because the client has gone.
+
+    Called once for each call, whatever the reply is; what has not ended by then counts without the times before and
+    after. A call that has found its method, and has led to no request, had a body that could not be read. A request
+    that has failed, in part at least, does not count for ENCODE: the reply may be made of something else.
+
+    Args:
+        call: The call.
+        now: The time.
+    """
+    asked = call.asked
+    if asked is not None and not call.requests:
+        call.asked = None
+        count_refused(asked.servable.counters[asked.method.name].refused, "invalid")
+    for request in call.requests:
+        began, ended = request.began, request.ended_at
+        if not began:  # it has counted
+            continue
+        if not ended:  # `count_end` does it
+            request.began = 0.0
+            continue
+        _count_decode(request)
+        counter = request.counter
+        bounds = counter.bounds
+        counter.encodes[bisect_left(bounds, now - ended)] += 1
+        counter.encode_s += now - ended
+        counter.totals[bisect_left(bounds, now - began)] += 1
+        request.began = 0.0
+
+
+def _count_decode(request: Request) -> None:
+    counter = request.counter
+    decode = request.admitted - request.began
+    counter.decodes[bisect_left(counter.bounds, decode)] += 1
+    counter.decode_s += decode
+
+
+def count_refused(refused: dict[str, int], why: str) -> None:
+    """Count a request that was not admitted.
+
+    Args:
+        refused: Where it counts.
+        why: As of `ServerStatistics.refused`.
+    """
+    refused[why] = refused.get(why, 0) + 1
+
+
+def _count_failed(request: Request, own: float) -> None:
+    """Count a request of which an instance has no result; the first of these says what became of it."""
+    counter = request.counter
+    counter.fail += 1
+    counter.fail_s += own
+    failed = 0
+    first: Outcome | None = None
+    for group in request.failures:
+        outcome = group.failure.outcome
+        first = first or outcome
+        failed += group.count
+        counter.failed_instances[outcome] = counter.failed_instances.get(outcome, 0) + group.count
+    counter.ok_instances += request.count - failed
+    assert first is not None
+    counter.failed_requests[first] = counter.failed_requests.get(first, 0) + 1
+
+
+def _count_late(batch: SentBatch) -> None:
+    """Hand on what a batch took to those who wait for it, and count requests that have ended before it did."""
+    for piece in batch.pieces:
+        request = piece.request
+        if request.relayed is not None:
+            request.relayed.add(batch, piece)
+        if request.ended_at and not request.counted:
+            _count_phases(request)
+
+
+def _count_phases(request: Request) -> None:
+    """Count what a request of any number of batches took, unless one of them is under way."""
+    if request.under_way:
+        return
+    request.counted = True
+    counter = request.counter
+    bounds = counter.bounds
+    counter.queued[bisect_left(bounds, request.queue_s)] += 1
+    counter.inputs[bisect_left(bounds, request.input_s)] += 1
+    counter.computes[bisect_left(bounds, request.compute_s)] += 1
+    counter.outputs[bisect_left(bounds, request.output_s)] += 1
+
+
+def _count_steps(batch: SentBatch, result: Result) -> None:
+    """Count what the worker says of its stages and models: it may say anything, which concerns its method only."""
+    counter = batch.counter
+    batch.steps = result.steps
+    steps = counter.steps
+    for name, us in zip(batch.method.steps, result.steps, strict=False):
+        if not us:  # no row has come so far
+            continue
+        step = steps.get(name)
+        if step is None:
+            if len(steps) >= _MOST_STEPS:
+                continue
+            step = steps[name] = [0, 0]
+        step[0] += 1
+        step[1] += us
+    rows = result.model_rows
+    if rows:
+        padding = min(result.padding_rows, rows)
+        batch.model_rows, batch.padding_rows = rows, padding
+        counter.model_rows += rows
+        counter.padding_rows += padding
+
+
+def _us(seconds: float) -> int:
+    return min(max(round(seconds * 1e6), 0), LONGEST_US)
+
+
+__all__ = [
+    "MethodCounter",
+    "Relayed",
+    "TimeCounter",
+    "count_answered",
+    "count_end",
+    "count_lost",
+    "count_refused",
+    "count_run",
+    "count_sent",
+]

@@ -22,12 +22,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from mindspore_serving.errors import QueueFull, ServerStopping
+from mindspore_serving.errors import (
+    InvalidInput,
+    QueueFull,
+    ServableUnavailable,
+    ServerStopping,
+    ServingError,
+    UnknownTarget,
+)
 from mindspore_serving.options import ServableSettings
 from mindspore_serving.rows import Group, Reply, Rows
 from mindspore_serving.server.dispatch.admitted_inputs import with_parameters
 from mindspore_serving.server.dispatch.client_call import current_call
-from mindspore_serving.server.dispatch.counting import count_end
+from mindspore_serving.server.dispatch.counting import Relayed, count_end, count_refused
 from mindspore_serving.server.dispatch.destination import Destination
 from mindspore_serving.server.dispatch.method_calls import CallTarget, call_targets, end_calls
 from mindspore_serving.server.dispatch.method_statistics import MethodStatistics
@@ -52,6 +59,7 @@ class Dispatcher:
         draining: Whether new requests are refused, because the server is about to end.
         closing: `draining` or `stopping`; "" while the server takes requests.
         on_change: Called when copies have come or gone, or `closing` has changed.
+        refused: Requests that were refused for a method that is not known, as of `ServerStatistics.refused`.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, suspect_wait_s: float | None = None) -> None:
@@ -60,7 +68,8 @@ class Dispatcher:
         self.on_change: Callable[[], None] = _ignore
         self._loop = loop
         wait_s = settings.suspect_wait_s() if suspect_wait_s is None else suspect_wait_s
-        self._running = RunningServables(loop, wait_s, self._copies_changed)
+        self._running = RunningServables(loop, wait_s, self._copies_changed, settings.latency_buckets())
+        self.refused: dict[str, int] = {}
         self._pending = PendingRequests(settings.server_limits)
         self._left_instances = 0
         self._left_bytes = 0
@@ -112,9 +121,16 @@ class Dispatcher:
         """
         destination = self._running.found.get((name, method, version))
         if destination is None:
-            if self.draining:
-                raise ServerStopping()
-            destination = self._running.find_and_keep(name, method, version)
+            try:
+                if self.draining:
+                    raise ServerStopping()
+                destination = self._running.find_and_keep(name, method, version)
+            except ServingError as error:
+                self._count_refused(error, None)
+                raise
+        call = current_call.get()
+        if call is not None:
+            call.asked = destination
         return destination
 
     def check_room(self, destination: Destination) -> None:
@@ -126,10 +142,14 @@ class Dispatcher:
         Raises:
             QueueFull: Too many requests are pending, in the server or of the servable.
         """
-        self._pending.check_requests()
-        own = destination.servable.pending
-        if own is not None:
-            own.check_requests()
+        try:
+            self._pending.check_requests()
+            own = destination.servable.pending
+            if own is not None:
+                own.check_requests()
+        except QueueFull as error:
+            self._count_refused(error, destination)
+            raise
 
     def admit(
         self,
@@ -162,9 +182,13 @@ class Dispatcher:
             InvalidInput: The parameters are too large. Instances that are not what the method declares do not raise:
                 they have this error as their outcome.
         """
-        if destination.generation != self._running.generation:
-            destination = self._admissible(destination)
-        return self._queue(destination, blocks, timeout_s, (), priority, parameters)
+        try:
+            if destination.generation != self._running.generation:
+                destination = self._admissible(destination)
+            return self._queue(destination, blocks, timeout_s, (), priority, parameters)
+        except ServingError as error:
+            self._count_refused(error, destination)
+            raise
 
     @contextlib.contextmanager
     def reading(self, destination: Destination) -> Iterator[Admission]:
@@ -183,7 +207,11 @@ class Dispatcher:
             QueueFull: Too many requests are pending, in the server or of the servable.
         """
         if destination.generation != self._running.generation:
-            destination = self._admissible(destination)
+            try:
+                destination = self._admissible(destination)
+            except ServingError as error:
+                self._count_refused(error, destination)
+                raise
         self.check_room(destination)
         admission = Admission(self, destination, self._take_places(destination))
         try:
@@ -216,12 +244,29 @@ class Dispatcher:
     ) -> asyncio.Future[Reply]:
         """Queue the instances of a request that is admitted already; see `Admission.admit`."""
         destination = admission.destination
-        if destination.generation != self._running.generation:
-            destination = self._running.find_again(destination)
-        places = admission.leave_places()
-        for pending in places:
-            pending.requests -= 1
-        return self._queue(destination, blocks, timeout_s, places, priority, parameters)
+        try:
+            if destination.generation != self._running.generation:
+                destination = self._running.find_again(destination)
+            places = admission.leave_places()
+            for pending in places:
+                pending.requests -= 1
+            return self._queue(destination, blocks, timeout_s, places, priority, parameters)
+        except ServingError as error:
+            self._count_refused(error, destination)
+            raise
+
+    def _count_refused(self, error: ServingError, destination: Destination | None) -> None:
+        """Count a request that is not admitted, for its method where that is known."""
+        why = next((why for kind, why in _REASONS.items() if isinstance(error, kind)), "invalid")
+        if isinstance(error, QueueFull):
+            why = error.limit
+        refused = self.refused
+        if destination is not None:
+            refused = destination.servable.counters[destination.method.name].refused
+        count_refused(refused, why)
+        call = current_call.get()
+        if call is not None:
+            call.asked = None
 
     def _admissible(self, destination: Destination) -> Destination:
         """Find again who answers a request that is new."""
@@ -277,6 +322,7 @@ class Dispatcher:
             priority = min(max(priority, 0), LEAST_URGENT)
         request = Request(groups, future, servable.counters[method.name], priority)
         if groups is not blocks and future.done():  # all of its instances are refused
+            self._count_refused(InvalidInput(), destination)
             return future
         everything, own = self._pending, servable.pending
         everything.add(request, placed=everything in placed)
@@ -301,7 +347,9 @@ class Dispatcher:
         future.add_done_callback(ended)
         call = current_call.get()
         if call is not None:
-            call.requests.append(request)
+            request.began = call.began
+            call.asked = None
+            call.add(request, destination)
         if timeout_s is not None:
             self._set_deadline(destination, request, future, timeout_s)
         servable.enqueue(method.name, request)
@@ -330,9 +378,7 @@ class Dispatcher:
             for servable in self._running:
                 servable.drop_ended()
 
-    def forward(
-        self, servable: RunningServable, method: str, blocks: Sequence[Rows]
-    ) -> asyncio.Future[Reply]:
+    def relay(self, servable: RunningServable, method: str, blocks: Sequence[Rows]) -> Request:
         """Queue instances of a request that was admitted elsewhere; they count for no limit here.
 
         Args:
@@ -341,38 +387,18 @@ class Dispatcher:
             blocks: The instances, at least one.
 
         Returns:
-            As `admit`.
+            A request that knows in `relayed` what its batches took when its future is done. Cancelling that
+            abandons it.
         """
-        return self._forward(servable, method, blocks).future
-
-    def relay(self, servable: RunningServable, method: str, blocks: Sequence[Rows]) -> Request:
-        """Queue instances as `forward` does, for a server that wants to know how long they took.
-
-        Args:
-            servable: Who runs them.
-            method: Its method.
-            blocks: The instances, at least one.
-
-        Returns:
-            A request that knows its `times` when its future is done.
-        """
-        return self._forward(servable, method, blocks, (0.0, 0.0))
-
-    def _forward(
-        self,
-        servable: RunningServable,
-        method: str,
-        blocks: Sequence[Rows],
-        times: tuple[float, float] | None = None,
-    ) -> Request:
+        relayed = Relayed()
         future: asyncio.Future[Reply] = self._loop.create_future()
         if servable.method(method) is None or not servable.serves(method):
             request = Request(blocks, future)
-            request.times = times
+            request.relayed = relayed
             request.give_up(servable.unavailable(method))
             return request
         request = Request(blocks, future, servable.counters[method])
-        request.times = times
+        request.relayed = relayed
 
         def ended(done: asyncio.Future[Reply]) -> None:
             count_end(request, time.monotonic())
@@ -479,6 +505,14 @@ class Admission:
         """Where it counts as one request; whoever takes that answers for it."""
         places, self._places = self._places, ()
         return places
+
+
+_REASONS: dict[type[ServingError], str] = {
+    UnknownTarget: "unknown_target",
+    ServerStopping: "stopping",
+    ServableUnavailable: "unavailable",
+}
+"""What refused a request, as of `ServerStatistics.refused`; the first that fits counts."""
 
 
 def _ignore() -> None:

@@ -12,6 +12,7 @@ from mindspore_serving.errors import (
     DeadlineExceeded,
     Failure,
     Interrupted,
+    Outcome,
     ServableUnavailable,
     StatusCode,
     SystemFailure,
@@ -82,9 +83,8 @@ def workers_lost(name: str, method: str, version: int, attempts: int) -> Failure
         attempts: How many.
     """
     spec = request_spec(name, method, version)
-    return SystemFailure(
-        f"Request {spec}, {attempts} workers were lost while they served this instance"
-    ).failure()
+    text = f"Request {spec}, {attempts} workers were lost while they served this instance"
+    return Failure(SystemFailure.code, text, cause=Outcome.LOST)
 
 
 def no_memory(cause: OSError, *, reached: bool) -> Failure:

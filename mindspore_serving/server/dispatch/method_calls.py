@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
-from mindspore_serving.errors import Failure, InvalidInput, ServingError, StatusCode, SystemFailure
+from mindspore_serving.errors import Failure, InvalidInput, Outcome, ServingError, StatusCode, SystemFailure
 from mindspore_serving.rows import FailedRows, Group, Reply, Rows
 from mindspore_serving.server.dispatch.admitted_inputs import with_parameters
 from mindspore_serving.server.dispatch.counting import count_end
@@ -34,7 +34,9 @@ _REMEMBERED = 64
 """Kinds of instances whose names are kept: clients choose shapes."""
 _Node: TypeAlias = tuple[RunningServable, str]
 """A method of a running servable."""
-_ABANDONED = Failure(StatusCode.FAILED, "The request that the method was called for has ended")
+_ABANDONED = Failure(
+    StatusCode.FAILED, "The request that the method was called for has ended", cause=Outcome.CANCELLED
+)
 
 
 class Caller(NamedTuple):
@@ -104,7 +106,7 @@ class _Part:
         forget: Takes requests that have ended before their instances did.
     """
 
-    __slots__ = ("_call", "_done", "_forget", "_index", "_outer", "request")
+    __slots__ = ("_call", "_done", "_forget", "_index", "_outer", "_reply", "request")
 
     def __init__(
         self, call: OpenCall, index: int, outer: Request | None, forget: Callable[[Request], None]
@@ -115,6 +117,7 @@ class _Part:
         self._outer = outer
         self._forget = forget
         self._done = False
+        self._reply: Reply = []
 
     def done(self) -> bool:
         """Whether it has its outcome."""
@@ -127,6 +130,7 @@ class _Part:
     def set_result(self, reply: Reply) -> None:
         """Take the outcome."""
         self._done = True
+        self._reply = reply
         request, self.request = self.request, None
         if request is not None:
             outer = self._outer
@@ -137,6 +141,10 @@ class _Part:
                 self._forget(request)
             end_calls(request)
         self._call.take(self._index, reply)
+
+    def result(self) -> Reply:
+        """The outcome."""
+        return self._reply
 
     def abandon(self) -> None:
         """Give it up: nobody needs it any more."""

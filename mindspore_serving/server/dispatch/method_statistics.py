@@ -5,23 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-
-class Outcome(Enum):
-    """What became of a request, or of an instance."""
-
-    OK = "ok"
-    INVALID = "invalid"
-    """The client was at fault."""
-    DEADLINE = "deadline"
-    """Its time was over."""
-    CANCELLED = "cancelled"
-    """Its client has gone."""
-    STAGE_FAILED = "stage_failed"
-    MODEL_FAILED = "model_failed"
-    LOST = "lost"
-    """Its worker ended, as often as it was tried."""
-    STOPPED = "stopped"
-    """The server stopped, or no worker was left."""
+from mindspore_serving.errors import Outcome as Outcome
 
 
 class Phase(Enum):
@@ -106,13 +90,20 @@ class MethodStatistics:
         executions: Batches that a worker has run to their end. A batch may be several runs of a model.
         last_request_ms: When a request was last sent to a worker, in milliseconds since 1970; 0 where none was.
         batches: By number of instances. There are at most as many as a batch may have instances.
-        requests: Requests that have ended, by what became of them.
-        outcomes: Instances, likewise.
-        phases: How long requests were in each phase; a phase in which none was may lack.
-        steps: Time of each stage and of each model in workers, by name, and how often it ran.
+        requests: Requests that have ended, by what became of them. One with several outcomes has that of its first
+            instance without a result.
+        outcomes: Instances, likewise, each with its own. All of a request whose client has gone, or whose time was
+            over, are that, also those that had a result.
+        phases: How long requests were in each phase; a phase in which none was may lack. QUEUE, INPUT, COMPUTE and
+            OUTPUT have each request that was sent to a worker, from when it has ended and none of its batches is under
+            way. TOTAL has each request. DECODE and ENCODE lack those of other methods and of clusters.
+        steps: Time of each stage and of each model in workers, by name, and for how many batches it ran. Where rows of
+            several batches ran together, each has its share of the time.
         model_rows: Rows with which models were run.
         padding_rows: Those of them that only fill up a batch of fixed size.
-        cancelled_before_run: Instances whose client had gone before a worker had them.
+        cancelled_before_run: Instances that cost no work, because their client had gone, or their time was over, before
+            a worker had them; counted when they are left out of a batch.
+        refused: Requests for it that were not admitted, by what refused them, as of `ServerStatistics.refused`.
     """
 
     success: Duration = field(default_factory=Duration)
@@ -132,3 +123,4 @@ class MethodStatistics:
     model_rows: int = 0
     padding_rows: int = 0
     cancelled_before_run: int = 0
+    refused: dict[str, int] = field(default_factory=dict)

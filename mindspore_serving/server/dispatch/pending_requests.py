@@ -79,4 +79,4 @@ class PendingRequests:
         self.byte_size -= request.byte_size
 
     def _full(self, what: str, limit: int) -> QueueFull:
-        return QueueFull(f"Serving Error: enqueued {what} count exceeds the limit {limit}{self._whose}")
+        return QueueFull(f"Serving Error: enqueued {what} count exceeds the limit {limit}{self._whose}", what)

@@ -162,6 +162,7 @@ class MethodQueue:
             piece = self._next_by_priority() if self.urgent else self.pieces.popleft()
             self.waiting -= piece.rows.count
             if piece.request.ended:
+                piece.drop()
                 continue
             count = piece.rows.count
             if piece.attempts:
@@ -191,6 +192,9 @@ class MethodQueue:
     def clear(self) -> list[Piece]:
         """Remove and return everything."""
         pieces = [*(piece for level in self._levels() for piece in level), *self.suspects]
+        for piece in pieces:
+            if piece.request.ended:
+                piece.drop()
         self.pieces.clear()
         self.urgent.clear()
         self.suspects.clear()
@@ -226,7 +230,13 @@ class MethodQueue:
 
 
 def _pending(pieces: Iterable[Piece]) -> deque[Piece]:
-    return deque([piece for piece in pieces if not piece.request.ended])
+    left: deque[Piece] = deque()
+    for piece in pieces:
+        if piece.request.ended:
+            piece.drop()
+        else:
+            left.append(piece)
+    return left
 
 
 def _arrival(level: deque[Piece]) -> float:

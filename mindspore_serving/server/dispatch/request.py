@@ -9,14 +9,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from mindspore_serving.errors import Failure
-from mindspore_serving.rows import FailedRows, Group, Reply, Rows
-from mindspore_serving.server.dispatch.counting import MethodCounter
+from mindspore_serving.errors import Failure, Outcome, StatusCode
+from mindspore_serving.rows import FailedRows, Group, Reply, Rows, failures_in
+from mindspore_serving.server.dispatch.counting import Relayed
+from mindspore_serving.server.dispatch.method_counter import NOBODY, MethodCounter
+
+if TYPE_CHECKING:
+    from mindspore_serving.server.dispatch.copy import SentBatch
 
 LEAST_URGENT = 8
 """Priorities behind this one are like it; all of them go before requests without one."""
+MOST_BATCHES = 64
+"""Batches of one request that are remembered; all of them count."""
+_GONE = Failure(StatusCode.FAILED, "The client has gone", cause=Outcome.CANCELLED)
 LARGEST_PIECE = 1024
 """Instances of one piece: each batch that takes a part of a piece costs a copy of its references to text."""
 
@@ -41,12 +48,54 @@ class Completion(Protocol):
     def set_result(self, reply: Reply, /) -> None:
         """Complete it."""
 
+    def result(self) -> Reply:
+        """What it was completed with."""
+
 
 class CalledPart(Protocol):
     """A call of a method that was made for a request."""
 
     def abandon(self) -> None:
         """Give it up."""
+
+
+class LaterBatches:
+    """What is known of the batches of a request behind its first one, of which there may be very many.
+
+    Attributes:
+        last: The last one that was sent.
+        kept: The first of them.
+        under_way: Those that have neither been run nor lost.
+        input_s: Seconds of those that are not kept, as of `SentBatch`.
+        infer_s: Likewise.
+        output_s: Likewise.
+    """
+
+    __slots__ = ("infer_s", "input_s", "kept", "last", "output_s", "under_way")
+
+    def __init__(self, last: SentBatch) -> None:
+        self.last = last
+        self.kept: list[SentBatch] = []
+        self.under_way: list[SentBatch] = []
+        self.input_s = self.infer_s = self.output_s = 0.0
+
+    def add(self, batch: SentBatch) -> None:
+        """Take one more."""
+        self.last = batch
+        if len(self.kept) < MOST_BATCHES - 1:
+            self.kept.append(batch)
+        else:
+            self.settle()
+            self.under_way.append(batch)
+
+    def settle(self) -> None:
+        """Add up those that are not kept, and are over."""
+        for batch in self.under_way:
+            if batch.done:
+                self.input_s += batch.input_s
+                self.infer_s += batch.infer_s
+                self.output_s += batch.output_s
+        self.under_way = [batch for batch in self.under_way if not batch.done]
 
 
 class Request:
@@ -66,10 +115,13 @@ class Request:
         byte_size: Bytes of the instances that are to run.
         pending: Instances without an outcome; those that an ended request still has are nobody's any more.
         admitted: When it was queued, in seconds of `time.monotonic`.
-        last_batch: Number of the last batch that it had a part in; 0 while all of it waits.
+        ended_at: When it was answered or given up, likewise; 0 before that.
+        began: When all of its client's call had been read, likewise; 0 where nobody says when the reply is complete.
+        batch: The first batch that it has a part in; None while all of it waits.
+        later: Those behind it; None where there are none.
+        counted: Whether the times of its batches are in the histograms.
         failed: Whether an instance has failed.
-        times: Of the last batch that was run for it, where somebody asks for that: seconds from admission until the
-            first stage began, and from then until the last one had ended.
+        relayed: Adds up what its batches took, for a server that passes that on; None elsewhere.
         chain: The methods that wait for it, the first one first; none where it is not called by another method.
         calls: What was called for it and has no outcome yet; None where nothing ever was.
     """
@@ -78,17 +130,21 @@ class Request:
         "_future",
         "_outcomes",
         "admitted",
+        "batch",
+        "began",
         "byte_size",
         "calls",
         "chain",
         "count",
+        "counted",
         "counter",
+        "ended_at",
         "failed",
         "groups",
-        "last_batch",
+        "later",
         "pending",
         "priority",
-        "times",
+        "relayed",
     )
 
     def __init__(
@@ -99,12 +155,13 @@ class Request:
         priority: int = 0,
     ) -> None:
         self.groups = groups
-        self.counter = counter or MethodCounter()
+        self.counter = counter or NOBODY
         self.priority = priority
-        self.admitted = 0.0
-        self.failed = False
-        self.last_batch = 0
-        self.times: tuple[float, float] | None = None
+        self.admitted = self.ended_at = self.began = 0.0
+        self.failed = self.counted = False
+        self.batch: SentBatch | None = None
+        self.later: LaterBatches | None = None
+        self.relayed: Relayed | None = None
         self.chain: tuple[CallStep, ...] = ()
         self.calls: set[CalledPart] | None = None
         self._future = future
@@ -129,6 +186,79 @@ class Request:
         """Of its outcome; not where it was called by another method."""
         assert isinstance(self._future, asyncio.Future)
         return self._future
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether its client has gone before it was answered."""
+        return self._future.cancelled()
+
+    @property
+    def failures(self) -> list[FailedRows]:
+        """Of a request that has ended, the instances without a result."""
+        if not (self.pending or self.failed):
+            return []
+        return [FailedRows(_GONE, self.count)] if self.cancelled else failures_in(self._future.result())
+
+    @property
+    def failed_instances(self) -> int:
+        """How many these are."""
+        return sum([group.count for group in self.failures])
+
+    @property
+    def outcome(self) -> Outcome:
+        """Of a request that has ended, what became of it: the first instance without a result says so."""
+        failures = self.failures
+        return failures[0].failure.outcome if failures else Outcome.OK
+
+    @property
+    def batches(self) -> Sequence[SentBatch]:
+        """The batches that it has a part in, in order; at most the first `MOST_BATCHES`."""
+        if self.batch is None:
+            return ()
+        return (self.batch,) if self.later is None else (self.batch, *self.later.kept)
+
+    @property
+    def last_batch(self) -> SentBatch | None:
+        """The last batch that it has a part in; None while all of it waits."""
+        return self.batch if self.later is None else self.later.last
+
+    @property
+    def under_way(self) -> bool:
+        """Whether one of its batches is."""
+        if self.later is not None:
+            self.later.settle()
+            if self.later.under_way:
+                return True
+        return not all(batch.done for batch in self.batches)
+
+    @property
+    def queue_s(self) -> float:
+        """Seconds until the first batch was taken; 0 while all of it waits."""
+        return 0.0 if self.batch is None else self.batch.taken - self.admitted
+
+    @property
+    def input_s(self) -> float:
+        """Seconds in all from when its batches had been taken until their first stages began."""
+        more = 0.0 if self.later is None else self.later.input_s
+        return more + sum([batch.input_s for batch in self.batches])
+
+    @property
+    def compute_s(self) -> float:
+        """Seconds in all from then until their last stages had ended."""
+        more = 0.0 if self.later is None else self.later.infer_s
+        return more + sum([batch.infer_s for batch in self.batches])
+
+    @property
+    def output_s(self) -> float:
+        """Seconds in all from then until their last results had been taken."""
+        more = 0.0 if self.later is None else self.later.output_s
+        return more + sum([batch.output_s for batch in self.batches])
+
+    def add_batch(self, batch: SentBatch) -> None:
+        """Know of a batch behind the first one."""
+        if self.later is None:
+            self.later = LaterBatches(batch)
+        self.later.add(batch)
 
     @property
     def ended(self) -> bool:
@@ -195,6 +325,11 @@ class Piece:
         """Instances start..stop-1 of this piece."""
         rows = self.rows.take(start, stop)
         return Piece(self.request, self.start + start, rows, self.attempts, self.arrived, self.reached)
+
+    def drop(self) -> None:
+        """Count what is left out because its request has ended."""
+        if not self.reached:
+            self.request.counter.dropped += self.rows.count
 
     def settle(self, group: Group) -> None:
         """Take the outcome of all instances of this piece."""

@@ -12,6 +12,7 @@ from mindspore_serving.server.dispatch.destination import Destination
 from mindspore_serving.server.dispatch.failures import request_spec
 from mindspore_serving.server.dispatch.method_statistics import MethodStatistics
 from mindspore_serving.server.dispatch.servable import RunningServable
+from mindspore_serving.server.host.settings import DEFAULT_LATENCY_BUCKETS
 from mindspore_serving.signature import CALL_PREFIX, MethodSignature
 
 
@@ -23,6 +24,7 @@ class RunningServables:
         suspect_wait_s: How long an instance whose worker was lost waits for another copy before it runs on the last,
             in seconds.
         on_change: Called when copies have come or gone.
+        latency_buckets: Bounds of the buckets in which times are counted, in seconds.
 
     Attributes:
         found: What `find_and_keep` has found in this generation, by name, method and version that were asked for.
@@ -30,13 +32,18 @@ class RunningServables:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, suspect_wait_s: float, on_change: Callable[[], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        suspect_wait_s: float,
+        on_change: Callable[[], None],
+        latency_buckets: tuple[float, ...] = DEFAULT_LATENCY_BUCKETS,
     ) -> None:
         self.found: dict[tuple[str, str, int], Destination] = {}
         self.generation = 0
         self._loop = loop
         self._suspect_wait_s = suspect_wait_s
         self._on_change = on_change
+        self._latency_buckets = latency_buckets
         self._servables: dict[str, dict[int, RunningServable]] = {}
         self._settings: dict[tuple[str, int], ServableSettings] = {}
 
@@ -51,7 +58,7 @@ class RunningServables:
         versions = self._servables.setdefault(name, {})
         if version not in versions:
             versions[version] = RunningServable(
-                name, version, self._loop, self._copies_changed, self._suspect_wait_s
+                name, version, self._loop, self._copies_changed, self._suspect_wait_s, self._latency_buckets
             )
             if (name, version) in self._settings:
                 versions[version].configure(self._settings[name, version])
@@ -77,6 +84,10 @@ class RunningServables:
         if counter is None or method.startswith(CALL_PREFIX):
             return MethodStatistics()
         return counter.snapshot()
+
+    def running(self, name: str, version: int) -> RunningServable | None:
+        """The entry of a servable version, if there is one."""
+        return self._servables.get(name, {}).get(version)
 
     def find(self, name: str, method: str, version: int) -> Destination:
         """Find who answers a request; arguments and errors as of `Dispatcher.resolve`."""

@@ -10,17 +10,17 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from mindspore_serving import log
-from mindspore_serving.errors import ChannelError, Failure, StatusCode
+from mindspore_serving.errors import ChannelError, Failure, Outcome, StatusCode
 from mindspore_serving.options import Limits, ServableSettings
 from mindspore_serving.server.channel.call_page import WrittenCall
 from mindspore_serving.server.dispatch.copy import SentBatch, ServableCopy
-from mindspore_serving.server.dispatch.counting import MethodCounter
 from mindspore_serving.server.dispatch.failures import fail_all, unavailable, workers_lost
+from mindspore_serving.server.dispatch.method_counter import MethodCounter
 from mindspore_serving.server.dispatch.pending_requests import PendingRequests
 from mindspore_serving.server.dispatch.pump import Pump
 from mindspore_serving.server.dispatch.queue_policy import MethodQueue, work_waits
 from mindspore_serving.server.dispatch.request import Piece, Request, pieces_of
-from mindspore_serving.server.host.settings import DEFAULT_SUSPECT_WAIT_S
+from mindspore_serving.server.host.settings import DEFAULT_LATENCY_BUCKETS, DEFAULT_SUSPECT_WAIT_S
 from mindspore_serving.signature import CALL_PREFIX, MethodSignature
 
 MAX_ATTEMPTS = 2
@@ -36,6 +36,7 @@ class RunningServable:
         loop: The event loop on which all methods are called.
         on_answers_changed: Called when the answer of `method` or `serves`, or `copies`, may have changed.
         suspect_wait_s: How long an instance whose worker was lost waits for another copy before it runs on the last.
+        latency_buckets: Bounds of the buckets in which times are counted, in seconds.
 
     Attributes:
         delay_s: How long a batch that is not full may wait for more.
@@ -54,6 +55,7 @@ class RunningServable:
         loop: asyncio.AbstractEventLoop,
         on_answers_changed: Callable[[], None],
         suspect_wait_s: float = DEFAULT_SUSPECT_WAIT_S,
+        latency_buckets: tuple[float, ...] = DEFAULT_LATENCY_BUCKETS,
     ) -> None:
         self.name = name
         self.version = version
@@ -64,6 +66,7 @@ class RunningServable:
         self.has_registered = False
         self.called: dict[str, set[tuple[RunningServable, str]]] = {}
         self.on_copies_changed: Callable[[], None] = _ignore
+        self._latency_buckets = latency_buckets
         self._expected: dict[str, frozenset[str]] = {}
         self._on_answers_changed = on_answers_changed
         self._queues: dict[str, MethodQueue] = {}
@@ -176,7 +179,9 @@ class RunningServable:
         if queue is None:  # nobody has registered it before
             queue = self._queues[signature.name] = MethodQueue(signature, self.delay_s)
             self._queue_list.append(queue)
-            self.counters[signature.name] = MethodCounter()
+            self.counters[signature.name] = MethodCounter(
+                self.name, self.version, signature.name, self._latency_buckets
+            )
         elif not any(
             copy.offers(signature.name) for copy in self.copies
         ):  # nobody runs it: it may be another one
@@ -197,8 +202,16 @@ class RunningServable:
         Batches are formed at the end of this iteration of the event loop or later, see `pump`.
         """
         now = request.admitted = time.monotonic()
+        counter = request.counter
+        counter.admitted += 1
+        counter.admitted_instances += request.count
         self._queues[method].put(pieces_of(request, now))
         self._pump.schedule(now)
+
+    @property
+    def waiting_instances(self) -> int:
+        """Instances that no worker has, those included whose worker was lost."""
+        return sum([queue.waiting + len(queue.suspects) for queue in self._queue_list])
 
     def drop_ended(self) -> None:
         """Remove what ended requests have left in the queues."""
@@ -295,7 +308,8 @@ class RunningServable:
 
     def _spare_innocent(self, copy: ServableCopy, overdue: WrittenCall) -> None:
         """Of a copy that is ended over a call, queue at the head what the call was not for (ADR 20)."""
-        innocent = copy.part_with(overdue.rows, Failure(StatusCode.SYSTEM_ERROR, overdue.text))
+        failure = Failure(StatusCode.SYSTEM_ERROR, overdue.text, cause=Outcome.STAGE_FAILED)
+        innocent = copy.part_with(overdue.rows, failure)
         for method, pieces in innocent.items():
             self._queues[method].put_back(pieces)
         count = sum(piece.rows.count for pieces in innocent.values() for piece in pieces)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
+from itertools import pairwise
 
 from mindspore_serving.check_type import check_int, check_seconds
-from mindspore_serving.errors import InvalidParameter
+from mindspore_serving.errors import InvalidParameter, excerpt
 from mindspore_serving.options import Limits
 from mindspore_serving.server.host.child_environment import TOKEN_VARIABLE
 from mindspore_serving.server.host.memory_limit import share_of_memory
@@ -24,6 +26,12 @@ DEFAULT_SUSPECT_WAIT_S = 2.0
 SUSPECT_WAIT_VARIABLE = "SERVING_SUSPECT_WAIT_S"
 DEFAULT_AGENT_ANSWER_S = 10.0
 AGENT_ANSWER_VARIABLE = "SERVING_AGENT_TIMEOUT_S"
+BUCKETS_VARIABLE = "SERVING_LATENCY_BUCKETS"
+DEFAULT_LATENCY_BUCKETS = (
+    *(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1),
+    *(0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0),
+)
+MOST_BUCKETS = 64
 GRPC_VARIABLE = "SERVING_GRPC"
 GRPC_LIBRARIES = ("core", "aio")
 
@@ -158,6 +166,32 @@ def agent_answer_s(environment: Mapping[str, str] = os.environ) -> float:
         InvalidParameter: It is no number, or below 0.1.
     """
     return _seconds_from(AGENT_ANSWER_VARIABLE, DEFAULT_AGENT_ANSWER_S, 0.1, environment)
+
+
+def latency_buckets(environment: Mapping[str, str] = os.environ) -> tuple[float, ...]:
+    """Upper bounds of the buckets in which times of requests are counted, in seconds.
+
+    Args:
+        environment: Where SERVING_LATENCY_BUCKETS may be set, as numbers with commas between them; 0.0005 to 60 where
+            it is not.
+
+    Raises:
+        InvalidParameter: They are no numbers, not above 0, do not ascend, or are too many.
+    """
+    text = environment.get(BUCKETS_VARIABLE)
+    if not text:
+        return DEFAULT_LATENCY_BUCKETS
+    try:
+        bounds = tuple(map(float, text.split(",")))
+    except ValueError:
+        bounds = ()
+    ascend = all(low < high < math.inf for low, high in pairwise((0.0, *bounds)))
+    if not 1 <= len(bounds) <= MOST_BUCKETS or not ascend:
+        raise InvalidParameter(
+            f"Environment variable {BUCKETS_VARIABLE} should be 1 to {MOST_BUCKETS} ascending numbers of seconds with "
+            f"commas between them, such as 0.001,0.01,0.1,1,10, but got {excerpt(text)!r}"
+        )
+    return bounds
 
 
 def grpc_library(environment: Mapping[str, str] = os.environ) -> str:

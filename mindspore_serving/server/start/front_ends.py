@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 
@@ -12,6 +12,7 @@ from mindspore_serving.server.access.guard import Guard
 from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.access.tls import SSLConfig, grpc_credentials, ssl_context
 from mindspore_serving.server.console.openapi.front_page import FrontPage
+from mindspore_serving.server.console.status.history import StatusHistory
 from mindspore_serving.server.dialect.health.dialect import HealthDialect
 from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
 from mindspore_serving.server.host.descriptor_limit import descriptor_limit
@@ -20,7 +21,8 @@ from mindspore_serving.server.host.settings import worker_timeout_s
 from mindspore_serving.server.host.standard_output import say
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.start.dialects import dialects_of
-from mindspore_serving.server.start.pages import PageChoice, PageNeeds, pages_of
+from mindspore_serving.server.start.page_choice import PageChoice
+from mindspore_serving.server.start.pages import PageNeeds, pages_of
 from mindspore_serving.server.start.rest_application import RestApplication
 from mindspore_serving.server.transport.address import UNIX_PREFIX
 from mindspore_serving.server.transport.grpc.limits import GrpcLimits
@@ -28,6 +30,7 @@ from mindspore_serving.server.transport.grpc.server import GrpcServer
 from mindspore_serving.server.transport.http.cors import Cors
 from mindspore_serving.server.transport.http.limits import HttpLimits
 from mindspore_serving.server.transport.http.rest_gateway import RestServer
+from mindspore_serving.server.transport.observers import Observers
 from mindspore_serving.server.transport.routes import Dialect
 
 BIND_TIMEOUT_S = 30.0
@@ -61,6 +64,7 @@ class FrontEnds:
 
     Args:
         on_failed_grpc: Called on the loop when the gRPC server takes no more calls.
+        observers: Who is told of calls.
 
     Attributes:
         grpc: The gRPC server, once it is started.
@@ -70,13 +74,15 @@ class FrontEnds:
         regions: Shared memory of clients, which all front ends have in common.
     """
 
-    def __init__(self, on_failed_grpc: Callable[[], None]) -> None:
+    def __init__(self, on_failed_grpc: Callable[[], None], observers: Observers) -> None:
         self.grpc: GrpcServer | None = None
         self.rest: RestServer | None = None
         self.application: RestApplication | None = None
         self.admin: dict[str, RestServer] = {}
         self.regions = SharedMemoryRegions()
+        self._history: StatusHistory | None = None
         self._on_failed_grpc = on_failed_grpc
+        self._observers = observers
         self._shares_port = False
         self._answered: list[Dialect] = []  # by REST
         self._pages: Mapping[str, Dialect] = {}  # of REST, unless the user has chosen them
@@ -96,10 +102,18 @@ class FrontEnds:
             listener.max_message_bytes, descriptor_limit.connections(listener.max_connections)
         )
         methods = [
-            method for dialect in dialects_of(service, self.regions) for method in dialect.grpc_methods
+            replace(method, dialect=dialect.name)
+            for dialect in dialects_of(service, self.regions)
+            for method in dialect.grpc_methods
         ]
         server = GrpcServer(
-            methods, listener.address, limits, credentials, listener.guard, self._on_failed_grpc
+            methods,
+            listener.address,
+            limits,
+            credentials,
+            listener.guard,
+            self._on_failed_grpc,
+            self._observers,
         )
         thread.run(server.start(), BIND_TIMEOUT_S)
         self.grpc = server
@@ -143,7 +157,7 @@ class FrontEnds:
             lambda: answered,
             Right.NONE if choice.public else Right.VIEW,
         )
-        pages = _pages(service, answered, listener, choice, self._elsewhere)
+        pages = self._pages_of(thread, service, answered, listener, choice, self._elsewhere)
         answered.append(front)
         server = RestServer(
             answered,
@@ -155,6 +169,7 @@ class FrontEnds:
             application=None if self.application is None else self.application.dialects,
             cors=cors,
             grpc_path=self._socket_of_grpc() if with_grpc else "",
+            observers=self._observers,
         )
         thread.run(server.start(), BIND_TIMEOUT_S)
         self.rest, self._shares_port = server, with_grpc
@@ -180,13 +195,15 @@ class FrontEnds:
         """
         if name in self.admin:
             raise StartUpError(f"Serving Error: {name} server is already running")
-        pages = _pages(service, list(dialects_of(service, self.regions)), listener, choice)
+        answered = list(dialects_of(service, self.regions))
+        pages = self._pages_of(thread, service, answered, listener, choice)
         server = RestServer(
             (HealthDialect(service.catalog), *pages.values()),
             listener.address,
             HttpLimits(listener.max_message_bytes, descriptor_limit.connections(listener.max_connections)),
             ssl_context(listener.ssl_config) if listener.ssl_config else None,
             listener.guard,
+            observers=self._observers,
             name=f"{name} server",
         )
         thread.run(server.start(), BIND_TIMEOUT_S)
@@ -224,7 +241,7 @@ class FrontEnds:
                     "Serving Error: rest_application should be called before start_restful_server, which serves it"
                 )
             self.application = RestApplication(
-                service, self.regions, thread.loop, always_ok, worker_timeout_s()
+                service, self.regions, thread.loop, always_ok, worker_timeout_s(), self._observers
             )
         return self.application.application
 
@@ -238,15 +255,26 @@ class FrontEnds:
             raise StartUpError(_NO_REGIONS)
         self.regions.allowed = allowed
 
+    def close(self) -> None:
+        """Let go of what all front ends have in common. Called on the loop; safe to call twice."""
+        self.regions.close()
+        if self._history is not None:
+            self._history.stop()
 
-def _pages(
-    service: Service,
-    answered: list[Dialect],
-    listener: Listener,
-    choice: PageChoice,
-    elsewhere: Collection[str] = (),
-) -> Mapping[str, Dialect]:
-    """The pages of a listener, which are added to what it answers; see `pages_of`."""
-    pages = pages_of(PageNeeds(service, answered, listener.guard is not None), choice, elsewhere)
-    answered += pages.values()
-    return pages
+    def _pages_of(
+        self,
+        thread: LoopThread,
+        service: Service,
+        answered: list[Dialect],
+        listener: Listener,
+        choice: PageChoice,
+        elsewhere: Collection[str] = (),
+    ) -> Mapping[str, Dialect]:
+        """The pages of a listener, which are added to what it answers; see `pages_of`."""
+        if self._history is None:
+            self._history = StatusHistory(service.statistics)
+            thread.loop.call_soon_threadsafe(self._history.start)
+        needs = PageNeeds(service, answered, listener.guard is not None, self._history)
+        pages = pages_of(needs, choice, elsewhere)
+        answered += pages.values()
+        return pages

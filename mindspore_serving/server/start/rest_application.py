@@ -13,6 +13,7 @@ from mindspore_serving.server.transport.failure_log import FailureLog
 from mindspore_serving.server.transport.http.answering import Answering
 from mindspore_serving.server.transport.http.application import DialectApplication
 from mindspore_serving.server.transport.http.body_reader import BodyReader
+from mindspore_serving.server.transport.observers import Observers
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies, room_for_bodies
 from mindspore_serving.server.transport.untaken_replies import untaken_replies
 
@@ -29,6 +30,7 @@ class RestApplication:
         loop: On which it runs.
         always_ok: Say HTTP 200 also for errors, where the application is mounted into another one.
         silence_s: Seconds without a sign of life after which the process that reads large bodies is replaced.
+        observers: Who is told of requests.
 
     Attributes:
         dialects: The application with those who answer.
@@ -41,6 +43,7 @@ class RestApplication:
         loop: asyncio.AbstractEventLoop,
         always_ok: bool,
         silence_s: float,
+        observers: Observers,
     ) -> None:
         unfinished = UnfinishedBodies(room_for_bodies(_LARGEST_BODY_BYTES))
         self._bodies = BodyReader(_LARGEST_BODY_BYTES, unfinished, silence_s)
@@ -49,6 +52,7 @@ class RestApplication:
             self._bodies,
             untaken_replies(_LARGEST_BODY_BYTES),
             FailureLog(),
+            observers,
         )
         self.dialects = DialectApplication(answering, loop)
 

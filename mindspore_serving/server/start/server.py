@@ -35,9 +35,10 @@ from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.start.front_ends import BIND_TIMEOUT_S, FrontEnds, Listener
 from mindspore_serving.server.start.monitor import Monitor
 from mindspore_serving.server.start.orderly_stop import finish_requests, wait_for_end, wait_for_requests
-from mindspore_serving.server.start.pages import PageChoice
+from mindspore_serving.server.start.page_choice import PageChoice
 from mindspore_serving.server.supervision.supervisor import Supervisor
 from mindspore_serving.server.transport.http.cors import Cors
+from mindspore_serving.server.transport.observers import Observers
 
 _EXIT_FAILED = 1
 """Exit code of a process whose server has stopped because no worker was left, or its gRPC server has failed."""
@@ -54,6 +55,7 @@ class Server:
     """The server of this process: front ends, cluster, dispatcher and supervisor, on one event loop.
 
     Attributes:
+        observers: Who is told of the calls of all front ends.
         outlives_workers: Whether the server goes on where no worker is left, for `replace_servable` to start others.
     """
 
@@ -63,9 +65,10 @@ class Server:
 
     def _reset(self) -> None:
         self._lock = threading.RLock()
+        self.observers = Observers()
         self._thread: LoopThread | None = None
         self._service: Service | None = None
-        self._front_ends = FrontEnds(self._on_failed_listener)
+        self._front_ends = FrontEnds(self._on_failed_listener, self.observers)
         self._supervisor: Supervisor | None = None
         self._port: MasterPort | None = None
         self._member: Member | None = None
@@ -307,8 +310,8 @@ class Server:
             for part in self._parts():
                 if part is not None:
                     self._end(self._thread, part)
-            self._thread.loop.call_soon_threadsafe(self._front_ends.regions.close)
-            self._front_ends = FrontEnds(self._on_failed_listener)
+            self._thread.loop.call_soon_threadsafe(self._front_ends.close)
+            self._front_ends = FrontEnds(self._on_failed_listener, self.observers)
             self._port = self._supervisor = self._service = None
             self._release_address()
             self._monitor.end()

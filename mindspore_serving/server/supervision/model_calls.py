@@ -7,7 +7,7 @@ import asyncio
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, Failure, StatusCode
 from mindspore_serving.rows import FailedRows, Reply
-from mindspore_serving.server.channel.messages import ModelCall, ModelReply
+from mindspore_serving.server.channel.messages import MOST_ROWS, ModelCall, ModelReply
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.supervision.supervised_worker import SupervisedWorker
 from mindspore_serving.server.supervision.worker_link import WorkerLink
@@ -34,7 +34,8 @@ def pass_model_call(
         )
     if not call.groups:  # nobody would ever answer it
         raise ChannelError(f"{plan.label} calls a model without instances")
-    reply = dispatcher.forward(worker.servable, call.method, call.groups)
+    request = dispatcher.relay(worker.servable, call.method, call.groups)
+    reply = request.future
     link.calls.add(reply)
 
     def answer(reply: asyncio.Future[Reply]) -> None:
@@ -42,7 +43,11 @@ def pass_model_call(
         if reply.cancelled():
             return
         try:
-            link.send(ModelReply(call.call_id, call.slot, tuple(reply.result())))
+            ran = request.relayed
+            rows = (
+                (0, 0) if ran is None else (min(ran.model_rows, MOST_ROWS), min(ran.padding_rows, MOST_ROWS))
+            )
+            link.send(ModelReply(call.call_id, call.slot, tuple(reply.result()), *rows))
         except Exception as cause:  # whatever it is, the worker waits for an answer
             log.error("Cannot pass results to %s", plan.label, exc_info=True)
             failure = Failure(StatusCode.FAILED, f"The results cannot be passed on: {cause!r}")

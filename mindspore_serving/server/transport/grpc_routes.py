@@ -131,6 +131,9 @@ class GrpcCall(Protocol):
             size: Its bytes.
         """
 
+    def answered(self, reply: GrpcReply) -> None:
+        """Note that the message of a stream which this task answers has its reply; see `StreamMethod.at_a_time`."""
+
     def release_reply(self, size: int) -> None:
         """Count replies that were held no more: the transport has sent them, or the stream has ended.
 
@@ -151,12 +154,14 @@ class GrpcMethod:
             all of each message.
         probe: Whether machines ask this again and again, as they do for the server's health. It is then answered also
             where clients do not take their replies, and its failures are not logged.
+        dialect: Name of the dialect that answers. The server knows it, and sets it.
     """
 
     path: str
     right: Right = Right.INFER
     refuses: Callable[[bytes], bool] | None = None
     probe: bool = False
+    dialect: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +196,10 @@ class StreamMethod(GrpcMethod):
             `StreamedReplyMethod`. A message is taken from the client when the handler asks for it: so a handler bounds
             what it has in flight by not asking. An error of its own ends the call; what is wrong with one message only
             is to be said in a reply.
+        at_a_time: Whether messages are answered in tasks of their own, which are made where a message was read, and
+            each of which calls `GrpcCall.answered`. Otherwise each reply is that of the message that was read first of
+            those without one.
     """
 
     handler: Callable[[AsyncIterator[bytes], GrpcCall], AsyncGenerator[GrpcReply, None]]
+    at_a_time: bool = False

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from mindspore_serving.errors import ServingError
 from mindspore_serving.rows import FailedRows, Rows
@@ -19,6 +19,10 @@ from mindspore_serving.server.transport.request_timeout import TIMEOUT_FIELD, re
 
 _path_of = lru_cache(maxsize=256)(path_of)
 """Clients ask for the same few targets again and again."""
+
+
+VERSION_HEADER: Final = "X-Serving-Version"
+"""Says which version of a servable has answered."""
 
 
 class BodyContent(NamedTuple):
@@ -195,6 +199,7 @@ class HttpReply(NamedTuple):
         headers: Further headers.
         failures: Instances that have no result, for the log.
         instance_count: Number of instances; 0 where the request failed before they were known.
+        version: Of the servable that answered; 0 where none did, or more than one. The transport sets it.
     """
 
     status: int
@@ -203,6 +208,12 @@ class HttpReply(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
     failures: Sequence[FailedRows] = ()
     instance_count: int = 0
+    version: int = 0
+
+    def answered_by(self, version: int) -> HttpReply:
+        """The same reply, of a version."""
+        status, body, content_type, headers, failures, count, _ = self
+        return HttpReply(status, body, content_type, headers, failures, count, version)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from typing import Final
 
 ID_FIELD: Final = "x-request-id"
-"""Metadata of gRPC that carries a request id; the header of REST is `X-Request-Id`."""
+"""Metadata of gRPC that carries a request id, and the header of REST in lower case."""
+ID_HEADER: Final = "X-Request-Id"
 _USABLE = re.compile(r"[\x21-\x7e]{1,128}")
 
 

@@ -14,14 +14,14 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from mindspore_serving.errors import ChannelError, Failure, ServingError, StageError, StatusCode
+from mindspore_serving.errors import ChannelError, Failure, Outcome, ServingError, StageError, StatusCode
 from mindspore_serving.rows import FailedRows, Group, Rows
 from mindspore_serving.server.channel.call_page import HeldRows
 from mindspore_serving.server.channel.memory import IdleSlots
 from mindspore_serving.server.channel.messages import NO_BATCH, NO_SLOT, MethodCall, MethodReply
 from mindspore_serving.server.register.definition import StageDefinition
 from mindspore_serving.server.worker.job import CallJob
-from mindspore_serving.server.worker.outcomes import Finished, RowOutcome, with_trace
+from mindspore_serving.server.worker.outcomes import Finished, RowOutcome, note_times, with_trace
 from mindspore_serving.server.worker.stages import CallStep, Chunk
 from mindspore_serving.server.worker.values import Values, rows_or_errors
 from mindspore_serving.signature import CalledMethod
@@ -174,7 +174,7 @@ class OutgoingCalls:
         if state.pending:
             return []
         finished = Finished(state.step, state.chunk, _merged(state))
-        finished.begun, finished.ended = state.begun, now
+        note_times([finished], state.begun, now)
         return [finished]
 
     def _without_failed(
@@ -188,7 +188,7 @@ class OutgoingCalls:
                 finished += self.start(step, chunk.part(begin, row), now)
             if row < chunk.count:
                 failed = Finished(step, chunk.part(row, row + 1), [(0, 1, failures[row])])
-                failed.begun = failed.ended = now
+                note_times([failed], now, now)
                 finished.append(failed)
             begin = row + 1
         return finished
@@ -237,7 +237,15 @@ def _told(stage: StageDefinition, step: CallStep, failure: Failure) -> Failure:
     given = all(ref.stage == 0 for ref in stage.inputs)
     if failure.code is StatusCode.INVALID_INPUTS and failure.http_status is None and given:
         return failure
-    return Failure(StageError.code, _text(stage, step, failure.text), trace=failure.trace)
+    return Failure(
+        StageError.code, _text(stage, step, failure.text), trace=failure.trace, cause=_cause_of(failure)
+    )
+
+
+def _cause_of(failure: Failure) -> Outcome:
+    """What a failed call counts as for its caller: what hinders the called method does as much, all else is a fault."""
+    hindered = Outcome.CANCELLED, Outcome.LOST, Outcome.STOPPED, Outcome.SERVING_FAILED
+    return failure.outcome if failure.outcome in hindered else Outcome.STAGE_FAILED
 
 
 def _merged(state: _Step) -> list[RowOutcome]:
@@ -279,7 +287,7 @@ def _runs_of(groups: Sequence[Group], stage: StageDefinition, step: CallStep) ->
             yield at, end, _told(stage, step, group.failure)
         elif len(group.specs) != stage.outputs_count:
             text = f"it gave {len(group.specs)} outputs, but outputs_count is {stage.outputs_count}"
-            yield at, end, Failure(StageError.code, _text(stage, step, text))
+            yield at, end, Failure(StageError.code, _text(stage, step, text), cause=StageError.cause)
         else:
             yield (
                 at,

@@ -40,12 +40,13 @@ from mindspore_serving.server.worker.call_step import OutgoingCalls
 from mindspore_serving.server.worker.call_watch import CallWatch
 from mindspore_serving.server.worker.declared_outputs import bytes_as_declared, rows_as_declared
 from mindspore_serving.server.worker.function_step import run_function_step
+from mindspore_serving.server.worker.graph_outcomes import RowsRun
 from mindspore_serving.server.worker.graph_runner import GraphRunner
 from mindspore_serving.server.worker.job import BatchJob, CallJob, Job
 from mindspore_serving.server.worker.method_calls import MethodCalls
 from mindspore_serving.server.worker.model_queue import ModelQueue
 from mindspore_serving.server.worker.model_step import run_model_step
-from mindspore_serving.server.worker.outcomes import Finished, with_trace
+from mindspore_serving.server.worker.outcomes import Finished, note_times, with_trace
 from mindspore_serving.server.worker.pipeline_thread import PipelineThread
 from mindspore_serving.server.worker.scheduling import is_report_due, next_model, next_stage
 from mindspore_serving.server.worker.stages import CallStep, Chunk, MethodStages, StageRunner
@@ -135,6 +136,7 @@ class Engine:
             job.add(0, FailedRows(Failure(StatusCode.INVALID_INPUTS, text), batch.count))
             self._report(job, now)
             return
+        job.steps = [0.0] * len(method.stages)
         self._depart(method, batch.groups, job)
 
     def take_reply(self, reply: MethodReply) -> None:
@@ -195,9 +197,8 @@ class Engine:
         begun = self._now()
         chunks = run_function_step(stage, self._watch)
         ended = self._now()
+        note_times(chunks, begun, ended)
         for finished in chunks:
-            finished.begun = begun
-            finished.ended = ended
             self._advance(finished)
         return True
 
@@ -213,11 +214,13 @@ class Engine:
             if not taken:
                 continue  # another thread was quicker; look again what is left
             self._model_turn = at + 1
+            ran = RowsRun()
             begun = self._now()
             try:
-                finished = run_model_step(queue.runner, taken, self._watch)
+                finished = run_model_step(queue.runner, taken, self._watch, ran)
                 ended = self._now()
-                self._finished.extend(_timed(finished, begun, ended))
+                note_times(finished, begun, ended, ran)
+                self._finished.extend(finished)
             finally:
                 queue.done()
             self._model_s += (ended - begun - self._model_s) * _WEIGHT
@@ -258,7 +261,8 @@ class Engine:
             _, chunk = stage.queue[0]  # alone: main sends one instance at a time
             self._of_thread.origin = chunk.job.origin(chunk.start, 1)
             finished = run_function_step(stage, self._watch)
-            self._finished.extend(_timed(finished, begun, self._now()))
+            note_times(finished, begun, self._now())
+            self._finished.extend(finished)
             self._wake()
 
         return PipelineThread(stage.method.definition.name, lambda: len(stage.queue) > 0, step)
@@ -271,6 +275,11 @@ class Engine:
             job.begun, job.ended = finished.begun, finished.ended
         else:
             job.note_step(finished.begun, finished.ended)
+        if job.steps:
+            job.steps[stage.position] += finished.took
+            if finished.model_rows:
+                job.model_rows += finished.model_rows
+                job.padding_rows += finished.padding_rows
         for start, stop, outcome in finished.outcomes:
             part = chunk.part(start, stop)
             if isinstance(outcome, Failure):
@@ -330,14 +339,6 @@ class Engine:
                 job.method,
                 (now - job.arrived) * 1000,
             )
-
-
-def _timed(finished: list[Finished], begun: float, ended: float) -> list[Finished]:
-    """Note when the step of some chunks was."""
-    for one in finished:
-        one.begun = begun
-        one.ended = ended
-    return finished
 
 
 class _OfThread(threading.local):

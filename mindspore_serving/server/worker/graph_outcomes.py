@@ -16,6 +16,28 @@ Outcome: TypeAlias = "tuple[int, int, list[ColumnData] | ServingError]"
 """(start, stop) of neighbouring instances, and their outputs as columns, or why they have none."""
 
 
+class RowsRun:
+    """With how many rows a graph was run.
+
+    Attributes:
+        rows: All of them.
+        padding: Those that only fill up a batch.
+    """
+
+    __slots__ = ("padding", "rows")
+
+    def __init__(self) -> None:
+        self.rows = self.padding = 0
+
+    def __repr__(self) -> str:
+        return f"<RowsRun {self.rows}, {self.padding} of padding>"
+
+    def add(self, rows: int, padding: int) -> None:
+        """Count one run."""
+        self.rows += rows
+        self.padding += padding
+
+
 def scattered(outcomes: Iterable[Outcome], spans: Sequence[tuple[int, int]]) -> Iterator[Outcome]:
     """Outcomes of instances that ran without gaps, back at the places that the instances have.
 

@@ -10,7 +10,7 @@ from mindspore_serving import log
 from mindspore_serving.errors import InvalidInput, ServingError
 from mindspore_serving.rows import Rows
 from mindspore_serving.server.backend.input_check import WrongInput, takes, wrong_dtype, wrong_shape
-from mindspore_serving.server.worker.graph_outcomes import Outcome
+from mindspore_serving.server.worker.graph_outcomes import Outcome, RowsRun
 from mindspore_serving.server.worker.values import Values, rows_or_errors
 from mindspore_serving.signature import CALL_PREFIX
 from mindspore_serving.tensor import ColumnData, TensorSpec, python_values
@@ -65,7 +65,11 @@ class GraphRunner(ABC):
         return len(self.outputs)
 
     def run(
-        self, values: Sequence[Values], count: int, method_of: Callable[[int], str] = _no_method
+        self,
+        values: Sequence[Values],
+        count: int,
+        method_of: Callable[[int], str] = _no_method,
+        ran: RowsRun | None = None,
     ) -> list[Outcome]:
         """Run k instances.
 
@@ -73,10 +77,12 @@ class GraphRunner(ABC):
             values: One per input of the graph.
             count: k.
             method_of: Tells the method of the instance with this index, for warnings; "" for none.
+            ran: Counts the rows with which the graph is run.
 
         Returns:
             Outcomes in order that cover all instances.
         """
+        ran = ran or RowsRun()
         outcomes: list[Outcome] = []
         good: list[tuple[int, Rows]] = []
         start = 0
@@ -92,15 +98,16 @@ class GraphRunner(ABC):
                 outcomes.append((start, start + block.count, error))
             start += block.count
         if not outcomes:
-            return self._run_good(good)
-        return sorted([*outcomes, *self._run_good(good)], key=lambda outcome: outcome[0])
+            return self._run_good(good, ran)
+        return sorted([*outcomes, *self._run_good(good, ran)], key=lambda outcome: outcome[0])
 
     @abstractmethod
-    def _run_good(self, blocks: list[tuple[int, Rows]]) -> list[Outcome]:
+    def _run_good(self, blocks: list[tuple[int, Rows]], ran: RowsRun) -> list[Outcome]:
         """Run instances that fit.
 
         Args:
             blocks: In order, each with the index of its first instance.
+            ran: Counts the rows with which the graph is run.
 
         Returns:
             Outcomes in order that cover these instances.

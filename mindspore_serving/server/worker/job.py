@@ -32,6 +32,9 @@ class Job(ABC):
     Attributes:
         begun: When its first stage began; None before that.
         ended: When the last step of a stage so far had ended.
+        steps: Seconds of its part in each step of the method, by index; empty where nobody is told.
+        model_rows: Rows with which models were run for it.
+        padding_rows: Those of them that only fill up a batch.
     """
 
     def __init__(self, method: str, count: int, now: float) -> None:
@@ -41,6 +44,8 @@ class Job(ABC):
         self.ended = now
         self.reported = now
         self.pending = count
+        self.steps: list[float] = []
+        self.model_rows = self.padding_rows = 0
         self._outcomes: list[tuple[int, Group]] = []
 
     def add(self, start: int, group: Group) -> None:
@@ -119,9 +124,19 @@ class BatchJob(Job):
             wait_us, run_us = int((begun - self._came) * 1e6), int((ended - begun) * 1e6)
             if (wait_us | run_us) & _BEYOND:  # the rare case
                 wait_us, run_us = _within(wait_us), _within(run_us)
-            self._send(Result(self._batch_id, self._slot, start, tuple(groups), True, wait_us, run_us))
+            steps = tuple([_whole_us(s) for s in self.steps])
+            rows = self.model_rows, self.padding_rows
+            self._send(
+                Result(self._batch_id, self._slot, start, tuple(groups), True, wait_us, run_us, *rows, steps)
+            )
         else:
             self._send(Result(self._batch_id, self._slot, start, tuple(groups), False))
+
+
+def _whole_us(seconds: float) -> int:
+    """Microseconds, and at least one for what has run."""
+    us = int(seconds * 1e6 + 0.999999)
+    return us if us < LONGEST_US else LONGEST_US
 
 
 def _within(us: int) -> int:

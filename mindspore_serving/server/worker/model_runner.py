@@ -16,7 +16,7 @@ from mindspore_serving.errors import ServingError, StartUpError
 from mindspore_serving.rows import Rows
 from mindspore_serving.server.backend.contract import LoadedGraph
 from mindspore_serving.server.backend.run_errors import run_failed
-from mindspore_serving.server.worker.graph_outcomes import Outcome, joined, scattered
+from mindspore_serving.server.worker.graph_outcomes import Outcome, RowsRun, joined, scattered
 from mindspore_serving.server.worker.graph_runner import GraphRunner
 from mindspore_serving.server.worker.graph_text import check_text_shape, text_array, texts_of
 from mindspore_serving.tensor import Array, ColumnData, TensorSpec
@@ -69,14 +69,14 @@ class ModelRunner(GraphRunner):
         """See `GraphRunner`."""
         return self.batch_size > 1 and any(-1 in spec.shape for spec in self.inputs)
 
-    def _run_good(self, blocks: list[tuple[int, Rows]]) -> list[Outcome]:
+    def _run_good(self, blocks: list[tuple[int, Rows]], ran: RowsRun) -> list[Outcome]:
         if len(blocks) == 1:  # nearly always
             [(begin, block)] = blocks
-            batches = self._run_batches(self._columns(block), block.count)
+            batches = self._run_batches(self._columns(block), block.count, ran)
             return [(begin + start, begin + stop, result) for start, stop, result in batches]
         outcomes: list[Outcome] = []
         for alike in self._by_shape(blocks):
-            outcomes += scattered(self._run_batches(alike.columns(), alike.count), alike.places)
+            outcomes += scattered(self._run_batches(alike.columns(), alike.count, ran), alike.places)
         return joined(sorted(outcomes, key=lambda outcome: outcome[0]))
 
     def _by_shape(self, blocks: list[tuple[int, Rows]]) -> Iterable[_Alike]:
@@ -102,9 +102,10 @@ class ModelRunner(GraphRunner):
                 columns.append(column.reshape(block.count, *wanted.shape))
         return columns
 
-    def _run_batches(self, columns: list[Array], count: int) -> Iterator[Outcome]:
+    def _run_batches(self, columns: list[Array], count: int, ran: RowsRun) -> Iterator[Outcome]:
         for start, stop in self._batches(columns, count):
             part = [column[start:stop] for column in columns]
+            ran.add(*self._rows_for(stop - start))
             try:
                 yield start, stop, self._run_batch(part, stop - start)
             except ServingError as error:
@@ -146,6 +147,12 @@ class ModelRunner(GraphRunner):
                     f"model output {i} has the shape {list(output.shape)} for a batch of {rows} instances"
                 )
         return self._results([output[:count] for output in outputs])
+
+    def _rows_for(self, count: int) -> tuple[int, int]:
+        """With how many rows the graph runs for so many instances, and how many of them are padding."""
+        if self.dynamic or not self._with_batch_dim:
+            return count, 0
+        return self.batch_size, self.batch_size - count
 
     def _results(self, outputs: list[Array]) -> list[ColumnData]:
         if not self._gives_text:

@@ -12,7 +12,7 @@ from mindspore_serving.errors import ServingError
 from mindspore_serving.server.backend.input_check import WrongInput
 from mindspore_serving.server.worker.call_watch import CallWatch
 from mindspore_serving.server.worker.function_step import origins_of
-from mindspore_serving.server.worker.graph_outcomes import Outcome
+from mindspore_serving.server.worker.graph_outcomes import Outcome, RowsRun
 from mindspore_serving.server.worker.graph_runner import GraphRunner
 from mindspore_serving.server.worker.outcomes import (
     Finished,
@@ -28,7 +28,10 @@ from mindspore_serving.tensor import ColumnData, TensorSpec
 
 
 def run_model_step(
-    runner: GraphRunner, taken: Sequence[tuple[StageRunner, Chunk]], watch: CallWatch | None
+    runner: GraphRunner,
+    taken: Sequence[tuple[StageRunner, Chunk]],
+    watch: CallWatch | None,
+    ran: RowsRun | None = None,
 ) -> list[Finished]:
     """Run chunks of any methods as one batch; from any thread.
 
@@ -36,16 +39,20 @@ def run_model_step(
         runner: Runs the graph.
         taken: The chunks, each with its stage, which are all of this graph.
         watch: Writes down what is called; None without a limit for calls.
+        ran: Counts the rows with which the graph is run.
     """
     try:
-        return _run_joined(runner, taken, watch)
+        return _run_joined(runner, taken, watch, ran)
     except BaseException as error:  # of Serving itself, of the backend, or of the user's objects
         failure = unexpected(error)
         return [all_failed(stage, chunk, failure) for stage, chunk in taken]
 
 
 def _run_joined(
-    runner: GraphRunner, taken: Sequence[tuple[StageRunner, Chunk]], watch: CallWatch | None
+    runner: GraphRunner,
+    taken: Sequence[tuple[StageRunner, Chunk]],
+    watch: CallWatch | None,
+    ran: RowsRun | None,
 ) -> list[Finished]:
     inputs = [
         join_values([chunk.values[stage.stage.inputs[i]] for stage, chunk in taken])
@@ -57,11 +64,11 @@ def _run_joined(
         return _at_row(taken, row).method.definition.name
 
     if watch is None:
-        results = runner.run(inputs, total, method_of)
+        results = runner.run(inputs, total, method_of, ran)
     else:
         origins = origins_of([chunk for _, chunk in taken], False)
         with watch.work(taken[0][0].overdue_text, origins, False):
-            results = runner.run(inputs, total, method_of)
+            results = runner.run(inputs, total, method_of, ran)
     outcomes = _outcomes_of(runner, results, taken)
     begin = 0
     finished = []

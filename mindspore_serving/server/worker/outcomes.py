@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from mindspore_serving.errors import Failure, ServingError, SystemFailure, text_of
 from mindspore_serving.server.backend.input_check import WrongInput
+from mindspore_serving.server.worker.graph_outcomes import RowsRun
 from mindspore_serving.server.worker.stage_functions import StageResult
 from mindspore_serving.server.worker.stages import CallStep, Chunk, StageRunner
 from mindspore_serving.server.worker.traces import Traces
@@ -34,6 +35,9 @@ class Finished:
         outcomes: Of its rows.
         begun: When the step began in which it ran, by the engine's clock; set by the engine.
         ended: When that step had ended.
+        took: Its part in the seconds of that step, which has rows of other chunks, too.
+        model_rows: Rows with which a model was run for it.
+        padding_rows: Those of them that only fill up a batch.
     """
 
     stage: StageRunner | CallStep
@@ -41,6 +45,34 @@ class Finished:
     outcomes: list[RowOutcome]
     begun: float = field(init=False, repr=False, compare=False)
     ended: float = field(init=False, repr=False, compare=False)
+    took: float = field(init=False, repr=False, compare=False)
+    model_rows: int = field(init=False, default=0, repr=False, compare=False)
+    padding_rows: int = field(init=False, default=0, repr=False, compare=False)
+
+
+def note_times(finished: Sequence[Finished], begun: float, ended: float, ran: RowsRun | None = None) -> None:
+    """Note when the step was that some chunks have run in, and what part in it each of them has.
+
+    Args:
+        finished: All chunks of the step.
+        begun: When it began.
+        ended: When it had ended.
+        ran: With how many rows it has run a model.
+    """
+    if len(finished) == 1:  # the common case
+        [one] = finished
+        one.begun, one.ended, one.took = begun, ended, ended - begun
+        if ran is not None:
+            one.model_rows, one.padding_rows = ran.rows, ran.padding
+        return
+    total = sum([one.chunk.count for one in finished])
+    rows, padding = (0, 0) if ran is None else (ran.rows, ran.padding)
+    left = total
+    for one in finished:
+        count = one.chunk.count
+        one.begun, one.ended, one.took = begun, ended, (ended - begun) * count / total
+        one.model_rows, one.padding_rows = rows * count // left, padding * count // left
+        rows, padding, left = rows - one.model_rows, padding - one.padding_rows, left - count
 
 
 def all_failed(stage: StageRunner, chunk: Chunk, failure: Failure) -> Finished:

@@ -21,7 +21,7 @@ from mindspore_serving.server.register.definition import (
     StageKind,
     ValueRef,
 )
-from mindspore_serving.server.worker.graph_outcomes import Outcome, scattered
+from mindspore_serving.server.worker.graph_outcomes import Outcome, RowsRun, scattered
 from mindspore_serving.server.worker.graph_runner import GraphRunner
 from mindspore_serving.server.worker.servable_loader import LARGEST_MESSAGE, MESSAGE_LIMIT
 from mindspore_serving.signature import GraphInfo, MethodSignature, ModelInfo, call_method_name
@@ -36,10 +36,12 @@ class _Call:
         self.done = threading.Event()
         self.groups: Sequence[Group] = ()
         self.failure: Failure | None = None
+        self.ran = RowsRun()
 
-    def end(self, groups: Sequence[Group]) -> None:
+    def end(self, reply: ModelReply) -> None:
         """Take the outcome."""
-        self.groups = groups
+        self.groups = reply.groups
+        self.ran.add(reply.model_rows, reply.padding_rows)
         self.done.set()
 
 
@@ -65,12 +67,13 @@ class ModelCalls:
         self._ids = itertools.count()
         self._ended = False
 
-    def run(self, method: str, blocks: Sequence[Rows]) -> Sequence[Group]:
+    def run(self, method: str, blocks: Sequence[Rows], ran: RowsRun | None = None) -> Sequence[Group]:
         """Run instances, and wait for their outcomes.
 
         Args:
             method: From `call_method_name`.
             blocks: The instances.
+            ran: Counts the rows with which the model was run.
 
         Raises:
             ModelError: This worker ends.
@@ -91,13 +94,15 @@ class ModelCalls:
             with self._lock:
                 self._free.append(slot)
                 self._lock.notify()
+        if ran is not None:
+            ran.add(call.ran.rows, call.ran.padding)
         return call.groups
 
     def take(self, reply: ModelReply) -> None:
         """Take an answer."""
         call = self._calls.get(reply.call_id)
         if call is not None:
-            call.end(reply.groups)
+            call.end(reply)
 
     def look_at_memory(self, memory: IdleSlots, now: float) -> None:
         """Give the shared memory of the slots back where no call has needed it for a while.
@@ -152,12 +157,12 @@ class RemoteModel(GraphRunner):
         self._names = [f"x{i}" for i in range(len(info.inputs))]
         self._calls = calls
 
-    def _run_good(self, blocks: list[tuple[int, Rows]]) -> list[Outcome]:
+    def _run_good(self, blocks: list[tuple[int, Rows]], ran: RowsRun) -> list[Outcome]:
         if not blocks:
             return []
         sent = [self._named(block) for _, block in blocks]
         try:
-            groups = self._calls.run(self._method, sent)
+            groups = self._calls.run(self._method, sent, ran)
         except ServingError as error:
             return [(start, start + block.count, error) for start, block in blocks]
         places = [(start, start + block.count) for start, block in blocks]
@@ -244,5 +249,6 @@ def _call_method(key: str, subgraph: int, runner: GraphRunner) -> tuple[MethodDe
             inputs,
             min(max(MESSAGE_LIMIT, runner.batch_size), LARGEST_MESSAGE),
             1 if runner.dynamic else runner.batch_size,
+            steps=(key,),
         ),
     )

@@ -25,6 +25,7 @@ from mindspore_serving.server.worker.config_import import import_servable_config
 from mindspore_serving.server.worker.graph_runner import GraphRunner
 from mindspore_serving.server.worker.method_types import types_of
 from mindspore_serving.server.worker.model_runner import ModelRunner
+from mindspore_serving.server.worker.stages import step_names
 from mindspore_serving.server.worker.undeclared import declaration_of, definition_of, has_batch_dim
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.version_folders import versions_in
@@ -316,6 +317,7 @@ def _signature_of(
         rows=types.rows,
         description=method.description,
         takes_parameters=bool(method.parameters),
+        steps=step_names(method.stages),
     )
 
 

@@ -232,9 +232,9 @@ def stage_failure(stage: StageDefinition, method: str, error: BaseException) -> 
     trace = _traces.of(error)
     if stage.kind is StageKind.PIPELINE:
         text = f"Call {stage.tag} Failed, pipeline: '{method}', error msg: {text}"
-        return Failure(PipelineError.code, text, PipelineError.http_status, trace)
+        return Failure(PipelineError.code, text, PipelineError.http_status, trace, PipelineError.cause)
     text = f"Call {stage.tag} Failed, method: '{method}', stage index(begin with 1): {stage.index}, error msg: {text}"
-    return Failure(StatusCode.SYSTEM_ERROR, text, trace=trace)
+    return Failure(StageError.code, text, trace=trace, cause=StageError.cause)
 
 
 def _instances_of(inputs: Sequence[Sequence[Any]], count: int) -> list[tuple[Any, ...]]:

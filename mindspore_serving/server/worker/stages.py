@@ -134,7 +134,7 @@ class StageRunner:
         if source.stage == 0:
             return Failure(error.code, error.text_for_client(method.input_names[source.output]))
         giver = f"{method.stages[source.stage - 1].tag}, stage {source.stage} of method '{method.name}'"
-        return Failure(ModelError.code, error.text_for_servable(giver))
+        return Failure(ModelError.code, error.text_for_servable(giver), cause=ModelError.cause)
 
 
 class CallStep:
@@ -175,6 +175,16 @@ def steps_of(stages: Sequence[StageDefinition]) -> list[list[StageDefinition]]:
             steps.append(ready)
             left = [stage for stage in left if stage not in ready]
     return steps
+
+
+def step_names(stages: Sequence[StageDefinition]) -> tuple[str, ...]:
+    """Names of the steps of a method: of functions, built-ins, models and called methods; each one once."""
+    names: list[str] = []
+    for step in steps_of(stages):
+        name = "+".join([f"{one.target}#{one.subgraph}" if one.subgraph else one.target for one in step])
+        again = sum([known == name or known.startswith(f"{name} (") for known in names])
+        names.append(f"{name} ({again + 1})" if again else name)
+    return tuple(names)
 
 
 class MethodStages:

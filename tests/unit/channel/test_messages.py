@@ -337,18 +337,24 @@ def test_lengths_of_bytes_that_are_not_there_are_refused(lengths: tuple[int, int
     [
         ([5, "no", "200"], "should be int, but is '200'"),
         ([5, ["no"], None], "should be str, but is a list of 1"),
-        ([5, "no", None, 1], "should be str, but is 1"),
+        ([5, "no", None, 1, None], "should be str, but is 1"),
+        ([5, "no", None, "", "no"], "should be a value of Outcome, but is 'no'"),
+        ([5, "no", None, "", "ok"], "should be a reason to fail, but is 'ok'"),
+        ([5, "no", None, "", ["lost"]], "should be a value of Outcome, but is a list of 1"),
+        ([5, "no", None, ""], "should be a failure of 3 or 5 fields, but is a list of 4"),
         ([99, "no", None], "should be a value of StatusCode, but is 99"),
         (["5", "no", None], "should be a value of StatusCode, but is '5'"),
-        ([5, "no"], "should be a failure of 3 or 4 fields, but is a list of 2"),
-        ({"a": 1, "b": 2, "c": 3}, "should be a failure of 3 or 4 fields, but is an object of 3 fields"),
-        (None, "should be a failure of 3 or 4 fields, but is None"),
+        ([5, "no"], "should be a failure of 3 or 5 fields, but is a list of 2"),
+        ({"a": 1, "b": 2, "c": 3}, "should be a failure of 3 or 5 fields, but is an object of 3 fields"),
+        (None, "should be a failure of 3 or 5 fields, but is None"),
         ([5, "DEEP", None], "should be str, but is a list of 1"),
     ],
 )
 def test_a_failure_that_does_not_fit_is_refused(failure: object, text: str) -> None:
     encoded = json.dumps(failure).replace('"DEEP"', "[" * 900 + "]" * 900).encode()
-    head = struct.pack("<IIIII?I7x", 1, 0, 0, 0, 0, True, 1) + struct.pack("<IIB7xQ", 1, len(encoded), 2, 0)
+    head = struct.pack("<IIIIIII?II3x", 1, 0, 0, 0, 0, 0, 0, True, 1, 0) + struct.pack(
+        "<IIB7xQ", 1, len(encoded), 2, 0
+    )
     with pytest.raises(ChannelError) as refused:
         message_of(frames._KINDS[Result], memoryview(head + encoded), FROM_WORKER)
     assert str(refused.value) == f"Channel got a Result that cannot be read: the value {text}"
@@ -410,7 +416,7 @@ def test_a_foreign_message_is_refused_before_its_body_is_read() -> None:
 def test_failed_instances_come_as_outcomes_only(kind: Any) -> None:
     hints = get_type_hints(kind)
     failed = FailedRows(Failure(StatusCode.FAILED, "no"), 2)
-    given_by_hint = {int: 1, bool: True, str: "m", Rows: failed, Group: failed}
+    given_by_hint = {int: 1, bool: True, str: "m", Rows: failed, Group: failed, tuple[int, ...]: (1,)}
     fields = {name: given_by_hint.get(hint, (failed,)) for name, hint in hints.items()}
     number, body = frame_parts(frame_of(kind(**fields)))
     if Rows in hints.values() or tuple[Rows, ...] in hints.values():

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from mindspore_serving.server.transport.grpc_routes import GrpcStatus, client_error
+from mindspore_serving.server.transport.grpc_routes import GrpcReply, GrpcStatus, client_error
 
 
 class FakeCall:
@@ -60,6 +60,9 @@ class FakeCall:
     def hold_reply(self, size: int) -> None:
         """As `GrpcCall.hold_reply`."""
         self.held += size
+
+    def answered(self, reply: GrpcReply) -> None:
+        """As `GrpcCall.answered`."""
 
     def release_reply(self, size: int) -> None:
         """As `GrpcCall.release_reply`."""

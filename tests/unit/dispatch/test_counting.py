@@ -14,12 +14,13 @@ from mindspore_serving.rows import FailedRows, Reply, Rows
 from mindspore_serving.server.channel.messages import Result
 from mindspore_serving.server.dispatch.copy import SentBatch
 from mindspore_serving.server.dispatch.counting import (
-    MethodCounter,
+    Relayed,
     count_lost,
     count_run,
     count_sent,
 )
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
+from mindspore_serving.server.dispatch.method_counter import MethodCounter
 from mindspore_serving.server.dispatch.method_statistics import Duration, MethodStatistics
 from mindspore_serving.server.dispatch.request import Piece, Request, pieces_of
 from mindspore_serving.server.service.statistics import Statistics
@@ -37,7 +38,6 @@ class Counted:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.counter = MethodCounter()
         self._loop = loop
-        self._number = 0
 
     def request(self, admitted: float, *blocks: Rows) -> list[Piece]:
         """The pieces of a request."""
@@ -47,9 +47,8 @@ class Counted:
 
     def sent(self, taken: float, *pieces: Piece) -> SentBatch:
         """A batch that has left the queue, and was written a millisecond later."""
-        self._number += 1
         batch = SentBatch(METHOD, 0, pieces, taken, taken + 0.001)
-        count_sent(batch, self._number)
+        count_sent(batch)
         return batch
 
     def compute(self) -> list[Duration]:
@@ -136,10 +135,13 @@ def test_a_request_whose_worker_was_lost_counts_once(counted: Counted) -> None:
 def test_who_asks_for_it_learns_how_long_its_instances_took(counted: Counted) -> None:
     first, second = counted.request(1.0), counted.request(1.5)
     for piece in (*first, *second):
-        piece.request.times = (0.0, 0.0)
+        piece.request.relayed = Relayed()
     counted.ran(counted.sent(2.0, *first, *second), 3.0, wait_us=249_000, run_us=500_000)
-    assert first[0].request.times == pytest.approx((1.25, 0.5))
-    assert second[0].request.times == pytest.approx((0.75, 0.5))
+    relayed = [piece.request.relayed for piece in (*first, *second)]
+    assert [(one.wait_s, one.run_s) for one in relayed if one] == [
+        pytest.approx((1.25, 0.5)),
+        pytest.approx((0.75, 0.5)),
+    ]
 
 
 # ---- through the dispatcher
@@ -309,7 +311,7 @@ async def test_nothing_is_counted_and_nothing_kept_of_what_is_not_there(
 async def test_calls_of_models_are_counted_and_not_shown(dispatcher: Dispatcher) -> None:
     name = call_method_name("m.mindir", 0)
     worker = Worker(dispatcher, methods=[METHOD, MethodSignature(name, ("x0",), 8)])
-    future = dispatcher.forward(worker.servable, name, [numbered(2)])
+    future = dispatcher.relay(worker.servable, name, [numbered(2)]).future
     await answered(worker, future)
     counted = worker.servable.counters[name].snapshot()
     assert (counted.success.count, counted.instances, [*counted.batches]) == (1, 2, [2])

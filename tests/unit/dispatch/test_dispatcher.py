@@ -151,7 +151,7 @@ async def test_what_was_admitted_elsewhere_counts_for_no_limit(
     limits(1, 1, 1)
     worker.servable.set_limits(Limits(1, 1, 1))
     future = submit(dispatcher, 1)
-    forwarded = [dispatcher.forward(worker.servable, "m", [numbered(3)]) for _ in range(2)]
+    forwarded = [dispatcher.relay(worker.servable, "m", [numbered(3)]).future for _ in range(2)]
     await pumped()
     for batch in worker.batches:
         worker.answer(batch)
@@ -272,7 +272,7 @@ async def test_what_others_have_admitted_is_served_in_a_drain(dispatcher: Dispat
     await pumped()
     drained = asyncio.create_task(dispatcher.drain(60))
     await pumped()
-    other = dispatcher.forward(worker.servable, "m", [numbered(1, 5)])
+    other = dispatcher.relay(worker.servable, "m", [numbered(1, 5)]).future
     await pumped()
     for batch in worker.batches:
         worker.answer(batch)

@@ -12,11 +12,13 @@ import pytest
 from mindspore_serving.errors import ChannelError
 from mindspore_serving.rows import FailedRows, Group
 from mindspore_serving.server.channel.messages import ModelCall, ModelReply
+from mindspore_serving.server.dispatch.counting import Relayed
 from mindspore_serving.server.supervision.model_calls import pass_model_call
 from tests.support.plans import worker_plan
 from tests.support.rows import numbered
 
 PLAN = worker_plan(has_device=False, remote_models=True)
+ROWS = 8, 5
 SLOT = PLAN.first_call_slot
 CALL = ModelCall(7, SLOT, "@call_a_0", (numbered(2), numbered(1)))
 
@@ -45,14 +47,16 @@ async def replies_to(
     """What a worker is sent when its call has an outcome; None where the call is given up."""
     reply: asyncio.Future[list[Group]] = asyncio.get_running_loop().create_future()
     asked: list[Any] = []
+    ran = Relayed()
+    ran.model_rows, ran.padding_rows = ROWS
 
-    def forward(servable: Any, method: str, groups: Any) -> asyncio.Future[list[Group]]:
+    def relay(servable: Any, method: str, groups: Any) -> Any:
         asked.append((method, groups))
-        return reply
+        return SimpleNamespace(future=reply, relayed=ran)
 
     link: Any = Link(broken)
     worker: Any = SimpleNamespace(servable=None, plan=PLAN)
-    pass_model_call(cast(Any, SimpleNamespace(forward=forward)), worker, link, call)
+    pass_model_call(cast(Any, SimpleNamespace(relay=relay)), worker, link, call)
     assert asked == [(call.method, call.groups)]
     assert link.calls == {reply}
     if outcome is None:
@@ -66,7 +70,7 @@ async def replies_to(
 
 def test_the_outcome_of_a_call_goes_back_to_its_slot() -> None:
     rows = numbered(3)
-    assert asyncio.run(replies_to(CALL, [rows])) == [ModelReply(7, SLOT, (rows,))]
+    assert asyncio.run(replies_to(CALL, [rows])) == [ModelReply(7, SLOT, (rows,), *ROWS)]
 
 
 def test_a_call_whose_results_cannot_be_passed_on_is_answered_all_the_same() -> None:

@@ -8,18 +8,21 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, aclosing
+from contextlib import aclosing
 from functools import partial
 from typing import NoReturn
 
-from mindspore_serving.errors import NotPermitted, unexpected_failure
+from mindspore_serving.errors import Failure, InvalidInput, NotPermitted, unexpected_failure
 from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.access.guard import Guard
-from mindspore_serving.server.access.identity import ANYBODY, Identity
+from mindspore_serving.server.access.identity import ANYBODY, STRANGER, Identity
 from mindspore_serving.server.access.right import Right
+from mindspore_serving.server.dispatch.client_call import current_call
 from mindspore_serving.server.service.error_text import text_for_client
 from mindspore_serving.server.transport.failure_log import FailureLog
+from mindspore_serving.server.transport.grpc.call import Call
 from mindspore_serving.server.transport.grpc.library import (
+    UNKNOWN_METHOD,
     CallEnd,
     CallHandler,
     CallOver,
@@ -38,80 +41,8 @@ from mindspore_serving.server.transport.grpc_routes import (
     UnaryMethod,
     client_error,
 )
-from mindspore_serving.server.transport.request_id import (
-    ID_FIELD,
-    carries_id,
-    given_id,
-    request_id,
-    usable_id,
-)
-
-
-class Call:
-    """A call, as handlers see it: a `GrpcCall`.
-
-    Args:
-        call: As the library has it.
-        router: What the calls of the server share.
-        identity: Who its client is.
-    """
-
-    __slots__ = ("_call", "_identity", "_router")
-
-    def __init__(self, call: ServerCall, router: CallRouter, identity: Identity) -> None:
-        self._call = call
-        self._router = router
-        self._identity = identity
-
-    @property
-    def key_name(self) -> str:
-        """Name of the API key or of the certificate that lets its client in, never the key; "" where none was asked."""
-        return self._identity.name
-
-    @property
-    def peer(self) -> str:
-        """Address of the client, as gRPC writes it."""
-        return self._call.peer
-
-    def peer_is_own_user(self) -> bool:
-        """Whether a process of this user is at the other end; see `GrpcCall`."""
-        return self._router.is_own_user(self._call.peer)
-
-    @property
-    def metadata(self) -> Metadata:
-        """What the client has sent beside its message."""
-        return self._call.metadata
-
-    @property
-    def timeout_s(self) -> float | None:
-        """Seconds that are left of the client's deadline; None for no limit."""
-        return self._call.timeout_s
-
-    @property
-    def largest_reply(self) -> int:
-        """Bytes that one message of the reply may have."""
-        return self._router.largest_reply
-
-    @property
-    def stopping(self) -> asyncio.Event:
-        """Set once the server is about to close."""
-        return self._router.stopping
-
-    def counted(self, size: int) -> AbstractContextManager[None]:
-        """Count a message that is being read; see `GrpcCall`."""
-        return self._router.reader.counted(size)
-
-    def check_replies(self) -> None:
-        """Check that the client takes its replies; see `GrpcCall`."""
-        self._router.check_replies(self._call.peer)
-
-    def hold_reply(self, size: int) -> None:
-        """Count a reply that is made; see `GrpcCall`."""
-        self._router.replies.hold(self._call.peer, size)
-
-    def release_reply(self, size: int) -> None:
-        """Count replies no more; see `GrpcCall`."""
-        self._router.replies.release(self._call.peer, size)
+from mindspore_serving.server.transport.observers import Observers
+from mindspore_serving.server.transport.request_id import carries_id, given_id, usable_id
 
 
 class CallRouter:
@@ -124,9 +55,11 @@ class CallRouter:
         replies: Counts what is sent.
         guard: Decides who is authenticated; None takes everybody.
         is_own_user: Whether a process of this user is at an address, as gRPC writes it.
+        observers: Who is told of calls; None for nobody.
+        secure: Whether they come by TLS.
 
     Attributes:
-        largest_reply, reader, replies, guard, is_own_user: As above.
+        largest_reply, reader, replies, guard, is_own_user, observers, secure: As above.
         failures: Where calls that have failed are logged.
         stopping: To be set when the server is about to close.
         unavailable: Calls that were ended with UNAVAILABLE.
@@ -143,7 +76,11 @@ class CallRouter:
         replies: SentReplies,
         guard: Guard | None = None,
         is_own_user: Callable[[str], bool] = lambda _: False,
+        observers: Observers | None = None,
+        secure: bool = False,
     ) -> None:
+        self.secure = secure
+        self.observers = observers or Observers()
         self.is_own_user = is_own_user
         self.largest_reply = largest_reply
         self.reader = reader
@@ -165,7 +102,7 @@ class CallRouter:
         """
         calls = self._calls.get(path)
         if calls is None:
-            return None
+            return self._unknown(path) if self.observers.all else None
         guard = calls.guard
         if guard is None:
             return calls.answered_with_id if carries_id(metadata) else calls.answered
@@ -173,6 +110,17 @@ class CallRouter:
         if identity is not None:
             return calls.answered_for(identity, carries_id(metadata))
         return calls.answered_by_name if guard.identities else calls.rejected
+
+    def _unknown(self, path: str) -> CallHandler:
+        """Says to a call of no method what the library says to it, and tells observers of it."""
+
+        async def refuse(call: ServerCall) -> NoReturn:
+            asked = Call(call, self, GrpcMethod(path=path), STRANGER)
+            failure = Failure(InvalidInput.code, UNKNOWN_METHOD, InvalidInput.http_status)
+            asked.end_failed(GrpcStatus.UNIMPLEMENTED, [FailedRows(failure, 1)])
+            raise CallEnd(GrpcStatus.UNIMPLEMENTED, UNKNOWN_METHOD)
+
+        return CallHandler(refuse, False, False)
 
     def check_replies(self, peer: str) -> None:
         """Refuse what a client asks that does not take its replies.
@@ -209,6 +157,7 @@ class _Calls(ABC):
         self._router = router
         self._reader = router.reader
         self._replies = router.replies
+        self._method = method
         self._refuses = method.refuses
         self._probe = method.probe
         self._name = method.path.rpartition("/")[2]
@@ -231,16 +180,23 @@ class _Calls(ABC):
         answer = self._answer_with_id if has_id else self.answer
         return CallHandler(partial(answer, identity), True, self._streams)
 
-    @abstractmethod
     async def answer(self, identity: Identity, call: ServerCall) -> bytes | None:
         """Answer one call of a client; see `Answer`."""
+        return await self._serve(Call(call, self._router, self._method, identity), call)
+
+    @abstractmethod
+    async def _serve(self, asked: Call, call: ServerCall) -> bytes | None:
+        """Answer one call.
+
+        Args:
+            asked: It, as handlers see it.
+            call: It, as the library has it.
+        """
 
     async def _answer_with_id(self, identity: Identity, call: ServerCall) -> bytes | None:
         """Answer a call with the id that its client has given it."""
         name = usable_id(given_id(call.metadata))
-        if name:
-            call.set_trailing_metadata(((ID_FIELD, name),))
-        return await self.answer(identity, call)
+        return await self._serve(Call(call, self._router, self._method, identity, name), call)
 
     async def _answer_for_name(self, call: ServerCall) -> bytes | None:
         """Answer a call without a key, if the certificate of its client has a name that is listed."""
@@ -252,13 +208,18 @@ class _Calls(ABC):
     async def _forbid(self, identity: Identity, call: ServerCall) -> NoReturn:
         """Refuse a call whose client lacks the right, before its message is read."""
         failure = NotPermitted(identity.refusal(self._right)).failure()
-        raise self._end(call, GrpcError(GrpcStatus.PERMISSION_DENIED, failure))
+        asked = Call(call, self._router, self._method, identity)
+        raise self._end(asked, GrpcError(GrpcStatus.PERMISSION_DENIED, failure))
 
     async def _reject(self, call: ServerCall) -> NoReturn:
         """Reject a call that is not authenticated, before its message is read."""
         assert self.guard is not None
         self.guard.note_refusal(call.peer)
-        _name_of_failed(call)
+        asked = Call(call, self._router, self._method, STRANGER)
+        asked.name_failed()
+        asked.set_trailing_metadata()
+        failure = Failure(InvalidInput.code, self.guard.refusal, InvalidInput.http_status)
+        asked.end_failed(GrpcStatus.UNAUTHENTICATED, [FailedRows(failure, 1)])
         raise CallEnd(GrpcStatus.UNAUTHENTICATED, self.guard.refusal)
 
     def _check_room(self, call: ServerCall) -> None:
@@ -281,7 +242,9 @@ class _Calls(ABC):
             raise client_error(GrpcStatus.INVALID_ARGUMENT, "The call has no message, expected is one")
         return message
 
-    async def _write_all(self, call: ServerCall, replies: AsyncGenerator[GrpcReply, None]) -> None:
+    async def _write_all(
+        self, asked: Call, call: ServerCall, replies: AsyncGenerator[GrpcReply, None]
+    ) -> None:
         """Write messages as a handler makes them.
 
         Their end is that of the call, also where the client goes away: what the handler holds is free at once.
@@ -289,32 +252,42 @@ class _Calls(ABC):
         async with aclosing(replies):
             async for reply in replies:
                 if reply.failures:
-                    self._note(call, reply.target, reply.failures, reply.instance_count)
+                    self._note(asked, reply.target, reply.failures, reply.instance_count)
+                self._note_reply(asked, reply)
                 await call.write(reply.message)
+        asked.end_answered()
+        asked.set_trailing_metadata()
 
-    def _note(self, call: ServerCall, target: str, failures: Sequence[FailedRows], count: int) -> None:
+    def _note_reply(self, asked: Call, reply: GrpcReply) -> None:
+        """Note a message that is about to be written; by default it is one of several that answer one message."""
+        asked.add_sent(len(reply.message))
+
+    def _note(self, asked: Call, target: str, failures: Sequence[FailedRows], count: int) -> None:
         """Log a call that failed, and let its reply carry its id."""
         if not self._probe:
             self._router.failures.write(
-                _name_of_failed(call),
-                call.peer,
+                asked.name_failed(),
+                asked.peer,
                 f"{self._name} {target or 'no message'}",
                 failures,
                 count,
             )
 
-    def _end(self, call: ServerCall, error: Exception) -> CallEnd:
+    def _end(self, asked: Call, error: Exception) -> CallEnd:
         """What ends a call that has failed.
 
         Args:
-            call: Which.
+            asked: Which.
             error: Why; anything but a `GrpcError` is a fault of Serving itself.
         """
         if not isinstance(error, GrpcError):
             error = GrpcError(GrpcStatus.INTERNAL, unexpected_failure(error))
         if error.status is GrpcStatus.UNAVAILABLE:
             self._router.unavailable += 1
-        self._note(call, error.target, [FailedRows(error.failure, 1)], 0)
+        failures = [FailedRows(error.failure, 1)]
+        self._note(asked, error.target, failures, 0)
+        asked.set_trailing_metadata()
+        asked.end_failed(error.status, failures)
         return CallEnd(error.status, text_for_client(error.failure))
 
 
@@ -325,20 +298,23 @@ class _UnaryCalls(_Calls):
         super().__init__(method, router, streams=False)
         self._handler = method.handler
 
-    async def answer(self, identity: Identity, call: ServerCall) -> bytes:
+    async def _serve(self, asked: Call, call: ServerCall) -> bytes:
         """Answer one call; see `_Calls`."""
         try:
             self._check_room(call)
             # The message has no name here: it may be large, and its handler lets go of it.
-            reply = await self._handler(await self._message(call), Call(call, self._router, identity))
+            reply = await self._handler(asked.begin(await self._message(call)), asked)
             if reply.failures:
-                self._note(call, reply.target, reply.failures, reply.instance_count)
+                self._note(asked, reply.target, reply.failures, reply.instance_count)
             self._check_room(call)
-        except CallOver:  # there is nobody to answer
+        except (CallOver, asyncio.CancelledError):  # there is nobody to answer
+            asked.end_left()
             raise
         except Exception as error:  # whatever a handler raises, the client gets a status and the log a line
-            raise self._end(call, error) from error
+            raise self._end(asked, error) from error
         self._replies.add(call, len(reply.message))
+        asked.answered(reply)
+        asked.set_trailing_metadata()
         return reply.message
 
 
@@ -349,16 +325,17 @@ class _StreamedReplyCalls(_Calls):
         super().__init__(method, router, streams=True)
         self._handler = method.handler
 
-    async def answer(self, identity: Identity, call: ServerCall) -> None:
+    async def _serve(self, asked: Call, call: ServerCall) -> None:
         """Answer one call; see `_Calls`."""
         try:
             self._check_room(call)
-            message = await self._message(call)
-            await self._write_all(call, self._handler(message, Call(call, self._router, identity)))
-        except CallOver:  # there is nobody to answer
+            message = asked.begin(await self._message(call))
+            await self._write_all(asked, call, self._handler(message, asked))
+        except (CallOver, asyncio.CancelledError):  # there is nobody to answer
+            asked.end_left()
             raise
         except Exception as error:  # whatever a handler raises, the client gets a status and the log a line
-            raise self._end(call, error) from error
+            raise self._end(asked, error) from error
 
 
 class _StreamCalls(_Calls):
@@ -367,26 +344,33 @@ class _StreamCalls(_Calls):
     def __init__(self, method: StreamMethod, router: CallRouter) -> None:
         super().__init__(method, router, streams=True)
         self._handler = method.handler
+        self._at_a_time = method.at_a_time
 
-    async def answer(self, identity: Identity, call: ServerCall) -> None:
+    async def _serve(self, asked: Call, call: ServerCall) -> None:
         """Answer one call; see `_Calls`."""
         try:
             self._check_room(call)
-            async with aclosing(self._messages(call)) as messages:
-                await self._write_all(call, self._handler(messages, Call(call, self._router, identity)))
-        except CallOver:  # there is nobody to answer
+            async with aclosing(self._messages(asked, call)) as messages:
+                await self._write_all(asked, call, self._handler(messages, asked))
+        except (CallOver, asyncio.CancelledError):  # there is nobody to answer
+            asked.end_left(streams=True)
             raise
         except Exception as error:  # whatever a handler raises, the client gets a status and the log a line
-            raise self._end(call, error) from error
+            raise self._end(asked, error) from error
 
-    async def _messages(self, call: ServerCall) -> AsyncGenerator[bytes, None]:
+    def _note_reply(self, asked: Call, reply: GrpcReply) -> None:
+        if not self._at_a_time:
+            asked.end_first(reply)
+
+    async def _messages(self, asked: Call, call: ServerCall) -> AsyncGenerator[bytes, None]:
         """The messages of a call, each read when it is asked for."""
         while True:
+            current_call.set(None)  # nothing of the last message is kept while the next one is awaited
             message = await self._reader.read(call, self._refuses)
             if message is None:
                 return
             self._check_room(call)
-            box = [message]
+            box = [asked.begin(message)]
             del message  # it may be large, and whoever gets it lets go of it
             yield box.pop()
 
@@ -400,10 +384,3 @@ def _calls_of(method: GrpcMethod, router: CallRouter) -> _Calls:
         case StreamMethod():
             return _StreamCalls(method, router)
     raise TypeError(f"{method!r} does not say which way messages go")
-
-
-def _name_of_failed(call: ServerCall) -> str:
-    """The id of a call that fails, which its reply is to carry."""
-    name = request_id(given_id(call.metadata))
-    call.set_trailing_metadata(((ID_FIELD, name),))
-    return name

@@ -32,6 +32,7 @@ from mindspore_serving.server.transport.grpc.peer import is_own_user
 from mindspore_serving.server.transport.grpc.replies import SentReplies
 from mindspore_serving.server.transport.grpc.tcp_connections import TcpConnections
 from mindspore_serving.server.transport.grpc_routes import GrpcMethod
+from mindspore_serving.server.transport.observers import Observers
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies
 from mindspore_serving.server.transport.untaken_replies import SHARE_OF_ONE, UntakenReplies
 
@@ -61,6 +62,7 @@ class GrpcServer:
         credentials: TLS; None for plain text.
         guard: Decides who is authenticated; None takes everybody.
         on_failure: Called on the event loop if it can take no more calls, and the process should end.
+        observers: Who is told of calls; None for nobody.
 
     Attributes:
         address: The address with the path as it is bound.
@@ -74,6 +76,7 @@ class GrpcServer:
         credentials: grpc.ServerCredentials | None,
         guard: Guard | None = None,
         on_failure: Callable[[], None] = lambda: None,
+        observers: Observers | None = None,
     ) -> None:
         on_unix_socket = address.startswith(UNIX_PREFIX)
         self.address = f"{UNIX_PREFIX}{socket_path(address)}" if on_unix_socket else address
@@ -86,7 +89,14 @@ class GrpcServer:
         untaken = UntakenReplies(limits.untaken_bytes, limits.untaken_bytes // SHARE_OF_ONE)
         self._replies = SentReplies(untaken, connections)
         self._calls = CallRouter(
-            methods, limits.message_bytes, self._reader, self._replies, guard, self._is_own_user
+            methods,
+            limits.message_bytes,
+            self._reader,
+            self._replies,
+            guard,
+            self._is_own_user,
+            observers,
+            credentials is not None,
         )
         self._options = [("grpc.so_reuseport", 0), *limits.options()]
         self._on_failure = on_failure

@@ -6,7 +6,9 @@ their clients may ask, and writes what `answer` or `refuse` gives.
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
@@ -24,10 +26,14 @@ from mindspore_serving.errors import (
 )
 from mindspore_serving.rows import FailedRows
 from mindspore_serving.server.access.right import Right
+from mindspore_serving.server.dispatch.client_call import ClientCall, current_call
+from mindspore_serving.server.dispatch.counting import count_answered
 from mindspore_serving.server.transport.failure_log import FailureLog
+from mindspore_serving.server.transport.http.ended_request import answered_request, left_request
 from mindspore_serving.server.transport.http.target import path_of
 from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest, LargeBodies, Route
-from mindspore_serving.server.transport.request_id import ID_FIELD, request_id, usable_id
+from mindspore_serving.server.transport.observers import TRACE_FIELD, EndedCall, Observers
+from mindspore_serving.server.transport.request_id import ID_FIELD, ID_HEADER, request_id, usable_id
 from mindspore_serving.server.transport.routes import Dialect
 from mindspore_serving.server.transport.untaken_replies import UntakenReplies
 
@@ -42,7 +48,6 @@ _LARGE_REPLY_BYTES = 1 << 14
 _MOST_TARGETS = 256
 """Targets of which it is remembered who answers them."""
 _NO_PARTS: Final[Mapping[str, str]] = MappingProxyType({})
-_ID = "X-Request-Id"
 _RETRY = ("Retry-After", "1")
 _AGAIN = frozenset((QueueFull.http_status, BUSY))
 """Statuses that say that nothing was done, and that it may be otherwise soon."""
@@ -110,6 +115,8 @@ class Answering:
         large_bodies: Reads large bodies.
         untaken: The replies that clients have not taken.
         failures: Where requests are logged that have failed.
+        observers: Who is told of requests; None for nobody.
+        secure: Whether they come by TLS.
 
     Raises:
         ValueError: Two routes are for the same.
@@ -121,10 +128,14 @@ class Answering:
         large_bodies: LargeBodies,
         untaken: UntakenReplies,
         failures: FailureLog,
+        observers: Observers | None = None,
+        secure: bool = False,
     ) -> None:
         self._large_bodies = large_bodies
         self._untaken = untaken
         self._failures = failures
+        self._observers = observers or Observers()
+        self._secure = secure
         self._places: dict[str, _Place] = {}
         for dialect in dialects:
             for route in dialect.routes:
@@ -177,11 +188,47 @@ class Answering:
             request: All of it, with what its client may do.
             connection: On which it came, as `untaken` knows it.
         """
+        call = ClientCall(time.monotonic())
+        current_call.set(call)
+        observers = self._observers
+        if observers.all:
+            observers.begin(call, request.headers)
+        try:
+            reply = await self._answer(found, request, connection)
+            now = time.monotonic()
+            count_answered(call, now)
+            if call.destination is not None:
+                reply = reply.answered_by(call.version)
+            if observers.all:
+                if call.traceparent:
+                    reply = reply._replace(headers=(*reply.headers, (TRACE_FIELD, call.traceparent)))
+                self._tell(answered_request(call, now, found.dialect.name, found.route, request, reply))
+            return reply
+        except asyncio.CancelledError:
+            self._tell_left(call, found, request)
+            raise
+        finally:
+            current_call.set(None)  # the task goes on to the next request of its connection
+
+    def left(self, request: HttpRequest) -> None:
+        """Tell of a request whose client has gone before all of it was read."""
+        self._tell_left(ClientCall(time.monotonic()), self.find(request.verb, request.target), request)
+
+    def _tell_left(self, call: ClientCall, found: Found, request: HttpRequest) -> None:
+        if self._observers.all:
+            now = time.monotonic()
+            self._tell(left_request(call, now, found.dialect.name, found.route, request))
+
+    def _tell(self, ended: EndedCall) -> None:
+        ended.secure = self._secure
+        self._observers.end(ended)
+
+    async def _answer(self, found: Found, request: HttpRequest, connection: Hashable) -> HttpReply:
         route = found.route
         if route is None:
             return self._other_verb(found, request)
         if route.right not in request.identity.rights:
-            return self.refuse(FORBIDDEN, request.identity.refusal(route.right), request)
+            return self._refusal(FORBIDDEN, request.identity.refusal(route.right), found, request)
         try:
             if self._untaken.crowded and not route.probe:
                 self._check_room(connection)
@@ -198,7 +245,7 @@ class Answering:
             return self._noted(reply, request)
         given = request.headers.get(ID_FIELD)
         if given and (name := usable_id(given)):
-            return reply._replace(headers=(*reply.headers, (_ID, name)))
+            return reply._replace(headers=(*reply.headers, (ID_HEADER, name)))
         return reply
 
     def refuse(self, status: int, text: str, request: HttpRequest) -> HttpReply:
@@ -210,13 +257,34 @@ class Answering:
             request: What is known of it; its verb is empty where that is nothing.
         """
         found = self.find(request.verb, request.target)
+        reply = self._refusal(status, text, found, request)
+        self.told(found, request, reply)
+        return reply
+
+    def told(self, found: Found, request: HttpRequest, reply: HttpReply) -> None:
+        """Tell of a request that was answered before it was read.
+
+        Args:
+            found: Whose path it has.
+            request: What is known of it.
+            reply: What it is answered with.
+        """
+        if self._observers.all:
+            call = ClientCall(time.monotonic())
+            self._tell(answered_request(call, call.began, found.dialect.name, found.route, request, reply))
+
+    def _refusal(self, status: int, text: str, found: Found, request: HttpRequest) -> HttpReply:
         if status == TOO_LARGE and found.route is None and request.verb != _OPTIONS:
             return self._other_verb(found, request)
         code = QueueFull.code if status == BUSY else InvalidInput.code
         failure = Failure(code, text, status)
         if status == UNAUTHORIZED:  # the guard counts these
-            headers = (("WWW-Authenticate", "Bearer"), (_ID, request_id(request.headers.get(ID_FIELD, ""))))
-            return found.dialect.refuse(failure, request)._replace(status=status, headers=headers)
+            headers = (
+                ("WWW-Authenticate", "Bearer"),
+                (ID_HEADER, request_id(request.headers.get(ID_FIELD, ""))),
+            )
+            reply = found.dialect.refuse(failure, request)
+            return reply._replace(status=status, headers=headers, failures=[FailedRows(failure, 1)])
         reply = self._failed(failure, found, request)
         # A dialect may have another status for what is a request all the same.
         return reply if status in (TIMED_OUT, TOO_LARGE) else reply._replace(status=status)
@@ -243,14 +311,15 @@ class Answering:
             headers += (_RETRY,)
         elif failure.status == VerbNotAllowed.http_status:
             headers += (("Allow", found.allow),)
-        name = self._note([FailedRows(failure, 1)], 0, request)
-        return reply._replace(headers=(*headers, (_ID, name)))
+        failures = [FailedRows(failure, 1)]
+        name = self._note(failures, 0, request)
+        return reply._replace(headers=(*headers, (ID_HEADER, name)), failures=failures)
 
     def _noted(self, reply: HttpReply, request: HttpRequest) -> HttpReply:
         """A reply in which instances have no result, with its id."""
         name = self._note(reply.failures, reply.instance_count, request)
         again = (_RETRY,) if reply.status in _AGAIN else ()
-        return reply._replace(headers=(*reply.headers, *again, (_ID, name)))
+        return reply._replace(headers=(*reply.headers, *again, (ID_HEADER, name)))
 
     def _note(self, failures: Sequence[FailedRows], count: int, request: HttpRequest) -> str:
         """Log a request that failed, and give its id."""

@@ -253,6 +253,7 @@ class HttpConnection(ApplicationConnection):
         if fault is None and gateway.cors is not None and gateway.cors.is_preflight(request):
             life.finishing = life.has_unread = life.finishing or not body.is_eof()
             reply = gateway.cors.preflight(request, found and found.allow)
+            gateway.answering.told(gateway.answering.find(verb, target), request, reply)
             await self._reply(reply, request, message)
             return
         if fault is None and self._door is not None:
@@ -280,6 +281,9 @@ class HttpConnection(ApplicationConnection):
         except Refused as refused:
             await self._say(refused.fault, request)
             return
+        except asyncio.CancelledError:
+            gateway.answering.left(request)
+            raise
         reply = await gateway.answering.answer(found, request, self)
         rest = self._write(reply, request, message)
         if rest is not None:

@@ -10,11 +10,12 @@ import re
 from typing import Final
 
 from mindspore_serving.errors import InvalidParameter
-from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest
+from mindspore_serving.server.transport.http_routes import VERSION_HEADER, HttpReply, HttpRequest
+from mindspore_serving.server.transport.request_id import ID_HEADER
 
 _ANY: Final = "*"
 _ORIGIN = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#@\s,*]+")
-_EXPOSED = ("Access-Control-Expose-Headers", "X-Request-Id, Retry-After, Allow")
+_EXPOSED = ("Access-Control-Expose-Headers", f"{ID_HEADER}, {VERSION_HEADER}, Retry-After, Allow")
 _VARY = ("Vary", "Origin")
 _MOST_AGE_S = 600
 """How long a browser may remember what it was told."""

@@ -6,7 +6,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
 
-from mindspore_serving.server.transport.http_routes import HttpReply
+from mindspore_serving.server.transport.http_routes import VERSION_HEADER, HttpReply
 
 KEPT: Final = b""
 """The connection stays open, which HTTP/1.1 does not have to say."""
@@ -26,7 +26,7 @@ class ReplyHeads:
     __slots__ = ("_date", "_starts")
 
     def __init__(self, now: float) -> None:
-        self._starts: dict[tuple[int, str, bytes], bytes] = {}
+        self._starts: dict[tuple[int, str, bytes, int], bytes] = {}
         self.set_time(now)
 
     def set_time(self, now: float) -> None:
@@ -45,7 +45,7 @@ class ReplyHeads:
             reply: What is answered.
             connection: KEPT, KEPT_1_0 or LAST.
         """
-        kind = (reply.status, reply.content_type, connection)
+        kind = (reply.status, reply.content_type, connection, reply.version)
         start = self._starts.get(kind)
         if start is None:
             start = self._starts[kind] = self._start(*kind)
@@ -54,7 +54,8 @@ class ReplyHeads:
             return b"%b%d\r\n%b\r\n" % (start, len(reply.body), lines.encode())
         return b"%b%d\r\n\r\n" % (start, len(reply.body))
 
-    def _start(self, status: int, content_type: str, connection: bytes) -> bytes:
+    def _start(self, status: int, content_type: str, connection: bytes, version: int) -> bytes:
         content = f"Content-Type: {content_type}\r\n" if content_type else ""
         lines = f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}\r\n{content}Date: {self._date}\r\n"
-        return lines.encode() + connection + b"Content-Length: "
+        answered = f"{VERSION_HEADER}: {version}\r\n".encode() if version else b""
+        return lines.encode() + connection + answered + b"Content-Length: "

@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import web
 from multidict import CIMultiDict
 
-from mindspore_serving.server.transport.http_routes import HttpReply
+from mindspore_serving.server.transport.http_routes import VERSION_HEADER, HttpReply
 
 
 def response_of(reply: HttpReply) -> web.Response:
@@ -15,6 +15,8 @@ def response_of(reply: HttpReply) -> web.Response:
     headers = CIMultiDict(reply.headers)
     if reply.content_type:
         headers["Content-Type"] = reply.content_type
+    if reply.version:
+        headers[VERSION_HEADER] = str(reply.version)
     return web.Response(status=reply.status, body=reply.body, headers=headers)
 
 

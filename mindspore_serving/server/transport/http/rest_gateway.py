@@ -38,6 +38,7 @@ from mindspore_serving.server.transport.http.listeners import (
 )
 from mindspore_serving.server.transport.http.reply_heads import ReplyHeads
 from mindspore_serving.server.transport.http.shared_port import SharedPort
+from mindspore_serving.server.transport.observers import Observers
 from mindspore_serving.server.transport.routes import Dialect
 from mindspore_serving.server.transport.unfinished_bodies import UnfinishedBodies, room_for_bodies
 from mindspore_serving.server.transport.untaken_replies import UntakenReplies, untaken_replies
@@ -81,6 +82,7 @@ class RestServer:
         application: With the routes of the user's own; None where there are none.
         cors: Which pages of browsers may ask; None where none may.
         grpc_path: Unix socket of the gRPC server, whose clients may come to this port, too; "" where they may not.
+        observers: Who is told of requests; None for nobody.
         name: What error texts call it.
 
     Attributes:
@@ -100,6 +102,7 @@ class RestServer:
         application: DialectApplication | None = None,
         cors: Cors | None = None,
         grpc_path: str = "",
+        observers: Observers | None = None,
         name: str = _NAME,
     ) -> None:
         self._name = name
@@ -110,7 +113,9 @@ class RestServer:
         self._unfinished = unfinished or UnfinishedBodies(room_for_bodies(limits.body_bytes))
         self._untaken = untaken or untaken_replies(limits.body_bytes)
         self._bodies = BodyReader(limits.body_bytes, self._unfinished, silence_s)
-        self._answering = Answering(dialects, self._bodies, self._untaken, FailureLog())
+        self._answering = Answering(
+            dialects, self._bodies, self._untaken, FailureLog(), observers, tls is not None
+        )
         self._application = application
         self._cors = cors
         self._grpc_path = grpc_path

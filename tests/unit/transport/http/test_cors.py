@@ -40,7 +40,7 @@ def test_a_page_that_is_listed_sees_replies(origins: list[str]) -> None:
     assert peer.replies == [(200, b"POST /model/a:b  one")]
     assert lines_of(peer) == {
         b"Access-Control-Allow-Origin": PAGE,
-        b"Access-Control-Expose-Headers": b"X-Request-Id, Retry-After, Allow",
+        b"Access-Control-Expose-Headers": b"X-Request-Id, X-Serving-Version, Retry-After, Allow",
         b"Vary": b"Origin",
     }
 
@@ -81,7 +81,7 @@ def test_a_preflight_needs_no_key_and_is_answered_without_a_dialect() -> None:
         b"Access-Control-Allow-Origin": PAGE,
         b"Access-Control-Allow-Methods": b"GET, HEAD, POST, PUT, DELETE, CONNECT, OPTIONS",
         b"Access-Control-Allow-Headers": b"content-type, x-api-key",
-        b"Access-Control-Expose-Headers": b"X-Request-Id, Retry-After, Allow",
+        b"Access-Control-Expose-Headers": b"X-Request-Id, X-Serving-Version, Retry-After, Allow",
         b"Access-Control-Max-Age": b"600",
         b"Allow": b"GET, HEAD, POST, PUT, DELETE, CONNECT, OPTIONS",
         b"Vary": b"Origin",

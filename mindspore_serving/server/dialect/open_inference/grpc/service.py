@@ -115,7 +115,12 @@ class GrpcInference:
         self._known = KnownRequests(inference)
         self.grpc_methods: Sequence[GrpcMethod] = (
             UnaryMethod(path=f"/{SERVICE}/ModelInfer", handler=self.infer, refuses=self.refuses),
-            StreamMethod(path=f"/{SERVICE}/ModelStreamInfer", handler=self.stream, refuses=self.refuses),
+            StreamMethod(
+                path=f"/{SERVICE}/ModelStreamInfer",
+                handler=self.stream,
+                refuses=self.refuses,
+                at_a_time=True,
+            ),
             *self._questions(),
         )
 
@@ -177,6 +182,7 @@ class GrpcInference:
         """The reply to a message of a stream, which is held for its client until the stream releases it."""
         reply = await self._streamed_reply(message, call)
         call.hold_reply(len(reply.message))
+        call.answered(reply)
         return reply
 
     async def _streamed_reply(self, message: bytes, call: GrpcCall) -> GrpcReply:
