@@ -17,6 +17,7 @@ from mindspore_serving.cli.init import init
 from mindspore_serving.cli.models import models
 from mindspore_serving.cli.output import out, report
 from mindspore_serving.cli.serve import serve
+from mindspore_serving.cli.status import status
 
 app = typer.Typer(
     name="mindspore-serving",
@@ -39,6 +40,7 @@ app.command()(init)
 app.command()(check)
 app.command()(infer)
 app.command()(bench)
+app.command()(status)
 app.add_typer(models)
 
 

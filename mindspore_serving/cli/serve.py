@@ -109,6 +109,12 @@ def serve(
         str | None, typer.Option(metavar="FILE", help="Where these lines are appended; stdout by default.")
     ] = None,
     lite: Annotated[bool, typer.Option("--lite", help="Run MindIR models with MindSpore Lite.")] = False,
+    tracing: Annotated[
+        bool,
+        typer.Option(
+            "--tracing", help="Trace requests with OpenTelemetry; OTEL_* variables say where spans go."
+        ),
+    ] = False,
     dev: Annotated[
         bool,
         typer.Option(
@@ -144,6 +150,7 @@ def serve(
         "access_log": access_log,
         "access_log_file": access_log_file,
         "enable_lite": lite or None,
+        "tracing": tracing or None,
     }
     of_servables = {
         "version_number": version,

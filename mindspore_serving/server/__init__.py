@@ -34,8 +34,10 @@ if TYPE_CHECKING:
         start_metrics_server,
         start_restful_server,
         start_servables,
+        statistics,
         stop,
     )
+    from mindspore_serving.server.start.tracing import start_tracing
 
 __all__ = [
     "SSLConfig",
@@ -50,6 +52,8 @@ __all__ = [
     "start_metrics_server",
     "start_restful_server",
     "start_servables",
+    "statistics",
+    "start_tracing",
     "stop",
 ]
 
@@ -64,6 +68,8 @@ _HOME = {
     "start_metrics_server": "start.start_functions",
     "start_restful_server": "start.start_functions",
     "start_servables": "start.start_functions",
+    "statistics": "start.start_functions",
+    "start_tracing": "start.tracing",
     "stop": "start.start_functions",
 }
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from mindspore_serving.cli.checking.places import ModelPlace
 from mindspore_serving.cli.trial.jobs import BatchTime, Found, MethodFound, ModelFound
 from mindspore_serving.server.backend.families import declared_name
+from mindspore_serving.server.console.status.method_rules import SLOW_STEP_SHARE, slow_step_text
 
-_SLOW_SHARE = 0.8
-"""A stage that takes more of a method's time than this is named."""
 _FASTER = 1.05
 """A file that is less than so many times as fast as another one is as fast, however little their times differ."""
 _WIDE = {"float64": "float32", "int64": "int32"}
@@ -69,14 +68,10 @@ def _of_method(method: MethodFound, declared: bool) -> Iterator[str]:
         )
     if method.not_timed:
         yield f"Method {method.name} was not measured: {method.not_timed}."
-    slow = [stage for stage in method.stages if stage.share > _SLOW_SHARE]
+    slow = [stage for stage in method.stages if stage.share > SLOW_STEP_SHARE]
     if slow and len(method.stages) > 1:
-        how = (
-            "num_parallel_workers runs functions in more processes"
-            if "function" in slow[0].stage
-            else "more copies (device_ids) run more batches"
-        )
-        yield f"Stage '{slow[0].stage}' takes {slow[0].share:.0%} of method {method.name}: {how}."
+        kind = "function" if "function" in slow[0].stage else "model"
+        yield slow_step_text(slow[0].stage, slow[0].share, method.name, kind)
 
 
 @dataclass(frozen=True, slots=True)

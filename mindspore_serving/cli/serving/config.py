@@ -12,7 +12,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, get_type_hints
 
 from mindspore_serving.options import DEFAULTS, ServableSettings
-from mindspore_serving.server.start.pages import PAGES
+from mindspore_serving.server.start.page_choice import METRICS_ALIASES, PAGES
 from mindspore_serving.server.start.servable_start_config import ServableStartConfig
 from mindspore_serving.server.telemetry.access_log.observer import STDOUT
 
@@ -91,6 +91,9 @@ class ServerConfig:
         None,
     )
     public_pages: tuple[str, ...] = _key("Pages that everybody may see, also without a key.", ())
+    metrics_aliases: tuple[str, ...] = _key(
+        f"Servers whose names metrics have as well: {', '.join(METRICS_ALIASES)}.", ()
+    )
     cors_origins: tuple[str, ...] = _key("Origins of web pages whose scripts may ask the server, or `*`.", ())
     max_msg_mb_size: int = _key("Largest message in MB (2**20 bytes), 1 to 512.", 100)
     max_connections: int = _key("Most connections at a time of each front end.", 10000)
@@ -113,6 +116,11 @@ class ServerConfig:
         "File that these lines are appended to, relative to this file; or `stdout`.", STDOUT
     )
     enable_lite: bool = _key("Run MindIR models with MindSpore Lite.", False)
+    tracing: bool = _key(
+        "Trace requests with OpenTelemetry; its environment variables, OTEL_*, say where spans go, and which requests "
+        "are sampled.",
+        False,
+    )
     log: Log = field(default=Log(), metadata={"help": "What is logged, and where to."})
 
 

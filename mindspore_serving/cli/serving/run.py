@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mindspore_serving import server
 from mindspore_serving.cli.errors import CommandError
@@ -114,6 +115,8 @@ def start(config: ServerConfig, servables: Sequence[ServableStartConfig]) -> Non
     """
     try:
         _set_limits(config)
+        if config.tracing:
+            server.start_tracing()
         if config.access_log is not None:
             server.start_access_log(config.access_log, config.access_log_file)
         _start_front_ends(config)
@@ -155,24 +158,24 @@ def _start_front_ends(config: ServerConfig) -> None:
             api_keys=config.api_keys,
             max_connections=config.max_connections,
         )
+    shown: dict[str, Any] = {
+        "api_keys": config.api_keys,
+        "public_pages": config.public_pages,
+        "metrics_aliases": config.metrics_aliases,
+    }
     if config.admin is not None:
-        server.start_admin_server(
-            config.admin, tls, api_keys=config.api_keys, public_pages=config.public_pages
-        )
+        server.start_admin_server(config.admin, tls, **shown)
     if config.metrics is not None:
-        server.start_metrics_server(
-            config.metrics, tls, api_keys=config.api_keys, public_pages=config.public_pages
-        )
+        server.start_metrics_server(config.metrics, tls, **shown)
     if config.rest is not None:
         server.start_restful_server(
             config.rest,
             config.max_msg_mb_size,
             tls,
-            api_keys=config.api_keys,
             max_connections=config.max_connections,
             cors_origins=config.cors_origins or None,
             pages=config.pages,
-            public_pages=config.public_pages,
+            **shown,
         )
 
 

@@ -173,6 +173,9 @@ def count_end(request: Request, now: float) -> None:
     own = now - request.admitted
     if request.pending or request.failed:
         _count_failed(request, own)
+        if request.began:
+            _count_decode(request)
+            own, request.began = now - request.began, 0.0
     else:
         counter.success += 1
         counter.success_s += own
@@ -190,13 +193,16 @@ def count_end(request: Request, now: float) -> None:
             _count_phases(request)
     if not request.began:
         counter.totals[bisect_left(counter.bounds, own)] += 1
+    if request.trace is not None:
+        request.trace.ended(request, now)
 
 
 def count_answered(call: ClientCall, now: float) -> None:
     """Count a call of a client that is over: its reply is complete, or there is none because the client has gone.
 
-    Called once for each call, after its requests have ended; what has not ended by then counts without the times
-    before and after. A call that has found its method, and has led to no request, had a body that could not be read.
+    Called once for each call, whatever the reply is; what has not ended by then counts without the times before and
+    after. A call that has found its method, and has led to no request, had a body that could not be read. A request
+    that has failed, in part at least, does not count for ENCODE: the reply may be made of something else.
 
     Args:
         call: The call.
@@ -208,22 +214,25 @@ def count_answered(call: ClientCall, now: float) -> None:
         count_refused(asked.servable.counters[asked.method.name].refused, "invalid")
     for request in call.requests:
         began, ended = request.began, request.ended_at
-        if not began:
+        if not began:  # it has counted
             continue
-        request.began = 0.0  # so it counts once
         if not ended:  # `count_end` does it
+            request.began = 0.0
             continue
+        _count_decode(request)
         counter = request.counter
         bounds = counter.bounds
-        decode = request.admitted - began
-        counter.decodes[bisect_left(bounds, decode)] += 1
-        counter.decode_s += decode
-        if request.cancelled:
-            now = ended
-        else:
-            counter.encodes[bisect_left(bounds, now - ended)] += 1
-            counter.encode_s += now - ended
+        counter.encodes[bisect_left(bounds, now - ended)] += 1
+        counter.encode_s += now - ended
         counter.totals[bisect_left(bounds, now - began)] += 1
+        request.began = 0.0
+
+
+def _count_decode(request: Request) -> None:
+    counter = request.counter
+    decode = request.admitted - request.began
+    counter.decodes[bisect_left(counter.bounds, decode)] += 1
+    counter.decode_s += decode
 
 
 def count_refused(refused: dict[str, int], why: str) -> None:

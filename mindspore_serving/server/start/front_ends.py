@@ -9,16 +9,21 @@ from aiohttp import web
 
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.access.guard import Guard
+from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.access.tls import SSLConfig, grpc_credentials, ssl_context
+from mindspore_serving.server.console.openapi.front_page import FrontPage
+from mindspore_serving.server.console.status.history import StatusHistory
 from mindspore_serving.server.dialect.health.dialect import HealthDialect
 from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
 from mindspore_serving.server.host.descriptor_limit import descriptor_limit
 from mindspore_serving.server.host.loop_thread import LoopThread
 from mindspore_serving.server.host.settings import worker_timeout_s
 from mindspore_serving.server.host.standard_output import say
+from mindspore_serving.server.service.server_statistics import FrontEndStatistics
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.start.dialects import dialects_of
-from mindspore_serving.server.start.pages import PageChoice, PageNeeds, pages_of
+from mindspore_serving.server.start.page_choice import PageChoice
+from mindspore_serving.server.start.pages import PageNeeds, pages_of
 from mindspore_serving.server.start.rest_application import RestApplication
 from mindspore_serving.server.transport.address import UNIX_PREFIX
 from mindspore_serving.server.transport.grpc.limits import GrpcLimits
@@ -76,9 +81,11 @@ class FrontEnds:
         self.application: RestApplication | None = None
         self.admin: dict[str, RestServer] = {}
         self.regions = SharedMemoryRegions()
+        self._history: StatusHistory | None = None
         self._on_failed_grpc = on_failed_grpc
         self._observers = observers
         self._shares_port = False
+        self._answered: list[Dialect] = []  # by REST
         self._pages: Mapping[str, Dialect] = {}  # of REST, unless the user has chosen them
         self._elsewhere: set[str] = set()  # names of pages that have a listener of their own
 
@@ -111,6 +118,7 @@ class FrontEnds:
         )
         thread.run(server.start(), BIND_TIMEOUT_S)
         self.grpc = server
+        service.statistics.add_front_ends(self)
         say(f"Serving: Serving gRPC server start success, listening on {listener.address}")
 
     def start_rest(
@@ -144,9 +152,17 @@ class FrontEnds:
             raise StartUpError("Serving Error: RESTful server is already running")
         choice = choice or PageChoice()
         dialects = dialects_of(service, self.regions, always_ok=always_ok)
-        pages = _pages(service, dialects, listener, choice, self._elsewhere)
+        answered = list(dialects)
+        front = FrontPage(
+            service.catalog,
+            dialects[0],
+            lambda: answered,
+            Right.NONE if choice.public else Right.VIEW,
+        )
+        pages = self._pages_of(thread, service, answered, listener, choice, self._elsewhere)
+        answered.append(front)
         server = RestServer(
-            (*dialects, *pages.values()),
+            answered,
             listener.address,
             HttpLimits(listener.max_message_bytes, descriptor_limit.connections(listener.max_connections)),
             ssl_context(listener.ssl_config) if listener.ssl_config else None,
@@ -159,7 +175,9 @@ class FrontEnds:
         )
         thread.run(server.start(), BIND_TIMEOUT_S)
         self.rest, self._shares_port = server, with_grpc
+        service.statistics.add_front_ends(self)
         self._pages = pages if choice.names is None else {}
+        self._answered = answered
         say(f"Serving: Serving RESTful server start success, listening on {listener.address}")
 
     def start_admin(
@@ -180,7 +198,8 @@ class FrontEnds:
         """
         if name in self.admin:
             raise StartUpError(f"Serving Error: {name} server is already running")
-        pages = _pages(service, dialects_of(service, self.regions), listener, choice)
+        answered = list(dialects_of(service, self.regions))
+        pages = self._pages_of(thread, service, answered, listener, choice)
         server = RestServer(
             (HealthDialect(service.catalog), *pages.values()),
             listener.address,
@@ -192,11 +211,34 @@ class FrontEnds:
         )
         thread.run(server.start(), BIND_TIMEOUT_S)
         self.admin[name] = server
+        service.statistics.add_front_ends(self)
         self._elsewhere |= pages.keys()
         if self.rest is not None:
             doubled = [page for page_name, page in self._pages.items() if page_name in pages]
-            thread.loop.call_soon_threadsafe(self.rest.withdraw, doubled)
+            self._pages = {name: page for name, page in self._pages.items() if name not in pages}
+            thread.loop.call_soon_threadsafe(self._withdraw, doubled)
         say(f"Serving: Serving {name} server start success, listening on {listener.address}")
+
+    def front_ends(self) -> list[FrontEndStatistics]:
+        """What listens; see `FrontEndSource`."""
+        found = [] if self.grpc is None else [self.grpc.statistics()]
+        found += [] if self.rest is None else [self.rest.statistics("rest")]
+        return found + [server.statistics("admin") for server in self.admin.values()]
+
+    def refused(self) -> dict[str, int]:
+        """Requests that were refused before anybody was asked; see `FrontEndSource`."""
+        total: dict[str, int] = {}
+        for server in (self.grpc, self.rest, *self.admin.values()):
+            for why, count in () if server is None else server.refused.items():
+                total[why] = total.get(why, 0) + count
+        return {why: count for why, count in total.items() if count}
+
+    def _withdraw(self, pages: Sequence[Dialect]) -> None:
+        """Show pages on REST no more; on the loop."""
+        for page in pages:
+            self._answered.remove(page)
+        if self.rest is not None:
+            self.rest.withdraw(pages)
 
     def _socket_of_grpc(self) -> str:
         address = "" if self.grpc is None else self.grpc.address
@@ -232,16 +274,26 @@ class FrontEnds:
             raise StartUpError(_NO_REGIONS)
         self.regions.allowed = allowed
 
+    def close(self) -> None:
+        """Let go of what all front ends have in common. Called on the loop; safe to call twice."""
+        self.regions.close()
+        if self._history is not None:
+            self._history.stop()
 
-def _pages(
-    service: Service,
-    dialects: Sequence[Dialect],
-    listener: Listener,
-    choice: PageChoice,
-    elsewhere: Collection[str] = (),
-) -> Mapping[str, Dialect]:
-    """The pages of a listener; see `pages_of`."""
-    answered = list(dialects)
-    pages = pages_of(PageNeeds(service, answered, listener.guard is not None), choice, elsewhere)
-    answered += pages.values()
-    return pages
+    def _pages_of(
+        self,
+        thread: LoopThread,
+        service: Service,
+        answered: list[Dialect],
+        listener: Listener,
+        choice: PageChoice,
+        elsewhere: Collection[str] = (),
+    ) -> Mapping[str, Dialect]:
+        """The pages of a listener, which are added to what it answers; see `pages_of`."""
+        if self._history is None:
+            self._history = StatusHistory(service.statistics)
+            thread.loop.call_soon_threadsafe(self._history.start)
+        needs = PageNeeds(service, answered, listener.guard is not None, self._history)
+        pages = pages_of(needs, choice, elsewhere)
+        answered += pages.values()
+        return pages

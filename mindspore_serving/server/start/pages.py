@@ -10,28 +10,19 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from mindspore_serving.errors import Failure, InvalidParameter
+from mindspore_serving.errors import Failure
 from mindspore_serving.server.access.right import Right
+from mindspore_serving.server.console.openapi.page import OpenApiPage
+from mindspore_serving.server.console.openapi.swagger_ui import folder_of_package
+from mindspore_serving.server.console.status.history import StatusHistory
+from mindspore_serving.server.console.status.page import StatusPage
 from mindspore_serving.server.service.service import Service
+from mindspore_serving.server.start.page_choice import PAGES, PageChoice
+from mindspore_serving.server.telemetry.metrics.page import MetricsPage
+from mindspore_serving.server.transport.description import DescribedServable, Description, SelfDescribing
 from mindspore_serving.server.transport.grpc_routes import GrpcMethod
 from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest, Route
 from mindspore_serving.server.transport.routes import Dialect
-
-PAGES: Final = ("metrics", "status", "console", "openapi")
-"""Names of all pages, in the order of the documentation."""
-
-
-@dataclass(frozen=True, slots=True)
-class PageChoice:
-    """Which pages a front end has, and how.
-
-    Attributes:
-        names: Which; None for all of which no listener of their own is started.
-        public: Those of them that everybody may see, also without a key.
-    """
-
-    names: tuple[str, ...] | None = None
-    public: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,44 +33,30 @@ class PageNeeds:
         service: What they ask.
         dialects: What the front ends answer, and the pages of this one: all are there before the first is asked.
         asks_for_keys: Whether clients of this front end need an API key, or a certificate that is listed.
+        history: What was counted a while ago; all front ends have it in common.
     """
 
     service: Service
     dialects: Sequence[Dialect]
     asks_for_keys: bool
+    history: StatusHistory
 
 
-_MAKERS: Final[Mapping[str, Callable[[PageNeeds, PageChoice], Dialect]]] = {}
+def _openapi(needs: PageNeeds, choice: PageChoice) -> Dialect:
+    return OpenApiPage(
+        needs.service.catalog,
+        lambda: needs.dialects,
+        keys=needs.asks_for_keys,
+        swagger_folder=folder_of_package(),
+    )
+
+
+_MAKERS: Final[Mapping[str, Callable[[PageNeeds, PageChoice], Dialect]]] = {
+    "openapi": _openapi,
+    "metrics": lambda needs, choice: MetricsPage(needs.service, choice.metrics_aliases),
+    "status": lambda needs, choice: StatusPage(needs.service.catalog, needs.history),
+}
 """Makes each page, by its name."""
-
-
-def page_choice(pages: object, public_pages: object) -> PageChoice:
-    """Check what the user has chosen.
-
-    Args:
-        pages: Names of pages; None for all of which no listener of their own is started.
-        public_pages: Names of pages that need no key, also of some that are not served.
-
-    Raises:
-        InvalidParameter: Something is no name of a page.
-    """
-    names = None if pages is None else _names("pages", pages)
-    return PageChoice(names, frozenset(_names("public_pages", public_pages)))
-
-
-def _names(parameter: str, given: object) -> tuple[str, ...]:
-    expected = ", ".join(f"'{name}'" for name in PAGES)
-    if not isinstance(given, (list, tuple)):
-        raise InvalidParameter(
-            f"Parameter '{parameter}' should be a list or tuple of names of pages, but actually {type(given)}; names "
-            f"are {expected}"
-        )
-    for name in given:
-        if name not in PAGES:
-            raise InvalidParameter(
-                f"Parameter '{parameter}' has {name!r}, which is no page, expected are {expected}"
-            )
-    return tuple(dict.fromkeys(given))
 
 
 def pages_of(needs: PageNeeds, choice: PageChoice, elsewhere: Collection[str] = ()) -> Mapping[str, Dialect]:
@@ -117,3 +94,13 @@ class _PublicPage:
     def refuse(self, failure: Failure, request: HttpRequest) -> HttpReply:
         """As the page refuses."""
         return self._page.refuse(failure, request)
+
+    def describe(self, servables: Sequence[DescribedServable]) -> Description:
+        """As the page describes itself; nothing where it does not.
+
+        Args:
+            servables: Those to be described.
+        """
+        return (
+            self._page.describe(servables) if isinstance(self._page, SelfDescribing) else Description((), {})
+        )

@@ -13,9 +13,10 @@ from mindspore_serving.server.access.api_keys import KeySource
 from mindspore_serving.server.access.guard import guard_for
 from mindspore_serving.server.access.tls import SSLConfig
 from mindspore_serving.server.host.environment_variable import flag_of
+from mindspore_serving.server.service.server_statistics import ServerStatistics
 from mindspore_serving.server.start.access_log import check_form
 from mindspore_serving.server.start.front_ends import Listener
-from mindspore_serving.server.start.pages import PAGES, PageChoice, page_choice
+from mindspore_serving.server.start.page_choice import PAGES, PageChoice, page_choice
 from mindspore_serving.server.start.servable_start_config import ServableStartConfig
 from mindspore_serving.server.start.server import server_of_process
 from mindspore_serving.server.start.stop_on_exception import stop_on_exception
@@ -86,6 +87,7 @@ def start_restful_server(
     cors_origins: Sequence[str] | None = None,
     pages: Sequence[str] | None = None,
     public_pages: Sequence[str] = (),
+    metrics_aliases: Sequence[str] = (),
 ) -> None:
     """Start the RESTful server, through which clients reach the servables.
 
@@ -104,6 +106,8 @@ def start_restful_server(
             here; None for all that have no listener of their own (`start_admin_server`, `start_metrics_server`). With
             `api_keys` or client identities, they need the right `view`.
         public_pages: Those of them that everybody may see.
+        metrics_aliases: Metrics have the names that these servers give them, too: any of `triton`, `kserve` and
+            `tfserving`.
 
     Raises:
         RuntimeError: A parameter is wrong, the address cannot be bound, or the server runs already. The whole server is
@@ -118,7 +122,7 @@ def start_restful_server(
     check_int("max_connections", max_connections, 1, _LARGEST_MAX_CONNECTIONS)
     check_rest_address(address)
     cors = None if cors_origins is None else Cors(cors_origins)
-    choice = page_choice(pages, public_pages)
+    choice = page_choice(pages, public_pages, metrics_aliases)
     guard = guard_for(address, api_keys, ssl_config)
     server_of_process.start_rest(
         Listener(address, max_msg_mb_size * _MEGABYTE, max_connections, ssl_config, guard),
@@ -136,6 +140,7 @@ def start_admin_server(
     api_keys: KeySource | None = None,
     pages: Sequence[str] | None = None,
     public_pages: Sequence[str] = (),
+    metrics_aliases: Sequence[str] = (),
 ) -> None:
     """Start a listener for the pages that tell of the server, and for health checks.
 
@@ -148,13 +153,14 @@ def start_admin_server(
         api_keys: As for `start_restful_server`. A key needs the right `view`.
         pages: Which pages, see `start_restful_server`; None for all.
         public_pages: Those of them that everybody may see.
+        metrics_aliases: As for `start_restful_server`.
 
     Raises:
         RuntimeError: A parameter is wrong, the address cannot be bound, or it runs already. The whole server is stopped
             before this is raised.
         FileNotFoundError: A certificate or key file is missing.
     """
-    choice = page_choice(PAGES if pages is None else pages, public_pages)
+    choice = page_choice(PAGES if pages is None else pages, public_pages, metrics_aliases)
     _start_admin(address, ssl_config, api_keys, "admin", choice)
 
 
@@ -165,6 +171,7 @@ def start_metrics_server(
     *,
     api_keys: KeySource | None = None,
     public_pages: Sequence[str] = (),
+    metrics_aliases: Sequence[str] = (),
 ) -> None:
     """Start a listener for `GET /metrics` and health checks alone, as for a server that has only gRPC.
 
@@ -173,12 +180,13 @@ def start_metrics_server(
         ssl_config: TLS; None for plain HTTP.
         api_keys: As for `start_admin_server`.
         public_pages: `["metrics"]` lets everybody see it.
+        metrics_aliases: As for `start_restful_server`.
 
     Raises:
         RuntimeError: As for `start_admin_server`.
         FileNotFoundError: A certificate or key file is missing.
     """
-    choice = page_choice(("metrics",), public_pages)
+    choice = page_choice(("metrics",), public_pages, metrics_aliases)
     _start_admin(address, ssl_config, api_keys, "metrics", choice)
 
 
@@ -291,6 +299,18 @@ def _check_default(name: str, servables: Sequence[str]) -> None:
             f"Parameter 'default_servable' should be the name of a servable that is started, or of one of its methods "
             f"as SERVABLE.METHOD, but is '{name}'; started are {', '.join(dict.fromkeys(servables))}"
         )
+
+
+def statistics() -> ServerStatistics:
+    """What this server has counted until now, and how it is: versions, workers, methods, what was refused, memory.
+
+    The numbers only grow, and belong to the server of this process: they begin at 0 when it starts. It may be called
+    from any thread at any time; before anything is started, and after `stop`, it is empty.
+
+    Returns:
+        A frozen picture; see `ServerStatistics` and its parts.
+    """
+    return server_of_process.statistics()
 
 
 def stop(*, drain_timeout_s: float = 0) -> None:

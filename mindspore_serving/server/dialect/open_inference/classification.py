@@ -6,10 +6,12 @@ A row becomes k strings `value:index`, the largest value first. Of more than the
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from mindspore_serving.server.host.other_thread import in_thread
 from mindspore_serving.tensor import Array
 
 _AT_ONCE = 1 << 14
@@ -33,7 +35,7 @@ async def classes_of(values: Array, most: int) -> list[bytes]:
             await asyncio.sleep(0)
         part = values[start : start + rows]
         if part.shape[1] > _AT_ONCE:  # a row that takes longer than a turn is sorted beside the event loop
-            order = await asyncio.to_thread(_descending, part)
+            order = await in_thread(partial(_descending, part))
         else:
             order = _descending(part)
         for row, indices in zip(part, order[:, :most], strict=True):
