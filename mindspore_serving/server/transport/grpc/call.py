@@ -201,6 +201,8 @@ class Call:
             calls.append(own)  # nobody is told of it
         now = time.monotonic()
         for call in calls:
+            if error:
+                call.asked = None  # whatever it asked, it was not refused
             count_answered(call, now)
             self._tell(call, now, status, failures, error=error)
         return bool(calls)
