@@ -31,6 +31,8 @@ _SPACING: Final = ((11.0, 0.9), (25.0, 4.5), (95.0, 9.5), (float("inf"), 59.0))
 """Up to which age, in seconds, readings are kept that are how far apart."""
 _LARGEST_SHARE: Final = 0.05
 """Of the event loop's time, that looks at the page may take for readings."""
+_CHEAP_S: Final = 0.01
+"""A reading that takes no longer is made for each look."""
 
 
 class MethodKey(NamedTuple):
@@ -71,20 +73,26 @@ class StatusHistory:
         source: Whose counters.
         now: A monotonic clock, in seconds.
         most_kept: As of `MOST_KEPT`.
+        spent: A clock of the time that the loop has worked, in seconds.
     """
 
     def __init__(
-        self, source: Source, now: Callable[[], float] = time.monotonic, most_kept: int = MOST_KEPT
+        self,
+        source: Source,
+        now: Callable[[], float] = time.monotonic,
+        most_kept: int = MOST_KEPT,
+        spent: Callable[[], float] = time.thread_time,
     ) -> None:
         self._source = source
         self._now = now
+        self._spent = spent
         self._most_kept = most_kept
         self._timer: asyncio.TimerHandle | None = None
         self._begin: Reading | None = None
         self._kept: list[Reading] = []
         self._seen: dict[MethodKey, tuple[MethodStatistics, Counted]] = {}
         self._last: tuple[ServerStatistics, Reading] | None = None
-        self._cost_s = 0.0
+        self._may_be_old_s = 0.0
 
     def __repr__(self) -> str:
         return f"<StatusHistory {len(self._kept)} readings, {len(self._seen)} methods>"
@@ -115,14 +123,19 @@ class StatusHistory:
         Where there is so much to read that it takes long, what was read a moment ago counts as well: whoever looks
         again and again cannot keep the loop from its work.
         """
-        began = self._now()
-        if self._last is not None and began - self._last[1].at < self._cost_s / _LARGEST_SHARE:
+        now = self._now()
+        if self._last is not None and now - self._last[1].at < self._may_be_old_s:
             return self._last
+        began = self._spent()
         statistics = self._source.server()
-        reading = self._reading(statistics, began)
+        reading = self._reading(statistics, now)
         self._keep(reading, statistics.uptime_s)
+        cost_s = self._spent() - began
+        if self._last is not None and cost_s > _CHEAP_S:  # the first one has more to do
+            self._may_be_old_s = cost_s / _LARGEST_SHARE
+        else:
+            self._may_be_old_s = 0.0
         self._last = statistics, reading
-        self._cost_s = self._now() - began
         return self._last
 
     def before(self, seconds: float, now: float) -> Reading:

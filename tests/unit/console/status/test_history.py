@@ -23,7 +23,7 @@ PREDICT = MethodKey("add", 1, "predict")
 
 
 def history_of(source: FakeStatistics, most_kept: int = 100) -> StatusHistory:
-    return StatusHistory(source, source.clock, most_kept)
+    return StatusHistory(source, source.clock, most_kept, source.clock)
 
 
 def test_before_the_first_reading_all_was_nothing() -> None:
@@ -125,12 +125,13 @@ def test_a_look_that_takes_long_is_not_repeated_at_once() -> None:
     source.cost_s = 0.1
     history = history_of(source)
     source.serve(predict=counted(1))
-    first = history.read()
+    assert history.read() is not history.read()  # the first one has more to do, and says nothing
+    looked = history.read()
     source.now += 1.8
-    assert history.read() is first
+    assert history.read() is looked
     source.now += 0.2
-    assert history.read() is not first
-    assert source.reads == 2
+    assert history.read() is not looked
+    assert source.reads == 3
 
 
 def test_a_look_that_costs_nothing_is_fresh() -> None:
