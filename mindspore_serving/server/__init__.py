@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         statistics,
         stop,
     )
+    from mindspore_serving.server.start.tracing import start_tracing
 
 __all__ = [
     "SSLConfig",
@@ -50,6 +51,7 @@ __all__ = [
     "start_restful_server",
     "start_servables",
     "statistics",
+    "start_tracing",
     "stop",
 ]
 
@@ -64,6 +66,7 @@ _HOME = {
     "start_restful_server": "start.start_functions",
     "start_servables": "start.start_functions",
     "statistics": "start.start_functions",
+    "start_tracing": "start.tracing",
     "stop": "start.start_functions",
 }
 

@@ -1,4 +1,4 @@
-"""Models for the tests with MindSpore, exported once a session."""
+"""Models for the tests with MindSpore, exported once a run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 from mindspore_serving.server.backend import create_backend
 from mindspore_serving.server.backend.contract import LoadedGraph, LoadRequest
+from tests.support.once_a_run import folder_once
 
 EXPORTED_WITHIN_S = 300
 TIMEOUT_S = 400
@@ -33,8 +34,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with the models of export_models.py. A process of its own exports: compiling takes over its signals."""
-    folder = tmp_path_factory.mktemp("models")
+    """Folder with the models of export_models.py, not to be changed."""
+    return folder_once(tmp_path_factory, "mindspore_models", _export)
+
+
+def _export(folder: Path) -> None:
+    """In a process of its own: compiling takes over its signals."""
     script = Path(__file__).with_name("export_models.py")
     # As in a worker; without it LeNet's scores come from other, slower kernels.
     environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
@@ -46,7 +51,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         timeout=EXPORTED_WITHIN_S,
     )
     assert done.returncode == 0, done.stderr
-    return folder
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pytest
 
 from mindspore_serving.tensor import Array
 from tests.paddle.saved_models import MODELS_VARIABLE, save_models_once
+from tests.support.once_a_run import folder_of_the_run
 from tests.support.paddle_models import uci_housing
 
 __all__ = ["uci_housing"]
@@ -63,9 +64,7 @@ class Saved:
 @pytest.fixture(scope="session")
 def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Saved]:
     """The networks of `make_models` by format, made once for all processes of a run."""
-    own = tmp_path_factory.getbasetemp()
-    of_the_run = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-    folder = Path(os.environ.get(MODELS_VARIABLE, of_the_run / "paddle_models"))
+    folder = Path(os.environ.get(MODELS_VARIABLE, folder_of_the_run(tmp_path_factory) / "paddle_models"))
     save_models_once(folder, FORMATS)
     return {suffix: Saved(folder / suffix, suffix) for suffix in FORMATS}
 

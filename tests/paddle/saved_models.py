@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
+import functools
 import os
 import shutil
 import struct
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from tests.support.once_a_run import folder_made_once
 from tests.support.serving import REPOSITORY
 
 MADE_WITHIN_S = 120
@@ -27,15 +28,8 @@ CIPHERS = {
 
 def save_models_once(folder: Path, formats: Iterable[str]) -> None:
     """Make FOLDER/FORMAT for each format that is not there; other processes that call this meanwhile wait."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for suffix in formats:
-            if not (folder / suffix).is_dir():
-                unfinished = folder / f"{suffix}.unfinished"
-                shutil.rmtree(unfinished, ignore_errors=True)
-                save_models(unfinished, old=suffix == "pdmodel")
-                unfinished.rename(folder / suffix)
+    for suffix in formats:
+        folder_made_once(folder / suffix, functools.partial(save_models, old=suffix == "pdmodel"))
 
 
 def save_models(folder: Path, *, old: bool) -> None:

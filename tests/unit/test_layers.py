@@ -57,6 +57,7 @@ LAYERS: list[dict[str, list[str]]] = [
 ]
 # All that a dialect may know of the transports: routes as data, and what they say of failures and codings.
 PLAIN_ROUTES = (
+    "server.transport.description",
     "server.transport.routes",
     "server.transport.http_routes",
     "server.transport.grpc_routes",

@@ -23,7 +23,7 @@ from mindspore_serving.lite.convert import convert
 MODEL_FILE = Path(__file__).resolve().parents[1] / "lenet" / "1" / "lenet.mindir"
 LITE_MODEL_FILE = Path(__file__).resolve().parents[1] / "lite" / "lenet" / "1" / "lenet.mindir"
 BATCH_SIZE = 32
-EPOCHS = 15
+EPOCHS = 8
 SEED = 1
 
 

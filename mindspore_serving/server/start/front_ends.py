@@ -9,7 +9,9 @@ from aiohttp import web
 
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.access.guard import Guard
+from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.access.tls import SSLConfig, grpc_credentials, ssl_context
+from mindspore_serving.server.console.openapi.front_page import FrontPage
 from mindspore_serving.server.console.status.history import StatusHistory
 from mindspore_serving.server.dialect.health.dialect import HealthDialect
 from mindspore_serving.server.dialect.open_inference.shared_memory import SharedMemoryRegions
@@ -83,6 +85,7 @@ class FrontEnds:
         self._on_failed_grpc = on_failed_grpc
         self._observers = observers
         self._shares_port = False
+        self._answered: list[Dialect] = []  # by REST
         self._pages: Mapping[str, Dialect] = {}  # of REST, unless the user has chosen them
         self._elsewhere: set[str] = set()  # names of pages that have a listener of their own
 
@@ -149,9 +152,17 @@ class FrontEnds:
             raise StartUpError("Serving Error: RESTful server is already running")
         choice = choice or PageChoice()
         dialects = dialects_of(service, self.regions, always_ok=always_ok)
-        pages = self._pages_of(thread, service, dialects, listener, choice, self._elsewhere)
+        answered = list(dialects)
+        front = FrontPage(
+            service.catalog,
+            dialects[0],
+            lambda: answered,
+            Right.NONE if choice.public else Right.VIEW,
+        )
+        pages = self._pages_of(thread, service, answered, listener, choice, self._elsewhere)
+        answered.append(front)
         server = RestServer(
-            (*dialects, *pages.values()),
+            answered,
             listener.address,
             HttpLimits(listener.max_message_bytes, descriptor_limit.connections(listener.max_connections)),
             ssl_context(listener.ssl_config) if listener.ssl_config else None,
@@ -166,6 +177,7 @@ class FrontEnds:
         self.rest, self._shares_port = server, with_grpc
         service.statistics.add_front_ends(self)
         self._pages = pages if choice.names is None else {}
+        self._answered = answered
         say(f"Serving: Serving RESTful server start success, listening on {listener.address}")
 
     def start_admin(
@@ -186,7 +198,8 @@ class FrontEnds:
         """
         if name in self.admin:
             raise StartUpError(f"Serving Error: {name} server is already running")
-        pages = self._pages_of(thread, service, dialects_of(service, self.regions), listener, choice)
+        answered = list(dialects_of(service, self.regions))
+        pages = self._pages_of(thread, service, answered, listener, choice)
         server = RestServer(
             (HealthDialect(service.catalog), *pages.values()),
             listener.address,
@@ -202,7 +215,8 @@ class FrontEnds:
         self._elsewhere |= pages.keys()
         if self.rest is not None:
             doubled = [page for page_name, page in self._pages.items() if page_name in pages]
-            thread.loop.call_soon_threadsafe(self.rest.withdraw, doubled)
+            self._pages = {name: page for name, page in self._pages.items() if name not in pages}
+            thread.loop.call_soon_threadsafe(self._withdraw, doubled)
         say(f"Serving: Serving {name} server start success, listening on {listener.address}")
 
     def front_ends(self) -> list[FrontEndStatistics]:
@@ -218,6 +232,13 @@ class FrontEnds:
             for why, count in () if server is None else server.refused.items():
                 total[why] = total.get(why, 0) + count
         return {why: count for why, count in total.items() if count}
+
+    def _withdraw(self, pages: Sequence[Dialect]) -> None:
+        """Show pages on REST no more; on the loop."""
+        for page in pages:
+            self._answered.remove(page)
+        if self.rest is not None:
+            self.rest.withdraw(pages)
 
     def _socket_of_grpc(self) -> str:
         address = "" if self.grpc is None else self.grpc.address
@@ -263,16 +284,15 @@ class FrontEnds:
         self,
         thread: LoopThread,
         service: Service,
-        dialects: Sequence[Dialect],
+        answered: list[Dialect],
         listener: Listener,
         choice: PageChoice,
         elsewhere: Collection[str] = (),
     ) -> Mapping[str, Dialect]:
-        """The pages of a listener; see `pages_of`."""
+        """The pages of a listener, which are added to what it answers; see `pages_of`."""
         if self._history is None:
             self._history = StatusHistory(service.statistics)
             thread.loop.call_soon_threadsafe(self._history.start)
-        answered = list(dialects)
         needs = PageNeeds(service, answered, listener.guard is not None, self._history)
         pages = pages_of(needs, choice, elsewhere)
         answered += pages.values()

@@ -12,11 +12,14 @@ from typing import Final
 
 from mindspore_serving.errors import Failure
 from mindspore_serving.server.access.right import Right
+from mindspore_serving.server.console.openapi.page import OpenApiPage
+from mindspore_serving.server.console.openapi.swagger_ui import folder_of_package
 from mindspore_serving.server.console.status.history import StatusHistory
 from mindspore_serving.server.console.status.page import StatusPage
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.start.page_choice import PAGES, PageChoice
 from mindspore_serving.server.telemetry.metrics.page import MetricsPage
+from mindspore_serving.server.transport.description import DescribedServable, Description, SelfDescribing
 from mindspore_serving.server.transport.grpc_routes import GrpcMethod
 from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest, Route
 from mindspore_serving.server.transport.routes import Dialect
@@ -39,7 +42,17 @@ class PageNeeds:
     history: StatusHistory
 
 
+def _openapi(needs: PageNeeds, choice: PageChoice) -> Dialect:
+    return OpenApiPage(
+        needs.service.catalog,
+        lambda: needs.dialects,
+        keys=needs.asks_for_keys,
+        swagger_folder=folder_of_package(),
+    )
+
+
 _MAKERS: Final[Mapping[str, Callable[[PageNeeds, PageChoice], Dialect]]] = {
+    "openapi": _openapi,
     "metrics": lambda needs, choice: MetricsPage(needs.service, choice.metrics_aliases),
     "status": lambda needs, choice: StatusPage(needs.service.catalog, needs.history),
 }
@@ -81,3 +94,13 @@ class _PublicPage:
     def refuse(self, failure: Failure, request: HttpRequest) -> HttpReply:
         """As the page refuses."""
         return self._page.refuse(failure, request)
+
+    def describe(self, servables: Sequence[DescribedServable]) -> Description:
+        """As the page describes itself; nothing where it does not.
+
+        Args:
+            servables: Those to be described.
+        """
+        return (
+            self._page.describe(servables) if isinstance(self._page, SelfDescribing) else Description((), {})
+        )

@@ -6,8 +6,8 @@ import atexit
 import socket
 import ssl
 import threading
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
@@ -41,6 +41,9 @@ from mindspore_serving.server.supervision.supervisor import Supervisor
 from mindspore_serving.server.transport.http.cors import Cors
 from mindspore_serving.server.transport.observers import Observers
 
+if TYPE_CHECKING:
+    from mindspore_serving.server.telemetry.tracing.tracing import Tracing
+
 _EXIT_FAILED = 1
 """Exit code of a process whose server has stopped because no worker was left, or its gRPC server has failed."""
 
@@ -73,6 +76,7 @@ class Server:
         self._supervisor: Supervisor | None = None
         self._port: MasterPort | None = None
         self._member: Member | None = None
+        self._tracing: Tracing | None = None
         self._member_address: socket.socket | None = None
         self._serves_own_cluster = False
         self._stop_request = StopRequest(self._follow_logs)
@@ -257,6 +261,22 @@ class Server:
             self._port = opened
         say(f"Serving: Master server start success, listening on {opened.address}")
 
+    def start_tracing(self, make: Callable[[], Tracing]) -> None:
+        """Trace calls from now on until `stop`.
+
+        Args:
+            make: Makes what does; its errors are passed on.
+
+        Raises:
+            StartUpError: Calls are traced already.
+        """
+        with self._lock:
+            if self._tracing is not None:
+                raise StartUpError("Serving Error: Tracing is already running")
+            self._begin()
+            self._tracing = make()
+            self.observers.add(self._tracing)
+
     def join_cluster(
         self,
         plan: WorkerPlan,
@@ -323,11 +343,19 @@ class Server:
             for part in self._parts():
                 if part is not None:
                     self._end(self._thread, part)
+            self._end_tracing(self._thread)
             self._thread.loop.call_soon_threadsafe(self._front_ends.close)
             self._front_ends = FrontEnds(self._on_failed_listener, self.observers)
             self._port = self._supervisor = self._service = None
             self._release_address()
             self._monitor.end()
+
+    def _end_tracing(self, thread: LoopThread) -> None:
+        """Give the last spans away, when nothing more can be traced."""
+        tracing, self._tracing = self._tracing, None
+        if tracing is not None:
+            self.observers.remove(tracing)
+            self._end(thread, tracing)
 
     def _drain(self, timeout_s: float) -> None:
         """Let requests that were admitted finish. Without the lock: `stop` ends it, and so does a second signal."""

@@ -12,6 +12,15 @@ from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.service.catalog import Catalog
 from mindspore_serving.server.service.error_text import hidden, text_for_client
 from mindspore_serving.server.service.readiness import ServableHealth, ServerHealth, WorkerHealth
+from mindspore_serving.server.transport.description import (
+    TEXT_SCHEMA,
+    Content,
+    DescribedServable,
+    Description,
+    Operation,
+    error_schema,
+    object_schema,
+)
 from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest, Route
 
 LIVE_PATH: Final = "/healthz/live"
@@ -19,6 +28,10 @@ READY_PATH: Final = "/healthz/ready"
 _VERBS: Final = ("GET", "HEAD")
 _WRONG_VERB: Final = "health checks only support GET and HEAD"
 _HEADERS: Final = (("Cache-Control", "no-store"),)
+_SUMMARIES: Final = (
+    (LIVE_PATH, "Say that the server lives", (200,)),
+    (READY_PATH, "Say whether all that is to be served is ready", (200, 503)),
+)
 _ALIVE = HttpReply(200, b'{"status":"alive"}', headers=_HEADERS)
 
 
@@ -51,6 +64,20 @@ class HealthPages:
     def refuse(self, failure: Failure, request: HttpRequest) -> HttpReply:
         """The reply to what is no health check."""
         return HttpReply(failure.status, orjson.dumps({"error_msg": text_for_client(failure)}))
+
+    def describe(self, servables: Sequence[DescribedServable]) -> Description:
+        """What is answered.
+
+        Args:
+            servables: Not asked for.
+        """
+        status = Content(object_schema({"status": TEXT_SCHEMA}))
+        operations = [
+            Operation(verb, path, summary, gives=dict.fromkeys(statuses, [status] if verb == "GET" else []))
+            for path, summary, statuses in _SUMMARIES
+            for verb in _VERBS
+        ]
+        return Description(operations, error_schema("error_msg"))
 
 
 def _document(health: ServerHealth) -> dict[str, Any]:

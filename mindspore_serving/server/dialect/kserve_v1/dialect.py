@@ -9,6 +9,13 @@ import orjson
 
 from mindspore_serving.errors import Failure, NotOffered, UnknownTarget, excerpt
 from mindspore_serving.server.dialect.kserve_v1.models import Models
+from mindspore_serving.server.dialect.kserve_v1.operations import (
+    COLONS,
+    LABEL,
+    MODEL,
+    VERSION,
+    describe,
+)
 from mindspore_serving.server.dialect.kserve_v1.predict import Predict, unknown_label
 from mindspore_serving.server.service.error_text import text_for_client
 from mindspore_serving.server.service.service import Service
@@ -16,11 +23,6 @@ from mindspore_serving.server.service.targets import Targets
 from mindspore_serving.server.transport.grpc_routes import GrpcMethod
 from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest, Route
 
-_MODEL = "/v1/models/{model}"
-_VERSION = f"{_MODEL}/versions/{{version}}"
-_LABEL = f"{_MODEL}/labels/{{label}}"
-_COLONS = (":", "%3A", "%3a")
-"""How clients write the colon in front of what they ask for."""
 _NOT_OFFERED = {
     "classify": "requests of examples are not supported, use :predict",
     "regress": "requests of examples are not supported, use :predict",
@@ -38,6 +40,7 @@ class KserveV1Dialect:
     """
 
     name = "kserve_v1"
+    describe = staticmethod(describe)
 
     def __init__(self, service: Service) -> None:
         targets = Targets(service, "GET /v1/models")
@@ -47,14 +50,14 @@ class KserveV1Dialect:
         self.routes: Sequence[Route] = (
             *[
                 Route(("POST",), f"{path}{colon}{{asked}}", self.ask)
-                for path in (_MODEL, _VERSION, _LABEL)
-                for colon in _COLONS
+                for path in (MODEL, VERSION, LABEL)
+                for colon in COLONS
             ],
             Route(("GET",), "/v1/models", self.list_models),
-            *[Route(("GET",), f"{path}/metadata", self.metadata) for path in (_MODEL, _VERSION, _LABEL)],
+            *[Route(("GET",), f"{path}/metadata", self.metadata) for path in (MODEL, VERSION, LABEL)],
             *[
                 Route(("GET",), path, self.status, wrong_verb=_ONLY_GET, probe=True)
-                for path in (_MODEL, _VERSION, _LABEL)
+                for path in (MODEL, VERSION, LABEL)
             ],
             Route((), "/v1", self.list_models),
             Route((), "/v1/{path*}", self.list_models),

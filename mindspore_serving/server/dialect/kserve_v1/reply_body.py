@@ -24,7 +24,7 @@ from mindspore_serving.rows import Rows
 from mindspore_serving.server.dialect.kserve_v1.request_body import ROW_FORM
 from mindspore_serving.tensor import ColumnData, DataType, TensorSpec
 
-_BYTES_SUFFIX: Final = "_bytes"
+BYTES_SUFFIX: Final = "_bytes"
 _FLOATS: Final = frozenset((DataType.FLOAT16, DataType.FLOAT32, DataType.FLOAT64))
 _OPTIONS: Final = orjson.OPT_SERIALIZE_NUMPY
 
@@ -71,7 +71,7 @@ def _json_values(spec: TensorSpec, column: ColumnData) -> list[Any]:
 
 def _texts(spec: TensorSpec, column: Sequence[bytes]) -> list[Any]:
     values: list[Any]
-    if spec.dtype is DataType.BYTES or spec.name.endswith(_BYTES_SUFFIX):
+    if spec.dtype is DataType.BYTES or spec.name.endswith(BYTES_SUFFIX):
         values = [{"b64": pybase64.b64encode_as_string(value)} for value in column]
     else:
         values = [value.decode() for value in column]

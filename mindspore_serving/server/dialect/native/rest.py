@@ -17,6 +17,7 @@ from mindspore_serving.server.dialect.native.json_codec import (
     read_instances,
     select_inputs,
 )
+from mindspore_serving.server.dialect.native.operations import describe
 from mindspore_serving.server.dialect.native.rest_url import parse_target
 from mindspore_serving.server.dispatch.destination import Destination
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
@@ -35,6 +36,7 @@ class NativeRest:
     """
 
     name = "native"
+    describe = staticmethod(describe)
 
     def __init__(self, dispatcher: Dispatcher, *, always_ok: bool = False) -> None:
         self._dispatcher = dispatcher

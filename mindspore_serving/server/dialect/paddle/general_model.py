@@ -29,6 +29,7 @@ from mindspore_serving.server.dialect.paddle.general_request import (
     read_message,
 )
 from mindspore_serving.server.dialect.paddle.known_methods import KnownMethods
+from mindspore_serving.server.dialect.paddle.operations import GENERAL_CALLS, GENERAL_PATH, PROTO
 from mindspore_serving.server.dialect.paddle.running import Running, is_small, results_of
 from mindspore_serving.server.dialect.paddle.tensor_message import decode_slowly
 from mindspore_serving.server.dispatch.destination import Destination
@@ -41,9 +42,6 @@ from mindspore_serving.server.transport.http_routes import BodyContent, HttpRepl
 from mindspore_serving.server.transport.reply_coding import compressed
 
 SERVICE: Final = "baidu.paddle_serving.predictor.general_model.GeneralModelService"
-PATH: Final = "/GeneralModelService"
-PROTO: Final = "application/proto"
-_CALLS: Final = ("inference", "debug")
 
 
 @dataclass(slots=True)
@@ -101,11 +99,11 @@ class GeneralModel:
         self._targets = targets
         self._known = KnownMethods()
         self.routes: Sequence[Route] = tuple(
-            Route(("POST",), f"{PATH}/{call}", self.answer) for call in _CALLS
+            Route(("POST",), f"{GENERAL_PATH}/{call}", self.answer) for call in GENERAL_CALLS
         )
         self.grpc_methods: Sequence[GrpcMethod] = tuple(
             UnaryMethod(path=f"/{SERVICE}/{call}", handler=self.answer_call, refuses=self.refuses)
-            for call in _CALLS
+            for call in GENERAL_CALLS
         )
 
     # --- HTTP ---

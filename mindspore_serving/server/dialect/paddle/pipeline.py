@@ -13,6 +13,7 @@ from mindspore_serving.errors import Failure, InvalidInput, ServingError, unexpe
 from mindspore_serving.proto import UNDECODABLE
 from mindspore_serving.rows import FailedRows, Reply, Rows
 from mindspore_serving.server.dialect.paddle.known_methods import KnownMethods
+from mindspore_serving.server.dialect.paddle.operations import PIPELINE_PATTERN
 from mindspore_serving.server.dialect.paddle.pipeline_reply import (
     COUNTS,
     PipelineReply,
@@ -72,7 +73,7 @@ class Pipelines:
         self._running = Running(service.dispatcher)
         self._targets = targets
         self._known = KnownMethods()
-        self.routes: Sequence[Route] = (Route(("POST",), "/{service}/prediction", self.answer),)
+        self.routes: Sequence[Route] = (Route(("POST",), PIPELINE_PATTERN, self.answer),)
         self.grpc_methods: Sequence[GrpcMethod] = (
             UnaryMethod(path=f"/{SERVICE}/inference", handler=self.answer_call),
         )
