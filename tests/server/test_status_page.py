@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+import psutil
 import pytest
 
 from mindspore_serving.client import Client
+from mindspore_serving.server.host.process_memory import resident_bytes, resident_of
 from tests.support.command_line import Terminal
 from tests.support.http_requests import post, send
 from tests.support.serving import RunningServer, add_servable, serving
@@ -202,6 +205,18 @@ def test_the_command_line_shows_it(
     assert shown.code == 0
     assert "add.predict" in shown.out
     assert KEY not in shown.out + shown.err
+
+
+def test_the_memory_of_a_worker_has_what_it_has_started() -> None:
+    with subprocess.Popen(["sh", "-c", "sleep 60 & wait"]) as parent:
+        try:
+            wait_until(
+                lambda: resident_bytes([parent.pid])[parent.pid] > resident_of(parent.pid) > 0,
+                "its child is seen",
+            )
+        finally:
+            for child in psutil.Process(parent.pid).children():
+                child.kill()
 
 
 def test_it_is_not_on_a_listener_that_has_no_pages(served: RunningServer) -> None:

@@ -11,8 +11,8 @@ def percentile(times: Histogram, share: float) -> float | None:
     """The time that a share of all does not exceed.
 
     Times are taken to be spread evenly within their bucket. So the estimate is at most one bucket off. Of those in the
-    last bucket, which has no end, nothing is known but its begin. The mean, which is exact, bounds what the first bucket
-    leaves open: a share of 1 - `share` takes at least the percentile, so that is at most mean / (1 - share).
+    last bucket, which has no end, nothing is known but its begin. The mean, which is exact, bounds what the first
+    bucket leaves open: a share of 1 - `share` takes at least the percentile, so that is at most mean / (1 - share).
 
     Args:
         times: How many fell into which bucket.
