@@ -196,7 +196,9 @@ def spelled(schema: Any, value: Any) -> Any:
     if isinstance(value, dict):
         known = schema.get("properties", {})
         made = {key: spelled(known.get(key, {}), one) for key, one in value.items()}
-        if isinstance(made.get("inputs"), dict):
+        if isinstance(made.get("inputs"), dict) and all(
+            isinstance(one, list) for one in made["inputs"].values()
+        ):
             count = min(len(one) for one in made["inputs"].values())
             made["inputs"] = {key: one[:count] for key, one in made["inputs"].items()}
         return made
