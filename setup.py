@@ -80,6 +80,12 @@ setup(
         "docs-page": ["swagger-ui-bundle>=1.1"],
         "onnx": ["onnxruntime>=1.31,<1.33"],
         "paddle": ["paddlepaddle>=3.3,<3.4"],
+        # The oldest that admits protobuf 7, which MindSpore requires; spans are made by a constructor of the SDK.
+        "tracing": [
+            "opentelemetry-exporter-otlp-proto-grpc>=1.44,<2",
+            "opentelemetry-exporter-otlp-proto-http>=1.44,<2",
+            "opentelemetry-sdk>=1.44,<2",
+        ],
         # `mindspore-serving serve --dev` watches files with it.
         "reload": ["watchfiles>=1"],
         "test": [

@@ -103,6 +103,12 @@ def serve(
         ),
     ] = None,
     lite: Annotated[bool, typer.Option("--lite", help="Run MindIR models with MindSpore Lite.")] = False,
+    tracing: Annotated[
+        bool,
+        typer.Option(
+            "--tracing", help="Trace requests with OpenTelemetry; OTEL_* variables say where spans go."
+        ),
+    ] = False,
     dev: Annotated[
         bool,
         typer.Option(
@@ -136,6 +142,7 @@ def serve(
         "drain_timeout_s": drain,
         "log": (log_level, log_dir),
         "enable_lite": lite or None,
+        "tracing": tracing or None,
     }
     of_servables = {
         "version_number": version,

@@ -33,8 +33,10 @@ if TYPE_CHECKING:
         start_metrics_server,
         start_restful_server,
         start_servables,
+        statistics,
         stop,
     )
+    from mindspore_serving.server.start.tracing import start_tracing
 
 __all__ = [
     "SSLConfig",
@@ -48,6 +50,8 @@ __all__ = [
     "start_metrics_server",
     "start_restful_server",
     "start_servables",
+    "statistics",
+    "start_tracing",
     "stop",
 ]
 
@@ -61,6 +65,8 @@ _HOME = {
     "start_metrics_server": "start.start_functions",
     "start_restful_server": "start.start_functions",
     "start_servables": "start.start_functions",
+    "statistics": "start.start_functions",
+    "start_tracing": "start.tracing",
     "stop": "start.start_functions",
 }
 

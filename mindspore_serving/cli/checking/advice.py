@@ -70,7 +70,8 @@ def _of_method(method: MethodFound, declared: bool) -> Iterator[str]:
         yield f"Method {method.name} was not measured: {method.not_timed}."
     slow = [stage for stage in method.stages if stage.share > SLOW_STEP_SHARE]
     if slow and len(method.stages) > 1:
-        yield slow_step_text(slow[0].stage, slow[0].share, method.name)
+        kind = "function" if "function" in slow[0].stage else "model"
+        yield slow_step_text(slow[0].stage, slow[0].share, method.name, kind)
 
 
 @dataclass(frozen=True, slots=True)

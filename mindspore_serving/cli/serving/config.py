@@ -111,6 +111,11 @@ class ServerConfig:
         "",
     )
     enable_lite: bool = _key("Run MindIR models with MindSpore Lite.", False)
+    tracing: bool = _key(
+        "Trace requests with OpenTelemetry; its environment variables, OTEL_*, say where spans go, and which requests "
+        "are sampled.",
+        False,
+    )
     log: Log = field(default=Log(), metadata={"help": "What is logged, and where to."})
 
 

@@ -115,6 +115,8 @@ def start(config: ServerConfig, servables: Sequence[ServableStartConfig]) -> Non
     """
     try:
         _set_limits(config)
+        if config.tracing:
+            server.start_tracing()
         _start_front_ends(config)
     except InvalidParameter as error:
         raise CommandError(str(error), exit_code=USAGE) from error

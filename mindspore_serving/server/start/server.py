@@ -6,12 +6,12 @@ import atexit
 import socket
 import ssl
 import threading
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
-from mindspore_serving import log
+from mindspore_serving import __version__, log
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.access.tls import SSLConfig, ssl_context
 from mindspore_serving.server.backend.families import chosen_family
@@ -31,6 +31,7 @@ from mindspore_serving.server.host.standard_descriptors import open_standard_des
 from mindspore_serving.server.host.standard_output import say
 from mindspore_serving.server.host.stop_request import StopRequest
 from mindspore_serving.server.service.catalog import ServableInfo
+from mindspore_serving.server.service.server_statistics import ServerStatistics
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.start.front_ends import BIND_TIMEOUT_S, FrontEnds, Listener
 from mindspore_serving.server.start.monitor import Monitor
@@ -39,6 +40,9 @@ from mindspore_serving.server.start.page_choice import PageChoice
 from mindspore_serving.server.supervision.supervisor import Supervisor
 from mindspore_serving.server.transport.http.cors import Cors
 from mindspore_serving.server.transport.observers import Observers
+
+if TYPE_CHECKING:
+    from mindspore_serving.server.telemetry.tracing.tracing import Tracing
 
 _EXIT_FAILED = 1
 """Exit code of a process whose server has stopped because no worker was left, or its gRPC server has failed."""
@@ -72,6 +76,7 @@ class Server:
         self._supervisor: Supervisor | None = None
         self._port: MasterPort | None = None
         self._member: Member | None = None
+        self._tracing: Tracing | None = None
         self._member_address: socket.socket | None = None
         self._serves_own_cluster = False
         self._stop_request = StopRequest(self._follow_logs)
@@ -199,6 +204,18 @@ class Server:
 
         return thread.run(ask(), BIND_TIMEOUT_S)
 
+    def statistics(self) -> ServerStatistics:
+        """What was counted until now; nothing before anything is started. From any thread but the loop's."""
+        with self._lock:
+            thread, service = self._thread, self._service
+        if thread is None or service is None:
+            return ServerStatistics(__version__, 0.0, 0.0)
+
+        async def ask() -> ServerStatistics:
+            return service.statistics.server()
+
+        return thread.run(ask(), BIND_TIMEOUT_S)
+
     def wait(self) -> None:
         """Return when the server has stopped, after a signal for example; called in the main thread."""
         self._monitor.wait_for_end()
@@ -243,6 +260,22 @@ class Server:
             thread.run(opened.start(), BIND_TIMEOUT_S)
             self._port = opened
         say(f"Serving: Master server start success, listening on {opened.address}")
+
+    def start_tracing(self, make: Callable[[], Tracing]) -> None:
+        """Trace calls from now on until `stop`.
+
+        Args:
+            make: Makes what does; its errors are passed on.
+
+        Raises:
+            StartUpError: Calls are traced already.
+        """
+        with self._lock:
+            if self._tracing is not None:
+                raise StartUpError("Serving Error: Tracing is already running")
+            self._begin()
+            self._tracing = make()
+            self.observers.add(self._tracing)
 
     def join_cluster(
         self,
@@ -310,11 +343,19 @@ class Server:
             for part in self._parts():
                 if part is not None:
                     self._end(self._thread, part)
+            self._end_tracing(self._thread)
             self._thread.loop.call_soon_threadsafe(self._front_ends.close)
             self._front_ends = FrontEnds(self._on_failed_listener, self.observers)
             self._port = self._supervisor = self._service = None
             self._release_address()
             self._monitor.end()
+
+    def _end_tracing(self, thread: LoopThread) -> None:
+        """Give the last spans away, when nothing more can be traced."""
+        tracing, self._tracing = self._tracing, None
+        if tracing is not None:
+            self.observers.remove(tracing)
+            self._end(thread, tracing)
 
     def _drain(self, timeout_s: float) -> None:
         """Let requests that were admitted finish. Without the lock: `stop` ends it, and so does a second signal."""

@@ -13,6 +13,7 @@ from mindspore_serving.server.access.api_keys import KeySource
 from mindspore_serving.server.access.guard import guard_for
 from mindspore_serving.server.access.tls import SSLConfig
 from mindspore_serving.server.host.environment_variable import flag_of
+from mindspore_serving.server.service.server_statistics import ServerStatistics
 from mindspore_serving.server.start.front_ends import Listener
 from mindspore_serving.server.start.page_choice import PAGES, PageChoice, page_choice
 from mindspore_serving.server.start.servable_start_config import ServableStartConfig
@@ -274,6 +275,18 @@ def _check_default(name: str, servables: Sequence[str]) -> None:
             f"Parameter 'default_servable' should be the name of a servable that is started, or of one of its methods "
             f"as SERVABLE.METHOD, but is '{name}'; started are {', '.join(dict.fromkeys(servables))}"
         )
+
+
+def statistics() -> ServerStatistics:
+    """What this server has counted until now, and how it is: versions, workers, methods, what was refused, memory.
+
+    The numbers only grow, and belong to the server of this process: they begin at 0 when it starts. It may be called
+    from any thread at any time; before anything is started, and after `stop`, it is empty.
+
+    Returns:
+        A frozen picture; see `ServerStatistics` and its parts.
+    """
+    return server_of_process.statistics()
 
 
 def stop(*, drain_timeout_s: float = 0) -> None:

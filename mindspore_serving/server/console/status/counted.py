@@ -25,6 +25,7 @@ class Counted:
         model_rows: Rows with which models were run.
         padding_rows: Those of them that only fill up a batch.
         cancelled_before_run: Instances whose client had gone before a worker had them.
+        refused: Requests that were not admitted, by what refused them.
     """
 
     requests: tuple[int, ...] = _NOTHING
@@ -35,6 +36,7 @@ class Counted:
     model_rows: int = 0
     padding_rows: int = 0
     cancelled_before_run: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, method: MethodStatistics) -> Counted:
@@ -48,6 +50,7 @@ class Counted:
             method.model_rows,
             method.padding_rows,
             method.cancelled_before_run,
+            dict(method.refused),
         )
 
     def since(self, earlier: Counted) -> Counted:
@@ -63,6 +66,7 @@ class Counted:
             self.model_rows - earlier.model_rows,
             self.padding_rows - earlier.padding_rows,
             self.cancelled_before_run - earlier.cancelled_before_run,
+            {why: now - earlier.refused.get(why, 0) for why, now in self.refused.items()},
         )
 
 
@@ -71,7 +75,11 @@ NOTHING = Counted()
 
 
 def together(parts: Sequence[Counted]) -> Counted:
-    """What was counted of several methods in all. Steps are left out: those of two methods have nothing in common."""
+    """What was counted of several methods in all.
+
+    Steps are left out, as those of two methods have nothing in common; and so are refusals, since there are some of no
+    method.
+    """
     if not parts:
         return NOTHING
     phases: dict[Phase, list[Histogram]] = {}

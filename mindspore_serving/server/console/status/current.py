@@ -114,8 +114,7 @@ def status_document(moment: Moment, choice: Choice) -> StatusDocument:
 def _windows_of_server(moment: Moment) -> dict[str, Window]:
     now = moment.reading
     return {
-        name: window_of(now.total, begin.total, now.at - begin.at, now.refused, begin.refused)
-        for name, begin in moment.earlier.items()
+        name: window_of(now.total, begin.total, now.at - begin.at) for name, begin in moment.earlier.items()
     }
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, Protocol
 
 from mindspore_serving.server.console.status.counted import NOTHING, Counted, together
@@ -27,7 +27,7 @@ READ_EVERY_S: Final = 10.0
 MOST_KEPT: Final = 256
 """Methods that may have changed in a reading, and be kept."""
 LONGEST_WINDOW_S: Final = 300.0
-_SPACING: Final = ((13.0, 0.9), (75.0, 9.5), (float("inf"), 59.0))
+_SPACING: Final = ((11.0, 0.9), (25.0, 4.5), (95.0, 9.5), (float("inf"), 59.0))
 """Up to which age, in seconds, readings are kept that are how far apart."""
 _LARGEST_SHARE: Final = 0.05
 """Of the event loop's time, that looks at the page may take for readings."""
@@ -47,15 +47,13 @@ class Reading:
 
     Attributes:
         at: When, in seconds of the clock.
-        total: Of all methods together.
+        total: Of all methods together, and what the server has refused.
         methods: Of each that was ever called; None where it was not kept.
-        refused: As of `ServerStatistics`.
     """
 
     at: float
     total: Counted = NOTHING
     methods: Mapping[MethodKey, Counted | None] = field(default_factory=dict)
-    refused: Mapping[str, int] = field(default_factory=dict)
 
 
 class Source(Protocol):
@@ -157,7 +155,7 @@ class StatusHistory:
             total = total.since(together([before for _, _, before in changed]))
         for key in _least_busy(changed, self._most_kept):
             methods[key] = None
-        return Reading(now, total, methods, dict(statistics.refused))
+        return Reading(now, replace(total, refused=dict(statistics.refused)), methods)
 
     def _keep(self, reading: Reading, uptime_s: float) -> None:
         if self._begin is None:
@@ -191,7 +189,11 @@ def kept_places(times: Sequence[float], now: float) -> list[int]:
 
 def _was_called(method: MethodStatistics) -> bool:
     return bool(
-        method.success.count or method.fail.count or method.queue.count or method.cancelled_before_run
+        method.success.count
+        or method.fail.count
+        or method.queue.count
+        or method.cancelled_before_run
+        or method.refused
     )
 
 
@@ -199,5 +201,5 @@ def _least_busy(changed: Sequence[tuple[MethodKey, Counted, Counted]], most: int
     """The methods that are not kept, where more than `most` have changed."""
     if len(changed) <= most:
         return []
-    by_requests = sorted(changed, key=lambda one: sum(one[2].requests) - sum(one[1].requests))
+    by_requests = sorted(changed, key=lambda one: sum(one[1].requests) - sum(one[2].requests))
     return [key for key, _, _ in by_requests[: len(changed) - most]]

@@ -1,0 +1,78 @@
+"""Resident memory of processes, asked of the system once a second at most."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Collection, Mapping
+
+import psutil
+
+KEPT_S = 1.0
+"""For so long what was read is given again: reading takes some milliseconds where there are many processes."""
+
+
+def resident_bytes(roots: Collection[int]) -> dict[int, int]:
+    """Resident memory of processes, each with its children and theirs.
+
+    Args:
+        roots: Their ids.
+
+    Returns:
+        Bytes by process id. What shared memory they have in common counts for each of them. A process that is gone
+        has 0.
+    """
+    parents: dict[int, int] = {}
+    if roots:
+        for process in psutil.process_iter(["ppid"]):
+            parents[process.pid] = process.info["ppid"] or 0
+    found = dict.fromkeys(roots, 0)
+    for pid in parents:
+        root = pid
+        while root not in found and root in parents:
+            root = parents[root]
+        if root in found:
+            found[root] += resident_of(pid)
+    return found
+
+
+def resident_of(pid: int) -> int:
+    """Resident memory of one process in bytes; 0 where it is gone, or the system does not tell."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except (psutil.Error, OSError):
+        return 0
+
+
+class ProcessMemory:
+    """Remembers for a while how much memory processes have.
+
+    Args:
+        now: A monotonic clock, in seconds.
+        read: As `resident_bytes`.
+    """
+
+    def __init__(
+        self,
+        now: Callable[[], float] = time.monotonic,
+        read: Callable[[Collection[int]], dict[int, int]] = resident_bytes,
+    ) -> None:
+        self._now = now
+        self._read = read
+        self._read_at = float("-inf")
+        self._known: dict[int, int] = {}
+
+    def of(self, pids: Collection[int]) -> Mapping[int, int]:
+        """Bytes by process id; this process counts without its children.
+
+        Args:
+            pids: The processes.
+        """
+        now = self._now()
+        if now - self._read_at >= KEPT_S or not self._known.keys() >= set(pids):
+            own = os.getpid()
+            self._known = self._read([pid for pid in pids if pid != own])
+            if own in pids:
+                self._known[own] = resident_of(own)
+            self._read_at = now
+        return self._known
