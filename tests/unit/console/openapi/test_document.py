@@ -29,10 +29,8 @@ KINDS = (
     TensorType("d"),
     TensorType("e", DataType.BOOL, (), shared=True, declared=True),
 )
-EXAMPLE = (
-    '{"a": "t", "b": {"b64": "YQ=="}, '
-    '"c": {"b64": "AQAAAAAAAAACAAAAAAAAAAMAAAAAAAAA", "type": "int64", "shape": [3]}, "d": 1.5, "e": true}'
-)
+NUMBERS = {"b64": "AQAAAAAAAAACAAAAAAAAAAMAAAAAAAAA", "type": "int64", "shape": [3]}
+EXAMPLE = json.dumps({"a": "t", "b": {"b64": "YQ=="}, "c": NUMBERS, "d": 1.5, "e": True})
 
 
 class Silent:
