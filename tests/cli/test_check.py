@@ -228,3 +228,10 @@ def test_the_document_is_json_alone(terminal: Terminal, tmp_path: Path, stub: No
     path = servable(tmp_path, "staged", STAGES, "1/tensor_add.mindir")
     out = terminal.type(f"check {path} --json --seconds 0").out
     assert json.loads(out)["models"][0]["times"] == []
+
+
+def test_a_key_for_a_plain_file(terminal: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"0123456789abcdef")
+    ended = terminal.type(f"check {models.add(tmp_path / 'add.onnx')} --dec-key-file {tmp_path / 'key'}")
+    assert ended.code == 1
+    assert "ONNX models are not encrypted, but dec_key was given; leave it out" in " ".join(ended.err.split())

@@ -67,7 +67,12 @@ def try_servable(job: Job) -> Found:
 
 def _plan_of(job: Job) -> WorkerPlan:
     config = config_for(
-        job.path, device_ids=0, version_number=job.version, device_type=job.device_type or None
+        job.path,
+        device_ids=0,
+        version_number=job.version,
+        device_type=job.device_type or None,
+        dec_key=bytes.fromhex(job.dec_key) or None,
+        dec_mode=job.dec_mode,
     )
     [plan] = plans_for(config, job.enable_lite)
     return plan
