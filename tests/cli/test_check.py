@@ -57,6 +57,17 @@ def look_up(x):
     return register.add_stage(failing, x, outputs_count=1)
 """
 
+CALLS = """\
+from mindspore_serving.server import register
+
+
+@register.register_method(
+    output_names=["y"], inputs={"x": register.TensorSpec("float32", [])}, examples=[{"x": 1.0}]
+)
+def asks(x):
+    return register.call("another", "answers", x)
+"""
+
 CRASHES = """\
 import os
 import signal
@@ -235,3 +246,12 @@ def test_a_key_for_a_plain_file(terminal: Terminal, tmp_path: Path) -> None:
     ended = terminal.type(f"check {models.add(tmp_path / 'add.onnx')} --dec-key-file {tmp_path / 'key'}")
     assert ended.code == 1
     assert "ONNX models are not encrypted, but dec_key was given; leave it out" in " ".join(ended.err.split())
+
+
+def test_a_method_that_calls_other_servables(terminal: Terminal, tmp_path: Path, stub: None) -> None:
+    [method] = checked(terminal, servable(tmp_path, "calling", CALLS))["methods"]
+    assert method["examples"] == 1
+    assert method["times"] == []
+    assert method["not_timed"] == (
+        "it calls methods of other servables, which are not loaded here; its examples are checked, and not run"
+    )

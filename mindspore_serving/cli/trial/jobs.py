@@ -135,7 +135,7 @@ class MethodFound:
         inputs: Each as `name: type` for people.
         outputs: Likewise.
         untyped: Inputs of which neither data type nor shape is known.
-        examples: Number of its examples, all of which were answered.
+        examples: Number of its examples, all of which were answered, but those of methods that call other servables.
         times: Of some sizes of batches.
         stages: Shares of its stages, in their order; empty where it was not measured.
         not_timed: Why it was not measured.
