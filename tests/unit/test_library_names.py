@@ -41,10 +41,10 @@ EXCEPTIONS = {
     ("options.py", "mindir_lite"),
     ("options.py", "onnx"),
     ("options.py", "paddle"),
-    (
-        "options.py",
-        "model format can only be OM, MindIR, MindIR_Lite, ONNX or Paddle, case ignored, but given {}",
-    ),
+    ("options.py", "MindIR"),
+    ("options.py", "MindIR_Lite"),
+    ("options.py", "ONNX"),
+    ("options.py", "Paddle"),
     ("server/register/distributed_model.py", "mindir"),
     # Texts of MindSpore Serving 2.0.
     (
