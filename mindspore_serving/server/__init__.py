@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from mindspore_serving.server.start.servable_start_config import ServableStartConfig
     from mindspore_serving.server.start.start_functions import (
         rest_application,
+        start_access_log,
         start_admin_server,
         start_grpc_server,
         start_metrics_server,
         start_restful_server,
         start_servables,
+        statistics,
         stop,
     )
     from mindspore_serving.server.start.tracing import start_tracing
@@ -44,11 +46,13 @@ __all__ = [
     "master",
     "register",
     "rest_application",
+    "start_access_log",
     "start_admin_server",
     "start_grpc_server",
     "start_metrics_server",
     "start_restful_server",
     "start_servables",
+    "statistics",
     "start_tracing",
     "stop",
 ]
@@ -58,11 +62,13 @@ _HOME = {
     "SSLConfig": "access.tls",
     "ServableStartConfig": "start.servable_start_config",
     "rest_application": "start.start_functions",
+    "start_access_log": "start.start_functions",
     "start_admin_server": "start.start_functions",
     "start_grpc_server": "start.start_functions",
     "start_metrics_server": "start.start_functions",
     "start_restful_server": "start.start_functions",
     "start_servables": "start.start_functions",
+    "statistics": "start.start_functions",
     "start_tracing": "start.tracing",
     "stop": "start.start_functions",
 }

@@ -38,6 +38,7 @@ class Guard:
     Attributes:
         identities: Who a client is that has a certificate, by the name in it.
         refusal: What rejected clients read.
+        rejected: How many requests were rejected.
 
     Raises:
         InvalidParameter: A name stands there with a right that is none.
@@ -52,6 +53,7 @@ class Guard:
         self.identities = dict(map(_listed, identities))
         self._keys = keys
         self._now = now
+        self.rejected = 0
         self._refused = 0
         self._next_line = 0.0
         ways = []
@@ -106,6 +108,7 @@ class Guard:
         Args:
             peer: Address of the client.
         """
+        self.rejected += 1
         self._refused += 1
         now = self._now()
         if now >= self._next_line:

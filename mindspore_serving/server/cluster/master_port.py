@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError
@@ -17,7 +18,9 @@ from mindspore_serving.server.cluster.token import is_proof, listening_ip, proof
 from mindspore_serving.server.dispatch.copy import ServableCopy
 from mindspore_serving.server.dispatch.servable import RunningServable
 from mindspore_serving.server.service.readiness import WorkerHealth
+from mindspore_serving.server.service.server_statistics import CopyStatistics, Restart
 from mindspore_serving.server.service.service import Service
+from mindspore_serving.server.service.statistics import MOST_RESTARTS
 
 
 class MemberLink(AcceptedLink[FromMember]):
@@ -58,6 +61,13 @@ class MemberLink(AcceptedLink[FromMember]):
         if self._copy is None:
             return None
         return WorkerHealth(*self.identity, status="ready", serves=True, silent_s=now - self.alive_at)
+
+    def statistics(self) -> CopyStatistics | None:
+        """How the worker is, for who reads statistics; None where it does not serve."""
+        copy = self._copy
+        if copy is None:
+            return None
+        return CopyStatistics(self.address, -1, state="ready", slots=copy.slots, slots_used=copy.slots_used)
 
     def is_same_member(self, other: MemberLink) -> bool:
         """Whether both connections are of one start of one worker."""
@@ -159,6 +169,8 @@ class MasterPort(ListeningPort):
         super().__init__("Master server", f"{listening_ip(ip, token)}:{port}", token, tls, timeout_s)
         self.dispatcher = service.dispatcher
         self._catalog = service.catalog
+        self._statistics = service.statistics
+        self._ends: dict[tuple[str, int], deque[Restart]] = {}
         self._lost: dict[tuple[str, int], str] = {}  # servable and version to address
 
     async def start(self) -> None:
@@ -169,11 +181,13 @@ class MasterPort(ListeningPort):
         """
         await super().start()
         self._catalog.add(self)
+        self._statistics.add_workers(self)
 
     async def stop(self) -> None:
         """Tell all workers to exit, and stop listening; safe to call twice."""
         await super().stop()
         self._catalog.remove(self)
+        self._statistics.remove_workers(self)
 
     def is_at(self, ip: str, port: int) -> bool:
         """Whether a worker of this machine that is told this address means this master.
@@ -216,6 +230,20 @@ class MasterPort(ListeningPort):
         others = (other for other in self.links if isinstance(other, MemberLink) and other is not link)
         if not any(other.joined and other.identity == link.identity for other in others):
             self._lost[name, version] = address
+        ends = self._ends.setdefault((name, version), deque(maxlen=MOST_RESTARTS))
+        ends.append(Restart(time.time(), address, f"was lost: {link.fault or 'its connection has ended'}"))
+
+    def copies(self) -> Iterator[tuple[str, int, CopyStatistics]]:
+        """Workers that serve; see `WorkerSource`."""
+        for link in self.links:
+            copy = link.statistics() if isinstance(link, MemberLink) else None
+            if isinstance(link, MemberLink) and copy is not None:
+                name, version, _ = link.identity
+                yield name, version, copy
+
+    def last_restarts(self) -> Mapping[tuple[str, int], Sequence[Restart]]:
+        """Workers that were lost; see `WorkerSource`."""
+        return self._ends
 
     def workers_health(self) -> Iterator[WorkerHealth]:
         """Workers that serve, and those that are missed; see `HealthSource`. Who left on purpose is not missed."""

@@ -85,6 +85,20 @@ class Dispatcher:
         """How many requests are pending; may be asked from any thread."""
         return self._pending.requests
 
+    @property
+    def pending(self) -> PendingRequests:
+        """What is pending in the whole server, and its limits."""
+        return self._pending
+
+    @property
+    def servables(self) -> Iterator[RunningServable]:
+        """All servable versions that were ever started."""
+        return iter(self._running)
+
+    def running(self, name: str, version: int) -> RunningServable | None:
+        """The entry of a servable version, if there is one."""
+        return self._running.running(name, version)
+
     def servable(self, name: str, version: int) -> RunningServable:
         """The entry of a servable version, made at first use."""
         return self._running.servable(name, version)
@@ -342,6 +356,7 @@ class Dispatcher:
             if request.pending:
                 self._forget(request)
             end_calls(request)
+            request.groups = ()  # its call knows it until it is answered
             if self.draining:
                 self._note_end()
 

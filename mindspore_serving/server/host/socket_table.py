@@ -37,6 +37,12 @@ class ListedSocket(NamedTuple):
         return cls(local, remote, state, int(user), inode)
 
 
+def count_established(port: int) -> int:
+    """How many connections have come to a port of this machine, and are open."""
+    ending = f":{port:04X}"
+    return sum([one.state == ESTABLISHED and one.local.endswith(ending) for one in listed_sockets()])
+
+
 def listed_sockets(folder: Path = Path("/proc/thread-self/net")) -> Iterator[ListedSocket]:
     """All sockets, those of IPv4 first.
 

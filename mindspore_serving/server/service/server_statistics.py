@@ -10,7 +10,7 @@ from mindspore_serving.server.dispatch.method_statistics import MethodStatistics
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """A worker that ended and was started again, or given up.
+    """A worker that ended, or could not be started again.
 
     Attributes:
         at: When it ended, in seconds since 1970.
@@ -32,7 +32,7 @@ class CopyStatistics:
         device: Number of its device; -1 for none.
         state: As of `WorkerHealth.status`.
         pid: Of its process; 0 where there is none on this machine.
-        memory_bytes: Resident memory of its process and their children; 0 where that is not known.
+        memory_bytes: Resident memory of its process and its children; 0 where that is not known.
         slots: Batches that may be under way at a time.
         slots_used: How many are.
         restarts: How often it was started again.
@@ -61,7 +61,7 @@ class VersionStatistics:
         methods: What was counted, by name of the method.
         pending_requests: Requests that wait or are under way.
         pending_instances: Instances of these.
-        waiting_instances: Those that no worker has yet.
+        waiting_instances: Those that no worker has, also of models that other workers ask for.
         limits: Most requests, instances and bytes that may be pending; 0 for no limit.
         last_restarts: The last ones, at most ten, the newest last.
     """
@@ -86,7 +86,7 @@ class FrontEndStatistics:
     Attributes:
         kind: `grpc`, `rest` or `admin`.
         address: Where it listens.
-        connections: That are open now.
+        connections: That are open now; -1 where that is not known, as of gRPC on a Unix socket.
         most_connections: That may be open at a time; 0 where that is not known.
     """
 
@@ -110,7 +110,8 @@ class ServerStatistics:
         pending_bytes: Bytes of their tensors.
         limits: Most requests, instances and bytes that may be pending; 0 for no limit.
         refused: Requests that were refused before they were admitted, by what refused them: `requests`, `instances`,
-            `bytes`, `unknown_target`, `unavailable`, `stopping`, `invalid`, `unauthorized`, `replies`.
+            `bytes`, `unknown_target`, `unavailable`, `stopping`, `invalid`, `unauthorized`, `replies`. Those of a known
+            method are in its `MethodStatistics`, too.
         versions: By servable and version.
         front_ends: What listens.
         memory_bytes: Resident memory of the main process.

@@ -26,4 +26,5 @@ class Service:
     @classmethod
     def of(cls, dispatcher: Dispatcher) -> Service:
         """A service with a catalog and statistics of its own."""
-        return cls(dispatcher, Catalog(dispatcher), Statistics(dispatcher))
+        catalog = Catalog(dispatcher)
+        return cls(dispatcher, catalog, Statistics(dispatcher, catalog))

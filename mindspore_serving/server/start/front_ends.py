@@ -19,6 +19,7 @@ from mindspore_serving.server.host.descriptor_limit import descriptor_limit
 from mindspore_serving.server.host.loop_thread import LoopThread
 from mindspore_serving.server.host.settings import worker_timeout_s
 from mindspore_serving.server.host.standard_output import say
+from mindspore_serving.server.service.server_statistics import FrontEndStatistics
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.start.dialects import dialects_of
 from mindspore_serving.server.start.page_choice import PageChoice
@@ -117,6 +118,7 @@ class FrontEnds:
         )
         thread.run(server.start(), BIND_TIMEOUT_S)
         self.grpc = server
+        service.statistics.add_front_ends(self)
         say(f"Serving: Serving gRPC server start success, listening on {listener.address}")
 
     def start_rest(
@@ -173,6 +175,7 @@ class FrontEnds:
         )
         thread.run(server.start(), BIND_TIMEOUT_S)
         self.rest, self._shares_port = server, with_grpc
+        service.statistics.add_front_ends(self)
         self._pages = pages if choice.names is None else {}
         self._answered = answered
         say(f"Serving: Serving RESTful server start success, listening on {listener.address}")
@@ -208,11 +211,27 @@ class FrontEnds:
         )
         thread.run(server.start(), BIND_TIMEOUT_S)
         self.admin[name] = server
+        service.statistics.add_front_ends(self)
         self._elsewhere |= pages.keys()
         if self.rest is not None:
             doubled = [page for page_name, page in self._pages.items() if page_name in pages]
+            self._pages = {name: page for name, page in self._pages.items() if name not in pages}
             thread.loop.call_soon_threadsafe(self._withdraw, doubled)
         say(f"Serving: Serving {name} server start success, listening on {listener.address}")
+
+    def front_ends(self) -> list[FrontEndStatistics]:
+        """What listens; see `FrontEndSource`."""
+        found = [] if self.grpc is None else [self.grpc.statistics()]
+        found += [] if self.rest is None else [self.rest.statistics("rest")]
+        return found + [server.statistics("admin") for server in self.admin.values()]
+
+    def refused(self) -> dict[str, int]:
+        """Requests that were refused before anybody was asked; see `FrontEndSource`."""
+        total: dict[str, int] = {}
+        for server in (self.grpc, self.rest, *self.admin.values()):
+            for why, count in () if server is None else server.refused.items():
+                total[why] = total.get(why, 0) + count
+        return {why: count for why, count in total.items() if count}
 
     def _withdraw(self, pages: Sequence[Dialect]) -> None:
         """Show pages on REST no more; on the loop."""

@@ -18,6 +18,7 @@ from mindspore_serving.server.dispatch.copy import ServableCopy
 from mindspore_serving.server.dispatch.method_calls import CallTarget
 from mindspore_serving.server.dispatch.servable import RunningServable
 from mindspore_serving.server.service.readiness import STARTING, WorkerHealth
+from mindspore_serving.server.service.server_statistics import CopyStatistics
 from mindspore_serving.server.supervision.child import Child
 from mindspore_serving.server.supervision.stage_limit import OverdueCall, StageLimit
 from mindspore_serving.server.supervision.worker_end import EndCause, WorkerEnd
@@ -250,6 +251,20 @@ class SupervisedWorker:
             serves=not reason,
             reason=reason,
             silent_s=now - self._alive_at if state is WorkerState.READY else None,
+        )
+
+    def statistics(self) -> CopyStatistics:
+        """How it is, for who reads statistics; without its memory."""
+        plan, copy, child = self.plan, self.copy, self.child
+        is_there = child is not None and child.exit_status() is None
+        return CopyStatistics(
+            worker=plan.label,
+            device=plan.device_id if plan.has_device else -1,
+            state=self.state.value,
+            pid=child.pid if child is not None and is_there else 0,
+            slots=plan.settings.slots_per_copy,
+            slots_used=0 if copy is None else copy.slots_used,
+            restarts=self.restarts,
         )
 
     def look_at_memory(self) -> None:

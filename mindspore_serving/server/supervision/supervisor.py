@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from mindspore_serving import log
 from mindspore_serving.errors import ChannelError, StartUpError
@@ -29,6 +29,7 @@ from mindspore_serving.server.channel.worker_plan import WorkerPlan
 from mindspore_serving.server.host.forked_child import no_forks
 from mindspore_serving.server.host.settings import memory_idle_s, start_timeout_s, worker_timeout_s
 from mindspore_serving.server.service.readiness import WorkerHealth
+from mindspore_serving.server.service.server_statistics import CopyStatistics, Restart
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.supervision.called_methods import check_calls, complete_types
 from mindspore_serving.server.supervision.child import ChildSource
@@ -64,6 +65,7 @@ class Supervisor:
     ) -> None:
         self._dispatcher = service.dispatcher
         self._catalog = service.catalog
+        self._statistics = service.statistics
         self._on_all_gone: Callable[[], None] | None = on_all_gone
         self._children = children or WorkerProcesses()
         self._clock = clock
@@ -99,6 +101,7 @@ class Supervisor:
             loop.call_soon_threadsafe(self._report_moved_logs)
 
         self._catalog.add(self)
+        self._statistics.add_workers(self)
         self._children.open(on_logs_moved)
         say("Serving: Master server start success, listening on unix:socketpair")
         progress = Progress(say, self._clock, len(plans))
@@ -202,11 +205,20 @@ class Supervisor:
         await asyncio.gather(*(self.remove(worker.number) for worker in self._workers))
         self._children.close()
         self._catalog.remove(self)
+        self._statistics.remove_workers(self)
 
     def workers_health(self) -> Iterator[WorkerHealth]:
         """All workers; see `HealthSource`."""
         now = self._clock()
         return (worker.health(now) for worker in self._workers)
+
+    def copies(self) -> Iterator[tuple[str, int, CopyStatistics]]:
+        """All workers; see `WorkerSource`."""
+        return ((*worker.plan.servable, worker.statistics()) for worker in self._workers)
+
+    def last_restarts(self) -> Mapping[tuple[str, int], Sequence[Restart]]:
+        """The last ends of workers; see `WorkerSource`."""
+        return self._workers.last_restarts
 
     def awaited(self) -> list[str]:
         """The workers that have not ended, with their process ids; may be asked from any thread."""

@@ -113,6 +113,7 @@ class Watcher:
         worker.release()
         text = self._how_it_ended(child, was_killed)
         end = worker.end = worker.end_by(EndCause.DIED, text, child.last_log_lines())
+        self._workers.note_restart(worker, text)
         if worker.state is WorkerState.EXITED:
             log.warning("Worker of %s %s", worker.plan.label, text)
             return
@@ -202,6 +203,7 @@ class Watcher:
         """Act on a start that has not even brought about a process: the system is short of something (ADR 19)."""
         worker = self._worker
         worker.end = worker.end_by(EndCause.NO_PROCESS, f"could not be started: {error.__cause__ or error}")
+        self._workers.note_restart(worker, worker.end.text)
         if isinstance(step, TryAgain):
             worker.move(WorkerState.FAILED)
         else:
@@ -218,6 +220,7 @@ class Watcher:
         worker, child = self._worker, self._worker.child
         assert child is not None
         worker.end = worker.end_by(EndCause.START_TIMEOUT, f"was not ready after {limit_s:.0f} s")
+        self._workers.note_restart(worker, worker.end.text)
         worker.move(WorkerState.FAILED)
         child.kill()
         log.error("%s cannot be started again: it %s", worker.plan.label, worker.end.text)
@@ -228,6 +231,7 @@ class Watcher:
         """Act on a worker that said why it cannot start, or died without a word."""
         worker, child, end = self._worker, self._worker.child, self._worker.end
         assert child is not None and end is not None
+        self._workers.note_restart(worker, end.text or str(error))
         if end.cause is EndCause.START_FAILED:
             log.error("%s cannot be started again: %s", worker.plan.label, error)
             await self._reaper.reap(child)

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from mindspore_serving.server.channel.messages import HeldModels
+from mindspore_serving.server.service.server_statistics import Restart
+from mindspore_serving.server.service.statistics import MOST_RESTARTS
 from mindspore_serving.server.supervision.restart_policy import RestartPolicy
 from mindspore_serving.server.supervision.supervised_worker import SupervisedWorker
 from mindspore_serving.server.supervision.worker_life import OVER
 
 
 class Workers:
-    """Workers by number. A number is never used twice, so that what is late cannot reach another worker."""
+    """Workers by number. A number is never used twice, so that what is late cannot reach another worker.
 
-    def __init__(self) -> None:
+    Args:
+        wall_clock: Seconds since 1970.
+    """
+
+    def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
+        self._wall_clock = wall_clock
         self._workers: dict[int, SupervisedWorker] = {}
         self._policies: dict[tuple[str, int], RestartPolicy] = {}
+        self._restarts: dict[tuple[str, int], deque[Restart]] = {}
         self._next_number = 0
 
     def __repr__(self) -> str:
@@ -40,6 +50,7 @@ class Workers:
         worker = self._workers.pop(number, None)
         if worker is not None and not self.of_servable(worker.plan.servable):
             self._policies.pop(worker.plan.servable, None)
+            self._restarts.pop(worker.plan.servable, None)
 
     def get(self, number: int) -> SupervisedWorker | None:
         """The worker of that number, if there still is one."""
@@ -55,6 +66,21 @@ class Workers:
         if servable not in self._policies:
             self._policies[servable] = RestartPolicy(len(self.of_servable(servable)))
         return self._policies[servable]
+
+    def note_restart(self, worker: SupervisedWorker, why: str) -> None:
+        """Remember that a worker has ended, or could not be started again; of each servable version the last ones.
+
+        Args:
+            worker: The worker.
+            why: Why, to follow its name; the first line counts.
+        """
+        kept = self._restarts.setdefault(worker.plan.servable, deque(maxlen=MOST_RESTARTS))
+        kept.append(Restart(self._wall_clock(), worker.plan.label, why.partition("\n")[0]))
+
+    @property
+    def last_restarts(self) -> Mapping[tuple[str, int], Sequence[Restart]]:
+        """What was noted, by servable and version, the newest last."""
+        return self._restarts
 
     def models_for(self, worker: SupervisedWorker) -> HeldModels:
         """The models that workers of the same servable version hold."""

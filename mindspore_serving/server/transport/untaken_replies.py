@@ -27,13 +27,19 @@ class UntakenReplies:
         most_bytes: What all connections may hold. Above it, no connection gets a further reply.
         most_of_one: What one may hold. Above it, this connection gets no further reply.
         now: A monotonic clock, in seconds.
+
+    Attributes:
+        most_bytes: As above.
+        most_of_one: As above.
+        refused: How many requests were not answered for want of room.
     """
 
-    __slots__ = ("_bytes", "_held", "_now", "most_bytes", "most_of_one")
+    __slots__ = ("_bytes", "_held", "_now", "most_bytes", "most_of_one", "refused")
 
     def __init__(self, most_bytes: int, most_of_one: int, now: Callable[[], float] = time.monotonic) -> None:
         self.most_bytes = most_bytes
         self.most_of_one = most_of_one
+        self.refused = 0
         self._now = now
         self._bytes = 0
         self._held: dict[Hashable, _Held] = {}
@@ -92,11 +98,13 @@ class UntakenReplies:
             self._bytes -= held.bytes
 
     def has_room(self, connection: Hashable) -> bool:
-        """Whether a further request of this connection may be answered."""
+        """Whether a further request of this connection may be answered; if not, it is taken to be refused."""
         if not self.crowded:  # so nearly always
             return True
         held = self._held.get(connection)
-        return self._bytes < self.most_bytes and (held is None or held.bytes < self.most_of_one)
+        has_room = self._bytes < self.most_bytes and (held is None or held.bytes < self.most_of_one)
+        self.refused += not has_room
+        return has_room
 
     def stalled(self) -> list[Hashable]:
         """The connections to close now: they have taken nothing for too long, and hold too much.

@@ -144,7 +144,9 @@ def test_a_worker_tells_the_master_how_long_a_batch_took_where_it_ran() -> None:
         link.data_received(frame_of(Batch(5, 0, "m", (numbered(2),))))
         await pumped()
         wire.sent.clear()
-        copy.take_result(Result(batches[0].batch_id, batches[0].slot, 0, batches[0].groups, True, 3, 1))
+        copy.take_result(
+            Result(batches[0].batch_id, batches[0].slot, 0, batches[0].groups, True, 3, 1, 8, 5, (7, 0))
+        )
         await pumped()
         [(kind, body)] = FrameSplitter().feed(bytes(wire.sent))
         result = message_of(kind, body, FROM_MEMBER)
@@ -154,6 +156,7 @@ def test_a_worker_tells_the_master_how_long_a_batch_took_where_it_ran() -> None:
     whole_s, result = asyncio.run(scene())
     assert (result.batch_id, result.final, result.run_us) == (5, True, 1)
     assert 3 <= result.wait_us <= whole_s * 1e6
+    assert (result.model_rows, result.padding_rows, result.steps) == (8, 5, (7, 0))
 
 
 @pytest.mark.parametrize("end", [Master, Worker])

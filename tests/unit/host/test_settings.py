@@ -22,6 +22,24 @@ def test_limits_that_are_none(name: str, value: object, text: str) -> None:
     assert settings.server_limits == before
 
 
+def test_the_buckets_of_times() -> None:
+    ascending = settings.latency_buckets({})
+    assert ascending == tuple(sorted(set(ascending)))
+    assert (ascending[0], ascending[-1]) == (0.0005, 60.0)
+    assert settings.latency_buckets({"SERVING_LATENCY_BUCKETS": ""}) == ascending
+    assert settings.latency_buckets({"SERVING_LATENCY_BUCKETS": "0.01, 1,5e1"}) == (0.01, 1.0, 50.0)
+
+
+@pytest.mark.parametrize(
+    "given", ["a", "1,", "0,1", "-1", "1,1", "2,1", "1,inf", "nan", ",".join(map(str, range(1, 66)))]
+)
+def test_buckets_of_times_that_are_none(given: str) -> None:
+    with pytest.raises(
+        RuntimeError, match="SERVING_LATENCY_BUCKETS should be 1 to 64 ascending numbers of seconds"
+    ):
+        settings.latency_buckets({"SERVING_LATENCY_BUCKETS": given})
+
+
 @pytest.mark.parametrize(
     ("environment", "library"),
     [

@@ -59,6 +59,10 @@ def test_a_worker_that_has_served_is_started_again_and_only_once(log_lines: list
         assert first.did == ["kill group", "release"]
         assert await scene.answers_from(scene.children.started[1])
         assert scene.children.started[1].number == 0
+        shown = scene.service.statistics.server().versions[0]
+        [copy], [end] = shown.copies, shown.last_restarts
+        assert (copy.pid, copy.restarts, copy.state) == (scene.children.started[1].pid, 1, "ready")
+        assert (end.worker, end.reason) == ("servable one version 1 device0", "ended with status 1")
         label = "servable one version 1 device0"
         assert log_lines == [
             f"WARNING Worker of {label} ended with status 1, last lines of {first.log_path}:\n"

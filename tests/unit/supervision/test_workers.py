@@ -49,6 +49,26 @@ def test_numbers_are_never_used_twice(workers: Workers, add: Adder) -> None:
     assert workers.get(1) is None
 
 
+def test_the_last_ends_of_a_servable_version_are_remembered(add: Adder) -> None:
+    seconds = iter(range(100))
+    workers = Workers(lambda: float(next(seconds)))
+    one, other = add("one"), add("other")
+    for worker in (one, other):
+        workers.add(worker)
+    for i in range(12):
+        workers.note_restart(one, f"ended with status {i}\nand more of it")
+    workers.note_restart(other, "was killed")
+    ends = workers.last_restarts
+    assert [(end.at, end.reason) for end in ends["one", 1]] == [
+        (float(i), f"ended with status {i}") for i in range(2, 12)
+    ]
+    assert [(end.worker, end.reason) for end in ends["other", 1]] == [
+        ("servable other version 1 device0", "was killed")
+    ]
+    workers.remove(one.number)
+    assert list(workers.last_restarts) == [("other", 1)]
+
+
 def test_workers_may_be_removed_while_they_are_gone_through(workers: Workers, add: Adder) -> None:
     all_of_them = [add(), add(), add()]
     seen = []

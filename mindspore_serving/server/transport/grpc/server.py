@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import traceback
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
@@ -15,7 +16,9 @@ from mindspore_serving.errors import StartUpError
 from mindspore_serving.forked_grpc import note_use
 from mindspore_serving.server.access.guard import Guard
 from mindspore_serving.server.host.port_owner import bind_fault
+from mindspore_serving.server.host.socket_table import count_established
 from mindspore_serving.server.host.unix_socket import place_for_socket
+from mindspore_serving.server.service.server_statistics import FrontEndStatistics
 from mindspore_serving.server.transport.address import (
     QUIET_S,
     STOP_GRACE_S,
@@ -38,6 +41,7 @@ from mindspore_serving.server.transport.untaken_replies import SHARE_OF_ONE, Unt
 
 _TAG = "Serving gRPC"
 _LONGEST_HAND_OVER_S = 0.5
+_COUNT_EVERY_S = 1.0
 
 
 def check_grpc_address(address: str) -> None:
@@ -86,8 +90,12 @@ class GrpcServer:
         self._reader = MessageReader(
             limits.message_bytes, connections, UnfinishedBodies(limits.arriving_bytes)
         )
-        untaken = UntakenReplies(limits.untaken_bytes, limits.untaken_bytes // SHARE_OF_ONE)
-        self._replies = SentReplies(untaken, connections)
+        self._untaken = UntakenReplies(limits.untaken_bytes, limits.untaken_bytes // SHARE_OF_ONE)
+        self._replies = SentReplies(self._untaken, connections)
+        self._guard = guard
+        self._most_connections = limits.connections
+        self._connections = 0
+        self._count_again_at = 0.0
         self._calls = CallRouter(
             methods,
             limits.message_bytes,
@@ -133,6 +141,23 @@ class GrpcServer:
         trace = "".join(traceback.format_exception(reason))
         log.error("The gRPC server has failed, and takes no more calls: %s", trace)
         self._on_failure()
+
+    def statistics(self) -> FrontEndStatistics:
+        """Its connections, as of up to a second ago."""
+        port = self.address.rpartition(":")[2]
+        if self.address.startswith(UNIX_PREFIX) or not port.isdecimal():
+            return FrontEndStatistics("grpc", self.address, -1, self._most_connections)
+        now = time.monotonic()
+        if now >= self._count_again_at:
+            self._connections = count_established(int(port))
+            self._count_again_at = now + _COUNT_EVERY_S
+        return FrontEndStatistics("grpc", self.address, self._connections, self._most_connections)
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """Calls that were refused before anybody was asked, as of `ServerStatistics.refused`."""
+        rejected = 0 if self._guard is None else self._guard.rejected
+        return {"unauthorized": rejected, "replies": self._untaken.refused}
 
     async def hand_over(self) -> None:
         """Let the calls that gRPC has received be refused by their handlers: a server that stops cancels them."""

@@ -21,6 +21,7 @@ from mindspore_serving.server.access.guard import Guard
 from mindspore_serving.server.host.heap import give_back_freed_memory
 from mindspore_serving.server.host.port_owner import bind_fault
 from mindspore_serving.server.host.settings import DEFAULT_WORKER_TIMEOUT_S
+from mindspore_serving.server.service.server_statistics import FrontEndStatistics
 from mindspore_serving.server.transport.address import QUIET_S, STOP_GRACE_S, parse_socket_address
 from mindspore_serving.server.transport.failure_log import FailureLog
 from mindspore_serving.server.transport.http.answering import Answering
@@ -183,6 +184,20 @@ class RestServer:
             self._guard,
             self._cors,
         )
+
+    def statistics(self, kind: str) -> FrontEndStatistics:
+        """Its connections.
+
+        Args:
+            kind: What it is called there.
+        """
+        return FrontEndStatistics(kind, self.address, len(self._connections), self._limits.connections)
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """Requests that were refused before anybody was asked, as of `ServerStatistics.refused`."""
+        rejected = 0 if self._guard is None else self._guard.rejected
+        return {"unauthorized": rejected, "replies": self._untaken.refused}
 
     def withdraw(self, dialects: Collection[Dialect]) -> None:
         """Speak some dialects no more; see `Answering.withdraw`. Of the event loop."""
