@@ -226,11 +226,11 @@ PIPELINE_REQUEST = pipeline.Request(name="add", method="scaled", **KEYS)
 WAYS: dict[str, tuple[Way, str, str]] = {
     "native": (over_http("/model/add:scaled", INSTANCES), "native", "POST /model/"),
     "kserve v1": (over_http("/v1/models/add.scaled:predict", INSTANCES), "kserve_v1", "POST /v1/models/"),
-    "oip": (over_http("/v2/models/add.scaled/infer", {"inputs": TENSORS}), "open inference", "POST /v2/models/"),
+    "oip": (over_http("/v2/models/add.scaled/infer", {"inputs": TENSORS}), "open_inference", "POST /v2/models/"),
     "paddle": (over_http("/add.scaled/prediction", KEYS), "paddle", "POST /{"),
     "grpc native": (over_grpc(native.PREDICT, NATIVE_REQUEST), "native", native.PREDICT[1:]),
-    "grpc oip": (over_grpc(f"{OIP}/ModelInfer", OIP_REQUEST), "open inference", f"{OIP[1:]}/ModelInfer"),
-    "grpc oip stream": (over_a_stream, "open inference", f"{OIP[1:]}/ModelStreamInfer"),
+    "grpc oip": (over_grpc(f"{OIP}/ModelInfer", OIP_REQUEST), "open_inference", f"{OIP[1:]}/ModelInfer"),
+    "grpc oip stream": (over_a_stream, "open_inference", f"{OIP[1:]}/ModelStreamInfer"),
     "grpc paddle": (over_grpc(GENERAL, GENERAL_REQUEST), "paddle", GENERAL[1:]),
     "grpc paddle pipeline": (over_grpc(PIPELINE, PIPELINE_REQUEST), "paddle", PIPELINE[1:]),
 }  # fmt: skip
