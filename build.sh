@@ -8,7 +8,7 @@ cd -- "$ROOT"
 VENV="$ROOT/.venv"
 VENV_PYTHON="$VENV/bin/python"
 STAMP="$VENV/setup-stamp"
-EXTRAS="mindspore,onnx,paddle,reload,test,bench,dev,docs"
+EXTRAS="mindspore,onnx,paddle,reload,tracing,test,bench,dev,docs"
 SITE="$ROOT/site"
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 

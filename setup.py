@@ -76,8 +76,16 @@ setup(
     extras_require={
         # MindSpore is compiled for the C interface of NumPy 1; cryptography is for its encrypted models.
         "mindspore": ["cryptography>=42", "mindspore>=2.10.0,<2.11", "numpy<2"],
+        # The page that shows /openapi.json; its files are served from where it is installed.
+        "docs-page": ["swagger-ui-bundle>=1.1"],
         "onnx": ["onnxruntime>=1.31,<1.33"],
         "paddle": ["paddlepaddle>=3.3,<3.4"],
+        # The oldest that admits protobuf 7, which MindSpore requires; spans are made by a constructor of the SDK.
+        "tracing": [
+            "opentelemetry-exporter-otlp-proto-grpc>=1.44,<2",
+            "opentelemetry-exporter-otlp-proto-http>=1.44,<2",
+            "opentelemetry-sdk>=1.44,<2",
+        ],
         # `mindspore-serving serve --dev` watches files with it.
         "reload": ["watchfiles>=1"],
         "test": [
@@ -87,13 +95,18 @@ setup(
             "geventhttpclient>=2.3.3",
             "httptools>=0.6.4,<1",
             "hypothesis>=6.100",
+            "jsonschema>=4.20",
             # Tests make models with it; nothing else needs it.
             "onnx>=1.19",
+            "openapi-spec-validator>=0.7",
             "pillow>=10",
             "pytest>=8.4",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",
+            "requests>=2.31",
+            "schemathesis>=4.1",
             "scikit-learn>=1.4",
+            "swagger-ui-bundle>=1.1",
             "tqdm>=4.66",
             "tritonclient==2.73.0",
         ],

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mindspore_serving.server.start.servable_start_config import ServableStartConfig
     from mindspore_serving.server.start.start_functions import (
         rest_application,
+        start_access_log,
         start_admin_server,
         start_grpc_server,
         start_metrics_server,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         statistics,
         stop,
     )
+    from mindspore_serving.server.start.tracing import start_tracing
 
 __all__ = [
     "SSLConfig",
@@ -44,12 +46,14 @@ __all__ = [
     "master",
     "register",
     "rest_application",
+    "start_access_log",
     "start_admin_server",
     "start_grpc_server",
     "start_metrics_server",
     "start_restful_server",
     "start_servables",
     "statistics",
+    "start_tracing",
     "stop",
 ]
 
@@ -58,12 +62,14 @@ _HOME = {
     "SSLConfig": "access.tls",
     "ServableStartConfig": "start.servable_start_config",
     "rest_application": "start.start_functions",
+    "start_access_log": "start.start_functions",
     "start_admin_server": "start.start_functions",
     "start_grpc_server": "start.start_functions",
     "start_metrics_server": "start.start_functions",
     "start_restful_server": "start.start_functions",
     "start_servables": "start.start_functions",
     "statistics": "start.start_functions",
+    "start_tracing": "start.tracing",
     "stop": "start.start_functions",
 }
 

@@ -154,6 +154,8 @@ def methods(document: Document, window: str) -> Iterator[RenderableType]:
     name, figures = found[0]
     if _dict(figures, "phases"):
         yield phases_table(name, figures)
+    if len(_list(figures, "steps")) > 1:
+        yield steps_table(name, figures)
 
 
 def phases_table(name: str, figures: Mapping[str, Any]) -> Table:
@@ -170,6 +172,19 @@ def phases_table(name: str, figures: Mapping[str, Any]) -> Table:
                 percent(spent / whole) if whole else "-",
                 *(milliseconds(times.get(key)) for key in ("mean_ms", "p50_ms", "p95_ms", "p99_ms")),
             )
+    return table
+
+
+def steps_table(name: str, figures: Mapping[str, Any]) -> Table:
+    """What workers spend their time on: the stages and models of a method."""
+    table = _table(f"{name}: stage", "share", "mean ms", "batches")
+    for step in _list(figures, "steps")[:_MOST_ROWS]:
+        table.add_row(
+            Text(plain(step.get("name"))),
+            percent(step.get("share")),
+            milliseconds(step.get("mean_ms")),
+            _count(step.get("runs")),
+        )
     return table
 
 

@@ -174,12 +174,14 @@ class ModelCall:
         slot: Index of the slot that this call holds until its reply; the worker has slots of its own for calls.
         method: As `call_method_name` gives it.
         groups: The instances in order, as in a batch.
+        batch_id: A batch under way at this worker that has some of them; `NO_BATCH` where nobody knows.
     """
 
     call_id: int
     slot: int
     method: str
     groups: tuple[Rows, ...]
+    batch_id: int = NO_BATCH
 
     @property
     def count(self) -> int:

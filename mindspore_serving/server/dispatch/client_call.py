@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mindspore_serving.server.dispatch.destination import Destination
     from mindspore_serving.server.dispatch.request import Request
+    from mindspore_serving.server.dispatch.traced import CallTrace
 
 
 class ClientCall:
@@ -27,18 +28,20 @@ class ClientCall:
         asked: Whom it has asked last, unless a request was refused then.
         destination: Where the first of them went; None where there is none.
         is_mixed: Whether another one went to another servable or version.
+        trace: Its trace; None where it is not traced. Tracing sets it.
         trace_id: Of the trace that the call belongs to, 32 hex digits; "" for none. Tracing sets it.
         traceparent: What the reply says of the trace, in the header or trailing metadata of that name; "" for nothing.
             Tracing sets it.
     """
 
-    __slots__ = ("asked", "began", "destination", "is_mixed", "requests", "trace_id", "traceparent")
+    __slots__ = ("asked", "began", "destination", "is_mixed", "requests", "trace", "trace_id", "traceparent")
 
     def __init__(self, began: float) -> None:
         self.began = began
         self.requests: list[Request] = []
         self.destination: Destination | None = None
         self.is_mixed = False
+        self.trace: CallTrace | None = None
         self.trace_id = ""
         self.traceparent = ""
         self.asked: Destination | None = None
@@ -54,6 +57,8 @@ class ClientCall:
             destination: Where it goes.
         """
         self.requests.append(request)
+        if self.trace is not None:
+            request.trace = self.trace.admits()
         first = self.destination
         if first is None:
             self.destination = destination

@@ -17,6 +17,7 @@ from mindspore_serving.server.channel.messages import Batch, Result
 from mindspore_serving.server.channel.worker_plan import WAITING_SLOTS
 from mindspore_serving.server.dispatch.counting import count_lost, count_run, count_sent
 from mindspore_serving.server.dispatch.request import Piece, Request
+from mindspore_serving.server.dispatch.traced import BatchTrace, note_sent
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import runs_of_equal
 
@@ -54,6 +55,7 @@ class SentBatch:
         padding_rows: Those of them that only fill up a batch.
         answered: (start, stop) of the instances that have an outcome, in order of arrival.
         answered_count: How many outcomes have come.
+        trace: Its part of a trace; None where none of its requests is traced.
     """
 
     __slots__ = (
@@ -77,6 +79,7 @@ class SentBatch:
         "slot",
         "steps",
         "taken",
+        "trace",
     )
 
     def __init__(
@@ -99,6 +102,7 @@ class SentBatch:
         self.steps: tuple[int, ...] = ()
         self.answered: list[tuple[int, int]] = []
         self.answered_count = 0
+        self.trace: BatchTrace | None = None
         first = pieces[0]
         self.counter = first.request.counter
         if len(pieces) == 1:  # the common case
@@ -280,6 +284,7 @@ class ServableCopy:
         self._waiting += signature.waits
         batch = self._sent[number] = SentBatch(signature, slot, pieces, taken, time.monotonic(), self.label)
         count_sent(batch)
+        note_sent(batch)
         self._next_id = (number + 1) & 0xFFFFFFFF
         self.last_served = now_serving
         self.exclusive = exclusive
@@ -310,6 +315,8 @@ class ServableCopy:
             if isinstance(group, Rows):
                 self.answered_without_error = True
                 batch.counter.instances += group.count
+            elif batch.trace is not None:
+                batch.trace.failed(group)
             batch.settle(at, group)
             at += group.count
         if not result.final:
@@ -320,6 +327,8 @@ class ServableCopy:
         self._free_slot(batch)
         batch.done = time.monotonic()
         count_run(batch, result)
+        if batch.trace is not None:
+            batch.trace.run(batch)
         batch.pieces = ()
         self.on_done(batch)
 
@@ -331,6 +340,11 @@ class ServableCopy:
         if self._memory is not None:
             self._memory.release(batch.slot)
         self._free_of[batch.method.name].append(batch.slot)
+
+    def trace_of(self, batch_id: int) -> BatchTrace | None:
+        """The trace of a batch; None where it is not traced, or there is no such batch under way."""
+        batch = self._sent.get(batch_id)
+        return None if batch is None else batch.trace
 
     def requests_of(self, batch_id: int, start: int, count: int) -> tuple[str, list[tuple[Request, int]]]:
         """Whose some neighbouring instances of a batch are.
@@ -399,6 +413,8 @@ class ServableCopy:
         now = time.monotonic()
         for batch in batches.values():
             count_lost(batch, now)
+            if batch.trace is not None:
+                batch.trace.lost(batch, now)
             rest.setdefault(batch.method.name, []).extend(batch.pending(blame))
             batch.pieces = ()
         return {method: pieces for method, pieces in rest.items() if pieces}

@@ -187,6 +187,8 @@ def count_end(request: Request, now: float) -> None:
         _count_phases(request)
     if not request.began:
         counter.totals[bisect_left(counter.bounds, own)] += 1
+    if request.trace is not None:
+        request.trace.ended(request, now)
 
 
 def count_answered(call: ClientCall, now: float) -> None:

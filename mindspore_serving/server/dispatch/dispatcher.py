@@ -42,6 +42,7 @@ from mindspore_serving.server.dispatch.pending_requests import PendingRequests
 from mindspore_serving.server.dispatch.request import LEAST_URGENT, Request
 from mindspore_serving.server.dispatch.running_servables import RunningServables
 from mindspore_serving.server.dispatch.servable import RunningServable
+from mindspore_serving.server.dispatch.traced import RequestTrace
 from mindspore_serving.server.host import settings
 from mindspore_serving.server.host.waiting import wait_for_event
 from mindspore_serving.signature import CalledMethod, MethodSignature
@@ -355,6 +356,7 @@ class Dispatcher:
             if request.pending:
                 self._forget(request)
             end_calls(request)
+            request.groups = ()  # its call knows it until it is answered
             if self.draining:
                 self._note_end()
 
@@ -391,13 +393,21 @@ class Dispatcher:
             for servable in self._running:
                 servable.drop_ended()
 
-    def relay(self, servable: RunningServable, method: str, blocks: Sequence[Rows]) -> Request:
+    def relay(
+        self,
+        servable: RunningServable,
+        method: str,
+        blocks: Sequence[Rows],
+        *,
+        trace: RequestTrace | None = None,
+    ) -> Request:
         """Queue instances of a request that was admitted elsewhere; they count for no limit here.
 
         Args:
             servable: Who runs them.
             method: Its method, also one that clients cannot reach.
             blocks: The instances, at least one.
+            trace: Their part of a trace; None where they are not traced.
 
         Returns:
             A request that knows in `relayed` what its batches took when its future is done. Cancelling that
@@ -412,6 +422,7 @@ class Dispatcher:
             return request
         request = Request(blocks, future, servable.counters[method])
         request.relayed = relayed
+        request.trace = trace
 
         def ended(done: asyncio.Future[Reply]) -> None:
             count_end(request, time.monotonic())

@@ -238,6 +238,8 @@ class CallTarget:
         if part.done():  # all of its instances are refused
             return
         request.chain = chain
+        if outer is not None and outer.trace is not None:
+            request.trace = outer.trace.calls(servable.name, method)
         part.request = request
         part._call.add(part)
         if outer is not None:

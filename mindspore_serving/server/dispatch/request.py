@@ -15,6 +15,7 @@ from mindspore_serving.errors import Failure, Outcome, StatusCode
 from mindspore_serving.rows import FailedRows, Group, Reply, Rows, failures_in
 from mindspore_serving.server.dispatch.counting import Relayed
 from mindspore_serving.server.dispatch.method_counter import NOBODY, MethodCounter
+from mindspore_serving.server.dispatch.traced import RequestTrace
 
 if TYPE_CHECKING:
     from mindspore_serving.server.dispatch.copy import SentBatch
@@ -125,6 +126,7 @@ class Request:
         relayed: Adds up what its batches took, for a server that passes that on; None elsewhere.
         chain: The methods that wait for it, the first one first; none where it is not called by another method.
         calls: What was called for it and has no outcome yet; None where nothing ever was.
+        trace: Its part of a trace; None where it is not traced.
     """
 
     __slots__ = (
@@ -146,6 +148,7 @@ class Request:
         "pending",
         "priority",
         "relayed",
+        "trace",
         "waits_for_reply",
     )
 
@@ -166,6 +169,7 @@ class Request:
         self.relayed: Relayed | None = None
         self.chain: tuple[CallStep, ...] = ()
         self.calls: set[CalledPart] | None = None
+        self.trace: RequestTrace | None = None
         self._future = future
         self._outcomes: list[tuple[int, Group]] = []
         first = groups[0]

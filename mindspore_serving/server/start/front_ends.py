@@ -215,6 +215,7 @@ class FrontEnds:
         self._elsewhere |= pages.keys()
         if self.rest is not None:
             doubled = [page for page_name, page in self._pages.items() if page_name in pages]
+            self._pages = {name: page for name, page in self._pages.items() if name not in pages}
             thread.loop.call_soon_threadsafe(self._withdraw, doubled)
         say(f"Serving: Serving {name} server start success, listening on {listener.address}")
 

@@ -6,8 +6,8 @@ import atexit
 import socket
 import ssl
 import threading
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
@@ -21,6 +21,7 @@ from mindspore_serving.server.cluster.member import Member, Membership, reserve
 from mindspore_serving.server.cluster.token import new_nonce
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.host.descriptor_limit import descriptor_limit
+from mindspore_serving.server.host.environment_variable import OWN_ENVIRONMENT
 from mindspore_serving.server.host.exit_code import end_with
 from mindspore_serving.server.host.forked_child import let_go_of_sockets, run_in_forked_children
 from mindspore_serving.server.host.garbage import look_for_garbage_less_often
@@ -33,6 +34,7 @@ from mindspore_serving.server.host.stop_request import StopRequest
 from mindspore_serving.server.service.catalog import ServableInfo
 from mindspore_serving.server.service.server_statistics import ServerStatistics
 from mindspore_serving.server.service.service import Service
+from mindspore_serving.server.start.access_log import ServerAccessLog
 from mindspore_serving.server.start.front_ends import BIND_TIMEOUT_S, FrontEnds, Listener
 from mindspore_serving.server.start.monitor import Monitor
 from mindspore_serving.server.start.orderly_stop import finish_requests, wait_for_end, wait_for_requests
@@ -40,6 +42,9 @@ from mindspore_serving.server.start.page_choice import PageChoice
 from mindspore_serving.server.supervision.supervisor import Supervisor
 from mindspore_serving.server.transport.http.cors import Cors
 from mindspore_serving.server.transport.observers import Observers
+
+if TYPE_CHECKING:
+    from mindspore_serving.server.telemetry.tracing.tracing import Tracing
 
 _EXIT_FAILED = 1
 """Exit code of a process whose server has stopped because no worker was left, or its gRPC server has failed."""
@@ -67,12 +72,14 @@ class Server:
     def _reset(self) -> None:
         self._lock = threading.RLock()
         self.observers = Observers()
+        self._access_log = ServerAccessLog(self.observers)
         self._thread: LoopThread | None = None
         self._service: Service | None = None
         self._front_ends = FrontEnds(self._on_failed_listener, self.observers)
         self._supervisor: Supervisor | None = None
         self._port: MasterPort | None = None
         self._member: Member | None = None
+        self._tracing: Tracing | None = None
         self._member_address: socket.socket | None = None
         self._serves_own_cluster = False
         self._stop_request = StopRequest(self._follow_logs)
@@ -145,6 +152,12 @@ class Server:
         """The application that the REST front end serves; see `rest_application`."""
         with self._lock:
             return self._front_ends.application_for(*self._begin(), always_ok=always_ok)
+
+    def start_access_log(self, form: str, file: str, *, probes: bool) -> None:
+        """Log the calls of all front ends from now on; parameters and errors as of `ServerAccessLog.start`."""
+        with self._lock:
+            self._access_log.start(form, file, probes=probes)
+            self._begin()
 
     def start_workers(
         self,
@@ -257,6 +270,22 @@ class Server:
             self._port = opened
         say(f"Serving: Master server start success, listening on {opened.address}")
 
+    def start_tracing(self, make: Callable[[], Tracing]) -> None:
+        """Trace calls from now on until `stop`.
+
+        Args:
+            make: Makes what does; its errors are passed on.
+
+        Raises:
+            StartUpError: Calls are traced already.
+        """
+        with self._lock:
+            if self._tracing is not None:
+                raise StartUpError("Serving Error: Tracing is already running")
+            self._begin()
+            self._tracing = make()
+            self.observers.add(self._tracing)
+
     def join_cluster(
         self,
         plan: WorkerPlan,
@@ -323,11 +352,20 @@ class Server:
             for part in self._parts():
                 if part is not None:
                     self._end(self._thread, part)
+            self._end(self._thread, self._access_log)
+            self._end_tracing(self._thread)
             self._thread.loop.call_soon_threadsafe(self._front_ends.close)
             self._front_ends = FrontEnds(self._on_failed_listener, self.observers)
             self._port = self._supervisor = self._service = None
             self._release_address()
             self._monitor.end()
+
+    def _end_tracing(self, thread: LoopThread) -> None:
+        """Give the last spans away, when nothing more can be traced."""
+        tracing, self._tracing = self._tracing, None
+        if tracing is not None:
+            self.observers.remove(tracing)
+            self._end(thread, tracing)
 
     def _drain(self, timeout_s: float) -> None:
         """Let requests that were admitted finish. Without the lock: `stop` ends it, and so does a second signal."""
@@ -389,6 +427,7 @@ class Server:
         if self._service is None:
             self._service = Service.of(Dispatcher(self._thread.loop))
             self._has_failed = False
+            self._access_log.start_from(OWN_ENVIRONMENT)
         return self._thread, self._service
 
     def _end(self, thread: LoopThread, part: _Part) -> None:
@@ -398,6 +437,7 @@ class Server:
         """Open logs again that others have moved away. Called by the monitor."""
         log.info("SIGHUP: log files are opened again")
         log.reopen()
+        self._access_log.reopen()
         supervisor = self._supervisor
         if supervisor is not None:
             supervisor.follow_logs()

@@ -34,7 +34,10 @@ def pass_model_call(
         )
     if not call.groups:  # nobody would ever answer it
         raise ChannelError(f"{plan.label} calls a model without instances")
-    request = dispatcher.relay(worker.servable, call.method, call.groups)
+    copy = worker.copy
+    trace = None if copy is None else copy.trace_of(call.batch_id)
+    part = None if trace is None else trace.calls(worker.servable.name, call.method)
+    request = dispatcher.relay(worker.servable, call.method, call.groups, trace=part)
     reply = request.future
     link.calls.add(reply)
 

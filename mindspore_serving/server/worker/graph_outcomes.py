@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from mindspore_serving.errors import ServingError
+from mindspore_serving.server.channel.messages import NO_BATCH
 from mindspore_serving.tensor import ColumnData, join_columns
 
 Outcome: TypeAlias = "tuple[int, int, list[ColumnData] | ServingError]"
@@ -17,16 +18,19 @@ Outcome: TypeAlias = "tuple[int, int, list[ColumnData] | ServingError]"
 
 
 class RowsRun:
-    """With how many rows a graph was run.
+    """With how many rows a graph was run, and for whom.
 
     Attributes:
+        batch_id: Of a graph that another worker holds, a batch of the main process that it runs for; `NO_BATCH` where
+            nobody knows.
         rows: All of them.
         padding: Those that only fill up a batch.
     """
 
-    __slots__ = ("padding", "rows")
+    __slots__ = ("batch_id", "padding", "rows")
 
     def __init__(self) -> None:
+        self.batch_id = NO_BATCH
         self.rows = self.padding = 0
 
     def __repr__(self) -> str:

@@ -35,9 +35,11 @@ class GraphRunner(ABC):
 
     Attributes:
         strict_shape: Whether a shape with as many elements as the graph's is refused.
+        is_remote: Whether another worker runs it, which is told for which batch.
     """
 
     strict_shape = False
+    is_remote = False
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from mindspore_serving.errors import ServingError
 from mindspore_serving.server.backend.input_check import WrongInput
+from mindspore_serving.server.channel.messages import NO_BATCH
 from mindspore_serving.server.worker.call_watch import CallWatch
 from mindspore_serving.server.worker.function_step import origins_of
 from mindspore_serving.server.worker.graph_outcomes import Outcome, RowsRun
@@ -59,6 +60,10 @@ def _run_joined(
         for i in range(len(runner.inputs))
     ]
     total = sum([chunk.count for _, chunk in taken])
+    if runner.is_remote and ran is not None:  # traces go on there
+        first = taken[0][1]
+        held = first.job.origin(first.start, 1)
+        ran.batch_id = held[0].batch_id if held else NO_BATCH
 
     def method_of(row: int) -> str:
         return _at_row(taken, row).method.definition.name

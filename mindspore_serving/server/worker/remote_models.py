@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from mindspore_serving.errors import Failure, ModelError, ServingError
 from mindspore_serving.rows import FailedRows, Group, Rows
 from mindspore_serving.server.channel.memory import IdleSlots
-from mindspore_serving.server.channel.messages import ModelCall, ModelReply
+from mindspore_serving.server.channel.messages import NO_BATCH, ModelCall, ModelReply
 from mindspore_serving.server.register.definition import (
     MethodDefinition,
     StageDefinition,
@@ -73,7 +73,7 @@ class ModelCalls:
         Args:
             method: From `call_method_name`.
             blocks: The instances.
-            ran: Counts the rows with which the model was run.
+            ran: Counts the rows with which the model was run, and knows for which batch.
 
         Raises:
             ModelError: This worker ends.
@@ -83,7 +83,8 @@ class ModelCalls:
         self._calls[number] = call
         try:
             try:
-                self._send(ModelCall(number, slot, method, tuple(blocks)))
+                batch_id = NO_BATCH if ran is None else ran.batch_id
+                self._send(ModelCall(number, slot, method, tuple(blocks), batch_id))
             except OSError as cause:
                 raise ModelError(f"No way to the worker that holds the model: {cause}") from cause
             while not call.done.is_set():
@@ -150,6 +151,8 @@ class RemoteModel(GraphRunner):
         info: What is known of it.
         calls: Carries its instances.
     """
+
+    is_remote = True
 
     def __init__(self, key: str, subgraph: int, info: GraphInfo, calls: ModelCalls) -> None:
         super().__init__(info.inputs, info.outputs, info.batch_size, info.dynamic)

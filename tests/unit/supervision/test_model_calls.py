@@ -50,12 +50,12 @@ async def replies_to(
     ran = Relayed()
     ran.model_rows, ran.padding_rows = ROWS
 
-    def relay(servable: Any, method: str, groups: Any) -> Any:
+    def relay(servable: Any, method: str, groups: Any, *, trace: Any) -> Any:
         asked.append((method, groups))
         return SimpleNamespace(future=reply, relayed=ran)
 
     link: Any = Link(broken)
-    worker: Any = SimpleNamespace(servable=None, plan=PLAN)
+    worker: Any = SimpleNamespace(servable=None, plan=PLAN, copy=None)
     pass_model_call(cast(Any, SimpleNamespace(relay=relay)), worker, link, call)
     assert asked == [(call.method, call.groups)]
     assert link.calls == {reply}
@@ -98,7 +98,7 @@ def test_a_call_of_a_worker_that_is_gone_is_not_answered() -> None:
     ],
 )
 def test_a_call_that_nobody_could_answer_breaks_the_protocol(call: ModelCall, text: str) -> None:
-    worker: Any = SimpleNamespace(servable=None, plan=PLAN)
+    worker: Any = SimpleNamespace(servable=None, plan=PLAN, copy=None)
     with pytest.raises(ChannelError, match=text):
         pass_model_call(cast(Any, None), worker, cast(Any, None), call)
 

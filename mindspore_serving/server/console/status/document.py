@@ -62,7 +62,8 @@ class Window:
             server is younger.
         requests: Requests that have ended, by outcome; outcomes that none had lack.
         instances: Instances, likewise.
-        refused: Requests that were refused before they were admitted, by what refused them; of the whole server only.
+        refused: Requests that were refused before they were admitted, by what refused them; of the server also those
+            of unknown methods.
         requests_per_s: Requests that have ended.
         instances_per_s: Their instances.
         phases: By name of the phase; those in which no request was lack.
@@ -206,12 +207,12 @@ class FrontEndStatus:
     Attributes:
         kind: `grpc`, `rest` or `admin`.
         address: Where it listens; of a path its last part.
-        connections: That are open now.
+        connections: That are open now; null where nobody knows.
     """
 
     kind: str
     address: str
-    connections: int
+    connections: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,22 +22,23 @@ FAILED_SHARE: Final = 0.01
 LATE_SHARE: Final = 0.01
 INVALID_SHARE: Final = 0.1
 CANCELLED_SHARE: Final = 0.1
-_OF_SERVING: Final = (Outcome.STAGE_FAILED, Outcome.MODEL_FAILED, Outcome.LOST)
+_OF_SERVING: Final = (Outcome.STAGE_FAILED, Outcome.MODEL_FAILED, Outcome.LOST, Outcome.SERVING_FAILED)
 
 
-def slow_step_text(step: str, share: float, method: str) -> str:
+def slow_step_text(step: str, share: float, method: str, kind: str = "") -> str:
     """A sentence on a step that takes nearly all of a method's time.
 
     Args:
         step: Its name.
         share: Of the method's time, from 0 to 1.
         method: Name of the method.
+        kind: `function` or `model`; "" where that is not known.
     """
-    how = (
-        "num_parallel_workers runs functions in more processes"
-        if "function" in step
-        else "more copies (device_ids) run more batches"
+    function, model = (
+        "num_parallel_workers runs functions in more processes",
+        "more copies (device_ids) run more batches",
     )
+    how = {"function": function, "model": model}.get(kind, f"{function}, {model}")
     return f"Stage '{step}' takes {share:.0%} of method {method}: {how}."
 
 

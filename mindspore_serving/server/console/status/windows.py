@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from mindspore_serving.server.console.status.counted import Counted
 from mindspore_serving.server.console.status.document import PhaseTimes, StepTimes, Window
@@ -12,24 +12,15 @@ from mindspore_serving.server.dispatch.method_statistics import Histogram, Outco
 _SHORTEST_S = 1e-3
 
 
-def window_of(
-    now: Counted,
-    before: Counted,
-    seconds: float,
-    refused: Mapping[str, int] | None = None,
-    refused_before: Mapping[str, int] | None = None,
-) -> Window:
+def window_of(now: Counted, before: Counted, seconds: float) -> Window:
     """The figures of a span.
 
     Args:
         now: What was counted until its end.
         before: What was counted until its begin.
         seconds: How long it was.
-        refused: What was refused until its end.
-        refused_before: Until its begin.
     """
     grown = now.since(before)
-    earlier = refused_before or {}
     seconds = max(seconds, _SHORTEST_S)
     batches = sum(grown.batches.values())
     instances_run = sum(size * count for size, count in grown.batches.items())
@@ -37,9 +28,9 @@ def window_of(
         seconds=round(seconds, 3),
         requests=_by_outcome(grown.requests),
         instances=_by_outcome(grown.instances),
-        refused={why: more for why, all_ in (refused or {}).items() if (more := all_ - earlier.get(why, 0))},
-        requests_per_s=round(sum(grown.requests) / seconds, 3),
-        instances_per_s=round(sum(grown.instances) / seconds, 3),
+        refused={why: count for why, count in grown.refused.items() if count},
+        requests_per_s=round(sum(grown.requests.values()) / seconds, 3),
+        instances_per_s=round(sum(grown.instances.values()) / seconds, 3),
         phases={phase.value: _phase_times(times) for phase, times in grown.phases.items() if times.count},
         batches=batches,
         mean_batch=round(instances_run / batches, 3) if batches else None,
@@ -51,8 +42,8 @@ def window_of(
     )
 
 
-def _by_outcome(counts: Sequence[int]) -> dict[str, int]:
-    return {outcome.value: count for outcome, count in zip(Outcome, counts, strict=True) if count}
+def _by_outcome(counts: Mapping[Outcome, int]) -> dict[str, int]:
+    return {outcome.value: count for outcome, count in counts.items() if count}
 
 
 def _phase_times(times: Histogram) -> PhaseTimes:

@@ -13,7 +13,6 @@ from mindspore_serving.server.service.method_example import ExampleValue, dtype_
 from mindspore_serving.server.service.value_schema import (
     b64_object_schema,
     described,
-    given_number_schema,
     is_certain,
     list_schema,
     number_schema,
@@ -131,15 +130,15 @@ def _request(method: MethodSignature) -> JsonSchema:
         for one in method.inputs
     }
     row: JsonSchema = object_schema(values, additionalProperties=False)
+    rows: JsonSchema = {"type": "array", "minItems": 1, "items": row}
     column: JsonSchema = object_schema(columns, additionalProperties=False)
     if len(values) == 1:
-        row = {"anyOf": [row, *values.values()]}
+        rows = {"anyOf": [rows, *({**rows, "items": value} for value in values.values())]}
         column = {"anyOf": [column, *columns.values()]}
     more: dict[str, JsonSchema] = {
         "signature_name": {"enum": [method.name], "description": "Name of the method."},
-        "parameters": {"type": "object", "description": "For stages that ask for them."},
+        "parameters": {"type": ["object", "null"], "description": "For stages that ask for them."},
     }
-    rows = {"type": "array", "minItems": 1, "items": row}
     return {
         "description": "Rows as `instances`, or columns of all rows as `inputs`: one of the two.",
         "oneOf": [_form("instances", "inputs", rows, more), _form("inputs", "instances", column, more)],
@@ -181,8 +180,8 @@ def _output(one: TensorType) -> dict[str, Any]:
     if one.dtype is DataType.UNKNOWN or one.shape is None or not is_certain(one):
         return described({}, one)
     if not one.dtype.is_text:
-        # What is not finite is `NaN` or `Infinity`, as TensorFlow Serving writes it: no JSON, which some read as null.
-        item = given_number_schema(one.dtype)
+        # What is not finite is `NaN` or `Infinity`, as TensorFlow Serving writes it. That is no JSON.
+        item: dict[str, Any] = {"type": number_schema(one.dtype)["type"]}
     elif one.dtype is DataType.BYTES or one.name.endswith(BYTES_SUFFIX):
         item = b64_object_schema()
     else:

@@ -35,7 +35,6 @@ from mindspore_serving.tensor import DataType
 
 _BYTES_TYPE: Final = "application/octet-stream"
 _FORM_TYPE: Final = "multipart/form-data"
-_ERROR: Final = error_schema("error_msg")
 _ANY_NUMBERS: Final = {"anyOf": [number_schema(kind) for kind in (DataType.INT32, DataType.FLOAT32)]}
 _ANY_VALUE: Final[JsonSchema] = {
     "description": "A number, true or false, a text, nested lists, or bytes as base64.",
@@ -55,6 +54,13 @@ _FURTHER_KEYS: Final[dict[str, JsonSchema]] = {
 _FAILED_INSTANCE: Final = object_schema(
     {"error_msg": TEXT_SCHEMA}, description="An instance that has no result, where others have one."
 )
+_ERROR: Final = {
+    "description": "One text; or one for each instance, where all have failed, and not alike.",
+    "anyOf": [
+        error_schema("error_msg"),
+        object_schema({"instances": {"type": "array", "items": _FAILED_INSTANCE}}),
+    ],
+}
 _NAME: Final = Parameter("name", "path", "Name of the servable.")
 _NAMED: Final = "[^/:]+"
 _NUMBER: Final = "[1-9][0-9]{0,8}"

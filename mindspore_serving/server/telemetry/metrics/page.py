@@ -27,7 +27,8 @@ PATH: Final = "/metrics"
 _HEADERS: Final = (("Cache-Control", "no-store"),)
 _FORMS: Final[Mapping[str, Callable[[CollectorRegistry], bytes]]] = {
     exposition.CONTENT_TYPE_PLAIN_0_0_4: exposition.generate_latest,
-    openmetrics.CONTENT_TYPE_LATEST: openmetrics.generate_latest,
+    # Else it takes the colons of TensorFlow Serving's names away. No other name of ours is a matter of escaping.
+    openmetrics.CONTENT_TYPE_LATEST: partial(openmetrics.generate_latest, escaping=openmetrics.ALLOWUTF8),
 }
 """Writes metrics, by the type of what it writes."""
 _OPENMETRICS: Final = re.compile(r"\s*application/openmetrics-text\s*(;|$)", re.IGNORECASE)

@@ -77,7 +77,8 @@ def _front_ends(server: ServerStatistics) -> Iterator[Metric]:
     for front_end in server.front_ends:
         is_path = front_end.address.startswith("unix:")  # no page shows paths
         labels = [front_end.kind, "unix" if is_path else label(front_end.address)]
-        connections.add_metric(labels, front_end.connections)
+        if front_end.connections >= 0:  # gRPC does not tell of a Unix socket
+            connections.add_metric(labels, front_end.connections)
         if front_end.most_connections:
             most.add_metric(labels, front_end.most_connections)
     yield from (connections, most)

@@ -15,6 +15,7 @@ from mindspore_serving.errors import (
     StageError,
 )
 from mindspore_serving.rows import FailedRows
+from mindspore_serving.server.access.identity import ANYBODY, STRANGER, Identity
 from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.transport.failure_log import FailureLog
 from mindspore_serving.server.transport.http.answering import Answering
@@ -381,3 +382,67 @@ def test_a_header_that_is_no_time_is_the_clients_fault() -> None:
     reply = setting.ask("POST", "/shop/goods", x_request_timeout_ms="soon")
     assert (reply.status, reply.body[:34]) == (400, b"shop: Header X-Request-Timeout-Ms ")
     assert setting.ask("GET", "/shop/goods", x_request_timeout_ms="soon").status == 200
+
+
+# --- Rights, and pages that are taken away ---
+
+
+class Office:
+    """A dialect with a path for each right."""
+
+    name = "office"
+    grpc_methods = ()
+
+    def __init__(self) -> None:
+        self.routes: Sequence[Route] = (
+            *(Route(("GET",), f"/office/{right.value}", self.show, right) for right in Right),
+            Route(("GET",), "/office/{room}/desk", self.show),
+        )
+
+    async def show(self, request: HttpRequest) -> HttpReply:
+        return HttpReply(200, f"{request.key_name} {request.authenticated}".encode())
+
+    def refuse(self, failure: Failure, request: HttpRequest) -> HttpReply:
+        return HttpReply(
+            200, f"office: {failure.text}".encode()
+        )  # as a dialect says that has no other status
+
+
+NAMED = Identity("ci", frozenset((Right.NONE, Right.VIEW)))
+
+
+@pytest.mark.parametrize(
+    ("identity", "allowed"),
+    [
+        (STRANGER, "none"),
+        (ANYBODY, "none infer view"),
+        (NAMED, "none view"),
+        (Identity("x", frozenset(Right)), "none infer view manage"),
+    ],
+)
+@pytest.mark.parametrize("right", list(Right))
+def test_a_route_is_for_those_who_have_its_right(
+    identity: Identity, allowed: str, right: Right, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setting = Setting(Office())  # type: ignore[arg-type]
+    request = HttpRequest("GET", f"/office/{right.value}", {}, "1.2.3.4", identity)
+    found = setting.answering.find(request.verb, request.target)
+    reply = asyncio.run(setting.answering.answer(found, request, CONNECTION))
+    if right.value in allowed.split():
+        assert reply == HttpReply(200, f"{identity.name} {identity is not STRANGER}".encode())
+    else:
+        assert (reply.status, reply.body) == (403, f"office: {identity.refusal(right)}".encode())
+        [line] = logged(capsys)
+        assert f"failed with status 403, GET /office/{right.value}: Not allowed" in line
+
+
+def test_what_is_withdrawn_is_nobodys() -> None:
+    office, shop = Office(), Shop()
+    setting = Setting(shop, office)  # type: ignore[arg-type]
+    for target in ("/office/view", "/office/a/desk"):
+        assert setting.ask("GET", target).status == 200
+    setting.answering.withdraw([office])  # type: ignore[list-item]
+    for target in ("/office/view", "/office/a/desk"):
+        assert setting.ask("GET", target).status == 404
+    assert setting.ask("GET", "/shop/a/goods/b.txt").status == 200
+    assert setting.ask("GET", "/shop/goods").status == 200

@@ -92,6 +92,18 @@ def test_a_key_is_asked_for_routes_of_the_users_own() -> None:
     assert [status for status, _ in peer.replies] == [200, 401]
 
 
+def test_who_asks_is_known_behind_middlewares_of_the_users_own() -> None:
+    @web.middleware
+    async def middleware(request: web.Request, handler: Any) -> Any:
+        return await handler(request)  # so each request goes through the application
+
+    key = b"Host: a\r\nX-API-Key: " + KEY.encode()
+    for with_key, guard in ((True, Guard(ApiKeys([KEY]), ())), (False, None)):
+        peer = Peer(change=lambda application: application.middlewares.append(middleware), guard=guard)
+        peer.send(ASKED.replace(b"Host: a", key) if with_key else ASKED)
+        assert peer.replies == [ECHO]
+
+
 def test_a_handler_that_fails_gets_500() -> None:
     peer = Peer(change=with_routes)
     peer.send(OWN.replace(b"/own", b"/failing/now"))

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 
 import pytest
+from aiohttp import web
 
 from mindspore_serving.errors import InvalidInput, MessageTooLarge, UnsupportedCoding
 from mindspore_serving.server.access.api_keys import ApiKeys
@@ -281,6 +282,42 @@ def test_what_comes_behind_a_refusal_is_thrown_away() -> None:
     assert CONTINUE not in peer.transport.written
     peer.wait(LIMITS.linger_s + 1)
     assert peer.transport.closed == "closed"
+
+
+@pytest.mark.parametrize(
+    ("rights", "target", "status"),
+    [
+        ("infer", b"/first", 200),
+        ("view", b"/first", 403),
+        ("view", b"/open", 200),
+        ("view", b"/own", 403),  # a route of the user's own
+        ("infer", b"/own", 200),
+    ],
+)
+def test_a_key_without_the_right_is_refused_before_the_body_is_read(
+    rights: str, target: bytes, status: int
+) -> None:
+    guard = Guard(ApiKeys([f"{KEY.decode()} name=ci rights={rights}"]), ())
+
+    async def own(_: web.Request) -> web.Response:
+        return web.Response(body=b"own")
+
+    peer = Peer(guard=guard, change=lambda application: application.router.add_get("/own", own))
+    verb = b"POST" if target == b"/first" else b"GET"
+    length = b"Content-Length: 900\r\nExpect: 100-continue\r\n" if verb == b"POST" else b""
+    peer.send(
+        verb + b" " + target + b" HTTP/1.1\r\nHost: a\r\n" + length + b"X-API-Key: " + KEY + b"\r\n\r\n"
+    )
+    assert (CONTINUE in peer.transport.written) == (verb == b"POST" and status == 200)
+    if verb == b"POST" and status == 200:
+        peer.send(b"x" * 900)
+    [(got, body)] = peer.replies
+    assert got == status
+    if status == 403:
+        text = b"Not allowed, this needs the right 'infer', but 'ci' has only 'view'"
+        assert body.startswith(text)
+        assert b"Connection: close\r\n" in peer.heads[0]
+        assert not peer.asked
 
 
 EXPECTING = FIRST.replace(b"Host: a", b"Host: a\r\nExpect: 100-Continue")
