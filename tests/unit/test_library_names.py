@@ -27,7 +27,6 @@ EXCEPTIONS = {
     # Names of TensorFlow Serving that its users look for: its metrics, its list of models.
     ("server/telemetry/metrics/aliases.py", ":tensorflow:serving:{}"),
     ("server/telemetry/metrics/aliases.py", ":tensorflow:serving:request_count"),
-    ("server/console/openapi/front_page.py", "the models, as TensorFlow Serving names them"),
     # The dialect of Paddle Serving, which has a line there as each dialect.
     ("server/start/dialects.py", "mindspore_serving.server.dialect.paddle.dialect"),
     ("server/start/dialects.py", "paddle_general_model_pb2"),
