@@ -24,7 +24,7 @@ EXCEPTIONS = {
     ("server/dialect/native/predict.py", "/mindspore.serving.proto.MSService/Predict"),
     # The wire: what TensorFlow Serving calls a signature for predictions.
     ("server/dialect/kserve_v1/models.py", "tensorflow/serving/predict"),
-    # Names of TensorFlow Serving that its users look for: its metrics, its list of models.
+    # Names of TensorFlow Serving that its users look for: its metrics.
     ("server/telemetry/metrics/aliases.py", ":tensorflow:serving:{}"),
     ("server/telemetry/metrics/aliases.py", ":tensorflow:serving:request_count"),
     # The dialect of Paddle Serving, which has a line there as each dialect.
