@@ -27,9 +27,6 @@ EXCEPTIONS = {
     # Names of TensorFlow Serving that its users look for: its metrics.
     ("server/telemetry/metrics/aliases.py", ":tensorflow:serving:{}"),
     ("server/telemetry/metrics/aliases.py", ":tensorflow:serving:request_count"),
-    # The wire: what TensorFlow Serving calls its metrics.
-    ("server/telemetry/metrics/aliases.py", ":tensorflow:serving:request_count"),
-    ("server/telemetry/metrics/aliases.py", ":tensorflow:serving:{}"),
     # The dialect of Paddle Serving, which has a line there as each dialect.
     ("server/start/dialects.py", "mindspore_serving.server.dialect.paddle.dialect"),
     ("server/start/dialects.py", "paddle_general_model_pb2"),
