@@ -192,6 +192,13 @@ def test_of_many_methods_those_are_shown_that_are_used_most() -> None:
     assert len(found) < 100 * MOST_METHODS
 
 
+def test_a_long_scrape_lets_others_run_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    found = samples(server(version(methods={f"m{at}": method() for at in range(MOST_METHODS)})))
+    assert len(pauses) > len(found) / 100
+
+
 # --- Other names ---
 
 
