@@ -170,6 +170,8 @@ def count_end(request: Request, now: float) -> None:
     """
     counter = request.counter
     request.ended_at = now
+    if request.trace is not None:
+        request.trace.ended(request, now)
     own = now - request.admitted
     if request.pending or request.failed:
         _count_failed(request, own)
@@ -187,8 +189,6 @@ def count_end(request: Request, now: float) -> None:
         _count_phases(request)
     if not request.began:
         counter.totals[bisect_left(counter.bounds, own)] += 1
-    if request.trace is not None:
-        request.trace.ended(request, now)
 
 
 def count_answered(call: ClientCall, now: float) -> None:
