@@ -132,7 +132,7 @@ class InstancesCodec:
         elif self._has_numbers:
             *values, count, length = self._head.unpack_from(body)
             if length:
-                numbers = _numbers(min(length, _MOST_NUMBERS + 1))
+                numbers = _numbers(length)
                 values.append(numbers.unpack_from(body, at))
                 at += numbers.size
             else:

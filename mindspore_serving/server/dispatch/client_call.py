@@ -25,7 +25,7 @@ class ClientCall:
     Attributes:
         began: As above.
         requests: Those that were admitted for it, in order. A request that was refused is none of them.
-        asked: Whom it has asked last, until a request of it is admitted or refused; None elsewhere.
+        asked: Whom it has asked last, unless a request was refused then.
         destination: Where the first of them went; None where there is none.
         is_mixed: Whether another one went to another servable or version.
         trace: Its trace; None where it is not traced. Tracing sets it.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mindspore_serving.errors import Outcome
 from mindspore_serving.server.channel.messages import LONGEST_US, MOST_ROWS, Result
-from mindspore_serving.server.dispatch.method_counter import MethodCounter, TimeCounter
+from mindspore_serving.server.dispatch.method_counter import MOST_TIMED, MethodCounter, TimeCounter
 
 if TYPE_CHECKING:
     from mindspore_serving.server.dispatch.client_call import ClientCall
@@ -180,17 +180,11 @@ def count_end(request: Request, now: float) -> None:
         counter.success += 1
         counter.success_s += own
         counter.ok_instances += request.count
-    batch = request.batch
-    if batch is not None and batch.done:
-        if request.later is None:  # the common case
-            request.counted = True
-            bounds = counter.bounds
-            counter.queued[bisect_left(bounds, batch.taken - request.admitted)] += 1
-            counter.inputs[bisect_left(bounds, batch.input_s)] += 1
-            counter.computes[bisect_left(bounds, batch.infer_s)] += 1
-            counter.outputs[bisect_left(bounds, batch.output_s)] += 1
-        else:
-            _count_phases(request)
+        if request.began and request.later is None and request.batch.done:  # type: ignore[union-attr]  # it ran
+            request.counted = request.waits_for_reply = True  # the common case
+            return
+    if request.batch is not None and not request.counted:
+        _count_phases(request)
     if not request.began:
         counter.totals[bisect_left(counter.bounds, own)] += 1
     if request.trace is not None:
@@ -208,13 +202,34 @@ def count_answered(call: ClientCall, now: float) -> None:
         call: The call.
         now: The time.
     """
-    asked = call.asked
-    if asked is not None and not call.requests:
-        call.asked = None
-        count_refused(asked.servable.counters[asked.method.name].refused, "invalid")
-    for request in call.requests:
+    requests = call.requests
+    if not requests:
+        asked = call.asked
+        if asked is not None:
+            call.asked = None
+            count_refused(asked.servable.counters[asked.method.name].refused, "invalid")
+        return
+    for request in requests:
         began, ended = request.began, request.ended_at
         if not began:  # it has counted
+            continue
+        if request.waits_for_reply:  # the common case
+            request.began = 0.0
+            admitted, batch, timed = request.admitted, request.batch, request.counter.timed
+            assert batch is not None
+            timed.append(
+                (
+                    admitted - began,
+                    batch.taken - admitted,
+                    batch.input_s,
+                    batch.infer_s,
+                    batch.output_s,
+                    now - ended,
+                    now - began,
+                )
+            )
+            if len(timed) >= MOST_TIMED:
+                request.counter.digest()
             continue
         if not ended:  # `count_end` does it
             request.began = 0.0
@@ -289,23 +304,28 @@ def _count_steps(batch: SentBatch, result: Result) -> None:
     """Count what the worker says of its stages and models: it may say anything, which concerns its method only."""
     counter = batch.counter
     batch.steps = result.steps
-    steps = counter.steps
-    for name, us in zip(batch.method.steps, result.steps, strict=False):
-        if not us:  # no row has come so far
-            continue
-        step = steps.get(name)
-        if step is None:
-            if len(steps) >= _MOST_STEPS:
-                continue
-            step = steps[name] = [0, 0]
-        step[0] += 1
-        step[1] += us
+    if batch.method.steps != counter.step_names:
+        _name_steps(counter, batch.method.steps)
+    for step, us in zip(counter.step_list, result.steps, strict=False):
+        if us:  # else no row has come so far
+            step[0] += 1
+            step[1] += us
     rows = result.model_rows
     if rows:
         padding = min(result.padding_rows, rows)
         batch.model_rows, batch.padding_rows = rows, padding
         counter.model_rows += rows
         counter.padding_rows += padding
+
+
+def _name_steps(counter: MethodCounter, names: tuple[str, ...]) -> None:
+    """Count the steps of these names from now on: as before, but for what is new; nobody is shown what is too much."""
+    counter.step_names, counter.step_list = names, []
+    for name in names:
+        step = counter.steps.get(name, [0, 0])
+        if name in counter.steps or len(counter.steps) < _MOST_STEPS:
+            counter.steps[name] = step
+        counter.step_list.append(step)
 
 
 def _us(seconds: float) -> int:

@@ -364,7 +364,6 @@ class Dispatcher:
         call = current_call.get()
         if call is not None:
             request.began = call.began
-            call.asked = None
             call.add(request, destination)
         if timeout_s is not None:
             self._set_deadline(destination, request, future, timeout_s)

@@ -121,6 +121,7 @@ class Request:
         batch: The first batch that it has a part in; None while all of it waits.
         later: Those behind it; None where there are none.
         counted: Whether the times of its batches are in the histograms.
+        waits_for_reply: Whether it has succeeded in one batch, and all of its times count when its reply is complete.
         failed: Whether an instance has failed.
         relayed: Adds up what its batches took, for a server that passes that on; None elsewhere.
         chain: The methods that wait for it, the first one first; none where it is not called by another method.
@@ -148,6 +149,7 @@ class Request:
         "priority",
         "relayed",
         "trace",
+        "waits_for_reply",
     )
 
     def __init__(
@@ -161,7 +163,7 @@ class Request:
         self.counter = counter or NOBODY
         self.priority = priority
         self.admitted = self.ended_at = self.began = 0.0
-        self.failed = self.counted = False
+        self.failed = self.counted = self.waits_for_reply = False
         self.batch: SentBatch | None = None
         self.later: LaterBatches | None = None
         self.relayed: Relayed | None = None

@@ -17,6 +17,9 @@ from mindspore_serving.tensor import python_values
 
 _BEYOND = ~LONGEST_US
 """Bits that a number has which is negative, or too large."""
+_UP = 0.999999
+_LONG_US = 60_000_000
+"""A batch that runs for longer may have been in a step for longer than can be told: its rows may be there at a time."""
 CALL_LIMIT_S = 300.0
 """A call in which no instance has come to its end for this long is given up."""
 
@@ -124,19 +127,25 @@ class BatchJob(Job):
             wait_us, run_us = int((begun - self._came) * 1e6), int((ended - begun) * 1e6)
             if (wait_us | run_us) & _BEYOND:  # the rare case
                 wait_us, run_us = _within(wait_us), _within(run_us)
-            steps = tuple([_whole_us(s) for s in self.steps])
-            rows = self.model_rows, self.padding_rows
+            steps = tuple([int(s * 1e6 + _UP) for s in self.steps])  # at least one for what has run
+            if run_us > _LONG_US:
+                steps = tuple([min(us, LONGEST_US) for us in steps])
             self._send(
-                Result(self._batch_id, self._slot, start, tuple(groups), True, wait_us, run_us, *rows, steps)
+                Result(
+                    self._batch_id,
+                    self._slot,
+                    start,
+                    tuple(groups),
+                    True,
+                    wait_us,
+                    run_us,
+                    self.model_rows,
+                    self.padding_rows,
+                    steps,
+                )
             )
         else:
             self._send(Result(self._batch_id, self._slot, start, tuple(groups), False))
-
-
-def _whole_us(seconds: float) -> int:
-    """Microseconds, and at least one for what has run."""
-    us = int(seconds * 1e6 + 0.999999)
-    return us if us < LONGEST_US else LONGEST_US
 
 
 def _within(us: int) -> int:

@@ -123,6 +123,7 @@ def test_what_ran_for_a_moment_counts_as_a_microsecond() -> None:
     sent: list[Result] = []
     job = BatchJob(Batch(1, 0, "m", (numbered(1),)), 0.0, sent.append)
     job.steps = [0.0, 1e-9, 1e-6, 1.5e-6, 1e6]
+    job.note_step(0.0, 1e6)
     job.add(0, numbered(1))
     job.report()
     assert sent[0].steps == (0, 1, 1, 2, 2**32 - 1)

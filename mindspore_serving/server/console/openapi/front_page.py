@@ -34,7 +34,7 @@ _LINKS: Final = (
     ("/metrics", "counters for Prometheus"),
     ("/healthz/ready", "whether all is ready"),
     ("/v2", "the Open Inference Protocol"),
-    ("/v1/models", "the models, as TensorFlow Serving names them"),
+    ("/v1/models", "the models, by the V1 protocol"),
 )
 """Pages, and what one sees there; those that are not served are left out."""
 _MOST_NAMES: Final = 50

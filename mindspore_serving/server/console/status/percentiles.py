@@ -24,7 +24,7 @@ def percentile(times: Histogram, share: float) -> float | None:
     count = times.count
     if count <= 0 or not times.bounds:
         return None
-    most = times.sum_s / count / (1 - share) if share < 1 and times.sum_s > 0 else math.inf
+    most = times.sum_s / count / (1 - share) if share < 1 else math.inf
     return min(_within_bucket(times, share * count), most)
 
 

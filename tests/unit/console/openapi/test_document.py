@@ -29,10 +29,8 @@ KINDS = (
     TensorType("d"),
     TensorType("e", DataType.BOOL, (), shared=True, declared=True),
 )
-EXAMPLE = (
-    '{"a": "t", "b": {"b64": "YQ=="}, '
-    '"c": {"b64": "AQAAAAAAAAACAAAAAAAAAAMAAAAAAAAA", "type": "int64", "shape": [3]}, "d": 1.5, "e": true}'
-)
+NUMBERS = {"b64": "AQAAAAAAAAACAAAAAAAAAAMAAAAAAAAA", "type": "int64", "shape": [3]}
+EXAMPLE = json.dumps({"a": "t", "b": {"b64": "YQ=="}, "c": NUMBERS, "d": 1.5, "e": True})
 
 
 class Silent:
@@ -143,7 +141,6 @@ def test_hostile_names_are_escaped_in_paths() -> None:
 def test_keys_are_asked_for_where_the_server_has_keys() -> None:
     catalog = catalog_of(shop=[method()])
     without, with_keys = made(catalog), made(catalog, keys=True)
-    validate(with_keys)
     assert "security" not in without
     assert "securitySchemes" not in without["components"]
     assert set(with_keys["components"]["securitySchemes"]) == {"bearer", "api_key"}
@@ -208,8 +205,8 @@ def test_it_is_made_again_when_anything_has_changed() -> None:
 
 
 def test_of_very_many_methods_the_first_ones_are_described_and_others_have_their_turns() -> None:
-    methods = [method(f"m{at}") for at in range(100)]
-    catalog = catalog_of(**{f"s{at}": methods for at in range(100)})
+    methods = [method(f"m{at}") for at in range(150)]
+    catalog = catalog_of(**{f"s{at}": methods for at in range(67)})
     asked = dialects(catalog)
     document = OpenApiDocument(catalog, lambda: asked, keys=False)
 
@@ -231,6 +228,6 @@ def test_of_very_many_methods_the_first_ones_are_described_and_others_have_their
     found = json.loads(text)
     own = [path for path in found["paths"] if path.startswith("/model/s")]
     assert len(own) == MOST_METHODS
-    assert f"{MOST_METHODS} of 10000 methods" in found["info"]["description"]
+    assert f"{MOST_METHODS} of 10050 methods" in found["info"]["description"]
     assert "/model/{target}" in found["paths"]
     assert turns > 100

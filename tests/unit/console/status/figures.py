@@ -28,8 +28,8 @@ HOSTILE = "\"'<script>alert(1)</script>[bold red]\\[/x]\x1b[31m\x07\u202e{}%s"
 """A name of a method as somebody might choose it who means harm."""
 
 
-def histogram(*counts: int, sum_s: float = 0.0) -> Histogram:
-    """Times: how many are below 1 ms, 10 ms, 100 ms, and above."""
+def histogram(*counts: int, sum_s: float = 1e9) -> Histogram:
+    """Times: how many are below 1 ms, 10 ms, 100 ms, and above; with a mean that bounds nothing."""
     return Histogram(BOUNDS, counts, sum_s)
 
 

@@ -38,6 +38,10 @@ def test_the_mean_bounds_what_the_first_bucket_leaves_open(share: float, expecte
     assert percentile(histogram(100, 0, 0, 0, sum_s=0.01), share) == pytest.approx(expected)
 
 
+def test_what_took_no_time_has_a_percentile_of_0() -> None:
+    assert percentile(histogram(3, 0, 0, 0, sum_s=0.0), 0.99) == 0
+
+
 @pytest.mark.parametrize("times", [histogram(0, 0, 0, 0), Histogram((), (5,), 1.0)])
 def test_no_times_have_no_percentile(times: Histogram) -> None:
     assert percentile(times, 0.5) is None
@@ -50,7 +54,7 @@ def test_an_estimate_is_in_the_bucket_of_the_truth(times: list[float], percent: 
         counts[sum(one > bound for bound in BOUNDS)] += 1
     true = sorted(times)[-(-percent * len(times) // 100) - 1]
     place = sum(true > bound for bound in BOUNDS)
-    found = percentile(Histogram(BOUNDS, tuple(counts), 0.0), percent / 100)
+    found = percentile(histogram(*counts), percent / 100)
     assert found is not None
     assert (BOUNDS[place - 1] if place else 0.0) - 1e-9 <= found <= BOUNDS[place] + 1e-9
 

@@ -149,21 +149,93 @@ async def test_a_batch_that_is_over_after_its_request_has_its_span_then(
     assert links(servers[0]) == links(servers[1]) == [ids(span)]
 
 
-async def test_a_request_in_two_batches_has_two_spans_of_these(
+async def test_a_request_in_several_batches_waits_until_the_first_one(
     dispatcher: Dispatcher, client: Client
 ) -> None:
     worker = Worker(dispatcher, methods=(MethodSignature("m", ("x",), 1),))
-    call, reply = client.call(), submit(dispatcher, 2)
-    await pumped()
-    worker.answer_all()
-    await pumped()
-    worker.answer_all()
+    call, reply = client.call(), submit(dispatcher, 3)
+    for _ in range(3):  # two of them fit into its slots
+        await pumped()
+        worker.answer_all()
     await reply
     client.end(call)
     batches = client.kept.named("batch")
     [server] = client.kept.named("POST /model/{target*}")
-    assert len(batches) == 2
+    assert len(batches) == 3
     assert links(server) == [ids(batch) for batch in batches]
+    [queue] = client.kept.named("queue")
+    assert queue.end_time == batches[0].start_time
+
+
+async def test_two_requests_of_a_call_in_one_batch_are_one_link(
+    dispatcher: Dispatcher, worker: Worker, client: Client
+) -> None:
+    call, replies = client.call(), [submit(dispatcher, 1), submit(dispatcher, 2)]
+    await pumped()
+    worker.answer_all()
+    await asyncio.gather(*replies)
+    client.end(call, transport="grpc")
+    [batch], [server] = client.kept.named("batch"), client.kept.named("model/{target*}")
+    assert links(server) == [ids(batch)]
+    assert links(batch) == [ids(server)]
+
+
+async def test_what_a_shared_batch_calls_is_in_the_trace_of_the_request_that_it_is_for(
+    dispatcher: Dispatcher, worker: Worker, client: Client
+) -> None:
+    first, one = client.call(), submit(dispatcher, 1)
+    second, two = client.call(), submit(dispatcher, 1)
+    await pumped()
+    for call in (first, second):
+        trace = call.requests[0].trace
+        assert trace is not None
+        inner = dispatcher.relay(worker.servable, "m", [numbered(1)], trace=trace.calls("s", "m"))
+        await pumped()
+        worker.answer(worker.batches[-1])
+        await inner.future
+        await pumped()
+    worker.answer(worker.batches[0])
+    await asyncio.gather(one, two)
+    client.end(first)
+    client.end(second)
+    owner, other = client.kept.named("POST /model/{target*}")
+    [shared] = [batch for batch in client.kept.named("batch") if len(batch.links) == 2]
+    calls = client.kept.named("call s.m")
+    assert [(ids(call)[0], parent(call)) for call in calls] == [ids(shared), ids(other)]
+    assert parent(shared) == ids(owner)[1]
+    inner_batches = [batch for batch in client.kept.named("batch") if batch is not shared]
+    assert [links(call) for call in calls] == [[ids(batch)] for batch in inner_batches]
+
+
+async def test_a_stage_that_is_a_call_has_the_span_of_the_call_in_its_place(
+    dispatcher: Dispatcher, client: Client
+) -> None:
+    steps = ("s.m+s.other version 2", "s.m (2)", "own")
+    worker = Worker(dispatcher, methods=(MethodSignature("m", ("x",), 8, steps=steps),))
+    call, reply = client.call(), submit(dispatcher, 1)
+    await pumped()
+    trace = call.requests[0].trace
+    assert trace is not None
+    trace.calls("s", "m")
+    trace.calls("s", "other")
+    [batch] = worker.batches
+    worker.copy.take_result(Result(batch.batch_id, batch.slot, 0, batch.groups, True, 0, 9, steps=(3, 3, 3)))
+    await reply
+    assert [span.name for span in client.kept.spans] == ["batch", "own"]
+
+
+async def test_a_status_of_success_hides_no_fault(
+    dispatcher: Dispatcher, worker: Worker, client: Client
+) -> None:
+    call, reply = client.call(), submit(dispatcher, 1)
+    await pumped()
+    worker.answer(worker.batches[0], 0, (FailedRows(StageError("boom").failure(), 1),))
+    await reply
+    client.end(call, transport="grpc", route="/MSService/Predict", status=0, error="boom")
+    [server] = client.kept.named("MSService/Predict")
+    assert server.status.status_code is StatusCode.ERROR
+    assert server.attributes is not None
+    assert server.attributes["error.type"] == "stage_failed"
 
 
 async def test_a_lost_worker_is_the_error_of_its_batch_and_the_next_one_goes_on(
