@@ -228,6 +228,7 @@ async def in_turn(messages: AsyncIterator[bytes], call: GrpcCall) -> AsyncGenera
         ([b"1", b"2"], [(0, 1, 2), (0, 1, 2)], None),
         ([b"1", b"abc"], [(0, 1, 2), (0, 3, 6)], "1"),
         ([b"silent", b"1"], [(0, 6, 2), (0, 1, 0)], None),
+        ([b"silent", b"silent", b"fail"], [(10, 6, 0), (10, 6, 0), (10, 4, 0)], None),
         ([b"1", b"fail"], [(0, 1, 2), (10, 4, 0)], "1"),
     ],
 )
@@ -277,4 +278,5 @@ def test_an_idle_stream_keeps_nothing_of_its_last_message() -> None:
                 assert current_call.get() is None
             return await super().read()
 
-    ask(Idle(b"1"), StreamMethod(path=PATH, handler=in_turn))
+    told = ask(Idle(b"1"), StreamMethod(path=PATH, handler=in_turn))
+    assert [ended.status for ended in told] == [0]
