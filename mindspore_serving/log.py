@@ -28,6 +28,7 @@ from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
 
+from mindspore_serving.line_writer import PIPE_BYTES, LineWriter, wait_until_writable, write_to_pipe
 from mindspore_serving.private_files import LOG, open_own_file
 
 LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
@@ -38,6 +39,10 @@ DEFAULT_BACKUP_COUNT = 30
 
 _PACKAGE_PARENT = str(Path(__file__).resolve().parent.parent) + os.sep
 _LOGGER_NAME = "mindspore_serving"
+_MOST_WAITING = 1 << 20
+"""Bytes of lines that may wait for the reader of stderr."""
+_FLUSH_S = 1.0
+"""How long the end of the process waits for that reader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,15 +181,53 @@ class LineFormatter(logging.Formatter):
 
 
 class StderrHandler(logging.Handler):
-    """Writes to what `sys.stderr` is when a line is logged, not when the log was set up."""
+    """Writes to what `sys.stderr` is when a line is logged, not when the log was set up.
+
+    A line is written at once where that does not block. Where it does, because nobody reads the pipe, a thread waits
+    for the reader: the server goes on. What waits is bounded; the first line after that says how many were lost.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._writer = LineWriter(
+            _write_to_stderr, self._lost_line, most_bytes=_MOST_WAITING, name="serving log"
+        )
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line; as in all handlers, a failure to do so harms no caller."""
         try:
-            sys.stderr.write(f"{self.format(record)}\n")
-            sys.stderr.flush()
+            line = f"{self.format(record)}\n"
+            stream = sys.stderr
+            if type(stream) is TextIOWrapper:
+                self._write(stream, line)
+            else:  # somebody has put another object there, which may do anything with it
+                stream.write(line)
+                stream.flush()
         except Exception:
             self.handleError(record)
+
+    def _write(self, stream: TextIOWrapper, line: str) -> None:
+        data = line.encode(stream.encoding, "backslashreplace")
+        if self._writer.is_idle:
+            descriptor = stream.fileno()
+            while data and wait_until_writable(descriptor, 0):
+                with contextlib.suppress(BlockingIOError):
+                    data = data[os.write(descriptor, data[:PIPE_BYTES]) :]
+        if data:
+            self._writer.put(data)
+
+    def flush(self) -> None:
+        """Wait a moment until what waits is written; called at the end of the process."""
+        self._writer.flush(_FLUSH_S)
+
+    def _lost_line(self, count: int) -> bytes:
+        text = f"{count} lines of the log were lost: nobody has read stderr in time"
+        record = logging.LogRecord(_LOGGER_NAME, logging.WARNING, __file__, 0, text, None, None)
+        return f"{self.format(record)}\n".encode(errors="backslashreplace")
+
+
+def _write_to_stderr(lines: bytes) -> None:
+    write_to_pipe(sys.stderr.fileno(), lines)
 
 
 class RotatingFile(logging.handlers.RotatingFileHandler):

@@ -30,18 +30,15 @@ DEFAULT_SLOTS = 2
 DEVICE_TYPES = ("ascend", "gpu", "cpu")
 NO_DEVICE_TYPE = "none"
 """What stands for a device type that the user has not named."""
-MODEL_FORMATS = MappingProxyType(
-    {
-        "om": "om",
-        "mindir": "mindir",
-        "mindir_opt": "mindir_lite",
-        "mindir_lite": "mindir_lite",
-        "onnx": "onnx",
-        "paddle": "paddle",
-    }
+DECLARED_FORMATS = MappingProxyType(
+    {"om": "OM", "mindir": "MindIR", "mindir_lite": "MindIR_Lite", "onnx": "ONNX", "paddle": "Paddle"}
 )
-"""Formats of model files as users write them, in lower case, and as declarations store them."""
-_KEY_LENGTHS = (16, 24, 32)
+"""Formats of model files: as declarations store them, and as a servable_config.py writes them."""
+MODEL_FORMATS = MappingProxyType(
+    {written.lower(): stored for stored, written in DECLARED_FORMATS.items()} | {"mindir_opt": "mindir_lite"}
+)
+"""Formats as users may write them, in lower case, and as declarations store them. Release 1.2 had `MindIR_Opt`."""
+DEC_KEY_LENGTHS = (16, 24, 32)
 _DEC_MODES = ("AES-GCM", "AES-CBC")
 
 _KEY = "dec key or dec mode"
@@ -92,9 +89,14 @@ def model_format_of(name: str, value: Any) -> str:
     check_str(name, value)
     if value.lower() not in MODEL_FORMATS:
         raise InvalidParameter(
-            f"model format can only be OM, MindIR, MindIR_Lite, ONNX or Paddle, case ignored, but given {value}"
+            f"model format can only be {_names_of_formats()}, case ignored, but given {value}"
         )
     return MODEL_FORMATS[value.lower()]
+
+
+def _names_of_formats() -> str:
+    *names, last = DECLARED_FORMATS.values()
+    return f"{', '.join(names)} or {last}"
 
 
 def _folder(name: str, value: Any) -> str:
@@ -145,7 +147,7 @@ def _key(name: str, value: Any) -> bytes | None:
     if value is None:
         return None
     check_bytes(name, value)
-    if len(value) not in _KEY_LENGTHS:
+    if len(value) not in DEC_KEY_LENGTHS:
         raise InvalidParameter(f"Parameter '{name}' length {len(value)} expected to be 16, 24 or 32")
     return bytes(value)
 

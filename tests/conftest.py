@@ -1,7 +1,8 @@
-"""What holds for every test: signals, and which of the two gRPC servers it meets."""
+"""What holds for every test: signals, the environment, and which of the two gRPC servers it meets."""
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from collections.abc import Iterator
@@ -18,6 +19,14 @@ settings.load_profile("suite")
 
 # Under nohup it would be ignored here, and so in the servers that tests start.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+_OF_THE_SHELL = re.compile(
+    r"(SERVING|GLOG|OTEL|MS)_(?!LITE_FOLDER$).*|FORCE_COLOR|NO_COLOR|COLUMNS|LINES|TTY_COMPATIBLE|TTY_INTERACTIVE"
+)
+"""What a shell may have that changes servers, verbs, and what they print."""
+for _name in filter(_OF_THE_SHELL.fullmatch, list(os.environ)):
+    del os.environ[_name]
+_OF_PYTEST = "PYTEST_CURRENT_TEST"
 
 LIBRARIES = ("core", "aio")
 LIBRARY_VARIABLE = "SERVING_GRPC"
@@ -102,6 +111,21 @@ def grpc_library(request: pytest.FixtureRequest) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(LIBRARY_VARIABLE, library)
         yield library
+
+
+@pytest.fixture(autouse=True)
+def _environment_as_before() -> Iterator[None]:
+    """Put back the environment of this process, which libraries change when a test imports them.
+
+    Paddle and OpenCV put folders into LD_LIBRARY_PATH, MindSpore chooses an implementation of protobuf; servers that
+    later tests start would have it.
+    """
+    before = dict(os.environ)
+    yield
+    before.pop(_OF_PYTEST, None)
+    for name in os.environ.keys() - before.keys() - {_OF_PYTEST}:
+        del os.environ[name]
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,17 @@ Ca = Annotated[
 ]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds to wait for a reply.")]
 Json = Annotated[bool, typer.Option("--json", help="Print a JSON document.")]
+DecKeyFile = Annotated[
+    str,
+    typer.Option(
+        "--dec-key-file",
+        metavar="FILE",
+        help="File with the key of encrypted models, 16, 24 or 32 bytes. [default: they are plain]",
+    ),
+]
+DecMode = Annotated[
+    str, typer.Option("--dec-mode", help="How MindIR models are encrypted, AES-GCM or AES-CBC.")
+]
 Protocol = Annotated[
     str,
     typer.Option(

@@ -13,6 +13,7 @@ from rich.markup import escape
 from mindspore_serving.cli import arguments
 from mindspore_serving.cli.errors import CommandError
 from mindspore_serving.cli.exit_codes import FAILED, USAGE
+from mindspore_serving.cli.model_key import checked_key
 from mindspore_serving.cli.output import err, out, report
 from mindspore_serving.options import DEVICE_TYPES
 
@@ -39,6 +40,8 @@ def check(
         str, typer.Option("--device-type", help="ascend, gpu or cpu. [default: the first that is there]")
     ] = "",
     lite: Annotated[bool, typer.Option("--lite", help="Run models with MindSpore Lite.")] = False,
+    dec_key_file: arguments.DecKeyFile = "",
+    dec_mode: arguments.DecMode = "AES-GCM",
     compare: Annotated[
         bool, typer.Option(help="Measure the other formats and versions of the same model, too.")
     ] = True,
@@ -60,7 +63,8 @@ def check(
         raise CommandError(
             f"--device-type '{device_type}': expected {', '.join(DEVICE_TYPES)}", exit_code=USAGE
         )
-    job = Job(str(path), version, device_type.lower(), lite, seconds)
+    key = checked_key(dec_key_file, dec_mode)
+    job = Job(str(path), version, device_type.lower(), lite, seconds, dec_key=key.hex(), dec_mode=dec_mode)
     places = places_at(path)
     documents, failed = [], False
     for place in places:

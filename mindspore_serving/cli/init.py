@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from rich.markup import escape
 from mindspore_serving.cli import arguments
 from mindspore_serving.cli.errors import CommandError
 from mindspore_serving.cli.exit_codes import USAGE
+from mindspore_serving.cli.model_key import checked_key
 from mindspore_serving.cli.output import err, out
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ def init(
     lite: Annotated[
         bool, typer.Option("--lite", help="Run the model with MindSpore Lite to see its types.")
     ] = False,
+    dec_key_file: arguments.DecKeyFile = "",
+    dec_mode: arguments.DecMode = "AES-GCM",
     as_json: arguments.Json = False,
 ) -> None:
     """Write a servable, a start script, a client and a test for a model file. They run as written.
@@ -50,9 +54,11 @@ def init(
     from mindspore_serving.cli.checking.places import model_at
     from mindspore_serving.cli.starting.names import servable_name
     from mindspore_serving.cli.starting.project import check_free, place_model, plan_of, texts_of, write_texts
+    from mindspore_serving.cli.starting.texts import Encryption
     from mindspore_serving.cli.trial.jobs import Job
     from mindspore_serving.cli.trial.process import run_trial
 
+    key = checked_key(dec_key_file, dec_mode)
     place = model_at(model.absolute())
     name = name or servable_name(place.path)
     if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
@@ -63,8 +69,10 @@ def init(
     if not force:
         check_free(folder, name, place)
     with err.status(f"Loading {place.path.name}"):
-        found = run_trial(Job(str(place.path), enable_lite=lite, seconds=_MEASURED_S, most_rows=1))
-    plan = plan_of(name, place, found)
+        job = Job(str(place.path), enable_lite=lite, seconds=_MEASURED_S, most_rows=1)
+        found = run_trial(replace(job, dec_key=key.hex(), dec_mode=dec_mode))
+    encryption = Encryption(str(Path(dec_key_file).absolute()), len(key), dec_mode) if key else None
+    plan = plan_of(name, place, found, encryption)
     place_model(folder, name, place, link=link)
     texts = texts_of(plan)
     write_texts(folder, texts)
@@ -111,9 +119,10 @@ def _tell(folder: Path, plan: Plan, link: bool) -> None:
             soft_wrap=True,
         )
     out.print("Next:", style="bold")
+    check = f"mindspore-serving check {plan.name}"
     for command in (
         f"cd {folder}",
-        f"mindspore-serving check {plan.name}",
+        check if plan.encryption is None else f"{check} {plan.encryption.options}",
         "python serving_server.py",
         "python client.py",
         f"python -m pytest test_{plan.name}.py",

@@ -102,6 +102,12 @@ def serve(
             metavar="DIR", help="Folder for the log of the server. Workers log to ./serving_logs in any case."
         ),
     ] = None,
+    access_log: Annotated[
+        str | None, typer.Option(metavar="FORM", help="Write a line for each request: text or json.")
+    ] = None,
+    access_log_file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Where these lines are appended; stdout by default.")
+    ] = None,
     lite: Annotated[bool, typer.Option("--lite", help="Run MindIR models with MindSpore Lite.")] = False,
     tracing: Annotated[
         bool,
@@ -141,6 +147,8 @@ def serve(
         "default_servable": default_servable,
         "drain_timeout_s": drain,
         "log": (log_level, log_dir),
+        "access_log": access_log,
+        "access_log_file": access_log_file,
         "enable_lite": lite or None,
         "tracing": tracing or None,
     }

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mindspore_serving.server.start.servable_start_config import ServableStartConfig
     from mindspore_serving.server.start.start_functions import (
         rest_application,
+        start_access_log,
         start_admin_server,
         start_grpc_server,
         start_metrics_server,
@@ -45,6 +46,7 @@ __all__ = [
     "master",
     "register",
     "rest_application",
+    "start_access_log",
     "start_admin_server",
     "start_grpc_server",
     "start_metrics_server",
@@ -60,6 +62,7 @@ _HOME = {
     "SSLConfig": "access.tls",
     "ServableStartConfig": "start.servable_start_config",
     "rest_application": "start.start_functions",
+    "start_access_log": "start.start_functions",
     "start_admin_server": "start.start_functions",
     "start_grpc_server": "start.start_functions",
     "start_metrics_server": "start.start_functions",

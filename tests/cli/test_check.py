@@ -57,6 +57,17 @@ def look_up(x):
     return register.add_stage(failing, x, outputs_count=1)
 """
 
+CALLS = """\
+from mindspore_serving.server import register
+
+
+@register.register_method(
+    output_names=["y"], inputs={"x": register.TensorSpec("float32", [])}, examples=[{"x": 1.0}]
+)
+def asks(x):
+    return register.call("another", "answers", x)
+"""
+
 CRASHES = """\
 import os
 import signal
@@ -228,3 +239,19 @@ def test_the_document_is_json_alone(terminal: Terminal, tmp_path: Path, stub: No
     path = servable(tmp_path, "staged", STAGES, "1/tensor_add.mindir")
     out = terminal.type(f"check {path} --json --seconds 0").out
     assert json.loads(out)["models"][0]["times"] == []
+
+
+def test_a_key_for_a_plain_file(terminal: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"0123456789abcdef")
+    ended = terminal.type(f"check {models.add(tmp_path / 'add.onnx')} --dec-key-file {tmp_path / 'key'}")
+    assert ended.code == 1
+    assert "ONNX models are not encrypted, but dec_key was given; leave it out" in " ".join(ended.err.split())
+
+
+def test_a_method_that_calls_other_servables(terminal: Terminal, tmp_path: Path, stub: None) -> None:
+    [method] = checked(terminal, servable(tmp_path, "calling", CALLS))["methods"]
+    assert method["examples"] == 1
+    assert method["times"] == []
+    assert method["not_timed"] == (
+        "it calls methods of other servables, which are not loaded here; its examples are checked, and not run"
+    )

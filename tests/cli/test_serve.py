@@ -192,7 +192,7 @@ def pseudo_terminal() -> Iterator[tuple[list[bytes], int]]:
 def test_yaml_with_mutual_tls_keys_and_web_pages(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "authority")
     pair, client = authority.issue("server"), authority.issue("client")
-    (tmp_path / "keys.txt").write_text("# of the tests\n0123456789abcdef0123\n")
+    (tmp_path / "keys.txt").write_text("# of the tests\n0123456789abcdef0123 name=tests rights=infer\n")
     (tmp_path / "keys.txt").chmod(0o600)
     (tmp_path / "adder" / "7").mkdir(parents=True)
     (tmp_path / "adder" / "7" / "tensor_add_1_1.mindir").touch()
@@ -202,6 +202,9 @@ def test_yaml_with_mutual_tls_keys_and_web_pages(tmp_path: Path) -> None:
         f"  custom_ca: {authority.certificate}\n  verify_client: true\n"
         "api_keys: keys.txt\n"
         "cors_origins: https://page.example\n"
+        f"admin: {(admin := f'127.0.0.1:{free_port()}')}\n"
+        "public_pages: metrics\n"
+        "metrics_aliases: [triton]\n"
     )
     assert client.certificate == str(tmp_path / "client.crt")  # as the line to try calls it
     with serve_process(tmp_path, "server.yaml") as running:
@@ -216,6 +219,11 @@ def test_yaml_with_mutual_tls_keys_and_web_pages(tmp_path: Path) -> None:
         )
         with pytest.raises(subprocess.CalledProcessError) as refused:  # without a key
             printed_by(re.sub(r'-H "X-API-Key: [^"]*"', "-f", line))
+        assert refused.value.returncode == HTTP_ERROR
+        pages = f"cd {tmp_path}; curl -sS -f -k --cert client.crt --key client.key https://{admin}"
+        assert 'nv_inference_count{model="plus",version="7"} ' in printed_by(f"{pages}/metrics")
+        with pytest.raises(subprocess.CalledProcessError) as refused:  # is not public
+            printed_by(f"{pages}/status")
         assert refused.value.returncode == HTTP_ERROR
         with pytest.raises(subprocess.CalledProcessError) as refused:  # without a certificate
             printed_by(re.sub(r"--cert \S+ --key \S+", "-f", line))

@@ -16,7 +16,7 @@ from tests.support.serving import RunningServer, add_servable, serving
 from tests.support.watch import kill, leftovers, wait_until, wait_until_gone
 
 ONES = np.ones((2, 2), np.float32)
-LIMIT_S = 15.0
+LIMIT_S = 30.0
 ADD = """\
 import os
 

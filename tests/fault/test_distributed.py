@@ -41,7 +41,7 @@ from tests.support.fake_agents import (
 )
 from tests.support.watch import lives, wait_until, wait_until_gone
 
-END_S = 15.0
+END_S = 30.0
 RANKS = 2
 VICTIMS = ("one agent", "all agents", "agent start-up", "worker", "main")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
@@ -214,8 +214,8 @@ def test_an_agent_that_is_stopped(tmp_path: Path) -> None:
         reply, seconds = timed(made)
         os.kill(stopped, signal.SIGCONT)
         assert error_of(reply) == "Failed to wait for result of rank 1", reply
-        assert 1 < seconds < 10
-        wait_until(lambda: not error_of(made.ask()), "requests are answered again", 5)
+        assert 1 < seconds < 60
+        wait_until(lambda: not error_of(made.ask()), "requests are answered again")
         assert sums(made.ask(7)) == [1, 2, 3, 4, 5, 6, 7]
         os.kill(stopped, signal.SIGSTOP)
         with ThreadPoolExecutor(6) as pool:

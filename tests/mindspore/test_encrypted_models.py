@@ -254,6 +254,31 @@ def test_serve_takes_the_key_from_the_environment(exported: Path, tmp_path: Path
         assert key not in running.output + running.worker_logs()
 
 
+def test_init_and_check_take_the_key_from_a_file(exported: Path, tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(KEY[:16])
+    put(exported / "AES-CBC_16.mindir", tmp_path / "add.mindir")
+    for verb in ("init add.mindir", "check add_serving/add --seconds 0"):
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "mindspore_serving",
+                *verb.split(),
+                "--dec-key-file",
+                "key",
+                "--dec-mode",
+                "AES-CBC",
+            ],
+            cwd=tmp_path,
+            env={**os.environ, "SERVING_BACKEND": "mindspore"},
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "dec_mode=" in (tmp_path / "add_serving" / "serving_server.py").read_text()
+
+
 # --- Refusals ---
 
 

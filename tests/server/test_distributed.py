@@ -37,7 +37,7 @@ from tests.support.serving import START_TIMEOUT_S, RunningScript, running_script
 from tests.support.watch import wait_until, wait_until_gone
 
 REFUSED_S = 30.0
-LOST_S = 10.0
+LOST_S = 25.0
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,7 @@ print("agents are up", flush=True)
 
 SERVER_UP, AGENTS_UP = "server is up", "agents are up"
 INFO = {"GLOG_v": "1", "SERVING_BACKEND": "stub"}
-STOP_TIMEOUT_S = 15.0
+STOP_TIMEOUT_S = 30.0
 
 _LOWEST_PORT, _HIGHEST_PORT = 10000, 32000
 """Below the ports from which systems take those of outgoing connections."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 90.0
-STOP_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 30.0
 OUTPUT_BYTES = 1 << 20
 """What a process may print that nobody reads. A server that serves a whole session of refused requests prints more than
 the 64 KiB that a pipe has by default, and would hang in its next line."""

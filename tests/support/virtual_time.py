@@ -52,12 +52,14 @@ def run_in_virtual_time(test: Coroutine[Any, Any, _T]) -> _T:
     loop = VirtualTimeLoop()
     unnoticed: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _, context: unnoticed.append(context))
+    gc.freeze()  # what was there before, hundreds of thousands of objects of pytest, is not looked through below
     try:
         result = loop.run_until_complete(test)
         gc.collect()  # tasks whose failure nobody has looked at tell it when they go
         assert unnoticed == []
         return result
     finally:
+        gc.unfreeze()
         left = asyncio.all_tasks(loop)
         for task in left:
             task.cancel()

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.support.serving import RunningScript
 
-GONE_TIMEOUT_S = 15.0
+GONE_TIMEOUT_S = 30.0
 _POLL_S = 0.02
 
 

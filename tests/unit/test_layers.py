@@ -23,6 +23,7 @@ LAYERS: list[dict[str, list[str]]] = [
             "forked_grpc",
             "json_text",
             "private_files",
+            "line_writer",
         ]
     },
     {"data": ["tensor", "rows", "signature", "wire", "options", "version_folders"]},

@@ -146,7 +146,7 @@ def access_of(api_key: str, ca: str) -> Access:
     """
     if api_key.startswith("@"):
         try:
-            api_key = Path(api_key[1:]).read_text().strip()
+            api_key = _first_key(Path(api_key[1:]).read_text())
         except (OSError, UnicodeDecodeError) as cause:
             raise CommandError(f"The API key cannot be read: {cause}", exit_code=USAGE) from cause
     if api_key:
@@ -155,3 +155,9 @@ def access_of(api_key: str, ca: str) -> Access:
         except InvalidParameter as cause:
             raise CommandError(str(cause), exit_code=USAGE) from cause
     return Access(api_key, ca)
+
+
+def _first_key(text: str) -> str:
+    """The first key of a file as servers read it, without its name and rights; "" where there is none."""
+    lines = (line.split() for line in text.splitlines() if not line.lstrip().startswith("#"))
+    return next((words[0] for words in lines if words), "")

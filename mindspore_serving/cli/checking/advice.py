@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mindspore_serving.cli.checking.places import ModelPlace
 from mindspore_serving.cli.trial.jobs import BatchTime, Found, MethodFound, ModelFound
-from mindspore_serving.server.backend.families import declared_name
+from mindspore_serving.options import DECLARED_FORMATS
 from mindspore_serving.server.console.status.method_rules import SLOW_STEP_SHARE, slow_step_text
 
 _FASTER = 1.05
@@ -154,7 +154,7 @@ def _figures(one: Candidate) -> str:
 
 
 def _how_to_switch(winner: Candidate, served_version: int) -> str:
-    declared = f'declare_model("{winner.place.path.name}", "{declared_name(winner.place.model_format)}")'
+    declared = f'declare_model("{winner.place.path.name}", "{DECLARED_FORMATS[winner.place.model_format]}")'
     words = f"To serve it, write {declared} in servable_config.py"
     if winner.place.version and winner.place.version != served_version:
         words += f", and version_number={winner.place.version} in the start script"

@@ -13,6 +13,7 @@ from mindspore_serving.cli.serving.config import Log, Servable, ServerConfig, Tl
 from mindspore_serving.cli.serving.config_file import read_config
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.start.servable_path import name_of, servables_at
+from mindspore_serving.server.telemetry.access_log.observer import STDOUT
 
 _SETTINGS = (".yaml", ".yml")
 _NONE = "none"
@@ -79,6 +80,8 @@ def _changes(config: ServerConfig, given: Mapping[str, Any]) -> dict[str, Any]:
             changes[front_end] = None
     if "api_keys" in changes:
         changes["api_keys"] = str(Path(changes["api_keys"]).absolute())
+    if changes.get("access_log_file", STDOUT) != STDOUT:
+        changes["access_log_file"] = str(Path(changes["access_log_file"]).absolute())
     certificate, key = given.get("tls") or (None, None)
     if (certificate is None) != (key is None):
         raise CommandError("--tls-certificate and --tls-key need each other", exit_code=USAGE)

@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 from mindspore_serving.options import DEFAULTS, ServableSettings
 from mindspore_serving.server.start.page_choice import METRICS_ALIASES, PAGES
 from mindspore_serving.server.start.servable_start_config import ServableStartConfig
+from mindspore_serving.server.telemetry.access_log.observer import STDOUT
 
 GRPC = "127.0.0.1:5500"
 REST = "127.0.0.1:1500"
@@ -109,6 +110,10 @@ class ServerConfig:
         "What requests mean that name no servable, as those of Paddle Serving: SERVABLE or SERVABLE.METHOD. Not needed "
         "where there is one servable.",
         "",
+    )
+    access_log: str | None = _key("A line for each request, `text` or `json`; null for none.", None)
+    access_log_file: str = _key(
+        "File that these lines are appended to, relative to this file; or `stdout`.", STDOUT
     )
     enable_lite: bool = _key("Run MindIR models with MindSpore Lite.", False)
     tracing: bool = _key(

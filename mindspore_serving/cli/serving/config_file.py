@@ -16,6 +16,7 @@ import yaml
 from mindspore_serving.cli.errors import CommandError
 from mindspore_serving.cli.exit_codes import USAGE
 from mindspore_serving.cli.serving.config import Servable, ServerConfig, keys_of, servable_options
+from mindspore_serving.server.telemetry.access_log.observer import STDOUT
 
 _T = TypeVar("_T")
 _PRINT_SCHEMA = "`mindspore-serving serve --print-schema` prints all keys"
@@ -220,4 +221,14 @@ def _with_absolute_paths(config: ServerConfig, folder: Path) -> ServerConfig:
         custom_ca=resolved(config.tls.custom_ca),
     )
     log = dataclasses.replace(config.log, directory=resolved(config.log.directory))
-    return dataclasses.replace(config, models=models, tls=tls, log=log, api_keys=resolved(config.api_keys))
+    access_log = (
+        config.access_log_file if config.access_log_file == STDOUT else required(config.access_log_file)
+    )
+    return dataclasses.replace(
+        config,
+        models=models,
+        tls=tls,
+        log=log,
+        api_keys=resolved(config.api_keys),
+        access_log_file=access_log,
+    )

@@ -10,6 +10,7 @@ from typing import Any
 from mindspore_serving import server
 from mindspore_serving.cli.errors import CommandError
 from mindspore_serving.cli.exit_codes import AFTER_SIGNAL, FAILED, USAGE
+from mindspore_serving.cli.model_key import key_in_file
 from mindspore_serving.cli.output import out
 from mindspore_serving.cli.serving.config import LOG_LEVELS, Servable, ServerConfig, Tls
 from mindspore_serving.cli.serving.progress import shown_progress
@@ -27,8 +28,6 @@ from mindspore_serving.server.host.settings import (
 from mindspore_serving.server.start.servable_path import config_for
 from mindspore_serving.server.start.servable_start_config import ServableStartConfig
 from mindspore_serving.server.start.server import server_of_process
-
-_KEY_LENGTHS = (16, 24, 32)
 
 
 def start_configs(config: ServerConfig) -> list[ServableStartConfig]:
@@ -79,11 +78,7 @@ def _key_of(servable: Servable) -> bytes | None:
         return value.encode()
     if servable.dec_key_file is None:
         return None
-    try:
-        key = Path(servable.dec_key_file).read_bytes()
-    except OSError as cause:
-        raise CommandError(f"servable '{servable.path}': dec_key_file: {cause}", exit_code=USAGE) from cause
-    return key[:-1] if key.endswith(b"\n") and len(key) - 1 in _KEY_LENGTHS else key
+    return key_in_file(servable.dec_key_file, f"servable '{servable.path}': dec_key_file")
 
 
 def serve_config(config: ServerConfig, *, dev: bool) -> None:
@@ -117,6 +112,8 @@ def start(config: ServerConfig, servables: Sequence[ServableStartConfig]) -> Non
         _set_limits(config)
         if config.tracing:
             server.start_tracing()
+        if config.access_log is not None:
+            server.start_access_log(config.access_log, config.access_log_file)
         _start_front_ends(config)
     except InvalidParameter as error:
         raise CommandError(str(error), exit_code=USAGE) from error

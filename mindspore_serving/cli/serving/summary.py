@@ -50,7 +50,7 @@ def _request_to_try(url: str, config: ServerConfig, servables: Sequence[Servable
         if config.tls.verify_client:
             options.append("--cert client.crt --key client.key")  # the user's, wherever they are
     if config.api_keys is not None:
-        key = f"grep -v -e '^#' -e '^$' '{config.api_keys}' | head -n 1"
+        key = f"awk 'NF && !/^ *#/ {{print $1; exit}}' '{config.api_keys}'"
         options.append(f'-H "X-API-Key: $({key})"')
     for servable in servables:
         for version in servable.versions:

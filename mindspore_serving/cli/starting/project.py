@@ -11,7 +11,14 @@ from mindspore_serving.cli.checking.places import ModelPlace
 from mindspore_serving.cli.errors import CommandError
 from mindspore_serving.cli.exit_codes import USAGE
 from mindspore_serving.cli.starting.names import identifiers, output_names
-from mindspore_serving.cli.starting.texts import Plan, client_text, config_text, server_text, test_text
+from mindspore_serving.cli.starting.texts import (
+    Encryption,
+    Plan,
+    client_text,
+    config_text,
+    server_text,
+    test_text,
+)
 from mindspore_serving.cli.trial.jobs import Found
 
 _VERSION = "1"
@@ -34,13 +41,14 @@ def files_of(place: ModelPlace) -> list[Path]:
     return [path, *belonging]
 
 
-def plan_of(name: str, place: ModelPlace, found: Found) -> Plan:
+def plan_of(name: str, place: ModelPlace, found: Found, encryption: Encryption | None = None) -> Plan:
     """What is written for a model.
 
     Args:
         name: Of the servable.
         place: The model file.
         found: By a trial of it.
+        encryption: How it is encrypted; None where it is not.
     """
     [model], [method] = found.models, found.methods
     numbers = [number for _, number in method.given]
@@ -51,6 +59,7 @@ def plan_of(name: str, place: ModelPlace, found: Found) -> Plan:
         model,
         identifiers(method.sent),
         list(zip(output_names(given for given, _ in method.given), numbers, strict=True)),
+        encryption,
     )
 
 

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mindspore_serving.cli.trial.jobs import ModelFound, Tensor
-from mindspore_serving.server.backend.families import declared_name
+from mindspore_serving.options import DECLARED_FORMATS
 
+_KEY_TEXT = """
+# The key of the model. Let nobody but the server read this file.
+KEY_FILE = Path({file})
+"""
 GRPC, REST = "127.0.0.1:5500", "127.0.0.1:1500"
+
+
+@dataclass(frozen=True, slots=True)
+class Encryption:
+    """How a model file is encrypted.
+
+    Attributes:
+        key_file: Absolute path of the file with the key.
+        key_bytes: Length of the key; the file may end with a line end.
+        mode: As `dec_mode` has it.
+    """
+
+    key_file: str
+    key_bytes: int
+    mode: str
+
+    @property
+    def options(self) -> str:
+        """As options of a verb."""
+        return f"--dec-key-file {shlex.quote(self.key_file)} --dec-mode {self.mode}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +47,7 @@ class Plan:
         model: What a trial has found of it.
         parameters: Names of the inputs as clients send them, in the order of the file.
         outputs: Names of the outputs in replies, each with the number of the model's output that it is.
+        encryption: Of the file; None for a plain one.
     """
 
     name: str
@@ -30,6 +56,7 @@ class Plan:
     model: ModelFound
     parameters: Sequence[str]
     outputs: Sequence[tuple[str, int]]
+    encryption: Encryption | None = None
 
 
 def config_text(plan: Plan) -> str:
@@ -52,7 +79,8 @@ def config_text(plan: Plan) -> str:
     )
     count = len(model.outputs)
     results = ["result"] if count == 1 else [f"result{i}" for i in range(1, count + 1)]
-    declared = f"{_text(plan.file)}, {_text(declared_name(plan.model_format))}, with_batch_dim={model.with_batch_dim}"
+    model_format = _text(DECLARED_FORMATS[plan.model_format])
+    declared = f"{_text(plan.file)}, {model_format}, with_batch_dim={model.with_batch_dim}"
     arguments = ", ".join(("model", *plan.parameters, f"outputs_count={count}"))
     return f'''"""Servable `{plan.name}`: what clients can call, and what happens before and after the model.
 
@@ -126,17 +154,23 @@ def _text(value: str) -> str:
 
 def server_text(plan: Plan) -> str:
     """`serving_server.py`."""
+    encryption = plan.encryption
+    imports = "import sys" if encryption is None else "import sys\nfrom pathlib import Path"
+    constants = "" if encryption is None else _KEY_TEXT.format(file=_text(encryption.key_file))
+    config = f'".", "{plan.name}", device_ids=0'
+    if encryption is not None:
+        config += f', dec_key=KEY_FILE.read_bytes()[:{encryption.key_bytes}], dec_mode="{encryption.mode}"'
     return f'''"""Serves `{plan.name}` until Ctrl+C: python serving_server.py [GRPC_ADDRESS] [REST_ADDRESS]."""
 
-import sys
+{imports}
 
 from mindspore_serving import server
-
+{constants}
 
 def main():
     addresses = sys.argv[1:] or ["{GRPC}", "{REST}"]
     # The folder that holds the servable, relative to this file, and its name. device_ids: a worker process for each.
-    server.start_servables(server.ServableStartConfig(".", "{plan.name}", device_ids=0))
+    server.start_servables(server.ServableStartConfig({config}))
     server.start_grpc_server(addresses[0])
     server.start_restful_server(addresses[1])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from mindspore_serving.tensor import DataType, TensorSpec
 
@@ -20,6 +20,8 @@ class Job:
         enable_lite: Whether MindSpore Lite runs what MindSpore could run too.
         seconds: How long each batch size is measured; 0 measures none.
         most_rows: Largest batch that is measured where smaller ones run, too.
+        dec_key: Key of encrypted models as hexadecimal digits; "" for plain ones.
+        dec_mode: How they are encrypted.
     """
 
     path: str
@@ -28,6 +30,8 @@ class Job:
     enable_lite: bool = False
     seconds: float = 0.0
     most_rows: int = 1 << 16
+    dec_key: str = field(default="", repr=False)
+    dec_mode: str = "AES-GCM"
 
     def to_json(self) -> str:
         """For `from_json`."""
@@ -131,7 +135,7 @@ class MethodFound:
         inputs: Each as `name: type` for people.
         outputs: Likewise.
         untyped: Inputs of which neither data type nor shape is known.
-        examples: Number of its examples, all of which were answered.
+        examples: Number of its examples, all of which were answered, but those of methods that call other servables.
         times: Of some sizes of batches.
         stages: Shares of its stages, in their order; empty where it was not measured.
         not_timed: Why it was not measured.

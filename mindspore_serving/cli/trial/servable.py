@@ -67,7 +67,12 @@ def try_servable(job: Job) -> Found:
 
 def _plan_of(job: Job) -> WorkerPlan:
     config = config_for(
-        job.path, device_ids=0, version_number=job.version, device_type=job.device_type or None
+        job.path,
+        device_ids=0,
+        version_number=job.version,
+        device_type=job.device_type or None,
+        dec_key=bytes.fromhex(job.dec_key) or None,
+        dec_mode=job.dec_mode,
     )
     [plan] = plans_for(config, job.enable_lite)
     return plan
@@ -105,8 +110,8 @@ def _method(
     untyped = [one.name for one in signature.inputs if not one.is_known]
     times: Sequence[BatchTime] = ()
     shares: Sequence[StageShare] = ()
-    problem = ""
-    if job.seconds:
+    problem = _why_not_measured(method)
+    if job.seconds and not problem:
         try:
             times, shares = _measured(engine, method, signature, clock, job)
         except ServingError as error:
@@ -135,6 +140,16 @@ def _places(method: MethodDefinition) -> tuple[list[str], list[tuple[str, int]]]
     return sent, given
 
 
+def _why_not_measured(method: MethodDefinition) -> str:
+    """Why a method does not run here; "" where it does."""
+    kinds = {stage.kind for stage in method.stages}
+    if StageKind.CALL in kinds:
+        return "it calls methods of other servables, which are not loaded here; its examples are checked, and not run"
+    if StageKind.PIPELINE in kinds:
+        return "it is a pipeline, which runs other methods of the servable"
+    return ""
+
+
 def _measured(
     engine: Engine, method: MethodDefinition, signature: MethodSignature, clock: StageClock, job: Job
 ) -> tuple[Sequence[BatchTime], Sequence[StageShare]]:
@@ -143,8 +158,6 @@ def _measured(
     Raises:
         ServingError: It cannot be measured; the text says why.
     """
-    if any(stage.kind is StageKind.PIPELINE for stage in method.stages):
-        raise StageError("it is a pipeline, which runs other methods of the servable")
     values = _some_instance(engine, method, signature)
     clock.seconds.clear()
     begin = time.perf_counter()

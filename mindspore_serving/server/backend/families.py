@@ -106,13 +106,6 @@ class Family:
 
 _BUILD_LITE = "python -m mindspore_serving.lite build"
 _INSTALL_MINDSPORE = "pip install 'mindspore_serving[mindspore]'"
-_DECLARED_NAMES = {
-    "mindir": "MindIR",
-    "mindir_lite": "MindIR_Lite",
-    "onnx": "ONNX",
-    "paddle": "Paddle",
-    "om": "OM",
-}
 FAMILIES = {
     family.name: family
     for family in (
@@ -267,11 +260,6 @@ def models_in(folder: Path) -> dict[Path, str]:
 def model_patterns() -> list[str]:
     """What the names of model files look like, as `fnmatch` has them."""
     return [kind.pattern for family in FAMILIES.values() for kind in family.files]
-
-
-def declared_name(model_format: str) -> str:
-    """How a servable_config.py calls a format, given as `declare_model` stores it."""
-    return _DECLARED_NAMES.get(model_format, model_format)
 
 
 def platform_of(

@@ -356,6 +356,7 @@ class Dispatcher:
             if request.pending:
                 self._forget(request)
             end_calls(request)
+            request.groups = ()  # its call knows it until it is answered
             if self.draining:
                 self._note_end()
 

@@ -34,10 +34,11 @@ from mindspore_serving.server.distributed.agent_process import AgentProcess
 from mindspore_serving.server.distributed.joining_link import JoiningLink, join
 from mindspore_serving.server.distributed.rank_table import RankPlace, RankTable, write_rank_table
 from mindspore_serving.server.host.loop_thread import LoopThread
-from mindspore_serving.server.host.settings import cluster_token
+from mindspore_serving.server.host.settings import cluster_token, log_to_stdout
 from mindspore_serving.server.host.standard_descriptors import open_standard_descriptors
 from mindspore_serving.server.host.standard_output import say
 from mindspore_serving.server.host.stop_request import StopRequest
+from mindspore_serving.server.supervision.log_copy import LogCopy
 from mindspore_serving.server.supervision.process_log import LOG_DIRECTORY, ProcessLogs
 
 _POLL_S = 0.1
@@ -84,7 +85,8 @@ class AgentGroup:
         self._link: StarterLink | None = None
         self._beating: asyncio.Task[None] | None = None
         self._agents: list[AgentProcess] = []
-        self._logs = ProcessLogs(lambda: directory / LOG_DIRECTORY, log.rotation(), self._on_logs_moved)
+        copy = LogCopy() if log_to_stdout() else None
+        self._logs = ProcessLogs(lambda: directory / LOG_DIRECTORY, log.rotation(), self._on_logs_moved, copy)
         self._are_ready = False
         self._stop_request = StopRequest(self._follow_logs)
 

@@ -2,38 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 
 import psutil
 
 KEPT_S = 1.0
-"""For so long what was read is given again: reading takes some milliseconds where there are many processes."""
+"""For so long what was read is given again: reading takes milliseconds where there are many processes."""
 
 
 def resident_bytes(roots: Collection[int]) -> dict[int, int]:
     """Resident memory of processes, each with its children and theirs.
+
+    Only these processes are looked at, not all of the machine: that would hold up the event loop for milliseconds.
 
     Args:
         roots: Their ids.
 
     Returns:
         Bytes by process id. What shared memory they have in common counts for each of them. A process that is gone
-        has 0.
+        has 0. Children lack where the kernel does not tell of them (CONFIG_PROC_CHILDREN).
     """
-    parents: dict[int, int] = {}
-    if roots:
-        for process in psutil.process_iter(["ppid"]):
-            parents[process.pid] = process.info["ppid"] or 0
-    found = dict.fromkeys(roots, 0)
-    for pid in parents:
-        root = pid
-        while root not in found and root in parents:
-            root = parents[root]
-        if root in found:
-            found[root] += resident_of(pid)
+    return {root: sum([resident_of(pid) for pid in _with_children(root, roots)]) for root in roots}
+
+
+def _with_children(root: int, roots: Collection[int]) -> list[int]:
+    """A process and those that it has started, and these; not those that are counted by themselves."""
+    found = [root]
+    for pid in found:  # grows meanwhile
+        found += [child for child in _children_of(pid) if child not in found and child not in roots]
     return found
+
+
+def _children_of(pid: int) -> list[int]:
+    """What the threads of a process have started, and is its child."""
+    children: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                children += map(int, (thread / "children").read_bytes().split())
+    return children
 
 
 def resident_of(pid: int) -> int:

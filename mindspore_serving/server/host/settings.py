@@ -11,6 +11,7 @@ from mindspore_serving.check_type import check_int, check_seconds
 from mindspore_serving.errors import InvalidParameter, excerpt
 from mindspore_serving.options import Limits
 from mindspore_serving.server.host.child_environment import TOKEN_VARIABLE
+from mindspore_serving.server.host.environment_variable import flag_of
 from mindspore_serving.server.host.memory_limit import share_of_memory
 
 server_limits = Limits(10_000, 1_000_000, max(share_of_memory(), 64 << 20))
@@ -32,6 +33,7 @@ DEFAULT_LATENCY_BUCKETS = (
     *(0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0),
 )
 MOST_BUCKETS = 64
+LOG_TO_STDOUT_VARIABLE = "SERVING_LOG_TO_STDOUT"
 GRPC_VARIABLE = "SERVING_GRPC"
 GRPC_LIBRARIES = ("core", "aio")
 
@@ -209,6 +211,18 @@ def grpc_library(environment: Mapping[str, str] = os.environ) -> str:
             f"Environment variable {GRPC_VARIABLE} should be 'core' or 'aio', but got {library!r}"
         )
     return library
+
+
+def log_to_stdout(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the logs of child processes are copied to standard output.
+
+    Args:
+        environment: Where SERVING_LOG_TO_STDOUT=1 may be set.
+
+    Raises:
+        InvalidParameter: It is neither 0 nor 1.
+    """
+    return flag_of(LOG_TO_STDOUT_VARIABLE, False, environment)
 
 
 def cluster_token(environment: Mapping[str, str] = os.environ) -> str:

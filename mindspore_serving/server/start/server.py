@@ -21,6 +21,7 @@ from mindspore_serving.server.cluster.member import Member, Membership, reserve
 from mindspore_serving.server.cluster.token import new_nonce
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.host.descriptor_limit import descriptor_limit
+from mindspore_serving.server.host.environment_variable import OWN_ENVIRONMENT
 from mindspore_serving.server.host.exit_code import end_with
 from mindspore_serving.server.host.forked_child import let_go_of_sockets, run_in_forked_children
 from mindspore_serving.server.host.garbage import look_for_garbage_less_often
@@ -33,6 +34,7 @@ from mindspore_serving.server.host.stop_request import StopRequest
 from mindspore_serving.server.service.catalog import ServableInfo
 from mindspore_serving.server.service.server_statistics import ServerStatistics
 from mindspore_serving.server.service.service import Service
+from mindspore_serving.server.start.access_log import ServerAccessLog
 from mindspore_serving.server.start.front_ends import BIND_TIMEOUT_S, FrontEnds, Listener
 from mindspore_serving.server.start.monitor import Monitor
 from mindspore_serving.server.start.orderly_stop import finish_requests, wait_for_end, wait_for_requests
@@ -70,6 +72,7 @@ class Server:
     def _reset(self) -> None:
         self._lock = threading.RLock()
         self.observers = Observers()
+        self._access_log = ServerAccessLog(self.observers)
         self._thread: LoopThread | None = None
         self._service: Service | None = None
         self._front_ends = FrontEnds(self._on_failed_listener, self.observers)
@@ -149,6 +152,12 @@ class Server:
         """The application that the REST front end serves; see `rest_application`."""
         with self._lock:
             return self._front_ends.application_for(*self._begin(), always_ok=always_ok)
+
+    def start_access_log(self, form: str, file: str, *, probes: bool) -> None:
+        """Log the calls of all front ends from now on; parameters and errors as of `ServerAccessLog.start`."""
+        with self._lock:
+            self._access_log.start(form, file, probes=probes)
+            self._begin()
 
     def start_workers(
         self,
@@ -343,6 +352,7 @@ class Server:
             for part in self._parts():
                 if part is not None:
                     self._end(self._thread, part)
+            self._end(self._thread, self._access_log)
             self._end_tracing(self._thread)
             self._thread.loop.call_soon_threadsafe(self._front_ends.close)
             self._front_ends = FrontEnds(self._on_failed_listener, self.observers)
@@ -417,6 +427,7 @@ class Server:
         if self._service is None:
             self._service = Service.of(Dispatcher(self._thread.loop))
             self._has_failed = False
+            self._access_log.start_from(OWN_ENVIRONMENT)
         return self._thread, self._service
 
     def _end(self, thread: LoopThread, part: _Part) -> None:
@@ -426,6 +437,7 @@ class Server:
         """Open logs again that others have moved away. Called by the monitor."""
         log.info("SIGHUP: log files are opened again")
         log.reopen()
+        self._access_log.reopen()
         supervisor = self._supervisor
         if supervisor is not None:
             supervisor.follow_logs()

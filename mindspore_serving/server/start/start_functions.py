@@ -14,12 +14,14 @@ from mindspore_serving.server.access.guard import guard_for
 from mindspore_serving.server.access.tls import SSLConfig
 from mindspore_serving.server.host.environment_variable import flag_of
 from mindspore_serving.server.service.server_statistics import ServerStatistics
+from mindspore_serving.server.start.access_log import check_form
 from mindspore_serving.server.start.front_ends import Listener
 from mindspore_serving.server.start.page_choice import PAGES, PageChoice, page_choice
 from mindspore_serving.server.start.servable_start_config import ServableStartConfig
 from mindspore_serving.server.start.server import server_of_process
 from mindspore_serving.server.start.stop_on_exception import stop_on_exception
 from mindspore_serving.server.start.worker_plans import plans_for
+from mindspore_serving.server.telemetry.access_log.observer import STDOUT
 from mindspore_serving.server.transport.grpc.server import check_grpc_address
 from mindspore_serving.server.transport.http.cors import Cors
 from mindspore_serving.server.transport.http.rest_gateway import check_rest_address
@@ -199,6 +201,28 @@ def _start_admin(
     server_of_process.start_admin(
         Listener(address, _LARGEST_ADMIN_BODY, _ADMIN_CONNECTIONS, ssl_config, guard), name, choice
     )
+
+
+@stop_on_exception
+def start_access_log(form: str = "text", file: str = STDOUT, *, probes: bool = False) -> None:
+    """Write a line for each request to an access log, from now on and for all front ends.
+
+    The environment variable SERVING_ACCESS_LOG=text or =json does the same for scripts without this call, with
+    SERVING_ACCESS_LOG_FILE for the file; where the script calls this first, they do nothing.
+
+    Args:
+        form: `text`, or `json` for a JSON document on each line.
+        file: Path of a file that lines are appended to; it is opened again where it was moved away. Or `stdout`.
+        probes: Log requests that ask for the server's health, too.
+
+    Raises:
+        RuntimeError: A parameter is wrong, the file cannot be opened, or the access log is started already. The whole
+            server is stopped before this is raised.
+    """
+    check_form("Parameter 'form'", form)
+    check_str("file", file)
+    check_bool("probes", probes)
+    server_of_process.start_access_log(form, file, probes=probes)
 
 
 def rest_application() -> web.Application:

@@ -17,17 +17,20 @@ import fcntl
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from mindspore_serving import log
 from mindspore_serving.private_files import LOG, LOG_FOLDER, OLD_LOG, open_own_file, own_folder
 from mindspore_serving.server.host.forked_child import run_in_forked_children
+from mindspore_serving.server.supervision.log_copy import LogCopy
 
 LOG_DIRECTORY = "serving_logs"
 _LOOK_EVERY_S = 1.0
+_COPY_EVERY_S = 0.2
 _CHUNK = 8 << 20
 _TAIL = 8 << 10
+_LONGEST_LINE = 1 << 16
 _TRIES = 8
 _APPEND = os.O_WRONLY | os.O_APPEND
 
@@ -39,18 +42,22 @@ class ProcessLog:
         find_folder: Tells where the folder of the log is now; None if it cannot be any more.
         name: Name that it has if no other process owns that.
 
+    Attributes:
+        name: As above.
+
     Raises:
         OSError: It cannot be opened.
     """
 
     def __init__(self, find_folder: Callable[[], Path | None], name: str) -> None:
         self._find_folder = find_folder
-        self._name = name
+        self.name = name
         self._lock = threading.Lock()
         self._changing = threading.Lock()  # held for longer, while a file takes the place of another one
         self._begin = 0
         self._rotate_at = 0
         self._descriptor, self._path = _claim(find_folder(), name)
+        self._copied = os.fstat(self._descriptor).st_size
 
     def __repr__(self) -> str:
         return f"<ProcessLog {self.path}>"
@@ -91,6 +98,25 @@ class ProcessLog:
             file.seek(max(self._begin, file.seek(0, os.SEEK_END) - _TAIL))
             return file.read(_TAIL).decode(errors="replace").splitlines()[-count:]
 
+    def new_lines(self) -> bytes:
+        """What was written since the last call, or since it was opened, up to the end of a line; empty for nothing.
+
+        Raises:
+            OSError: The log cannot be read.
+        """
+        with self._lock:
+            size = os.fstat(self._descriptor).st_size
+            if size < self._copied:  # somebody has emptied it
+                self._copied = 0
+            if size == self._copied:
+                return b""
+            with os.fdopen(self._open(os.O_RDONLY), "rb") as file:
+                file.seek(self._copied)
+                data = file.read(_LONGEST_LINE)
+            end = data.rfind(b"\n") + 1 or (len(data) if len(data) == _LONGEST_LINE else 0)
+            self._copied += end
+            return data[:end]
+
     def follow(self, *, wait: bool = True) -> bool:
         """Open the file that has the name now, made if there is none.
 
@@ -108,10 +134,11 @@ class ProcessLog:
         try:
             if self._is_in_place():
                 return False
-            descriptor, path = _claim(self._find_folder(), self._name)
+            descriptor, path = _claim(self._find_folder(), self.name)
             with self._lock:
                 earlier, self._descriptor, self._path = self._descriptor, descriptor, path
                 self._begin = self._rotate_at = 0
+                self._copied = os.fstat(descriptor).st_size
             os.close(earlier)
             return True
         finally:
@@ -143,7 +170,7 @@ class ProcessLog:
                 return
             with self._lock:
                 os.ftruncate(self._descriptor, 0)
-                self._begin = self._rotate_at = 0
+                self._begin = self._rotate_at = self._copied = 0
 
     def close(self) -> None:
         """Give the log up; safe to call twice."""
@@ -259,6 +286,7 @@ class ProcessLogs:
         find_folder: Tells where they are now; None if they can be nowhere any more.
         rotation: Bytes at which a log is rotated, and how many older parts are kept.
         on_moved: Called, in that thread, after `follow` has found logs in another file than before.
+        copy: Where what is written to them is copied; None for nowhere.
     """
 
     def __init__(
@@ -266,7 +294,9 @@ class ProcessLogs:
         find_folder: Callable[[], Path | None],
         rotation: tuple[int, int],
         on_moved: Callable[[], None],
+        copy: LogCopy | None = None,
     ) -> None:
+        self._copy = copy
         self._find_folder = find_folder
         self._on_moved = on_moved
         self._max_bytes, self._backup_count = rotation
@@ -312,6 +342,9 @@ class ProcessLogs:
         self._wake.set()
         if self._thread is not None:
             self._thread.join()
+        if self._copy is not None:
+            self._copy_new(self._logs.values())
+            self._copy.close()
         for opened in self._logs.values():
             opened.close()
 
@@ -323,10 +356,11 @@ class ProcessLogs:
     def _watch(self) -> None:
         """Body of the thread."""
         while not self._ended:
-            self._wake.wait(_LOOK_EVERY_S)
+            self._wake.wait(_LOOK_EVERY_S if self._copy is None else _COPY_EVERY_S)
             self._wake.clear()
             with self._lock:
                 logs = list(self._logs.values())
+            self._copy_new(logs)
             if self._follow:
                 self._follow = False
                 moved = [_follow_quietly(opened) for opened in logs]
@@ -337,6 +371,15 @@ class ProcessLogs:
                     opened.rotate(self._max_bytes, self._backup_count)
                 except OSError as error:
                     log.error("%s is not rotated: %s", opened.path, error)
+
+    def _copy_new(self, logs: Iterable[ProcessLog]) -> None:
+        if self._copy is None:
+            return
+        for opened in logs:
+            try:
+                self._copy.copy(opened)
+            except OSError as error:
+                log.error("%s is not copied to standard output: %s", opened.path, error)
 
 
 def _follow_quietly(opened: ProcessLog, *, wait: bool = True) -> bool:

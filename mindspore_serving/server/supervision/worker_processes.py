@@ -8,6 +8,8 @@ from pathlib import Path
 from mindspore_serving import log
 from mindspore_serving.errors import StartUpError
 from mindspore_serving.server.channel.worker_plan import WorkerPlan
+from mindspore_serving.server.host.settings import log_to_stdout
+from mindspore_serving.server.supervision.log_copy import LogCopy
 from mindspore_serving.server.supervision.process_log import LOG_DIRECTORY, ProcessLogs
 from mindspore_serving.server.supervision.worker_process import WorkerProcess
 from mindspore_serving.server.supervision.working_directory import WorkingDirectory
@@ -38,7 +40,8 @@ class WorkerProcesses:
             raise StartUpError(
                 f"Serving Error: Master server start failed, the working directory cannot be opened: {cause}"
             ) from cause
-        self._logs = ProcessLogs(self._log_folder, log.rotation(), on_logs_moved)
+        copy = LogCopy() if log_to_stdout() else None
+        self._logs = ProcessLogs(self._log_folder, log.rotation(), on_logs_moved, copy)
 
     def start(self, plan: WorkerPlan, number: int) -> WorkerProcess:
         """Start a process.

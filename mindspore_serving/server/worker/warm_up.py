@@ -38,6 +38,7 @@ from mindspore_serving.tensor import DATA_TYPE_OF, Array, DataType, is_shape
 
 EXAMPLES_BYTES = 1 << 14
 """Bytes of the examples of a method that clients can ask for; what does not fit any more is left out."""
+_NOT_RUN = "is checked, and not run: the method calls other servables, which may not be there yet"
 _WRITTEN_AS = {"b": DataType.BOOL, "i": DataType.INT32, "f": DataType.FLOAT32}
 """What numbers of JSON are where a method says nothing of them."""
 
@@ -63,19 +64,19 @@ def warmed_up(servable: LoadedServable, engine: Engine) -> LoadedServable:
 
 def _run_examples(engine: Engine, method: MethodDefinition, signature: MethodSignature) -> MethodSignature:
     results, texts, left = [], [], EXAMPLES_BYTES
-    waits = any(stage.kind is StageKind.CALL for stage in method.stages)
+    runs = all(stage.kind is not StageKind.CALL for stage in method.stages)
     for number, example in enumerate(method.examples, 1):
         where = f"Example {number} of method '{method.name}'"
-        print(f"Serving: {where} runs", flush=True)  # the last line of the log, where it does not end
+        # The last line of the log, where it does not end.
+        print(f"Serving: {where} {'runs' if runs else _NOT_RUN}", flush=True)
         begin = time.monotonic()
         values = values_of(where, example, method, signature)
         text = _json_of(values, signature, left)
         left -= len(text)
         texts += [text] if text else []
-        if waits:
-            continue
-        results.append(_result_of(where, engine, method, values))
-        log.info("%s took %.3f ms", where, (time.monotonic() - begin) * 1e3)
+        if runs:
+            results.append(_result_of(where, engine, method, values))
+            log.info("%s took %.3f ms", where, (time.monotonic() - begin) * 1e3)
     return replace(signature, outputs=taught(signature.outputs, results), examples=tuple(texts))
 
 

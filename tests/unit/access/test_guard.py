@@ -262,6 +262,7 @@ def test_refusals_are_logged_with_their_number_but_not_each(capsys: pytest.Captu
     for second in range(25):
         now = float(second)
         guard.note_refusal(f"10.0.0.{second}")
+    assert guard.rejected == 25
     lines = [line for line in capsys.readouterr().err.splitlines() if "were not let in" in line]
     assert [line.partition("] ")[2].partition("] ")[2] for line in lines] == [
         "1 requests were not let in, the last one of 10.0.0.0",

@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 import pytest
 
-from mindspore_serving.errors import ChannelError, Failure, StatusCode
+from mindspore_serving.errors import ChannelError, Failure, Outcome, StatusCode
 from mindspore_serving.rows import FailedRows, Rows
 from mindspore_serving.server.channel.cluster_messages import Challenge, Join, JoinRefused, Welcome
 from mindspore_serving.server.channel.columns import INLINE_LIMIT
@@ -50,6 +50,7 @@ METHODS = (
         description="what it does",
         takes_parameters=True,
         examples=('{"x": 1}',),
+        steps=("one", "two ü"),
     ),
     MethodSignature("e", (), 1, waits=True),
 )
@@ -143,6 +144,39 @@ def test_results_with_failures() -> None:
     assert [group.count for group in result.groups] == [1, 2, 2, 1]
     traces = [group.failure.trace for group in result.groups if isinstance(group, FailedRows)]
     assert traces == ["", "in f"]
+
+
+@pytest.mark.parametrize("cause", [None, *(one for one in Outcome if one is not Outcome.OK)])
+@pytest.mark.parametrize("trace", ["", "in f"])
+def test_what_a_failure_counts_as_crosses(cause: Outcome | None, trace: str) -> None:
+    failed = FailedRows(Failure(StatusCode.SYSTEM_ERROR, "no", trace=trace, cause=cause), 1)
+    [group] = decoded(frame_of(Result(0, 0, 0, (failed,), True))).groups
+    assert (group.failure.cause, group.failure.trace) == (cause, trace)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 63, 64, 4096])
+def test_times_of_steps_cross(count: int) -> None:
+    steps = tuple(range(2**32 - count, 2**32))
+    result = decoded(frame_of(Result(9, 1, 0, (numbered(3),), True, 1, 2, 3, 4, steps)))
+    assert (result.wait_us, result.run_us, result.model_rows, result.padding_rows) == (1, 2, 3, 4)
+    assert result.steps == steps
+    assert numbers_in(result.groups) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("steps", [(1,) * 4097, (-1,), (2**32,)])
+def test_times_of_steps_that_cannot_be_sent(steps: tuple[int, ...]) -> None:
+    with pytest.raises((ValueError, struct.error)):
+        frame_of(Result(9, 1, 0, (numbered(3),), True, steps=steps))
+
+
+@pytest.mark.parametrize("told", [4, 4097, 2**32 - 1])
+def test_more_times_of_steps_than_there_are(told: int) -> None:
+    frame = bytearray(frame_of(Result(9, 1, 0, (), True, steps=(1, 2))))
+    at = 8 + 7 * 4 + 1 + 4  # behind the frame's head, the ints, the bool and the count of groups
+    assert frame[at : at + 4] == struct.pack("<I", 2)
+    frame[at : at + 4] = struct.pack("<I", told)
+    with pytest.raises(ChannelError):
+        decoded(bytes(frame))
 
 
 @pytest.mark.parametrize("status", [-5, 0, 200, 399, 600, 99999])

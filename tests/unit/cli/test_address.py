@@ -59,7 +59,9 @@ def test_what_is_no_address(text: str) -> None:
 def test_keys(tmp_path: Path) -> None:
     key = "k" * 16
     (tmp_path / "key").write_text(f"{key}\n")
+    (tmp_path / "keys").write_text(f"# of a server\n\n  {key} name=a rights=infer\n{key}2\n")
     assert access_of(key, "") == access_of(f"@{tmp_path}/key", "") == Access(key)
+    assert access_of(f"@{tmp_path}/keys", "") == Access(key)
     assert Access(key).headers == {"authorization": f"Bearer {key}"}
     assert Access().headers == {}
     for wrong in ("short", "@/nowhere"):

@@ -33,6 +33,7 @@ def test_a_connection_above_its_share_gets_no_further_reply(untaken: UntakenRepl
     assert untaken.has_room("b")
     untaken.taken("a", 20)
     assert untaken.has_room("a")
+    assert untaken.refused == 1
 
 
 def test_all_connections_together_are_limited(untaken: UntakenReplies) -> None:

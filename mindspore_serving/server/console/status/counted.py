@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import sub
+from typing import TypeVar
 
 from mindspore_serving.server.dispatch.method_statistics import Histogram, MethodStatistics, Outcome, Phase
 
-_OUTCOMES = tuple(Outcome)
-_NOTHING = (0,) * len(_OUTCOMES)
+_Key = TypeVar("_Key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Counted:
     """Numbers that only grow, at one moment; or how much they have grown between two.
 
     Attributes:
-        requests: Requests that have ended, in the order of `Outcome`.
+        requests: Requests that have ended, by what became of them.
         instances: Instances, likewise.
         phases: How long requests were in each phase; one in which none was lacks.
         batches: Batches that were run, by number of instances.
@@ -28,8 +28,8 @@ class Counted:
         refused: Requests that were not admitted, by what refused them.
     """
 
-    requests: tuple[int, ...] = _NOTHING
-    instances: tuple[int, ...] = _NOTHING
+    requests: Mapping[Outcome, int] = field(default_factory=dict)
+    instances: Mapping[Outcome, int] = field(default_factory=dict)
     phases: Mapping[Phase, Histogram] = field(default_factory=dict)
     batches: Mapping[int, int] = field(default_factory=dict)
     steps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
@@ -42,8 +42,8 @@ class Counted:
     def of(cls, method: MethodStatistics) -> Counted:
         """What was counted of a method until now."""
         return cls(
-            tuple([method.requests.get(outcome, 0) for outcome in _OUTCOMES]),
-            tuple([method.outcomes.get(outcome, 0) for outcome in _OUTCOMES]),
+            dict(method.requests),
+            dict(method.outcomes),
             dict(method.phases),
             {size: times.compute_infer.count for size, times in method.batches.items()},
             {name: (spent.count, spent.ns) for name, spent in method.steps.items()},
@@ -58,15 +58,15 @@ class Counted:
         if earlier is NOTHING:
             return self
         return Counted(
-            tuple(map(sub, self.requests, earlier.requests)),
-            tuple(map(sub, self.instances, earlier.instances)),
+            _less_counts(self.requests, earlier.requests),
+            _less_counts(self.instances, earlier.instances),
             {phase: _less(now, earlier.phases.get(phase)) for phase, now in self.phases.items()},
-            {size: now - earlier.batches.get(size, 0) for size, now in self.batches.items()},
+            _less_counts(self.batches, earlier.batches),
             {name: _less_steps(now, earlier.steps.get(name)) for name, now in self.steps.items()},
             self.model_rows - earlier.model_rows,
             self.padding_rows - earlier.padding_rows,
             self.cancelled_before_run - earlier.cancelled_before_run,
-            {why: now - earlier.refused.get(why, 0) for why, now in self.refused.items()},
+            _less_counts(self.refused, earlier.refused),
         )
 
 
@@ -83,22 +83,31 @@ def together(parts: Sequence[Counted]) -> Counted:
     if not parts:
         return NOTHING
     phases: dict[Phase, list[Histogram]] = {}
-    batches: dict[int, int] = {}
     for part in parts:
         for phase, times in part.phases.items():
             phases.setdefault(phase, []).append(times)
-        for size, count in part.batches.items():
-            batches[size] = batches.get(size, 0) + count
     return Counted(
-        _sums(part.requests for part in parts),
-        _sums(part.instances for part in parts),
+        _all_counts([part.requests for part in parts]),
+        _all_counts([part.instances for part in parts]),
         {phase: _all_of(times) for phase, times in phases.items()},
-        batches,
+        _all_counts([part.batches for part in parts]),
         {},
         sum([part.model_rows for part in parts]),
         sum([part.padding_rows for part in parts]),
         sum([part.cancelled_before_run for part in parts]),
     )
+
+
+def _all_counts(parts: Iterable[Mapping[_Key, int]]) -> dict[_Key, int]:
+    found: dict[_Key, int] = {}
+    for part in parts:
+        for key, count in part.items():
+            found[key] = found.get(key, 0) + count
+    return found
+
+
+def _less_counts(now: Mapping[_Key, int], earlier: Mapping[_Key, int]) -> dict[_Key, int]:
+    return {key: count - earlier.get(key, 0) for key, count in now.items()}
 
 
 def _sums(rows: Iterable[Sequence[int]]) -> tuple[int, ...]:

@@ -100,7 +100,8 @@ def status_document(moment: Moment, choice: Choice) -> StatusDocument:
             *(limit for front_end in statistics.front_ends for limit in _connections(front_end)),
         ),
         front_ends=tuple(
-            FrontEndStatus(one.kind, hidden(one.address), one.connections) for one in statistics.front_ends
+            FrontEndStatus(one.kind, hidden(one.address), one.connections if one.connections >= 0 else None)
+            for one in statistics.front_ends
         ),
         windows=_windows_of_server(moment),
         versions=tuple(
@@ -173,8 +174,9 @@ def _counted(reading: Reading, key: MethodKey) -> Counted | None:
 
 def _requests_in_last_minute(key: MethodKey, moment: Moment) -> tuple[int, int]:
     """Of a method: requests in the last minute, and since the start; what was not kept counts as nothing."""
-    now = sum((_counted(moment.reading, key) or NOTHING).requests)
-    return now - sum((_counted(moment.earlier[_BUSY_WINDOW], key) or NOTHING).requests), now
+    now = sum((_counted(moment.reading, key) or NOTHING).requests.values())
+    before = sum((_counted(moment.earlier[_BUSY_WINDOW], key) or NOTHING).requests.values())
+    return now - before, now
 
 
 def _busiest_methods(
@@ -211,6 +213,8 @@ def _pending_limits(of: str, used: Sequence[int], most: Sequence[int]) -> tuple[
 
 
 def _connections(front_end: FrontEndStatistics) -> tuple[Limit, ...]:
+    if front_end.connections < 0:
+        return ()
     of = f"{front_end.kind} {hidden(front_end.address)}"
     return _limit("connections", of, front_end.connections, front_end.most_connections)
 

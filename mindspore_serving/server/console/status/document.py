@@ -207,12 +207,12 @@ class FrontEndStatus:
     Attributes:
         kind: `grpc`, `rest` or `admin`.
         address: Where it listens; of a path its last part.
-        connections: That are open now.
+        connections: That are open now; null where nobody knows.
     """
 
     kind: str
     address: str
-    connections: int
+    connections: int | None
 
 
 @dataclass(frozen=True, slots=True)

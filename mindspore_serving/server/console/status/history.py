@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, Protocol
 
@@ -31,6 +31,10 @@ _SPACING: Final = ((11.0, 0.9), (25.0, 4.5), (95.0, 9.5), (float("inf"), 59.0))
 """Up to which age, in seconds, readings are kept that are how far apart."""
 _LARGEST_SHARE: Final = 0.05
 """Of the event loop's time, that looks at the page may take for readings."""
+_AT_A_TIME: Final = 100
+"""Methods that are read before requests go on."""
+_CHEAP_S: Final = 0.01
+"""A reading that takes no longer is made for each look."""
 
 
 class MethodKey(NamedTuple):
@@ -56,6 +60,48 @@ class Reading:
     methods: Mapping[MethodKey, Counted | None] = field(default_factory=dict)
 
 
+class _Change(NamedTuple):
+    """A method that was called since the last reading."""
+
+    key: MethodKey
+    now: Counted
+    before: Counted
+
+    @property
+    def requests(self) -> int:
+        """How many have ended since then."""
+        return sum(self.now.requests.values()) - sum(self.before.requests.values())
+
+
+class _UnderWay:
+    """A reading that is being made.
+
+    Args:
+        total: Of the last one.
+
+    Attributes:
+        methods: Those that were read so far.
+    """
+
+    def __init__(self, total: Counted) -> None:
+        self.methods: dict[MethodKey, Counted | None] = {}
+        self._total = total
+        self._changed: list[tuple[int, MethodKey]] = []
+
+    def add(self, changed: Sequence[_Change]) -> None:
+        """Add what methods have counted since the last reading to what all have."""
+        if changed:
+            total = together([self._total, *[one.now for one in changed]])
+            self._total = total.since(together([one.before for one in changed]))
+            self._changed += [(one.requests, one.key) for one in changed]
+
+    def reading(self, at: float, refused: Mapping[str, int], most_kept: int) -> Reading:
+        """All of it; the least busy methods are not kept where more than `most_kept` have changed."""
+        for _, key in sorted(self._changed, reverse=True)[most_kept:]:
+            self.methods[key] = None
+        return Reading(at, replace(self._total, refused=dict(refused)), self.methods)
+
+
 class Source(Protocol):
     """Who knows what was counted: `Statistics`."""
 
@@ -71,20 +117,27 @@ class StatusHistory:
         source: Whose counters.
         now: A monotonic clock, in seconds.
         most_kept: As of `MOST_KEPT`.
+        spent: A clock of the time that the loop has worked, in seconds.
     """
 
     def __init__(
-        self, source: Source, now: Callable[[], float] = time.monotonic, most_kept: int = MOST_KEPT
+        self,
+        source: Source,
+        now: Callable[[], float] = time.monotonic,
+        most_kept: int = MOST_KEPT,
+        spent: Callable[[], float] = time.thread_time,
     ) -> None:
         self._source = source
         self._now = now
+        self._spent = spent
         self._most_kept = most_kept
         self._timer: asyncio.TimerHandle | None = None
         self._begin: Reading | None = None
         self._kept: list[Reading] = []
         self._seen: dict[MethodKey, tuple[MethodStatistics, Counted]] = {}
         self._last: tuple[ServerStatistics, Reading] | None = None
-        self._cost_s = 0.0
+        self._may_be_old_s = 0.0
+        self._reading_now: asyncio.Task[tuple[ServerStatistics, Reading]] | None = None
 
     def __repr__(self) -> str:
         return f"<StatusHistory {len(self._kept)} readings, {len(self._seen)} methods>"
@@ -106,24 +159,56 @@ class StatusHistory:
             self._timer = None
 
     def _read_again(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(READ_EVERY_S, self._read_again)
-        self.read()
+        wait_s = max(READ_EVERY_S, self._may_be_old_s)
+        self._timer = asyncio.get_running_loop().call_later(wait_s, self._read_again)
+        self._begin_reading()
 
-    def read(self) -> tuple[ServerStatistics, Reading]:
+    async def read(self) -> tuple[ServerStatistics, Reading]:
         """What was counted until now.
 
         Where there is so much to read that it takes long, what was read a moment ago counts as well: whoever looks
-        again and again cannot keep the loop from its work.
+        again and again cannot keep the loop from its work. Of thousands of methods some are read at a time, and
+        requests go on in between.
         """
-        began = self._now()
-        if self._last is not None and began - self._last[1].at < self._cost_s / _LARGEST_SHARE:
+        if self._last is not None and self._now() - self._last[1].at < self._may_be_old_s:
             return self._last
+        return await asyncio.shield(self._begin_reading())
+
+    def _begin_reading(self) -> asyncio.Task[tuple[ServerStatistics, Reading]]:
+        """Read, unless somebody does already."""
+        if self._reading_now is None or self._reading_now.done():
+            self._reading_now = asyncio.get_running_loop().create_task(self._read())
+        return self._reading_now
+
+    async def _read(self) -> tuple[ServerStatistics, Reading]:
+        now, began = self._now(), self._spent()
         statistics = self._source.server()
-        reading = self._reading(statistics, began)
+        under_way = _UnderWay(self._last[1].total if self._last is not None else NOTHING)
+        cost_s = self._spent() - began
+        for part in _parts(statistics):
+            began = self._spent()
+            self._read_part(part, under_way)
+            cost_s += self._spent() - began
+            await asyncio.sleep(0)
+        reading = under_way.reading(now, statistics.refused, self._most_kept)
         self._keep(reading, statistics.uptime_s)
+        expensive = self._last is not None and cost_s > _CHEAP_S  # the first one has more to do
+        self._may_be_old_s = cost_s / _LARGEST_SHARE if expensive else 0.0
         self._last = statistics, reading
-        self._cost_s = self._now() - began
         return self._last
+
+    def _read_part(self, part: Sequence[tuple[MethodKey, MethodStatistics]], under_way: _UnderWay) -> None:
+        changed = []
+        for key, method in part:
+            known = self._seen.get(key)
+            if known is not None and (known[0] is method or known[0] == method):
+                under_way.methods[key] = known[1]
+            elif known is not None or _was_called(method):
+                counted = Counted.of(method)
+                changed.append(_Change(key, counted, NOTHING if known is None else known[1]))
+                under_way.methods[key] = counted
+                self._seen[key] = method, counted
+        under_way.add(changed)
 
     def before(self, seconds: float, now: float) -> Reading:
         """The newest reading that is at least so old; where the server is younger, its begin, when all was 0.
@@ -134,28 +219,6 @@ class StatusHistory:
         """
         old = [one for one in self._kept if one.at <= now - seconds]
         return old[-1] if old else self._begin or Reading(now)
-
-    def _reading(self, statistics: ServerStatistics, now: float) -> Reading:
-        last = self._last[1] if self._last is not None else Reading(now)
-        methods: dict[MethodKey, Counted | None] = {}
-        changed: list[tuple[MethodKey, Counted, Counted]] = []
-        for version in statistics.versions:
-            for name, method in version.methods.items():
-                key = MethodKey(version.servable, version.version, name)
-                known = self._seen.get(key)
-                if known is not None and (known[0] is method or known[0] == method):
-                    methods[key] = known[1]
-                elif known is not None or _was_called(method):
-                    counted = Counted.of(method)
-                    changed.append((key, counted, NOTHING if known is None else known[1]))
-                    methods[key] = counted
-                    self._seen[key] = method, counted
-        total = together([last.total, *[now_ for _, now_, _ in changed]])
-        if changed:
-            total = total.since(together([before for _, _, before in changed]))
-        for key in _least_busy(changed, self._most_kept):
-            methods[key] = None
-        return Reading(now, replace(total, refused=dict(statistics.refused)), methods)
 
     def _keep(self, reading: Reading, uptime_s: float) -> None:
         if self._begin is None:
@@ -197,9 +260,14 @@ def _was_called(method: MethodStatistics) -> bool:
     )
 
 
-def _least_busy(changed: Sequence[tuple[MethodKey, Counted, Counted]], most: int) -> list[MethodKey]:
-    """The methods that are not kept, where more than `most` have changed."""
-    if len(changed) <= most:
-        return []
-    by_requests = sorted(changed, key=lambda one: sum(one[1].requests) - sum(one[2].requests))
-    return [key for key, _, _ in by_requests[: len(changed) - most]]
+def _parts(statistics: ServerStatistics) -> Iterator[Sequence[tuple[MethodKey, MethodStatistics]]]:
+    """All methods, some at a time."""
+    part: list[tuple[MethodKey, MethodStatistics]] = []
+    for version in statistics.versions:
+        for name, method in version.methods.items():
+            part.append((MethodKey(version.servable, version.version, name), method))
+            if len(part) == _AT_A_TIME:
+                yield part
+                part = []
+    if part:
+        yield part

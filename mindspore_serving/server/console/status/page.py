@@ -49,18 +49,18 @@ class StatusPage:
     async def status(self, request: HttpRequest) -> HttpReply:
         """Say it; with `?explain=1` also what stands out."""
         choice, explained = asked_for(request.target)
-        document = self.document(choice)
+        document = await self.document(choice)
         if explained:
             document = replace(document, advice=advice_of(document))
         return HttpReply(200, orjson.dumps(document), headers=_HEADERS)
 
-    def document(self, choice: Choice) -> StatusDocument:
+    async def document(self, choice: Choice) -> StatusDocument:
         """The page as data.
 
         Args:
             choice: What is wanted on it.
         """
-        statistics, reading = self._history.read()
+        statistics, reading = await self._history.read()
         earlier = {name: self._history.before(seconds, reading.at) for name, seconds in WINDOWS.items()}
         health = self._catalog.health()
         return status_document(Moment(statistics, reading, earlier, health.reason, usable_memory()), choice)

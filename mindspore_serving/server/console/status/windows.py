@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from mindspore_serving.server.console.status.counted import Counted
 from mindspore_serving.server.console.status.document import PhaseTimes, StepTimes, Window
@@ -29,8 +29,8 @@ def window_of(now: Counted, before: Counted, seconds: float) -> Window:
         requests=_by_outcome(grown.requests),
         instances=_by_outcome(grown.instances),
         refused={why: count for why, count in grown.refused.items() if count},
-        requests_per_s=round(sum(grown.requests) / seconds, 3),
-        instances_per_s=round(sum(grown.instances) / seconds, 3),
+        requests_per_s=round(sum(grown.requests.values()) / seconds, 3),
+        instances_per_s=round(sum(grown.instances.values()) / seconds, 3),
         phases={phase.value: _phase_times(times) for phase, times in grown.phases.items() if times.count},
         batches=batches,
         mean_batch=round(instances_run / batches, 3) if batches else None,
@@ -42,8 +42,8 @@ def window_of(now: Counted, before: Counted, seconds: float) -> Window:
     )
 
 
-def _by_outcome(counts: Sequence[int]) -> dict[str, int]:
-    return {outcome.value: count for outcome, count in zip(Outcome, counts, strict=True) if count}
+def _by_outcome(counts: Mapping[Outcome, int]) -> dict[str, int]:
+    return {outcome.value: count for outcome, count in counts.items() if count}
 
 
 def _phase_times(times: Histogram) -> PhaseTimes:

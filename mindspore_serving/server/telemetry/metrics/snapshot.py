@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from mindspore_serving.server.dispatch.method_statistics import MethodStatistics
 from mindspore_serving.server.service.server_statistics import ServerStatistics, VersionStatistics
 
-MOST_METHODS: Final = 200
+MOST_METHODS: Final = 100
 """Methods of versions that a scrape shows: each has some 150 lines, and Prometheus keeps a series for each line."""
 
 

@@ -16,7 +16,7 @@ from mindspore_serving.server.dispatch.counting import count_answered
 from mindspore_serving.server.service.error_text import text_for_client
 from mindspore_serving.server.transport.grpc.library import Metadata, ServerCall
 from mindspore_serving.server.transport.grpc.tcp_connections import address_of
-from mindspore_serving.server.transport.grpc_routes import GrpcMethod, GrpcReply, GrpcStatus
+from mindspore_serving.server.transport.grpc_routes import GrpcMethod, GrpcReply, GrpcStatus, StreamMethod
 from mindspore_serving.server.transport.observers import TRACE_FIELD, EndedCall, instances_of
 from mindspore_serving.server.transport.request_id import ID_FIELD, given_id, request_id, usable_id
 
@@ -66,9 +66,8 @@ class Call:
         self._version = 0
         self._trace = ""  # what the reply says of the trace of its last message
         self._sent_bytes = 0
-        self._open: dict[ClientCall, int] | None = (
-            None  # bytes of each message that is not answered, for observers
-        )
+        # Bytes of each message without a reply; None where nobody asks: only of streams, or for observers.
+        self._open: dict[ClientCall, int] | None = {} if isinstance(method, StreamMethod) else None
 
     # --- For handlers ---
 
@@ -135,7 +134,7 @@ class Call:
         call = ClientCall(time.monotonic())
         current_call.set(call)
         observers = self._router.observers
-        if observers.all:
+        if self._open is not None or observers.all:
             if self._open is None:
                 self._open = {}
             self._open[call] = len(message)
@@ -175,18 +174,14 @@ class Call:
             status: The status.
             failures: Why.
         """
-        now = time.monotonic()
-        if self._router.observers.all:
-            if not self._open:  # it has failed before a message was read, or between two of them
-                self._open = {ClientCall(now): 0}
-            for call in tuple(self._open):
-                self._tell(call, now, status, failures, 0)
+        if not self._end_all(
+            status, failures
+        ):  # it has failed before a message was read, or between two of them
+            self._tell(ClientCall(time.monotonic()), time.monotonic(), status, failures)
 
     def end_answered(self) -> None:
         """Note that the call has ended in order, and with it all messages without a reply."""
-        if self._open:
-            for call in tuple(self._open):
-                self._tell(call, time.monotonic(), OK, (), 0)
+        self._end_all(OK)
 
     def end_left(self, *, streams: bool = False) -> None:
         """Note that the client has gone, or that its deadline has passed.
@@ -194,13 +189,23 @@ class Call:
         Args:
             streams: Whether that is how a stream ends: then only of messages without a reply anything is said.
         """
-        if not self._router.observers.all or (streams and not self._open):
-            return
-        now = time.monotonic()
         late = self._call.timeout_s
         status = GrpcStatus.CANCELLED if late is None or late > 0 else GrpcStatus.DEADLINE_EXCEEDED
-        for call in tuple(self._open or {ClientCall(now): 0}):
-            self._tell(call, now, status, (), 0, _GONE)
+        if not self._end_all(status, error=_GONE) and not streams:
+            self._tell(ClientCall(time.monotonic()), time.monotonic(), status, error=_GONE)
+
+    def _end_all(self, status: int, failures: Sequence[FailedRows] = (), error: str = "") -> bool:
+        """End all messages without a reply; returns whether there is any."""
+        calls = list(self._open or ())
+        if self._open is None and (own := current_call.get()) is not None:
+            calls.append(own)  # nobody is told of it
+        now = time.monotonic()
+        for call in calls:
+            if error:
+                call.asked = None  # whatever it asked, it was not refused
+            count_answered(call, now)
+            self._tell(call, now, status, failures, error=error)
+        return bool(calls)
 
     def name_failed(self) -> str:
         """The id of a call that fails, which its reply is to carry."""
@@ -225,13 +230,17 @@ class Call:
         call: ClientCall,
         now: float,
         status: int,
-        failures: Sequence[FailedRows],
-        count: int,
+        failures: Sequence[FailedRows] = (),
+        count: int = 0,
         error: str = "",
     ) -> None:
         size = self._open.pop(call, 0) if self._open is not None else 0
+        if not self._router.observers.all:
+            return
         sent, self._sent_bytes = self._sent_bytes, 0
         instances, failed = instances_of(call, count, failures)
+        if status != OK:
+            failed = instances
         method = self._method
         if failures:
             error = text_for_client(failures[0].failure)

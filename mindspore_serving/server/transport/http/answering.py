@@ -205,6 +205,8 @@ class Answering:
                 self._tell(answered_request(call, now, found.dialect.name, found.route, request, reply))
             return reply
         except asyncio.CancelledError:
+            call.asked = None  # whatever it asked, it was not refused
+            count_answered(call, time.monotonic())
             self._tell_left(call, found, request)
             raise
         finally:

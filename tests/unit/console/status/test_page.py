@@ -106,7 +106,10 @@ def test_what_there_is_now() -> None:
         limits=(16, 0, 1000),
         refused={"bytes": 2, "requests": 0},
         versions=(one,),
-        front_ends=(FrontEndStatistics("grpc", "unix:/run/user/secret/serving.sock", 5, 10),),
+        front_ends=(
+            FrontEndStatistics("grpc", "unix:/run/user/secret/serving.sock", 5, 10),
+            FrontEndStatistics("rest", "127.0.0.1:1500", -1, 10),
+        ),
         memory_bytes=7 << 20,
     )
     page.source.server = lambda: statistics  # type: ignore[method-assign]
@@ -123,6 +126,7 @@ def test_what_there_is_now() -> None:
         ("pending_bytes", "server"): 0.8,
         ("connections", "grpc unix:serving.sock"): 0.5,
     }
+    assert [one["connections"] for one in said["front_ends"]] == [5, None]
     [shown] = said["versions"]
     assert shown["copies"][0] == dataclasses.asdict(
         documents.CopyStatus("device0", 0, "ready", 77, 5 << 20, 2, 1, 3)

@@ -85,7 +85,8 @@ def server(*versions: VersionStatistics, closing: str = "") -> ServerStatistics:
         {"requests": 11, "unknown_target": 2},
         versions,
         (
-            FrontEndStatistics("grpc", "unix:/home/somebody/secret.sock", -1, 0),
+            FrontEndStatistics("grpc", "unix:/home/somebody/secret.sock", 2, 10),
+            FrontEndStatistics("grpc", "127.0.0.1:5500", -1, 0),
             FrontEndStatistics("rest", "127.0.0.1:1500", 3, 100),
         ),
         1 << 27,

@@ -107,6 +107,7 @@ def test_what_is_shown_of_the_server() -> None:
         ("serving_limit_pending_bytes", {}, 1 << 31),
         ("serving_refused_requests_total", {"reason": "unknown_target"}, 2),
         ("serving_connections", {"kind": "rest", "address": "127.0.0.1:1500"}, 3),
+        ("serving_connections", {"kind": "grpc", "address": "unix"}, 2),
         ("serving_limit_connections", {"kind": "rest", "address": "127.0.0.1:1500"}, 100),
         ("serving_version_ready", own, 1),
         ("serving_version_state", {**own, "state": "ready"}, 1),
@@ -124,6 +125,8 @@ def test_what_is_shown_of_the_server() -> None:
     names = {name for name, _ in found}
     assert {"process_cpu_seconds_total", "python_info", "process_resident_memory_bytes"} <= names
     assert "serving_limit_pending_instances" not in names  # there is no limit
+    unknown = frozenset({"kind": "grpc", "address": "127.0.0.1:5500"}.items())
+    assert ("serving_connections", unknown) not in found
     assert value(found, "serving_worker_restarts_total", **own, worker="elsewhere") == 0
     assert ("serving_worker_memory_bytes", frozenset({**own, "worker": "elsewhere"}.items())) not in found
 
@@ -187,6 +190,13 @@ def test_of_many_methods_those_are_shown_that_are_used_most() -> None:
     assert ("s0", "m0") in shown  # of equals the first ones, each time
     assert value(found, "serving_hidden_methods") == 10_000 - MOST_METHODS
     assert len(found) < 100 * MOST_METHODS
+
+
+def test_a_long_scrape_lets_others_run_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    found = samples(server(version(methods={f"m{at}": method() for at in range(MOST_METHODS)})))
+    assert len(pauses) > len(found) / 100
 
 
 # --- Other names ---

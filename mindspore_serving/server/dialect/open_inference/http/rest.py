@@ -83,7 +83,7 @@ class OpenInferenceRest:
         routes: All of them.
     """
 
-    name = "open inference"
+    name = "open_inference"
 
     def __init__(self, inference: Inference, models: Models, more: Sequence[Route] = ()) -> None:
         self._inference = inference
