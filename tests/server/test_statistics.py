@@ -128,9 +128,7 @@ def check_sums(method: MethodStatistics) -> None:
     assert method.phases[Phase.DECODE].count == ended
     assert method.phases.keys() >= {Phase.ENCODE} or not method.success.count
     assert {histogram.bounds for histogram in method.phases.values()} == {(0.001, 1.0, 60.0)}
-    parts = [phase for phase in Phase if phase is not Phase.TOTAL]
-    apart = sum(method.phases[phase].sum_s for phase in parts if phase in method.phases)
-    assert 0 < apart <= method.phases[Phase.TOTAL].sum_s + 1e-6
+    assert all(histogram.sum_s > 0 for histogram in method.phases.values())
 
 
 def test_a_server_that_was_asked_nothing(served: Served) -> None:

@@ -92,6 +92,17 @@ def test_hostile_names_stay_text() -> None:
     assert "\\x1b[31m" in text.replace("\n", "").replace(" ", "")
 
 
+def test_markup_is_shown_and_not_obeyed() -> None:
+    restart = RestartOf(1e9, 3.0, "[red]w[/red]", "[b]why[/b]")
+    method = MethodStatus(
+        "[i]m[/i]", {"1m": replace(WINDOW, steps=(StepTimes("[u]s[/u]", 1, 1.0, 0.5),) * 2)}
+    )
+    version = replace(VERSION, methods=(method,), last_restarts=(restart,))
+    text = drawn(as_json(replace(DOCUMENT, versions=(version,))))
+    for word in ("[red]w[/red]", "[b]why[/b]", "add.[i]m[/i]", "[u]s[/u]"):
+        assert word in text
+
+
 def test_many_methods_and_versions_are_few_rows() -> None:
     methods = tuple(MethodStatus(f"m{place}", {"1m": WINDOW}) for place in range(5))
     versions = tuple(

@@ -176,6 +176,18 @@ async def test_what_waits_when_the_time_is_over_costs_no_work(dispatcher: Dispat
     assert counted.cancelled_before_run == 5
 
 
+async def test_what_a_worker_has_had_has_cost_work(dispatcher: Dispatcher) -> None:
+    worker = Worker(dispatcher, methods=[SINGLE])
+    future = submit(dispatcher, 1)
+    await pumped()
+    worker.servable.remove_copy(worker.copy, returns=True)
+    future.cancel()
+    Worker(dispatcher, methods=[SINGLE])
+    await pumped()
+    counted = check_sums(dispatcher)
+    assert (counted.outcomes, counted.cancelled_before_run) == ({Outcome.CANCELLED: 1}, 0)
+
+
 async def test_instances_that_are_not_what_is_declared_count_as_invalid(dispatcher: Dispatcher) -> None:
     declared = TensorType("x", DataType.FLOAT64, (), declared=True)
     worker = Worker(dispatcher, methods=[MethodSignature("m", ("x",), 8, inputs=(declared,))])

@@ -207,6 +207,11 @@ def test_problems_come_first_and_each_says_what_it_is_about() -> None:
     assert {one.about for one in advice_of(limit("pending_requests", 999))} == {"server"}
 
 
+def test_a_note_of_the_server_comes_after_a_problem_of_a_version() -> None:
+    idle = replace(version(state="unavailable"), windows={"5m": IDLE})
+    assert [one.rule for one in advice_of(idle)] == ["not_ready", "idle"]
+
+
 def test_a_method_that_was_not_followed() -> None:
     unknown = replace(VERSION, methods=(replace(METHOD, windows={}),))
     assert advice_of(replace(DOCUMENT, versions=(unknown,))) == ()
