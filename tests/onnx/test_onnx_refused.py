@@ -174,12 +174,13 @@ def test_options_reach_the_session(tmp_path: Path) -> None:
     assert plain.graph_optimization_level == onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     assert plain.execution_mode == onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     assert (plain.enable_cpu_mem_arena, plain.enable_mem_pattern) == (True, True)
-    given = {"graph_optimization": "basic", "memory_arena": False, "memory_pattern": False, "spinning": False}
+    assert plain.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    given = {"graph_optimization": "basic", "memory_arena": False, "memory_pattern": False, "spinning": True}
     other = opened(options=given, thread_num=3, config_file=str(config))
     assert other.graph_optimization_level == onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     assert (other.enable_cpu_mem_arena, other.enable_mem_pattern) == (False, False)
     assert other.intra_op_num_threads == 3
-    assert other.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert other.get_session_config_entry("session.intra_op.allow_spinning") == "1"
     assert other.get_session_config_entry("session.set_denormal_as_zero") == "1"
     parallel = opened(enable_parallel=1, thread_num=2)
     assert parallel.execution_mode == onnxruntime.ExecutionMode.ORT_PARALLEL

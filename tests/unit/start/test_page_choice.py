@@ -14,7 +14,7 @@ from mindspore_serving.server.start.pages import PageNeeds, pages_of
 from mindspore_serving.server.telemetry.metrics.aliases import ALIASES
 from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest, Route
 
-NAMES = "'metrics', 'status', 'console', 'openapi'"
+NAMES = "'metrics', 'status', 'openapi'"
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ NAMES = "'metrics', 'status', 'console', 'openapi'"
     [
         ((None,), PageChoice()),
         (([],), PageChoice(())),
-        ((["console", "metrics", "console"],), PageChoice(("console", "metrics"))),
+        ((["status", "metrics", "status"],), PageChoice(("status", "metrics"))),
         ((None, ("metrics",)), PageChoice(None, frozenset(("metrics",)))),
         ((["metrics"], ["status"], ["kserve", "triton"]),
          PageChoice(("metrics",), frozenset(("status",)), ("kserve", "triton"))),
@@ -88,8 +88,8 @@ NEEDS: Any = None
     ("choice", "elsewhere", "names"),
     [
         (PageChoice(), (), PAGES),
-        (PageChoice(), ("metrics", "console"), ("status", "openapi")),
-        (PageChoice(("console", "metrics")), ("metrics",), ("console", "metrics")),  # as asked for
+        (PageChoice(), ("metrics", "openapi"), ("status",)),
+        (PageChoice(("status", "metrics")), ("metrics",), ("status", "metrics")),  # as asked for
         (PageChoice(()), (), ()),
     ],
 )

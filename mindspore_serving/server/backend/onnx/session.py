@@ -92,7 +92,7 @@ def _session_options(settings: OnnxSettings) -> Any:
     options.enable_mem_pattern = chosen.get("memory_pattern", True)
     for kind in ("intra_op", "inter_op"):
         options.add_session_config_entry(
-            f"session.{kind}.allow_spinning", str(int(chosen.get("spinning", True)))
+            f"session.{kind}.allow_spinning", str(int(chosen.get("spinning", False)))
         )
     for key, value in settings.session.items():
         options.add_session_config_entry(key, value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as some
 
 from mindspore_serving.proto.foreign import paddle_general_model_pb2 as general_pb2
@@ -67,6 +67,8 @@ def test_any_values(choice: int, keys: list[str], values: list[Any]) -> None:
     some.lists(some.integers(0, 4), max_size=3),
     some.binary(max_size=8),
 )
+@example(0, 12, [], [], b"")  # a text of a pipeline: whatever its shape, it is one row
+@example(0, 12, [], [3], b"")
 def test_any_messages(choice: int, number: int, numbers: list[int], shape: list[int], raw: bytes) -> None:
     tensor = general_pb2.Tensor(
         elem_type=number, shape=shape, name="x", tensor_content=raw, int_data=numbers, int64_data=numbers[:2]
