@@ -32,10 +32,12 @@ from mindspore_serving.errors import (
 )
 from mindspore_serving.options import ServableSettings
 from mindspore_serving.rows import Group, Reply, Rows
+from mindspore_serving.server.dispatch.admission import Admission
 from mindspore_serving.server.dispatch.admitted_inputs import with_parameters
 from mindspore_serving.server.dispatch.client_call import current_call
 from mindspore_serving.server.dispatch.counting import Relayed, count_end, count_refused
 from mindspore_serving.server.dispatch.destination import Destination
+from mindspore_serving.server.dispatch.left_in_queues import LeftInQueues
 from mindspore_serving.server.dispatch.method_calls import CallTarget, call_targets, end_calls
 from mindspore_serving.server.dispatch.method_statistics import MethodStatistics
 from mindspore_serving.server.dispatch.pending_requests import PendingRequests
@@ -72,8 +74,7 @@ class Dispatcher:
         self._running = RunningServables(loop, wait_s, self._copies_changed, settings.latency_buckets())
         self.refused: dict[str, int] = {}
         self._pending = PendingRequests(settings.server_limits)
-        self._left_instances = 0
-        self._left_bytes = 0
+        self._left = LeftInQueues(self._pending, self._running)
         self._drained = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -354,7 +355,7 @@ class Dispatcher:
             if own is not None:
                 own.remove(request)
             if request.pending:
-                self._forget(request)
+                self._left.add(request)
             end_calls(request)
             request.groups = ()  # its call knows it until it is answered
             if self.draining:
@@ -378,20 +379,6 @@ class Dispatcher:
             timeout_s, request.give_up, destination.deadline_exceeded(timeout_s).failure()
         )
         future.add_done_callback(lambda _: timer.cancel())
-
-    def _forget(self, request: Request) -> None:
-        """Let go of what a request that has ended early has left in the queues.
-
-        Batches leave it out anyhow. But while no copy takes any, what is left would pile up without a limit: so all of
-        it is removed as soon as it outweighs what is pending (ADR 21).
-        """
-        self._left_instances += request.count
-        self._left_bytes += request.byte_size
-        pending = self._pending
-        if self._left_instances > pending.instances or self._left_bytes > pending.byte_size:
-            self._left_instances = self._left_bytes = 0
-            for servable in self._running:
-                servable.drop_ended()
 
     def relay(
         self,
@@ -427,7 +414,7 @@ class Dispatcher:
         def ended(done: asyncio.Future[Reply]) -> None:
             count_end(request, time.monotonic())
             if request.pending:
-                self._forget(request)
+                self._left.add(request)
             end_calls(request)
 
         future.add_done_callback(ended)
@@ -441,7 +428,7 @@ class Dispatcher:
             caller: The servable of the worker.
             calls: As it has registered them.
         """
-        return call_targets(caller, calls, self._running, self._forget)
+        return call_targets(caller, calls, self._running, self._left.add)
 
     async def drain(self, timeout_s: float) -> bool:
         """Refuse new requests from now on, and wait until no request is pending.
@@ -480,55 +467,6 @@ class Dispatcher:
 
     def _copies_changed(self) -> None:
         self.on_change()
-
-
-class Admission:
-    """A request that is admitted, and whose instances are being read; made by `Dispatcher.reading`.
-
-    Args:
-        dispatcher: Who has admitted it.
-        destination: Where it goes.
-        places: Where it counts as one request.
-    """
-
-    def __init__(
-        self, dispatcher: Dispatcher, destination: Destination, places: tuple[PendingRequests, ...]
-    ) -> None:
-        self.destination = destination
-        self._dispatcher = dispatcher
-        self._places = places
-
-    def admit(
-        self,
-        blocks: Sequence[Rows],
-        timeout_s: float | None = None,
-        *,
-        priority: int = 0,
-        parameters: Mapping[str, Any] | None = None,
-    ) -> asyncio.Future[Reply]:
-        """Queue the instances; to be called once, also while the server drains.
-
-        Args:
-            blocks: As `Dispatcher.admit`.
-            timeout_s: As `Dispatcher.admit`.
-            priority: As `Dispatcher.admit`.
-            parameters: As `Dispatcher.admit`.
-
-        Returns:
-            As `Dispatcher.admit`.
-
-        Raises:
-            UnknownTarget: The servable has no such version or method any more.
-            ServableUnavailable: It has no worker left, or its method has other inputs now.
-            QueueFull: Too many instances or bytes are pending, in the server or of the servable.
-            InvalidInput: As `Dispatcher.admit`.
-        """
-        return self._dispatcher.admit_read(self, blocks, timeout_s, priority, parameters)
-
-    def leave_places(self) -> tuple[PendingRequests, ...]:
-        """Where it counts as one request; whoever takes that answers for it."""
-        places, self._places = self._places, ()
-        return places
 
 
 _REASONS: dict[type[ServingError], str] = {

@@ -24,8 +24,8 @@ from mindspore_serving.server.dialect.open_inference.outputs import (
 from mindspore_serving.server.dialect.open_inference.parameters import Options, options_of, sooner
 from mindspore_serving.server.dialect.open_inference.shared_data import REGION, SharedData, UnknownPeer
 from mindspore_serving.server.dialect.open_inference.shared_memory import Peer, SharedMemoryRegions
+from mindspore_serving.server.dispatch.admission import Admission
 from mindspore_serving.server.dispatch.destination import Destination
-from mindspore_serving.server.dispatch.dispatcher import Admission
 from mindspore_serving.server.service.failed_rows import RowsFailed
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.service.targets import Targets
