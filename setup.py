@@ -46,7 +46,11 @@ setup(
     ],
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["mindspore_serving", "mindspore_serving.*"]),
-    package_data={"mindspore_serving": ["py.typed"], "mindspore_serving.lite": ["shim.cc"]},
+    package_data={
+        "mindspore_serving": ["py.typed"],
+        "mindspore_serving.lite": ["shim.cc"],
+        "mindspore_serving.server.console.page": ["browser/*"],
+    },
     cmdclass={"build_py": BuildWithProto},
     entry_points={"console_scripts": ["mindspore-serving = mindspore_serving.cli.app:main"]},
     install_requires=[
@@ -100,6 +104,8 @@ setup(
             "onnx>=1.19",
             "openapi-spec-validator>=0.7",
             "pillow>=10",
+            # It drives an installed Chromium; it brings and downloads none here.
+            "playwright>=1.49",
             "pytest>=8.4",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",

@@ -159,7 +159,7 @@ class FrontEnds:
             lambda: answered,
             Right.NONE if choice.public else Right.VIEW,
         )
-        pages = self._pages_of(thread, service, answered, listener, choice, self._elsewhere)
+        pages = self._pages_of(thread, service, answered, listener, choice, self._elsewhere, infers=True)
         answered.append(front)
         server = RestServer(
             answered,
@@ -199,7 +199,7 @@ class FrontEnds:
         if name in self.admin:
             raise StartUpError(f"Serving Error: {name} server is already running")
         answered = list(dialects_of(service, self.regions))
-        pages = self._pages_of(thread, service, answered, listener, choice)
+        pages = self._pages_of(thread, service, answered, listener, choice, infers=False)
         server = RestServer(
             (HealthDialect(service.catalog), *pages.values()),
             listener.address,
@@ -288,12 +288,14 @@ class FrontEnds:
         listener: Listener,
         choice: PageChoice,
         elsewhere: Collection[str] = (),
+        *,
+        infers: bool,
     ) -> Mapping[str, Dialect]:
         """The pages of a listener, which are added to what it answers; see `pages_of`."""
         if self._history is None:
             self._history = StatusHistory(service.statistics)
             thread.loop.call_soon_threadsafe(self._history.start)
-        needs = PageNeeds(service, answered, listener.guard is not None, self._history)
+        needs = PageNeeds(service, answered, listener.guard is not None, self._history, infers)
         pages = pages_of(needs, choice, elsewhere)
         answered += pages.values()
         return pages

@@ -8,7 +8,7 @@ from typing import Final
 
 from mindspore_serving.errors import InvalidParameter
 
-PAGES: Final = ("metrics", "status", "openapi")
+PAGES: Final = ("metrics", "status", "openapi", "console")
 """Names of all pages, in the order of the documentation."""
 METRICS_ALIASES: Final = ("triton", "kserve", "tfserving")
 """Servers whose names metrics may have as well."""

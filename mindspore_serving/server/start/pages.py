@@ -14,6 +14,7 @@ from mindspore_serving.errors import Failure
 from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.console.openapi.page import OpenApiPage
 from mindspore_serving.server.console.openapi.swagger_ui import folder_of_package
+from mindspore_serving.server.console.page.page import ConsolePage
 from mindspore_serving.server.console.status.history import StatusHistory
 from mindspore_serving.server.console.status.page import StatusPage
 from mindspore_serving.server.service.service import Service
@@ -34,12 +35,14 @@ class PageNeeds:
         dialects: What the front ends answer, and the pages of this one: all are there before the first is asked.
         asks_for_keys: Whether clients of this front end need an API key, or a certificate that is listed.
         history: What was counted a while ago; all front ends have it in common.
+        infers: Whether this front end runs methods.
     """
 
     service: Service
     dialects: Sequence[Dialect]
     asks_for_keys: bool
     history: StatusHistory
+    infers: bool
 
 
 def _openapi(needs: PageNeeds, choice: PageChoice) -> Dialect:
@@ -51,7 +54,14 @@ def _openapi(needs: PageNeeds, choice: PageChoice) -> Dialect:
     )
 
 
+def _console(needs: PageNeeds, choice: PageChoice) -> Dialect:
+    return ConsolePage(
+        needs.service.catalog, needs.service.logs, keys=needs.asks_for_keys, infers=needs.infers
+    )
+
+
 _MAKERS: Final[Mapping[str, Callable[[PageNeeds, PageChoice], Dialect]]] = {
+    "console": _console,
     "openapi": _openapi,
     "metrics": lambda needs, choice: MetricsPage(needs.service, choice.metrics_aliases),
     "status": lambda needs, choice: StatusPage(needs.service.catalog, needs.history),

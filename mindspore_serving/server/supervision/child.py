@@ -61,6 +61,9 @@ class Child(Protocol):
     def last_log_lines(self) -> str:
         """The end of its log, for error texts."""
 
+    def log_end(self, most_bytes: int) -> bytes:
+        """The end of its log, with what was written by processes before it; raises OSError if that is not readable."""
+
     def log_moved(self) -> MoveLog | None:
         """The message for it where its log is another file than it knows of; None where it is not."""
 

@@ -98,6 +98,19 @@ class ProcessLog:
             file.seek(max(self._begin, file.seek(0, os.SEEK_END) - _TAIL))
             return file.read(_TAIL).decode(errors="replace").splitlines()[-count:]
 
+    def end(self, most_bytes: int) -> bytes:
+        """The end of what is in it, of all processes that were started.
+
+        Args:
+            most_bytes: Most bytes of it.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        with self._lock, os.fdopen(self._open(os.O_RDONLY), "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - most_bytes))
+            return file.read(most_bytes)
+
     def new_lines(self) -> bytes:
         """What was written since the last call, or since it was opened, up to the end of a line; empty for nothing.
 

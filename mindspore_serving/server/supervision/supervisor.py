@@ -66,6 +66,7 @@ class Supervisor:
         self._dispatcher = service.dispatcher
         self._catalog = service.catalog
         self._statistics = service.statistics
+        self._logs = service.logs
         self._on_all_gone: Callable[[], None] | None = on_all_gone
         self._children = children or WorkerProcesses()
         self._clock = clock
@@ -102,6 +103,7 @@ class Supervisor:
 
         self._catalog.add(self)
         self._statistics.add_workers(self)
+        self._logs.add(self)
         self._children.open(on_logs_moved)
         say("Serving: Master server start success, listening on unix:socketpair")
         progress = Progress(say, self._clock, len(plans))
@@ -206,6 +208,7 @@ class Supervisor:
         self._children.close()
         self._catalog.remove(self)
         self._statistics.remove_workers(self)
+        self._logs.remove(self)
 
     def workers_health(self) -> Iterator[WorkerHealth]:
         """All workers; see `HealthSource`."""
@@ -219,6 +222,13 @@ class Supervisor:
     def last_restarts(self) -> Mapping[tuple[str, int], Sequence[Restart]]:
         """The last ends of workers; see `WorkerSource`."""
         return self._workers.last_restarts
+
+    def log_end(self, worker: str, most_bytes: int) -> bytes | None:
+        """The end of the log of a worker; see `LogSource`."""
+        for one in self._workers:
+            if one.plan.label == worker and one.child is not None:
+                return one.child.log_end(most_bytes)
+        return None
 
     def awaited(self) -> list[str]:
         """The workers that have not ended, with their process ids; may be asked from any thread."""

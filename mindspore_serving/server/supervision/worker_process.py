@@ -180,6 +180,17 @@ class WorkerProcess:
             return f"(log not readable: {error})"
         return "\n".join(lines) or "(the log is empty; with GLOG_v=1 it names the models that are loaded)"
 
+    def log_end(self, most_bytes: int) -> bytes:
+        """The end of its log, with what was written by processes before it.
+
+        Args:
+            most_bytes: Most bytes of it.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        return self._log.end(most_bytes)
+
     def log_moved(self) -> MoveLog | None:
         """The message for the worker where its log is another file than it knows of; None where it is not."""
         earlier = self._log_identity

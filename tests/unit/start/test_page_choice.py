@@ -14,7 +14,7 @@ from mindspore_serving.server.start.pages import PageNeeds, pages_of
 from mindspore_serving.server.telemetry.metrics.aliases import ALIASES
 from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest, Route
 
-NAMES = "'metrics', 'status', 'openapi'"
+NAMES = "'metrics', 'status', 'openapi', 'console'"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ NEEDS: Any = None
     ("choice", "elsewhere", "names"),
     [
         (PageChoice(), (), PAGES),
-        (PageChoice(), ("metrics", "openapi"), ("status",)),
+        (PageChoice(), ("metrics", "openapi"), ("status", "console")),
         (PageChoice(("status", "metrics")), ("metrics",), ("status", "metrics")),  # as asked for
         (PageChoice(()), (), ()),
     ],

@@ -116,6 +116,10 @@ class FakeChild:
         """One line."""
         return f"last line of {self.pid}"
 
+    def log_end(self, most_bytes: int) -> bytes:
+        """The same line, of which the end is told."""
+        return f"last line of {self.pid}\n".encode()[-most_bytes:]
+
     def log_moved(self) -> MoveLog | None:
         """What the test says, once."""
         moved, self.moved = self.moved, None

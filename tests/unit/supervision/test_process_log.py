@@ -52,6 +52,8 @@ def test_a_log_goes_on_and_tells_the_lines_of_the_last_start(make: Callable[[], 
     assert opened.last_lines(30) == []
     second.write("three\nfour\nfive\n")
     assert opened.last_lines(2) == ["four", "five"]
+    assert opened.end(1000) == b"one\ntwo\nthree\nfour\nfive\n"  # of the start before, too
+    assert opened.end(7) == b"r\nfive\n"
     opened.close()
     again = make()
     assert again.path == opened.path

@@ -699,3 +699,20 @@ def test_logs_that_were_moved_are_told() -> None:
         await scene.supervisor.stop()
 
     run_in_virtual_time(test())
+
+
+def test_logs_are_told_by_the_names_of_workers() -> None:
+    async def test() -> None:
+        scene = Supervised()
+        children = await scene.start(worker_plan(), worker_plan(device_id=1))
+        logs = scene.service.logs
+        names = [copy.worker for _, _, copy in scene.supervisor.copies()]
+        ends = [f"last line of {child.pid}\n".encode() for child in children]
+        assert [logs.end_of(name, 1000) for name in names] == ends
+        assert logs.end_of(names[1], 3) == ends[1][-3:]
+        for other in (str(children[0].log_path), children[0].plan.log_file, ""):
+            assert logs.end_of(other, 1000) is None
+        await scene.supervisor.stop()
+        assert logs.end_of(names[0], 1000) is None
+
+    run_in_virtual_time(test())
