@@ -81,6 +81,10 @@ def get(address: str, path: str, key: str | None = None) -> HttpReply:
         ("/metrics", [200, 200, 200, 200]),  # public
         ("/status", [401, 403, 200, 200]),
         ("/openapi.json", [401, 403, 200, 200]),
+        ("/console", [200, 200, 200, 200]),  # without any data
+        ("/console/console.js", [200, 200, 200, 200]),
+        ("/console/methods", [401, 403, 200, 200]),
+        ("/console/log", [401, 403, 403, 403]),
         ("/healthz/live", [200, 200, 200, 200]),
         ("/healthz/ready", [200, 200, 200, 200]),
         ("/model/one:echo", [401, 404, 404, 404]),
