@@ -206,6 +206,26 @@ def test_an_array_and_single_values_are_sent(served: Console, watched: Watched) 
     expect(page.locator("#try-status")).to_contain_text("Nothing has come back")
 
 
+def test_numbers_stay_as_they_are_written(served: Console, watched: Watched) -> None:
+    page = watched.open(served.rest)
+    example = '{"x": [9007199254740993, 1.50], "a\\"]": {"b64": "YQ=="}, "t": "[{,"}'
+    found = page.evaluate(
+        "async (text) => { const values = await import('/console/values.js');"
+        " return [[...values.members(text)], values.indented(text), values.indented(`[${'1.50,'.repeat(99)}2]`)]; }",
+        example,
+    )
+    assert found[0] == [
+        ["x", "[9007199254740993, 1.50]"],
+        ['a"]', '{"b64": "YQ=="}'],
+        ["t", '"[{,"'],
+    ]
+    assert found[1] == example
+    lines = found[2].splitlines()
+    assert "".join(lines).replace(" ", "") == f"[{'1.50,' * 99}2]"
+    assert 5 < len(lines) < 15
+    assert max(map(len, lines)) < 90
+
+
 CLIENTS = ("curl", "Python client", "tritonclient")
 
 

@@ -4,6 +4,8 @@
 import { element } from "./dom.js";
 
 const TOKENS = /"(?:[^"\\]|\\.)*"|[{}[\]:,]|[^\s{}[\]:,"]+/g;
+const OPENS = new Set("{[");
+const CLOSES = new Set("}]");
 const LINE = 80;
 const MOST_ZEROS = 4096;
 const MOST_FILE_BYTES = 64 << 20;
@@ -28,7 +30,7 @@ export function members(text) {
   let name = null;
   let value = "";
   for (const token of text.match(TOKENS) ?? []) {
-    const closes = token === "}" || token === "]";
+    const closes = CLOSES.has(token);
     depth -= closes ? 1 : 0;
     if ((depth === 0 && closes) || (depth === 1 && token === ",")) {
       if (name !== null) {
@@ -41,36 +43,45 @@ export function members(text) {
     } else if (depth >= 1 && !(token === ":" && value === "")) {
       value += spaced(token);
     }
-    depth += token === "{" || token === "[" ? 1 : 0;
+    depth += OPENS.has(token) ? 1 : 0;
   }
   return found;
 }
 
-/** JSON on several lines, with short lists and objects on one. */
+/** JSON on several lines, with short lists and objects on one, and as many plain values on a line as fit. */
 export function indented(text) {
   const tokens = text.match(TOKENS) ?? [];
-  let lines = "";
-  let depth = 0;
-  const newLine = () => `\n${"  ".repeat(depth)}`;
+  const open = [];
+  const lines = [""];
+  const newLine = () => lines.push("  ".repeat(open.length));
+  const add = (more) => { lines[lines.length - 1] += more; };
   for (let at = 0; at < tokens.length; at += 1) {
     const token = tokens[at];
-    if (token === "{" || token === "[") {
+    if (OPENS.has(token)) {
       const end = endOfShort(tokens, at);
       if (end >= 0) {
-        lines += tokens.slice(at, end + 1).map(spaced).join("");
+        add(tokens.slice(at, end + 1).map(spaced).join(""));
         at = end;
       } else {
-        depth += 1;
-        lines += token + newLine();
+        add(token);
+        open.push(token);
+        newLine();
       }
-    } else if (token === "}" || token === "]") {
-      depth -= 1;
-      lines += newLine() + token;
+    } else if (CLOSES.has(token)) {
+      open.pop();
+      newLine();
+      add(token);
+    } else if (token === ",") {
+      const isPlain = open.at(-1) === "[" && !CLOSES.has(tokens[at - 1]) && !OPENS.has(tokens[at + 1]);
+      add(isPlain && lines.at(-1).length < LINE ? ", " : ",");
+      if (!isPlain || lines.at(-1).length >= LINE) {
+        newLine();
+      }
     } else {
-      lines += token === "," ? token + newLine() : spaced(token);
+      add(spaced(token));
     }
   }
-  return lines;
+  return lines.join("\n");
 }
 
 function spaced(token) {
@@ -83,8 +94,8 @@ function endOfShort(tokens, begin) {
   let length = 0;
   for (let at = begin; at < tokens.length && length <= LINE; at += 1) {
     length += tokens[at].length + 1;
-    depth += tokens[at] === "{" || tokens[at] === "[" ? 1 : 0;
-    depth -= tokens[at] === "}" || tokens[at] === "]" ? 1 : 0;
+    depth += OPENS.has(tokens[at]) ? 1 : 0;
+    depth -= CLOSES.has(tokens[at]) ? 1 : 0;
     if (depth === 0 && length <= LINE) {
       return at;
     }
