@@ -33,7 +33,7 @@ PAGES = sorted(page.name for page in DOCS.glob("*.md") if any(blocks_of(page.rea
 COMMAND = Path(sys.executable).with_name("mindspore-serving")
 PAGE_TIMEOUT_S = 600
 TABLES = ("coming-from-1.2.md", "coming-from-1.3.md", "coming-from-2.x.md")
-PORTS = ("5500", "1500", "6100", "6200", "7000")
+PORTS = ("5500", "1500", "6100", "6200", "7000", "1600")
 """Ports in the pages; in a test each stands for one that is free."""
 REST_PORT = PORTS[1]
 AGENT_PORT = PORTS[4]
