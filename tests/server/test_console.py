@@ -174,6 +174,9 @@ def test_charts_move_under_load(served: Console, watched: Watched) -> None:
     expect(times).to_have_attribute("aria-label", re.compile(r"now: p50 [\d.]+ ms, p95 [\d.]+ ms"))
     drawn = rate.locator("path").get_attribute("d")
     expect(rate.locator("path")).not_to_have_attribute("d", drawn or "")
+    expect(page.get_by_role("img", name="Instances of a batch")).to_have_attribute(
+        "aria-label", re.compile(r"batch: 1: \d+ times; mean 1")
+    )
     expect(page.locator("#charts svg rect").first).to_be_attached()
     page.locator("#scope").select_option("shop/1 add_matrices")
     page.locator("#phase").select_option("compute")
@@ -190,6 +193,8 @@ def test_an_array_and_single_values_are_sent(served: Console, watched: Watched) 
     page.locator("#try").get_by_label("x1").fill("[[1, 2]]")
     page.get_by_role("button", name="Send", exact=True).click()
     expect(page.locator("#try-status")).to_contain_text("HTTP 400")
+    assert [error for error in watched.errors if "400 (Bad Request)" not in error] == []
+    watched.errors.clear()
     choose(page, "greeting")
     page.locator("#try").get_by_label("name").fill('Grace "&<b>\n\u4f60\u597d')
     page.locator("#try").get_by_label("times").fill("1")

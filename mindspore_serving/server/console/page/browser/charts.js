@@ -100,7 +100,7 @@ export class BarChart {
       return drawn("rect", { x: at * step + step / 8, y: HEIGHT - height, width: (step * 3) / 4, height });
     });
     show(this.svg, ...bars);
-    const texts = shown.slice(0, 8).map((size) => `${counts[size]} of ${size}`);
+    const texts = shown.slice(0, 8).map((size) => `${size}: ${counts[size]} times`);
     setText(this.text, texts.join(", ") + (shown.length > 8 ? ", ..." : ""));
     setText(this.about, mean === null ? "nothing yet" : `mean ${written(mean)}`);
     this.svg.setAttribute("aria-label", `${this.title}: ${texts.join(", ") || "none"}; ${this.about.textContent}`);

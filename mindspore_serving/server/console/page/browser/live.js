@@ -4,13 +4,14 @@ import { BarChart, LineChart } from "./charts.js";
 import { byId, element, show } from "./dom.js";
 
 const MOST_SAMPLES = 180;
+const LEAST_SAMPLES = 30;
 const WINDOW = "10s";
 const PHASES = ["total", "decode", "queue", "input", "compute", "output", "encode"];
 const SERVER = "";
 
 const rate = new LineChart("Requests per second", "", ["rate"]);
 const times = new LineChart("Time of a request", "ms", ["p50", "p95", "p99"]);
-const batches = new BarChart("Sizes of batches, last 10 s");
+const batches = new BarChart("Instances of a batch");
 const queue = new LineChart("Queue", "", ["pending", "waiting"]);
 const memory = new LineChart("Memory", "bytes", ["resident"]);
 const samples = new Map([[SERVER, []]]);
@@ -86,15 +87,16 @@ function offer(status) {
 
 function draw() {
   const kept = samples.get(byId("scope").value) ?? [];
+  const room = Math.max(LEAST_SAMPLES, kept.length);
   const phase = byId("phase").value;
   const phaseOf = (sample) => sample.window?.phases[phase];
-  rate.draw(kept.map(({ window }) => [window?.requests_per_s ?? null]), MOST_SAMPLES);
+  rate.draw(kept.map(({ window }) => [window?.requests_per_s ?? null]), room);
   times.draw(
     kept.map(phaseOf).map((one) => [one?.p50_ms ?? null, one?.p95_ms ?? null, one?.p99_ms ?? null]),
-    MOST_SAMPLES,
+    room,
   );
   const last = kept.at(-1)?.window;
   batches.draw(last?.batch_sizes ?? {}, last?.mean_batch ?? null);
-  queue.draw(kept.map((one) => [one.pending, one.waiting]), MOST_SAMPLES);
-  memory.draw(kept.map((one) => [one.memory]), MOST_SAMPLES);
+  queue.draw(kept.map((one) => [one.pending, one.waiting]), room);
+  memory.draw(kept.map((one) => [one.memory]), room);
 }
