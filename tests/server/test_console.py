@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -44,6 +45,7 @@ named.__doc__ = {MARKUP!r}
 register.register_method(output_names=[{MARKUP!r}], examples=[{{"x": {MARKUP!r}}}])(named)
 """
 LIMIT_MS = 30_000
+expect.set_options(timeout=LIMIT_MS)
 MATRIX = {"x1": [[1.0], [2.0]], "x2": [[3.0], [4.0]]}
 
 
@@ -231,14 +233,11 @@ def test_numbers_stay_as_they_are_written(served: Console, watched: Watched) -> 
     assert max(map(len, lines)) < 90
 
 
-CLIENTS = ("curl", "Python client", "tritonclient")
-
-
-def outputs_of(page: Page, folder: Path) -> list[str]:
-    """What all clients print."""
-    codes = {name: page.get_by_label(f"The same request with {name}").inner_text() for name in CLIENTS}
-    with ThreadPoolExecutor(len(CLIENTS)) as pool:
-        return list(pool.map(lambda name: printed(name, codes[name], folder), CLIENTS))
+def outputs_of(page: Page, folder: Path, *names: str) -> list[str]:
+    """What the code for clients prints that the page shows."""
+    codes = {name: page.get_by_label(f"The same request with {name}").inner_text() for name in names}
+    with ThreadPoolExecutor(len(names)) as pool:
+        return list(pool.map(lambda name: printed(name, codes[name], folder), names))
 
 
 def printed(name: str, code: str, folder: Path) -> str:
@@ -253,19 +252,14 @@ def printed(name: str, code: str, folder: Path) -> str:
 def test_the_same_request_for_other_clients_is_one(served: Console, watched: Watched, tmp_path: Path) -> None:
     page = watched.open(served.rest)
     choose(page, "add_matrices")
-    curl, python, triton = outputs_of(page, tmp_path)
-    assert curl == '{"instances":[{"y":[[11.0,22.5],[33.0,44.0]]}]}'
+    python, triton = outputs_of(page, tmp_path, "Python client", "tritonclient")
     assert re.sub(r"\s+", "", python).startswith("[{'y':array([[11.,22.5],[33.,44.]]")
     assert "[33.  44. ]" in triton
     choose(page, "greeting")
     page.locator("#try").get_by_label("name").fill('O\'Hara $HOME `id` \\ "x"')
-    curl, python, triton = outputs_of(page, tmp_path)
+    curl, triton = outputs_of(page, tmp_path, "curl", "tritonclient")
     greeting = 'Hello O\'Hara $HOME `id` \\ "x"!'
-    for text in (
-        curl.replace("\\\\", "\\").replace('\\"', '"'),
-        python.replace("\\\\", "\\").replace("\\'", "'"),
-    ):
-        assert f"{greeting} {greeting}" in text
+    assert json.loads(curl) == {"instances": [{"text": f"{greeting} {greeting}"}]}
     assert "Hello O'Hara $HOME `id`" in triton.replace("\\'", "'")
     assert OPERATOR not in page.content()
 
@@ -282,7 +276,7 @@ def test_an_image_is_shown_and_sent(served: Console, watched: Watched, tmp_path:
     expect(preview).to_be_visible()
     page.wait_for_function("document.querySelector('.field img').naturalWidth === 64")
     assert '"size": "PNG 64x48"' in reply_of(page)
-    for text in outputs_of(page, tmp_path):
+    for text in outputs_of(page, tmp_path, "curl", "Python client"):
         assert "PNG 64x48" in text
 
 
