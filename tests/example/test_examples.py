@@ -121,7 +121,7 @@ def lenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def checked(tmp_path_factory: pytest.TempPathFactory, lenet: Path) -> tuple[RunningScript, Path]:
     """`demo.py --check` in a clone that has LeNet already, at its end, and the folder of the examples."""
     folder = copy_of_examples(REPOSITORY / "example", tmp_path_factory.mktemp("demo") / "example")
-    (folder / "lenet" / LENET).parent.mkdir()
+    (folder / "lenet" / LENET).parent.mkdir(exist_ok=True)
     shutil.copy(lenet, folder / "lenet" / LENET)
     with running_script(folder / "demo.py", "--check") as demo:
         assert demo.wait(DEMO_TIMEOUT_S) == 0, demo.output

@@ -128,7 +128,8 @@ def check_sums(method: MethodStatistics) -> None:
     assert method.phases[Phase.DECODE].count == ended
     assert method.phases.keys() >= {Phase.ENCODE} or not method.success.count
     assert {histogram.bounds for histogram in method.phases.values()} == {(0.001, 1.0, 60.0)}
-    assert all(histogram.sum_s > 0 for histogram in method.phases.values())
+    assert all(histogram.sum_s >= 0 for histogram in method.phases.values())  # a way back may take no time
+    assert method.phases[Phase.TOTAL].sum_s > 0
 
 
 def test_a_server_that_was_asked_nothing(served: Served) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 # For a servable_config.py: `pass_gate()` tells the test its process id, and waits until it may go on.
 PASS_GATE = """\

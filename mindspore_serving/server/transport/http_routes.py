@@ -232,6 +232,7 @@ class Route:
         wrong_verb: Error text for a client that uses another verb; empty for one that names the verbs.
         probe: Whether machines ask this again and again, as they do for the server's health. It is then answered also
             where clients do not take their replies.
+        unlisted: Whether `Allow` leaves its verbs out: it is for people, and refuses programs.
     """
 
     verbs: tuple[str, ...]
@@ -241,3 +242,4 @@ class Route:
     most_bytes: int | None = None
     wrong_verb: str = ""
     probe: bool = False
+    unlisted: bool = False

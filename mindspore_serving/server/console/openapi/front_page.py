@@ -68,7 +68,7 @@ class FrontPage:
         self._wrong_verb = next((route.wrong_verb for route in left if route.wrong_verb), "")
         self.routes: Sequence[Route] = (
             *left,
-            Route(("GET",), PATH, self.greet, right, wrong_verb=self._wrong_verb),
+            Route(("GET",), PATH, self.greet, right, wrong_verb=self._wrong_verb, unlisted=True),
         )
 
     async def greet(self, request: HttpRequest) -> HttpReply:

@@ -104,7 +104,8 @@ class _Place:
     def found(self, verb: str, parts: Mapping[str, str]) -> Found:
         """Who answers a verb."""
         wrong_verb = next((route.wrong_verb for route in self.routes.values() if route.wrong_verb), "")
-        return Found(self.dialect, self.routes.get(verb), tuple(self.routes), parts, wrong_verb)
+        verbs = tuple([one for one, route in self.routes.items() if not route.unlisted])
+        return Found(self.dialect, self.routes.get(verb), verbs, parts, wrong_verb)
 
 
 class Answering:
