@@ -20,6 +20,8 @@ const NOT_YOUR_LOGS = "Logs are shown to keys with the right 'manage', which you
 let catalog = null;
 let status = null;
 let states = "";
+let listening = "";
+let form = null;
 let polls = 0;
 let searching = 0;
 let logOf = "";
@@ -89,6 +91,11 @@ function showStatus() {
     .slice(0, MOST_ENDS);
   restarts.show(ends.length ? ends : [null]);
   const now = JSON.stringify(status.versions.map((one) => [one.servable, one.version, one.state, one.reason]));
+  const addresses = JSON.stringify(status.front_ends.map((one) => [one.kind, one.address]));
+  if (addresses !== listening) {
+    listening = addresses;
+    form?.showCode(); // it names these addresses
+  }
   if (now !== states) {
     states = now;
     readMethods();
@@ -149,7 +156,7 @@ function methodNode(version, method) {
     }
     button.classList.add("chosen");
     button.setAttribute("aria-pressed", "true");
-    new TryIt(byId("try"), catalog, version, method, () => status?.front_ends ?? []);
+    form = new TryIt(byId("try"), catalog, version, method, () => status?.front_ends ?? []);
     byId("try-it").focus();
   });
   return element("li", {}, button,
