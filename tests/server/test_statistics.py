@@ -174,7 +174,8 @@ def test_instances_by_outcome(served: Served) -> None:
     assert method.phases[Phase.ENCODE].count == 2
     [(name, step)] = method.steps.items()
     assert (name, step.count) == ("s.check", 4)
-    assert 0 < step.ns <= method.compute_infer.ns + 4000
+    # Each of the four runs is rounded up to a microsecond, and the sum of both down to a nanosecond.
+    assert 0 < step.ns <= method.compute_infer.ns + 4 * 1000 + 1
     assert (method.model_rows, method.padding_rows) == (0, 0)
     check_sums(method)
     assert served.version().methods["held"].requests == {}
