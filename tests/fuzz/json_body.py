@@ -11,13 +11,13 @@ import numpy as np
 from mindspore_serving.errors import InvalidInput
 from mindspore_serving.rows import Rows
 from mindspore_serving.server.dialect.native.json_codec import (
-    encode_failure,
     encode_reply,
     parse_body,
     read_instances,
     select_inputs,
 )
 from mindspore_serving.server.dialect.native.json_values import JsonTensor, read_value
+from mindspore_serving.server.service.error_text import encode_failure
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import NUMPY_OF, DataType
 from tests.fuzz.oracle import demand, demand_text

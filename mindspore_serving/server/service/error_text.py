@@ -10,6 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+import orjson
+
 from mindspore_serving.errors import LONGEST_TEXT, Failure, shortened
 
 MOST_TOLD: Final = 2000
@@ -50,6 +52,11 @@ _PARTS = re.compile(r"[\\/]+(?! )")
 def text_for_client(failure: Failure) -> str:
     """The text of a failure as a client reads it; see `texts_for_client`."""
     return texts_for_client([failure])[0]
+
+
+def encode_failure(failure: Failure) -> bytes:
+    """The JSON in which the native dialect and all pages say that a request has failed as a whole."""
+    return orjson.dumps({"error_msg": text_for_client(failure)})
 
 
 def texts_for_client(failures: Sequence[Failure]) -> list[str]:

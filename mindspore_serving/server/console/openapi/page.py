@@ -15,7 +15,7 @@ from mindspore_serving.server.console.openapi import swagger_ui
 from mindspore_serving.server.console.openapi.document import OpenApiDocument
 from mindspore_serving.server.console.openapi.html import HTML_TYPE, link, page_of, safe_headers
 from mindspore_serving.server.service.catalog import Catalog
-from mindspore_serving.server.service.error_text import text_for_client
+from mindspore_serving.server.service.error_text import encode_failure
 from mindspore_serving.server.transport.description import (
     JSON,
     OK,
@@ -109,7 +109,7 @@ class OpenApiPage:
 
     def refuse(self, failure: Failure, request: HttpRequest) -> HttpReply:
         """The reply to a request that has failed."""
-        return HttpReply(failure.status, orjson.dumps({"error_msg": text_for_client(failure)}))
+        return HttpReply(failure.status, encode_failure(failure))
 
     def describe(self, servables: Sequence[DescribedServable]) -> Description:
         """What is answered.

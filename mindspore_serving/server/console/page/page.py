@@ -14,7 +14,7 @@ from mindspore_serving.server.console.openapi.html import safe_headers
 from mindspore_serving.server.console.page import files
 from mindspore_serving.server.console.page.document import methods_document
 from mindspore_serving.server.service.catalog import Catalog
-from mindspore_serving.server.service.error_text import text_for_client
+from mindspore_serving.server.service.error_text import encode_failure
 from mindspore_serving.server.service.worker_logs import WorkerLogs
 from mindspore_serving.server.transport.description import (
     OK,
@@ -115,7 +115,7 @@ class ConsolePage:
 
     def refuse(self, failure: Failure, request: HttpRequest) -> HttpReply:
         """The reply to a request that has failed."""
-        return HttpReply(failure.status, orjson.dumps({"error_msg": text_for_client(failure)}))
+        return HttpReply(failure.status, encode_failure(failure))
 
     def describe(self, servables: Sequence[DescribedServable]) -> Description:
         """What is answered.

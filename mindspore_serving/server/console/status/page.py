@@ -17,7 +17,7 @@ from mindspore_serving.server.console.status.document import WINDOWS, StatusDocu
 from mindspore_serving.server.console.status.history import StatusHistory
 from mindspore_serving.server.host.memory_limit import usable_memory
 from mindspore_serving.server.service.catalog import Catalog
-from mindspore_serving.server.service.error_text import text_for_client
+from mindspore_serving.server.service.error_text import encode_failure
 from mindspore_serving.server.transport.grpc_routes import GrpcMethod
 from mindspore_serving.server.transport.http_routes import HttpReply, HttpRequest, Route
 
@@ -67,7 +67,7 @@ class StatusPage:
 
     def refuse(self, failure: Failure, request: HttpRequest) -> HttpReply:
         """The reply to what cannot be answered."""
-        return HttpReply(failure.status, orjson.dumps({"error_msg": text_for_client(failure)}))
+        return HttpReply(failure.status, encode_failure(failure))
 
 
 def asked_for(target: str) -> tuple[Choice, bool]:

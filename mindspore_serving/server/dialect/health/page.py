@@ -10,7 +10,7 @@ import orjson
 from mindspore_serving.errors import Failure
 from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.service.catalog import Catalog
-from mindspore_serving.server.service.error_text import hidden, text_for_client
+from mindspore_serving.server.service.error_text import encode_failure, hidden
 from mindspore_serving.server.service.readiness import ServableHealth, ServerHealth, WorkerHealth
 from mindspore_serving.server.transport.description import (
     TEXT_SCHEMA,
@@ -63,7 +63,7 @@ class HealthPages:
 
     def refuse(self, failure: Failure, request: HttpRequest) -> HttpReply:
         """The reply to what is no health check."""
-        return HttpReply(failure.status, orjson.dumps({"error_msg": text_for_client(failure)}))
+        return HttpReply(failure.status, encode_failure(failure))
 
     def describe(self, servables: Sequence[DescribedServable]) -> Description:
         """What is answered.

@@ -17,7 +17,7 @@ from mindspore_serving.errors import Failure, InvalidInput
 from mindspore_serving.json_text import load_json
 from mindspore_serving.rows import FailedRows, Reply, Rows
 from mindspore_serving.server.dialect.native.json_values import read_column, read_value
-from mindspore_serving.server.service.error_text import text_for_client, texts_for_client
+from mindspore_serving.server.service.error_text import encode_failure, texts_for_client
 from mindspore_serving.signature import MethodSignature
 from mindspore_serving.tensor import ColumnData, DataType, TensorSpec, runs_of_equal
 
@@ -184,11 +184,6 @@ def _blocks_by_instance(
 
 def _stack(values: list[Any]) -> ColumnData:
     return values if isinstance(values[0], bytes) else np.stack(values)
-
-
-def encode_failure(failure: Failure) -> bytes:
-    """Body for a request that failed as a whole, or whose instances all failed alike."""
-    return orjson.dumps({"error_msg": text_for_client(failure)})
 
 
 def encode_reply(groups: Reply) -> tuple[int, bytes]:

@@ -11,7 +11,6 @@ from mindspore_serving.rows import Reply, failures_in
 from mindspore_serving.server.dialect.native.body_forms import JSON, form_of, says_json
 from mindspore_serving.server.dialect.native.description import TARGET_PATTERNS
 from mindspore_serving.server.dialect.native.json_codec import (
-    encode_failure,
     encode_reply,
     parse_body,
     read_instances,
@@ -22,6 +21,7 @@ from mindspore_serving.server.dialect.native.rest_url import parse_target
 from mindspore_serving.server.dispatch.destination import Destination
 from mindspore_serving.server.dispatch.dispatcher import Dispatcher
 from mindspore_serving.server.host.waiting import result_until
+from mindspore_serving.server.service.error_text import encode_failure
 from mindspore_serving.server.transport.http_routes import BodyFormat, HttpReply, HttpRequest, Route
 
 _ONLY_POST: Final = "http message only support POST right now"

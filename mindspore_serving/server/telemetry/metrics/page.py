@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
-import orjson
 from prometheus_client import CollectorRegistry, exposition
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from mindspore_serving.errors import Failure
 from mindspore_serving.server.access.right import Right
 from mindspore_serving.server.host.other_thread import in_thread
-from mindspore_serving.server.service.error_text import text_for_client
+from mindspore_serving.server.service.error_text import encode_failure
 from mindspore_serving.server.service.service import Service
 from mindspore_serving.server.telemetry.metrics.collector import registry_of
 from mindspore_serving.server.telemetry.metrics.snapshot import Snapshot
@@ -75,7 +74,7 @@ class MetricsPage:
 
     def refuse(self, failure: Failure, request: HttpRequest) -> HttpReply:
         """The reply to what is no scrape."""
-        return HttpReply(failure.status, orjson.dumps({"error_msg": text_for_client(failure)}))
+        return HttpReply(failure.status, encode_failure(failure))
 
 
 def form_for(accept: str) -> str:
